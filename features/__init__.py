@@ -1,0 +1,1 @@
+"""Vibration features: numpy arrays in, numpy arrays out. No file, no SQL, no torch."""

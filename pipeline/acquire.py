@@ -1,0 +1,238 @@
+"""acquire: from the landing zone to the lake. Every log file is judged row by row and committed as a whole.
+
+Running it again, late, twice at once or after a kill ends with the same rows: files are known by their content hash,
+recordings by their key, and one transaction commits all that a file gave.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import sqlalchemy as sa
+
+from pipeline.contract import Limits, Reason, judge_columns
+from pipeline.errors import AxiswatchError
+from pipeline.ingest import Harvester, Origin, Raced, commit_harvest
+from pipeline.lake import Lake
+from pipeline.schema import LandingEntry, LogFile
+from pipeline.store import Store, insert_new, upsert
+
+UNFINISHED_SUFFIXES = frozenset({".tmp", ".part", ".partial", ".crdownload", ".filepart"})
+BATCH_BYTES = 16 * 1024 * 1024
+TRIES = 5
+
+
+@dataclass
+class AcquireReport:
+    """What one run of acquire did."""
+
+    files: int = 0
+    files_known: int = 0
+    files_waiting: int = 0
+    recordings: int = 0
+    recordings_known: int = 0
+    quarantined: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the counts by name, and what could not be opened."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of the landing zone as it was seen."""
+
+    path: Path
+    relative: str
+    size_bytes: int
+    modified_ns: int
+
+
+def acquire(
+    store: Store,
+    lake: Lake,
+    landing: Path,
+    *,
+    limits: Limits,
+    settled_before: datetime,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> AcquireReport:
+    """Take over whatever is new in the landing zone.
+
+    Parameters
+    ----------
+    limits
+        What is plausible, and the `as_of` of the run.
+    settled_before
+        A file that cannot be read and was changed after this time is taken as still being written and left alone.
+
+    Raises
+    ------
+    AxiswatchError
+        The landing zone is no folder.
+    """
+    if not landing.is_dir():
+        raise AxiswatchError(f"the landing zone {landing} is no folder; create it, or set `landing`")
+    report = AcquireReport()
+    waiting = _unseen(store, landing, report)
+    for done, found in enumerate(waiting):
+        if on_progress:
+            on_progress(done, len(waiting))
+        try:
+            _take(store, lake, found, limits, settled_before, report)
+        except PermissionError as error:
+            report.problems.append(f"{found.path}: {error.strerror}; give the user of axiswatch leave to read it")
+    if on_progress:
+        on_progress(len(waiting), len(waiting))
+    return report
+
+
+def landing_files(landing: Path) -> Iterator[Path]:
+    """Yield the files of the landing zone, sorted; hidden and unfinished ones are passed over."""
+    for path in sorted(landing.rglob("*")):
+        parts = path.relative_to(landing).parts
+        hidden = any(part.startswith((".", "_")) for part in parts)
+        if not hidden and path.suffix.lower() not in UNFINISHED_SUFFIXES and path.is_file():
+            yield path
+
+
+def _unseen(store: Store, landing: Path, report: AcquireReport) -> list[Found]:
+    with store.read() as connection:
+        entries = {row.path: (row.size_bytes, row.modified_ns) for row in connection.execute(sa.select(LandingEntry))}
+    unseen = []
+    for path in landing_files(landing):
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            continue
+        found = Found(path, path.relative_to(landing).as_posix(), stat.st_size, stat.st_mtime_ns)
+        if entries.get(found.relative) == (found.size_bytes, found.modified_ns):
+            report.files_known += 1
+        else:
+            unseen.append(found)
+    return unseen
+
+
+def _take(
+    store: Store, lake: Lake, found: Found, limits: Limits, settled_before: datetime, report: AcquireReport
+) -> None:
+    try:
+        file_hash = _hash_file(found.path)
+    except FileNotFoundError:
+        return
+    entry = {
+        "path": found.relative,
+        "size_bytes": found.size_bytes,
+        "modified_ns": found.modified_ns,
+        "file_hash": file_hash,
+    }
+    with store.read() as connection:
+        known = connection.scalar(sa.select(LogFile.file_hash).where(LogFile.file_hash == file_hash)) is not None
+    if known:
+        report.files_known += 1
+        with store.write() as connection:
+            upsert(connection, LandingEntry, [entry])
+        return
+    origin = Origin(file_hash, found.relative)
+    for _ in range(TRIES):
+        harvester = Harvester(store, lake, origin, limits)
+        note = _read_log(found, harvester, young=found.modified_ns >= settled_before.timestamp() * 1e9)
+        if note is None or _changed_meanwhile(found):
+            report.files_waiting += 1
+            return
+        try:
+            _commit(store, harvester, origin, found, entry, note, report)
+        except Raced:
+            continue
+        return
+    raise AxiswatchError(f"{found.path}: other runs kept changing its recordings; run again")
+
+
+def _read_log(found: Found, harvester: Harvester, *, young: bool) -> str | None:
+    """Judge all rows of a log file; give a note for its database row, None where the file has to wait."""
+    try:
+        with pq.ParquetFile(found.path) as parquet:
+            reasons, ignored = judge_columns(parquet.schema_arrow)
+            if not reasons:
+                _read_batches(parquet, harvester)
+                harvester.flush()
+                return f"columns ignored: {', '.join(ignored)}" if ignored else ""
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if young:
+            return None
+        kind = "empty_file" if found.size_bytes == 0 else "unreadable_file"
+        reasons = [Reason(kind, f"not a whole Parquet file: {str(error).strip()[:300]}; write it again")]
+        fresh = Harvester(harvester.store, harvester.lake, harvester.origin, harvester.limits)
+        harvester.harvest = fresh.harvest
+    harvester.refuse_file(found.path, reasons)
+    return "refused"
+
+
+def _read_batches(parquet: pq.ParquetFile, harvester: Harvester) -> None:
+    metadata = parquet.metadata
+    if metadata.num_rows == 0:
+        return
+    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    rows = max(1, int(BATCH_BYTES * metadata.num_rows // max(1, size)))
+    first = 0
+    for batch in parquet.iter_batches(batch_size=rows, use_threads=False):
+        harvester.add_batch(batch, first)
+        first += batch.num_rows
+
+
+def _commit(
+    store: Store,
+    harvester: Harvester,
+    origin: Origin,
+    found: Found,
+    entry: dict[str, str | int],
+    note: str,
+    report: AcquireReport,
+) -> None:
+    harvest = harvester.harvest
+    row = {
+        "file_hash": origin.file_hash,
+        "path": origin.path,
+        "size_bytes": found.size_bytes,
+        "n_rows": harvest.n_rows,
+        "n_accepted": 0,
+        "n_known": 0,
+        "n_quarantined": len(harvest.quarantine),
+        "note": note,
+        "known_at": harvester.limits.as_of,
+    }
+    with store.write() as connection:
+        upsert(connection, LandingEntry, [entry])
+        if not insert_new(connection, LogFile, row):
+            report.files_known += 1
+            return
+        new, known = commit_harvest(connection, harvest)
+        counts = sa.update(LogFile).where(LogFile.file_hash == origin.file_hash)
+        connection.execute(counts.values(n_accepted=new, n_known=known))
+    report.files += 1
+    report.recordings += new
+    report.recordings_known += known
+    report.quarantined += len(harvest.quarantine)
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _changed_meanwhile(found: Found) -> bool:
+    try:
+        stat = found.path.stat()
+    except FileNotFoundError:
+        return False
+    return (stat.st_size, stat.st_mtime_ns) != (found.size_bytes, found.modified_ns)

@@ -1,0 +1,223 @@
+"""The settings of axiswatch: one frozen object, read at the edge.
+
+Sources, strongest first: `AXISWATCH_*` environment variables, a TOML file (`AXISWATCH_CONFIG`, else `axiswatch.toml` in
+the working directory if there is one), the defaults below. Nothing else in the code reads the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+from sqlalchemy.engine import make_url
+
+from pipeline.errors import SettingsError
+
+ENV_PREFIX = "AXISWATCH_"
+CONFIG_VARIABLE = "AXISWATCH_CONFIG"
+CONFIG_FILE = "axiswatch.toml"
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA"})
+
+
+class Settings(BaseSettings):
+    """Every setting, with its unit in the name or the description."""
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+
+    home: Path = Field(Path(".axiswatch"), description="Folder that holds everything which is not placed elsewhere.")
+    database_url: str = Field("", description="SQLAlchemy URL; empty means SQLite below home.")
+    lake_url: str = Field("", description="Folder or fsspec URL of the lake; empty means a folder below home.")
+    landing: Path = Field(Path(), description="Folder where robots drop logs; empty means a folder below home.")
+    workers: int = Field(2, ge=1, le=64, description="Processes that extract features, and threads that train.")
+
+    settle_seconds: float = Field(
+        60.0, ge=0, description="An unreadable file younger than this is taken as still being written and left."
+    )
+    max_samples: int = Field(20_000_000, ge=1, description="Longest recording that is accepted, samples.")
+    max_sampling_rate_hz: float = Field(1e6, gt=0, description="Highest sampling rate that is accepted, Hz.")
+    max_shaft_speed_rpm: float = Field(200_000.0, gt=0, description="Highest shaft speed that is accepted, rpm.")
+
+    window_mode: Literal["turns", "samples"] = Field("turns", description="Cut windows by shaft turns or by samples.")
+    window_turns: float = Field(30.0, gt=0, description="Window length in shaft turns.")
+    window_samples: int = Field(8192, ge=64, description="Window length where no steady speed is known, samples.")
+    min_samples_acceleration: int = Field(512, ge=16, description="Shortest scored recording of acceleration, samples.")
+    min_samples_other: int = Field(64, ge=16, description="Shortest scored recording of any other quantity, samples.")
+
+    regime_speed_bin_rpm: float = Field(100.0, gt=0, description="Width of the speed bins of a regime, rpm.")
+    regime_load_bin: float = Field(0.25, gt=0, description="Width of the load bins of a regime, in the log's unit.")
+    extract_chunk_samples: int = Field(
+        16_000_000, ge=1, description="Samples read, extracted and committed at a time (at least one recording)."
+    )
+
+    hidden: tuple[int, ...] = Field((128, 128), min_length=1, description="Width of each hidden layer.")
+    dropout: float = Field(0.1, gt=0, lt=1, description="Dropout rate p of every hidden layer.")
+    batch_norm: bool = Field(True, description="Linear-BatchNorm-ReLU-Dropout, or without BatchNorm.")
+    length_scale: float = Field(0.1, gt=0, description="Prior length scale l of the weights; sets the weight decay.")
+    epochs: int = Field(60, ge=1, le=10_000, description="Most passes over the training windows.")
+    learning_rate: float = Field(2e-3, gt=0, description="Learning rate of the optimiser.")
+    folds: int = Field(5, ge=2, le=50, description="Folds of units held out in turn for calibration and metrics.")
+    seed: int = Field(1, ge=0, description="Seed of training and of the mask bank.")
+    n_samples: int = Field(100, ge=2, le=100_000, description="T, Monte Carlo samples a window.")
+    sub_bank_size: int = Field(10, ge=2, description="Samples in a balanced sub-bank of masks; divides n_samples.")
+    fault_prior: float = Field(0.05, gt=0, lt=1, description="Share of faulty windows expected where scores are used.")
+    prior_temperature: float = Field(1.5, gt=0, description="Temperature used where too few units can identify one.")
+    min_calibration_units: int = Field(10, ge=2, description="Held-out units needed to fit a temperature.")
+    evidence_weights: dict[str, float] = Field(
+        {"signal_only": 0.5, "inspected": 1.0, "teardown": 1.0}, description="Training weight of a label by evidence."
+    )
+
+    score_chunk_windows: int = Field(20_000, ge=256, description="Windows read, scored and written at a time.")
+
+    state_period_hours: float = Field(8.0, gt=0, le=24, description="Length of the bins that an axis state covers, h.")
+    alarm_probability: float = Field(0.5, gt=0, lt=1, description="Fault probability of an alarm.")
+    watch_probability: float = Field(0.2, gt=0, lt=1, description="Fault probability from which an axis is watched.")
+    review_quantile: float = Field(
+        95.0, gt=0, lt=100, description="Percentile of held-out units above which uncertainty goes to review."
+    )
+    novelty_percentile: float = Field(
+        99.0, gt=0, le=100, description="Novelty percentile against held-out units above which a window is new."
+    )
+    debounce_hits: int = Field(2, ge=1, description="Flagged bins needed among the last debounce_span bins.")
+    debounce_span: int = Field(3, ge=1, description="Bins that the debounce looks back over, the present one included.")
+    case_gap_hours: float = Field(48.0, gt=0, description="Quiet time after which a flagged bin is a new episode, h.")
+    silent_after_hours: float = Field(36.0, gt=0, description="An axis without recordings for longer is silent, h.")
+    reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.n_samples % self.sub_bank_size or self.n_samples // self.sub_bank_size < 2:
+            raise ValueError(
+                f"n_samples ({self.n_samples}) must be at least two whole sub-banks of sub_bank_size "
+                f"({self.sub_bank_size}); take for example 100 and 10"
+            )
+        if self.watch_probability > self.alarm_probability:
+            raise ValueError("watch_probability must not be above alarm_probability")
+        if self.debounce_hits > self.debounce_span:
+            raise ValueError("debounce_hits must not be above debounce_span")
+        return self
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'axiswatch.db'}"
+
+    @property
+    def lake(self) -> str:
+        """Folder or fsspec URL of the lake in force."""
+        return self.lake_url or str(self.home.absolute() / "lake")
+
+    @property
+    def landing_zone(self) -> Path:
+        """Folder that logs are taken from."""
+        return self.landing if self.landing != Path() else self.home / "landing"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then what `load_settings` read from the TOML file."""
+        return env_settings, init_settings
+
+
+@dataclass(frozen=True)
+class SettingLine:
+    """One line of `axiswatch config`."""
+
+    name: str
+    value: str
+    source: str
+    description: str
+
+
+def config_file(environ: Mapping[str, str]) -> Path | None:
+    """Path of the TOML file in force, or None where there is none."""
+    named = environ.get(CONFIG_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(f"{CONFIG_VARIABLE} names {named}, which is not a file; unset it or create the file")
+        return Path(named)
+    return Path(CONFIG_FILE) if Path(CONFIG_FILE).is_file() else None
+
+
+def read_config_file(path: Path | None) -> dict[str, Any]:
+    """Read the settings of a TOML file; an empty dict where there is no file."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment and the TOML file.
+
+    Parameters
+    ----------
+    environ
+        Where `AXISWATCH_*` variables are looked up for typing errors; the process's environment by default.
+    overrides
+        Values that win over the TOML file, for tests.
+
+    Raises
+    ------
+    SettingsError
+        An unknown setting, or a value that a setting cannot have. All of them are listed at once.
+    """
+    environ = os.environ if environ is None else environ
+    unknown = sorted(
+        name
+        for name in environ
+        if name.startswith(ENV_PREFIX)
+        and name not in OTHER_VARIABLES
+        and name.removeprefix(ENV_PREFIX).lower() not in Settings.model_fields
+    )
+    path = config_file(environ)
+    problems = [f"environment variable {name} is no setting" for name in unknown]
+    try:
+        settings = Settings(**(read_config_file(path) | overrides))
+    except ValidationError as error:
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"]) or "settings"
+            problems.append(f"{where}: {item['msg']}")
+    except SourceError as error:
+        problems.append(str(error))
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise SettingsError(f"settings are wrong ({path or 'no TOML file'}):\n{listed}\n`axiswatch config` lists them all")
+    return settings
+
+
+def explain(settings: Settings, environ: Mapping[str, str] | None = None) -> list[SettingLine]:
+    """Say for every setting what is in force and where the value comes from. Passwords are masked."""
+    environ = os.environ if environ is None else environ
+    path = config_file(environ)
+    in_file = read_config_file(path)
+    lines = []
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if environ.get(f"{ENV_PREFIX}{name.upper()}"):
+            source = f"{ENV_PREFIX}{name.upper()}"
+        elif name in in_file:
+            source = str(path)
+        else:
+            source = "default"
+        shown = {
+            "database_url": lambda: make_url(settings.database).render_as_string(hide_password=True),
+            "lake_url": lambda: settings.lake,
+            "landing": lambda: str(settings.landing_zone),
+        }.get(name, lambda value=value: str(value))()
+        lines.append(SettingLine(name, shown, source, field.description or ""))
+    return lines

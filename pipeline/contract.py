@@ -1,0 +1,341 @@
+"""The raw log contract, judged: which rows of a log file are recordings, and everything that is wrong with the others.
+
+Pure functions of Arrow data: no file is opened and nothing is stored here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.ids import axis_id, recording_id
+from pipeline.log_schema import (
+    LOG_SCHEMA,
+    QUANTITY_UNITS,
+    RATE_BASES,
+    REQUIRED_COLUMNS,
+    SCHEMA_VERSION,
+    TIME_BASES,
+)
+
+TEXT_LIMIT: Final = 200
+EARLIEST_CLOCK: Final = datetime(2000, 1, 1, tzinfo=UTC)
+SIGNAL_COLUMNS: Final = ("samples", "speed_trace_rpm")
+NAME_COLUMNS: Final = ("site", "cell", "robot_id", "axis", "channel")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a plausible recording is, and the time of the run."""
+
+    as_of: datetime
+    max_samples: int
+    max_sampling_rate_hz: float
+    max_shaft_speed_rpm: float
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that is wrong: a code for programs and a sentence for people."""
+
+    code: str
+    text: str
+
+    def as_dict(self) -> dict[str, str]:
+        """Give the form that is stored."""
+        return {"code": self.code, "text": self.text}
+
+
+@dataclass(frozen=True)
+class GoodRow:
+    """A row that is a recording."""
+
+    row_number: int
+    axis_id: str
+    recording_id: str
+    content_hash: str
+    values: Mapping[str, Any]
+    samples: npt.NDArray[np.float32]
+    speed_trace_rpm: npt.NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that is none, with all its reasons."""
+
+    row_number: int
+    what: str
+    reasons: tuple[Reason, ...]
+
+
+def judge_columns(schema: pa.Schema) -> tuple[list[Reason], list[str]]:
+    """Judge the columns of a log file: everything wrong with them, and the names of columns that are ignored."""
+    reasons = []
+    names = list(schema.names)
+    for name in sorted({name for name in names if names.count(name) > 1 and name in LOG_SCHEMA.names}):
+        reasons.append(Reason("duplicate_column", f"column {name} is there more than once; keep one"))
+    for name in REQUIRED_COLUMNS:
+        if name not in names:
+            reasons.append(Reason("missing_column", f"column {name} is missing; contract version 1 needs it"))
+    for field in LOG_SCHEMA:
+        if names.count(field.name) == 1 and not _readable_as(schema.field(field.name).type, field):
+            found = schema.field(field.name).type
+            reasons.append(
+                Reason("wrong_type", f"column {field.name} has type {found}; write it as {field.type}")
+            )
+    ignored = [name for name in names if name not in LOG_SCHEMA.names]
+    return reasons, ignored
+
+
+def judge_rows(batch: pa.RecordBatch, first_row: int, limits: Limits) -> Iterator[GoodRow | BadRow]:
+    """Judge each row of a batch whose columns were found readable.
+
+    Parameters
+    ----------
+    batch
+        Rows with at least the required columns.
+    first_row
+        Number of the batch's first row in its file, counted from 0.
+    """
+    columns = {name: _values(batch, name) for name in LOG_SCHEMA.names if name not in SIGNAL_COLUMNS}
+    signals = {name: _signals(batch, name) for name in SIGNAL_COLUMNS}
+    for index in range(batch.num_rows):
+        row = {name: column[index] for name, column in columns.items()}
+        arrays = {name: column[index] for name, column in signals.items()}
+        yield _judge_row(row, arrays, first_row + index, limits)
+
+
+def _judge_row(
+    row: dict[str, Any], arrays: dict[str, npt.NDArray[Any] | None], number: int, limits: Limits
+) -> GoodRow | BadRow:
+    reasons = [
+        *_name_reasons(row),
+        *_declaration_reasons(row),
+        *_time_reasons(row, limits.as_of),
+        *_number_reasons(row, limits),
+        *_trace_reasons(row, arrays["speed_trace_rpm"], limits.max_shaft_speed_rpm),
+        *_sample_reasons(arrays["samples"], limits.max_samples),
+    ]
+    if reasons:
+        what = "/".join(str(row[name]) if isinstance(row[name], str) else "?" for name in NAME_COLUMNS)
+        return BadRow(number, what, tuple(reasons))
+    samples = np.ascontiguousarray(arrays["samples"], dtype=np.float32)
+    trace = arrays["speed_trace_rpm"]
+    trace = None if trace is None else np.ascontiguousarray(trace, dtype=np.float32)
+    row["started_at"] = _instant(row["started_at"])
+    axis = axis_id(row["site"], row["cell"], row["robot_id"], row["axis"])
+    return GoodRow(
+        row_number=number,
+        axis_id=axis,
+        recording_id=recording_id(axis, row["channel"], row["started_at"]),
+        content_hash=_content_hash(row, samples, trace),
+        values=row,
+        samples=samples,
+        speed_trace_rpm=trace,
+    )
+
+
+def _name_reasons(row: Mapping[str, Any]) -> Iterator[Reason]:
+    for name in (*NAME_COLUMNS, "unit_serial", "program"):
+        value = row[name]
+        required = name in ("robot_id", "axis", "channel")
+        if value is None:
+            if name in NAME_COLUMNS:
+                hint = "name it" if required else "write '' where it is not known"
+                yield Reason("key_missing", f"{name} is null; {hint}")
+        elif not isinstance(value, str):
+            yield Reason("key_malformed", f"{name} is not text that can be decoded; write UTF-8")
+        elif required and not value:
+            yield Reason("key_missing", f"{name} is empty; name it")
+        elif len(value) > TEXT_LIMIT or value != value.strip() or not value.isprintable():
+            yield Reason(
+                "key_malformed",
+                f"{name} {value[:40]!r} has spaces at an end, characters that cannot be printed, or more than "
+                f"{TEXT_LIMIT} characters; clean it",
+            )
+
+
+def _declaration_reasons(row: Mapping[str, Any]) -> Iterator[Reason]:
+    if row["schema_version"] != SCHEMA_VERSION:
+        yield Reason("schema_version", f"schema_version is {row['schema_version']}; this axiswatch reads {SCHEMA_VERSION}")
+    quantity, unit = row["quantity"], row["unit"]
+    if quantity not in QUANTITY_UNITS:
+        yield Reason("quantity_unknown", f"quantity is {quantity!r}; known are {', '.join(QUANTITY_UNITS)}")
+    if not unit:
+        yield Reason("unit_missing", "unit is missing; declare it, or write 'raw' where nobody knows")
+    elif quantity in QUANTITY_UNITS and unit not in QUANTITY_UNITS[quantity]:
+        known = ", ".join(QUANTITY_UNITS[quantity])
+        yield Reason("unit_unknown", f"unit is {unit!r}; {quantity} is read in {known}")
+    if row["time_basis"] not in TIME_BASES:
+        yield Reason("time_basis_unknown", f"time_basis is {row['time_basis']!r}; write {' or '.join(TIME_BASES)}")
+    if row["rate_basis"] not in RATE_BASES:
+        yield Reason("rate_basis_unknown", f"rate_basis is {row['rate_basis']!r}; write {' or '.join(RATE_BASES)}")
+
+
+def _time_reasons(row: Mapping[str, Any], as_of: datetime) -> Iterator[Reason]:
+    value = row["started_at"]
+    if value is None or value == "":
+        yield Reason("time_missing", "started_at is missing; write when the recording began")
+        return
+    moment = _instant(value)
+    if moment is None:
+        yield Reason("time_unreadable", f"started_at {str(value)[:40]!r} is no time; write ISO 8601 with an offset")
+    elif moment.tzinfo is None:
+        yield Reason("time_without_offset", f"started_at {value} has no offset; write UTC, or the offset of the local time")
+    elif moment > as_of:
+        yield Reason(
+            "time_in_future",
+            f"started_at {moment.isoformat()} is after the time of this run, {as_of.isoformat()}; set the logger's clock",
+        )
+    elif row["time_basis"] == "clock" and moment < EARLIEST_CLOCK:
+        yield Reason(
+            "time_absurd",
+            f"started_at {moment.isoformat()} is before {EARLIEST_CLOCK:%Y}: a clock that was reset? Set it, or declare "
+            "time_basis 'synthetic'",
+        )
+
+
+def _number_reasons(row: Mapping[str, Any], limits: Limits) -> Iterator[Reason]:
+    rate = row["sampling_rate_hz"]
+    if rate is None:
+        yield Reason("rate_missing", "sampling_rate_hz is null; declare it (rate_basis 'assumed' where nobody knows)")
+    elif not (math.isfinite(rate) and 0 < rate <= limits.max_sampling_rate_hz):
+        yield Reason("rate_absurd", f"sampling_rate_hz is {rate}; it must be above 0 and at most {limits.max_sampling_rate_hz:g}")
+    speed = row["shaft_speed_rpm"]
+    if speed is not None and not (math.isfinite(speed) and 0 <= speed <= limits.max_shaft_speed_rpm):
+        yield Reason(
+            "speed_absurd", f"shaft_speed_rpm is {speed}; it must be 0 to {limits.max_shaft_speed_rpm:g}, or null if not known"
+        )
+    for name in ("load", "payload_kg", "temperature_c"):
+        if row[name] is not None and not math.isfinite(row[name]):
+            yield Reason("not_finite", f"{name} is {row[name]}; write null where it is not known")
+
+
+def _trace_reasons(row: Mapping[str, Any], trace: npt.NDArray[Any] | None, max_rpm: float) -> Iterator[Reason]:
+    rate = row["speed_trace_rate_hz"]
+    if trace is None:
+        return
+    if len(trace) == 0 or not np.isfinite(trace).all() or float(np.abs(trace).max()) > max_rpm:
+        yield Reason("speed_trace_invalid", f"speed_trace_rpm is empty, not finite or above {max_rpm:g}; write null instead")
+    if rate is None or not (math.isfinite(rate) and rate > 0):
+        yield Reason("speed_trace_invalid", f"speed_trace_rate_hz is {rate}; a speed trace needs its rate")
+
+
+def _sample_reasons(samples: npt.NDArray[Any] | None, max_samples: int) -> Iterator[Reason]:
+    if samples is None:
+        yield Reason("samples_missing", "samples is null; a recording without a signal is none")
+    elif len(samples) == 0:
+        yield Reason("samples_empty", "samples is empty; a recording without a signal is none")
+    elif len(samples) > max_samples:
+        yield Reason("samples_too_long", f"{len(samples)} samples; at most {max_samples} are accepted: cut the recording")
+    else:
+        with np.errstate(over="ignore"):
+            bad = np.flatnonzero(~np.isfinite(samples.astype(np.float32, copy=False)))
+        if len(bad):
+            yield Reason(
+                "samples_not_finite",
+                f"{len(bad)} of {len(samples)} samples are NaN, null or infinite, first at {bad[0]}; cut the recording there",
+            )
+
+
+def _instant(value: Any) -> datetime | None:
+    """Read a time; a naive one stays naive, what is no time gives None."""
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError:
+            return None
+    if not isinstance(value, datetime):
+        return None
+    return value if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _content_hash(
+    row: Mapping[str, Any], samples: npt.NDArray[np.float32], trace: npt.NDArray[np.float32] | None
+) -> str:
+    """Hash everything but the key. Numbers are compared as the contract's types hold them."""
+    told = {name: row[name] for name in LOG_SCHEMA.names if name not in (*SIGNAL_COLUMNS, *NAME_COLUMNS, "started_at")}
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode("utf-8"))
+    for array in (samples, trace):
+        digest.update(b"-" if array is None else len(array).to_bytes(8, "little") + array.astype("<f4").tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _readable_as(found: pa.DataType, field: pa.Field) -> bool:
+    """Say whether a column's type can be read as the contract's without guessing."""
+    wanted = field.type
+    if pa.types.is_dictionary(found):
+        found = found.value_type
+    if pa.types.is_null(found):
+        return True
+    if pa.types.is_string(wanted):
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+    if pa.types.is_timestamp(wanted):
+        return bool(pa.types.is_timestamp(found) or pa.types.is_string(found) or pa.types.is_large_string(found))
+    if pa.types.is_boolean(wanted):
+        return bool(pa.types.is_boolean(found))
+    if pa.types.is_list(wanted):
+        lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+        return any(is_list(found) for is_list in lists) and _is_number(found.value_type)
+    if pa.types.is_integer(wanted):
+        return bool(pa.types.is_integer(found))
+    return _is_number(found)
+
+
+def _is_number(found: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_null(found))
+
+
+def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
+    """Give a column as Python values; text that is no UTF-8 gives bytes, an absent column gives null."""
+    if name not in batch.schema.names:
+        return [None] * batch.num_rows
+    column = batch.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    wanted = LOG_SCHEMA.field(name).type
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
+    elif pa.types.is_floating(wanted) and not pa.types.is_null(column.type):
+        column = column.cast(wanted, safe=False)
+    try:
+        return list(column.to_pylist())
+    except (UnicodeDecodeError, OverflowError, ValueError):
+        return [_single(item) for item in column]
+
+
+def _single(item: pa.Scalar) -> Any:
+    try:
+        return item.as_py()
+    except (UnicodeDecodeError, OverflowError, ValueError):
+        return b"" if pa.types.is_string(item.type) or pa.types.is_large_string(item.type) else "not representable"
+
+
+def _signals(batch: pa.RecordBatch, name: str) -> list[npt.NDArray[Any] | None]:
+    """Give a list column as one array a row (null inside a list becomes NaN), None where the list is null."""
+    if name not in batch.schema.names or pa.types.is_null(batch.column(name).type):
+        return [None] * batch.num_rows
+    column = batch.column(name)
+    present = column.is_valid().to_pylist()
+    arrays: list[npt.NDArray[Any] | None] = []
+    for index, here in enumerate(present):
+        if not here:
+            arrays.append(None)
+            continue
+        values = column[index].values
+        if pa.types.is_null(values.type) or values.null_count:
+            values = pc.fill_null(values.cast(pa.float64()), float("nan"))
+        elif pa.types.is_float16(values.type):
+            values = values.cast(pa.float32())
+        arrays.append(values.to_numpy(zero_copy_only=False))
+    return arrays

@@ -1,0 +1,332 @@
+"""extract: from recordings in the lake to one row of features a window, in the lake as well.
+
+A recording is due when it has no features at the feature version of today's settings and the geometry version of the
+unit that sat on its axis. A recording's windows are always extracted together, oldest recordings first; running it
+again, twice at once or after a kill gives the same features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from features.extract import extract
+from features.kinematics import Orders
+from features.quality import Quality, assess
+from features.settings import FeatureSettings, feature_names, feature_version
+from features.windows import WindowSettings, cut, plan_windows
+from pipeline.assets import NO_GEOMETRY, known_orders
+from pipeline.config import Settings
+from pipeline.lake import Lake
+from pipeline.log_schema import QUANTITY_UNITS, STANDARD_GRAVITY_M_S2, scope_of
+from pipeline.regime import regime_of
+from pipeline.schema import Extraction, LakeFile, Recording, Unit
+from pipeline.store import Store, insert_ignore
+
+PAGE = 512
+INLINE_RECORDINGS = 48
+"""Below so many recordings starting processes costs more than it saves."""
+
+WINDOW_COLUMNS = ("recording_id", "start_sample", "n_window_samples", "turns_covered", "quality", "evidence")
+WORST_FIRST = tuple(Quality)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording to extract, with all that its features depend on."""
+
+    recording_id: str
+    lake_path: str
+    lake_row: int
+    quantity: str
+    unit: str
+    sampling_rate_hz: float
+    rate_is_declared: bool
+    shaft_speed_rpm: float | None
+    speed_is_steady: bool
+    orders: Orders | None
+
+
+@dataclass
+class Extracted:
+    """Windows of one recording: where they lie, their features and their quality."""
+
+    recording_id: str
+    starts: npt.NDArray[np.int64]
+    length: int
+    turns_covered: float
+    values: npt.NDArray[np.float32]
+    quality: list[Quality]
+    evidence: list[str]
+
+
+@dataclass
+class ExtractReport:
+    """What one run of extract did."""
+
+    recordings: int = 0
+    windows: int = 0
+    too_short: int = 0
+    bad_quality: int = 0
+    by_quality: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the counts by name."""
+        return dict(vars(self))
+
+
+def feature_settings(settings: Settings, quantity: str) -> FeatureSettings:
+    """Give the feature settings of a quantity: only the shortest scored recording differs."""
+    shortest = settings.min_samples_acceleration if quantity == "acceleration" else settings.min_samples_other
+    windows = WindowSettings(
+        turns=settings.window_turns,
+        samples=max(settings.window_samples, shortest),
+        min_samples=shortest,
+        mode=settings.window_mode,
+    )
+    return FeatureSettings(windows=windows)
+
+
+def feature_versions(settings: Settings) -> dict[str, str]:
+    """Give the feature version of every quantity under these settings."""
+    return {quantity: feature_version(feature_settings(settings, quantity)) for quantity in QUANTITY_UNITS}
+
+
+def installed_geometry() -> tuple[sa.ColumnElement[str], sa.ColumnElement[bool]]:
+    """SQL: the geometry version of the unit on a recording's axis at its time, and the join condition on units."""
+    on = sa.and_(
+        Unit.axis_id == Recording.axis_id,
+        Unit.installed_at <= Recording.started_at,
+        sa.or_(Unit.removed_at.is_(None), Unit.removed_at > Recording.started_at),
+    )
+    return sa.func.coalesce(Unit.geometry_version, NO_GEOMETRY), on
+
+
+def extract_due(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    as_of: datetime,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ExtractReport:
+    """Extract the features of every recording that is due and started by `as_of`."""
+    report = ExtractReport()
+    with store.read() as connection:
+        orders = known_orders(connection)
+    total = _count_due(store, settings, as_of)
+    with joblib.Parallel(n_jobs=settings.workers, backend="loky") as pool:
+        while rows := _due(store, settings, as_of):
+            for chunk in _by_size(rows, settings.extract_chunk_samples):
+                done = _extract_chunk(pool, lake, settings, chunk, orders)
+                _commit(store, lake, settings, chunk, done, as_of, report)
+                if on_progress:
+                    on_progress(report.recordings, max(total, report.recordings))
+    return report
+
+
+def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
+    geometry, on = installed_geometry()
+    versions = feature_versions(settings)
+    wanted = sa.case(versions, value=Recording.quantity)
+    there = sa.exists().where(
+        Extraction.recording_id == Recording.recording_id,
+        Extraction.feature_version == wanted,
+        Extraction.geometry_version == geometry,
+    )
+    columns = (Recording, wanted.label("feature_version"), geometry.label("geometry_version"), Unit.unit_serial.label("on_axis"))
+    return sa.select(*columns).outerjoin(Unit, on).where(~there, Recording.started_at <= as_of)
+
+
+def _count_due(store: Store, settings: Settings, as_of: datetime) -> int:
+    with store.read() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(_due_query(settings, as_of).subquery())) or 0
+
+
+def _due(store: Store, settings: Settings, as_of: datetime) -> Sequence[Row[Any]]:
+    query = _due_query(settings, as_of).order_by(Recording.started_at, Recording.recording_id).limit(PAGE)
+    with store.read() as connection:
+        return connection.execute(query).all()
+
+
+def _by_size(rows: Sequence[Row[Any]], samples: int) -> Iterator[list[Row[Any]]]:
+    chunk: list[Row[Any]] = []
+    held = 0
+    for row in rows:
+        if chunk and held + row.n_samples > samples:
+            yield chunk
+            chunk, held = [], 0
+        chunk.append(row)
+        held += row.n_samples
+    if chunk:
+        yield chunk
+
+
+def _extract_chunk(
+    pool: joblib.Parallel, lake: Lake, settings: Settings, chunk: list[Row[Any]], orders: dict[str, Orders]
+) -> dict[str, Extracted]:
+    jobs = sorted((_job(row, orders) for row in chunk), key=lambda job: (job.lake_path, job.lake_row))
+    by_quantity = {job.quantity: feature_settings(settings, job.quantity) for job in jobs}
+    if len(jobs) < INLINE_RECORDINGS or settings.workers == 1:
+        return {done.recording_id: done for done in extract_jobs(settings.lake, jobs, by_quantity)}
+    share = -(-len(jobs) // settings.workers)
+    parts = [jobs[first : first + share] for first in range(0, len(jobs), share)]
+    results = pool(joblib.delayed(extract_jobs)(settings.lake, part, by_quantity) for part in parts)
+    return {done.recording_id: done for part in results for done in part}
+
+
+def _job(row: Row[Any], orders: dict[str, Orders]) -> Job:
+    return Job(
+        recording_id=row.recording_id,
+        lake_path=row.lake_path,
+        lake_row=row.lake_row,
+        quantity=row.quantity,
+        unit=row.unit,
+        sampling_rate_hz=row.sampling_rate_hz,
+        rate_is_declared=row.rate_basis == "declared",
+        shaft_speed_rpm=row.shaft_speed_rpm,
+        speed_is_steady=bool(row.speed_is_steady),
+        orders=orders.get(row.geometry_version),
+    )
+
+
+def extract_jobs(lake_url: str, jobs: list[Job], by_quantity: dict[str, FeatureSettings]) -> list[Extracted]:
+    """Read and extract recordings that are sorted by their place in the lake. Runs in a worker process."""
+    lake = Lake(lake_url)
+    done = []
+    by_path: dict[str, dict[int, Job]] = {}
+    for job in jobs:
+        by_path.setdefault(job.lake_path, {})[job.lake_row] = job
+    for path, wanted in by_path.items():
+        for row, values in lake.rows(path, wanted, columns=["samples"]):
+            samples = values["samples"].values.to_numpy(zero_copy_only=False)
+            job = wanted[row]
+            done.append(extract_recording(job, samples, by_quantity[job.quantity]))
+    return done
+
+
+def extract_recording(job: Job, samples: npt.NDArray[np.float32], settings: FeatureSettings) -> Extracted:
+    """Cut one recording into windows and extract them. Accelerations in g become m/s2 first."""
+    plan = plan_windows(
+        len(samples),
+        sampling_rate_hz=job.sampling_rate_hz,
+        shaft_speed_rpm=job.shaft_speed_rpm,
+        speed_is_steady=job.speed_is_steady,
+        settings=settings.windows,
+    )
+    if not len(plan.starts):
+        empty = np.empty((0, len(feature_names(settings))), np.float32)
+        return Extracted(job.recording_id, plan.starts, 0, plan.turns_covered, empty, [], [])
+    windows = cut(samples, plan)
+    quality, evidence = assess(
+        windows,
+        sampling_rate_hz=job.sampling_rate_hz,
+        rate_is_declared=job.rate_is_declared,
+        shaft_speed_rpm=job.shaft_speed_rpm,
+        settings=settings.quality,
+    )
+    if job.unit == "g":
+        windows = windows * np.float32(STANDARD_GRAVITY_M_S2)
+    values = extract(
+        windows,
+        sampling_rate_hz=job.sampling_rate_hz,
+        rate_is_declared=job.rate_is_declared,
+        shaft_speed_rpm=job.shaft_speed_rpm,
+        speed_is_steady=job.speed_is_steady,
+        orders=job.orders,
+        settings=settings,
+    )
+    return Extracted(job.recording_id, plan.starts, plan.length, plan.turns_covered, values, quality, evidence)
+
+
+def _commit(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    chunk: list[Row[Any]],
+    done: dict[str, Extracted],
+    as_of: datetime,
+    report: ExtractReport,
+) -> None:
+    files: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
+    for quantity in sorted({row.quantity for row in chunk}):
+        names = feature_names(feature_settings(settings, quantity))
+        members = [row for row in chunk if row.quantity == quantity]
+        table, firsts = feature_table([done[row.recording_id] for row in members], names)
+        path = None
+        if table.num_rows:
+            path, size = lake.put_table("features", table)
+            files.append(
+                {"path": path, "kind": "features", "size_bytes": size, "n_rows": table.num_rows, "known_at": as_of}
+            )
+        for row, first in zip(members, firsts, strict=True):
+            rows.append(_extraction_row(row, done[row.recording_id], settings, path, first, as_of))
+    with store.write() as connection:
+        insert_ignore(connection, LakeFile, sorted(files, key=lambda file: str(file["path"])))
+        insert_ignore(connection, Extraction, sorted(rows, key=lambda row: str(row["recording_id"])))
+    report.recordings += len(rows)
+    report.windows += sum(row["n_windows"] for row in rows)
+    report.too_short += sum(row["quality"] == Quality.TOO_SHORT for row in rows)
+    report.bad_quality += sum(row["quality"] != Quality.OK for row in rows)
+    for row in rows:
+        report.by_quality[row["quality"]] = report.by_quality.get(row["quality"], 0) + 1
+
+
+def feature_table(extracted: Sequence[Extracted], names: Sequence[str]) -> tuple[pa.Table, list[int]]:
+    """Put the windows of recordings into one table; give it with the first row of each recording."""
+    counts = [len(item.starts) for item in extracted]
+    firsts = [0, *np.cumsum(counts).tolist()][:-1]
+    values = np.concatenate([item.values for item in extracted]) if extracted else np.empty((0, len(names)), np.float32)
+    columns: dict[str, Any] = {
+        "recording_id": pa.array([item.recording_id for item in extracted for _ in item.starts], pa.string()),
+        "start_sample": pa.array(np.concatenate([item.starts for item in extracted]), pa.int64()),
+        "n_window_samples": pa.array([item.length for item in extracted for _ in item.starts], pa.int64()),
+        "turns_covered": pa.array([item.turns_covered for item in extracted for _ in item.starts], pa.float64()),
+        "quality": pa.array([str(code) for item in extracted for code in item.quality], pa.string()),
+        "evidence": pa.array([text for item in extracted for text in item.evidence], pa.string()),
+    }
+    columns |= {name: pa.array(np.ascontiguousarray(values[:, index])) for index, name in enumerate(names)}
+    return pa.table(columns), firsts
+
+
+def _extraction_row(
+    row: Row[Any], item: Extracted, settings: Settings, path: str | None, first: int, as_of: datetime
+) -> dict[str, Any]:
+    quality, evidence = Quality.TOO_SHORT, f"{row.n_samples} samples"
+    if item.quality:
+        worst = min(range(len(item.quality)), key=lambda index: WORST_FIRST.index(item.quality[index]))
+        quality, evidence = item.quality[worst], item.evidence[worst]
+    regime = regime_of(
+        row.program,
+        row.shaft_speed_rpm,
+        row.load,
+        speed_bin_rpm=settings.regime_speed_bin_rpm,
+        load_bin=settings.regime_load_bin,
+    )
+    return {
+        "recording_id": row.recording_id,
+        "feature_version": row.feature_version,
+        "geometry_version": row.geometry_version,
+        "axis_id": row.axis_id,
+        "channel": row.channel,
+        "scope": scope_of(row.quantity, row.unit),
+        "started_at": row.started_at,
+        "unit_serial": row.unit_serial or row.on_axis,
+        "regime": regime,
+        "quality": str(quality),
+        "evidence": evidence,
+        "n_windows": len(item.starts),
+        "lake_path": path if len(item.starts) else None,
+        "lake_row": first,
+        "known_at": as_of,
+    }

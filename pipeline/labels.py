@@ -1,0 +1,197 @@
+"""Labels: what somebody found out about a unit or an axis in a time range. Added, never overwritten."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.errors import AxiswatchError
+from pipeline.ids import axis_id, instant, stable_id
+from pipeline.schema import Label
+from pipeline.store import Store, insert_ignore
+from pipeline.taxonomy import LABEL_CSV_COLUMNS, Cause, Component, Evidence, Mode, Severity, Verdict
+
+CHOICES: dict[str, type[StrEnum]] = {
+    "verdict": Verdict,
+    "component": Component,
+    "mode": Mode,
+    "cause": Cause,
+    "severity": Severity,
+    "evidence": Evidence,
+}
+REQUIRED = ("from_at", "to_at", "verdict", "evidence", "known_at")
+
+
+@dataclass(frozen=True)
+class KnownLabel:
+    """A label as training looks it up."""
+
+    label_id: str
+    axis_id: str | None
+    unit_serial: str | None
+    channel: str | None
+    from_at: datetime
+    to_at: datetime
+    verdict: Verdict
+    mode: Mode | None
+    evidence: Evidence
+    known_at: datetime
+
+
+def import_labels(store: Store, path: Path, *, who: str) -> dict[str, int]:
+    """Read a labels.csv; labels that are here already are left alone.
+
+    Raises
+    ------
+    AxiswatchError
+        The file cannot be read, or rows are wrong; everything wrong is listed by line and nothing is stored.
+    """
+    rows = read_labels(path, who=who)
+    with store.write() as connection:
+        before = connection.scalar(sa.select(sa.func.count()).select_from(Label)) or 0
+        insert_ignore(connection, Label, rows)
+        after = connection.scalar(sa.select(sa.func.count()).select_from(Label)) or 0
+    return {"rows": len(rows), "new": after - before}
+
+
+def read_labels(path: Path, *, who: str) -> list[dict[str, Any]]:
+    """Read and check a labels.csv; give database rows."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            header = reader.fieldnames or []
+            lines = list(reader)
+    except OSError as error:
+        raise AxiswatchError(f"cannot read {path}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AxiswatchError(f"{path} is no CSV in UTF-8: {error}") from error
+    problems = [f"column {name} is not known" for name in header if name not in LABEL_CSV_COLUMNS]
+    problems += [f"column {name} is missing" for name in REQUIRED if name not in header]
+    rows = []
+    if not problems:
+        for number, line in enumerate(lines, start=2):
+            if None in line:
+                problems.append(f"line {number}: more cells than columns")
+                continue
+            row, wrong = label_row({name: (line.get(name) or "").strip() for name in LABEL_CSV_COLUMNS}, who=who)
+            problems += [f"line {number}: {text}" for text in wrong]
+            rows.append(row)
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise AxiswatchError(f"{path} cannot be imported, nothing was stored:\n{listed}")
+    return rows
+
+
+def label_row(
+    cells: Mapping[str, str], *, who: str, case_id: str | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Turn the cells of one label into a database row, and list what is wrong with them."""
+    wrong: list[str] = []
+    row: dict[str, Any] = {"note": cells.get("note", ""), "who": who, "case_id": case_id}
+    for name, choices in CHOICES.items():
+        value = cells.get(name, "")
+        if value and value not in set(choices):
+            wrong.append(f"{name} is {value!r}; one of {', '.join(choices)}")
+        row[name] = value or None
+    for name in ("from_at", "to_at", "known_at"):
+        row[name] = _time(cells.get(name, ""), name, wrong)
+    for name in ("verdict", "evidence"):
+        if not cells.get(name):
+            wrong.append(f"{name} is empty")
+    place = [cells.get(name, "") for name in ("site", "cell", "robot_id", "axis")]
+    row["axis_id"] = axis_id(*place) if place[2] and place[3] else None
+    row["unit_serial"] = cells.get("unit_serial") or None
+    row["channel"] = cells.get("channel") or None
+    if row["axis_id"] is None and row["unit_serial"] is None:
+        wrong.append("neither unit_serial nor robot_id and axis say what the label is about")
+    if row["from_at"] and row["to_at"] and row["to_at"] <= row["from_at"]:
+        wrong.append("to_at is not after from_at")
+    if row["mode"] and row["verdict"] != Verdict.FAULT:
+        wrong.append(f"mode {row['mode']} goes with verdict fault only")
+    row["confidence"] = _share(cells.get("confidence", ""), wrong)
+    if not wrong:
+        row["label_id"] = _label_id(row)
+    return row, wrong
+
+
+def known_labels(connection: Connection, *, known_by: datetime) -> list[KnownLabel]:
+    """Give the labels that were known at a time, oldest knowledge first."""
+    query = sa.select(Label).where(Label.known_at <= known_by).order_by(Label.known_at, Label.label_id)
+    return [
+        KnownLabel(
+            row.label_id,
+            row.axis_id,
+            row.unit_serial,
+            row.channel,
+            row.from_at,
+            row.to_at,
+            Verdict(row.verdict),
+            Mode(row.mode) if row.mode else None,
+            Evidence(row.evidence),
+            row.known_at,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def label_for(
+    labels: Iterable[KnownLabel], *, axis: str, unit_serial: str | None, channel: str, started_at: datetime
+) -> KnownLabel | None:
+    """Choose the label that holds for a recording: strongest evidence first, then the one known last.
+
+    A later finding of the same strength replaces an earlier one; a teardown is never undone by a look at the signal.
+    """
+    holding = [
+        label
+        for label in labels
+        if (label.unit_serial is None or label.unit_serial == unit_serial)
+        and (label.axis_id is None or label.axis_id == axis)
+        and (label.channel is None or label.channel == channel)
+        and label.from_at <= started_at < label.to_at
+    ]
+    strength = list(Evidence)
+    return max(holding, key=lambda label: (strength.index(label.evidence), label.known_at, label.label_id), default=None)
+
+
+def _time(text: str, name: str, wrong: list[str]) -> datetime | None:
+    if not text:
+        wrong.append(f"{name} is empty")
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        wrong.append(f"{name} {text!r} is no ISO 8601 time")
+        return None
+    if moment.tzinfo is None:
+        wrong.append(f"{name} {text!r} has no offset; write for example 2026-01-31T08:00:00Z")
+        return None
+    return moment.astimezone(UTC)
+
+
+def _share(text: str, wrong: list[str]) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        wrong.append(f"confidence is {text!r}; a number from 0 to 1")
+    return value
+
+
+def _label_id(row: Mapping[str, Any]) -> str:
+    parts = [
+        instant(value) if isinstance(value, datetime) else value
+        for name, value in sorted(row.items())
+        if name != "label_id"
+    ]
+    return stable_id(*parts, length=16)

@@ -1,0 +1,177 @@
+"""The lake: immutable files named by what they hold, in a folder or behind any fsspec URL.
+
+A file is written aside and renamed (on an object store: one PUT), so that a name never stands for half a file. It does
+not count until a row of `lake_files` commits it; what no row names is an orphan of a run that was killed, and is swept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import AxiswatchError
+
+Kind = Literal["recordings", "features", "quarantine", "models"]
+ASIDE = "aside"
+ROW_GROUP_BYTES = 2 * 1024 * 1024
+"""Uncompressed size of a row group: what has to be read for one row of a file."""
+
+
+class LakeError(AxiswatchError):
+    """A file of the lake is missing, or the lake cannot be reached."""
+
+
+class Lake:
+    """A folder tree of immutable files.
+
+    Parameters
+    ----------
+    url
+        A folder, or an fsspec URL such as `s3://bucket/axiswatch`.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(url)
+        except (ValueError, ImportError) as error:
+            raise LakeError(f"lake_url {url} cannot be opened: {error}") from error
+        self.is_local = "file" in self.fs.protocol
+        if self.is_local:
+            Path(self.root).mkdir(parents=True, exist_ok=True)
+
+    def put(self, kind: Kind, data: bytes, suffix: str) -> str:
+        """Write bytes under the name of their SHA-256 and give the path relative to the lake."""
+        digest = hashlib.sha256(data).hexdigest()
+        path = f"{kind}/{digest[:2]}/{digest}{suffix}"
+        self.put_at(path, data)
+        return path
+
+    def put_at(self, path: str, data: bytes) -> None:
+        """Write bytes under a given relative path, all or nothing. What is there already with that size is left alone."""
+        if self.fs.exists(self._full(path)) and self.fs.size(self._full(path)) == len(data):
+            return
+        if not self.is_local:
+            self.fs.pipe_file(self._full(path), data)
+            return
+        target = Path(self._full(path))
+        aside = Path(self.root) / ASIDE / uuid.uuid4().hex
+        for folder in (target.parent, aside.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+
+    def put_file(self, kind: Kind, source: Path, digest: str) -> str:
+        """Copy a local file as it is, in pieces, under the name of its SHA-256; give its relative path."""
+        path = f"{kind}/{digest[:2]}/{digest}.bin"
+        if self.fs.exists(self._full(path)) and self.fs.size(self._full(path)) == source.stat().st_size:
+            return path
+        aside = f"{ASIDE}/{uuid.uuid4().hex}" if self.is_local else path
+        for target in (aside, path):
+            self.fs.makedirs(self._full(target).rsplit("/", 1)[0], exist_ok=True)
+        self.fs.put_file(str(source), self._full(aside))
+        if self.is_local:
+            Path(self._full(aside)).replace(self._full(path))
+        return path
+
+    def put_table(self, kind: Kind, table: pa.Table) -> tuple[str, int]:
+        """Write a table as Parquet; give its relative path and its size in bytes. Equal tables give equal files."""
+        sink = io.BytesIO()
+        signal = [f"{name}.list.element" for name in ("samples",) if name in table.column_names]
+        pq.write_table(
+            table,
+            sink,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            use_byte_stream_split=signal or False,
+            row_group_size=max(1, ROW_GROUP_BYTES * table.num_rows // max(1, table.nbytes)),
+        )
+        data = sink.getvalue()
+        return self.put(kind, data, ".parquet"), len(data)
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading.
+
+        Raises
+        ------
+        LakeError
+            The file is gone, though the database names it.
+        """
+        try:
+            return self.fs.open(self._full(path), "rb")  # type: ignore[no-any-return]
+        except FileNotFoundError as error:
+            raise LakeError(
+                f"{path} is not in the lake ({self.root}) though the database names it; restore the lake from its backup"
+            ) from error
+
+    def read(self, path: str) -> bytes:
+        """Read a file whole."""
+        with self.open(path) as file:
+            return file.read()
+
+    def table(self, path: str, columns: list[str] | None = None) -> pa.Table:
+        """Read a Parquet file whole.
+
+        One thread: pyarrow's own pools were seen to abort a process that ends while they are alive.
+        """
+        with self.open(path) as file:
+            return pq.ParquetFile(file).read(columns=columns, use_threads=False)
+
+    def rows(self, path: str, wanted: Iterable[int], columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield the wanted rows of a Parquet file in order, reading only the row groups that hold them."""
+        left = sorted(set(wanted))
+        with self.open(path) as file:
+            parquet = pq.ParquetFile(file)
+            first = 0
+            for group in range(parquet.num_row_groups):
+                count = parquet.metadata.row_group(group).num_rows
+                inside = [row for row in left if first <= row < first + count]
+                if inside:
+                    table = parquet.read_row_group(group, columns=columns, use_threads=False)
+                    for row in inside:
+                        yield row, {name: table.column(name)[row - first] for name in table.column_names}
+                first += count
+
+    def files(self) -> Iterator[tuple[str, datetime]]:
+        """Yield every file as relative path and time of last change (UTC)."""
+        prefix = self.root.rstrip("/") + "/"
+        found: Mapping[str, Mapping[str, Any]] = self.fs.find(self.root, detail=True)
+        for full, info in found.items():
+            changed = info.get("LastModified") or info.get("mtime")
+            moment = changed if isinstance(changed, datetime) else datetime.fromtimestamp(float(changed or 0), UTC)
+            yield full.removeprefix(prefix), moment.astimezone(UTC)
+
+    def remove(self, path: str) -> None:
+        """Delete a file; that it is gone already is no error."""
+        try:
+            self.fs.rm_file(self._full(path))
+        except FileNotFoundError:
+            return
+
+    def sweep(self, committed: set[str], *, older_than: datetime) -> int:
+        """Delete files that no row commits and that are older than a time; give their number.
+
+        The age keeps files of a run that is still at work: it writes first and commits afterwards.
+        """
+        orphans = [path for path, changed in self.files() if path not in committed and changed < older_than]
+        for path in orphans:
+            self.remove(path)
+        return len(orphans)
+
+    def _full(self, path: str) -> str:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise LakeError(f"{path} is no path inside the lake")
+        return f"{self.root.rstrip('/')}/{path}"

@@ -1,0 +1,70 @@
+"""The raw log contract, version 1: the columns of a log file and the values they may take.
+
+A log file is Parquet; one row is one *recording*: one contiguous burst of one channel of one robot axis.
+`pipeline.contract` judges rows against it, `pipeline.simulate` and `pipeline.importing` write it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+SCHEMA_VERSION: Final = 1
+
+LOG_SCHEMA: Final = pa.schema(
+    [
+        pa.field("schema_version", pa.int32(), nullable=False),
+        pa.field("site", pa.string(), nullable=False),
+        pa.field("cell", pa.string(), nullable=False),
+        pa.field("robot_id", pa.string(), nullable=False),
+        pa.field("axis", pa.string(), nullable=False),
+        pa.field("channel", pa.string(), nullable=False),
+        pa.field("quantity", pa.string(), nullable=False),
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("started_at", pa.timestamp("us", tz="UTC"), nullable=False),
+        pa.field("time_basis", pa.string(), nullable=False),
+        pa.field("sampling_rate_hz", pa.float64(), nullable=False),
+        pa.field("rate_basis", pa.string(), nullable=False),
+        pa.field("shaft_speed_rpm", pa.float64()),
+        pa.field("speed_is_steady", pa.bool_()),
+        pa.field("speed_trace_rpm", pa.list_(pa.float32())),
+        pa.field("speed_trace_rate_hz", pa.float64()),
+        pa.field("load", pa.float64()),
+        pa.field("payload_kg", pa.float64()),
+        pa.field("temperature_c", pa.float64()),
+        pa.field("program", pa.string()),
+        pa.field("unit_serial", pa.string()),
+        pa.field("samples", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+"""Columns, types and nullability. A nullable column may also be absent, which means null in every row."""
+
+REQUIRED_COLUMNS: Final = tuple(field.name for field in LOG_SCHEMA if not field.nullable)
+
+KEY_COLUMNS: Final = ("site", "cell", "robot_id", "axis", "channel", "started_at")
+"""What makes a recording the same recording."""
+
+RAW_UNIT: Final = "raw"
+"""Unit of a signal whose scale nobody declared. It is never mixed with a physical unit: its model scope is its own."""
+
+QUANTITY_UNITS: Final[dict[str, tuple[str, ...]]] = {
+    "acceleration": ("g", "m/s2", RAW_UNIT),
+    "motor_current": ("A", RAW_UNIT),
+    "motor_torque": ("Nm", RAW_UNIT),
+    "force": ("N", RAW_UNIT),
+    "temperature": ("degC", RAW_UNIT),
+    "voltage": ("V", RAW_UNIT),
+}
+"""Quantities that axiswatch knows, each with the units it may be declared in."""
+
+TIME_BASES: Final = ("clock", "synthetic")
+RATE_BASES: Final = ("declared", "assumed")
+
+STANDARD_GRAVITY_M_S2: Final = 9.80665
+"""Exact by definition (CGPM 1901)."""
+
+
+def scope_of(quantity: str, unit: str) -> str:
+    """Name the model scope of a signal: the quantity, or `quantity:raw` where the unit is not declared."""
+    return f"{quantity}:{RAW_UNIT}" if unit == RAW_UNIT else quantity

@@ -1,0 +1,147 @@
+"""train: from labels and features to a new model version, judged on held-out units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import threadpoolctl
+import torch
+
+from models.artifact import pack
+from models.kinds import TrainingRefused
+from models.model import QUANTILES, Model
+from models.network import NetworkSettings
+from models.report import TrainingReport
+from models.settings import TrainingSettings
+from models.train import train
+from pipeline.config import Settings
+from pipeline.errors import PrerequisiteMissing
+from pipeline.lake import Lake
+from pipeline.registry import Registered, register
+from pipeline.store import Store
+from pipeline.training_set import TrainingSet, build_training_set, scopes_with_labels
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A new version and what its training found."""
+
+    scope: str
+    model_version: str
+    champion: bool
+    report: TrainingReport
+    training_set: TrainingSet
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain JSON values."""
+        return {
+            "scope": self.scope,
+            "model_version": self.model_version,
+            "became_champion": self.champion,
+            "classes": list(self.training_set.classes),
+            "labels_known": self.training_set.labels,
+            "left_out": self.training_set.left_out,
+            "report": self.report.as_dict(),
+        }
+
+
+def training_settings(settings: Settings) -> TrainingSettings:
+    """Give the settings of training as `models` takes them."""
+    return TrainingSettings(
+        epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        length_scale=settings.length_scale,
+        folds=settings.folds,
+        seed=settings.seed,
+        n_samples=settings.n_samples,
+        sub_bank_size=settings.sub_bank_size,
+        fault_prior=settings.fault_prior,
+        prior_temperature=settings.prior_temperature,
+        min_calibration_units=settings.min_calibration_units,
+        network=NetworkSettings(hidden=settings.hidden, dropout=settings.dropout, batch_norm=settings.batch_norm),
+    )
+
+
+def train_scopes(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    as_of: datetime,
+    scope: str | None = None,
+    on_progress: Callable[[str, float], None] | None = None,
+) -> list[TrainResult]:
+    """Train a model for one scope, or for each that has labels, from what was known at `as_of`.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        No label known by then holds for any recording that has features, or the labels cannot give a model.
+    """
+    with store.read() as connection:
+        scopes = scopes_with_labels(connection, settings, as_of=as_of)
+    if scope is not None:
+        scopes = [name for name in scopes if name == scope]
+    if not scopes:
+        where = f"scope {scope}" if scope else "any scope"
+        raise PrerequisiteMissing(
+            f"no label known by {as_of.isoformat()} holds for a recording with features in {where}; import labels "
+            "(`axiswatch labels import`), run `axiswatch extract`, and compare units and time ranges"
+        )
+    return [_train_scope(store, lake, settings, name, as_of, on_progress) for name in scopes]
+
+
+def _train_scope(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    scope: str,
+    as_of: datetime,
+    on_progress: Callable[[str, float], None] | None,
+) -> TrainResult:
+    with store.read() as connection:
+        data = build_training_set(connection, lake, settings, scope, as_of=as_of)
+    torch.set_num_threads(settings.workers)
+    with threadpoolctl.threadpool_limits(settings.workers):
+        try:
+            model, report = train(
+                data.x,
+                data.y,
+                data.unit,
+                data.weight,
+                classes=data.classes,
+                feature_names=data.names,
+                feature_version=data.feature_version,
+                feature_groups=data.groups,
+                settings=training_settings(settings),
+                on_progress=on_progress,
+            )
+        except TrainingRefused as error:
+            raise PrerequisiteMissing(f"scope {scope}: {error}") from error
+    about = Registered(
+        scope=scope,
+        kind=model.kind,
+        feature_version=data.feature_version,
+        label_cutoff=as_of,
+        training_data_hash=data.data_hash,
+        n_units=report.n_units,
+        n_windows=report.n_windows,
+        settings={**model.settings, "programs": list(data.programs), "classes": list(data.classes)},
+        metrics={**report.as_dict(), "held_out_quantiles": held_out_quantiles(model)},
+    )
+    files = pack(
+        model,
+        training_data_hash=data.data_hash,
+        metrics=report.as_dict(),
+        settings={"scope": scope, "programs": list(data.programs), "label_cutoff": as_of.isoformat()},
+    )
+    version, champion = register(store, lake, files, about, as_of=as_of)
+    return TrainResult(scope, version, champion, report, data)
+
+
+def held_out_quantiles(model: Model) -> dict[str, list[float]]:
+    """Give the percentiles (0 to 100) of each uncertainty on held-out units, as routing looks them up."""
+    return {name: [float(value) for value in model.quantiles[name]] for name in QUANTILES if name in model.quantiles}

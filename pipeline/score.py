@@ -1,0 +1,251 @@
+"""score: what the champion of each scope says of every window that it has not seen yet.
+
+Due are recordings with features at the champion's feature version and the geometry version of the unit on the axis,
+oldest first. Scores and their mark are committed together, a chunk at a time, so memory does not grow with the backlog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.engine import Row
+
+from features.quality import Quality
+from models.model import Model, Scores
+from pipeline.config import Settings
+from pipeline.extract import WINDOW_COLUMNS, installed_geometry
+from pipeline.lake import Lake
+from pipeline.registry import champions, load_model
+from pipeline.schema import Extraction, ModelVersion, Recording, Score, Scoring, Unit
+from pipeline.store import Store, bulk_insert, ensure_partitions, insert_ignore
+
+NO_BASELINE = ""
+PAGE = 4000
+
+STATISTICS = {
+    "fault_probability": "fault_probability",
+    "fault_std": "fault_std",
+    "fault_q05": "fault_q05",
+    "fault_q95": "fault_q95",
+    "predictive_entropy": "predictive_entropy",
+    "expected_entropy": "expected_entropy",
+    "mutual_information": "mutual_information",
+    "novelty": "novelty_raw",
+    "novelty_percentile": "novelty_percentile",
+    "monte_carlo_se": "monte_carlo_se",
+}
+"""Column of the score table: field of the model's scores."""
+
+
+@dataclass
+class ScoreReport:
+    """What one run of score did."""
+
+    recordings: int = 0
+    windows: int = 0
+    not_scored: int = 0
+    models: dict[str, str] = field(default_factory=dict)
+    scopes_without_model: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the counts by name."""
+        return dict(vars(self))
+
+
+@dataclass
+class Chunk:
+    """Windows of some recordings, read from the lake."""
+
+    rows: list[Row[Any]]
+    x: npt.NDArray[np.float32]
+    windows: dict[str, list[Any]]
+
+
+def score_due(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    as_of: datetime,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ScoreReport:
+    """Score every window that is due with the champion of its scope.
+
+    The champion is read once at the start of a scope, so that a run does not mix two.
+    """
+    report = ScoreReport()
+    with store.read() as connection:
+        named = champions(connection)
+        scopes = connection.scalars(sa.select(Extraction.scope).distinct()).all()
+    report.scopes_without_model = sorted(set(scopes) - set(named))
+    for scope in sorted(set(scopes) & set(named)):
+        report.models[scope] = named[scope]
+        _score_scope(store, lake, settings, scope, named[scope], as_of, report, on_progress)
+    return report
+
+
+def _score_scope(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    scope: str,
+    version: str,
+    as_of: datetime,
+    report: ScoreReport,
+    on_progress: Callable[[int, int], None] | None,
+) -> None:
+    with store.read() as connection:
+        counted = _due_query(scope, version, as_of).with_only_columns(sa.func.count())
+        total = connection.scalar(counted) or 0
+    if not total:
+        return
+    model = load_model(store, lake, version)
+    done = 0
+    while rows := _due(store, scope, version, as_of, settings.score_chunk_windows):
+        chunk = read_chunk(lake, rows, model.feature_names)
+        scored = score_rows(model, version, chunk, as_of)
+        marks = [_mark(row, version, as_of) for row in rows]
+        ensure_partitions(store, {row.started_at for row in rows})
+        with store.write() as connection:
+            bulk_insert(connection, Score, scored)
+            insert_ignore(connection, Scoring, sorted(marks, key=lambda mark: str(mark["recording_id"])))
+        report.recordings += len(rows)
+        report.windows += len(scored)
+        report.not_scored += sum(row["quality"] != Quality.OK for row in scored)
+        done += len(rows)
+        if on_progress:
+            on_progress(done, max(total, done))
+
+
+def _due_query(scope: str, version: str, as_of: datetime) -> sa.Select[Any]:
+    geometry, on = installed_geometry()
+    scored = sa.exists().where(
+        Scoring.recording_id == Extraction.recording_id,
+        Scoring.feature_version == Extraction.feature_version,
+        Scoring.geometry_version == Extraction.geometry_version,
+        Scoring.model_version == version,
+    )
+    return (
+        sa.select(Extraction)
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
+        .where(
+            Extraction.scope == scope,
+            Extraction.feature_version == _feature_version_of(version),
+            Extraction.geometry_version == geometry,
+            Extraction.started_at <= as_of,
+            ~scored,
+        )
+    )
+
+
+def _feature_version_of(version: str) -> sa.ScalarSelect[str]:
+    return sa.select(ModelVersion.feature_version).where(ModelVersion.model_version == version).scalar_subquery()
+
+
+def _due(store: Store, scope: str, version: str, as_of: datetime, windows: int) -> list[Row[Any]]:
+    query = _due_query(scope, version, as_of).order_by(Extraction.started_at, Extraction.recording_id).limit(PAGE)
+    taken: list[Row[Any]] = []
+    held = 0
+    with store.read() as connection:
+        for row in connection.execute(query):
+            if taken and held + row.n_windows > windows:
+                break
+            taken.append(row)
+            held += row.n_windows
+    return taken
+
+
+def read_chunk(lake: Lake, rows: Sequence[Row[Any]], names: Sequence[str]) -> Chunk:
+    """Read the feature rows of recordings, in the order of `rows`."""
+    rows = sorted(rows, key=lambda row: (row.lake_path or "", row.lake_row))
+    by_path: dict[str, list[Row[Any]]] = {}
+    for row in rows:
+        if row.lake_path is not None:
+            by_path.setdefault(row.lake_path, []).append(row)
+    parts: list[npt.NDArray[np.float32]] = []
+    windows: dict[str, list[Any]] = {name: [] for name in (*WINDOW_COLUMNS, "row")}
+    for path, members in by_path.items():
+        table = lake.table(path)
+        values = np.column_stack([table.column(name).to_numpy() for name in names]).astype(np.float32, copy=False)
+        told = {name: table.column(name).to_pylist() for name in WINDOW_COLUMNS}
+        for row in members:
+            rows_of = slice(row.lake_row, row.lake_row + row.n_windows)
+            parts.append(values[rows_of])
+            for name in WINDOW_COLUMNS:
+                windows[name] += told[name][rows_of]
+            windows["row"] += [row] * row.n_windows
+    x = np.concatenate(parts) if parts else np.empty((0, len(names)), np.float32)
+    return Chunk(list(rows), x, windows)
+
+
+def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> list[dict[str, Any]]:
+    """Score a chunk and give database rows. A window with a bad verdict, or a non-finite score, has no figures."""
+    if not len(chunk.x):
+        return []
+    scores = model.score(chunk.x)
+    columns = {column: getattr(scores, name) for column, name in STATISTICS.items()}
+    n_samples = model.bank.n_samples if model.bank is not None else None
+    rows = []
+    for index, extraction in enumerate(chunk.windows["row"]):
+        quality, evidence = chunk.windows["quality"][index], chunk.windows["evidence"][index]
+        if quality == Quality.OK and not scores.finite[index]:
+            quality, evidence = str(Quality.NON_FINITE), "the score is not finite"
+        usable = quality == Quality.OK
+        rows.append(
+            {
+                "started_at": extraction.started_at,
+                "recording_id": extraction.recording_id,
+                "start_sample": chunk.windows["start_sample"][index],
+                "feature_version": extraction.feature_version,
+                "geometry_version": extraction.geometry_version,
+                "baseline_version": NO_BASELINE,
+                "model_version": version,
+                "axis_id": extraction.axis_id,
+                "channel": extraction.channel,
+                "unit_serial": extraction.unit_serial,
+                "n_window_samples": chunk.windows["n_window_samples"][index],
+                "turns_covered": _number(chunk.windows["turns_covered"][index]),
+                **{name: _number(values[index]) if usable else None for name, values in columns.items()},
+                "class_probabilities": _probabilities(model, scores, index) if usable else None,
+                "n_mc_samples": n_samples if usable else None,
+                "fault_prior": model.fault_prior if usable else None,
+                "n_missing_features": int(scores.n_missing[index]),
+                "regime": extraction.regime,
+                "quality": quality,
+                "evidence": evidence,
+                "known_at": as_of,
+            }
+        )
+    return rows
+
+
+def _probabilities(model: Model, scores: Scores, index: int) -> dict[str, float] | None:
+    values = scores.class_probabilities[index]
+    if not np.isfinite(values).all():
+        return None
+    return {name: float(value) for name, value in zip(model.classes, values, strict=True)}
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _mark(row: Row[Any], version: str, as_of: datetime) -> dict[str, Any]:
+    return {
+        "recording_id": row.recording_id,
+        "feature_version": row.feature_version,
+        "geometry_version": row.geometry_version,
+        "baseline_version": NO_BASELINE,
+        "model_version": version,
+        "axis_id": row.axis_id,
+        "started_at": row.started_at,
+        "known_at": as_of,
+        "advised": False,
+    }

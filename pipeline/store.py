@@ -1,0 +1,242 @@
+"""The database: engines, transactions, migrations and bulk inserts, on SQLite and PostgreSQL alike.
+
+Callers open a transaction and commit it by leaving the block; helpers never commit. Reads and writes are told apart
+because SQLite has one writer: a write takes the lock at its start, so that it never fails half-way for want of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.orm import DeclarativeBase
+
+from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.schema import Score
+
+LOCK_KEY = 0x61786973  # any constant will do; it names axiswatch's advisory lock on PostgreSQL
+BUSY_SECONDS = 120
+
+
+class Store:
+    """A database of axiswatch.
+
+    Parameters
+    ----------
+    url
+        SQLAlchemy URL: `sqlite:///path` or `postgresql+psycopg://...`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Open a database; an empty one gets its tables, an older one is refused until it is migrated.
+
+        Raises
+        ------
+        AxiswatchError
+            The database cannot be reached.
+        PrerequisiteMissing
+            The database's tables belong to another version of axiswatch.
+        """
+        store = cls(url)
+        try:
+            current = store.revision()
+            if current is None:
+                store.upgrade()
+            elif current != head_revision():
+                raise PrerequisiteMissing(
+                    f"the database is at revision {current}, this axiswatch needs {head_revision()}; "
+                    "run `axiswatch db upgrade` (and make a backup first)"
+                )
+        except OperationalError as error:
+            shown = make_url(url).render_as_string(hide_password=True)
+            raise AxiswatchError(f"cannot open the database {shown}: {error.orig}") from error
+        return store
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a connection for reading: one consistent snapshot."""
+        isolation = "SERIALIZABLE" if self.is_sqlite else "REPEATABLE READ"
+        with self.engine.connect().execution_options(isolation_level=isolation) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction for writing; it is committed when the block ends well, else rolled back."""
+        with self.engine.connect().execution_options(axiswatch_write=True) as connection, connection.begin():
+            yield connection
+
+    def revision(self) -> str | None:
+        """Give the migration that the database is at, None where it has none."""
+        with self.engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    def upgrade(self) -> None:
+        """Bring the tables up to date. Two callers at once are safe: the second waits and finds nothing to do."""
+        with self.write() as connection:
+            if not self.is_sqlite:
+                connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+            config = alembic_config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def alembic_config() -> Config:
+    """Alembic's configuration of the migrations that ship with the package."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def head_revision() -> str | None:
+    """Newest migration that ships with the package."""
+    return ScriptDirectory.from_config(alembic_config()).get_current_head()
+
+
+def _engine(url: str) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise AxiswatchError("database_url is no SQLAlchemy URL; write sqlite:///file or postgresql+psycopg://...") from error
+    if parsed.get_backend_name() == "postgresql":
+        return sa.create_engine(parsed, pool_pre_ping=True)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise AxiswatchError(
+            f"database_url {parsed.render_as_string(hide_password=True)} is not supported; "
+            "write sqlite:///file or postgresql+psycopg://..."
+        )
+    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None})
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", f"busy_timeout={BUSY_SECONDS * 1000}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("axiswatch_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def insert_ignore(
+    connection: Connection, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]
+) -> None:
+    """Insert rows, leaving those alone whose key is there already. One executemany, whatever the number of rows."""
+    if not rows:
+        return
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(insert(model).on_conflict_do_nothing(), [dict(row) for row in rows])
+
+
+def insert_new(connection: Connection, model: type[DeclarativeBase], row: Mapping[str, Any]) -> bool:
+    """Insert one row and say whether it was new. A concurrent insert of the same key is waited for."""
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    return connection.execute(insert(model).on_conflict_do_nothing(), dict(row)).rowcount == 1
+
+
+def upsert(
+    connection: Connection,
+    model: type[DeclarativeBase],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    keep: Iterable[str] = (),
+) -> None:
+    """Insert rows; where the key is there already, take over every column but the key and those in `keep`."""
+    if not rows:
+        return
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    table = sa.inspect(model).local_table
+    key = [column.name for column in table.primary_key]
+    statement = insert(model)
+    changed = {
+        column.name: statement.excluded[column.name]
+        for column in table.columns
+        if column.name not in key and column.name not in set(keep)
+    }
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), [dict(row) for row in rows])
+
+
+def bulk_insert(connection: Connection, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many rows at once, leaving those alone whose key is there already.
+
+    PostgreSQL: COPY into a temporary table, then one merge. SQLite: one executemany. Every row has the same columns.
+    """
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        insert_ignore(connection, model, rows)
+        return
+    table = sa.inspect(model).local_table
+    names = list(rows[0])
+    columns = ", ".join(f'"{name}"' for name in names)
+    staging = f"staging_{table.name}"
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE IF NOT EXISTS {staging} (LIKE {table.name}) ON COMMIT DELETE ROWS")
+    as_json = [isinstance(table.c[name].type, sa.JSON) for name in names]
+    cursor = connection.connection.cursor()
+    try:
+        with cursor.copy(f"COPY {staging} ({columns}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+            for row in rows:
+                copy.write_row(
+                    [
+                        json.dumps(row[name]) if text and row[name] is not None else row[name]
+                        for name, text in zip(names, as_json, strict=True)
+                    ]
+                )
+    finally:
+        cursor.close()
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {staging} ON CONFLICT DO NOTHING"
+    )
+    connection.exec_driver_sql(f"TRUNCATE {staging}")
+
+
+def ensure_partitions(store: Store, times: Iterable[datetime]) -> None:
+    """Make the monthly partitions of the score table that the given times (UTC) fall into. SQLite has none."""
+    if store.is_sqlite:
+        return
+    months = sorted({(time.astimezone(UTC).year, time.astimezone(UTC).month) for time in times})
+    with store.read() as connection:
+        present = set(sa.inspect(connection).get_table_names())
+    missing = [month for month in months if partition_name(*month) not in present]
+    if not missing:
+        return
+    with store.write() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        for year, month in missing:
+            following = (year + 1, 1) if month == 12 else (year, month + 1)
+            connection.exec_driver_sql(
+                f"CREATE TABLE IF NOT EXISTS {partition_name(year, month)} PARTITION OF {Score.__tablename__} "
+                f"FOR VALUES FROM ('{year:04d}-{month:02d}-01 00:00:00+00') "
+                f"TO ('{following[0]:04d}-{following[1]:02d}-01 00:00:00+00')"
+            )
+
+
+def partition_name(year: int, month: int) -> str:
+    """Name of a month's partition of the score table."""
+    return f"{Score.__tablename__}_y{year:04d}m{month:02d}"

@@ -1,0 +1,106 @@
+"""The words a label is made of: verdict, component, mode, cause, severity, evidence.
+
+One list for the command line, the web application, `labels.csv` and training.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Verdict(StrEnum):
+    """What somebody who looked found."""
+
+    HEALTHY = "healthy"
+    FAULT = "fault"
+    SENSOR_OR_DATA = "sensor_or_data"
+    BENIGN_CHANGE = "benign_change"
+    UNSURE = "unsure"
+
+
+class Component(StrEnum):
+    """The part that the finding is about."""
+
+    BEARING = "bearing"
+    GEAR = "gear"
+    REDUCER = "reducer"
+    MOTOR = "motor"
+    BELT = "belt"
+    BRAKE = "brake"
+    SENSOR = "sensor"
+    CABLE = "cable"
+    OTHER = "other"
+
+
+class Mode(StrEnum):
+    """The failure mode. Where it is not known the label's mode is empty: 'fault, mode unknown'."""
+
+    INNER_RACE = "inner_race"
+    OUTER_RACE = "outer_race"
+    BALL = "ball"
+    CAGE = "cage"
+    GEAR_TOOTH = "gear_tooth"
+    GEAR_WEAR = "gear_wear"
+    LUBRICATION = "lubrication"
+    LOOSENESS = "looseness"
+    MISALIGNMENT = "misalignment"
+    IMBALANCE = "imbalance"
+    OTHER = "other"
+
+
+class Cause(StrEnum):
+    """Why a signal looked odd though the machine is not at fault."""
+
+    NEW_PROGRAM = "new_program"
+    NEW_LOAD = "new_load"
+    NEW_SPEED = "new_speed"
+    NEW_UNIT = "new_unit"
+    MAINTENANCE = "maintenance"
+    TEMPERATURE = "temperature"
+    SENSOR_FAULT = "sensor_fault"
+    CABLE_FAULT = "cable_fault"
+    CLOCK_FAULT = "clock_fault"
+    OTHER = "other"
+
+
+class Severity(StrEnum):
+    """How soon somebody has to act."""
+
+    MONITOR = "monitor"
+    PLAN = "plan"
+    URGENT = "urgent"
+    STOP = "stop"
+
+
+class Evidence(StrEnum):
+    """How the finding is known, weakest first."""
+
+    SIGNAL_ONLY = "signal_only"
+    INSPECTED = "inspected"
+    TEARDOWN = "teardown"
+
+
+LABEL_CSV_COLUMNS: Final = (
+    "site",
+    "cell",
+    "robot_id",
+    "axis",
+    "channel",
+    "unit_serial",
+    "from_at",
+    "to_at",
+    "verdict",
+    "component",
+    "mode",
+    "cause",
+    "severity",
+    "evidence",
+    "confidence",
+    "known_at",
+    "note",
+)
+"""Columns of labels.csv. An empty cell means not said. Times are ISO 8601 with an offset; the range is [from_at, to_at).
+
+A label targets a unit (`unit_serial`) or an axis (site, cell, robot_id, axis), optionally one channel, in a time range.
+"""
