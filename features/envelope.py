@@ -1,0 +1,189 @@
+"""The squared envelope spectrum (SES): which repetition rates modulate the signal in a band.
+
+A defect excites a resonance once per pass, so the signal's energy in the band of the resonance is modulated at the
+defect's frequency. Steps: keep the bins of the band, form the analytic signal, square its magnitude, remove the mean,
+take the Hann power spectrum. Sources: R. B. Randall and J. Antoni, "Rolling element bearing diagnostics - a tutorial",
+Mechanical Systems and Signal Processing 25 (2011); P. Borghesani et al., "Application of cepstrum pre-whitening for the
+diagnosis of bearing faults under variable speed conditions", same journal 36 (2013).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft as sfft
+
+from features.kinematics import Orders
+from features.lines import LineSettings, signal_to_floor_db
+from features.spectrum import HANN_POWER, NYQUIST_SHARE, hann_in_frequency, real_transform, squared_magnitude
+from features.time_domain import Vector
+
+BAND_NYQUIST_SHARE: Final = 0.95
+"""A demodulation band ends at this share of the Nyquist frequency at the latest."""
+
+MIN_BAND_BINS: Final = 64
+"""Fewer bins in a band give no envelope spectrum worth the name."""
+
+USABLE_SHARE: Final = 0.9
+"""A band of B bins has an envelope spectrum of B bins whose noise falls to nothing at its end: 90 % are used."""
+
+VERSIONS: Final = ("low", "high", "white")
+"""The envelopes: two bands, and the whole band of the cepstrum-prewhitened signal."""
+
+LINES: Final = ("bpfo", "bpfi", "bsf", "bsf2x", "ftf")
+"""Bearing lines with harmonics; `bsf2x` is twice the ball spin frequency, where a ball defect shows first."""
+
+STATISTICS: Final = (
+    *(f"{line}_{kind}_db" for line in LINES for kind in ("h1", "mean13")),
+    "shaft_1x_db",
+    "shaft_2x_db",
+    "bpfi_sidebands_db",
+    "bsf2x_sidebands_db",
+)
+"""What `line_statistics` returns, in its order."""
+
+
+def band_bins(
+    low_hz: float, high_hz: float, *, bin_hz: float, length: int, min_width_hz: float
+) -> tuple[int, int] | None:
+    """Return the bins `first, stop` of a demodulation band, or None where the band is not available.
+
+    The upper edge is `min(high_hz, 0.95 Nyquist)`; the band is not available where less than `min_width_hz` or 64 bins
+    are left.
+    """
+    upper = min(high_hz, BAND_NYQUIST_SHARE * bin_hz * length / 2.0)
+    # One part in a million: a band that is wide enough must not fail on rounding.
+    if upper - low_hz < min_width_hz * (1 - 1e-6):
+        return None
+    first, stop = math.ceil(low_hz / bin_hz), math.floor(upper / bin_hz) + 1
+    return (max(first, 1), stop) if stop - max(first, 1) >= MIN_BAND_BINS else None
+
+
+def whole_band_bins(length: int) -> tuple[int, int] | None:
+    """Return the bins from 2 to 0.98 of Nyquist, or None where they are fewer than 64."""
+    first, stop = 2, math.floor(NYQUIST_SHARE * length / 2.0)
+    return (first, stop) if stop - first >= MIN_BAND_BINS else None
+
+
+def prewhiten(transform: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Divide each bin by its magnitude (cepstrum prewhitening, Borghesani 2013, equation 7); a zero bin stays zero."""
+    size = np.sqrt(squared_magnitude(transform))
+    scale = np.zeros(size.shape, dtype=np.float32)
+    np.divide(1.0, size, out=scale, where=size > 0, casting="same_kind")
+    result: NDArray[np.complex64] = transform * scale
+    return result
+
+
+def squared_envelope_spectrum(
+    transform: NDArray[np.complex64], band: tuple[int, int], n_bins: int | None = None
+) -> Vector:
+    """Compute the squared envelope spectrum of one band.
+
+    Parameters
+    ----------
+    transform : complex64 array, shape (n, length // 2 + 1)
+        Real Fourier transform of the mean-removed windows.
+    band : (int, int)
+        First bin and the one after the last.
+    n_bins : int, optional
+        How many bins are wanted; at most, and by default, as many as the band has.
+
+    Returns
+    -------
+    float64 array, shape (n, n_bins)
+        Power of the squared envelope in the distance of bins of `transform`, with a Hann window, in units of the
+        squared mean of the squared envelope (so it does not depend on the signal's scale). Zeros where the band is
+        empty. A carrier modulated by `1 + a cos(...)` with small a has `2 a^2` summed over its line.
+
+    Notes
+    -----
+    The band is moved to 0 Hz before the inverse transform. This changes the phase of the analytic signal and not its
+    magnitude, and a transform of twice the band's bins then suffices, with no aliasing in the square.
+    """
+    first, stop = band
+    width = stop - first
+    wanted = width if n_bins is None else min(n_bins, width)
+    size = int(sfft.next_fast_len(2 * width, real=False))
+    size += size % 2
+    baseband = np.zeros((len(transform), size), dtype=np.complex64)
+    baseband[:, :width] = transform[:, first:stop]
+    envelope = squared_magnitude(sfft.ifft(baseband, axis=-1, overwrite_x=True))
+    mean = envelope.mean(axis=-1, keepdims=True)
+    envelope /= np.where(mean > 0, mean, 1.0)
+    envelope -= np.where(mean > 0, 1.0, 0.0)
+    spectrum = real_transform(envelope.astype(np.float32))
+    power = squared_magnitude(hann_in_frequency(spectrum, size, wanted))
+    # Amplitude scaling: a line of amplitude A on a bin has A^2 / 2 summed over its three bins.
+    power *= 2.0 / (size * float(size) * HANN_POWER)
+    return power
+
+
+def usable_bins(band: tuple[int, int]) -> int:
+    """Return the number of bins of a band's envelope spectrum in which lines are searched."""
+    return int(USABLE_SHARE * (band[1] - band[0]))
+
+
+def highest_position(orders: Orders, turns: float) -> float:
+    """Return the highest bin that `line_statistics` asks for (third harmonics, sidebands)."""
+    known = [order for order in (orders.bpfo, orders.bpfi, orders.ftf) if order is not None]
+    known += [2 * orders.bsf] if orders.bsf is not None else []
+    return turns * max([2.0, *(3 * order for order in known), *(order + 1 for order in known)])
+
+
+def line_statistics(ses: Vector, *, orders: Orders, turns: float, usable: int, settings: LineSettings) -> Vector:
+    """Measure the lines of a bearing and its shaft in a squared envelope spectrum.
+
+    Parameters
+    ----------
+    ses : float64 array, shape (n, bins)
+    orders : Orders
+    turns : float
+        Shaft turns in the window: order `q` lies at bin `q * turns`.
+    usable : int
+        Bins at and above this one are not to be used.
+    settings : LineSettings
+
+    Returns
+    -------
+    float64 array, shape (n, len(STATISTICS))
+        In dB, see `signal_to_floor_db`. `h1` is the first harmonic, `mean13` the mean over harmonics 1 to 3 (over
+        1 and 2 where the third is beyond the spectrum; missing where the second is). Sidebands are the mean of the two
+        at `bpfi -+ 1` and at `2 bsf -+ ftf`. NaN where the order is not known or a line not resolved.
+    """
+    missing = np.full(len(ses), np.nan)
+
+    def at(order: float | None) -> Vector:
+        # The key is the position itself, so that 2 x bsf and the first harmonic of bsf2x are measured once.
+        if order is None or order <= 0:
+            return missing
+        position = order * turns
+        if position not in cache:
+            cache[position] = signal_to_floor_db(ses, (position,), usable_bins=usable, settings=settings)
+        return cache[position]
+
+    cache: dict[float, Vector] = {}
+    double_spin = None if orders.bsf is None else 2.0 * orders.bsf
+    columns: list[Vector] = []
+    for base in (orders.bpfo, orders.bpfi, orders.bsf, double_spin, orders.ftf):
+        harmonics = [at(None if base is None else k * base) for k in (1, 2, 3)]
+        columns += [harmonics[0], mean_of_harmonics(harmonics)]
+    columns += [at(1.0), at(2.0)]
+    columns.append(_pair(at, orders.bpfi, 1.0))
+    columns.append(_pair(at, double_spin, orders.ftf))
+    return np.stack(columns, axis=-1)
+
+
+def mean_of_harmonics(harmonics: list[Vector]) -> Vector:
+    """Return the mean over three harmonics, over the first two where the third is missing."""
+    first, second, third = harmonics
+    return np.where(np.isnan(third), (first + second) / 2.0, (first + second + third) / 3.0)
+
+
+def _pair(at: Callable[[float | None], Vector], centre: float | None, distance: float | None) -> Vector:
+    if centre is None or distance is None:
+        return at(None)
+    return (at(centre - distance) + at(centre + distance)) / 2.0

@@ -1,0 +1,190 @@
+"""How far a line at a known order stands above its surroundings, made comparable between lines, speeds and rates.
+
+The largest of many noise bins is always above their median, and the more bins are searched the more so. A search band
+of a fixed percentage holds more bins at a higher order, so a plain "peak over floor" finds faults in pure noise, and
+more of them at higher orders. Here the value that noise is expected to give is subtracted: in noise of any smooth
+colour the statistic has a mean near 0 dB at every order, number of turns and rate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from features.time_domain import Vector
+
+HANN_INDEPENDENT_SHARE: Final = 0.72
+"""A search over n neighbouring Hann bins acts like one over `1 + 0.72 (n - 1)` independent bins. Fitted to 40,000 draws
+of complex Gaussian noise; within 0.15 dB from 1 to 400 bins."""
+
+_FIRST_USABLE_BIN: Final = 2
+"""Bins 0 and 1 of a Hann spectrum hold what is left of the mean."""
+
+_GUARD_BINS: Final = 2
+"""The Hann main lobe reaches 2 bins to each side: so far around a search band nothing counts as floor."""
+
+
+@dataclass(frozen=True)
+class LineSettings:
+    """How a line is searched for.
+
+    Attributes
+    ----------
+    tolerance : float
+        Half width of the search band as a share of the line's frequency (slip, speed error). At least one bin.
+    floor_share : float
+        Half width of the neighbourhood whose median is the floor, as a share of the line's frequency.
+    floor_bins : int
+        The neighbourhood reaches at least so many bins to each side of the search band.
+    min_bins : int
+        A line below this bin is not resolved, and missing.
+    min_turns : float
+        With fewer shaft turns in the window every line is missing.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range; the message names it.
+    """
+
+    tolerance: float = 0.02
+    floor_share: float = 0.25
+    floor_bins: int = 16
+    min_bins: int = 3
+    min_turns: float = 8.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance < self.floor_share < 1:
+            raise ValueError(
+                f"Wanted 0 <= tolerance < floor_share < 1, got {self.tolerance!r} and {self.floor_share!r}."
+            )
+        if self.floor_bins < 4 or self.min_bins < 3 or not self.min_turns > 0:
+            raise ValueError(
+                "Wanted floor_bins of at least 4, min_bins of at least 3 and min_turns above 0, got "
+                f"{self.floor_bins!r}, {self.min_bins!r} and {self.min_turns!r}."
+            )
+
+
+@lru_cache(maxsize=4096)
+def expected_noise_db(independent_bins: float) -> float:
+    """Return what noise is expected to give: `E[10 log10(max P)] - 10 log10(median P)`.
+
+    The power of noise in a bin is exponential with mean 1 (chi-square with two degrees of freedom, J. S. Bendat and
+    A. G. Piersol, "Random Data", section 8.5), so its median is log 2 and the largest of m independent bins has the
+    quantile function `-log(1 - u^(1/m))`, whose logarithm is averaged over u by the midpoint rule.
+
+    Parameters
+    ----------
+    independent_bins : float
+        At least 1; need not be whole.
+
+    Returns
+    -------
+    float
+        In dB; -0.9 for one bin, 6.4 for ten.
+    """
+    u = (np.arange(20_000) + 0.5) / 20_000
+    largest = -np.log1p(-(u ** (1.0 / independent_bins)))
+    return float(10.0 * np.log10(largest).mean() - 10.0 * math.log10(math.log(2.0)))
+
+
+@dataclass(frozen=True)
+class Line:
+    """Where to look for one line: bins `first` to `stop` (exclusive), floor from `floor_first` to `floor_stop`."""
+
+    first: int
+    stop: int
+    floor_first: int
+    floor_stop: int
+
+    @property
+    def independent_bins(self) -> float:
+        """Number of independent bins that the search amounts to."""
+        return 1.0 + HANN_INDEPENDENT_SHARE * (self.stop - self.first - 1)
+
+
+@lru_cache(maxsize=4096)
+def place_line(bin_position: float, usable_bins: int, settings: LineSettings) -> Line | None:
+    """Find the bins of a line.
+
+    Parameters
+    ----------
+    bin_position : float
+        Order times the number of shaft turns in the window.
+    usable_bins : int
+        Bins at and above this one are not to be used.
+
+    Returns
+    -------
+    Line or None
+        None where the line is not resolved (below `min_bins`), its search band reaches out of the spectrum, or too
+        few bins are left for a floor.
+    """
+    half = max(settings.tolerance * bin_position, 1.0)
+    first, stop = math.ceil(bin_position - half), math.floor(bin_position + half) + 1
+    if bin_position < settings.min_bins or first < _FIRST_USABLE_BIN or stop > usable_bins:
+        return None
+    reach = max(round(settings.floor_share * bin_position), settings.floor_bins)
+    line = Line(
+        first=first,
+        stop=stop,
+        floor_first=max(first - _GUARD_BINS - reach, _FIRST_USABLE_BIN),
+        floor_stop=min(stop + _GUARD_BINS + reach, usable_bins),
+    )
+    return line if _floor_size(line) >= settings.floor_bins // 2 else None
+
+
+def _floor_size(line: Line) -> int:
+    below = max(line.first - _GUARD_BINS - line.floor_first, 0)
+    return below + max(line.floor_stop - line.stop - _GUARD_BINS, 0)
+
+
+def line_excess(power: Vector, line: Line) -> Vector:
+    """Return `10 log10(largest power in the search band / median power of the floor)`, shape (n,), without correction.
+
+    NaN where either is zero.
+    """
+    below = power[:, line.floor_first : max(line.first - _GUARD_BINS, line.floor_first)]
+    above = power[:, min(line.stop + _GUARD_BINS, line.floor_stop) : line.floor_stop]
+    floor = np.sort(np.concatenate((below, above), axis=-1), axis=-1)
+    size = floor.shape[-1]
+    median = 0.5 * (floor[:, (size - 1) // 2] + floor[:, size // 2])
+    largest = power[:, line.first : line.stop].max(axis=-1)
+    result = np.full(len(power), np.nan)
+    defined = (largest > 0) & (median > 0)
+    result[defined] = 10.0 * (np.log10(largest[defined]) - np.log10(median[defined]))
+    return result
+
+
+def signal_to_floor_db(
+    power: Vector, positions: tuple[float, ...], *, usable_bins: int, settings: LineSettings
+) -> Vector:
+    """Return how far the strongest of some lines stands above its floor, less what noise would give.
+
+    Parameters
+    ----------
+    power : float64 array, shape (n, bins)
+        A Hann power spectrum (of the signal or of its squared envelope).
+    positions : tuple of float
+        Bins of the lines: usually one; several where they are one thing (the meshes of one gearbox). The correction
+        is for the search over all of them together.
+    usable_bins : int
+        Bins at and above this one are not to be used.
+    settings : LineSettings
+
+    Returns
+    -------
+    float64 array, shape (n,)
+        In dB. Mean near 0 in noise; a line of twice the floor's amplitude gains 6 dB. NaN where no line is resolved.
+    """
+    lines = [line for line in (place_line(p, usable_bins, settings) for p in positions) if line is not None]
+    if not lines:
+        return np.full(len(power), np.nan)
+    excess = line_excess(power, lines[0])
+    for line in lines[1:]:
+        excess = np.fmax(excess, line_excess(power, line))
+    return excess - expected_noise_db(sum(line.independent_bins for line in lines))

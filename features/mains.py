@@ -1,0 +1,112 @@
+"""How much of a window is mains hum: a line at 50 or 60 Hz with its odd harmonics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.spectrum import power_spectrum
+
+HUM_HARMONICS = (1, 3, 5, 7)
+"""Hum of a rectified or saturated supply is symmetric, so it has odd harmonics."""
+
+
+@dataclass(frozen=True)
+class HumSettings:
+    """When a window counts as mains hum.
+
+    Attributes
+    ----------
+    mains_hz : tuple of float
+        Mains frequencies to look for.
+    share : float
+        Share of the window's power that the line and its odd harmonics have to exceed.
+    share_unknown_speed : float
+        The same where the shaft's speed is not known, so that the line could be the shaft's.
+    tolerance : float
+        Half width of a line as a share of its frequency; at least the 2 bins of the Hann main lobe.
+    min_cycles : float
+        A window with fewer mains cycles is not judged: its bins are too wide to call it a line.
+    shaft_tolerance, shaft_harmonics : float, int
+        Where one of the first so many harmonics of the shaft lies within this share of a mains frequency (or within
+        2 bins), hum at that frequency is not judged: unbalance or a motor's own field is a legitimate line there.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range; the message names it.
+    """
+
+    mains_hz: tuple[float, ...] = (50.0, 60.0)
+    share: float = 0.5
+    share_unknown_speed: float = 0.8
+    tolerance: float = 0.01
+    min_cycles: float = 10.0
+    shaft_tolerance: float = 0.02
+    shaft_harmonics: int = 5
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(f) and f > 0 for f in self.mains_hz):
+            raise ValueError(f"mains_hz must be finite numbers above 0, got {self.mains_hz!r}.")
+        for name in ("share", "share_unknown_speed", "tolerance", "shaft_tolerance"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)!r}.")
+        if not self.min_cycles > 0 or self.shaft_harmonics < 0:
+            raise ValueError(
+                "min_cycles must be above 0 and shaft_harmonics at least 0, got "
+                f"{self.min_cycles!r} and {self.shaft_harmonics!r}."
+            )
+
+
+def unexplained_mains(
+    shaft_speed_rpm: float | None, *, sampling_rate_hz: float, length: int, settings: HumSettings
+) -> tuple[float, ...]:
+    """Return the mains frequencies, in Hz, at which no harmonic of the shaft lies; all where the speed is unknown."""
+    if shaft_speed_rpm is None or not math.isfinite(shaft_speed_rpm) or shaft_speed_rpm == 0 or length == 0:
+        return settings.mains_hz
+    shaft_hz = abs(shaft_speed_rpm) / 60.0
+    resolution = 2.0 * sampling_rate_hz / length
+    return tuple(
+        mains
+        for mains in settings.mains_hz
+        if all(
+            abs(k * shaft_hz - mains) > max(settings.shaft_tolerance * mains, resolution)
+            for k in range(1, settings.shaft_harmonics + 1)
+        )
+    )
+
+
+def mains_share(
+    windows: NDArray[np.float32], mains_hz: tuple[float, ...], *, sampling_rate_hz: float, settings: HumSettings
+) -> list[tuple[float, float]]:
+    """Return, for each window, the largest share of power that one of `mains_hz` explains, and that frequency in Hz.
+
+    The share is `sum of P around f, 3f, 5f, 7f / sum of P` (0 to 1), P being the Hann power spectrum. It is 0 where the
+    window has fewer than `min_cycles` cycles, no variation, or where the line is not below 0.98 of Nyquist.
+    """
+    n, length = windows.shape
+    best = [(0.0, 0.0)] * n
+    bin_hz = sampling_rate_hz / length
+    judged = [f for f in mains_hz if f / bin_hz >= settings.min_cycles and f < 0.98 * sampling_rate_hz / 2.0]
+    if not judged:
+        return best
+    # Scaled to its own peak, a window in any unit stays clear of float32's ends; the share does not change.
+    peak = np.abs(windows).max(axis=-1, keepdims=True)
+    power = power_spectrum(windows / np.where(peak > 0, peak, np.float32(1.0)))[:, 1:]
+    total = power.sum(axis=-1)
+    for mains in judged:
+        mask = np.zeros(power.shape[-1], dtype=bool)
+        for k in HUM_HARMONICS:
+            centre = k * mains / bin_hz
+            half = max(settings.tolerance * centre, 2.0)
+            # Bin 0 was cut off, hence the shift by one.
+            mask[max(math.ceil(centre - half) - 1, 0) : math.floor(centre + half)] = True
+        held = power[:, mask].sum(axis=-1)
+        for i in range(n):
+            share = float(held[i] / total[i]) if total[i] > 0 else 0.0
+            if share > best[i][0]:
+                best[i] = (share, mains)
+    return best

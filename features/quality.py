@@ -1,0 +1,255 @@
+"""Is a window fit to be judged: verdicts about the sensor, the cable and the converter, never about the machine.
+
+The verdicts use the raw samples, before anything is removed or scaled. Real converters repeat values (a coarse step),
+and real faults make peaks, so each verdict asks for what neither of them does.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.mains import HumSettings, mains_share, unexplained_mains
+
+_CHUNK_SAMPLES = 131_072
+
+
+class Quality(StrEnum):
+    """Verdict about one window. The first that applies, in the order given here, `ok` if none does."""
+
+    NON_FINITE = "non_finite"
+    TOO_SHORT = "too_short"
+    FLATLINE = "flatline"
+    DROPOUT = "dropout"
+    CLIPPING = "clipping"
+    MAINS_HUM = "mains_hum"
+    OK = "ok"
+
+
+@dataclass(frozen=True)
+class QualitySettings:
+    """Thresholds of the verdicts.
+
+    Attributes
+    ----------
+    min_samples : int
+        A shorter window is `too_short`.
+    flat_relative_std : float
+        `flatline` where the standard deviation is at most this share of the largest magnitude (the step of float32 is
+        6e-8 of it).
+    flat_share : float
+        `flatline` too where at least this share of the samples has one and the same value.
+    dropout_share, dropout_min_samples : float, int
+        `dropout` where one value is held for at least `max(dropout_share * length, dropout_min_samples)` samples.
+    live_share : float
+        Dropouts and clipping are judged only in a window where, outside the stretch in question, at least this share
+        of the samples differs from the one before: a slow signal with a coarse step (a temperature) stands still by
+        nature;
+    min_levels : int
+        and only where the window has at least so many different values.
+    clip_min_samples, clip_min_share : int, float
+        `clipping` needs at least `max(clip_min_samples, clip_min_share * length)` samples at the highest or the
+        lowest value,
+    clip_pile_up : float
+        and at least so many times as many as at the next value inwards.
+    hum : HumSettings
+        Thresholds of `mains_hum`.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range; the message names it.
+    """
+
+    min_samples: int = 64
+    flat_relative_std: float = 1e-7
+    flat_share: float = 0.995
+    dropout_share: float = 0.005
+    dropout_min_samples: int = 24
+    live_share: float = 0.5
+    min_levels: int = 16
+    clip_min_samples: int = 8
+    clip_min_share: float = 0.0005
+    clip_pile_up: float = 4.0
+    hum: HumSettings = field(default_factory=HumSettings)
+
+    def __post_init__(self) -> None:
+        for name in ("flat_share", "dropout_share", "live_share", "clip_min_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)!r}.")
+        for name in ("min_samples", "dropout_min_samples", "clip_min_samples", "min_levels"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)!r}.")
+        if not (self.flat_relative_std >= 0 and self.clip_pile_up >= 1):
+            raise ValueError(
+                "flat_relative_std must be at least 0 and clip_pile_up at least 1, got "
+                f"{self.flat_relative_std!r} and {self.clip_pile_up!r}."
+            )
+
+
+def assess(
+    windows: NDArray[np.float32],
+    *,
+    sampling_rate_hz: float,
+    rate_is_declared: bool,
+    shaft_speed_rpm: float | None,
+    settings: QualitySettings,
+) -> tuple[list[Quality], list[str]]:
+    """Judge every window by itself.
+
+    Parameters
+    ----------
+    windows : float32 array, shape (n, length)
+        Raw windows. Never written to.
+    sampling_rate_hz : float
+        Above 0.
+    rate_is_declared : bool
+        Where it is only assumed, no frequency is known and mains hum is not judged.
+    shaft_speed_rpm : float or None
+        Mean speed, steady or not; it only serves to excuse a line at 50 or 60 Hz.
+    settings : QualitySettings
+
+    Returns
+    -------
+    codes : list of Quality, length n
+    evidence : list of str, length n
+        A short phrase with figures; '' where the verdict is `ok`.
+
+    Raises
+    ------
+    ValueError
+        The windows are not two-dimensional float32, or the rate is not a finite number above 0.
+    """
+    if windows.ndim != 2 or windows.dtype != np.float32:
+        raise ValueError(f"Windows must be a 2-D float32 array, got {windows.ndim}-D {windows.dtype}.")
+    if not (math.isfinite(sampling_rate_hz) and sampling_rate_hz > 0):
+        raise ValueError(f"The sampling rate must be a finite number above 0 Hz, got {sampling_rate_hz!r}.")
+    length = windows.shape[1]
+    mains_hz = unexplained_mains(
+        shaft_speed_rpm, sampling_rate_hz=sampling_rate_hz, length=length, settings=settings.hum
+    )
+    speed_known = shaft_speed_rpm is not None and math.isfinite(shaft_speed_rpm) and shaft_speed_rpm != 0
+    limit = settings.hum.share if speed_known else settings.hum.share_unknown_speed
+    verdicts: list[tuple[Quality, str]] = []
+    step = max(1, _CHUNK_SAMPLES // max(length, 1))
+    for start in range(0, len(windows), step):
+        chunk = windows[start : start + step]
+        found = [_judge_samples(row, settings) for row in chunk]
+        if rate_is_declared and mains_hz:
+            _judge_hum(chunk, found, mains_hz, limit, sampling_rate_hz=sampling_rate_hz, settings=settings.hum)
+        verdicts += [verdict or (Quality.OK, "") for verdict in found]
+    return [code for code, _ in verdicts], [phrase for _, phrase in verdicts]
+
+
+def _judge_hum(
+    chunk: NDArray[np.float32],
+    found: list[tuple[Quality, str] | None],
+    mains_hz: tuple[float, ...],
+    limit: float,
+    *,
+    sampling_rate_hz: float,
+    settings: HumSettings,
+) -> None:
+    """Enter the verdict `mains_hum` into `found` for windows that have no verdict yet."""
+    rows = [i for i, verdict in enumerate(found) if verdict is None]
+    if not rows:
+        return
+    shares = mains_share(chunk[rows], mains_hz, sampling_rate_hz=sampling_rate_hz, settings=settings)
+    for i, (share, mains) in zip(rows, shares, strict=True):
+        if share > limit:
+            phrase = f"{100 * share:.0f} % of the power at {mains:.0f} Hz and its odd harmonics"
+            found[i] = (Quality.MAINS_HUM, phrase)
+
+
+def _judge_samples(row: NDArray[np.float32], settings: QualitySettings) -> tuple[Quality, str] | None:
+    """Judge what needs no frequency; None where nothing is wrong."""
+    finite = np.isfinite(row)
+    if not finite.all():
+        return Quality.NON_FINITE, f"{row.size - int(finite.sum())} of {row.size} samples are not finite"
+    if row.size < settings.min_samples:
+        return Quality.TOO_SHORT, f"{row.size} samples, at least {settings.min_samples} wanted"
+    ordered = np.sort(row)
+    flat = _flatline(row, ordered, settings)
+    if flat is not None or np.count_nonzero(ordered[1:] != ordered[:-1]) + 1 < settings.min_levels:
+        return flat
+    return _dropout(row, settings) or _clipping(row, ordered, settings)
+
+
+def _flatline(
+    row: NDArray[np.float32], ordered: NDArray[np.float32], settings: QualitySettings
+) -> tuple[Quality, str] | None:
+    wide = row.astype(np.float64)
+    largest = max(abs(float(ordered[0])), abs(float(ordered[-1])))
+    spread = float((wide - wide.mean()).std())
+    # A value held by more than half of the samples is the median.
+    held = float(ordered[row.size // 2])
+    share = float(np.count_nonzero(row == np.float32(held))) / row.size
+    if spread <= settings.flat_relative_std * largest:
+        return Quality.FLATLINE, f"standard deviation {spread:.3g} at a magnitude of {largest:.3g}"
+    if share >= settings.flat_share:
+        return Quality.FLATLINE, f"{100 * share:.1f} % of the samples are exactly {held:.6g}"
+    return None
+
+
+def _dropout(row: NDArray[np.float32], settings: QualitySettings) -> tuple[Quality, str] | None:
+    wanted = max(math.ceil(settings.dropout_share * row.size), settings.dropout_min_samples)
+    same = row[1:] == row[:-1]
+    if int(np.count_nonzero(same)) < wanted - 1:
+        return None
+    ends = np.append(np.flatnonzero(~same), row.size - 1)
+    lengths = np.diff(ends, prepend=-1)
+    held = row[ends]
+    long = lengths >= wanted
+    for value, n_short in _rails(row, held, long):
+        # Clipping holds a rail too, but in many stretches of all lengths; a dropout does so only in long ones.
+        if n_short:
+            long &= held != value
+    if not long.any():
+        return None
+    lost = int(lengths[long].sum())
+    rest = row.size - lost
+    changes = int(np.count_nonzero(~long))
+    if rest == 0 or changes < settings.live_share * rest:
+        return None
+    place = int(np.argmax(np.where(long, lengths, 0)))
+    return Quality.DROPOUT, f"{lengths[place]} samples in a row are exactly {float(held[place]):.6g}"
+
+
+def _rails(
+    row: NDArray[np.float32], held: NDArray[np.float32], long: NDArray[np.bool_]
+) -> list[tuple[np.float32, int]]:
+    """Return the highest and the lowest value, each with the number of its shorter stretches. Zero is no rail."""
+    rails = [value for value in (row.max(), row.min()) if value != 0]
+    return [(value, int(np.count_nonzero((held == value) & ~long))) for value in rails]
+
+
+def _clipping(
+    row: NDArray[np.float32], ordered: NDArray[np.float32], settings: QualitySettings
+) -> tuple[Quality, str] | None:
+    wanted = max(settings.clip_min_samples, math.ceil(settings.clip_min_share * row.size))
+    # Values within a few float32 steps count as one: a scaled rail may differ in its last digit.
+    slack = 4.0 * float(np.finfo(np.float32).eps) * max(abs(float(ordered[0])), abs(float(ordered[-1])))
+    for name, inwards in (("highest", ordered[::-1]), ("lowest", ordered)):
+        rail = float(inwards[0])
+        away = np.abs(inwards.astype(np.float64) - rail) if abs(float(inwards[wanted - 1]) - rail) <= slack else None
+        if away is None:
+            continue
+        at_rail = int(np.searchsorted(away, slack, side="right"))
+        if at_rail == row.size:
+            continue
+        beside = int(np.searchsorted(away, float(away[at_rail]) + slack, side="right")) - at_rail
+        if at_rail < settings.clip_pile_up * beside or not _is_live(row, rail, slack, settings):
+            continue
+        return Quality.CLIPPING, f"{at_rail} of {row.size} samples at the {name} value {rail:.6g}, {beside} at the next"
+    return None
+
+
+def _is_live(row: NDArray[np.float32], rail: float, slack: float, settings: QualitySettings) -> bool:
+    """Return whether the signal moves from sample to sample where it is not at the rail."""
+    inside = np.abs(row[1:].astype(np.float64) - rail) > slack
+    moving = row[1:] != row[:-1]
+    return bool(np.count_nonzero(moving & inside) >= settings.live_share * np.count_nonzero(inside))

@@ -1,0 +1,131 @@
+"""The settings of all features, the names of the columns, and the version that names both."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+from features import envelope
+from features.lines import LineSettings
+from features.quality import QualitySettings
+from features.windows import WindowSettings
+
+FORMULA_VERSION: Final = 1
+"""Raised by hand whenever a formula changes, so that features of different formulas are never mixed."""
+
+MESH_STATISTICS: Final = ("h1_db", "h2_db", "h3_db", "sidebands_db")
+
+_TIME_NAMES: Final = (
+    "rms_log10",
+    "peak_log10",
+    "peak_to_peak_log10",
+    "crest_factor_log10",
+    "kurtosis_log10",
+    "skewness",
+    "shape_factor",
+    "impulse_factor_log10",
+    "clearance_factor_log10",
+)
+
+_SPECTRUM_NAMES: Final = ("spectral_centroid_hz", "rms_frequency_hz", "spectral_entropy")
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Everything that decides what a feature means.
+
+    Attributes
+    ----------
+    windows : WindowSettings
+    lines : LineSettings
+    quality : QualitySettings
+    band_edges_hz : tuple of float
+        Ascending edges of the energy bands.
+    envelope_low_hz, envelope_high_hz : (float, float)
+        The two demodulation bands. An upper edge above 0.95 of the Nyquist frequency is moved there.
+    envelope_min_width_hz : float
+        A demodulation band of which less is left is missing.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range; the message names it.
+    """
+
+    windows: WindowSettings = field(default_factory=WindowSettings)
+    lines: LineSettings = field(default_factory=LineSettings)
+    quality: QualitySettings = field(default_factory=QualitySettings)
+    band_edges_hz: tuple[float, ...] = (10.0, 100.0, 250.0, 500.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0)
+    envelope_low_hz: tuple[float, float] = (500.0, 2000.0)
+    envelope_high_hz: tuple[float, float] = (2000.0, 5000.0)
+    envelope_min_width_hz: float = 1500.0
+
+    def __post_init__(self) -> None:
+        edges = self.band_edges_hz
+        ascending = all(low < high for low, high in pairwise(edges))
+        if len(edges) < 2 or not ascending or not all(math.isfinite(e) and e > 0 for e in edges):
+            raise ValueError(f"band_edges_hz must be at least two ascending frequencies above 0, got {edges!r}.")
+        if len(set(_band_names(edges))) < len(edges) - 1:
+            raise ValueError(f"band_edges_hz must differ in their first six digits, got {edges!r}.")
+        for name in ("envelope_low_hz", "envelope_high_hz"):
+            low, high = getattr(self, name)
+            if not 0 < low < high < math.inf:
+                raise ValueError(f"{name} must be two ascending frequencies above 0, got {(low, high)!r}.")
+        if not 0 < self.envelope_min_width_hz < math.inf:
+            raise ValueError(f"envelope_min_width_hz must be above 0, got {self.envelope_min_width_hz!r}.")
+
+
+def _band_names(edges: tuple[float, ...]) -> list[str]:
+    text = [f"{edge:g}".replace(".", "p").replace("+", "") for edge in edges]
+    return [f"band_{low}_{high}" for low, high in pairwise(text)]
+
+
+def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
+    """Return the names of the features by group, in the order of the columns."""
+    bands = _band_names(settings.band_edges_hz)
+    return {
+        "time": _TIME_NAMES,
+        "spectrum": _SPECTRUM_NAMES,
+        "bands": (*(f"{b}_log_power" for b in bands), *(f"{b}_share" for b in bands)),
+        **{
+            f"envelope_{version}": tuple(f"ses_{version}_{name}" for name in envelope.STATISTICS)
+            for version in envelope.VERSIONS
+        },
+        "gear_mesh": tuple(f"raw_gear_mesh_{name}" for name in MESH_STATISTICS),
+    }
+
+
+FEATURE_GROUPS: Final = tuple(feature_groups(FeatureSettings()))
+"""Names of the groups, in the order of the columns."""
+
+
+def feature_names(settings: FeatureSettings) -> tuple[str, ...]:
+    """Return the names of the columns that `extract` makes, in order."""
+    return tuple(name for names in feature_groups(settings).values() for name in names)
+
+
+def feature_version(settings: FeatureSettings) -> str:
+    """Name formulas and settings by their content: the first 16 hexadecimal digits of a SHA-256.
+
+    30 and 30.0 are the same setting; any other difference in any setting gives another version.
+    """
+    content = {
+        "formula": FORMULA_VERSION,
+        "names": feature_names(settings),
+        "settings": _canonical(dataclasses.asdict(settings)),
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value

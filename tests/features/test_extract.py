@@ -1,0 +1,235 @@
+import dataclasses
+import hashlib
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from features.extract import FEATURE_GROUPS, FeatureSettings, extract, feature_groups, feature_names, feature_version
+from features.kinematics import Orders, bearing_orders
+from features.lines import LineSettings
+from features.windows import WindowSettings
+
+SETTINGS = FeatureSettings()
+NAMES = feature_names(SETTINGS)
+BEARING = bearing_orders(9, 7.94, 39.04)
+ORDERS = dataclasses.replace(BEARING, gear_mesh=(21.0, 7.3))
+
+
+def run(windows, **changes):
+    keywords = {
+        "sampling_rate_hz": 12_000.0,
+        "rate_is_declared": True,
+        "shaft_speed_rpm": 1797.0,
+        "speed_is_steady": True,
+        "orders": ORDERS,
+        "settings": SETTINGS,
+        **changes,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return extract(windows, **keywords)
+
+
+def noise(n, length, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, length)).astype(np.float32)
+
+
+def missing(row):
+    return {name for name, value in zip(NAMES, row, strict=True) if np.isnan(value)}
+
+
+def group(*names):
+    return {feature for name in names for feature in feature_groups(SETTINGS)[name]}
+
+
+ENVELOPES = ("envelope_low", "envelope_high", "envelope_white")
+
+
+def test_names_are_unique_and_in_the_stated_order():
+    assert len(NAMES) == len(set(NAMES)) == 74
+    assert NAMES[0] == "rms_log10" and NAMES[-1] == "raw_gear_mesh_sidebands_db"
+    assert {"kurtosis_log10", "band_500_1000_log_power", "ses_low_bpfi_h1_db", "raw_gear_mesh_h1_db"} <= set(NAMES)
+    assert tuple(feature_groups(SETTINGS)) == FEATURE_GROUPS
+    assert all(name == name.lower() and name.isidentifier() for name in NAMES)
+
+
+def test_everything_is_there_when_everything_is_known():
+    found = run(noise(3, 12_032))
+    assert found.shape == (3, 74) and found.dtype == np.float32
+    assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("length", [512, 513, 1021, 4096, 12_032, 36_096])
+def test_a_row_is_bit_equal_whatever_windows_are_beside_it(length):
+    windows = noise(67, length) * np.geomspace(1e-6, 1e6, 67, dtype=np.float32)[:, None]
+    rpm = 20 * 60 * 12_000.0 / length
+    together = run(windows, shaft_speed_rpm=rpm)
+    assert np.isfinite(together[:, NAMES.index("ses_white_bpfo_h1_db")]).all()
+    for n in (1, 2, 7, 64):
+        for start in range(0, 67 - n + 1, max(n, 3)):
+            part = run(windows[start : start + n].copy(), shaft_speed_rpm=rpm)
+            assert part.tobytes() == together[start : start + n].tobytes(), (n, start)
+
+
+def test_bad_windows_do_not_change_their_neighbours():
+    windows = noise(9, 4096)
+    good = run(windows)
+    windows[3] = 0.25
+    windows[4, 17] = np.nan
+    windows[5, 0] = -np.inf
+    found = run(windows)
+    assert np.isnan(found[3:6]).all()
+    keep = [0, 1, 2, 6, 7, 8]
+    assert found[keep].tobytes() == good[keep].tobytes()
+
+
+def test_without_a_declared_rate_nothing_in_hz_or_orders_is_given():
+    row = run(noise(1, 12_032), rate_is_declared=False)[0]
+    assert missing(row) == {"spectral_centroid_hz", "rms_frequency_hz"} | group("bands", "gear_mesh", *ENVELOPES)
+
+
+@pytest.mark.parametrize("change", [{"shaft_speed_rpm": None}, {"speed_is_steady": False}, {"shaft_speed_rpm": 0.0}])
+def test_without_a_steady_speed_orders_are_missing_and_the_rest_is_unchanged(change):
+    row = run(noise(1, 12_032), **change)[0]
+    assert missing(row) == group("gear_mesh", *ENVELOPES)
+    rest = ~np.isnan(row)
+    assert row[rest].tobytes() == run(noise(1, 12_032))[0][rest].tobytes()
+
+
+def test_what_the_geometry_does_not_name_is_missing():
+    assert missing(run(noise(1, 12_032), orders=BEARING)[0]) == group("gear_mesh")
+    nothing = missing(run(noise(1, 12_032), orders=None)[0])
+    assert group("gear_mesh") <= nothing
+    assert not {n for n in nothing if "shaft" in n}
+    no_cage = missing(run(noise(1, 12_032), orders=dataclasses.replace(ORDERS, ftf=None))[0])
+    assert no_cage == {n for n in NAMES if "_ftf_" in n or "bsf2x_sidebands" in n}
+
+
+def test_too_few_turns_give_no_orders():
+    # 0.1 s at 1800 rpm: three turns, as in the snapshots of a run to failure; bins of 10 Hz.
+    row = run(noise(1, 2560), sampling_rate_hz=25_600.0, shaft_speed_rpm=1800.0)[0]
+    wanted = group("gear_mesh", *ENVELOPES) | {"band_10_100_log_power", "band_10_100_share"}
+    assert missing(row) == wanted
+    just = 60 * 12_000.0 / 12_032
+    assert np.isnan(run(noise(1, 12_032), shaft_speed_rpm=7.99 * just)[0, NAMES.index("ses_white_bpfo_h1_db")])
+    assert np.isfinite(run(noise(1, 12_032), shaft_speed_rpm=8.01 * just)[0, NAMES.index("ses_white_bpfo_h1_db")])
+
+
+def test_a_low_rate_loses_the_bands_it_cannot_hold():
+    row = run(noise(1, 4096), sampling_rate_hz=2000.0, shaft_speed_rpm=900.0)[0]
+    gone = missing(row)
+    assert group("envelope_low", "envelope_high") <= gone
+    assert not gone & group("envelope_white")
+    assert {n for n in gone if n.startswith("band")} == {
+        f"band_{b}_{k}"
+        for b in ("500_1000", "1000_2000", "2000_3000", "3000_4000", "4000_5000")
+        for k in ("log_power", "share")
+    }
+
+
+def test_amplitudes_follow_the_unit_and_nothing_else_does():
+    windows = noise(2, 12_032)
+    first, scaled = run(windows), run(windows * np.float32(1024.0))
+    for place, name in enumerate(NAMES):
+        shift = {"rms_log10": 1, "peak_log10": 1, "peak_to_peak_log10": 1}.get(name, 2 if "log_power" in name else 0)
+        np.testing.assert_allclose(
+            scaled[:, place], first[:, place] + shift * np.log10(1024.0), rtol=1e-5, atol=1e-4, err_msg=name
+        )
+
+
+@pytest.mark.parametrize("scale", [1e-35, 1e-20, 1e20, 1e37])
+def test_extreme_units_stay_finite(scale):
+    assert np.isfinite(run((noise(1, 4096, seed=3) / 8 * scale).astype(np.float32), shaft_speed_rpm=6000.0)).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), offset=st.sampled_from([0.0, 1.0, -7.0]), length=st.integers(512, 3000))
+def test_an_offset_changes_nothing(seed, offset, length):
+    grid = np.round(noise(1, length, seed) * 64) / 64  # so that the sum is exact in float32
+    first, moved = run(grid), run(grid + np.float32(offset))
+    np.testing.assert_allclose(moved, first, rtol=1e-4, atol=2e-3)
+
+
+def test_the_callers_windows_are_never_written_to():
+    windows = noise(3, 4096) + 5
+    windows[1] = 2.0
+    windows[2, 9] = np.nan
+    before = windows.copy()
+    windows.flags.writeable = False
+    run(windows)
+    np.testing.assert_array_equal(windows, before)
+
+
+def test_no_window_gives_no_row():
+    assert run(noise(0, 4096)).shape == (0, 74)
+
+
+@pytest.mark.parametrize(
+    "windows",
+    [np.zeros(512, np.float32), np.zeros((1, 512)), np.zeros((1, 1), np.float32), np.zeros((1, 2, 512), np.float32)],
+)
+def test_wrong_windows_are_refused(windows):
+    with pytest.raises(ValueError, match="Windows must be a 2-D float32 array"):
+        run(windows)
+
+
+@pytest.mark.parametrize("rate", [0.0, -5.0, float("nan")])
+def test_a_bad_rate_is_refused(rate):
+    with pytest.raises(ValueError, match="sampling rate"):
+        run(noise(1, 512), sampling_rate_hz=rate)
+
+
+def test_feature_version_follows_every_setting():
+    base = feature_version(SETTINGS)
+    assert len(base) == 16 and int(base, 16) >= 0
+    assert base == feature_version(FeatureSettings())
+    assert base == feature_version(FeatureSettings(windows=WindowSettings(turns=30)))
+    others = [
+        FeatureSettings(windows=WindowSettings(turns=31)),
+        FeatureSettings(windows=WindowSettings(min_samples=64)),
+        FeatureSettings(lines=LineSettings(tolerance=0.03)),
+        FeatureSettings(quality=dataclasses.replace(SETTINGS.quality, flat_share=0.9)),
+        FeatureSettings(
+            quality=dataclasses.replace(SETTINGS.quality, hum=dataclasses.replace(SETTINGS.quality.hum, share=0.6))
+        ),
+        FeatureSettings(band_edges_hz=(10.0, 100.0)),
+        FeatureSettings(envelope_low_hz=(500.0, 2100.0)),
+        FeatureSettings(envelope_min_width_hz=1000.0),
+    ]
+    assert len({base, *(feature_version(other) for other in others)}) == len(others) + 1
+
+
+def test_feature_version_follows_the_formulas(monkeypatch):
+    base = feature_version(SETTINGS)
+    monkeypatch.setattr("features.settings.FORMULA_VERSION", 10_000)
+    assert feature_version(SETTINGS) != base
+
+
+def test_names_of_the_columns_are_frozen():
+    # Rows on disk have these columns. Whoever changes them on purpose also changes this figure.
+    assert hashlib.sha256("\n".join(NAMES).encode()).hexdigest()[:16] == "6bb07b32b557cf06"
+
+
+@pytest.mark.parametrize(
+    "bad, word",
+    [
+        ({"band_edges_hz": (100.0,)}, "band_edges_hz"),
+        ({"band_edges_hz": (100.0, 50.0)}, "band_edges_hz"),
+        ({"band_edges_hz": (0.0, 50.0)}, "band_edges_hz"),
+        ({"envelope_low_hz": (2000.0, 500.0)}, "envelope_low_hz"),
+        ({"envelope_min_width_hz": 0.0}, "envelope_min_width_hz"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(bad, word):
+    with pytest.raises(ValueError, match=word):
+        FeatureSettings(**bad)
+
+
+def test_orders_beyond_the_spectrum_are_missing():
+    row = run(noise(1, 12_032), orders=Orders(bpfo=900.0, gear_mesh=(0.5, 500.0)))[0]
+    assert {"ses_low_bpfo_h1_db", "ses_white_bpfo_mean13_db"} <= missing(row)
+    # Half an order is resolved (bin 15), the mesh at order 500 is beyond Nyquist: what is left is measured.
+    assert "raw_gear_mesh_h1_db" not in missing(row)

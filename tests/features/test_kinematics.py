@@ -1,0 +1,69 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.kinematics import Orders, bearing_orders, geometry_version
+
+SKF_6205 = bearing_orders(9, 7.94, 39.04)
+
+
+def test_skf_6205():
+    # The figures that the CWRU Bearing Data Center states for this bearing (ball: spin of the ball, not its double).
+    assert SKF_6205.bpfo == pytest.approx(3.5848, abs=5e-4)
+    assert SKF_6205.bpfi == pytest.approx(5.4152, abs=5e-4)
+    assert SKF_6205.bsf == pytest.approx(4.7135 / 2, abs=5e-4)
+    assert SKF_6205.ftf == pytest.approx(0.39828, abs=5e-4)
+
+
+@given(n=st.integers(3, 40), share=st.floats(0.01, 0.6), angle=st.floats(0, 80))
+def test_identities_of_the_four_orders(n, share, angle):
+    o = bearing_orders(n, share * 50, 50.0, angle)
+    assert o.bpfo + o.bpfi == pytest.approx(n)
+    assert o.bpfo == pytest.approx(n * o.ftf)
+    assert 0 < o.ftf < 0.5 < o.bpfi / n < 1
+
+
+def test_contact_angle_brings_the_races_together():
+    assert bearing_orders(9, 7.94, 39.04, 40.0).bpfo > SKF_6205.bpfo
+
+
+@pytest.mark.parametrize(
+    "arguments, word",
+    [
+        ((1, 1.0, 5.0), "n_balls"),
+        ((9.0, 1.0, 5.0), "n_balls"),
+        ((9, 0.0, 5.0), "ball_diameter"),
+        ((9, 1.0, float("nan")), "pitch_diameter"),
+        ((9, 5.0, 5.0), "below pitch_diameter"),
+        ((9, 1.0, 5.0, 90.0), "contact_angle_deg"),
+    ],
+)
+def test_bad_geometry_is_refused_by_name(arguments, word):
+    with pytest.raises(ValueError, match=word):
+        bearing_orders(*arguments)
+
+
+@pytest.mark.parametrize("field", ["bpfo", "bpfi", "bsf", "ftf"])
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "3"])
+def test_bad_orders_are_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=field):
+        Orders(**{field: value})
+
+
+def test_gear_mesh_is_checked_entry_by_entry_and_may_be_a_list():
+    with pytest.raises(ValueError, match=r"gear_mesh\[1\]"):
+        Orders(gear_mesh=(12.0, -3.0))
+    assert Orders(gear_mesh=[12.0]).gear_mesh == (12.0,)
+    assert hash(Orders(gear_mesh=[12.0])) == hash(Orders(gear_mesh=(12.0,)))
+
+
+def test_geometry_version_names_the_content():
+    assert geometry_version(None) == "none"
+    assert geometry_version(Orders(bpfo=3.585)) == "03780bc1c11f1ffc"  # frozen: it is a key in the database
+    assert geometry_version(Orders(bpfo=3)) == geometry_version(Orders(bpfo=3.0))
+    assert geometry_version(Orders(gear_mesh=(7, 12))) == geometry_version(Orders(gear_mesh=(12.0, 7.0)))
+    versions = {
+        geometry_version(o)
+        for o in (Orders(), Orders(bpfo=3.0), Orders(bpfi=3.0), Orders(gear_mesh=(3.0,)), Orders(bpfo=3.0000001))
+    }
+    assert len(versions) == 5

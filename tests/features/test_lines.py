@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from features.lines import LineSettings, expected_noise_db, line_excess, place_line, signal_to_floor_db
+
+SETTINGS = LineSettings()
+
+
+def hann_noise(rows, bins, seed=0):
+    rng = np.random.default_rng(seed)
+    z = rng.standard_normal((rows, bins + 2)) + 1j * rng.standard_normal((rows, bins + 2))
+    return np.abs(z[:, 1:-1] / 2 - (z[:, :-2] + z[:, 2:]) / 4) ** 2
+
+
+def test_expected_value_of_noise_in_closed_form():
+    # One bin: E[ln P] = -gamma (Euler), less ln(ln 2). Two bins: E[ln max] = ln 2 - gamma.
+    per_neper = 10 / np.log(10)
+    assert expected_noise_db(1.0) == pytest.approx(per_neper * (-np.euler_gamma - np.log(np.log(2))), abs=2e-3)
+    assert expected_noise_db(2.0) == pytest.approx(
+        per_neper * (np.log(2) - np.euler_gamma - np.log(np.log(2))), abs=2e-3
+    )
+
+
+@pytest.mark.parametrize("position", [5.0, 12.0, 30.0, 107.5, 162.4, 487.3, 1500.0])
+def test_noise_has_a_mean_of_zero_at_every_order(position):
+    power = hann_noise(4000, 2200)
+    found = signal_to_floor_db(power, (position,), usable_bins=2200, settings=SETTINGS)
+    assert abs(found.mean()) < 0.35
+    assert np.quantile(found, 0.999) < 12
+    # Without the correction the wide searches stand out: the correction is what makes them comparable.
+    line = place_line(position, 2200, SETTINGS)
+    assert line_excess(power, line).mean() > 2.0
+
+
+def test_several_lines_taken_together_have_a_mean_of_zero_too():
+    found = signal_to_floor_db(hann_noise(4000, 2200), (200.0, 500.0, 900.0), usable_bins=2200, settings=SETTINGS)
+    assert abs(found.mean()) < 0.35
+
+
+def test_the_statistic_does_not_depend_on_scale_and_grows_by_the_line():
+    power = np.ones((1, 1000))
+    base = signal_to_floor_db(power, (300.0,), usable_bins=1000, settings=SETTINGS)[0]
+    power[0, 303] = 100.0
+    raised = signal_to_floor_db(power, (300.0,), usable_bins=1000, settings=SETTINGS)[0]
+    assert raised - base == pytest.approx(20.0)
+    scaled = signal_to_floor_db(power * 1e-12, (300.0,), usable_bins=1000, settings=SETTINGS)[0]
+    assert scaled == pytest.approx(raised, abs=1e-9)
+
+
+def test_search_band_is_two_percent_and_never_below_the_resolution():
+    wide = place_line(300.0, 1000, SETTINGS)
+    assert (wide.first, wide.stop) == (294, 307)
+    narrow = place_line(10.0, 1000, SETTINGS)
+    assert (narrow.first, narrow.stop) == (9, 12)
+    power = np.ones((1, 1000))
+    power[0, 308] = 1e6  # just outside of the band and its guard: no line
+    assert signal_to_floor_db(power, (300.0,), usable_bins=1000, settings=SETTINGS)[0] < 0
+
+
+def test_the_line_itself_is_no_floor():
+    power = np.ones((1, 1000))
+    power[0, 290:311] = 1e4
+    narrow = LineSettings(tolerance=0.02, floor_share=0.1, floor_bins=16)
+    # Everything within the search band and its guard is high; what lies outside of it is mostly 1.
+    assert signal_to_floor_db(power, (300.0,), usable_bins=1000, settings=narrow)[0] > 30
+
+
+def test_unresolved_lines_are_missing():
+    power = np.ones((2, 100))
+    for position in (0.5, 2.9, 99.0, 150.0):
+        assert np.isnan(signal_to_floor_db(power, (position,), usable_bins=100, settings=SETTINGS)).all(), position
+    assert np.isfinite(signal_to_floor_db(power, (3.0,), usable_bins=100, settings=SETTINGS)).all()
+    assert np.isnan(signal_to_floor_db(power, (), usable_bins=100, settings=SETTINGS)).all()
+    assert np.isnan(signal_to_floor_db(np.zeros((1, 100)), (50.0,), usable_bins=100, settings=SETTINGS)).all()
+
+
+@pytest.mark.parametrize("bad", [{"tolerance": 0.3}, {"tolerance": -0.1}, {"floor_bins": 2}, {"min_turns": 0.0}])
+def test_bad_settings_are_refused(bad):
+    with pytest.raises(ValueError, match="Wanted"):
+        LineSettings(**bad)
