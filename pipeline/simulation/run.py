@@ -1,0 +1,129 @@
+"""Run a simulation into a folder, once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from joblib import Parallel, delayed
+
+from pipeline.errors import SettingsError
+from pipeline.simulation.findings import stamp
+from pipeline.simulation.fleet import draw_fleet, quotas
+from pipeline.simulation.settings import DETECTABLE_SEVERITY, SIMULATOR_VERSION, FleetSettings, SimulationReport
+from pipeline.simulation.writer import write_robot_day, write_tables
+
+MARKER = "simulation.json"
+
+
+def _description(settings: FleetSettings) -> dict[str, Any]:
+    """What `simulation.json` says besides the counts."""
+    return {
+        "simulator_version": SIMULATOR_VERSION,
+        "settings": settings.as_dict(),
+        "detectable_severity": DETECTABLE_SEVERITY,
+        "quotas": dataclasses.asdict(quotas(settings)),
+        "silent": [
+            {
+                "site": settings.site,
+                "cell": plan.cell,
+                "robot_id": plan.robot_id,
+                "axis": plan.axis,
+                "silent_from": stamp(settings.at(plan.silent_from_day)),
+            }
+            for plan in draw_fleet(settings)
+            if plan.silent_from_day < settings.days
+        ],
+    }
+
+
+def _write_marker(out: Path, content: dict[str, Any]) -> None:
+    aside = out / f".{MARKER}.part"
+    aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    aside.replace(out / MARKER)
+
+
+def _complete(out: Path, settings: FleetSettings) -> dict[str, Any] | None:
+    """The marker of a complete run of these very settings, None where there is none.
+
+    Raises
+    ------
+    SettingsError
+        The folder holds something else.
+    """
+    marker = out / MARKER
+    if not marker.exists():
+        if (out / "landing").exists():
+            raise SettingsError(f"{out} holds a landing zone but no {MARKER}: choose an empty folder")
+        return None
+    found: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+    wanted = json.loads(json.dumps(_description(settings)))
+    was, now = dict(found.get("settings", {})), dict(wanted["settings"])
+    was["simulator_version"], now["simulator_version"] = found.get("simulator_version"), SIMULATOR_VERSION
+    differ = [f"{name} {was.get(name)!r} there, {now.get(name)!r} asked" for name in now if was.get(name) != now[name]]
+    if differ:
+        raise SettingsError(f"{out} holds a fleet of other settings ({'; '.join(differ)}): choose another folder")
+    return found if found.get("complete") else None
+
+
+def simulate(
+    out: Path,
+    settings: FleetSettings,
+    *,
+    workers: int = 2,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> SimulationReport:
+    """Simulate a fleet into a folder.
+
+    Parameters
+    ----------
+    out : Path
+        Folder, created where it is missing. Gets `landing/`, `assets.toml`, `labels.csv`, `truth.csv` and
+        `simulation.json`.
+    settings : FleetSettings
+        What to simulate. The same settings give the same bytes, whatever `workers`.
+    workers : int
+        Processes.
+    on_progress : callable, optional
+        Called with the number of robot days done, and of all.
+
+    Returns
+    -------
+    SimulationReport
+        What is there. Where the folder held this fleet already, nothing was touched and `written` is False.
+
+    Raises
+    ------
+    SettingsError
+        The folder holds a fleet of other settings, or a landing zone that is not ours.
+    """
+    if workers < 1:
+        raise SettingsError(f"workers must be 1 or more, not {workers}")
+    plans = draw_fleet(settings)
+    installed = [unit for plan in plans for unit in plan.installations]
+    faulty = sum(unit.course is not None for unit in installed)
+    found = _complete(out, settings)
+    if found is not None:
+        counts = found["counts"]
+        return SimulationReport(
+            out, False, counts["files"], counts["recordings"], len(installed), faulty, counts["labels"]
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    description = _description(settings)
+    _write_marker(out, {**description, "complete": False})
+    tasks = [(robot, day) for day in range(settings.days) for robot in range(settings.robots)]
+    pool = Parallel(n_jobs=min(workers, len(tasks)), return_as="generator_unordered", max_nbytes=None)
+    written = []
+    for done, rows in enumerate(pool(delayed(write_robot_day)(out, settings, *task) for task in tasks), start=1):
+        written.append(rows)
+        if on_progress is not None:
+            on_progress(done, len(tasks))
+    labels, truth = write_tables(out, settings)
+    if sum(written) != truth:
+        raise RuntimeError(f"{sum(written)} recordings were written to {out}, but the truth is about {truth}")
+    counts = {"files": sum(rows > 0 for rows in written), "recordings": truth, "labels": labels}
+    _write_marker(out, {**description, "counts": counts, "complete": True})
+    return SimulationReport(out, True, counts["files"], truth, len(installed), faulty, labels)
