@@ -1,0 +1,29 @@
+"""Turn an archive of Parquet signals into contract logs, labels.csv and assets.toml.
+
+What stands behind `axiswatch import`. A manifest (CSV, one row per file and channel) says what there is, a mapping
+(TOML, see docs/mapping.md) says what it means: units and rates are declared by one of the two, nothing is guessed.
+Everything wrong with a manifest and its mapping is listed at once, before anything is written.
+"""
+
+from pipeline.importing.loading import load_mapping, shipped_mappings
+from pipeline.importing.mapping import Mapping
+from pipeline.importing.plan import ImportPlan, PlannedRow, plan_import
+from pipeline.importing.problems import ImportRefused
+from pipeline.importing.run import ImportReport, Skipped, import_archive
+from pipeline.importing.signals import Cuts, Piece, read_pieces
+
+__all__ = [
+    "Cuts",
+    "ImportPlan",
+    "ImportRefused",
+    "ImportReport",
+    "Mapping",
+    "Piece",
+    "PlannedRow",
+    "Skipped",
+    "import_archive",
+    "load_mapping",
+    "plan_import",
+    "read_pieces",
+    "shipped_mappings",
+]

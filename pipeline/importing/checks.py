@@ -1,0 +1,142 @@
+"""Judge the planned rows together: keys, overlaps, units on axes, labels. Pure functions of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from pipeline.contract import EARLIEST_CLOCK, NAME_COLUMNS, TEXT_LIMIT
+from pipeline.importing.mapping import Mapping
+from pipeline.importing.problems import Problems
+from pipeline.log_schema import QUANTITY_UNITS, RATE_BASES
+
+if TYPE_CHECKING:
+    from pipeline.importing.plan import PlannedRow
+
+
+def check_recordings(where: str, mapping: Mapping, rows: list[PlannedRow], problems: Problems) -> None:
+    """Add every problem that shows in the rows' values or only in several rows together."""
+    for planned in rows:
+        for complaint in _complaints(planned, mapping):
+            problems.add(where, complaint, row=planned.row.number)
+    _check_keys(where, rows, problems)
+    _check_units(where, rows, problems)
+    _check_labels(where, rows, problems)
+
+
+def _complaints(planned: PlannedRow, mapping: Mapping) -> list[str]:
+    fields, found = planned.fields, []
+    for name in (*NAME_COLUMNS, "unit_serial", "program"):
+        text = fields[name] or ""
+        if len(text) > TEXT_LIMIT or text != text.strip() or not text.isprintable():
+            found.append(
+                f"recording.{name}: {text[:40]!r} has spaces at an end, characters that cannot be printed, or more "
+                f"than {TEXT_LIMIT} characters; clean or map it"
+            )
+    if planned.time_basis == "clock" and planned.started_at < EARLIEST_CLOCK:
+        found.append(
+            f"time.start: {planned.started_at.isoformat()} is before {EARLIEST_CLOCK:%Y}: a clock that was reset?"
+        )
+    quantity, unit = fields["quantity"], fields["unit"]
+    if quantity not in QUANTITY_UNITS:
+        found.append(f"recording.quantity: {quantity!r} is not one of {', '.join(QUANTITY_UNITS)}")
+    elif unit not in QUANTITY_UNITS[quantity]:
+        allowed = ", ".join(QUANTITY_UNITS[quantity])
+        found.append(
+            f"recording.unit: {unit!r} is not a unit of {quantity} (allowed: {allowed}); map it, or declare 'raw'"
+        )
+    if fields["rate_basis"] not in RATE_BASES:
+        found.append(f"recording.rate_basis: {fields['rate_basis']!r} is not one of {', '.join(RATE_BASES)}")
+    if planned.source_rate_hz <= 0:
+        found.append(f"recording.sampling_rate_hz: must be above 0, got {planned.source_rate_hz:g}")
+    if (fields["shaft_speed_rpm"] or 0) < 0:
+        found.append(f"recording.shaft_speed_rpm: must not be negative, got {fields['shaft_speed_rpm']:g}")
+    rate = planned.source_rate_hz
+    for number, step in enumerate(mapping.process, 1):
+        if step not in planned.steps:
+            continue
+        if step.kind == "decimate":
+            rate /= step.factor
+        if step.kind == "cut_to_length" and 0 < rate * step.seconds < 1:
+            found.append(f"process.{number}.seconds: {step.seconds:g} s hold no sample at {rate:g} Hz")
+    if planned.geometry is not None and planned.geometry not in mapping.geometry:
+        found.append(f"asset.geometry: the mapping has no [geometry.{planned.geometry}]; add it")
+    return found
+
+
+def _groups(rows: Iterable[PlannedRow], key: Callable[[PlannedRow], Hashable]) -> list[list[PlannedRow]]:
+    """Rows with the same key, each group in order of time."""
+    found: dict[Hashable, list[PlannedRow]] = {}
+    for planned in rows:
+        found.setdefault(key(planned), []).append(planned)
+    return [sorted(group, key=lambda planned: planned.started_at) for group in found.values()]
+
+
+def _check_keys(where: str, rows: list[PlannedRow], problems: Problems) -> None:
+    """Recording keys are unique, and recordings at made-up times do not overlap."""
+    for group in _groups(rows, lambda planned: planned.point):
+        for before, after in pairwise(group):
+            key = " ".join(map(repr, before.point))
+            if before.started_at == after.started_at:
+                text = (
+                    f"has the same recording key as row {before.row.number} ({key} at "
+                    f"{before.started_at.isoformat()}); tell them apart by robot_id, axis, channel or time"
+                )
+                problems.add(where, text, row=after.row.number)
+            elif after.time_basis == "synthetic" and before.source_rate_hz > 0 and before.ends_at > after.started_at:
+                seconds = before.n_source / before.source_rate_hz
+                text = f"lasts {seconds:g} s and runs into the next recording of {key}; raise time.spacing_s"
+                problems.add(where, text, row=before.row.number)
+
+
+def _check_units(where: str, rows: list[PlannedRow], problems: Problems) -> None:
+    """On an axis one physical unit follows another; what is said about a unit is said once."""
+    for group in _groups((row for row in rows if row.fields["unit_serial"]), lambda planned: planned.axis):
+        serials = [planned.fields["unit_serial"] for planned in group]
+        changes = [serial for before, serial in pairwise([None, *serials]) if serial != before]
+        if len(changes) != len(set(changes)):
+            units = ", ".join(map(repr, dict.fromkeys(serials)))
+            text = f"axis {' '.join(map(repr, group[0].axis))}: the recordings of units {units} interleave in time"
+            problems.add(where, f"{text}; give each its own robot_id or axis", row=group[0].row.number)
+        for unit in _groups(group, lambda planned: planned.fields["unit_serial"]):
+            _check_unit(where, unit, group, problems)
+
+
+def _check_unit(where: str, unit: list[PlannedRow], group: list[PlannedRow], problems: Problems) -> None:
+    first = unit[0]
+    for name in ("geometry", "installed_at"):
+        said: set[Any] = {getattr(planned, name) for planned in unit}
+        if len(said) > 1:
+            text = f"asset.{name}: unit {first.fields['unit_serial']!r} has several: {', '.join(map(str, said))}"
+            problems.add(where, text, row=first.row.number)
+    installed = first.installed_at
+    if installed is None:
+        return
+    if installed > first.started_at:
+        text = f"asset.installed_at: {installed.isoformat()} is after the unit's first recording"
+        problems.add(where, f"{text} ({first.started_at.isoformat()})", row=first.row.number)
+    for other in group:
+        same = other.fields["unit_serial"] == first.fields["unit_serial"]
+        if not same and installed <= other.started_at < first.started_at:
+            text = (
+                f"asset.installed_at: {first.fields['unit_serial']!r} is installed before the recordings of "
+                f"{other.fields['unit_serial']!r} on the same axis end; declare a time per unit, or leave it out"
+            )
+            problems.add(where, text, row=first.row.number)
+            return
+
+
+def _check_labels(where: str, rows: list[PlannedRow], problems: Problems) -> None:
+    """Recordings of one unit that overlap in time say the same, for a label is a unit and a time range."""
+    for group in _groups(rows, lambda planned: (*planned.axis, planned.fields["unit_serial"])):
+        for before, after in pairwise(group):
+            if before.label_text == after.label_text:
+                continue
+            overlap = before.source_rate_hz > 0 and before.is_one_burst and before.ends_at > after.started_at
+            if overlap or before.started_at == after.started_at:
+                text = (
+                    f"label {before.label_text!r} overlaps in time with label {after.label_text!r} of row "
+                    f"{after.row.number} on the same unit; a label is a unit and a time range"
+                )
+                problems.add(where, text, row=before.row.number)

@@ -1,0 +1,160 @@
+"""Read a manifest (CSV) and take values out of its rows."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping as Filters
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pipeline.importing.mapping import Scalar, Source
+from pipeline.importing.problems import Problems
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One row: its line number in the file (the header is line 1) and its cells by column."""
+
+    number: int
+    cells: dict[str, str]
+
+    def matches(self, filters: Filters[str, list[str]]) -> bool:
+        """Tell whether every filtered column matches one of its glob patterns; an absent column matches nothing."""
+        return all(
+            column in self.cells and any(fnmatchcase(self.cells[column], pattern) for pattern in patterns)
+            for column, patterns in filters.items()
+        )
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest as read."""
+
+    where: str
+    columns: tuple[str, ...]
+    rows: tuple[ManifestRow, ...]
+
+
+def read_manifest(path: Path, problems: Problems) -> Manifest | None:
+    """Read the CSV file; None where it cannot be used at all."""
+    where = path.name
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            if not any(header):
+                problems.add(where, "is empty; the first line must name the columns")
+                return None
+            rows, last = [], reader.line_num
+            for cells in reader:
+                if cells:
+                    rows.append((last + 1, cells))
+                last = reader.line_num
+    except OSError as error:
+        problems.add(where, f"cannot be read ({error.strerror or error}); give the path of a CSV file")
+        return None
+    except (csv.Error, UnicodeDecodeError) as error:
+        problems.add(where, f"is not a CSV file in UTF-8 ({error})")
+        return None
+    return _check_shape(where, header, rows, problems)
+
+
+def _check_shape(
+    where: str, header: list[str], rows: list[tuple[int, list[str]]], problems: Problems
+) -> Manifest | None:
+    usable = True
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        problems.add(where, f"column names repeat: {', '.join(map(repr, repeated))}; each must be there once")
+        usable = False
+    if not rows:
+        problems.add(where, "has a header and no rows")
+        usable = False
+    kept = []
+    for number, cells in rows:
+        if len(cells) == len(header):
+            kept.append(ManifestRow(number, dict(zip(header, cells, strict=True))))
+        else:
+            problems.add(where, f"has {len(cells)} cells where the header names {len(header)}", row=number)
+    return Manifest(where, tuple(header), tuple(kept)) if usable else None
+
+
+def resolve(source: Source, cells: dict[str, str]) -> Scalar | None:
+    """Take a value out of a row: column or template, then translated by the map or without its suffix.
+
+    Returns
+    -------
+    str, int, float, bool or None
+        None for an empty cell without a default.
+
+    Raises
+    ------
+    ValueError
+        Where the suffix is not there or the map does not know the value.
+    KeyError
+        Where a column is not in the manifest.
+    """
+    if source.value is not None:
+        return source.value
+    if source.column is not None:
+        text, origin = cells[source.column], f"column {source.column!r}"
+    else:
+        parts = {name: cells[name] for name in source.columns()}
+        empty = next((name for name, cell in parts.items() if not cell), None)
+        if empty is not None and source.default is None:
+            raise ValueError(f"column {empty!r} is empty and the template {source.template!r} needs it")
+        text = "" if empty is not None else (source.template or "").format_map(parts)
+        origin = f"template {source.template!r}"
+    if source.map is not None and text in source.map:
+        return source.map[text]
+    if not text:
+        return source.default
+    if source.map is not None:
+        raise ValueError(f"{origin}: value {text!r} is not in the map; add it to the mapping")
+    if source.suffix is not None:
+        if not text.endswith(source.suffix):
+            raise ValueError(f"{origin}: {text!r} does not end in {source.suffix!r}, as the mapping says it does")
+        text = text.removesuffix(source.suffix)
+    return text
+
+
+def as_text(value: Scalar) -> str:
+    """Accept text; a number becomes its shortest text. ValueError for a truth value."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be text, got {value!r}")
+    return str(value)
+
+
+def as_number(value: Scalar) -> float:
+    """Accept a finite number, or text that is nothing but one."""
+    try:
+        if isinstance(value, bool) or "_" in str(value):
+            raise ValueError
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"must be a finite number, got {value!r}")
+    return number
+
+
+def as_flag(value: Scalar) -> bool:
+    """Accept true or false."""
+    text = str(value).lower()
+    if text not in ("true", "false"):
+        raise ValueError(f"must be true or false, got {value!r}; translate it with a map")
+    return text == "true"
+
+
+def as_moment(value: Scalar) -> datetime:
+    """Accept an ISO 8601 time with an offset; returned in UTC."""
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"must be an ISO 8601 time such as 2026-05-01T06:00:00Z, got {value!r}") from None
+    if moment.tzinfo is None:
+        raise ValueError(f"time {value!r} has no offset from UTC; local time is refused, add an offset")
+    return moment.astimezone(UTC)

@@ -1,0 +1,133 @@
+"""labels.csv and assets.toml of an import, as text. Pure functions of what was written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+
+from pipeline.importing.mapping import Geometry, Label
+from pipeline.importing.plan import PlannedRow
+from pipeline.taxonomy import LABEL_CSV_COLUMNS
+
+
+@dataclass(frozen=True)
+class Span:
+    """From the first sample to the end of the last, of all recordings of one manifest row."""
+
+    planned: PlannedRow
+    started_at: datetime
+    ends_at: datetime
+
+
+def stamp(moment: datetime) -> str:
+    """ISO 8601 in UTC, as TOML and labels.csv take it."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def grouped(spans: list[Span], key: Callable[[PlannedRow], Hashable]) -> list[list[Span]]:
+    """Spans with the same key, groups in manifest order, each in order of time."""
+    found: dict[Hashable, list[Span]] = {}
+    for span in spans:
+        found.setdefault(key(span.planned), []).append(span)
+    return [sorted(group, key=lambda span: span.started_at) for group in found.values()]
+
+
+def label_rows(spans: list[Span], label: Label | None) -> list[dict[str, str]]:
+    """One label per unit and stretch of recordings that the manifest gives the same label.
+
+    The range is [start of the first recording, end of the last); known_at is the declared time, else the range's end.
+    """
+    if label is None:
+        return []
+    rows = []
+    for group in grouped(spans, lambda planned: (*planned.axis, planned.fields["unit_serial"])):
+        for _, run in groupby(group, key=lambda span: span.planned.label_text):
+            members = list(run)
+            first = members[0].planned
+            if first.label is None:
+                continue
+            to_at = max(span.ends_at for span in members)
+            said = first.label.model_dump(mode="json")
+            notes = dict.fromkeys(span.planned.note for span in members if span.planned.note)
+            row = dict(zip(("site", "cell", "robot_id", "axis"), first.axis, strict=True))
+            row |= {name: "" if value is None else str(value) for name, value in said.items()}
+            row |= {
+                "channel": "",
+                "unit_serial": first.fields["unit_serial"] or "",
+                "from_at": stamp(members[0].started_at),
+                "to_at": stamp(to_at),
+                "known_at": stamp(label.known_at or to_at),
+                "note": "; ".join(notes),
+            }
+            rows.append(row)
+    return rows
+
+
+def labels_csv(rows: list[dict[str, str]]) -> str:
+    """The rows as the text of a labels.csv."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, LABEL_CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def assets_toml(spans: list[Span], geometries: dict[str, Geometry]) -> tuple[str, int]:
+    """The text of an assets.toml and its number of units.
+
+    A unit is installed at the declared time, else with its first recording, and removed where the next one of its
+    axis is installed. Only geometries that a unit has are written.
+    """
+    entries = [
+        entry
+        for axis in grouped([span for span in spans if span.planned.fields["unit_serial"]], lambda one: one.axis)
+        for entry in _axis_entries(axis)
+    ]
+    lines = ["version = 1"]
+    used = {geometry for _, geometry in entries}
+    for name, geometry in geometries.items():
+        if name in used:
+            lines += ["", f"[geometry.{_key(name)}]"]
+            for order in ("bpfo", "bpfi", "bsf", "ftf"):
+                if getattr(geometry, order) is not None:
+                    lines.append(f"{order} = {float(getattr(geometry, order))!r}")
+            if geometry.gear_mesh:
+                lines.append(f"gear_mesh = {[float(order) for order in geometry.gear_mesh]!r}")
+            lines.append(f"source = {_text(geometry.source)}")
+    for entry_lines, _ in entries:
+        lines += ["", "[[unit]]", *entry_lines]
+    return "\n".join(lines) + "\n", len(entries)
+
+
+def _axis_entries(axis: list[Span]) -> list[tuple[list[str], str | None]]:
+    units = [next(run) for _, run in groupby(axis, key=lambda span: span.planned.fields["unit_serial"])]
+    installed = [span.planned.installed_at or span.started_at for span in units]
+    entries = []
+    for span, start, end in zip(units, installed, [*installed[1:], None], strict=True):
+        planned = span.planned
+        lines = [
+            f"{name} = {_text(value)}"
+            for name, value in zip(("site", "cell", "robot_id", "axis"), planned.axis, strict=True)
+        ]
+        lines.append(f"unit_serial = {_text(planned.fields['unit_serial'])}")
+        if planned.geometry is not None:
+            lines.append(f"geometry = {_text(planned.geometry)}")
+        lines.append(f"installed_at = {stamp(start)}")
+        if end is not None:
+            lines.append(f"removed_at = {stamp(end)}")
+        entries.append((lines, planned.geometry))
+    return entries
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)

@@ -1,0 +1,63 @@
+"""Everything wrong with an import, collected and said at once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pipeline.errors import AxiswatchError
+
+SHOWN_PROBLEMS: Final = 20
+SHOWN_ROWS: Final = 5
+
+
+class ImportRefused(AxiswatchError, ValueError):
+    """An import that was refused before anything was written.
+
+    Attributes
+    ----------
+    problems : list of str
+        One sentence each: where (file, row, key, column), what was wrong, what to do. `str()` shows the first 20.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = list(problems)
+        shown = self.problems[:SHOWN_PROBLEMS]
+        more = len(self.problems) - len(shown)
+        count = f"{len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"
+        lines = [f"import refused, {count}, nothing was written:", *(f"- {problem}" for problem in shown)]
+        if more:
+            lines.append(f"- and {more} more")
+        super().__init__("\n".join(lines))
+
+
+class Problems:
+    """A collector: the same finding in many rows of the manifest is one problem that names the rows."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, where: str, what: str, *, row: int | None = None) -> None:
+        """Note a problem of the file `where`; `row` is a line number in it, None where it concerns the whole file."""
+        rows = self._rows.setdefault((where, what), [])
+        if row is not None and row not in rows[-1:]:
+            rows.append(row)
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def sentences(self) -> list[str]:
+        """All problems in the order in which they were found."""
+        return [f"{where}{_name_rows(rows)}: {what}" for (where, what), rows in self._rows.items()]
+
+    def refuse_if_any(self) -> None:
+        """Raise ImportRefused with everything found so far, if there is anything."""
+        if self:
+            raise ImportRefused(self.sentences())
+
+
+def _name_rows(rows: list[int]) -> str:
+    if not rows:
+        return ""
+    shown = ", ".join(str(row) for row in rows[:SHOWN_ROWS])
+    more = f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
+    return f", row{'s' if len(rows) > 1 else ''} {shown}{more}"

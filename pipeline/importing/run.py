@@ -1,0 +1,266 @@
+"""Carry a judged import out: write the logs aside, then put everything in its place."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.importing.outputs import Span, assets_toml, label_rows, labels_csv
+from pipeline.importing.plan import ImportPlan, PlannedRow, plan_import
+from pipeline.importing.problems import Problems
+from pipeline.importing.signals import Cuts, Piece, SignalUnreadable, read_pieces
+from pipeline.log_schema import LOG_SCHEMA, SCHEMA_VERSION
+
+Progress = Callable[[int, int, str], None]
+"""Called with signal files done, signal files in all, and the file just done."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Something of a manifest row that was left out, and why."""
+
+    row: int
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an import did."""
+
+    name: str
+    files_read: int
+    recordings: int
+    skipped: tuple[Skipped, ...]
+    notes: tuple[str, ...]
+    log_files: tuple[Path, ...]
+    written: int
+    unchanged: int
+    labels: int
+    labels_path: Path
+    units: int
+    assets_path: Path
+
+    def lines(self) -> list[str]:
+        """Say it in sentences, for the command line."""
+        said = [
+            f"{self.name}: {self.files_read} signal files read, {self.recordings} recordings in "
+            f"{len(self.log_files)} log files ({self.written} written, {self.unchanged} unchanged)",
+            f"{self.labels} labels in {self.labels_path}",
+            f"{self.units} units in {self.assets_path}",
+        ]
+        said += [f"note: {note}" for note in self.notes]
+        return said + [f"left out: row {left.row} ({left.file}): {left.reason}" for left in self.skipped]
+
+
+def import_archive(
+    manifest: Path,
+    mapping: Path | str,
+    landing: Path,
+    *,
+    root: Path | None = None,
+    labels_out: Path | None = None,
+    assets_out: Path | None = None,
+    on_progress: Progress | None = None,
+) -> ImportReport:
+    """Turn an archive of Parquet signals into contract logs, labels.csv and assets.toml.
+
+    Parameters
+    ----------
+    manifest : Path
+        CSV file, one row per signal file and channel.
+    mapping : Path or str
+        A mapping file, or the name of a shipped mapping (`shipped_mappings()`).
+    landing : Path
+        Landing zone; the logs go to `landing/NAME/`, one file per signal file, NAME being the mapping's.
+    root : Path, optional
+        Folder that the manifest's file names start from; default: the manifest's folder.
+    labels_out, assets_out : Path, optional
+        Default: NAME-labels.csv and NAME-assets.toml beside the landing zone. Never inside it.
+    on_progress : callable, optional
+        Called after each signal file.
+
+    Returns
+    -------
+    ImportReport
+
+    Raises
+    ------
+    ImportRefused
+        With every problem at once; nothing was written then.
+    OSError
+        Where the disk refuses to be written; logs may then be in place and labels not. Run it again.
+    """
+    plan = plan_import(manifest, mapping, root=root)
+    labels_path = labels_out or landing.parent / f"{plan.name}-labels.csv"
+    assets_path = assets_out or landing.parent / f"{plan.name}-assets.toml"
+    _check_places(landing, manifest, labels_path, assets_path)
+    landing.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=landing, prefix=f".{plan.name}-", suffix=".part"))
+    try:
+        writer = _Writer(manifest.name, aside)
+        writer.write(plan, on_progress)
+        return _put_in_place(plan, writer, aside, landing / plan.name, labels_path, assets_path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def names_of(files: list[str]) -> list[str]:
+    """Name each signal file's log: its stem, or the whole path with `__` where stems repeat.
+
+    A leading dot or underscore, which would hide the log from the landing zone's readers, gets `log` before it.
+    """
+    parts = [[part for part in PurePosixPath(file).parts if part not in ("/", "..")] for file in files]
+    stems = Counter(PurePosixPath(file).stem for file in files)
+    names = [
+        PurePosixPath(file).stem if stems[PurePosixPath(file).stem] == 1 else "__".join(part).removesuffix(".parquet")
+        for file, part in zip(files, parts, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        names = [f"{number:06d}-{'__'.join(part)}" for number, part in enumerate(parts, 1)]
+    return [f"{'log' if name.startswith(('.', '_')) else ''}{name}.parquet" for name in names]
+
+
+class _Writer:
+    """Writes the logs of a plan into a folder aside, one signal file at a time, and keeps account."""
+
+    def __init__(self, where: str, aside: Path) -> None:
+        self._where = where
+        self._aside = aside
+        self._problems = Problems()
+        self._keys: dict[tuple[Any, ...], int] = {}
+        self.spans: list[Span] = []
+        self.skipped: list[Skipped] = []
+        self.recordings = 0
+        self.names_written: list[str] = []
+
+    def write(self, plan: ImportPlan, on_progress: Progress | None) -> None:
+        """Write every log; ImportRefused with all problems that only the samples could show."""
+        by_file = plan.by_file()
+        names = names_of([rows[0].file for rows in by_file.values()])
+        for done, (name, rows) in enumerate(zip(names, by_file.values(), strict=True), 1):
+            self._write_file(name, rows)
+            if on_progress is not None:
+                on_progress(done, len(by_file), rows[0].file)
+        if not self._problems and not self.recordings:
+            reasons = "; ".join(dict.fromkeys(left.reason for left in self.skipped))
+            self._problems.add(self._where, f"no recording is left of the selected rows: {reasons}")
+        self._problems.refuse_if_any()
+
+    def _write_file(self, name: str, rows: list[PlannedRow]) -> None:
+        writer = None
+        target = self._aside / f"{name}.part"
+        try:
+            for planned in rows:
+                table = self._table(planned)
+                if table is None:
+                    continue
+                writer = writer or pq.ParquetWriter(target, LOG_SCHEMA, compression="zstd", use_dictionary=False)
+                writer.write_table(table)
+        finally:
+            if writer is not None:
+                writer.close()
+                self.names_written.append(name)
+
+    def _table(self, planned: PlannedRow) -> pa.Table | None:
+        try:
+            cuts = read_pieces(planned)
+        except SignalUnreadable as error:
+            self._problems.add(self._where, str(error), row=planned.row.number)
+            return None
+        self._account(planned, cuts)
+        if not cuts.pieces:
+            return None
+        self.recordings += len(cuts.pieces)
+        self.spans.append(Span(planned, cuts.pieces[0].started_at, max(piece.ends_at for piece in cuts.pieces)))
+        return pa.Table.from_pylist([_log_row(planned, piece) for piece in cuts.pieces], schema=LOG_SCHEMA)
+
+    def _account(self, planned: PlannedRow, cuts: Cuts) -> None:
+        """Say what was left out, and see that no recording key comes twice."""
+        row, reasons = planned.row.number, []
+        if cuts.missing:
+            reasons.append(f"{cuts.missing} of {planned.n_source} samples are missing; cut there")
+        if cuts.short:
+            reasons.append(f"{cuts.short} pieces shorter than {planned.min_samples} samples")
+        self.skipped += [Skipped(row, planned.file, reason) for reason in reasons]
+        for piece in cuts.pieces:
+            key = (*planned.point, piece.started_at)
+            if key in self._keys:
+                text = f"two recordings have the same key, the other in row {self._keys[key]}"
+                self._problems.add(self._where, f"{text} ({piece.started_at.isoformat()})", row=row)
+            self._keys[key] = row
+
+
+def _log_row(planned: PlannedRow, piece: Piece) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        **planned.fields,
+        "started_at": piece.started_at,
+        "time_basis": planned.time_basis,
+        "samples": piece.samples,
+    }
+
+
+def _check_places(landing: Path, manifest: Path, labels_path: Path, assets_path: Path) -> None:
+    problems = Problems()
+    if landing.exists() and not landing.is_dir():
+        problems.add(str(landing), "is a file; the landing zone is a folder")
+    for key, path in (("labels_out", labels_path), ("assets_out", assets_path)):
+        if path.resolve().is_relative_to(landing.resolve()):
+            problems.add(str(path), f"{key} is inside the landing zone, where only logs belong; choose another place")
+        if path.is_dir():
+            problems.add(str(path), f"{key} is a folder; name a file")
+        if path.resolve() == manifest.resolve():
+            problems.add(str(path), f"{key} is the manifest itself; choose another place")
+    problems.refuse_if_any()
+
+
+def _put_in_place(
+    plan: ImportPlan, writer: _Writer, aside: Path, target: Path, labels_path: Path, assets_path: Path
+) -> ImportReport:
+    labels = label_rows(writer.spans, plan.mapping.label)
+    assets, units = assets_toml(writer.spans, plan.geometries)
+    target.mkdir(exist_ok=True)
+    log_files = tuple(target / name for name in writer.names_written)
+    written = sum(_put(aside / f"{path.name}.part", path) for path in log_files)
+    _put_text(labels_path, labels_csv(labels))
+    _put_text(assets_path, assets)
+    return ImportReport(
+        name=plan.name,
+        files_read=len(plan.by_file()),
+        recordings=writer.recordings,
+        skipped=tuple(writer.skipped),
+        notes=plan.notes,
+        log_files=log_files,
+        written=written,
+        unchanged=len(log_files) - written,
+        labels=len(labels),
+        labels_path=labels_path,
+        units=units,
+        assets_path=assets_path,
+    )
+
+
+def _put(aside: Path, target: Path) -> bool:
+    """Rename into place unless the same bytes are there already; tell whether anything changed."""
+    if target.is_file() and filecmp.cmp(aside, target, shallow=False):
+        return False
+    aside.replace(target)
+    return True
+
+
+def _put_text(target: Path, text: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f".{target.name}.part")
+    aside.write_text(text, encoding="utf-8", newline="")
+    if not _put(aside, target):
+        aside.unlink()

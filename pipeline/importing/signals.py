@@ -1,0 +1,204 @@
+"""Read a signal and cut it into recordings: at missing values and seams, decimated and scaled as declared.
+
+Nothing is filled in. Decimation follows Oppenheim and Schafer, Discrete-Time Signal Processing (3rd ed.), section 4.6:
+a linear-phase FIR low-pass (Kaiser window, section 7.6), centred, so without delay, then every M-th sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.signal import firwin, kaiserord, upfirdn
+
+from pipeline.importing.mapping import CutAtChanges, CutToLength, Decimate, Scale
+
+if TYPE_CHECKING:
+    from pipeline.importing.plan import PlannedRow
+
+PASSBAND: Final = 0.9
+"""Decimation keeps what lies below this share of the new Nyquist frequency (within 0.001 dB)."""
+
+STOPBAND_DB: Final = 80.0
+"""From the new Nyquist frequency up, decimation attenuates by at least this much, so nothing folds back."""
+
+
+class SignalUnreadable(ValueError):
+    """A signal whose samples cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One recording cut from a signal.
+
+    Attributes
+    ----------
+    samples : float array
+        In the unit that the row declares.
+    started_at : datetime
+        UTC, of the first sample.
+    ends_at : datetime
+        One sampling interval after the last sample.
+    """
+
+    samples: NDArray[np.float32]
+    started_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """What a signal became."""
+
+    pieces: list[Piece]
+    missing: int
+    short: int
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    samples: NDArray[np.float64]
+    offset_s: float
+    rate_hz: float
+
+
+def read_pieces(planned: PlannedRow) -> Cuts:
+    """Read the signal of one planned row and cut it.
+
+    Returns
+    -------
+    Cuts
+        The recordings in order of time, the number of missing samples, and of pieces shorter than `min_samples`.
+
+    Raises
+    ------
+    SignalUnreadable
+        Where the file's data are damaged, a start time is missing, or a value does not fit float32.
+    """
+    table = _read(planned)
+    values = _numbers(table, planned.signal_column)
+    usable = np.isfinite(values) & ~np.isin(values, planned.missing_values)
+    stretches = _cut(planned, table, values, usable)
+    for step in planned.steps:
+        match step:
+            case Scale():
+                stretches = [replace(stretch, samples=stretch.samples * step.factor) for stretch in stretches]
+            case Decimate():
+                stretches = [_decimate(stretch, step.factor) for stretch in stretches]
+            case CutToLength():
+                stretches = [part for stretch in stretches for part in _cut_to_length(stretch, step.seconds)]
+    long_enough = [stretch for stretch in stretches if len(stretch.samples) >= planned.min_samples]
+    pieces = [_piece(planned, stretch) for stretch in sorted(long_enough, key=lambda stretch: stretch.offset_s)]
+    return Cuts(pieces, int(np.count_nonzero(~usable)), len(stretches) - len(long_enough))
+
+
+def decimate(samples: NDArray[np.float64], factor: int) -> tuple[NDArray[np.float64], int]:
+    """Low-pass and keep every `factor`-th sample, without delay.
+
+    Parameters
+    ----------
+    samples : float array, shape (n,)
+    factor : int
+        At least 2.
+
+    Returns
+    -------
+    decimated : float array
+        Only samples for which the whole filter lies on the signal: no edge is filled in. Empty if there are none.
+    first : int
+        Index in `samples` of the first sample kept.
+
+    Notes
+    -----
+    Passband up to 0.9 of the new Nyquist frequency, -6 dB at 0.95, at least 80 dB down from the new Nyquist on.
+    """
+    taps, beta = kaiserord(STOPBAND_DB, (1 - PASSBAND) / factor)
+    half = factor * -(-int(taps) // (2 * factor))
+    kernel = firwin(2 * half + 1, (1 + PASSBAND) / 2 / factor, window=("kaiser", beta))
+    if len(samples) <= 2 * half:
+        return np.empty(0), half
+    kept = (len(samples) - 1 - 2 * half) // factor + 1
+    filtered = np.asarray(upfirdn(kernel, samples, up=1, down=factor), dtype=np.float64)
+    begin = 2 * half // factor
+    return filtered[begin : begin + kept], half
+
+
+def _read(planned: PlannedRow) -> pa.Table:
+    columns = [planned.signal_column]
+    for step in planned.steps:
+        if isinstance(step, CutAtChanges):
+            columns += [step.column] + ([step.start_s_column] if step.start_s_column else [])
+    try:
+        with pq.ParquetFile(planned.path) as file:
+            return file.read(columns=list(dict.fromkeys(columns)))
+    except (OSError, pa.ArrowException) as error:
+        raise SignalUnreadable(f"signal.file: {planned.file!r} is damaged ({str(error).splitlines()[0]})") from error
+
+
+def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
+    return np.asarray(table.column(column).cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
+
+
+def _cut(
+    planned: PlannedRow, table: pa.Table, values: NDArray[np.float64], usable: NDArray[np.bool_]
+) -> list[_Stretch]:
+    """Cut at seams, at changes and around missing values; all indices count samples of the source file."""
+    n = len(values)
+    edges: list[NDArray[Any]] = [np.array([0, n]), np.flatnonzero(np.diff(usable)) + 1]
+    origins, origin_s = np.zeros(1, dtype=np.int64), np.zeros(1)
+    for step in planned.steps:
+        if step.kind == "cut_every":
+            edges.append(np.arange(step.samples, n, step.samples))
+        elif step.kind == "cut_at_changes":
+            changed = _changes(table.column(step.column))
+            edges.append(changed)
+            if step.start_s_column is not None:
+                origins = np.concatenate([[0], changed])
+                origin_s = _numbers(table, step.start_s_column)[origins]
+    bounds = np.unique(np.concatenate(edges))
+    found = []
+    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        if usable[low]:
+            at = int(np.searchsorted(origins, low, side="right")) - 1
+            offset = float(origin_s[at]) + (low - int(origins[at])) / planned.source_rate_hz
+            if not np.isfinite(offset):
+                raise SignalUnreadable(
+                    f"process.start_s_column: no start time at sample {int(origins[at])} of {planned.file!r}"
+                )
+            found.append(_Stretch(values[low:high], offset, planned.source_rate_hz))
+    return found
+
+
+def _changes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Indices at which a column differs from the sample before; a null is a value of its own."""
+    codes = (column if pa.types.is_dictionary(column.type) else column.dictionary_encode()).unify_dictionaries()
+    indices = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in codes.chunks]
+    return np.flatnonzero(np.diff(np.concatenate(indices).astype(np.int64))) + 1
+
+
+def _decimate(stretch: _Stretch, factor: int) -> _Stretch:
+    samples, first = decimate(stretch.samples, factor)
+    return _Stretch(samples, stretch.offset_s + first / stretch.rate_hz, stretch.rate_hz / factor)
+
+
+def _cut_to_length(stretch: _Stretch, seconds: float) -> list[_Stretch]:
+    length = max(1, int(seconds * stretch.rate_hz + 1e-9))
+    return [
+        replace(stretch, samples=stretch.samples[low : low + length], offset_s=stretch.offset_s + low / stretch.rate_hz)
+        for low in range(0, max(1, len(stretch.samples)), length)
+    ]
+
+
+def _piece(planned: PlannedRow, stretch: _Stretch) -> Piece:
+    with np.errstate(over="ignore"):
+        samples = stretch.samples.astype(np.float32)
+    if not np.isfinite(samples).all():
+        raise SignalUnreadable(f"signal.column: a value of {planned.signal_column!r} does not fit 32-bit floats")
+    started_at = planned.started_at + timedelta(microseconds=round(stretch.offset_s * 1e6))
+    seconds = len(samples) / stretch.rate_hz
+    return Piece(samples, started_at, started_at + timedelta(microseconds=max(1, round(seconds * 1e6))))
