@@ -128,7 +128,7 @@ def _take(
         file_hash = _hash_file(found.path)
     except FileNotFoundError:
         return
-    entry = {
+    entry: dict[str, str | int] = {
         "path": found.relative,
         "size_bytes": found.size_bytes,
         "modified_ns": found.modified_ns,

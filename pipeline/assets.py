@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -178,9 +179,7 @@ def installed_at_time(units: list[Installation], moment: datetime) -> Installati
 
 def known_orders(connection: Connection) -> dict[str, Orders]:
     """Give the orders of every geometry by its version."""
-    return {
-        row.geometry_version: orders_from(row.orders) for row in connection.execute(sa.select(Geometry))
-    }
+    return {row.geometry_version: orders_from(row.orders) for row in connection.execute(sa.select(Geometry))}
 
 
 def orders_from(stored: dict[str, Any]) -> Orders:
@@ -198,7 +197,7 @@ def _refuse_overlaps(connection: Connection, axes: set[str], path: Path) -> None
     for key, units in installations(connection).items():
         if key not in axes:
             continue
-        for earlier, later in zip(units, units[1:], strict=False):
+        for earlier, later in pairwise(units):
             if earlier.removed_at is None or earlier.removed_at > later.installed_at:
                 raise AxiswatchError(
                     f"{path}: unit {later.unit_serial} is installed at {later.installed_at.isoformat()} while "

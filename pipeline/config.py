@@ -196,7 +196,9 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
         problems.append(str(error))
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise SettingsError(f"settings are wrong ({path or 'no TOML file'}):\n{listed}\n`axiswatch config` lists them all")
+        raise SettingsError(
+            f"settings are wrong ({path or 'no TOML file'}):\n{listed}\n`axiswatch config` lists them all"
+        )
     return settings
 
 

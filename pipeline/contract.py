@@ -90,9 +90,7 @@ def judge_columns(schema: pa.Schema) -> tuple[list[Reason], list[str]]:
     for field in LOG_SCHEMA:
         if names.count(field.name) == 1 and not _readable_as(schema.field(field.name).type, field):
             found = schema.field(field.name).type
-            reasons.append(
-                Reason("wrong_type", f"column {field.name} has type {found}; write it as {field.type}")
-            )
+            reasons.append(Reason("wrong_type", f"column {field.name} has type {found}; write it as {field.type}"))
     ignored = [name for name in names if name not in LOG_SCHEMA.names]
     return reasons, ignored
 
@@ -167,7 +165,9 @@ def _name_reasons(row: Mapping[str, Any]) -> Iterator[Reason]:
 
 def _declaration_reasons(row: Mapping[str, Any]) -> Iterator[Reason]:
     if row["schema_version"] != SCHEMA_VERSION:
-        yield Reason("schema_version", f"schema_version is {row['schema_version']}; this axiswatch reads {SCHEMA_VERSION}")
+        yield Reason(
+            "schema_version", f"schema_version is {row['schema_version']}; this axiswatch reads {SCHEMA_VERSION}"
+        )
     quantity, unit = row["quantity"], row["unit"]
     if quantity not in QUANTITY_UNITS:
         yield Reason("quantity_unknown", f"quantity is {quantity!r}; known are {', '.join(QUANTITY_UNITS)}")
@@ -191,17 +191,19 @@ def _time_reasons(row: Mapping[str, Any], as_of: datetime) -> Iterator[Reason]:
     if moment is None:
         yield Reason("time_unreadable", f"started_at {str(value)[:40]!r} is no time; write ISO 8601 with an offset")
     elif moment.tzinfo is None:
-        yield Reason("time_without_offset", f"started_at {value} has no offset; write UTC, or the offset of the local time")
+        yield Reason(
+            "time_without_offset", f"started_at {value} has no offset; write UTC, or the offset of the local time"
+        )
     elif moment > as_of:
         yield Reason(
             "time_in_future",
-            f"started_at {moment.isoformat()} is after the time of this run, {as_of.isoformat()}; set the logger's clock",
+            f"started_at {moment.isoformat()} is after this run, {as_of.isoformat()}; set the logger's clock",
         )
     elif row["time_basis"] == "clock" and moment < EARLIEST_CLOCK:
         yield Reason(
             "time_absurd",
-            f"started_at {moment.isoformat()} is before {EARLIEST_CLOCK:%Y}: a clock that was reset? Set it, or declare "
-            "time_basis 'synthetic'",
+            f"started_at {moment.isoformat()} is before {EARLIEST_CLOCK:%Y}: a clock that was reset? Set it, or "
+            "declare time_basis 'synthetic'",
         )
 
 
@@ -210,11 +212,14 @@ def _number_reasons(row: Mapping[str, Any], limits: Limits) -> Iterator[Reason]:
     if rate is None:
         yield Reason("rate_missing", "sampling_rate_hz is null; declare it (rate_basis 'assumed' where nobody knows)")
     elif not (math.isfinite(rate) and 0 < rate <= limits.max_sampling_rate_hz):
-        yield Reason("rate_absurd", f"sampling_rate_hz is {rate}; it must be above 0 and at most {limits.max_sampling_rate_hz:g}")
+        yield Reason(
+            "rate_absurd", f"sampling_rate_hz is {rate}; it must be above 0 and at most {limits.max_sampling_rate_hz:g}"
+        )
     speed = row["shaft_speed_rpm"]
     if speed is not None and not (math.isfinite(speed) and 0 <= speed <= limits.max_shaft_speed_rpm):
         yield Reason(
-            "speed_absurd", f"shaft_speed_rpm is {speed}; it must be 0 to {limits.max_shaft_speed_rpm:g}, or null if not known"
+            "speed_absurd",
+            f"shaft_speed_rpm is {speed}; it must be 0 to {limits.max_shaft_speed_rpm:g}, or null if not known",
         )
     for name in ("load", "payload_kg", "temperature_c"):
         if row[name] is not None and not math.isfinite(row[name]):
@@ -226,7 +231,9 @@ def _trace_reasons(row: Mapping[str, Any], trace: npt.NDArray[Any] | None, max_r
     if trace is None:
         return
     if len(trace) == 0 or not np.isfinite(trace).all() or float(np.abs(trace).max()) > max_rpm:
-        yield Reason("speed_trace_invalid", f"speed_trace_rpm is empty, not finite or above {max_rpm:g}; write null instead")
+        yield Reason(
+            "speed_trace_invalid", f"speed_trace_rpm is empty, not finite or above {max_rpm:g}; write null instead"
+        )
     if rate is None or not (math.isfinite(rate) and rate > 0):
         yield Reason("speed_trace_invalid", f"speed_trace_rate_hz is {rate}; a speed trace needs its rate")
 
@@ -237,14 +244,17 @@ def _sample_reasons(samples: npt.NDArray[Any] | None, max_samples: int) -> Itera
     elif len(samples) == 0:
         yield Reason("samples_empty", "samples is empty; a recording without a signal is none")
     elif len(samples) > max_samples:
-        yield Reason("samples_too_long", f"{len(samples)} samples; at most {max_samples} are accepted: cut the recording")
+        yield Reason(
+            "samples_too_long", f"{len(samples)} samples; at most {max_samples} are accepted: cut the recording"
+        )
     else:
         with np.errstate(over="ignore"):
             bad = np.flatnonzero(~np.isfinite(samples.astype(np.float32, copy=False)))
         if len(bad):
             yield Reason(
                 "samples_not_finite",
-                f"{len(bad)} of {len(samples)} samples are NaN, null or infinite, first at {bad[0]}; cut the recording there",
+                f"{len(bad)} of {len(samples)} samples are NaN, null or infinite, first at {bad[0]}; "
+                "cut the recording there",
             )
 
 

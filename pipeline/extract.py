@@ -75,8 +75,6 @@ class ExtractReport:
 
     recordings: int = 0
     windows: int = 0
-    too_short: int = 0
-    bad_quality: int = 0
     by_quality: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
@@ -143,7 +141,12 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
         Extraction.feature_version == wanted,
         Extraction.geometry_version == geometry,
     )
-    columns = (Recording, wanted.label("feature_version"), geometry.label("geometry_version"), Unit.unit_serial.label("on_axis"))
+    columns = (
+        Recording,
+        wanted.label("feature_version"),
+        geometry.label("geometry_version"),
+        Unit.unit_serial.label("on_axis"),
+    )
     return sa.select(*columns).outerjoin(Unit, on).where(~there, Recording.started_at <= as_of)
 
 
@@ -275,11 +278,9 @@ def _commit(
         insert_ignore(connection, LakeFile, sorted(files, key=lambda file: str(file["path"])))
         insert_ignore(connection, Extraction, sorted(rows, key=lambda row: str(row["recording_id"])))
     report.recordings += len(rows)
-    report.windows += sum(row["n_windows"] for row in rows)
-    report.too_short += sum(row["quality"] == Quality.TOO_SHORT for row in rows)
-    report.bad_quality += sum(row["quality"] != Quality.OK for row in rows)
-    for row in rows:
-        report.by_quality[row["quality"]] = report.by_quality.get(row["quality"], 0) + 1
+    for found in rows:
+        report.windows += found["n_windows"]
+        report.by_quality[found["quality"]] = report.by_quality.get(found["quality"], 0) + 1
 
 
 def feature_table(extracted: Sequence[Extracted], names: Sequence[str]) -> tuple[pa.Table, list[int]]:

@@ -28,7 +28,8 @@ CHUNK_BYTES = 32 * 1024 * 1024
 STORED_COLUMNS = tuple(
     name
     for name in LOG_SCHEMA.names
-    if name not in ("schema_version", "site", "cell", "robot_id", "axis", "samples", "speed_trace_rpm", "speed_trace_rate_hz")
+    if name
+    not in ("schema_version", "site", "cell", "robot_id", "axis", "samples", "speed_trace_rpm", "speed_trace_rate_hz")
 )
 
 
@@ -188,8 +189,8 @@ def conflict(row: GoodRow) -> BadRow:
     what = "/".join(str(row.values[name]) for name in ("site", "cell", "robot_id", "axis", "channel"))
     reason = Reason(
         "conflict",
-        f"a recording of this channel that started at {row.values['started_at'].isoformat()} is here already with other "
-        "content; the first one stays: find out which logger is wrong",
+        f"a recording of this channel that started at {row.values['started_at'].isoformat()} is here already with "
+        "other content; the first one stays: find out which logger is wrong",
     )
     return BadRow(row.row_number, what, (reason,))
 

@@ -90,9 +90,7 @@ def read_labels(path: Path, *, who: str) -> list[dict[str, Any]]:
     return rows
 
 
-def label_row(
-    cells: Mapping[str, str], *, who: str, case_id: str | None = None
-) -> tuple[dict[str, Any], list[str]]:
+def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None) -> tuple[dict[str, Any], list[str]]:
     """Turn the cells of one label into a database row, and list what is wrong with them."""
     wrong: list[str] = []
     row: dict[str, Any] = {"note": cells.get("note", ""), "who": who, "case_id": case_id}
@@ -158,7 +156,9 @@ def label_for(
         and label.from_at <= started_at < label.to_at
     ]
     strength = list(Evidence)
-    return max(holding, key=lambda label: (strength.index(label.evidence), label.known_at, label.label_id), default=None)
+    return max(
+        holding, key=lambda label: (strength.index(label.evidence), label.known_at, label.label_id), default=None
+    )
 
 
 def _time(text: str, name: str, wrong: list[str]) -> datetime | None:

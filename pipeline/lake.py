@@ -57,7 +57,7 @@ class Lake:
         return path
 
     def put_at(self, path: str, data: bytes) -> None:
-        """Write bytes under a given relative path, all or nothing. What is there already with that size is left alone."""
+        """Write bytes under a given relative path, all or nothing. What is there already is left alone."""
         if self.fs.exists(self._full(path)) and self.fs.size(self._full(path)) == len(data):
             return
         if not self.is_local:
@@ -114,7 +114,7 @@ class Lake:
             return self.fs.open(self._full(path), "rb")  # type: ignore[no-any-return]
         except FileNotFoundError as error:
             raise LakeError(
-                f"{path} is not in the lake ({self.root}) though the database names it; restore the lake from its backup"
+                f"{path} is not in the lake {self.root} though the database names it; restore it from a backup"
             ) from error
 
     def read(self, path: str) -> bytes:
@@ -130,7 +130,9 @@ class Lake:
         with self.open(path) as file:
             return pq.ParquetFile(file).read(columns=columns, use_threads=False)
 
-    def rows(self, path: str, wanted: Iterable[int], columns: list[str] | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+    def rows(
+        self, path: str, wanted: Iterable[int], columns: list[str] | None = None
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield the wanted rows of a Parquet file in order, reading only the row groups that hold them."""
         left = sorted(set(wanted))
         with self.open(path) as file:

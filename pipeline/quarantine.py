@@ -111,5 +111,7 @@ def _entry(store: Store, quarantine_id: str) -> dict[str, Any]:
         query = sa.select(QuarantineRow).where(QuarantineRow.quarantine_id == quarantine_id)
         row = connection.execute(query).one_or_none()
     if row is None:
-        raise PrerequisiteMissing(f"nothing in quarantine has the id {quarantine_id}; `axiswatch quarantine list` shows them")
+        raise PrerequisiteMissing(
+            f"nothing in quarantine has the id {quarantine_id}; `axiswatch quarantine list` shows them"
+        )
     return dict(row._mapping)

@@ -20,7 +20,6 @@ from sqlalchemy import (
     Float,
     ForeignKey,
     Index,
-    Integer,
     MetaData,
     String,
     Text,
@@ -337,7 +336,9 @@ class AxisState(Base):
 
     axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), primary_key=True)
     bin_at: Mapped[datetime] = mapped_column(primary_key=True, comment="start of the bin")
-    state: Mapped[str] = mapped_column(String(16), comment="healthy, watch, alarm, data_fault, silent or unknown (unsure)")
+    state: Mapped[str] = mapped_column(
+        String(16), comment="healthy, watch, alarm, data_fault, silent or unknown (unsure)"
+    )
     first_at: Mapped[datetime] = mapped_column(comment="first recording in the bin")
     last_at: Mapped[datetime] = mapped_column(comment="last recording in the bin")
     n_windows: Mapped[int]

@@ -117,7 +117,9 @@ def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise AxiswatchError("database_url is no SQLAlchemy URL; write sqlite:///file or postgresql+psycopg://...") from error
+        raise AxiswatchError(
+            "database_url is no SQLAlchemy URL; write sqlite:///file or postgresql+psycopg://..."
+        ) from error
     if parsed.get_backend_name() == "postgresql":
         return sa.create_engine(parsed, pool_pre_ping=True)
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
@@ -144,9 +146,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
-def insert_ignore(
-    connection: Connection, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]
-) -> None:
+def insert_ignore(connection: Connection, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows, leaving those alone whose key is there already. One executemany, whatever the number of rows."""
     if not rows:
         return
@@ -171,7 +171,7 @@ def upsert(
     if not rows:
         return
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    table = sa.inspect(model).local_table
+    table = _table(model)
     key = [column.name for column in table.primary_key]
     statement = insert(model)
     changed = {
@@ -180,6 +180,12 @@ def upsert(
         if column.name not in key and column.name not in set(keep)
     }
     connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), [dict(row) for row in rows])
+
+
+def _table(model: type[DeclarativeBase]) -> sa.Table:
+    table = model.__table__
+    assert isinstance(table, sa.Table)
+    return table
 
 
 def bulk_insert(connection: Connection, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -192,15 +198,17 @@ def bulk_insert(connection: Connection, model: type[DeclarativeBase], rows: Sequ
     if connection.dialect.name == "sqlite":
         insert_ignore(connection, model, rows)
         return
-    table = sa.inspect(model).local_table
+    table = _table(model)
     names = list(rows[0])
     columns = ", ".join(f'"{name}"' for name in names)
     staging = f"staging_{table.name}"
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE IF NOT EXISTS {staging} (LIKE {table.name}) ON COMMIT DELETE ROWS")
+    connection.exec_driver_sql(
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {staging} (LIKE {table.name}) ON COMMIT DELETE ROWS"
+    )
     as_json = [isinstance(table.c[name].type, sa.JSON) for name in names]
     cursor = connection.connection.cursor()
     try:
-        with cursor.copy(f"COPY {staging} ({columns}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+        with cursor.copy(f"COPY {staging} ({columns}) FROM STDIN") as copy:
             for row in rows:
                 copy.write_row(
                     [
@@ -211,7 +219,7 @@ def bulk_insert(connection: Connection, model: type[DeclarativeBase], rows: Sequ
     finally:
         cursor.close()
     connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {staging} ON CONFLICT DO NOTHING"
+        f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {staging} ON CONFLICT DO NOTHING"  # noqa: S608
     )
     connection.exec_driver_sql(f"TRUNCATE {staging}")
 

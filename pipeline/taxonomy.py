@@ -100,7 +100,7 @@ LABEL_CSV_COLUMNS: Final = (
     "known_at",
     "note",
 )
-"""Columns of labels.csv. An empty cell means not said. Times are ISO 8601 with an offset; the range is [from_at, to_at).
-
-A label targets a unit (`unit_serial`) or an axis (site, cell, robot_id, axis), optionally one channel, in a time range.
+"""Columns of labels.csv. An empty cell means not said. Times are ISO 8601 with an offset; the range is
+[from_at, to_at). A label targets a unit (`unit_serial`) or an axis (site, cell, robot_id, axis), optionally one
+channel.
 """

@@ -142,11 +142,11 @@ def _labelled(
         .order_by(Extraction.started_at, Extraction.recording_id)
     )
     by_unit: dict[str | None, list[KnownLabel]] = {}
-    for label in labels:
-        by_unit.setdefault(label.unit_serial, []).append(label)
+    for known in labels:
+        by_unit.setdefault(known.unit_serial, []).append(known)
     found, left_out = [], Counter[str]()
     for row in connection.execute(query):
-        candidates = [*by_unit.get(row.unit_serial, []), *(by_unit.get(None, []) if row.unit_serial else [])]
+        candidates = by_unit.get(None, []) + (by_unit.get(row.unit_serial, []) if row.unit_serial else [])
         label = label_for(
             candidates,
             axis=row.axis_id,
@@ -184,9 +184,7 @@ def target_of(label: KnownLabel) -> str | None:
     return None
 
 
-def _read_features(
-    lake: Lake, labelled: list[_Labelled], names: tuple[str, ...]
-) -> list[npt.NDArray[np.float32]]:
+def _read_features(lake: Lake, labelled: list[_Labelled], names: tuple[str, ...]) -> list[npt.NDArray[np.float32]]:
     """Give the features of each recording's good windows, in the order asked for."""
     parts: list[npt.NDArray[np.float32]] = [np.empty((0, len(names)), np.float32)] * len(labelled)
     by_path: dict[str, list[int]] = {}

@@ -1,0 +1,38 @@
+# make demo   a simulated fleet, from its first log to the review queue (own environment, SQLite)
+# make test   every test, in an environment with every extra
+# make lint   what the tests check of the code's form
+# make clean  remove environments, caches and the demonstration
+
+PYTHON ?= python3.11
+PIP_FLAGS ?=
+DEMO_FOLDER ?= demo
+PYTEST_FLAGS ?= -q
+
+.PHONY: demo test lint clean
+
+demo: .venv-demo/installed
+	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER)
+
+test: .venv-test/installed
+	.venv-test/bin/python -m pytest $(PYTEST_FLAGS)
+
+lint: .venv-test/installed
+	.venv-test/bin/ruff check .
+	.venv-test/bin/ruff format --check .
+	.venv-test/bin/mypy
+	.venv-test/bin/lint-imports
+
+.venv-demo/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-demo
+	.venv-demo/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
+	.venv-demo/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e .
+	touch $@
+
+.venv-test/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-test
+	.venv-test/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
+	.venv-test/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e '.[airflow,postgres,s3,review,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv-demo .venv-test $(DEMO_FOLDER) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -1,0 +1,399 @@
+"""advise: from scores to axis states and cases.
+
+Each axis is one transaction under a lock on its row: its new scores are taken in, the bins they fall into are computed
+anew from all scores of the champions, and its cases are folded from all its bins. So it does not matter in how many
+runs, or how late, the scores came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from features.quality import Quality
+from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, combine_channels
+from pipeline.case_folding import CLOSED, OPEN, CaseState, fold_cases
+from pipeline.config import Settings
+from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
+from pipeline.regime import program_of
+from pipeline.registry import champions
+from pipeline.schema import (
+    Axis,
+    AxisState,
+    Case,
+    Extraction,
+    ModelVersion,
+    Recording,
+    ReviewEvent,
+    Score,
+    Scoring,
+    Unit,
+)
+from pipeline.store import Store, upsert
+
+SYSTEM = "axiswatch"
+SILENT_FACTOR = 3.0
+"""A declared usual time between recordings may be exceeded so many times before the axis is silent."""
+
+
+@dataclass
+class AdviseReport:
+    """What one run of advise did."""
+
+    axes: int = 0
+    bins: int = 0
+    opened: int = 0
+    reopened: int = 0
+    closed: int = 0
+    silent: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Give the counts by name."""
+        return asdict(self)
+
+
+def advise(
+    store: Store, settings: Settings, *, as_of: datetime, on_progress: Callable[[int, int], None] | None = None
+) -> AdviseReport:
+    """Take in all scores that no axis state has taken in yet, and look for silent axes."""
+    report = AdviseReport()
+    with store.read() as connection:
+        named = champions(connection)
+        thresholds = read_thresholds(connection, settings, named.values())
+        pending = connection.scalars(
+            sa.select(Scoring.axis_id)
+            .where(Scoring.advised.is_(False), Scoring.model_version.in_(named.values()))
+            .distinct()
+            .order_by(Scoring.axis_id)
+        ).all()
+        silent = silent_axes(connection, settings, as_of)
+        noted = set(
+            connection.execute(
+                sa.select(AxisState.axis_id, AxisState.first_at).where(AxisState.state == SILENT)
+            ).tuples()
+        )
+    report.silent = len(silent)
+    silent = {axis: found for axis, found in silent.items() if (axis, found[1]) not in noted}
+    axes = sorted({*pending, *silent})
+    for done, axis_id in enumerate(axes):
+        with store.write() as connection:
+            _advise_axis(connection, settings, axis_id, thresholds, silent.get(axis_id), as_of, report)
+        if on_progress:
+            on_progress(done + 1, len(axes))
+    return report
+
+
+def read_thresholds(connection: Connection, settings: Settings, versions: Iterable[str]) -> dict[str, Thresholds]:
+    """Give the thresholds of each model version: settings, and its own percentiles on held-out units."""
+    query = sa.select(ModelVersion).where(ModelVersion.model_version.in_(list(versions)))
+    found = {}
+    for row in connection.execute(query):
+        quantiles = row.metrics.get("held_out_quantiles", {})
+        found[row.model_version] = Thresholds(
+            alarm_probability=settings.alarm_probability,
+            watch_probability=settings.watch_probability,
+            novelty_percentile=settings.novelty_percentile,
+            mutual_information=_percentile(quantiles.get("mutual_information"), settings.review_quantile),
+            expected_entropy=_percentile(quantiles.get("expected_entropy"), settings.review_quantile),
+            review_quantile=settings.review_quantile,
+            programs=frozenset(row.settings.get("programs", ())),
+        )
+    return found
+
+
+def silent_axes(connection: Connection, settings: Settings, as_of: datetime) -> dict[str, tuple[datetime, datetime]]:
+    """Give the axes from which recordings should have come and did not: since when, and when that became certain.
+
+    An axis counts that has sent recordings with real times, or on which a unit is installed. Archives do not.
+    """
+    last = {
+        row.axis_id: row.last_at
+        for row in connection.execute(
+            sa.select(
+                Recording.axis_id, sa.func.max(Recording.started_at, type_=Recording.started_at.type).label("last_at")
+            )
+            .where(Recording.started_at <= as_of)
+            .group_by(Recording.axis_id)
+        )
+    }
+    archives = set(connection.scalars(sa.select(Recording.axis_id).where(Recording.time_basis != "clock").distinct()))
+    installed: dict[str, datetime] = {}
+    retired = set()
+    for row in connection.execute(sa.select(Unit).order_by(Unit.installed_at)):
+        if row.removed_at is not None and row.removed_at <= as_of:
+            retired.add(row.axis_id)
+        elif row.installed_at <= as_of:
+            retired.discard(row.axis_id)
+            installed[row.axis_id] = row.installed_at
+    found = {}
+    for axis in connection.execute(sa.select(Axis)):
+        seen = last.get(axis.axis_id, installed.get(axis.axis_id))
+        if seen is None or axis.axis_id in archives or axis.axis_id in retired:
+            continue
+        limit = timedelta(hours=settings.silent_after_hours)
+        if axis.expected_every_s is not None:
+            limit = timedelta(seconds=SILENT_FACTOR * axis.expected_every_s)
+        if as_of - seen > limit:
+            found[axis.axis_id] = (seen, seen + limit)
+    return found
+
+
+def _advise_axis(
+    connection: Connection,
+    settings: Settings,
+    axis_id: str,
+    thresholds: dict[str, Thresholds],
+    silent: tuple[datetime, datetime] | None,
+    as_of: datetime,
+    report: AdviseReport,
+) -> None:
+    connection.execute(sa.select(Axis.axis_id).where(Axis.axis_id == axis_id).with_for_update())
+    pending = connection.execute(
+        sa.select(Scoring).where(
+            Scoring.axis_id == axis_id, Scoring.advised.is_(False), Scoring.model_version.in_(thresholds)
+        )
+    ).all()
+    period = timedelta(hours=settings.state_period_hours)
+    bins = sorted({bin_start(row.started_at, period) for row in pending})
+    states = []
+    for bin_at in bins:
+        windows, times = _read_windows(connection, axis_id, bin_at, bin_at + period, set(thresholds))
+        if windows:
+            figures = combine_channels(windows, thresholds)
+            states.append(_state_row(axis_id, bin_at, times, figures, windows, as_of))
+    if silent is not None:
+        states.append(_silent_row(axis_id, silent, period, as_of))
+    upsert(connection, AxisState, states)
+    if pending:
+        connection.execute(
+            sa.update(Scoring)
+            .where(
+                Scoring.axis_id == axis_id,
+                Scoring.advised.is_(False),
+                Scoring.recording_id.in_(sa.bindparam("ids", expanding=True)),
+                Scoring.model_version.in_(list(thresholds)),
+            )
+            .values(advised=True),
+            {"ids": sorted({row.recording_id for row in pending})},
+        )
+    report.axes += 1
+    report.bins += len(states)
+    _update_cases(connection, settings, axis_id, as_of, report)
+
+
+def bin_start(moment: datetime, period: timedelta) -> datetime:
+    """Give the start of the bin that a time falls into; bins are counted from 1970 in UTC."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + (moment - epoch) // period * period
+
+
+def _read_windows(
+    connection: Connection, axis_id: str, start: datetime, end: datetime, versions: set[str]
+) -> tuple[list[Window], list[datetime]]:
+    """Read all that the champions said in a bin, and the recordings that were too short to say anything about."""
+    within = (Score.axis_id == axis_id, Score.started_at >= start, Score.started_at < end)
+    query = (
+        sa.select(Score)
+        .where(*within, Score.model_version.in_(versions))
+        .order_by(Score.started_at, Score.recording_id, Score.start_sample)
+    )
+    scored = connection.execute(query).all()
+    windows = [_window(row) for row in scored]
+    times = [row.started_at for row in scored]
+    short = (
+        sa.select(Extraction, Scoring.model_version)
+        .join(
+            Scoring,
+            sa.and_(
+                Scoring.recording_id == Extraction.recording_id,
+                Scoring.feature_version == Extraction.feature_version,
+                Scoring.geometry_version == Extraction.geometry_version,
+            ),
+        )
+        .where(
+            Extraction.axis_id == axis_id,
+            Extraction.started_at >= start,
+            Extraction.started_at < end,
+            Extraction.n_windows == 0,
+            Scoring.model_version.in_(versions),
+        )
+        .order_by(Extraction.started_at, Extraction.recording_id)
+    )
+    for row in connection.execute(short):
+        nothing = (None,) * 7
+        windows.append(
+            Window(row.channel, Quality.TOO_SHORT, row.evidence, *nothing, program_of(row.regime), row.model_version)
+        )
+        times.append(row.started_at)
+    return windows, times
+
+
+def _window(row: Row[Any]) -> Window:
+    return Window(
+        channel=row.channel,
+        quality=row.quality,
+        evidence=row.evidence,
+        fault_probability=row.fault_probability,
+        fault_q05=row.fault_q05,
+        fault_q95=row.fault_q95,
+        class_probabilities=row.class_probabilities,
+        mutual_information=row.mutual_information,
+        expected_entropy=row.expected_entropy,
+        novelty_percentile=row.novelty_percentile,
+        program=program_of(row.regime),
+        model_version=row.model_version,
+    )
+
+
+def _state_row(
+    axis_id: str,
+    bin_at: datetime,
+    times: list[datetime],
+    figures: AxisFigures,
+    windows: list[Window],
+    as_of: datetime,
+) -> dict[str, Any]:
+    return {
+        "axis_id": axis_id,
+        "bin_at": bin_at,
+        "first_at": min(times),
+        "last_at": max(times),
+        **{name: value for name, value in vars(figures).items() if name != "flags"},
+        "quality": str(figures.quality),
+        "flags": [asdict(flag) for flag in figures.flags],
+        "model_versions": sorted({window.model_version for window in windows}),
+        "known_at": as_of,
+    }
+
+
+def _silent_row(axis_id: str, silent: tuple[datetime, datetime], period: timedelta, as_of: datetime) -> dict[str, Any]:
+    seen, certain_at = silent
+    flag = Flag(
+        "silent", f"Nothing has come since {seen:%Y-%m-%d %H:%M} UTC: sensor, cable, logger or a stopped robot?"
+    )
+    return {
+        "axis_id": axis_id,
+        "bin_at": max(bin_start(certain_at, period), bin_start(seen, period) + period),
+        "state": SILENT,
+        "first_at": certain_at,
+        "last_at": certain_at,
+        "n_windows": 0,
+        "fault_probability": None,
+        "mode": None,
+        "mutual_information": None,
+        "expected_entropy": None,
+        "novelty_percentile": None,
+        "quality": str(Quality.OK),
+        "flags": [asdict(flag)],
+        "model_versions": [],
+        "known_at": as_of,
+    }
+
+
+def _update_cases(
+    connection: Connection, settings: Settings, axis_id: str, as_of: datetime, report: AdviseReport
+) -> None:
+    states = connection.execute(
+        sa.select(AxisState).where(AxisState.axis_id == axis_id).order_by(AxisState.bin_at)
+    ).all()
+    bins = [
+        FlaggedBin(
+            row.bin_at,
+            row.first_at,
+            row.last_at,
+            row.fault_probability,
+            row.mode,
+            tuple(Flag(**flag) for flag in row.flags),
+        )
+        for row in states
+    ]
+    gap = timedelta(hours=settings.case_gap_hours)
+    for family in FAMILIES:
+        stored = connection.execute(sa.select(Case).where(Case.axis_id == axis_id, Case.family == family)).all()
+        before = {row.case_id: _case_state(row) for row in stored}
+        episodes = find_episodes(bins, family, hits=settings.debounce_hits, span=settings.debounce_span, gap=gap)
+        after, happened = fold_cases(
+            axis_id, family, list(before.values()), episodes, gap=gap, margin=settings.reopen_margin
+        )
+        for case in after:
+            if case != before.get(case.case_id):
+                _write_case(connection, axis_id, family, case, stored, happened.get(case.case_id), as_of)
+            report.opened += happened.get(case.case_id) == "opened"
+            report.reopened += happened.get(case.case_id) == "reopened"
+            if case.state != CLOSED and _has_spoken_again(case, bins):
+                _close_spoken_again(connection, case, as_of)
+                report.closed += 1
+
+
+def _case_state(row: Row[Any]) -> CaseState:
+    return CaseState(
+        case_id=row.case_id,
+        state=row.state,
+        first_at=row.first_at,
+        last_at=row.last_at,
+        n_bins=row.n_bins,
+        priority=row.priority,
+        reasons=row.reasons,
+        fault_probability=row.fault_probability,
+        mode=row.mode,
+        closed_priority=row.closed_priority,
+        closed_at=row.closed_at,
+    )
+
+
+def _write_case(
+    connection: Connection,
+    axis_id: str,
+    family: str,
+    case: CaseState,
+    stored: Iterable[Row[Any]],
+    happened: str | None,
+    as_of: datetime,
+) -> None:
+    known_at = next((row.known_at for row in stored if row.case_id == case.case_id), as_of)
+    row = {"axis_id": axis_id, "family": family, **vars(case), "known_at": known_at, "changed_at": as_of}
+    row |= {"closed_by": None, "snoozed_until": None}
+    if case.state == OPEN:
+        row |= {"closed_at": None, "closed_priority": None} if happened == "opened" else {}
+    upsert(connection, Case, [row], keep=() if happened else ("closed_by", "snoozed_until"))
+    if happened:
+        codes = [reason["code"] for reason in case.reasons]
+        add_event(connection, case.case_id, SYSTEM, happened, {"reasons": codes, "priority": case.priority}, as_of)
+
+
+def _has_spoken_again(case: CaseState, bins: list[FlaggedBin]) -> bool:
+    """Say whether a case that is only about silence has been answered by recordings."""
+    only_silence = {reason["code"] for reason in case.reasons} == {SILENT}
+    return only_silence and any(item.first_at > case.last_at for item in bins)
+
+
+def _close_spoken_again(connection: Connection, case: CaseState, as_of: datetime) -> None:
+    connection.execute(
+        sa.update(Case)
+        .where(Case.case_id == case.case_id)
+        .values(state=CLOSED, closed_at=case.last_at, closed_by=SYSTEM, closed_priority=0.0, changed_at=as_of)
+    )
+    add_event(connection, case.case_id, SYSTEM, "closed", {"why": "recordings arrive again"}, as_of)
+
+
+def add_event(
+    connection: Connection, case_id: str, who: str, action: str, details: dict[str, Any], at: datetime
+) -> None:
+    """Append to the history of a case. The caller holds the lock on its axis or case."""
+    count = connection.scalar(sa.select(sa.func.count()).where(ReviewEvent.case_id == case_id)) or 0
+    event = {"case_id": case_id, "sequence": count + 1, "at": at, "who": who, "action": action, "details": details}
+    connection.execute(sa.insert(ReviewEvent), event)
+
+
+def _percentile(values: list[float] | None, wanted: float) -> float | None:
+    """Read a percentile off a list of the percentiles 0, 1, ... 100, straight between neighbours."""
+    if not values:
+        return None
+    place = wanted / 100 * (len(values) - 1)
+    low = min(int(place), len(values) - 2)
+    return values[low] + (place - low) * (values[low + 1] - values[low])

@@ -1,0 +1,238 @@
+"""One axis state from the scores of all channels in a bin of time: a pure function, and the routing by kind.
+
+The rule, in order:
+
+1. A channel of whose windows most have a bad data-quality verdict does not speak; it raises a `data` flag. If no
+   channel speaks, the state is `data_fault`.
+2. Of each speaking channel: mean fault probability, mean mutual information and expected entropy, median novelty
+   percentile over its good windows. The axis takes the highest channel of each: one sick channel is enough.
+3. Flags: `new_program` (a program that the model was not trained on), `novel` (novelty percentile), `unseen` (mutual
+   information above the model's own held-out percentile), `ambiguous` (expected entropy, likewise).
+4. A fault probability at the alarm level is an `alarm` only where nothing says that the model does not know; otherwise
+   the state is `unknown` and an engineer is asked first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from features.quality import Quality
+
+HEALTHY: Final = "healthy"
+WATCH: Final = "watch"
+ALARM: Final = "alarm"
+DATA_FAULT: Final = "data_fault"
+SILENT: Final = "silent"
+UNKNOWN: Final = "unknown"
+
+MACHINE_CODES: Final = ("fault", "unseen", "novel", "new_program", "ambiguous")
+DATA_CODES: Final = ("data", "silent")
+
+_BASE_PRIORITY: Final = {
+    "fault": (0.6, 0.4),
+    "unseen": (0.35, 0.25),
+    "novel": (0.30, 0.25),
+    "new_program": (0.25, 0.25),
+    "ambiguous": (0.20, 0.25),
+    "silent": (0.45, 0.0),
+    "data": (0.40, 0.0),
+}
+
+QUALITY_WORDS: Final = {
+    Quality.FLATLINE: "the signal does not move",
+    Quality.CLIPPING: "the signal is clipped",
+    Quality.DROPOUT: "stretches of the signal are lost",
+    Quality.MAINS_HUM: "mains hum covers the signal",
+    Quality.NON_FINITE: "the score is not finite",
+    Quality.TOO_SHORT: "the recording is too short to be scored",
+}
+
+
+@dataclass(frozen=True)
+class Window:
+    """What advise needs of one scored window. None: not defined by the model, or forbidden by the verdict."""
+
+    channel: str
+    quality: str
+    evidence: str
+    fault_probability: float | None
+    fault_q05: float | None
+    fault_q95: float | None
+    class_probabilities: dict[str, float] | None
+    mutual_information: float | None
+    expected_entropy: float | None
+    novelty_percentile: float | None
+    program: str | None
+    model_version: str
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When a model's figures are high. From settings and from the model's own held-out percentiles."""
+
+    alarm_probability: float
+    watch_probability: float
+    novelty_percentile: float
+    mutual_information: float | None
+    expected_entropy: float | None
+    review_quantile: float
+    programs: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One reason to look at an axis."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class AxisFigures:
+    """The state of an axis in a bin, with its figures (see `pipeline.schema.AxisState`)."""
+
+    state: str
+    n_windows: int
+    fault_probability: float | None
+    mode: str | None
+    mutual_information: float | None
+    expected_entropy: float | None
+    novelty_percentile: float | None
+    quality: str
+    flags: tuple[Flag, ...]
+
+
+def combine_channels(windows: Sequence[Window], thresholds: dict[str, Thresholds]) -> AxisFigures:
+    """Combine the windows of one axis and bin into its state.
+
+    Parameters
+    ----------
+    windows
+        At least one.
+    thresholds
+        By model version; every model of the windows must be there.
+    """
+    channels = sorted({window.channel for window in windows})
+    flags: list[Flag] = []
+    speaking: list[list[Window]] = []
+    worst = Quality.OK
+    for channel in channels:
+        members = [window for window in windows if window.channel == channel]
+        bad = [window for window in members if window.quality != Quality.OK]
+        if bad:
+            worst = min((worst, *(Quality(window.quality) for window in bad)), key=list(Quality).index)
+        if len(bad) * 2 > len(members) or len(bad) == len(members):
+            flags.append(_data_flag(channel, bad, len(members)))
+        else:
+            speaking.append([window for window in members if window.quality == Quality.OK])
+    if not speaking:
+        return AxisFigures(DATA_FAULT, len(windows), None, None, None, None, None, worst, tuple(flags))
+    loudest = max(speaking, key=lambda members: _mean(members, "fault_probability") or -1.0)
+    probability = _mean(loudest, "fault_probability")
+    mutual_information = _highest(speaking, "mutual_information")
+    entropy = _highest(speaking, "expected_entropy")
+    novelty = max((value for members in speaking if (value := _median_novelty(members)) is not None), default=None)
+    mode = _mode(loudest)
+    limits = thresholds[loudest[0].model_version]
+    doubts = _doubts(speaking, thresholds, novelty)
+    flags += doubts
+    certain = not any(flag.code != "ambiguous" for flag in doubts)
+    state = _state(probability, limits, certain=certain, doubted=bool(doubts))
+    if state == ALARM:
+        flags.append(_fault_flag(loudest, probability, mode))
+    return AxisFigures(
+        state, len(windows), probability, mode, mutual_information, entropy, novelty, worst, tuple(flags)
+    )
+
+
+def priority_of(codes: Sequence[str], fault_probability: float | None) -> float:
+    """Give the place of a finding in the queue, 0 to 1: a base by its kind, raised by the fault probability."""
+    share = fault_probability or 0.0
+    return max((base + slope * share for base, slope in (_BASE_PRIORITY[code] for code in codes)), default=0.0)
+
+
+def _state(probability: float | None, limits: Thresholds, *, certain: bool, doubted: bool) -> str:
+    if probability is None:
+        return UNKNOWN if doubted else HEALTHY
+    if probability >= limits.alarm_probability and certain:
+        return ALARM
+    if doubted:
+        return UNKNOWN
+    return WATCH if probability >= limits.watch_probability else HEALTHY
+
+
+def _doubts(speaking: list[list[Window]], thresholds: dict[str, Thresholds], novelty: float | None) -> list[Flag]:
+    flags: list[Flag] = []
+    for members in speaking:
+        limits = thresholds[members[0].model_version]
+        new = {window.program for window in members if window.program is not None} - limits.programs
+        if new and limits.programs:
+            flags.append(Flag("new_program", f"Program {', '.join(sorted(map(str, new)))} was not in training."))
+        median = _median_novelty(members)
+        if median is not None and median == novelty and median >= limits.novelty_percentile:
+            flags.append(
+                Flag(
+                    "novel",
+                    f"Farther from the training data than {median:.1f} % of held-out units: a new load, a new unit, "
+                    "or a bad sensor?",
+                )
+            )
+        for code, name, limit, words in (
+            ("unseen", "mutual_information", limits.mutual_information, "The model has not seen enough of this"),
+            ("ambiguous", "expected_entropy", limits.expected_entropy, "The signal itself is ambiguous"),
+        ):
+            value = _mean(members, name)
+            if value is not None and limit is not None and value > limit:
+                kind = name.replace("_", " ")
+                flags.append(
+                    Flag(
+                        code,
+                        f"{words}: {kind} {value:.3f} nats, above the {limits.review_quantile:g} % point of held-out "
+                        f"units ({limit:.3f}).",
+                    )
+                )
+    return list({flag.code: flag for flag in reversed(flags)}.values())[::-1]
+
+
+def _fault_flag(members: list[Window], probability: float | None, mode: str | None) -> Flag:
+    low, high = _mean(members, "fault_q05"), _mean(members, "fault_q95")
+    interval = "" if low is None or high is None else f" (5-95 %: {low:.2f} to {high:.2f})"
+    likely = f", most likely {mode.replace('_', ' ')}" if mode else ""
+    return Flag("fault", f"Fault probability {probability or 0:.2f}{interval}{likely}.")
+
+
+def _data_flag(channel: str, bad: list[Window], total: int) -> Flag:
+    verdict, _ = Counter(window.quality for window in bad).most_common(1)[0]
+    evidence = next(window.evidence for window in bad if window.quality == verdict)
+    words = QUALITY_WORDS.get(Quality(verdict), verdict)
+    detail = f": {evidence}" if evidence else ""
+    return Flag("data", f"Channel {channel}: {words} in {len(bad)} of {total} windows{detail}.")
+
+
+def _mean(members: Sequence[Window], name: str) -> float | None:
+    values = [value for window in members if (value := getattr(window, name)) is not None]
+    return float(np.mean(values)) if values else None
+
+
+def _highest(speaking: list[list[Window]], name: str) -> float | None:
+    return max((value for members in speaking if (value := _mean(members, name)) is not None), default=None)
+
+
+def _median_novelty(members: Sequence[Window]) -> float | None:
+    values = [window.novelty_percentile for window in members if window.novelty_percentile is not None]
+    return float(np.median(values)) if values else None
+
+
+def _mode(members: Sequence[Window]) -> str | None:
+    """Most probable fault class over the windows."""
+    totals: dict[str, float] = {}
+    for window in members:
+        for name, value in (window.class_probabilities or {}).items():
+            if name != HEALTHY:
+                totals[name] = totals.get(name, 0.0) + value
+    return max(totals, key=lambda name: (totals[name], name)) if totals else None

@@ -1,0 +1,92 @@
+"""From episodes to cases: which case an episode belongs to, and when a closed case is reopened. Pure functions.
+
+An axis has at most one open case of a family. An episode that overlaps a case, or follows it within the gap, belongs to
+it. A closed case takes in what goes on as before without a word, and is reopened when it gets worse by a margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipeline.episodes import Episode, FlaggedBin, bin_priority, reasons_of
+from pipeline.ids import instant, stable_id
+
+CLOSED = "closed"
+OPEN = "open"
+
+
+@dataclass(frozen=True)
+class CaseState:
+    """What advise knows of a case, and sets in it."""
+
+    case_id: str
+    state: str
+    first_at: datetime
+    last_at: datetime
+    n_bins: int = 0
+    priority: float = 0.0
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+    fault_probability: float | None = None
+    mode: str | None = None
+    closed_priority: float | None = None
+    closed_at: datetime | None = None
+
+
+def fold_cases(
+    axis_id: str, family: str, cases: Sequence[CaseState], episodes: Sequence[Episode], *, gap: timedelta, margin: float
+) -> tuple[list[CaseState], dict[str, str]]:
+    """Bring the cases of one axis and family up to date with its episodes.
+
+    Returns
+    -------
+    list, dict
+        All cases, old and new; and what happened to which: case id -> `opened` or `reopened`.
+    """
+    current = {case.case_id: case for case in cases}
+    belongs: dict[str, list[FlaggedBin]] = {}
+    happened: dict[str, str] = {}
+    for episode in episodes:
+        case = _case_for(episode, list(current.values()), gap)
+        if case is None:
+            case = CaseState(
+                stable_id(axis_id, family, instant(episode.bins[0].bin_at), length=12),
+                OPEN,
+                episode.first_at,
+                episode.last_at,
+            )
+            happened[case.case_id] = "opened"
+        elif case.state == CLOSED and _worse(case, episode, margin):
+            case = replace(case, state=OPEN)
+            happened[case.case_id] = "reopened"
+        current[case.case_id] = replace(
+            case, first_at=min(case.first_at, episode.first_at), last_at=max(case.last_at, episode.last_at)
+        )
+        belongs.setdefault(case.case_id, []).extend(episode.bins)
+    for case_id, bins in belongs.items():
+        loudest = max(bins, key=lambda item: (item.fault_probability or 0.0, item.bin_at))
+        current[case_id] = replace(
+            current[case_id],
+            n_bins=len(bins),
+            priority=round(max(bin_priority(item) for item in bins), 6),
+            reasons=reasons_of(bins),
+            fault_probability=loudest.fault_probability,
+            mode=loudest.mode,
+        )
+    return sorted(current.values(), key=lambda case: (case.first_at, case.case_id)), happened
+
+
+def _case_for(episode: Episode, cases: list[CaseState], gap: timedelta) -> CaseState | None:
+    near = [case for case in cases if case.first_at - gap <= episode.last_at and episode.first_at <= case.last_at + gap]
+    near.sort(key=lambda case: (case.state == CLOSED, -case.last_at.timestamp()))
+    if near:
+        return near[0]
+    return next((case for case in cases if case.state != CLOSED), None)
+
+
+def _worse(case: CaseState, episode: Episode, margin: float) -> bool:
+    since = [item for item in episode.bins if case.closed_at is None or item.last_at > case.closed_at]
+    before = case.closed_priority or 0.0
+    return any(bin_priority(item) > before + margin for item in since)

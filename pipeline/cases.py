@@ -1,0 +1,171 @@
+"""Cases as a person works with them: the queue, a case, a verdict. Serves the command line and the web alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.advise import add_event
+from pipeline.case_folding import CLOSED
+from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.ids import instant
+from pipeline.labels import label_row
+from pipeline.schema import Axis, AxisState, Case, Label, Recording, ReviewEvent, Unit
+from pipeline.store import Store, insert_ignore
+from pipeline.taxonomy import Verdict
+
+
+def queue(store: Store, *, state: str | None = "open", limit: int | None = None) -> list[dict[str, Any]]:
+    """Give cases, highest priority first, with the names of their axes; `state` None gives all."""
+    query = (
+        sa.select(Case, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .order_by(Case.priority.desc(), Case.first_at, Case.case_id)
+    )
+    if state is not None:
+        query = query.where(Case.state == state)
+    if limit is not None:
+        query = query.limit(limit)
+    with store.read() as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def get_case(store: Store, case_id: str) -> dict[str, Any]:
+    """Give one case with its history, oldest act first.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        There is no such case.
+    """
+    with store.read() as connection:
+        case = _case(connection, case_id)
+        events = connection.execute(
+            sa.select(ReviewEvent).where(ReviewEvent.case_id == case_id).order_by(ReviewEvent.sequence)
+        )
+        return {**case, "events": [dict(row._mapping) for row in events]}
+
+
+def give_verdict(
+    store: Store, case_id: str, finding: Mapping[str, str], *, who: str, at: datetime, period_hours: float
+) -> dict[str, Any]:
+    """Record what somebody found out about a case: a label for its axis, unit and time range.
+
+    Every verdict but `unsure` closes the case; it is reopened when the axis gets worse. `unsure` is kept as data and
+    leaves the case open.
+
+    Parameters
+    ----------
+    finding
+        Words of `pipeline.taxonomy`: verdict and evidence, and optionally component, mode, cause, severity, confidence,
+        note, channel, from_at, to_at. The range is the case's own where it is not given.
+    period_hours
+        Length of a bin; the label's range ends with the bin of the case's last recording.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        There is no such case.
+    AxiswatchError
+        The finding has words or times that are not valid; all are listed and nothing is stored.
+    """
+    with store.write() as connection:
+        case = _case(connection, case_id, lock=True)
+        cells = {name: case[name] for name in ("site", "cell", "robot_id", "axis")}
+        cells |= {name: value for name, value in finding.items() if value}
+        cells["unit_serial"] = unit_of(connection, case["axis_id"], case["last_at"]) or ""
+        cells.setdefault("from_at", instant(case["first_at"]))
+        cells.setdefault("to_at", instant(_after(connection, case["axis_id"], case["last_at"], period_hours)))
+        cells["known_at"] = instant(at)
+        row, wrong = label_row(cells, who=who, case_id=case_id)
+        if wrong:
+            raise AxiswatchError("the verdict was not stored:\n" + "\n".join(f"  - {problem}" for problem in wrong))
+        insert_ignore(connection, Label, [row])
+        add_event(connection, case_id, who, "verdict", {"label_id": row["label_id"], **finding}, at)
+        closes = row["verdict"] != Verdict.UNSURE
+        if closes:
+            values = {
+                "state": CLOSED,
+                "closed_at": max(at, case["last_at"]),
+                "closed_by": who,
+                "closed_priority": case["priority"],
+                "changed_at": at,
+            }
+            connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
+            add_event(connection, case_id, who, "closed", {"verdict": row["verdict"]}, at)
+    return {"case_id": case_id, "label_id": row["label_id"], "state": CLOSED if closes else case["state"]}
+
+
+def unit_of(connection: Connection, axis_id: str, moment: datetime) -> str | None:
+    """Give the unit on an axis at a time: what its latest recording declared, else the asset registry's."""
+    declared = connection.scalar(
+        sa.select(Recording.unit_serial)
+        .where(Recording.axis_id == axis_id, Recording.started_at <= moment)
+        .order_by(Recording.started_at.desc())
+        .limit(1)
+    )
+    if declared is not None:
+        return declared
+    return connection.scalar(
+        sa.select(Unit.unit_serial).where(
+            Unit.axis_id == axis_id,
+            Unit.installed_at <= moment,
+            sa.or_(Unit.removed_at.is_(None), Unit.removed_at > moment),
+        )
+    )
+
+
+def fleet_states(store: Store) -> list[dict[str, Any]]:
+    """Give the latest state of every axis, by name; `unknown` where nothing was scored yet."""
+    newest = (
+        sa.select(AxisState.axis_id, sa.func.max(AxisState.bin_at, type_=AxisState.bin_at.type).label("bin_at"))
+        .group_by(AxisState.axis_id)
+        .subquery()
+    )
+    query = (
+        sa.select(
+            Axis.axis_id,
+            Axis.site,
+            Axis.cell,
+            Axis.robot_id,
+            Axis.axis,
+            sa.func.coalesce(AxisState.state, "unknown").label("state"),
+            AxisState.fault_probability,
+            AxisState.mutual_information,
+            AxisState.novelty_percentile,
+            AxisState.last_at,
+        )
+        .outerjoin(newest, newest.c.axis_id == Axis.axis_id)
+        .outerjoin(AxisState, sa.and_(AxisState.axis_id == Axis.axis_id, AxisState.bin_at == newest.c.bin_at))
+        .order_by(Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+    )
+    with store.read() as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _case(connection: Connection, case_id: str, *, lock: bool = False) -> dict[str, Any]:
+    query = (
+        sa.select(Case, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .where(Case.case_id == case_id)
+    )
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise PrerequisiteMissing(f"there is no case {case_id}; `axiswatch queue` shows them")
+    return dict(row._mapping)
+
+
+def _after(connection: Connection, axis_id: str, last_at: datetime, period_hours: float) -> datetime:
+    """End of a label's range: just after the case's last recording, before the next one."""
+    following = connection.scalar(
+        sa.select(Recording.started_at)
+        .where(Recording.axis_id == axis_id, Recording.started_at > last_at)
+        .order_by(Recording.started_at)
+        .limit(1)
+    )
+    end = last_at + timedelta(hours=period_hours)
+    return end if following is None else min(end, following)

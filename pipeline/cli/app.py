@@ -1,0 +1,60 @@
+"""The application: all commands, and how errors end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.cli import data, demo, review, steps
+from pipeline.cli.common import AsJson, emit, err, table
+from pipeline.config import explain, load_settings
+from pipeline.errors import AxiswatchError
+
+app = typer.Typer(
+    name="axiswatch",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Watch the axes of industrial robots: fault probabilities that say how unsure they are, and a review queue.",
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong call or setting, 3 nothing to work with.",
+)
+
+
+@app.command(epilog="Example: axiswatch config --json")
+def config(as_json: AsJson = False) -> None:
+    """Show every setting, what is in force, and where the value comes from."""
+    lines = explain(load_settings())
+    rows = [dict(vars(line)) for line in lines]
+
+    def show() -> None:
+        table(["setting", "value", "from", "what it is"], [list(row.values()) for row in rows])
+
+    emit(rows, as_json, show)
+
+
+steps.register(app)
+data.register(app)
+review.register(app)
+demo.register(app)
+
+
+@app.callback()
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        print(installed("axiswatch"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; an error that the user can act on is one message and an exit code, not a traceback."""
+    try:
+        app()
+    except AxiswatchError as error:
+        err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(error.exit_code)

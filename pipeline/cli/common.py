@@ -1,0 +1,146 @@
+"""What every command shares: the workplace, the time, output as a table or as JSON, and progress bars."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.config import Settings, load_settings
+from pipeline.contract import Limits
+from pipeline.errors import SettingsError
+from pipeline.lake import Lake
+from pipeline.store import Store
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of", help="Time of the run, ISO 8601 with an offset (default: now). Nothing later is looked at."
+    ),
+]
+Who = Annotated[str | None, typer.Option("--who", help="Whose act this is (default: the user of this computer).")]
+
+out = Console()
+err = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Settings, database and lake of this command."""
+
+    settings: Settings
+    store: Store
+    lake: Lake
+
+
+def workplace() -> Workplace:
+    """Read the settings and open the database (an empty one gets its tables) and the lake."""
+    settings = load_settings()
+    return Workplace(settings, Store.open(settings.database), Lake(settings.lake))
+
+
+def moment(text: str | None, name: str = "--as-of") -> datetime:
+    """Read a time given on the command line; None is now. This is where the clock enters."""
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(f"{name} {text!r} is no ISO 8601 time; write for example 2026-01-31T08:00:00Z") from error
+    if value.tzinfo is None:
+        raise SettingsError(f"{name} {text!r} has no offset; write for example {text}Z")
+    return value.astimezone(UTC)
+
+
+def limits_of(settings: Settings, as_of: datetime) -> Limits:
+    """Give what acquire takes as plausible."""
+    return Limits(as_of, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
+
+
+def user(who: str | None) -> str:
+    """Give the name that an act is recorded under."""
+    return who or getpass.getuser()
+
+
+def emit(data: Any, as_json: bool, show: Callable[[], None]) -> None:
+    """Print data as one JSON document, or let `show` print it for people."""
+    if as_json:
+        print(json.dumps(data, default=plain, ensure_ascii=False, indent=2, allow_nan=False))
+    else:
+        show()
+
+
+def plain(value: Any) -> Any:
+    """Turn what JSON does not know into text."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date | Path | StrEnum):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """Print a table. Text from logs is shown as it is, never read as markup."""
+    made = Table(title=title or None, title_justify="left")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(shown(cell) for cell in row))
+    out.print(made)
+
+
+def shown(value: Any) -> Any:
+    """Write one cell."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+    return Text(str(value))
+
+
+def counts(title: str, data: dict[str, Any]) -> Callable[[], None]:
+    """Give a printer of counts by name."""
+
+    def show() -> None:
+        table(["", ""], [(name.replace("_", " "), _flat(value)) for name, value in data.items()], title)
+
+    return show
+
+
+@contextmanager
+def progress(what: str, as_json: bool) -> Iterator[Callable[..., None] | None]:
+    """Show a progress bar on standard error where somebody looks; silent with --json."""
+    if as_json or not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+
+        def update(done: int, total: int, step: str = what) -> None:
+            bar.update(task, completed=done, total=total, description=step)
+
+        yield update
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {item}" for name, item in value.items()) or "-"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value) or "-"
+    return value

@@ -1,0 +1,221 @@
+"""Commands about data: simulate, import, assets, labels, quarantine, the database and the lake."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import (
+    AsJson,
+    AsOf,
+    Who,
+    counts,
+    emit,
+    limits_of,
+    moment,
+    out,
+    progress,
+    table,
+    user,
+    workplace,
+)
+from pipeline.config import load_settings
+
+assets_app = typer.Typer(
+    no_args_is_help=True, help="The asset registry: units on axes, and the orders of their shafts."
+)
+labels_app = typer.Typer(no_args_is_help=True, help="Findings about units and axes.")
+quarantine_app = typer.Typer(no_args_is_help=True, help="Rows and files that could not be read or were ambiguous.")
+db_app = typer.Typer(no_args_is_help=True, help="The database.")
+lake_app = typer.Typer(no_args_is_help=True, help="The lake.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(epilog="Example: axiswatch simulate fleet --robots 4 --days 10 --seed 7")(simulate)
+    app.command("import", epilog="Example: axiswatch import manifest.csv --mapping cwru --landing landing")(import_logs)
+    for group, name in (
+        (assets_app, "assets"),
+        (labels_app, "labels"),
+        (quarantine_app, "quarantine"),
+        (db_app, "db"),
+        (lake_app, "lake"),
+    ):
+        app.add_typer(group, name=name)
+
+
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to: landing/, assets.toml, labels.csv, truth.csv.")],
+    robots: Annotated[int, typer.Option(help="Robots in the fleet.")] = 12,
+    axes: Annotated[int, typer.Option(help="Axes of each robot.")] = 6,
+    days: Annotated[int, typer.Option(help="Days to simulate.")] = 14,
+    seed: Annotated[int, typer.Option(help="Same settings and seed, same bytes.")] = 1,
+    world: Annotated[str, typer.Option(help="A, or B with other parameters and another resonance model.")] = "A",
+    as_json: AsJson = False,
+) -> None:
+    """Simulate a fleet of robots: logs, an asset registry, findings, and the truth to judge by."""
+    from pipeline.simulation import FleetSettings
+    from pipeline.simulation import simulate as step
+
+    fleet = FleetSettings(robots=robots, axes=axes, days=days, seed=seed, world=world)
+    with progress("simulate", as_json) as on_progress:
+        report = step(folder, fleet, workers=load_settings().workers, on_progress=on_progress)
+    found = dict(vars(report))
+    emit(found, as_json, counts("Simulated", found))
+
+
+def import_logs(
+    manifest: Annotated[Path, typer.Argument(help="CSV with one row per signal file and channel.")],
+    mapping: Annotated[
+        str, typer.Option(help="Mapping: a TOML file, or the name of one that is shipped (cwru, uestc).")
+    ],
+    landing: Annotated[Path | None, typer.Option(help="Landing zone to write logs to (default: the setting).")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Turn an archive of Parquet signals into contract logs, labels and an asset registry."""
+    from pipeline.importing import import_archive, shipped_mappings
+
+    target = landing if landing is not None else load_settings().landing_zone
+    chosen = mapping if mapping in shipped_mappings() else Path(mapping)
+    with progress("import", as_json) as bar:
+
+        def on_progress(done: int, total: int, _file: str) -> None:
+            if bar is not None:
+                bar(done, total)
+
+        report = import_archive(manifest, chosen, target, root=root, on_progress=on_progress)
+    found = dict(vars(report))
+    found["skipped"] = [dict(vars(item)) for item in report.skipped]
+
+    def show() -> None:
+        for line in report.lines():
+            out.print(line, markup=False)
+
+    emit(found, as_json, show)
+
+
+@assets_app.command("import", epilog="Example: axiswatch assets import assets.toml")
+def assets_import(
+    file: Annotated[Path, typer.Argument(help="TOML with geometries and units; docs/assets.md has the format.")],
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read an assets.toml into the registry; what is there already is brought up to date."""
+    from pipeline.assets import import_assets
+
+    found = import_assets(workplace().store, file, as_of=moment(as_of))
+    emit(found, as_json, counts("Assets", found))
+
+
+@labels_app.command("import", epilog="Example: axiswatch labels import labels.csv --who inspection")
+def labels_import(
+    file: Annotated[Path, typer.Argument(help="CSV of findings; docs/labels.md has the columns.")],
+    who: Who = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read findings from a labels.csv; those that are here already are left alone."""
+    from pipeline.labels import import_labels
+
+    found = import_labels(workplace().store, file, who=user(who))
+    emit(found, as_json, counts("Labels", found))
+
+
+@quarantine_app.command("list", epilog="Example: axiswatch quarantine list --all --json")
+def quarantine_list(
+    everything: Annotated[bool, typer.Option("--all", help="Also what was accepted later.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List what is in quarantine, with all reasons."""
+    from pipeline.quarantine import list_quarantine
+
+    rows = list_quarantine(workplace().store, state=None if everything else "open")
+
+    def show() -> None:
+        table(
+            ["id", "file", "row", "what", "reasons", "state"],
+            [
+                (
+                    row["quarantine_id"],
+                    row["path"],
+                    "file" if row["row_number"] < 0 else row["row_number"],
+                    row["what"],
+                    "\n".join(reason["text"] for reason in row["reasons"]),
+                    row["state"],
+                )
+                for row in rows
+            ],
+            f"{len(rows)} in quarantine",
+        )
+
+    emit(rows, as_json, show)
+
+
+@quarantine_app.command("show", epilog="Example: axiswatch quarantine show 5ca2686bad42")
+def quarantine_show(
+    quarantine_id: Annotated[str, typer.Argument(help="Id from `axiswatch quarantine list`.")], as_json: AsJson = False
+) -> None:
+    """Show one entry with the values of its row."""
+    from pipeline.quarantine import show_quarantine
+
+    place = workplace()
+    entry = show_quarantine(place.store, place.lake, quarantine_id)
+
+    def show() -> None:
+        told = [(name, value) for name, value in entry.items() if name not in ("reasons", "row")]
+        told += [(f"reason {reason['code']}", reason["text"]) for reason in entry["reasons"]]
+        told += [(f"row {name}", value) for name, value in entry["row"].items()]
+        table(["", ""], told)
+
+    emit(entry, as_json, show)
+
+
+@quarantine_app.command("replay", epilog="Example: axiswatch quarantine replay 5ca2686bad42")
+def quarantine_replay(
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids to judge again (default: all that are open).")] = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge entries again with today's settings and clock; what is good now is accepted."""
+    from pipeline.quarantine import replay
+
+    place = workplace()
+    limits = limits_of(place.settings, moment(as_of))
+    found = [dict(vars(item)) for item in replay(place.store, place.lake, limits, ids or None)]
+
+    def show() -> None:
+        rows = [(f["quarantine_id"], f["accepted"], "\n".join(r["text"] for r in f["reasons"])) for f in found]
+        table(["id", "accepted", "still wrong"], rows)
+
+    emit(found, as_json, show)
+
+
+@db_app.command("upgrade", epilog="Example: axiswatch db upgrade")
+def db_upgrade(as_json: AsJson = False) -> None:
+    """Bring the tables up to date with this version of axiswatch. Make a backup first."""
+    from pipeline.store import Store
+
+    store = Store(load_settings().database)
+    before = store.revision()
+    store.upgrade()
+    found = {"before": before, "now": store.revision()}
+    emit(found, as_json, counts("Database", found))
+
+
+@lake_app.command("sweep", epilog="Example: axiswatch lake sweep --older-than-hours 24")
+def lake_sweep(
+    older_than_hours: Annotated[
+        float, typer.Option(min=0, help="Only files older than this; runs at work write first and commit later.")
+    ] = 24.0,
+    as_json: AsJson = False,
+) -> None:
+    """Delete files of the lake that no row commits: what is left of runs that were killed."""
+    from pipeline.sweep import sweep_lake
+
+    place = workplace()
+    older_than = moment(None) - timedelta(hours=older_than_hours)
+    found = {"deleted": sweep_lake(place.store, place.lake, older_than=older_than)}
+    emit(found, as_json, counts("Lake", found))

@@ -1,0 +1,91 @@
+"""The command that `make demo` runs."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.common import AsJson, emit, out, progress, table
+from pipeline.cli.review import print_queue
+from pipeline.config import load_settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(epilog="Example: axiswatch demo --folder demo")(demo)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Folder that everything is kept in.")] = Path("demo"),
+    robots: Annotated[int, typer.Option(min=1, help="Robots in the fleet, six axes each.")] = 12,
+    days: Annotated[int, typer.Option(min=4, help="Days to simulate.")] = 14,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the fleet.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Watch a simulated fleet from its first log to the review queue, and hold the result against the truth."""
+    from pipeline.cases import fleet_states, queue
+    from pipeline.demo import demo_settings, run_demo
+    from pipeline.simulation import FleetSettings
+    from pipeline.store import Store
+
+    settings = demo_settings(load_settings(), folder)
+    fleet = FleetSettings(robots=robots, days=days, seed=seed)
+    with progress("demo", as_json) as bar:
+
+        def on_progress(step: str, done: int, total: int) -> None:
+            if bar is not None:
+                bar(done, total, step)
+
+        report = run_demo(settings, fleet, on_progress=on_progress)
+    store = Store.open(settings.database)
+    cases = queue(store)
+    states = Counter(axis["state"] for axis in fleet_states(store))
+    found = {**vars(report), "states": dict(states), "open_cases": len(cases)}
+    emit(found, as_json, lambda: _show(found, cases, folder))
+
+
+def _show(found: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> None:
+    print_queue(cases[:10])
+    reasons = Counter(reason["code"] for case in cases for reason in case["reasons"])
+    table(["open cases by reason", ""], reasons.most_common(), f"{len(cases)} open cases, the first ten above")
+    table(["state of the axes now", ""], sorted(found["states"].items()))
+    model = found["model"]
+    overall = model["metrics"]["overall"]
+    out.print(
+        f"Model {model['model_version']}: {model['n_windows']} labelled windows of {model['n_units']} units; "
+        f"on units held out: fault AUROC {overall['fault_auroc']:.3f}, macro AUROC {overall['macro_auroc']:.3f}, "
+        f"NLL {overall['nll']:.2f}.",
+        markup=False,
+    )
+    rows = []
+    for kind, groups in found["truth"]["axes"].items():
+        for group, outcomes in groups.items():
+            if sum(outcomes.values()):
+                rows.append((kind, group, sum(outcomes.values()), *outcomes.values()))
+    table(
+        ["what the axis really had", "", "axes", "alarm", "review", "data case", "nothing"],
+        rows,
+        "Against the truth (units of axes with findings may have been trained on; the other rows are the honest ones)",
+    )
+    unseen = found["truth"]["axes"]
+    review = 100 * (found["truth"]["review_rate"] or 0)
+    live, healthy = unseen["known fault"]["without findings"], unseen["healthy"]["without findings"]
+    out.print(
+        f"On axes nobody had looked at: {live['alarm']} of {sum(live.values())} faults raised as an alarm, "
+        f"{live['review']} sent to review, {live['nothing']} missed; {healthy['alarm']} of {sum(healthy.values())} "
+        f"healthy axes with a false alarm. Share of axis bins sent to review: {review:.1f} %.",
+        markup=False,
+    )
+    command = Path(sys.argv[0])
+    here = command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command.name
+    out.print(
+        f"Go on:\n  export AXISWATCH_HOME={folder}\n  {here} queue            the review queue\n"
+        f"  {here} case ID          one case\n  {here} label ID VERDICT record what you found\n"
+        f"  {here} --help           everything else",
+        markup=False,
+        highlight=False,
+    )

@@ -1,0 +1,189 @@
+"""Commands for people who look at cases and models: queue, case, label, status, models."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any
+
+import typer
+from rich.padding import Padding
+from rich.text import Text
+
+from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, moment, out, shown, table, user, workplace
+from pipeline.errors import SettingsError
+from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
+
+models_app = typer.Typer(no_args_is_help=True, help="Trained models: versions and the champion of each scope.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("queue", epilog="Example: axiswatch queue --limit 20")(show_queue)
+    app.command("case", epilog="Example: axiswatch case 3fa9c1d27be0")(show_case)
+    app.command(epilog="Example: axiswatch label 3fa9c1d27be0 fault --mode inner_race --evidence inspected")(label)
+    app.command(epilog="Example: axiswatch status --json")(status)
+    app.add_typer(models_app, name="models")
+
+
+def show_queue(
+    state: Annotated[str, typer.Option(help="open, snoozed, closed or all.")] = "open",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the review queue: what an engineer should look at, most urgent first."""
+    from pipeline.cases import queue
+
+    if state not in ("open", "snoozed", "closed", "all"):
+        raise SettingsError(f"--state {state!r} is none of open, snoozed, closed, all")
+    cases = queue(workplace().store, state=None if state == "all" else state, limit=limit)
+    emit(cases, as_json, lambda: print_queue(cases, state))
+
+
+def print_queue(cases: list[dict[str, Any]], state: str = "open") -> None:
+    """Print cases, each with its reasons below it."""
+    out.print(f"{len(cases)} cases ({state})", style="bold")
+    for case in cases:
+        line = f"{case['case_id']}  {axis_name(case)}  priority {case['priority']:.2f}"
+        span = f"{shown(case['first_at'])} to {shown(case['last_at'])}"
+        out.print(f"{line}  {span}", markup=False, highlight=False, style="cyan")
+        for reason in case["reasons"]:
+            out.print(Padding(Text(reason["text"]), (0, 0, 0, 4)))
+
+
+def show_case(
+    case_id: Annotated[str, typer.Argument(help="Id from `axiswatch queue`.")], as_json: AsJson = False
+) -> None:
+    """Show one case and everything that happened to it."""
+    from pipeline.cases import get_case
+
+    case = get_case(workplace().store, case_id)
+
+    def show() -> None:
+        print_queue([case], case["state"])
+        rows = [(event["at"], event["who"], event["action"], _details(event["details"])) for event in case["events"]]
+        table(["at", "who", "what", ""], rows, "History")
+
+    emit(case, as_json, show)
+
+
+def label(
+    case_id: Annotated[str, typer.Argument(help="Id from `axiswatch queue`.")],
+    verdict: Annotated[Verdict, typer.Argument(help="What was found.")],
+    evidence: Annotated[Evidence, typer.Option(help="How it is known.")] = Evidence.SIGNAL_ONLY,
+    component: Annotated[Component | None, typer.Option(help="The part.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="The failure mode; leave out where it is not known.")] = None,
+    cause: Annotated[Cause | None, typer.Option(help="Why it looked odd though nothing is at fault.")] = None,
+    severity: Annotated[Severity | None, typer.Option(help="How soon somebody has to act.")] = None,
+    confidence: Annotated[float | None, typer.Option(min=0, max=1, help="How sure you are, 0 to 1.")] = None,
+    note: Annotated[str, typer.Option(help="Anything else.")] = "",
+    from_at: Annotated[str | None, typer.Option(help="Start of the range it holds for (default: the case's).")] = None,
+    to_at: Annotated[str | None, typer.Option(help="End of the range it holds for (default: the case's).")] = None,
+    who: Who = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record what was found out about a case. It becomes a label, and the case is closed (unless unsure)."""
+    from pipeline.cases import give_verdict
+
+    place = workplace()
+    finding = {
+        "verdict": str(verdict),
+        "evidence": str(evidence),
+        "component": str(component or ""),
+        "mode": str(mode or ""),
+        "cause": str(cause or ""),
+        "severity": str(severity or ""),
+        "confidence": "" if confidence is None else str(confidence),
+        "note": note,
+        "from_at": from_at or "",
+        "to_at": to_at or "",
+    }
+    found = give_verdict(
+        place.store,
+        case_id,
+        finding,
+        who=user(who),
+        at=moment(as_of),
+        period_hours=place.settings.state_period_hours,
+    )
+    emit(found, as_json, counts("Recorded", found))
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show the latest state of every axis."""
+    from pipeline.cases import fleet_states
+
+    axes = fleet_states(workplace().store)
+
+    def show() -> None:
+        table(
+            ["axis", "state", "fault probability", "mutual information", "novelty percentile", "last recording"],
+            [
+                (
+                    axis_name(axis),
+                    axis["state"],
+                    axis["fault_probability"],
+                    axis["mutual_information"],
+                    axis["novelty_percentile"],
+                    axis["last_at"],
+                )
+                for axis in axes
+            ],
+        )
+        total = Counter(axis["state"] for axis in axes)
+        out.print(", ".join(f"{state}: {count}" for state, count in sorted(total.items())) or "no axis is known yet")
+
+    emit(axes, as_json, show)
+
+
+@models_app.command("list", epilog="Example: axiswatch models list --json")
+def models_list(as_json: AsJson = False) -> None:
+    """List model versions, oldest first, with their held-out figures and aliases."""
+    from pipeline.registry import list_versions
+
+    versions = list_versions(workplace().store)
+
+    def show() -> None:
+        table(
+            ["version", "scope", "kind", "units", "windows", "macro AUROC", "fault AUROC", "NLL", "trained", "alias"],
+            [
+                (
+                    row["model_version"],
+                    row["scope"],
+                    row["kind"],
+                    row["n_units"],
+                    row["n_windows"],
+                    *(row["metrics"]["overall"].get(name) for name in ("macro_auroc", "fault_auroc", "nll")),
+                    row["known_at"],
+                    ", ".join(row["aliases"]),
+                )
+                for row in versions
+            ],
+        )
+
+    emit(versions, as_json, show)
+
+
+@models_app.command("promote", epilog='Example: axiswatch models promote ae3b21048e8cd173 --reason "better on R07"')
+def models_promote(
+    version: Annotated[str, typer.Argument(help="Version from `axiswatch models list`.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.")],
+    who: Who = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a version the champion of its scope. The next run scores with it."""
+    from pipeline.registry import promote
+
+    place = workplace()
+    found = promote(place.store, place.lake, version, who=user(who), reason=reason, at=moment(as_of))
+    emit(found, as_json, counts("Champion", found))
+
+
+def axis_name(row: dict[str, Any]) -> str:
+    """Write the place of an axis."""
+    return "/".join(part for part in (row["site"], row["cell"], row["robot_id"], row["axis"]) if part)
+
+
+def _details(details: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in details.items() if value not in ("", None))

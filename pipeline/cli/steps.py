@@ -1,0 +1,153 @@
+"""Commands that run the steps: acquire, extract, train, score, advise, and all of them once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.common import AsJson, AsOf, Workplace, counts, emit, limits_of, moment, progress, table, workplace
+
+Scope = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration (default: every scope with labels).")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(epilog="Example: axiswatch acquire --json")(acquire)
+    app.command(epilog="Example: axiswatch extract")(extract)
+    app.command(epilog="Example: axiswatch train --scope acceleration")(train)
+    app.command(epilog="Example: axiswatch score --as-of 2026-01-31T08:00:00Z")(score)
+    app.command(epilog="Example: axiswatch advise")(advise)
+    app.command(epilog="Example: axiswatch run --json")(run)
+
+
+def acquire(as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Take new log files from the landing zone into the lake; what cannot be read goes to quarantine."""
+    found = acquire_step(workplace(), moment(as_of), as_json)
+    emit(found, as_json, counts("Acquired", found))
+
+
+def extract(as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Extract the vibration features of every recording that has none yet."""
+    found = extract_step(workplace(), moment(as_of), as_json)
+    emit(found, as_json, counts("Extracted", found))
+
+
+def score(as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Score every window that the champion of its scope has not scored yet."""
+    found = score_step(workplace(), moment(as_of), as_json)
+    emit(found, as_json, counts("Scored", found))
+
+
+def advise(as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Turn new scores into axis states, and flagged states into cases."""
+    found = advise_step(workplace(), moment(as_of), as_json)
+    emit(found, as_json, counts("Advised", found))
+
+
+def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Do acquire, extract, score and advise once. This is what the schedule calls."""
+    found = run_steps(workplace(), moment(as_of), as_json)
+
+    def show() -> None:
+        for step, figures in found.items():
+            counts(step, figures)()
+
+    emit(found, as_json, show)
+
+
+def train(scope: Scope = None, as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Train a model from the labels known by now, judged on held-out units. The first becomes champion."""
+    found = train_step(workplace(), moment(as_of), as_json, scope)
+    emit(found, as_json, lambda: show_training(found))
+
+
+def acquire_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
+    """Run acquire."""
+    from pipeline.acquire import acquire as step
+
+    landing = place.settings.landing_zone
+    landing.mkdir(parents=True, exist_ok=True)
+    settled = datetime.now(UTC) - timedelta(seconds=place.settings.settle_seconds)
+    with progress("acquire", as_json) as on_progress:
+        report = step(
+            place.store,
+            place.lake,
+            landing,
+            limits=limits_of(place.settings, as_of),
+            settled_before=settled,
+            on_progress=on_progress,
+        )
+    return report.as_dict()
+
+
+def extract_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
+    """Run extract."""
+    from pipeline.extract import extract_due
+
+    with progress("extract", as_json) as on_progress:
+        return extract_due(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
+
+
+def score_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
+    """Run score."""
+    from pipeline.score import score_due
+
+    with progress("score", as_json) as on_progress:
+        return score_due(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
+
+
+def advise_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
+    """Run advise."""
+    from pipeline.advise import advise as step
+
+    with progress("advise", as_json) as on_progress:
+        return step(place.store, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
+
+
+def run_steps(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, dict[str, Any]]:
+    """Run the four steps in order."""
+    return {
+        "acquire": acquire_step(place, as_of, as_json),
+        "extract": extract_step(place, as_of, as_json),
+        "score": score_step(place, as_of, as_json),
+        "advise": advise_step(place, as_of, as_json),
+    }
+
+
+def train_step(place: Workplace, as_of: datetime, as_json: bool, scope: str | None = None) -> list[dict[str, Any]]:
+    """Run train."""
+    from pipeline.retrain import train_scopes
+
+    with progress("train", as_json) as bar:
+
+        def on_progress(_stage: str, share: float) -> None:
+            if bar is not None:
+                bar(round(100 * share), 100)
+
+        results = train_scopes(
+            place.store, place.lake, place.settings, as_of=as_of, scope=scope, on_progress=on_progress
+        )
+    return [result.as_dict() for result in results]
+
+
+def show_training(results: list[dict[str, Any]]) -> None:
+    """Print what trainings found, overall and by unit."""
+    for result in results:
+        report = result["report"]
+        champion = ", champion (first of its scope)" if result["became_champion"] else ""
+        table(
+            ["held-out figure", ""],
+            [
+                ("classes", ", ".join(result["classes"])),
+                ("windows, units", f"{report['n_windows']}, {report['n_units']}"),
+                *report["overall"].items(),
+                ("temperature", f"{report['temperature']['value']:.3g} ({report['temperature']['reason']})"),
+                *(("note", note) for note in report["notes"]),
+                *(("left out: " + why, count) for why, count in result["left_out"].items()),
+            ],
+            f"Model {result['model_version']} of {result['scope']}{champion}",
+        )
+        names = ["unit", "class_name", "n_windows", "accuracy", "nll", "fault_probability", "mutual_information"]
+        table(names, [[row[name] for name in names] for row in report["units"]], "By unit, each held out")

@@ -1,0 +1,83 @@
+"""The demonstration: a simulated fleet from its first log to a review queue, judged against the simulation's truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.acquire import acquire
+from pipeline.advise import advise
+from pipeline.assets import import_assets
+from pipeline.config import Settings
+from pipeline.contract import Limits
+from pipeline.extract import extract_due
+from pipeline.fleet_truth import judge_fleet
+from pipeline.labels import import_labels
+from pipeline.lake import Lake
+from pipeline.registry import list_versions
+from pipeline.retrain import train_scopes
+from pipeline.schema import Label
+from pipeline.score import score_due
+from pipeline.simulation import FleetSettings, simulate
+from pipeline.store import Store
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step, what is done, and all there is."""
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What the demonstration did and found."""
+
+    model: dict[str, Any]
+    steps: dict[str, dict[str, Any]]
+    truth: dict[str, Any]
+
+
+def demo_settings(settings: Settings, folder: Path) -> Settings:
+    """Give settings that keep everything of the demonstration below its folder, whatever else is configured."""
+    return settings.model_copy(update={"home": folder, "database_url": "", "lake_url": "", "landing": Path()})
+
+
+def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress) -> DemoReport:
+    """Simulate, acquire, extract, train once, score, advise. Run again, it finds everything done."""
+    folder = settings.home
+    end = fleet.start + timedelta(days=fleet.days)
+
+    def report(step: str) -> Callable[[int, int], None]:
+        return lambda done, total: on_progress(step, done, total)
+
+    simulate(folder, fleet, workers=settings.workers, on_progress=report("simulate"))
+    store, lake = Store.open(settings.database), Lake(settings.lake)
+    import_assets(store, folder / "assets.toml", as_of=fleet.start)
+    import_labels(store, folder / "labels.csv", who="simulation")
+    limits = Limits(end, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
+    steps = {
+        "acquire": acquire(
+            store, lake, settings.landing_zone, limits=limits, settled_before=end, on_progress=report("acquire")
+        ).as_dict(),
+        "extract": extract_due(store, lake, settings, as_of=end, on_progress=report("extract")).as_dict(),
+    }
+    if not list_versions(store):
+        train_scopes(
+            store,
+            lake,
+            settings,
+            as_of=_last_known(store, end),
+            on_progress=lambda _, share: on_progress("train", round(100 * share), 100),
+        )
+    steps["score"] = score_due(store, lake, settings, as_of=end, on_progress=report("score")).as_dict()
+    steps["advise"] = advise(store, settings, as_of=end, on_progress=report("advise")).as_dict()
+    return DemoReport(list_versions(store)[0], steps, judge_fleet(store, folder))
+
+
+def _last_known(store: Store, end: datetime) -> datetime:
+    """The time at which the last finding before the end was known: when the model is trained."""
+    with store.read() as connection:
+        newest = sa.select(sa.func.max(Label.known_at, type_=Label.known_at.type)).where(Label.known_at <= end)
+        return connection.scalar(newest) or end
