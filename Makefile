@@ -3,10 +3,10 @@
 # make lint   what the tests check of the code's form
 # make clean  remove environments, caches and the demonstration
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 PIP_FLAGS ?=
 DEMO_FOLDER ?= demo
-PYTEST_FLAGS ?= -q
+PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 
 .PHONY: demo test lint clean
 

@@ -75,7 +75,7 @@ class Settings(BaseSettings):
 
     score_chunk_windows: int = Field(20_000, ge=256, description="Windows read, scored and written at a time.")
 
-    state_period_hours: float = Field(8.0, gt=0, le=24, description="Length of the bins that an axis state covers, h.")
+    state_period_hours: float = Field(1.0, gt=0, le=24, description="Length of the bins that an axis state covers, h.")
     alarm_probability: float = Field(0.5, gt=0, lt=1, description="Fault probability of an alarm.")
     watch_probability: float = Field(0.2, gt=0, lt=1, description="Fault probability from which an axis is watched.")
     review_quantile: float = Field(

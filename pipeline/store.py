@@ -157,7 +157,9 @@ def insert_ignore(connection: Connection, model: type[DeclarativeBase], rows: Se
 def insert_new(connection: Connection, model: type[DeclarativeBase], row: Mapping[str, Any]) -> bool:
     """Insert one row and say whether it was new. A concurrent insert of the same key is waited for."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    return connection.execute(insert(model).on_conflict_do_nothing(), dict(row)).rowcount == 1
+    key = next(iter(_table(model).primary_key))
+    statement = insert(model).values(**row).on_conflict_do_nothing().returning(key)
+    return connection.execute(statement).first() is not None
 
 
 def upsert(

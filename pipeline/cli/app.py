@@ -58,3 +58,9 @@ def main() -> None:
     except AxiswatchError as error:
         err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        told = f"error: cannot use {error.filename}: {error.strerror}; `axiswatch config` shows the folders in force"
+        err.print(told, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(AxiswatchError.exit_code)

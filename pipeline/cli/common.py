@@ -36,6 +36,9 @@ Who = Annotated[str | None, typer.Option("--who", help="Whose act this is (defau
 out = Console()
 err = Console(stderr=True)
 
+WHOLE_UP_TO = 40
+"""First columns no wider than this are never folded: they hold the ids that other commands ask for."""
+
 
 @dataclass(frozen=True)
 class Workplace:
@@ -94,11 +97,13 @@ def plain(value: Any) -> Any:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
     """Print a table. Text from logs is shown as it is, never read as markup."""
-    made = Table(title=title or None, title_justify="left")
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    for row in rows:
-        made.add_row(*(shown(cell) for cell in row))
+    made = Table(title=title or None, title_justify="left", show_header=any(columns))
+    cells = [[shown(cell) for cell in row] for row in rows]
+    widest = max((len(str(row[0])) for row in cells), default=0)
+    for index, column in enumerate(columns):
+        made.add_column(column, overflow="fold", no_wrap=index == 0 and widest <= WHOLE_UP_TO)
+    for row in cells:
+        made.add_row(*row)
     out.print(made)
 
 
@@ -117,7 +122,7 @@ def counts(title: str, data: dict[str, Any]) -> Callable[[], None]:
     """Give a printer of counts by name."""
 
     def show() -> None:
-        table(["", ""], [(name.replace("_", " "), _flat(value)) for name, value in data.items()], title)
+        table(["", ""], [(name.replace("_", " "), flat(value)) for name, value in data.items()], title)
 
     return show
 
@@ -138,7 +143,8 @@ def progress(what: str, as_json: bool) -> Iterator[Callable[..., None] | None]:
         yield update
 
 
-def _flat(value: Any) -> Any:
+def flat(value: Any) -> Any:
+    """Write a dict or a list as a line of text; other values stay as they are."""
     if isinstance(value, dict):
         return ", ".join(f"{name}: {item}" for name, item in value.items()) or "-"
     if isinstance(value, list | tuple):

@@ -167,7 +167,8 @@ def quarantine_show(
     def show() -> None:
         told = [(name, value) for name, value in entry.items() if name not in ("reasons", "row")]
         told += [(f"reason {reason['code']}", reason["text"]) for reason in entry["reasons"]]
-        told += [(f"row {name}", value) for name, value in entry["row"].items()]
+        exact = {name: str(value) if isinstance(value, float) else value for name, value in entry["row"].items()}
+        told += [(f"row {name}", value) for name, value in exact.items()]
         table(["", ""], told)
 
     emit(entry, as_json, show)

@@ -9,7 +9,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, moment, out, shown, table, user, workplace
+from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, out, shown, table, user, workplace
 from pipeline.errors import SettingsError
 from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
 
@@ -45,7 +45,7 @@ def print_queue(cases: list[dict[str, Any]], state: str = "open") -> None:
     for case in cases:
         line = f"{case['case_id']}  {axis_name(case)}  priority {case['priority']:.2f}"
         span = f"{shown(case['first_at'])} to {shown(case['last_at'])}"
-        out.print(f"{line}  {span}", markup=False, highlight=False, style="cyan")
+        out.print(f"{line}  {span}", markup=False, highlight=False, style="cyan", soft_wrap=True)
         for reason in case["reasons"]:
             out.print(Padding(Text(reason["text"]), (0, 0, 0, 4)))
 
@@ -186,4 +186,4 @@ def axis_name(row: dict[str, Any]) -> str:
 
 
 def _details(details: dict[str, Any]) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in details.items() if value not in ("", None))
+    return ", ".join(f"{name}: {flat(value)}" for name, value in details.items() if value not in ("", None))

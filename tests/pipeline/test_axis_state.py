@@ -1,0 +1,120 @@
+"""The routing rule: one axis state from the windows of all channels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from features.quality import Quality
+from pipeline.axis_state import Thresholds, Window, combine_channels, priority_of
+
+LIMITS = Thresholds(
+    alarm_probability=0.5,
+    watch_probability=0.2,
+    novelty_percentile=99.0,
+    mutual_information=0.05,
+    expected_entropy=0.4,
+    review_quantile=95.0,
+    programs=frozenset({"pick"}),
+)
+CALM = Window(
+    channel="acc_x",
+    quality="ok",
+    evidence="",
+    fault_probability=0.02,
+    fault_q05=0.0,
+    fault_q95=0.05,
+    class_probabilities={"healthy": 0.98, "ball": 0.015, "inner_race": 0.005},
+    mutual_information=0.01,
+    expected_entropy=0.1,
+    novelty_percentile=40.0,
+    program="pick",
+    model_version="m",
+)
+FAULTY = replace(CALM, fault_probability=0.95, class_probabilities={"healthy": 0.05, "ball": 0.15, "inner_race": 0.8})
+
+
+def state_of(*windows: Window) -> tuple[str, list[str]]:
+    figures = combine_channels(windows, {"m": LIMITS})
+    return figures.state, [flag.code for flag in figures.flags]
+
+
+def test_a_calm_axis_is_healthy_and_raises_nothing() -> None:
+    assert state_of(CALM, CALM) == ("healthy", [])
+
+
+def test_a_known_fault_with_low_uncertainty_is_an_alarm_with_its_mode_in_words() -> None:
+    figures = combine_channels([FAULTY, FAULTY], {"m": LIMITS})
+    assert (figures.state, figures.mode) == ("alarm", "inner_race")
+    assert "0.95" in figures.flags[0].text
+    assert "inner race" in figures.flags[0].text
+
+
+def test_one_sick_channel_is_enough() -> None:
+    assert state_of(CALM, CALM, CALM, replace(FAULTY, channel="acc_y"))[0] == "alarm"
+
+
+def test_windows_of_one_channel_are_averaged() -> None:
+    figures = combine_channels([FAULTY, CALM, CALM, CALM], {"m": LIMITS})
+    assert figures.fault_probability == pytest.approx((0.95 + 3 * 0.02) / 4)
+    assert figures.state == "watch"
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"mutual_information": 0.06}, "unseen"),
+        ({"novelty_percentile": 99.5}, "novel"),
+        ({"program": "calibrate"}, "new_program"),
+    ],
+)
+def test_what_the_model_does_not_know_is_asked_before_any_alarm(change: dict[str, object], code: str) -> None:
+    assert state_of(replace(FAULTY, **change)) == ("unknown", [code])
+    assert state_of(replace(CALM, **change)) == ("unknown", [code])
+
+
+def test_an_ambiguous_signal_does_not_hide_an_alarm() -> None:
+    assert state_of(replace(FAULTY, expected_entropy=0.6)) == ("alarm", ["ambiguous", "fault"])
+    assert state_of(replace(CALM, expected_entropy=0.6)) == ("unknown", ["ambiguous"])
+
+
+def test_a_bad_signal_is_a_data_fault_and_never_a_machine_fault() -> None:
+    bad = replace(FAULTY, quality=Quality.CLIPPING, evidence="4 % at the rail", fault_probability=None)
+    figures = combine_channels([bad, bad], {"m": LIMITS})
+    assert (figures.state, figures.fault_probability, figures.quality) == ("data_fault", None, "clipping")
+    assert "4 % at the rail" in figures.flags[0].text
+
+
+def test_a_dead_channel_is_told_and_the_others_still_speak() -> None:
+    dead = replace(CALM, channel="acc_y", quality=Quality.FLATLINE, fault_probability=None)
+    assert state_of(dead, dead, FAULTY) == ("alarm", ["data", "fault"])
+
+
+def test_one_bad_window_among_good_ones_is_left_out() -> None:
+    bad = replace(CALM, quality=Quality.DROPOUT, fault_probability=None)
+    figures = combine_channels([bad, CALM, CALM], {"m": LIMITS})
+    assert (figures.state, figures.quality, figures.flags) == ("healthy", "dropout", ())
+
+
+def test_a_model_of_healthy_units_alone_tells_novelty_only() -> None:
+    bare = replace(CALM, fault_probability=None, class_probabilities=None, mutual_information=None)
+    assert state_of(bare) == ("healthy", [])
+    assert state_of(replace(bare, novelty_percentile=99.9)) == ("unknown", ["novel"])
+
+
+def test_a_model_without_programs_calls_no_program_new() -> None:
+    limits = replace(LIMITS, programs=frozenset())
+    assert combine_channels([replace(CALM, program="any")], {"m": limits}).state == "healthy"
+
+
+def test_priority_puts_known_faults_first_and_doubts_by_kind() -> None:
+    order = [
+        priority_of(["fault"], 0.9),
+        priority_of(["unseen"], 0.4),
+        priority_of(["novel"], 0.4),
+        priority_of(["ambiguous"], 0.4),
+    ]
+    assert order == sorted(order, reverse=True)
+    assert priority_of(["unseen"], 0.9) > priority_of(["unseen"], 0.1)
+    assert all(0 <= value <= 1 for value in order)

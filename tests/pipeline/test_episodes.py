@@ -1,0 +1,142 @@
+"""Debounce, grouping and reopening: pure functions of the bins of one axis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.axis_state import Flag
+from pipeline.case_folding import CaseState, fold_cases
+from pipeline.episodes import Episode, FlaggedBin, find_episodes
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+GAP = timedelta(hours=10)
+RULE = {"hits": 2, "span": 3, "gap": GAP}
+TEXT = {"fault": "a fault", "unseen": "not seen", "data": "a bad signal", "silent": "nothing came"}
+
+
+def bins(pattern: str, step: timedelta = HOUR) -> list[FlaggedBin]:
+    """One bin a character: `.` calm, `f` fault, `u` unseen, `d` data, `s` silent."""
+    codes = {"f": "fault", "u": "unseen", "d": "data", "s": "silent"}
+    made = []
+    for index, letter in enumerate(pattern):
+        at = START + index * step
+        flags = (Flag(codes[letter], TEXT[codes[letter]]),) if letter in codes else ()
+        made.append(FlaggedBin(at, at, at, 0.9 if letter == "f" else 0.1, "ball" if letter == "f" else None, flags))
+    return made
+
+
+def spans(pattern: str, family: str = "machine", step: timedelta = HOUR) -> list[tuple[int, int, int]]:
+    return [
+        (int((e.first_at - START) / step), int((e.last_at - START) / step), len(e.bins))
+        for e in find_episodes(bins(pattern, step), family, **RULE)
+    ]
+
+
+def fold(cases: list[CaseState], pattern: str) -> tuple[list[CaseState], dict[str, str]]:
+    episodes = find_episodes(bins(pattern), "machine", **RULE)
+    return fold_cases("axis", "machine", cases, episodes, gap=GAP, margin=0.1)
+
+
+def closed(case: CaseState, hour: int) -> CaseState:
+    return replace(case, state="closed", closed_at=START + hour * HOUR, closed_priority=case.priority)
+
+
+def test_one_flagged_bin_is_not_believed_and_two_of_three_are() -> None:
+    assert spans("..f.....") == []
+    assert spans("..f..f..") == []
+    assert spans("..f.f...") == [(2, 4, 2)]
+
+
+def test_the_earlier_hits_belong_to_the_episode() -> None:
+    assert spans(".ff") == [(1, 2, 2)]
+
+
+def test_kinds_of_doubt_count_together() -> None:
+    assert spans(".fu.") == [(1, 2, 2)]
+
+
+def test_silence_is_believed_at_once_and_is_no_machine_trouble() -> None:
+    assert spans("..s", "data") == [(2, 2, 1)]
+    assert spans("..s", "machine") == []
+
+
+def test_families_are_apart() -> None:
+    assert spans("fdfdfd", "machine") == [(0, 4, 3)]
+    assert spans("fdfdfd", "data") == [(1, 5, 3)]
+
+
+def test_a_long_quiet_time_starts_a_new_episode() -> None:
+    quiet = "ff" + "." * 9 + "ff"
+    assert spans(quiet) == [(0, 12, 4)]
+    longer = "ff" + "." * 10 + "ff"
+    assert spans(longer) == [(0, 1, 2), (12, 13, 2)]
+
+
+def test_hits_far_apart_do_not_support_each_other() -> None:
+    assert spans("ff", step=timedelta(hours=11)) == []
+
+
+def test_an_episode_opens_one_case_that_grows_with_it() -> None:
+    cases, happened = fold([], "ff")
+    assert list(happened.values()) == ["opened"]
+    grown, later = fold(cases, "ffff")
+    assert later == {}
+    assert [case.case_id for case in grown] == [cases[0].case_id]
+    assert (grown[0].n_bins, grown[0].last_at) == (4, START + 3 * HOUR)
+    assert grown[0].reasons[0]["n_bins"] == 4
+
+
+def test_folding_again_changes_nothing() -> None:
+    cases, _ = fold([], "ff..uu")
+    assert fold(cases, "ff..uu") == (cases, {})
+
+
+def test_only_one_case_of_a_family_is_open_at_a_time() -> None:
+    cases, _ = fold([], "ff" + "." * 20 + "ff")
+    assert len(cases) == 1
+
+
+def test_a_closed_case_takes_in_more_of_the_same_and_is_reopened_when_it_gets_worse() -> None:
+    cases, _ = fold([], "uu")
+    shut = closed(cases[0], 1)
+    same, happened = fold([shut], "uuuu")
+    assert (same[0].state, happened) == ("closed", {})
+    worse, happened = fold([shut], "uuuff")
+    assert (worse[0].state, list(happened.values())) == ("open", ["reopened"])
+    again, happened = fold(worse, "uuuff")
+    assert (again, happened) == (worse, {})
+
+
+def test_what_comes_long_after_a_closed_case_is_a_new_one() -> None:
+    cases, _ = fold([], "uu")
+    after, happened = fold([closed(cases[0], 1)], "uu" + "." * 20 + "uu")
+    assert [case.state for case in after] == ["closed", "open"]
+    assert list(happened.values()) == ["opened"]
+
+
+def test_a_late_file_moves_the_start_of_a_case_but_not_its_identity() -> None:
+    cases, _ = fold([], "..ff")
+    moved, happened = fold(cases, "ffff")
+    assert happened == {}
+    assert (moved[0].case_id, moved[0].first_at) == (cases[0].case_id, START)
+
+
+@given(st.text(alphabet=".fud", max_size=40))
+def test_every_flagged_bin_of_an_episode_is_in_exactly_one_case(pattern: str) -> None:
+    episodes: list[Episode] = find_episodes(bins(pattern), "machine", **RULE)
+    cases, happened = fold_cases("axis", "machine", [], episodes, gap=GAP, margin=0.1)
+    assert sum(case.n_bins for case in cases) == sum(len(episode.bins) for episode in episodes)
+    assert len({case.case_id for case in cases}) == len(cases) == len(happened)
+    assert sum(case.state != "closed" for case in cases) <= 1
+
+
+@given(st.text(alphabet=".fud", min_size=1, max_size=30), st.data())
+def test_a_prefix_first_gives_the_same_cases_as_all_at_once(pattern: str, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(pattern)))
+    part, _ = fold([], pattern[:cut])
+    assert fold(part, pattern)[0] == fold([], pattern)[0]
