@@ -1,0 +1,178 @@
+"""Holding out every unit once: what the folds say about windows of units they were not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.calibration import effective_prior, log_prior_correction, target_prior
+from models.fit import Examples, Fitted, fit_network
+from models.kinds import UNKNOWN_MODE, Kind, healthy_index
+from models.mask_bank import MaskBank
+from models.mc_dropout import sample_logits, thin
+from models.novelty import NoveltyReference, fit_novelty
+from models.predictive import Predictive, summarise
+from models.report import FoldRecord
+from models.scaler import RobustScaler, fit_scaler
+from models.settings import TrainingSettings
+from models.splits import balanced_weights, stopping_split, unit_folds
+from models.training_data import TrainingData
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One training: kind, data, settings and the masks that all its networks share (None for baseline-only)."""
+
+    kind: Kind
+    data: TrainingData
+    settings: TrainingSettings
+    bank: MaskBank | None
+
+    @property
+    def healthy(self) -> int | None:
+        """Index of the healthy class, or None."""
+        return healthy_index(self.data.classes)
+
+    @property
+    def fixed_epochs(self) -> int:
+        """Epochs where nothing tells when to stop."""
+        return min(self.settings.fixed_epochs, self.settings.epochs)
+
+    def weights(self, rows: IntArray) -> FloatArray:
+        """Balanced weights of some rows, mean 1."""
+        data = self.data
+        return balanced_weights(data.y[rows], data.unit[rows], data.weight[rows], healthy=self.healthy)
+
+    def units(self, rows: IntArray) -> tuple[str, ...]:
+        """Names of the units of some rows, sorted."""
+        return tuple(str(u) for u in np.unique(self.data.unit[rows]))
+
+    def examples(self, scaler: RobustScaler, rows: IntArray) -> Examples:
+        """Network inputs, targets and balanced weights of some rows."""
+        inputs = scaler.network_inputs(scaler.scale_features(self.data.x[rows]))
+        return Examples(inputs, self.data.y[rows], self.weights(rows))
+
+    def reference(self, scaler: RobustScaler, rows: IntArray) -> NoveltyReference:
+        """Novelty reference of some rows."""
+        scaled = scaler.scale_features(self.data.x[rows])
+        return fit_novelty(
+            scaled.values,
+            scaled.observed,
+            self.data.unit[rows],
+            max_rows=self.settings.novelty_rows,
+            k=self.settings.novelty_neighbours,
+        )
+
+    def fit(self, scaler: RobustScaler, rows: IntArray, stop: IntArray, epochs: int, stream: int) -> Fitted:
+        """Fit a network to `rows`, stopping on `stop` if there are any."""
+        seed = int(np.random.SeedSequence([self.settings.seed, stream]).generate_state(1)[0])
+        return fit_network(
+            self.examples(scaler, rows),
+            group=scaler.group,
+            n_classes=len(self.data.classes),
+            healthy=self.healthy,
+            settings=self.settings,
+            epochs=epochs,
+            seed=seed,
+            stop=self.examples(scaler, stop) if stop.size else None,
+        )
+
+    def priors(self) -> tuple[FloatArray, FloatArray]:
+        """Return the prior the network was shown and the declared one, (C,) each."""
+        data = self.data
+        n_classes = len(data.classes)
+        counts = np.array([np.unique(data.unit[data.y == c]).size for c in range(n_classes)])
+        weights = self.weights(np.arange(data.y.size))
+        shown = effective_prior(data.y, weights, n_classes=n_classes, healthy=self.healthy)
+        return shown, target_prior(counts, fault_prior=self.settings.fault_prior, healthy=self.healthy)
+
+    def correction(self) -> FloatArray:
+        """Return the prior correction (C,) of the final network; zero without one."""
+        if self.bank is None:
+            return np.zeros(len(self.data.classes))
+        shown, target = self.priors()
+        return log_prior_correction(target, shown)
+
+    def summarise(self, logits: NDArray[np.float32], temperature: float, correction: FloatArray) -> Predictive:
+        """Statistics of sampled logits (T, n, C)."""
+        return summarise(
+            logits,
+            temperature=temperature,
+            log_prior_correction=correction,
+            healthy=self.healthy,
+            sub_bank_size=self.settings.sub_bank_size,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """What the folds found for windows of units they were not trained on.
+
+    Attributes
+    ----------
+    fold
+        int64 (n,) the fold in which each window was held out.
+    logits
+        float32 (T, n, C), before temperature and prior; None for baseline-only.
+    novelty
+        float64 (n,) raw novelty.
+    records
+        The splits.
+    notes
+        What to tell the reader.
+    """
+
+    fold: IntArray
+    logits: NDArray[np.float32] | None
+    novelty: FloatArray
+    records: tuple[FoldRecord, ...]
+    notes: tuple[str, ...]
+
+
+def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
+    """Hold out every unit once: fit scaler, novelty reference and network on the others, sample the windows held out.
+
+    Parameters
+    ----------
+    task
+        What to train.
+    progress
+        Called with the fold about to start and the number of folds.
+    """
+    data, bank = task.data, task.bank
+    n = data.y.size
+    fold, novelty = np.zeros(n, dtype=np.int64), np.full(n, np.nan)
+    logits = None if bank is None else np.empty((bank.n_samples, n, len(data.classes)), dtype=np.float32)
+    records: list[FoldRecord] = []
+    notes: list[str] = list(data.notes)
+    splits = unit_folds(data.y, data.unit, folds=task.settings.folds, seed=task.settings.seed)
+    for i, (rows, test) in enumerate(splits):
+        progress(i, len(splits))
+        scaler = fit_scaler(data.x[rows], data.groups)
+        scaled = scaler.scale_features(data.x[test])
+        novelty[test] = task.reference(scaler, rows).distance(scaled.values, scaled.observed)
+        fold[test] = i
+        fit, stop, epochs = rows, rows[:0], 0
+        if bank is not None and logits is not None:
+            inner = stopping_split(data.y[rows], data.unit[rows], seed=task.settings.seed)
+            if inner is not None:
+                fit, stop = rows[inner[0]], rows[inner[1]]
+            fitted = task.fit(scaler, fit, stop, task.settings.epochs if stop.size else task.fixed_epochs, i + 1)
+            logits[:, test] = sample_logits(thin(fitted.network, bank), scaler.network_inputs(scaled))
+            epochs = fitted.epochs
+            notes += _unseen_classes(data, i, rows, test)
+        records.append(FoldRecord(task.units(fit), task.units(stop), task.units(test), epochs, stop.size > 0))
+    if bank is not None and not any(record.stopped_early for record in records):
+        notes.append(f"too few units to stop early: {task.fixed_epochs} epochs, fixed beforehand")
+    return HeldOut(fold, logits, novelty, tuple(records), tuple(notes))
+
+
+def _unseen_classes(data: TrainingData, i: int, rows: IntArray, test: IntArray) -> list[str]:
+    unseen = sorted(set(data.y[test].tolist()) - set(data.y[rows].tolist()) - {UNKNOWN_MODE})
+    return [f"fold {i + 1} held out every unit of class '{data.classes[c]}': it was judged unseen" for c in unseen]

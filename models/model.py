@@ -1,0 +1,219 @@
+"""Everything needed to score a window, and the scoring."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.calibration import Temperature
+from models.checks import check_model
+from models.kinds import Kind, healthy_index
+from models.mask_bank import MaskBank
+from models.mc_dropout import BLOCK, BlockSampler, ThinnedNetworks, blocks, padded, point, sample_logits, thin
+from models.network import FoldedNetwork
+from models.novelty import NoveltyReference, percentile
+from models.predictive import Predictive, summarise
+from models.scaler import RobustScaler, Scaled
+
+FloatArray = NDArray[np.float64]
+
+QUANTILES = ("mutual_information", "predictive_entropy", "expected_entropy", "novelty_raw")
+"""Scores whose held-out quantiles a model carries."""
+
+_SUMMARISED_AT_ONCE = 1 << 21
+
+
+@dataclass(frozen=True, eq=False)
+class Scores(Predictive):
+    """Scores of n windows; NaN where the kind of model does not define a field, or the window is not finite.
+
+    Attributes
+    ----------
+    novelty_raw
+        (n,) distance to the training set, robust standard deviations per feature.
+    novelty_percentile
+        (n,) in [0, 100], among the distances of held-out units.
+    n_missing
+        int64 (n,) missing features.
+    n_unexpected_missing
+        int64 (n,) missing features that were never missing in training: the score stands on untried ground.
+    finite
+        bool (n,) False: an infinite feature, no feature at all, or a non-finite result. A data fault, never certain.
+    """
+
+    novelty_raw: FloatArray
+    novelty_percentile: FloatArray
+    n_missing: NDArray[np.int64]
+    n_unexpected_missing: NDArray[np.int64]
+    finite: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained model: arrays in, scores out.
+
+    Attributes
+    ----------
+    kind, classes
+        See `models.kinds`.
+    feature_names, feature_version
+        What the columns of x must be.
+    scaler
+        Robust scaling, missing values, groups.
+    network, bank
+        Folded weights and their masks; None for ``baseline_only``.
+    temperature
+        Divides every sample's logits.
+    log_prior_correction
+        float64 (C,) added to the logits after that.
+    fault_prior
+        Declared share of faulty windows; None without a healthy class, or without faults.
+    novelty
+        Reference windows.
+    quantiles
+        Name in `QUANTILES` to float64 (101,): 0..100 % of the held-out units, each unit weighing the same, after
+        calibration and prior correction. Absent where not defined.
+    training_data_hash, settings, metrics
+        Where the model comes from; JSON values, not used in scoring.
+    """
+
+    kind: Kind
+    classes: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    feature_version: str
+    scaler: RobustScaler
+    network: FoldedNetwork | None
+    bank: MaskBank | None
+    temperature: Temperature
+    log_prior_correction: FloatArray
+    fault_prior: float | None
+    novelty: NoveltyReference
+    quantiles: Mapping[str, FloatArray]
+    training_data_hash: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_model(self)
+
+    @property
+    def healthy(self) -> int | None:
+        """Index of the healthy class, or None."""
+        return healthy_index(self.classes)
+
+    @cached_property
+    def thinned(self) -> ThinnedNetworks | None:
+        """The T sampled networks; None for ``baseline_only``."""
+        return None if self.network is None or self.bank is None else thin(self.network, self.bank)
+
+    def score(self, x: NDArray[np.float32], *, point_estimate: bool = False) -> Scores:
+        """Score windows.
+
+        Parameters
+        ----------
+        x
+            (n, F) features in the order of `feature_names`, NaN = missing; read as float32.
+        point_estimate
+            Score with the single deterministic network instead of the samples (for comparison).
+
+        Returns
+        -------
+        Scores
+            A window's scores are bit-equal whatever other windows are in x, on one machine and version. Memory beyond
+            the result does not grow with n.
+
+        Raises
+        ------
+        ValueError
+            x does not have one column per feature.
+        """
+        x = self._checked(x)
+        networks = point(self.network) if point_estimate and self.network is not None else self.thinned
+        sampler = None if networks is None else BlockSampler(networks)
+        out = _empty_scores(len(x), len(self.classes), 0 if networks is None else networks.n_samples)
+        for rows in blocks(len(x)):
+            scaled = self.scaler.scale_features(padded(x, rows))
+            keep = rows.stop - rows.start
+            self._novelty(out, rows, scaled, keep)
+            if sampler is not None:
+                self._predictive(out, rows, sampler.sample(self.scaler.network_inputs(scaled)), keep)
+        self._blank(out)
+        return out
+
+    def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the sampled logits (T, n, C) before temperature and prior correction; for studies, not for scoring.
+
+        Raises
+        ------
+        ValueError
+            x does not have one column per feature, or the model has no network.
+        """
+        if self.thinned is None:
+            raise ValueError(f"A '{self.kind}' model has no network.")
+        scaled = self.scaler.scale_features(self._checked(x))
+        return sample_logits(self.thinned, self.scaler.network_inputs(scaled))
+
+    def percentile(self, name: str, values: FloatArray) -> FloatArray:
+        """Return where values (n,) of the score `name` fall among the held-out units, 0..100; NaN stays NaN."""
+        return percentile(values, self.quantiles[name])
+
+    def _checked(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        if x.ndim != 2 or x.shape[1] != len(self.feature_names):
+            raise ValueError(f"x must have shape (n, {len(self.feature_names)}), got {x.shape}.")
+        with np.errstate(over="ignore"):
+            return np.ascontiguousarray(x, dtype=np.float32)
+
+    def _novelty(self, out: Scores, rows: slice, scaled: Scaled, keep: int) -> None:
+        raw = self.novelty.distance(scaled.values, scaled.observed)
+        out.novelty_raw[rows] = raw[:keep]
+        out.novelty_percentile[rows] = percentile(raw, self.quantiles["novelty_raw"])[:keep]
+        out.n_missing[rows] = scaled.n_missing[:keep]
+        out.n_unexpected_missing[rows] = scaled.n_unexpected_missing[:keep]
+        out.finite[rows] = scaled.finite[:keep]
+
+    def _predictive(self, out: Scores, rows: slice, logits: NDArray[np.float32], keep: int) -> None:
+        """Write the statistics of one padded block, in parts of fixed size where there are very many samples."""
+        size = BLOCK
+        while size > 1 and size * logits.shape[0] * logits.shape[2] > _SUMMARISED_AT_ONCE:
+            size //= 2
+        for start in range(0, keep, size):
+            stop = min(start + size, keep)
+            found = summarise(
+                logits[:, start : start + size],
+                temperature=self.temperature.value,
+                log_prior_correction=self.log_prior_correction,
+                healthy=self.healthy,
+                sub_bank_size=1 if self.bank is None else self.bank.sub_bank_size,
+            )
+            target = slice(rows.start + start, rows.start + stop)
+            for name in _PREDICTIVE:
+                getattr(out, name)[target] = getattr(found, name)[: stop - start]
+
+    def _blank(self, out: Scores) -> None:
+        """Make every window that is not finite say so, and nothing else."""
+        out.finite[:] &= np.isfinite(out.novelty_raw)
+        if self.network is not None:
+            out.finite[:] &= np.isfinite(out.predictive_entropy)
+        for name in (*_PREDICTIVE, "novelty_raw", "novelty_percentile"):
+            getattr(out, name)[~out.finite] = np.nan
+
+
+_PREDICTIVE = tuple(f.name for f in fields(Predictive) if f.name != "n_samples")
+
+
+def _empty_scores(n: int, n_classes: int, n_samples: int) -> Scores:
+    columns = {name: np.full((n, n_classes) if name == "class_probabilities" else n, np.nan) for name in _PREDICTIVE}
+    return Scores(
+        **columns,
+        n_samples=n_samples,
+        novelty_raw=np.full(n, np.nan),
+        novelty_percentile=np.full(n, np.nan),
+        n_missing=np.zeros(n, dtype=np.int64),
+        n_unexpected_missing=np.zeros(n, dtype=np.int64),
+        finite=np.zeros(n, dtype=bool),
+    )

@@ -1,0 +1,170 @@
+"""A model as plain JSON values and arrays, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.calibration import Temperature
+from models.checks import ModelInvalid
+from models.mask_bank import MaskBank
+from models.model import Model
+from models.network import FoldedNetwork
+from models.novelty import NoveltyReference
+from models.scaler import RobustScaler
+
+Arrays = dict[str, NDArray[Any]]
+T = TypeVar("T")
+
+
+def field_of(manifest: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    value = manifest.get(key)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise ModelInvalid(f"'{key}' in the manifest is missing or not a {kind.__name__}.")
+    return value
+
+
+def _names(manifest: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    values = field_of(manifest, key, list)
+    if not all(isinstance(value, str) for value in values):
+        raise ModelInvalid(f"'{key}' in the manifest must be a list of strings.")
+    return tuple(values)
+
+
+def described(model: Model) -> dict[str, Any]:
+    """Return everything about a model that is not an array, as JSON values."""
+    network, bank = model.network, model.bank
+    return {
+        "kind": model.kind,
+        "classes": list(model.classes),
+        "feature_names": list(model.feature_names),
+        "feature_version": model.feature_version,
+        "temperature": {
+            "value": model.temperature.value,
+            "identifiable": model.temperature.identifiable,
+            "reason": model.temperature.reason,
+        },
+        "fault_prior": model.fault_prior,
+        "network": None if network is None else {"hidden": list(network.hidden), "dropout": float(network.dropout)},
+        "sub_bank_size": None if bank is None else bank.sub_bank_size,
+        "n_samples": None if bank is None else bank.n_samples,
+        "novelty_neighbours": model.novelty.k,
+        "training_data_hash": model.training_data_hash,
+        "settings": dict(model.settings),
+        "metrics": dict(model.metrics),
+    }
+
+
+def arrays_of(model: Model) -> dict[str, Arrays]:
+    """Return the arrays of a model by file."""
+    scaler, novelty = model.scaler, model.novelty
+    out: dict[str, Arrays] = {
+        "scaler.safetensors": {
+            name: getattr(scaler, name) for name in ("center", "scale", "known", "ever_missing", "group")
+        },
+        "novelty.safetensors": {name: getattr(novelty, name) for name in ("mean", "components", "shrink", "rows")},
+        "calibration.safetensors": {
+            "log_prior_correction": model.log_prior_correction,
+            **{f"quantiles.{name}": values for name, values in model.quantiles.items()},
+        },
+    }
+    if model.network is not None and model.bank is not None:
+        out["weights.safetensors"] = {
+            **{f"weight.{i}": w.numpy() for i, w in enumerate(model.network.weights)},
+            **{f"bias.{i}": b.numpy() for i, b in enumerate(model.network.biases)},
+        }
+        out["masks.safetensors"] = {f"layer.{i}": masks for i, masks in enumerate(model.bank.packed)}
+    return {name: {key: np.ascontiguousarray(a) for key, a in arrays.items()} for name, arrays in out.items()}
+
+
+def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
+    """Build a model from what `described` and `arrays_of` returned.
+
+    `Model` itself checks that its parts fit one another.
+
+    Raises
+    ------
+    ModelInvalid
+        Something is missing, superfluous, of another type, or does not fit.
+    """
+    temperature = field_of(manifest, "temperature", dict)
+    calibration = files["calibration.safetensors"]
+    network, bank = _rebuild_network(manifest, files)
+    fault_prior = None if manifest.get("fault_prior") is None else field_of(manifest, "fault_prior", float)
+    kind: Any = field_of(manifest, "kind", str)
+    scaler, novelty = files["scaler.safetensors"], files["novelty.safetensors"]
+    f64 = np.dtype(np.float64)
+    model = Model(
+        kind=kind,
+        classes=_names(manifest, "classes"),
+        feature_names=_names(manifest, "feature_names"),
+        feature_version=field_of(manifest, "feature_version", str),
+        scaler=RobustScaler(
+            _typed(scaler, "center", f64),
+            _typed(scaler, "scale", f64),
+            _typed(scaler, "known", np.dtype(bool)),
+            _typed(scaler, "ever_missing", np.dtype(bool)),
+            _typed(scaler, "group", np.dtype(np.int64)),
+        ),
+        network=network,
+        bank=bank,
+        temperature=Temperature(
+            field_of(temperature, "value", float),
+            field_of(temperature, "identifiable", bool),
+            field_of(temperature, "reason", str),
+        ),
+        log_prior_correction=_typed(calibration, "log_prior_correction", f64),
+        fault_prior=fault_prior,
+        novelty=NoveltyReference(
+            _typed(novelty, "mean", f64),
+            _typed(novelty, "components", f64),
+            _typed(novelty, "shrink", f64),
+            _typed(novelty, "rows", f64),
+            field_of(manifest, "novelty_neighbours", int),
+        ),
+        quantiles={
+            name.removeprefix("quantiles."): _typed(calibration, name, f64)
+            for name in calibration
+            if name != "log_prior_correction"
+        },
+        training_data_hash=field_of(manifest, "training_data_hash", str),
+        settings=field_of(manifest, "settings", dict),
+        metrics=field_of(manifest, "metrics", dict),
+    )
+    if {n: set(a) for n, a in arrays_of(model).items()} != {n: set(a) for n, a in files.items()}:
+        raise ModelInvalid("A file of the artifact holds arrays that no model has.")
+    return model
+
+
+def _rebuild_network(
+    manifest: dict[str, Any], files: dict[str, Arrays]
+) -> tuple[FoldedNetwork | None, MaskBank | None]:
+    if manifest.get("network") is None:
+        return None, None
+    shape = field_of(manifest, "network", dict)
+    hidden, dropout = tuple(field_of(shape, "hidden", list)), field_of(shape, "dropout", float)
+    tensors, masks = files["weights.safetensors"], files["masks.safetensors"]
+    f32, layers = np.dtype(np.float32), range(len(hidden) + 1)
+    network = FoldedNetwork(
+        tuple(torch.from_numpy(_typed(tensors, f"weight.{i}", f32)) for i in layers),
+        tuple(torch.from_numpy(_typed(tensors, f"bias.{i}", f32)) for i in layers),
+        dropout,
+    )
+    if network.hidden != hidden:
+        raise ModelInvalid(f"The weights have hidden layers {network.hidden}, the manifest says {hidden}.")
+    packed = tuple(_typed(masks, f"layer.{i}", np.dtype(np.uint8)) for i in range(len(hidden)))
+    bank = MaskBank(packed, network.hidden, dropout, field_of(manifest, "sub_bank_size", int))
+    if bank.n_samples != field_of(manifest, "n_samples", int):
+        raise ModelInvalid(f"There are {bank.n_samples} masks, the manifest says {manifest['n_samples']}.")
+    return network, bank
+
+
+def _typed(arrays: Arrays, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a writable array of the expected type."""
+    if name not in arrays or arrays[name].dtype != dtype:
+        raise ModelInvalid(f"The array '{name}' is missing or not of type {dtype}.")
+    return arrays[name].copy()

@@ -1,0 +1,150 @@
+"""Training: folds of whole units, calibration and novelty on the held-out ones, then the final network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.calibration import Temperature
+from models.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
+from models.fit import Fitted
+from models.judge import held_out_scores, judge, temperature_of
+from models.kinds import Kind, kind_of
+from models.mask_bank import MaskBank, draw_mask_bank
+from models.model import QUANTILES, Model
+from models.novelty import NoveltyReference, weighted_quantiles
+from models.report import TrainingReport
+from models.scaler import RobustScaler, fit_scaler
+from models.settings import TrainingSettings
+from models.threads import one_thread
+from models.training_data import checked_training_data
+
+__all__ = ["TrainingReport", "TrainingSettings", "train"]
+
+Progress = Callable[[str, float], None]
+
+
+def train(
+    x: NDArray[np.float32],
+    y: IntArray,
+    unit: NDArray[np.str_],
+    weight: FloatArray | None = None,
+    *,
+    classes: tuple[str, ...],
+    feature_names: tuple[str, ...],
+    feature_version: str,
+    feature_groups: tuple[str, ...] | None = None,
+    settings: TrainingSettings | None = None,
+    on_progress: Progress | None = None,
+) -> tuple[Model, TrainingReport]:
+    """Train a model and judge it on held-out units.
+
+    Parameters
+    ----------
+    x
+        (n, F) features, NaN = missing.
+    y
+        (n,) index into `classes`, or UNKNOWN_MODE (-1) for "fault, mode unknown". Where *no* fault has a known mode,
+        pass ``classes=("healthy", "fault_unknown")``: one fault class may have windows of unknown mode only.
+    unit
+        (n,) physical unit of each window; no split cuts one.
+    weight
+        (n,) weight of the evidence, >= 0 (0: left out); default 1.
+    classes
+        Class names, ``"healthy"`` first if present. See `models.kinds` for the kinds that follow from them.
+    feature_names, feature_version
+        What the columns are; stored, and checked by whoever scores.
+    feature_groups
+        One group name per feature: features of a group tend to be missing together. Default: each by itself.
+    settings
+        Default `TrainingSettings()`.
+    on_progress
+        Called with the stage and the share of the whole done (0..1).
+
+    Returns
+    -------
+    Model, TrainingReport
+        The same for the same arguments on one machine, whatever the number of threads: training uses one.
+
+    Raises
+    ------
+    TrainingRefused
+        The data cannot give a model (see `models.training_data`), or training diverged.
+    """
+    settings = settings or TrainingSettings()
+    progress = on_progress or _silent
+    kind = kind_of(classes)
+    data = checked_training_data(
+        x, y, unit, weight, classes=classes, feature_names=tuple(feature_names), groups=feature_groups
+    )
+    with one_thread():
+        task = Task(kind, data, settings, _bank(kind, settings))
+        held_out = hold_out(task, lambda i, k: progress(f"fold {i + 1} of {k}", 0.85 * i / k))
+        progress("calibrate", 0.85)
+        temperature = Temperature(1.0, False, "no network, so no temperature")
+        if held_out.logits is not None:
+            temperature = temperature_of(task, held_out.logits, np.arange(data.y.size))
+        scores = held_out_scores(task, held_out, temperature.value)
+        progress("final network", 0.9)
+        scaler, fitted, reference = _final(task, held_out)
+        report = judge(
+            task, held_out, temperature=temperature, scores=scores, epochs=0 if fitted is None else fitted.epochs
+        )
+        model = Model(
+            kind=kind,
+            classes=tuple(classes),
+            feature_names=tuple(feature_names),
+            feature_version=feature_version,
+            scaler=scaler,
+            network=None if fitted is None else fitted.network,
+            bank=task.bank,
+            temperature=temperature,
+            log_prior_correction=task.correction(),
+            fault_prior=settings.fault_prior if kind == "classification" else None,
+            novelty=reference,
+            quantiles=_quantiles(task, held_out, scores),
+            settings={**settings.as_dict(), "feature_groups": None if feature_groups is None else list(feature_groups)},
+            metrics={"overall": report.overall, "n_units": report.n_units, "n_windows": report.n_windows},
+        )
+    progress("done", 1.0)
+    return model, report
+
+
+def _final(task: Task, held_out: HeldOut) -> tuple[RobustScaler, Fitted | None, NoveltyReference]:
+    """Train on all units, for the median of the epochs at which the folds stopped."""
+    everything = np.arange(task.data.y.size)
+    scaler = fit_scaler(task.data.x, task.data.groups)
+    reference = task.reference(scaler, everything)
+    if task.bank is None:
+        return scaler, None, reference
+    stopped = [record.epochs for record in held_out.records if record.stopped_early]
+    epochs = max(1, round(median(stopped))) if stopped else task.fixed_epochs
+    return scaler, task.fit(scaler, everything, everything[:0], epochs, 0), reference
+
+
+def _quantiles(task: Task, held_out: HeldOut, scores: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return the held-out quantiles, every unit weighing the same."""
+    _, code, counts = np.unique(task.data.unit, return_inverse=True, return_counts=True)
+    weight = 1.0 / counts[code]
+    values = {name: v for name, v in scores.items() if name in QUANTILES}
+    values["novelty_raw"] = held_out.novelty
+    return {name: weighted_quantiles(v, weight) for name, v in values.items()}
+
+
+def _bank(kind: Kind, settings: TrainingSettings) -> MaskBank | None:
+    if kind == "baseline_only":
+        return None
+    return draw_mask_bank(
+        settings.network.hidden,
+        settings.network.dropout,
+        n_samples=settings.n_samples,
+        sub_bank_size=settings.sub_bank_size,
+        seed=settings.seed,
+    )
+
+
+def _silent(stage: str, share: float) -> None:
+    """Report progress to nobody."""
