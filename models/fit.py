@@ -54,6 +54,11 @@ class Fitted:
     epochs: int
 
 
+STOPPING_TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
+"""A temperature is fitted after training, so training must not stop for what it will mend: on units not seen,
+the plain NLL rises with overconfidence long before the network stops learning to tell the classes apart."""
+
+
 def nll(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the negative log likelihood (n,), nats, of targets (n, C), bool: the classes that may be the truth.
 
@@ -169,13 +174,14 @@ def _hide_groups(batch: Tensor, group: Tensor, share: float, generator: torch.Ge
 
 
 def _loss(network: DropoutMLP, examples: Examples, n_classes: int, healthy: int | None) -> float:
-    """Return the weighted mean NLL of the network in eval mode."""
+    """Return the weighted mean NLL of the network in eval mode, at the best of `STOPPING_TEMPERATURES`."""
     network.eval()
     inputs, targets = _tensors(examples, n_classes, healthy)
     with torch.inference_mode():
-        losses = nll(network(inputs), targets).double()
+        logits = network(inputs).double()
+        losses = torch.stack([nll(logits / temperature, targets) for temperature in STOPPING_TEMPERATURES])
     weight = torch.from_numpy(examples.weight)
-    value = float(losses @ weight / weight.sum())
+    value = float((losses @ weight).min() / weight.sum())
     if not np.isfinite(value):
         raise TrainingRefused(f"The loss on the stopping units became {value}; lower the learning rate.")
     return value

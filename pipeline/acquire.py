@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from pipeline.contract import Limits, Reason, judge_columns
+from pipeline.contract import Limits, Reason, judge_columns, printable
 from pipeline.errors import AxiswatchError
 from pipeline.ingest import Harvester, Origin, Raced, commit_harvest
 from pipeline.lake import Lake
@@ -113,7 +113,8 @@ def _unseen(store: Store, landing: Path, report: AcquireReport) -> list[Found]:
             stat = path.stat()
         except FileNotFoundError:
             continue
-        found = Found(path, path.relative_to(landing).as_posix(), stat.st_size, stat.st_mtime_ns)
+        name = path.relative_to(landing).as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
+        found = Found(path, name, stat.st_size, stat.st_mtime_ns)
         if entries.get(found.relative) == (found.size_bytes, found.modified_ns):
             report.files_known += 1
         else:
@@ -164,7 +165,7 @@ def _read_log(found: Found, harvester: Harvester, *, young: bool) -> str | None:
             if not reasons:
                 _read_batches(parquet, harvester)
                 harvester.flush()
-                return f"columns ignored: {', '.join(ignored)}" if ignored else ""
+                return f"columns ignored: {', '.join(map(printable, ignored))}" if ignored else ""
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError, ValueError) as error:

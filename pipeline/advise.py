@@ -20,6 +20,7 @@ from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, c
 from pipeline.case_folding import CLOSED, OPEN, CaseState, fold_cases
 from pipeline.config import Settings
 from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
+from pipeline.extract import installed_geometry
 from pipeline.regime import program_of
 from pipeline.registry import champions
 from pipeline.schema import (
@@ -195,11 +196,22 @@ def bin_start(moment: datetime, period: timedelta) -> datetime:
 def _read_windows(
     connection: Connection, axis_id: str, start: datetime, end: datetime, versions: set[str]
 ) -> tuple[list[Window], list[datetime]]:
-    """Read all that the champions said in a bin, and the recordings that were too short to say anything about."""
-    within = (Score.axis_id == axis_id, Score.started_at >= start, Score.started_at < end)
+    """Read all that the champions said in a bin, and the recordings that were too short to say anything about.
+
+    Where the geometry of an axis was corrected, only what was said with the one in force counts.
+    """
+    geometry, on = installed_geometry()
     query = (
         sa.select(Score)
-        .where(*within, Score.model_version.in_(versions))
+        .join(Recording, Recording.recording_id == Score.recording_id)
+        .outerjoin(Unit, on)
+        .where(
+            Score.axis_id == axis_id,
+            Score.started_at >= start,
+            Score.started_at < end,
+            Score.model_version.in_(versions),
+            Score.geometry_version == geometry,
+        )
         .order_by(Score.started_at, Score.recording_id, Score.start_sample)
     )
     scored = connection.execute(query).all()
@@ -215,7 +227,10 @@ def _read_windows(
                 Scoring.geometry_version == Extraction.geometry_version,
             ),
         )
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
         .where(
+            Extraction.geometry_version == geometry,
             Extraction.axis_id == axis_id,
             Extraction.started_at >= start,
             Extraction.started_at < end,

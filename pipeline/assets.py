@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -76,6 +77,15 @@ class AssetsFile(_Strict):
             f"unit {entry.unit_serial}: geometry {entry.geometry!r} is not defined in this file"
             for entry in self.unit
             if entry.geometry is not None and entry.geometry not in self.geometry
+        ]
+        keys = Counter(
+            (entry.site, entry.cell, entry.robot_id, entry.axis, entry.unit_serial, entry.installed_at)
+            for entry in self.unit
+        )
+        problems += [
+            f"unit {key[4]} is installed at {key[5].isoformat()} {count} times on {key[2]}/{key[3]}; keep one entry"
+            for key, count in keys.items()
+            if count > 1
         ]
         if problems:
             raise ValueError("; ".join(problems))

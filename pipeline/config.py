@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from pipeline.errors import SettingsError
 
@@ -97,6 +98,13 @@ class Settings(BaseSettings):
                 f"n_samples ({self.n_samples}) must be at least two whole sub-banks of sub_bank_size "
                 f"({self.sub_bank_size}); take for example 100 and 10"
             )
+        if self.database_url:
+            try:
+                make_url(self.database_url)
+            except ArgumentError as error:
+                raise ValueError(
+                    "database_url is no SQLAlchemy URL; write sqlite:///file or postgresql+psycopg://..."
+                ) from error
         if self.watch_probability > self.alarm_probability:
             raise ValueError("watch_probability must not be above alarm_probability")
         if self.debounce_hits > self.debounce_span:

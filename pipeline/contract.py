@@ -125,7 +125,8 @@ def _judge_row(
         *_sample_reasons(arrays["samples"], limits.max_samples),
     ]
     if reasons:
-        what = "/".join(str(row[name]) if isinstance(row[name], str) else "?" for name in NAME_COLUMNS)
+        names = (row[name] for name in NAME_COLUMNS)
+        what = "/".join(printable(name) if isinstance(name, str) else "?" for name in names)
         return BadRow(number, what, tuple(reasons))
     samples = np.ascontiguousarray(arrays["samples"], dtype=np.float32)
     trace = arrays["speed_trace_rpm"]
@@ -170,16 +171,20 @@ def _declaration_reasons(row: Mapping[str, Any]) -> Iterator[Reason]:
         )
     quantity, unit = row["quantity"], row["unit"]
     if quantity not in QUANTITY_UNITS:
-        yield Reason("quantity_unknown", f"quantity is {quantity!r}; known are {', '.join(QUANTITY_UNITS)}")
+        yield Reason("quantity_unknown", f"quantity is {_shown(quantity)}; known are {', '.join(QUANTITY_UNITS)}")
     if not unit:
         yield Reason("unit_missing", "unit is missing; declare it, or write 'raw' where nobody knows")
     elif quantity in QUANTITY_UNITS and unit not in QUANTITY_UNITS[quantity]:
         known = ", ".join(QUANTITY_UNITS[quantity])
-        yield Reason("unit_unknown", f"unit is {unit!r}; {quantity} is read in {known}")
+        yield Reason("unit_unknown", f"unit is {_shown(unit)}; {quantity} is read in {known}")
     if row["time_basis"] not in TIME_BASES:
-        yield Reason("time_basis_unknown", f"time_basis is {row['time_basis']!r}; write {' or '.join(TIME_BASES)}")
+        yield Reason(
+            "time_basis_unknown", f"time_basis is {_shown(row['time_basis'])}; write {' or '.join(TIME_BASES)}"
+        )
     if row["rate_basis"] not in RATE_BASES:
-        yield Reason("rate_basis_unknown", f"rate_basis is {row['rate_basis']!r}; write {' or '.join(RATE_BASES)}")
+        yield Reason(
+            "rate_basis_unknown", f"rate_basis is {_shown(row['rate_basis'])}; write {' or '.join(RATE_BASES)}"
+        )
 
 
 def _time_reasons(row: Mapping[str, Any], as_of: datetime) -> Iterator[Reason]:
@@ -258,16 +263,25 @@ def _sample_reasons(samples: npt.NDArray[Any] | None, max_samples: int) -> Itera
             )
 
 
+def printable(text: str) -> str:
+    """Make text from a log fit for a database and a screen: no control characters, and not without end."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:TEXT_LIMIT])
+
+
+def _shown(value: Any) -> str:
+    return repr(value[:40] if isinstance(value, str | bytes) else value)
+
+
 def _instant(value: Any) -> datetime | None:
     """Read a time; a naive one stays naive, what is no time gives None."""
-    if isinstance(value, str):
-        try:
+    try:
+        if isinstance(value, str):
             value = datetime.fromisoformat(value)
-        except ValueError:
+        if not isinstance(value, datetime):
             return None
-    if not isinstance(value, datetime):
+        return value if value.tzinfo is None else value.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return value if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _content_hash(
@@ -289,9 +303,9 @@ def _readable_as(found: pa.DataType, field: pa.Field) -> bool:
     if pa.types.is_null(found):
         return True
     if pa.types.is_string(wanted):
-        return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+        return _is_text(found)
     if pa.types.is_timestamp(wanted):
-        return bool(pa.types.is_timestamp(found) or pa.types.is_string(found) or pa.types.is_large_string(found))
+        return bool(pa.types.is_timestamp(found)) or _is_text(found)
     if pa.types.is_boolean(wanted):
         return bool(pa.types.is_boolean(found))
     if pa.types.is_list(wanted):
@@ -300,6 +314,10 @@ def _readable_as(found: pa.DataType, field: pa.Field) -> bool:
     if pa.types.is_integer(wanted):
         return bool(pa.types.is_integer(found))
     return _is_number(found)
+
+
+def _is_text(found: pa.DataType) -> bool:
+    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
 
 
 def _is_number(found: pa.DataType) -> bool:
@@ -315,7 +333,7 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
         column = column.dictionary_decode()
     wanted = LOG_SCHEMA.field(name).type
     if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
+        column = _plain_times(column)
     elif pa.types.is_floating(wanted) and not pa.types.is_null(column.type):
         column = column.cast(wanted, safe=False)
     try:
@@ -324,11 +342,20 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
         return [_single(item) for item in column]
 
 
+def _plain_times(column: pa.Array) -> pa.Array:
+    """Give instants in UTC, whatever the name of their zone; nanoseconds lose what microseconds cannot hold.
+
+    Coarser units are left alone: turned into microseconds, a time far out of range would come back as a plausible one.
+    """
+    unit = "us" if column.type.unit == "ns" else column.type.unit
+    return column.cast(pa.timestamp(unit, tz=None if column.type.tz is None else "UTC"), safe=False)
+
+
 def _single(item: pa.Scalar) -> Any:
     try:
         return item.as_py()
     except (UnicodeDecodeError, OverflowError, ValueError):
-        return b"" if pa.types.is_string(item.type) or pa.types.is_large_string(item.type) else "not representable"
+        return "not representable" if pa.types.is_timestamp(item.type) else b""
 
 
 def _signals(batch: pa.RecordBatch, name: str) -> list[npt.NDArray[Any] | None]:

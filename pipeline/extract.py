@@ -119,11 +119,12 @@ def extract_due(
 ) -> ExtractReport:
     """Extract the features of every recording that is due and started by `as_of`."""
     report = ExtractReport()
-    with store.read() as connection:
-        orders = known_orders(connection)
     total = _count_due(store, settings, as_of)
     with joblib.Parallel(n_jobs=settings.workers, backend="loky") as pool:
-        while rows := _due(store, settings, as_of):
+        while True:
+            rows, orders = _due(store, settings, as_of)
+            if not rows:
+                break
             for chunk in _by_size(rows, settings.extract_chunk_samples):
                 done = _extract_chunk(pool, lake, settings, chunk, orders)
                 _commit(store, lake, settings, chunk, done, as_of, report)
@@ -155,10 +156,11 @@ def _count_due(store: Store, settings: Settings, as_of: datetime) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(_due_query(settings, as_of).subquery())) or 0
 
 
-def _due(store: Store, settings: Settings, as_of: datetime) -> Sequence[Row[Any]]:
+def _due(store: Store, settings: Settings, as_of: datetime) -> tuple[Sequence[Row[Any]], dict[str, Orders]]:
+    """Give recordings that are due and the orders of all geometries, as both stood at one moment."""
     query = _due_query(settings, as_of).order_by(Recording.started_at, Recording.recording_id).limit(PAGE)
     with store.read() as connection:
-        return connection.execute(query).all()
+        return connection.execute(query).all(), known_orders(connection)
 
 
 def _by_size(rows: Sequence[Row[Any]], samples: int) -> Iterator[list[Row[Any]]]:

@@ -68,16 +68,17 @@ def read_labels(path: Path, *, who: str) -> list[dict[str, Any]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             header = reader.fieldnames or []
-            lines = list(reader)
+            lines = [(reader.line_num, line) for line in reader]
     except OSError as error:
         raise AxiswatchError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise AxiswatchError(f"{path} is no CSV in UTF-8: {error}") from error
     problems = [f"column {name} is not known" for name in header if name not in LABEL_CSV_COLUMNS]
     problems += [f"column {name} is missing" for name in REQUIRED if name not in header]
+    problems += [f"column {name} is there more than once" for name in sorted(set(header)) if header.count(name) > 1]
     rows = []
     if not problems:
-        for number, line in enumerate(lines, start=2):
+        for number, line in lines:
             if None in line:
                 problems.append(f"line {number}: more cells than columns")
                 continue
@@ -173,7 +174,11 @@ def _time(text: str, name: str, wrong: list[str]) -> datetime | None:
     if moment.tzinfo is None:
         wrong.append(f"{name} {text!r} has no offset; write for example 2026-01-31T08:00:00Z")
         return None
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        wrong.append(f"{name} {text!r} is out of range in UTC; write the offset Z")
+        return None
 
 
 def _share(text: str, wrong: list[str]) -> float | None:

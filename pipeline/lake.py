@@ -58,7 +58,7 @@ class Lake:
 
     def put_at(self, path: str, data: bytes) -> None:
         """Write bytes under a given relative path, all or nothing. What is there already is left alone."""
-        if self.fs.exists(self._full(path)) and self.fs.size(self._full(path)) == len(data):
+        if self._renewed(path, len(data)):
             return
         if not self.is_local:
             self.fs.pipe_file(self._full(path), data)
@@ -76,7 +76,7 @@ class Lake:
     def put_file(self, kind: Kind, source: Path, digest: str) -> str:
         """Copy a local file as it is, in pieces, under the name of its SHA-256; give its relative path."""
         path = f"{kind}/{digest[:2]}/{digest}.bin"
-        if self.fs.exists(self._full(path)) and self.fs.size(self._full(path)) == source.stat().st_size:
+        if self._renewed(path, source.stat().st_size):
             return path
         aside = f"{ASIDE}/{uuid.uuid4().hex}" if self.is_local else path
         for target in (aside, path):
@@ -172,6 +172,21 @@ class Lake:
         for path in orphans:
             self.remove(path)
         return len(orphans)
+
+    def _renewed(self, path: str, size_bytes: int) -> bool:
+        """Say whether a file is there already, and make it young.
+
+        It may be the orphan of a run that was killed: this run is about to commit it, and a sweep must not take it
+        meanwhile. An object store has no way to touch a file, so there it is written again.
+        """
+        if not self.is_local:
+            return False
+        target = Path(self._full(path))
+        try:
+            os.utime(target)
+            return target.stat().st_size == size_bytes
+        except FileNotFoundError:
+            return False
 
     def _full(self, path: str) -> str:
         if path.startswith("/") or ".." in path.split("/"):

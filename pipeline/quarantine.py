@@ -10,11 +10,13 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from pipeline.contract import Limits, judge_columns
-from pipeline.errors import PrerequisiteMissing
-from pipeline.ingest import Harvester, Origin, commit_harvest
+from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.ingest import Harvester, Origin, Raced, commit_harvest
 from pipeline.lake import Lake
 from pipeline.schema import QuarantineRow
 from pipeline.store import Store
+
+TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,15 @@ def replay(store: Store, lake: Lake, limits: Limits, ids: Sequence[str] | None =
 
 
 def _replay_one(store: Store, lake: Lake, limits: Limits, entry: dict[str, Any]) -> Replayed:
+    for _ in range(TRIES):
+        try:
+            return _judge_again(store, lake, limits, entry)
+        except Raced:
+            continue
+    raise AxiswatchError(f"{entry['quarantine_id']}: other runs kept changing its recordings; run again")
+
+
+def _judge_again(store: Store, lake: Lake, limits: Limits, entry: dict[str, Any]) -> Replayed:
     harvester = Harvester(store, lake, Origin(entry["file_hash"], entry["path"]), limits)
     whole_file = entry["lake_row"] < 0
     try:

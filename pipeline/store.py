@@ -7,7 +7,7 @@ because SQLite has one writer: a write takes the lock at its start, so that it n
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +20,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.schema import Score
+from pipeline.schema import Score, UtcDateTime
 
 LOCK_KEY = 0x61786973  # any constant will do; it names axiswatch's advisory lock on PostgreSQL
 BUSY_SECONDS = 120
@@ -64,7 +64,7 @@ class Store:
                     f"the database is at revision {current}, this axiswatch needs {head_revision()}; "
                     "run `axiswatch db upgrade` (and make a backup first)"
                 )
-        except OperationalError as error:
+        except DBAPIError as error:
             shown = make_url(url).render_as_string(hide_password=True)
             raise AxiswatchError(f"cannot open the database {shown}: {error.orig}") from error
         return store
@@ -121,13 +121,24 @@ def _engine(url: str) -> Engine:
             "database_url is no SQLAlchemy URL; write sqlite:///file or postgresql+psycopg://..."
         ) from error
     if parsed.get_backend_name() == "postgresql":
-        return sa.create_engine(parsed, pool_pre_ping=True)
+        try:
+            return sa.create_engine(parsed, pool_pre_ping=True)
+        except (ModuleNotFoundError, ArgumentError) as error:
+            raise AxiswatchError(
+                f"database_url names the driver {parsed.drivername}, which cannot be loaded ({error}); write "
+                "postgresql+psycopg://... and `pip install 'axiswatch[postgres]'`"
+            ) from error
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise AxiswatchError(
             f"database_url {parsed.render_as_string(hide_password=True)} is not supported; "
             "write sqlite:///file or postgresql+psycopg://..."
         )
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AxiswatchError(
+            f"cannot make the folder of the database {parsed.database}: {error.strerror}; set `home` or `database_url`"
+        ) from error
     engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
@@ -207,15 +218,16 @@ def bulk_insert(connection: Connection, model: type[DeclarativeBase], rows: Sequ
     connection.exec_driver_sql(
         f"CREATE TEMPORARY TABLE IF NOT EXISTS {staging} (LIKE {table.name}) ON COMMIT DELETE ROWS"
     )
-    as_json = [isinstance(table.c[name].type, sa.JSON) for name in names]
+    writers = [_copy_writer(table.c[name], connection.dialect) for name in names]
     cursor = connection.connection.cursor()
     try:
         with cursor.copy(f"COPY {staging} ({columns}) FROM STDIN") as copy:
             for row in rows:
+                values = [row[name] for name in names]
                 copy.write_row(
                     [
-                        json.dumps(row[name]) if text and row[name] is not None else row[name]
-                        for name, text in zip(names, as_json, strict=True)
+                        value if writer is None or value is None else writer(value)
+                        for writer, value in zip(writers, values, strict=True)
                     ]
                 )
     finally:
@@ -224,6 +236,16 @@ def bulk_insert(connection: Connection, model: type[DeclarativeBase], rows: Sequ
         f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {staging} ON CONFLICT DO NOTHING"  # noqa: S608
     )
     connection.exec_driver_sql(f"TRUNCATE {staging}")
+
+
+def _copy_writer(column: sa.Column[Any], dialect: sa.Dialect) -> Callable[[Any], Any] | None:
+    """Give what COPY needs done to the values of a column: JSON as text, times checked; None where nothing."""
+    if isinstance(column.type, sa.JSON):
+        return json.dumps
+    if isinstance(column.type, UtcDateTime):
+        kind = column.type
+        return lambda value: kind.process_bind_param(value, dialect)
+    return None
 
 
 def ensure_partitions(store: Store, times: Iterable[datetime]) -> None:
