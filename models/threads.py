@@ -1,4 +1,4 @@
-"""One thread for training: small matrices gain nothing from more, and sums come out in one order."""
+"""One thread: small matrices gain little from more and lose much on a busy machine, and sums come out in one order."""
 
 from __future__ import annotations
 

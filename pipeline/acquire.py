@@ -160,7 +160,8 @@ def _take(
 def _read_log(found: Found, harvester: Harvester, *, young: bool) -> str | None:
     """Judge all rows of a log file; give a note for its database row, None where the file has to wait."""
     try:
-        with pq.ParquetFile(found.path) as parquet:
+        # Opened here, because Arrow takes no path that is not UTF-8.
+        with found.path.open("rb") as file, pq.ParquetFile(file) as parquet:
             reasons, ignored = judge_columns(parquet.schema_arrow)
             if not reasons:
                 _read_batches(parquet, harvester)

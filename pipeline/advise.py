@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,11 +35,11 @@ from pipeline.schema import (
     Scoring,
     Unit,
 )
+from pipeline.silence import silent_axes, silent_row
+from pipeline.state_bins import bin_start
 from pipeline.store import Store, upsert
 
 SYSTEM = "axiswatch"
-SILENT_FACTOR = 3.0
-"""A declared usual time between recordings may be exceeded so many times before the axis is silent."""
 
 
 @dataclass
@@ -73,11 +73,8 @@ def advise(
             .order_by(Scoring.axis_id)
         ).all()
         silent = silent_axes(connection, settings, as_of)
-        noted = set(
-            connection.execute(
-                sa.select(AxisState.axis_id, AxisState.first_at).where(AxisState.state == SILENT)
-            ).tuples()
-        )
+        known_silence = sa.select(AxisState.axis_id, AxisState.first_at).where(AxisState.state == SILENT)
+        noted = {(row.axis_id, row.first_at) for row in connection.execute(known_silence)}
     report.silent = len(silent)
     silent = {axis: found for axis, found in silent.items() if (axis, found[1]) not in noted}
     axes = sorted({*pending, *silent})
@@ -107,43 +104,6 @@ def read_thresholds(connection: Connection, settings: Settings, versions: Iterab
     return found
 
 
-def silent_axes(connection: Connection, settings: Settings, as_of: datetime) -> dict[str, tuple[datetime, datetime]]:
-    """Give the axes from which recordings should have come and did not: since when, and when that became certain.
-
-    An axis counts that has sent recordings with real times, or on which a unit is installed. Archives do not.
-    """
-    last = {
-        row.axis_id: row.last_at
-        for row in connection.execute(
-            sa.select(
-                Recording.axis_id, sa.func.max(Recording.started_at, type_=Recording.started_at.type).label("last_at")
-            )
-            .where(Recording.started_at <= as_of)
-            .group_by(Recording.axis_id)
-        )
-    }
-    archives = set(connection.scalars(sa.select(Recording.axis_id).where(Recording.time_basis != "clock").distinct()))
-    installed: dict[str, datetime] = {}
-    retired = set()
-    for row in connection.execute(sa.select(Unit).order_by(Unit.installed_at)):
-        if row.removed_at is not None and row.removed_at <= as_of:
-            retired.add(row.axis_id)
-        elif row.installed_at <= as_of:
-            retired.discard(row.axis_id)
-            installed[row.axis_id] = row.installed_at
-    found = {}
-    for axis in connection.execute(sa.select(Axis)):
-        seen = last.get(axis.axis_id, installed.get(axis.axis_id))
-        if seen is None or axis.axis_id in archives or axis.axis_id in retired:
-            continue
-        limit = timedelta(hours=settings.silent_after_hours)
-        if axis.expected_every_s is not None:
-            limit = timedelta(seconds=SILENT_FACTOR * axis.expected_every_s)
-        if as_of - seen > limit:
-            found[axis.axis_id] = (seen, seen + limit)
-    return found
-
-
 def _advise_axis(
     connection: Connection,
     settings: Settings,
@@ -168,7 +128,7 @@ def _advise_axis(
             figures = combine_channels(windows, thresholds)
             states.append(_state_row(axis_id, bin_at, times, figures, windows, as_of))
     if silent is not None:
-        states.append(_silent_row(axis_id, silent, period, as_of))
+        states.append(silent_row(axis_id, silent, period, as_of))
     upsert(connection, AxisState, states)
     if pending:
         connection.execute(
@@ -185,12 +145,6 @@ def _advise_axis(
     report.axes += 1
     report.bins += len(states)
     _update_cases(connection, settings, axis_id, as_of, report)
-
-
-def bin_start(moment: datetime, period: timedelta) -> datetime:
-    """Give the start of the bin that a time falls into; bins are counted from 1970 in UTC."""
-    epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    return epoch + (moment - epoch) // period * period
 
 
 def _read_windows(
@@ -282,30 +236,6 @@ def _state_row(
         "quality": str(figures.quality),
         "flags": [asdict(flag) for flag in figures.flags],
         "model_versions": sorted({window.model_version for window in windows}),
-        "known_at": as_of,
-    }
-
-
-def _silent_row(axis_id: str, silent: tuple[datetime, datetime], period: timedelta, as_of: datetime) -> dict[str, Any]:
-    seen, certain_at = silent
-    flag = Flag(
-        "silent", f"Nothing has come since {seen:%Y-%m-%d %H:%M} UTC: sensor, cable, logger or a stopped robot?"
-    )
-    return {
-        "axis_id": axis_id,
-        "bin_at": max(bin_start(certain_at, period), bin_start(seen, period) + period),
-        "state": SILENT,
-        "first_at": certain_at,
-        "last_at": certain_at,
-        "n_windows": 0,
-        "fault_probability": None,
-        "mode": None,
-        "mutual_information": None,
-        "expected_entropy": None,
-        "novelty_percentile": None,
-        "quality": str(Quality.OK),
-        "flags": [asdict(flag)],
-        "model_versions": [],
         "known_at": as_of,
     }
 

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL; empty means SQLite below home.")
     lake_url: str = Field("", description="Folder or fsspec URL of the lake; empty means a folder below home.")
     landing: Path = Field(Path(), description="Folder where robots drop logs; empty means a folder below home.")
-    workers: int = Field(2, ge=1, le=64, description="Processes that extract features, and threads that train.")
+    workers: int = Field(2, ge=1, le=64, description="Processes that simulate and extract features.")
 
     settle_seconds: float = Field(
         60.0, ge=0, description="An unreadable file younger than this is taken as still being written and left."

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import threadpoolctl
-import torch
-
 from models.artifact import pack
 from models.kinds import TrainingRefused
 from models.model import QUANTILES, Model
@@ -104,23 +101,21 @@ def _train_scope(
 ) -> TrainResult:
     with store.read() as connection:
         data = build_training_set(connection, lake, settings, scope, as_of=as_of)
-    torch.set_num_threads(settings.workers)
-    with threadpoolctl.threadpool_limits(settings.workers):
-        try:
-            model, report = train(
-                data.x,
-                data.y,
-                data.unit,
-                data.weight,
-                classes=data.classes,
-                feature_names=data.names,
-                feature_version=data.feature_version,
-                feature_groups=data.groups,
-                settings=training_settings(settings),
-                on_progress=on_progress,
-            )
-        except TrainingRefused as error:
-            raise PrerequisiteMissing(f"scope {scope}: {error}") from error
+    try:
+        model, report = train(
+            data.x,
+            data.y,
+            data.unit,
+            data.weight,
+            classes=data.classes,
+            feature_names=data.names,
+            feature_version=data.feature_version,
+            feature_groups=data.groups,
+            settings=training_settings(settings),
+            on_progress=on_progress,
+        )
+    except TrainingRefused as error:
+        raise PrerequisiteMissing(f"scope {scope}: {error}") from error
     about = Registered(
         scope=scope,
         kind=model.kind,

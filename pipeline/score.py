@@ -18,6 +18,7 @@ from sqlalchemy.engine import Row
 
 from features.quality import Quality
 from models.model import Model, Scores
+from models.threads import one_thread
 from pipeline.config import Settings
 from pipeline.extract import WINDOW_COLUMNS, installed_geometry
 from pipeline.lake import Lake
@@ -189,7 +190,8 @@ def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> lis
     """Score a chunk and give database rows. A window with a bad verdict, or a non-finite score, has no figures."""
     if not len(chunk.x):
         return []
-    scores = model.score(chunk.x)
+    with one_thread():
+        scores = model.score(chunk.x)
     columns = {column: getattr(scores, name) for column, name in STATISTICS.items()}
     n_samples = model.bank.n_samples if model.bank is not None else None
     rows = []

@@ -24,7 +24,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.schema import Score, UtcDateTime
+from pipeline.schema import Score
+from pipeline.schema_base import UtcDateTime
 
 LOCK_KEY = 0x61786973  # any constant will do; it names axiswatch's advisory lock on PostgreSQL
 BUSY_SECONDS = 120

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from pipeline.schema import Base
+import pipeline.schema  # noqa: F401  (its tables)
+from pipeline.schema_base import Base
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -1,0 +1,81 @@
+"""Silent axes: those from which recordings should have come and did not."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from features.quality import Quality
+from pipeline.axis_state import SILENT, Flag
+from pipeline.config import Settings
+from pipeline.schema import Axis, Recording, Unit
+from pipeline.state_bins import bin_start
+
+SILENT_FACTOR = 3.0
+"""A declared usual time between recordings may be exceeded so many times before the axis is silent."""
+
+
+def silent_axes(connection: Connection, settings: Settings, as_of: datetime) -> dict[str, tuple[datetime, datetime]]:
+    """Give the axes from which recordings should have come and did not: since when, and when that became certain.
+
+    An axis counts that has sent recordings with real times, or on which a unit is installed. Archives do not.
+    """
+    last = {
+        row.axis_id: row.last_at
+        for row in connection.execute(
+            sa.select(
+                Recording.axis_id, sa.func.max(Recording.started_at, type_=Recording.started_at.type).label("last_at")
+            )
+            .where(Recording.started_at <= as_of)
+            .group_by(Recording.axis_id)
+        )
+    }
+    archives = set(connection.scalars(sa.select(Recording.axis_id).where(Recording.time_basis != "clock").distinct()))
+    installed: dict[str, datetime] = {}
+    retired = set()
+    for row in connection.execute(sa.select(Unit).order_by(Unit.installed_at)):
+        if row.removed_at is not None and row.removed_at <= as_of:
+            retired.add(row.axis_id)
+        elif row.installed_at <= as_of:
+            retired.discard(row.axis_id)
+            installed[row.axis_id] = row.installed_at
+    found = {}
+    for axis in connection.execute(sa.select(Axis)):
+        seen = last.get(axis.axis_id, installed.get(axis.axis_id))
+        if seen is None or axis.axis_id in archives or axis.axis_id in retired:
+            continue
+        limit = timedelta(hours=settings.silent_after_hours)
+        if axis.expected_every_s is not None:
+            limit = timedelta(seconds=SILENT_FACTOR * axis.expected_every_s)
+        if as_of - seen > limit:
+            found[axis.axis_id] = (seen, seen + limit)
+    return found
+
+
+def silent_row(axis_id: str, silent: tuple[datetime, datetime], period: timedelta, as_of: datetime) -> dict[str, Any]:
+    """Give the state row of a silent axis, in the bin in which its silence became certain."""
+    seen, certain_at = silent
+    flag = Flag(
+        "silent", f"Nothing has come since {seen:%Y-%m-%d %H:%M} UTC: sensor, cable, logger or a stopped robot?"
+    )
+    return {
+        "axis_id": axis_id,
+        "bin_at": max(bin_start(certain_at, period), bin_start(seen, period) + period),
+        "state": SILENT,
+        "first_at": certain_at,
+        "last_at": certain_at,
+        "n_windows": 0,
+        "fault_probability": None,
+        "mode": None,
+        "mutual_information": None,
+        "expected_entropy": None,
+        "novelty_percentile": None,
+        "quality": str(Quality.OK),
+        "flags": [asdict(flag)],
+        "model_versions": [],
+        "known_at": as_of,
+    }

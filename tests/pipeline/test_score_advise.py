@@ -1,0 +1,371 @@
+"""From features to cases on a real database: training, scoring, states, cases, verdicts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from pipeline import score as scoring
+from pipeline.acquire import acquire
+from pipeline.advise import advise
+from pipeline.assets import import_assets
+from pipeline.cases import fleet_states, get_case, give_verdict, queue
+from pipeline.config import Settings
+from pipeline.contract import Limits
+from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.extract import extract_due
+from pipeline.labels import import_labels, known_labels
+from pipeline.lake import Lake
+from pipeline.registry import champions, list_versions, load_model, promote
+from pipeline.retrain import train_scopes
+from pipeline.schema import AliasEvent, Case, Extraction, Label, Score, Scoring
+from pipeline.score import score_due
+from pipeline.silence import silent_axes
+from pipeline.state_bins import bin_start
+from pipeline.store import Store
+from pipeline.training_set import build_training_set
+
+Tables = dict[str, list[dict[str, Any]]]
+STATISTICS = (*scoring.STATISTICS, "class_probabilities", "quality")
+
+
+@dataclass
+class Plant:
+    """A store with features of the small fleet, its lake and its settings."""
+
+    store: Store
+    lake: Lake
+    settings: Settings
+    end: datetime
+
+    def train(self, **changes: Any) -> str:
+        settings = self.settings.model_copy(update=changes)
+        return train_scopes(self.store, self.lake, settings, as_of=self.end)[0].model_version
+
+    def score(self, as_of: datetime | None = None) -> scoring.ScoreReport:
+        return score_due(self.store, self.lake, self.settings, as_of=as_of or self.end)
+
+    def advise(self, as_of: datetime | None = None) -> Any:
+        return advise(self.store, self.settings, as_of=as_of or self.end)
+
+    def rows(self, query: sa.Select[Any]) -> list[Any]:
+        with self.store.read() as connection:
+            return list(connection.execute(query).all())
+
+
+@pytest.fixture(scope="module")
+def extracted(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> tuple[Path, Settings]:
+    """The small fleet, acquired and extracted once on SQLite."""
+    home = tmp_path_factory.mktemp("extracted")
+    settings = Settings(home=home, workers=1, epochs=4, folds=2, n_samples=40)
+    store, lake = Store.open(settings.database), Lake(settings.lake)
+    import_assets(store, small_fleet.assets, as_of=small_fleet.settings.start)
+    import_labels(store, small_fleet.labels, who="simulation")
+    limits = Limits(small_fleet.end, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
+    acquire(store, lake, small_fleet.landing, limits=limits, settled_before=small_fleet.end)
+    extract_due(store, lake, settings, as_of=small_fleet.end)
+    store.dispose()
+    return home, settings
+
+
+@pytest.fixture
+def plant(
+    extracted: tuple[Path, Settings], store: Store, small_fleet: Any, dump: Callable[[Store], Tables]
+) -> Iterator[Plant]:
+    """A fresh copy of the extracted fleet in the database of the test (SQLite, then PostgreSQL)."""
+    home, settings = extracted
+    source = Store.open(settings.database)
+    tables = dump(source)
+    source.dispose()
+    with store.write() as connection:
+        for table in reversed(list(store_tables())):
+            connection.execute(sa.delete(table))
+        for table in store_tables():
+            if tables[table.name]:
+                connection.execute(sa.insert(table), tables[table.name])
+    yield Plant(store, Lake(str(home / "lake")), settings, small_fleet.end)
+
+
+def store_tables() -> list[sa.Table]:
+    return Score.metadata.sorted_tables
+
+
+def figures_by_window(plant: Plant) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+    return {
+        (row.recording_id, row.start_sample): tuple(getattr(row, name) for name in STATISTICS)
+        for row in plant.rows(sa.select(Score))
+    }
+
+
+def test_every_window_is_scored_once_with_all_that_a_score_holds(plant: Plant) -> None:
+    version = plant.train()
+    report = plant.score()
+    windows = plant.rows(sa.select(sa.func.sum(Extraction.n_windows)))[0][0]
+    rows = plant.rows(sa.select(Score))
+    assert report.windows == len(rows) == windows > 150
+    good = [row for row in rows if row.quality == "ok"]
+    assert {row.model_version for row in rows} == {version}
+    for row in good:
+        assert 0 <= row.fault_q05 <= row.fault_q95 <= 1
+        assert row.fault_probability == pytest.approx(1 - row.class_probabilities["healthy"], abs=1e-6)
+        assert sum(row.class_probabilities.values()) == pytest.approx(1, abs=1e-6)
+        assert row.predictive_entropy == pytest.approx(row.expected_entropy + row.mutual_information, abs=1e-6)
+        assert 0 <= row.novelty_percentile <= 100
+        assert row.monte_carlo_se >= 0
+        assert (row.n_mc_samples, row.fault_prior, row.baseline_version) == (40, 0.05, "")
+    again = plant.score()
+    assert (again.recordings, again.windows) == (0, 0)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 333])
+def test_a_score_does_not_depend_on_the_windows_it_is_scored_with(
+    plant: Plant, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant.train()
+    plant.score()
+    whole = figures_by_window(plant)
+    with plant.store.write() as connection:
+        connection.execute(sa.delete(Score))
+        connection.execute(sa.delete(Scoring))
+        if chunk == 1:  # one window at a time is slow; a part of the fleet will do
+            keep = sorted({key[0] for key in whole})[::5]
+            connection.execute(sa.update(Extraction).where(Extraction.recording_id.not_in(keep)).values(scope="other"))
+    plant.settings = plant.settings.model_copy(update={"score_chunk_windows": chunk})
+    plant.score()
+    parts = figures_by_window(plant)
+    assert len(parts) > 30
+    assert all(parts[key] == whole[key] for key in parts)
+
+
+def test_a_window_with_a_bad_verdict_has_no_figures_and_says_why(plant: Plant) -> None:
+    plant.train()
+    path = plant.rows(sa.select(Extraction.lake_path, Extraction.recording_id, Extraction.lake_row))[0]
+    table = plant.lake.table(path.lake_path)
+    quality = table.column("quality").to_pylist()
+    quality[path.lake_row] = "clipping"
+    changed = table.set_column(table.schema.get_field_index("quality"), "quality", [quality])
+    new_path, _ = plant.lake.put_table("features", changed)
+    with plant.store.write() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO lake_files SELECT :new, kind, size_bytes, n_rows, known_at FROM lake_files "
+                "WHERE path = :old"
+            ),
+            {"new": new_path, "old": path.lake_path},
+        )
+        connection.execute(
+            sa.update(Extraction).where(Extraction.recording_id == path.recording_id).values(lake_path=new_path)
+        )
+    plant.score()
+    row = plant.rows(sa.select(Score).where(Score.recording_id == path.recording_id))[0]
+    assert row.quality == "clipping"
+    assert [getattr(row, name) for name in scoring.STATISTICS] == [None] * len(scoring.STATISTICS)
+    assert (row.class_probabilities, row.n_mc_samples, row.fault_prior) == (None, None, None)
+
+
+def test_a_score_that_is_not_finite_is_a_data_fault_and_never_certain(plant: Plant) -> None:
+    version = plant.train()
+    model = load_model(plant.store, plant.lake, version)
+    extraction = plant.rows(sa.select(Extraction).where(Extraction.n_windows > 0))[0]
+    chunk = scoring.read_chunk(plant.lake, [extraction], model.feature_names)
+    chunk.x = np.full_like(chunk.x, np.inf)
+    rows = scoring.score_rows(model, version, chunk, plant.end)
+    assert {row["quality"] for row in rows} == {"non_finite"}
+    assert {row["fault_probability"] for row in rows} == {None}
+
+
+def test_promotion_changes_what_scores_next_and_keeps_the_history(plant: Plant) -> None:
+    first = plant.train()
+    second = plant.train(seed=2)
+    assert first != second
+    assert plant.train() == first, "the same data, settings and seed give the same version"
+    plant.score()
+    told = promote(plant.store, plant.lake, second, who="jo", reason="better on R02", at=plant.end)
+    assert (told["previous"], told["changed"]) == (first, True)
+    report = plant.score()
+    assert report.models == {"acceleration": second}
+    assert {row.model_version for row in plant.rows(sa.select(Score.model_version))} == {first, second}
+    events = plant.rows(sa.select(AliasEvent).order_by(AliasEvent.sequence))
+    assert [(e.model_version, e.previous_version, e.who) for e in events] == [
+        (first, None, "axiswatch"),
+        (second, first, "jo"),
+    ]
+    assert promote(plant.store, plant.lake, second, who="jo", reason="again", at=plant.end)["changed"] is False
+    assert [row["aliases"] for row in list_versions(plant.store) if row["model_version"] == second] == [["champion"]]
+
+
+def test_a_damaged_artifact_is_refused_and_the_champion_stays(plant: Plant) -> None:
+    first, second = plant.train(), plant.train(seed=3)
+    weights = Path(plant.lake.root) / "models" / second / "weights.safetensors"
+    kept = weights.read_bytes()
+    try:
+        weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        with pytest.raises(AxiswatchError, match=second):
+            promote(plant.store, plant.lake, second, who="jo", reason="new", at=plant.end)
+    finally:
+        weights.write_bytes(kept)
+    with plant.store.read() as connection:
+        assert champions(connection) == {"acceleration": first}
+    with pytest.raises(PrerequisiteMissing, match="no model version"):
+        promote(plant.store, plant.lake, "0" * 16, who="jo", reason="?", at=plant.end)
+
+
+def test_training_uses_what_was_known_then_and_never_a_sensor_finding(plant: Plant) -> None:
+    with plant.store.read() as connection:
+        labels = known_labels(connection, known_by=plant.end)
+        late = max(label.known_at for label in labels)
+        now = build_training_set(connection, plant.lake, plant.settings, "acceleration", as_of=late)
+        before = late - timedelta(seconds=1)
+        earlier = build_training_set(connection, plant.lake, plant.settings, "acceleration", as_of=before)
+    assert now.labels == earlier.labels + sum(label.known_at == late for label in labels)
+    assert len(now.x) > len(earlier.x)
+    with plant.store.write() as connection:
+        one = labels[0]
+        fields = {column.name: getattr(row, column.name) for row in connection.execute(
+            sa.select(Label).where(Label.label_id == one.label_id)) for column in Label.__table__.columns}  # fmt: skip
+        sensor = {**fields, "label_id": "s" * 16, "verdict": "sensor_or_data", "mode": None, "evidence": "teardown"}
+        connection.execute(sa.insert(Label), sensor)
+    with plant.store.read() as connection:
+        after = build_training_set(connection, plant.lake, plant.settings, "acceleration", as_of=plant.end)
+    assert after.left_out["sensor_or_data"] > 0
+    assert len(after.x) < len(now.x)
+    assert after.data_hash != now.data_hash
+
+
+def test_without_labels_training_says_what_is_missing(plant: Plant) -> None:
+    with plant.store.write() as connection:
+        connection.execute(sa.delete(Label))
+    with pytest.raises(PrerequisiteMissing, match="labels import"):
+        plant.train()
+
+
+def test_advise_in_one_go_or_recording_by_recording_ends_the_same(
+    plant: Plant, dump: Callable[[Store], Tables]
+) -> None:
+    plant.train()
+    plant.score()
+    plant.advise()
+    once = dump(plant.store)
+    assert once["cases"], "the fleet has faults; something must be in the queue"
+    with plant.store.write() as connection:
+        for name in ("review_events", "cases", "axis_states"):
+            connection.execute(sa.text(f"DELETE FROM {name}"))  # noqa: S608
+        connection.execute(sa.update(Scoring).values(advised=True))
+    times = sorted({row.started_at for row in plant.rows(sa.select(Scoring.started_at))})
+    for first in range(0, len(times), 25):
+        with plant.store.write() as connection:
+            part = times[first : first + 25]
+            connection.execute(sa.update(Scoring).where(Scoring.started_at.in_(part)).values(advised=False))
+        plant.advise()
+    bit_by_bit = dump(plant.store)
+    assert bit_by_bit["axis_states"] == once["axis_states"]
+    assert bit_by_bit["cases"] == once["cases"]
+
+
+def test_advise_again_changes_nothing(plant: Plant, dump: Callable[[Store], Tables]) -> None:
+    plant.train()
+    plant.score()
+    plant.advise()
+    before = dump(plant.store)
+    report = plant.advise(plant.end + timedelta(minutes=1))
+    assert (report.axes, report.opened) == (0, 0)
+    assert dump(plant.store) == before
+
+
+def test_a_verdict_becomes_a_label_and_closes_the_case_unless_unsure(plant: Plant) -> None:
+    plant.train()
+    plant.score()
+    plant.advise()
+    case = queue(plant.store)[0]
+    at = plant.end + timedelta(hours=1)
+
+    def tell(**finding: str) -> dict[str, Any]:
+        return give_verdict(plant.store, case["case_id"], finding, who="jo", at=at, period_hours=1.0)
+
+    assert tell(verdict="unsure", evidence="signal_only")["state"] == "open"
+    with pytest.raises(AxiswatchError, match="mode"):
+        tell(verdict="healthy", evidence="inspected", mode="ball")
+    assert tell(verdict="fault", evidence="teardown", mode="ball", component="bearing")["state"] == "closed"
+    told = get_case(plant.store, case["case_id"])
+    assert [event["action"] for event in told["events"]] == ["opened", "verdict", "verdict", "closed"]
+    assert case["case_id"] not in {other["case_id"] for other in queue(plant.store)}
+    with plant.store.read() as connection:
+        ours = [label for label in known_labels(connection, known_by=at) if label.known_at == at]
+    assert sorted(str(label.verdict) for label in ours) == ["fault", "unsure"]
+    assert all(label.from_at == case["first_at"] and label.to_at > case["last_at"] for label in ours)
+    assert plant.advise(at).reopened == 0
+    with pytest.raises(PrerequisiteMissing, match="axiswatch queue"):
+        give_verdict(plant.store, "nothing", {}, who="jo", at=at, period_hours=1.0)
+
+
+def test_an_axis_falls_silent_and_its_case_is_closed_when_recordings_arrive_again(plant: Plant) -> None:
+    plant.train()
+    plant.score()
+    plant.advise()
+    later = plant.end + timedelta(days=5)
+    report = plant.advise(later)
+    assert report.silent == len(fleet_states(plant.store)) == 12
+    told = [case for case in queue(plant.store) if "silent" in [reason["code"] for reason in case["reasons"]]]
+    assert len({case["axis_id"] for case in told}) == len(told) == 12
+    assert plant.advise(later + timedelta(days=1)).opened == 0, "the same silence is one case"
+    moved = next(case["axis_id"] for case in told if len(case["reasons"]) == 1)
+    with plant.store.write() as connection:
+        # a recording of this axis arrives after the silence: one of its own, with a later time
+        one = connection.execute(
+            sa.select(Score).where(Score.axis_id == moved).order_by(Score.started_at.desc()).limit(1)
+        ).one()
+        connection.execute(sa.text("UPDATE recordings SET started_at = :at WHERE recording_id = :id").bindparams(
+            sa.bindparam("at", later, type_=Score.started_at.type)), {"id": one.recording_id})  # fmt: skip
+        for table in (Extraction, Scoring):
+            changed = sa.update(table).where(table.recording_id == one.recording_id)
+            connection.execute(changed.values(started_at=later))
+        connection.execute(sa.delete(Score).where(Score.recording_id == one.recording_id))
+        connection.execute(sa.delete(Scoring).where(Scoring.recording_id == one.recording_id))
+    plant.score(later)
+    report = plant.advise(later)
+    assert report.closed == 1
+    assert moved not in {case["axis_id"] for case in queue(plant.store) if case["family"] == "data"}
+
+
+def test_an_archive_and_a_retired_axis_are_not_silent(plant: Plant) -> None:
+    much_later = plant.end + timedelta(days=30)
+    with plant.store.read() as connection:
+        everything = silent_axes(connection, plant.settings, much_later)
+    with plant.store.write() as connection:
+        connection.execute(sa.text("UPDATE recordings SET time_basis = 'synthetic'"))
+    with plant.store.read() as connection:
+        assert everything
+        assert silent_axes(connection, plant.settings, much_later) == {}
+
+
+def test_a_backlog_over_the_turn_of_the_year_finds_its_partitions(plant: Plant) -> None:
+    plant.train()
+    with plant.store.write() as connection:
+        ids = connection.scalars(sa.select(Extraction.recording_id).order_by(Extraction.recording_id)).all()
+        for recording, month in zip(ids[:3], (11, 12, 1), strict=True):
+            at = datetime(2025 if month > 6 else 2026, month, 1, tzinfo=UTC)
+            connection.execute(sa.update(Extraction).where(Extraction.recording_id == recording).values(started_at=at))
+    plant.score()
+    found = plant.rows(sa.select(Score.started_at).where(Score.recording_id.in_(ids[:3])))
+    assert len({row.started_at.month for row in found}) == 3
+
+
+def test_bins_start_at_whole_periods() -> None:
+    moment = datetime(2026, 1, 5, 13, 59, 59, tzinfo=UTC)
+    assert bin_start(moment, timedelta(hours=8)) == datetime(2026, 1, 5, 8, tzinfo=UTC)
+
+
+def test_what_is_stored_in_a_case_can_be_written_as_json(plant: Plant) -> None:
+    plant.train()
+    plant.score()
+    plant.advise()
+    for row in plant.rows(sa.select(Case.reasons)):
+        assert json.loads(json.dumps(row.reasons)) == row.reasons
