@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,10 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.config import Settings, load_settings
-from pipeline.contract import Limits
 from pipeline.errors import SettingsError
-from pipeline.lake import Lake
-from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.contract import Limits
+    from pipeline.lake import Lake
+    from pipeline.store import Store
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 AsOf = Annotated[
@@ -33,8 +35,12 @@ AsOf = Annotated[
 ]
 Who = Annotated[str | None, typer.Option("--who", help="Whose act this is (default: the user of this computer).")]
 
+PIPED_WIDTH = 120
+
 out = Console()
 err = Console(stderr=True)
+if not out.is_terminal and out.width == 80:  # nobody's window: a file or a pipe, where rich would fold at 80
+    out = Console(width=PIPED_WIDTH)
 
 WHOLE_UP_TO = 40
 """First columns no wider than this are never folded: they hold the ids that other commands ask for."""
@@ -51,6 +57,9 @@ class Workplace:
 
 def workplace() -> Workplace:
     """Read the settings and open the database (an empty one gets its tables) and the lake."""
+    from pipeline.lake import Lake
+    from pipeline.store import Store
+
     settings = load_settings()
     return Workplace(settings, Store.open(settings.database), Lake(settings.lake))
 
@@ -70,6 +79,8 @@ def moment(text: str | None, name: str = "--as-of") -> datetime:
 
 def limits_of(settings: Settings, as_of: datetime) -> Limits:
     """Give what acquire takes as plausible."""
+    from pipeline.contract import Limits
+
     return Limits(as_of, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
 
 

@@ -65,11 +65,11 @@ def _show(found: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> N
     for kind, groups in found["truth"]["axes"].items():
         for group, outcomes in groups.items():
             if sum(outcomes.values()):
-                rows.append((kind, group, sum(outcomes.values()), *outcomes.values()))
+                rows.append((kind, group.split()[0], sum(outcomes.values()), *outcomes.values()))
     table(
-        ["what the axis really had", "", "axes", "alarm", "review", "data case", "nothing"],
+        ["what the axis really had", "labelled", "axes", "alarm", "review", "data case", "nothing"],
         rows,
-        "Against the truth (units of axes with findings may have been trained on; the other rows are the honest ones)",
+        "Against the truth (labelled: with findings, may have been trained on; without is the honest half)",
     )
     unseen = found["truth"]["axes"]
     review = 100 * (found["truth"]["review_rate"] or 0)
@@ -80,8 +80,9 @@ def _show(found: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> N
         f"healthy axes with a false alarm. Share of axis bins sent to review: {review:.1f} %.",
         markup=False,
     )
-    command = Path(sys.argv[0])
-    here = command.relative_to(Path.cwd()) if command.is_relative_to(Path.cwd()) else command.name
+    here = Path(sys.argv[0])
+    if here.is_relative_to(Path.cwd()):
+        here = here.relative_to(Path.cwd())
     out.print(
         f"Go on:\n  export AXISWATCH_HOME={folder}\n  {here} queue            the review queue\n"
         f"  {here} case ID          one case\n  {here} label ID VERDICT record what you found\n"

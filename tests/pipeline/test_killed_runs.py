@@ -1,0 +1,307 @@
+"""Run again, killed at any moment, or two at once: the database ends the same, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.acquire import acquire
+from pipeline.assets import import_assets
+from pipeline.config import Settings
+from pipeline.contract import Limits
+from pipeline.extract import extract_due
+from pipeline.labels import import_labels
+from pipeline.lake import Lake
+from pipeline.retrain import train_scopes
+from pipeline.schema import Base
+from pipeline.store import Store
+
+# Small chunks, so that a run has many moments between two transactions.
+SETTINGS = {
+    "workers": 2,
+    "extract_chunk_samples": 8_192 * 30,
+    "score_chunk_windows": 256,
+    "epochs": 2,
+    "n_samples": 20,
+    "folds": 2,
+}
+KILLS = 2
+SEEDS = (1,)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A home with a champion and two thirds of the logs; a landing zone that holds all of them, and some bad ones."""
+
+    home: Path
+    landing: Path
+    as_of: datetime
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory,
+    small_fleet: Any,
+    cli_at: Callable[[Path], Any],
+    make_row: Callable[..., dict[str, Any]],
+    write_log: Callable[..., Path],
+) -> Prepared:
+    folder = tmp_path_factory.mktemp("killed")
+    cli = cli_at(folder / "home")
+    landing = folder / "landing"
+    shutil.copytree(small_fleet.landing, landing)
+    days = sorted(landing.rglob("*.parquet"))
+    early = folder / "early"
+    for path in days[: len(days) * 2 // 3]:
+        target = early / path.relative_to(landing)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+    prepare(cli.home, small_fleet, early)
+    rows = [make_row(i, robot_id="R90", samples=[float(i)] * 600) for i in range(4)]
+    write_log(
+        landing / "plant1/x1.parquet", [rows[0], rows[1], {**rows[2], "unit": "mm/s"}, {**rows[3], "samples": []}]
+    )
+    write_log(landing / "plant1/x2.parquet", [rows[0], {**rows[1], "load": 0.75}, rows[2]])
+    (landing / "plant1/x3.parquet").write_bytes(b"PAR1 and then the power went")
+    shutil.copy2(landing / "plant1/x1.parquet", landing / "plant1/x4.parquet")
+    return Prepared(cli.home, landing, small_fleet.end)
+
+
+def prepare(home: Path, fleet: Any, landing: Path) -> None:
+    """Take in the first logs and train; nothing is scored yet."""
+    settings = Settings(home=home, **{name: value for name, value in SETTINGS.items() if name != "workers"}, workers=1)
+    store, lake = Store.open(settings.database), Lake(settings.lake)
+    import_assets(store, fleet.assets, as_of=fleet.settings.start)
+    import_labels(store, fleet.labels, who="simulation")
+    limits = Limits(fleet.end, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
+    acquire(store, lake, landing, limits=limits, settled_before=fleet.end)
+    extract_due(store, lake, settings, as_of=fleet.end)
+    train_scopes(store, lake, settings, as_of=fleet.end)
+    store.dispose()
+
+
+class Copy:
+    """A copy of the prepared home, on one of the databases."""
+
+    def __init__(self, home: Path, url: str, prepared: Prepared, cli: Any) -> None:
+        self.url, self.prepared, self.cli = url, prepared, cli
+        self.settings = SETTINGS | {"database_url": url, "landing": prepared.landing, "settle_seconds": 0}
+        self.arguments = ("run", "--json", "--as-of", prepared.as_of.isoformat())
+        self.lake = Lake(str(home / "lake"))
+
+    def run(self) -> dict[str, Any]:
+        return self.cli(*self.arguments, **self.settings).json()  # type: ignore[no-any-return]
+
+    def start(self) -> Any:
+        return self.cli.start(*self.arguments, **self.settings)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"], scope="module")
+def fresh(
+    request: pytest.FixtureRequest,
+    prepared: Prepared,
+    tmp_path_factory: pytest.TempPathFactory,
+    cli_at: Callable[[Path], Any],
+) -> Iterator[Callable[[], Copy]]:
+    """Give fresh copies of the prepared home, all on the same kind of database."""
+    made: list[str] = []
+    server = request.getfixturevalue("postgres") if request.param == "postgresql" else None
+    template = server.create() if server is not None else None
+    if server is not None:
+        target = Store.open(server.url(template))
+        copy_rows(Store.open(f"sqlite:///{prepared.home / 'axiswatch.db'}"), target)
+        target.dispose()
+
+    def make() -> Copy:
+        home = tmp_path_factory.mktemp("copy")
+        shutil.copytree(prepared.home / "lake", home / "lake")
+        if server is None:
+            shutil.copy2(prepared.home / "axiswatch.db", home / "axiswatch.db")
+            url = f"sqlite:///{home / 'axiswatch.db'}"
+        else:
+            made.append(server.create(template))
+            url = server.url(made[-1])
+        return Copy(home, url, prepared, cli_at(home))
+
+    yield make
+    for name in [*made, *([template] if template else [])]:
+        server.drop(name)
+
+
+def copy_rows(source: Store, target: Store) -> None:
+    with source.read() as reading, target.write() as writing:
+        for table in Base.metadata.sorted_tables:
+            rows = [dict(row._mapping) for row in reading.execute(sa.select(table))]
+            if rows:
+                writing.execute(sa.insert(table), rows)
+    source.dispose()
+
+
+@pytest.fixture
+def contents(dump: Callable[[Store], Any]) -> Callable[[Copy], dict[str, Any]]:
+    """Everything that a database holds. Which recordings share a feature file is left out; the features are not."""
+
+    def read(copy: Copy) -> dict[str, Any]:
+        store = Store.open(copy.url)
+        tables = dump(store)
+        store.dispose()
+        committed = {row["path"] for row in tables["lake_files"]}
+        by_path = {path: copy.lake.table(path) for path in {row["lake_path"] for row in tables["extractions"]} - {None}}
+        assert set(by_path) <= committed
+        features = {}
+        for row in tables["extractions"]:
+            path, first = row.pop("lake_path"), row.pop("lake_row")
+            if path is not None:
+                windows = by_path[path].slice(first, row["n_windows"])
+                assert set(windows.column("recording_id").to_pylist()) == {row["recording_id"]}
+                features[row["recording_id"], row["geometry_version"]] = repr(windows.to_pylist())
+        tables["lake_files"] = [row for row in tables["lake_files"] if row["kind"] != "features"]
+        for table in ("lake_files", "recordings", "quarantine"):
+            for row in tables[table]:
+                name = row.get("path") if table == "lake_files" else row["lake_path"]
+                assert copy.lake.fs.exists(f"{copy.lake.root}/{name}"), "a committed file is missing"
+        return {**tables, "features": features}
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def reference(fresh: Callable[[], Copy]) -> tuple[Copy, float]:
+    """A run that nobody disturbed, and how long it took."""
+    copy = fresh()
+    started = time.monotonic()
+    found = copy.run()
+    assert found["acquire"]["files"] == 6 + 3
+    assert found["acquire"]["quarantined"] == 2 + 1 + 1
+    assert found["extract"]["windows"] > 50
+    assert found["score"]["windows"] > 200
+    assert found["advise"]["bins"] > 50
+    return copy, time.monotonic() - started
+
+
+def same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Compare table by table, so that a failure names the table and the first rows that differ."""
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        if found[name] != wanted[name]:
+            if isinstance(wanted[name], dict):
+                differ = [key for key in wanted[name] if found[name].get(key) != wanted[name][key]]
+                pytest.fail(f"{name}: {len(differ)} differ, {len(found[name])} rows, wanted {len(wanted[name])}")
+            lost = [row for row in wanted[name] if row not in found[name]]
+            extra = [row for row in found[name] if row not in wanted[name]]
+            pytest.fail(f"{name}: {len(lost)} lost, {len(extra)} extra; first lost {lost[:1]}, first extra {extra[:1]}")
+
+
+def test_running_again_changes_nothing(
+    reference: tuple[Copy, float], contents: Callable[[Copy], dict[str, Any]]
+) -> None:
+    copy, _ = reference
+    before = contents(copy)
+    found = copy.run()
+    assert found["acquire"]["recordings"] == found["extract"]["recordings"] == found["score"]["recordings"] == 0
+    assert found["advise"]["opened"] == found["advise"]["bins"] == 0
+    same(contents(copy), before)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_killed_at_random_moments_and_run_again(
+    fresh: Callable[[], Copy],
+    reference: tuple[Copy, float],
+    contents: Callable[[Copy], dict[str, Any]],
+    seed: int,
+) -> None:
+    undisturbed, duration = reference
+    copy = fresh()
+    moments = random.Random(seed)
+    killed = 0
+    while killed < KILLS:
+        process = copy.start()
+        time.sleep(moments.uniform(0.25, 0.95) * duration)
+        if process.poll() is None:
+            copy.cli.kill(process)
+            killed += 1
+        else:  # Faster than the reference was: nothing is left to be killed in.
+            copy.cli.finish(process)
+            copy, killed, duration = fresh(), 0, 0.7 * duration
+    copy.run()
+    same(contents(copy), contents(undisturbed))
+
+
+KILL_AT_COMMIT = """
+import os, signal
+from contextlib import contextmanager
+from pipeline.store import Store
+
+when, left = os.environ.get("KILL_AT", "never 0").split()
+left, write = int(left), Store.write
+
+@contextmanager
+def write_and_die(self):
+    global left
+    with write(self) as connection:
+        yield connection
+        left -= 1
+        if left == 0 and when == "before":
+            os.killpg(0, signal.SIGKILL)
+    if left == 0 and when == "after":
+        os.killpg(0, signal.SIGKILL)
+
+Store.write = write_and_die
+"""
+"""Read by Python at its start: the process kills itself and its children right before or after its n-th commit."""
+
+
+def test_killed_around_commits_again_and_again(
+    fresh: Callable[[], Copy],
+    reference: tuple[Copy, float],
+    contents: Callable[[Copy], dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The worst moments, one after the other, through all four steps: a run comes a few commits further each time."""
+    (tmp_path / "sitecustomize.py").write_text(KILL_AT_COMMIT, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    undisturbed, _ = reference
+    copy = fresh()
+    for kill in range(20):
+        monkeypatch.setenv("KILL_AT", f"{('before', 'after')[kill % 2]} {5 + kill}")
+        ended = copy.cli.finish(copy.start())
+        if ended.code == 0:
+            break
+        assert ended.code == -signal.SIGKILL, ended.err
+    assert kill > 2, "a run of so few commits tells nothing"
+    same(contents(copy), contents(undisturbed))
+
+
+def test_two_runs_at_once(
+    fresh: Callable[[], Copy], reference: tuple[Copy, float], contents: Callable[[Copy], dict[str, Any]]
+) -> None:
+    undisturbed, _ = reference
+    copy = fresh()
+    ended = [copy.cli.finish(process) for process in [copy.start(), copy.start()]]
+    assert [run.code for run in ended] == [0, 0], [run.err for run in ended]
+    same(contents(copy), contents(undisturbed))
+
+
+def test_one_killed_while_another_runs(
+    fresh: Callable[[], Copy], reference: tuple[Copy, float], contents: Callable[[Copy], dict[str, Any]]
+) -> None:
+    undisturbed, duration = reference
+    copy = fresh()
+    doomed, other = copy.start(), copy.start()
+    time.sleep(0.7 * duration)
+    copy.cli.kill(doomed)
+    ended = copy.cli.finish(other)
+    assert ended.code == 0, ended.err
+    same(contents(copy), contents(undisturbed))

@@ -1,0 +1,91 @@
+"""Migrations: they give what the schema says, go back to nothing, and wait for each other."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from pipeline.schema import Base
+from pipeline.store import Store, alembic_config, ensure_partitions, head_revision
+
+
+def tables(store: Store) -> set[str]:
+    with store.read() as connection:
+        return set(sa.inspect(connection).get_table_names())
+
+
+def test_migrated_database_is_what_the_schema_says(store: Store) -> None:
+    with store.read() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_a_difference_would_be_seen(store: Store) -> None:
+    with store.write() as connection:
+        connection.execute(sa.text("ALTER TABLE labels DROP COLUMN note"))
+        found = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    assert [entry[0] for entry in found] == ["add_column"]
+
+
+def test_there_and_back(store: Store) -> None:
+    ensure_partitions(store, [datetime(2026, 1, 1, tzinfo=UTC)])
+    config = alembic_config()
+    with store.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    assert tables(store) == {"alembic_version"}
+    assert store.revision() is None
+    store.upgrade()
+    assert set(Base.metadata.tables) <= tables(store)
+
+
+def test_a_migration_that_fails_leaves_nothing(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the tables would be worse than none."""
+    from alembic.operations import Operations
+
+    create = Operations.create_table
+
+    def fail_late(self: Operations, name: str, *args: object, **kw: object) -> object:
+        if name == "scorings":
+            raise RuntimeError("the power went")
+        return create(self, name, *args, **kw)
+
+    store = Store(store_url)
+    with monkeypatch.context() as patch:
+        patch.setattr(Operations, "create_table", fail_late)
+        with pytest.raises(RuntimeError):
+            store.upgrade()
+    assert tables(store) <= {"alembic_version"}
+    store.upgrade()
+    assert store.revision() == head_revision()
+    store.dispose()
+
+
+def test_two_upgrades_at_once(store_url: str) -> None:
+    stores = [Store(store_url) for _ in range(3)]
+    start = threading.Barrier(len(stores))
+
+    def upgrade(store: Store) -> None:
+        start.wait()
+        store.upgrade()
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        list(pool.map(upgrade, stores))
+    assert [store.revision() for store in stores] == [head_revision()] * len(stores)
+    for store in stores:
+        store.dispose()
+
+
+def test_one_line_of_revisions() -> None:
+    script = ScriptDirectory.from_config(alembic_config())
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1

@@ -1,0 +1,378 @@
+"""The documents say what the code does: every command, option, setting, reason code, table and word is there."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+import typer.main
+
+from features.quality import Quality
+from pipeline import axis_state, taxonomy
+from pipeline.assets import GeometryEntry, UnitEntry
+from pipeline.cli.app import app
+from pipeline.config import ENV_PREFIX, OTHER_VARIABLES, Settings
+from pipeline.log_schema import LOG_SCHEMA, QUANTITY_UNITS
+from pipeline.schema import Base
+from pipeline.store import Store
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+SKIPPED_FOLDERS = {"demo", "build", "node_modules"}
+
+
+def markdown_files() -> list[Path]:
+    """Every Markdown file of the project."""
+    return [
+        path
+        for path in sorted(ROOT.rglob("*.md"))
+        if not any(part.startswith(".") or part in SKIPPED_FOLDERS for part in path.relative_to(ROOT).parts[:-1])
+    ]
+
+
+def commands() -> dict[str, Any]:
+    """Every command that is not a group, by its words."""
+
+    def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+        if hasattr(command, "commands"):
+            for name, inner in command.commands.items():
+                yield from walk(inner, (*words, name))
+        else:
+            yield " ".join(words), command
+
+    return dict(walk(typer.main.get_command(app), ()))
+
+
+def options_of(command: Any) -> set[str]:
+    """The options of a command."""
+    options = (p for p in command.params if p.param_type_name == "option")
+    return {name for option in options for name in (*option.opts, *option.secondary_opts)}
+
+
+COMMANDS = commands()
+MAIN_OPTIONS = options_of(typer.main.get_command(app)) | {"--help"}
+
+
+def sections(path: Path, mark: str = "### ") -> dict[str, str]:
+    """Text below each heading of a document, by the heading's text without backticks."""
+    found: dict[str, str] = {}
+    for part in re.split(rf"^(?={mark})", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        heading, _, rest = part.partition("\n")
+        found[heading.removeprefix(mark).replace("`", "").strip()] = re.split(r"^#{1,3} ", rest, flags=re.MULTILINE)[0]
+    return found
+
+
+def table_rows(text: str) -> Iterator[list[str]]:
+    """Cells of the rows of Markdown tables."""
+    for line in text.splitlines():
+        if line.startswith("| ") and not line.startswith("| ---"):
+            yield [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as Git forges make it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_every_command_is_documented_and_none_that_does_not_exist() -> None:
+    """Sections of commands.md are the commands."""
+    documented = {heading.removeprefix("axiswatch ") for heading in sections(DOCS / "commands.md")}
+    assert documented == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_documented(name: str) -> None:
+    """The option tables of a command's section are its options."""
+    text = sections(DOCS / "commands.md")[f"axiswatch {name}"]
+    told = {option for cells in table_rows(text) for option in re.findall(r"`(--[a-z-]+)`", cells[0])}
+    assert told == options_of(COMMANDS[name])
+    example = next((line for line in text.splitlines() if line.startswith(f"    $ axiswatch {name}")), None)
+    assert example is not None, "its section has no example"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_documented_defaults_are_the_defaults(name: str) -> None:
+    """Where an option table has a default column, it is right."""
+    rows = list(table_rows(sections(DOCS / "commands.md")[f"axiswatch {name}"]))
+    if not rows or rows[0][1] != "default":
+        return
+    defaults = {option: p.default for p in COMMANDS[name].params for option in p.opts}
+    for cells in rows[1:]:
+        for option in re.findall(r"`(--[a-z-]+)`", cells[0]):
+            default, told = defaults[option], cells[1].strip("`")
+            if default not in (None, False, ""):
+                assert float(told) == default if isinstance(default, int | float) else told == str(default), option
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_json_an_example_and_help(name: str) -> None:
+    """--json, an epilog with an example of this command, and help for each parameter."""
+    command = COMMANDS[name]
+    assert "--json" in options_of(command)
+    assert (command.epilog or "").startswith(f"Example: axiswatch {name}")
+    assert command.help
+    assert not [p.name for p in command.params if not getattr(p, "help", None)]
+
+
+def calls(text: str) -> Iterator[str]:
+    """What a document shows of the command line: `axiswatch ...` in code spans and at the start of code lines."""
+    blocks = re.findall(r"^(?: {4}|\$ |)(?:\$ )?(?:[\w./-]+/)?(axiswatch [a-z].*)$", text, flags=re.MULTILINE)
+    spans = re.findall(r"`(axiswatch [^`\n]+)`", text)
+    in_blocks = [line for line in blocks if not re.match(r"axiswatch (is|watches|asks|works|needs|ends)\b", line)]
+    return itertools.chain(spans, in_blocks)
+
+
+@pytest.mark.parametrize("path", markdown_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_calls_in_documents_exist(path: Path) -> None:
+    """Commands and options that any document or any example shows exist."""
+    text = path.read_text(encoding="utf-8") + "\n".join(f"`{c.epilog.partition(' ')[2]}`" for c in COMMANDS.values())
+    groups = {name.split()[0] for name in COMMANDS if " " in name}
+    for call in calls(text):
+        bare = re.split(r"\s+#\s|\s{2,}", call)[0]
+        try:
+            words = shlex.split(bare)[1:]
+        except ValueError:
+            words = bare.split()[1:]
+        if words[0].startswith("--"):
+            assert words[0] in MAIN_OPTIONS, call
+            continue
+        if words[0].isupper():
+            continue
+        if words == [words[0]] and words[0] in groups:
+            continue
+        name = " ".join(words[:2]) if words[0] in groups else words[0]
+        assert name in COMMANDS, f"{call!r}: there is no such command"
+        given = {word.split("=")[0] for word in words if re.match(r"--[a-z]", word)}
+        assert given <= options_of(COMMANDS[name]) | {"--help"}, call
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    """The tables of settings.md are the settings: name, variable and default."""
+    rows = {}
+    for cells in table_rows((DOCS / "settings.md").read_text(encoding="utf-8")):
+        name = cells[0].strip("`")
+        if len(cells) == 5 and name != "setting":
+            assert name not in rows, f"{name} is there twice"
+            rows[name] = cells
+    assert set(rows) == set(Settings.model_fields)
+    for name, field in Settings.model_fields.items():
+        _, variable, default, _, meaning = rows[name]
+        assert variable == f"`{ENV_PREFIX}{name.upper()}`"
+        assert told_value(default) == plain_value(field.default), name
+        assert meaning
+
+
+def told_value(cell: str) -> Any:
+    """Read the default of a table: JSON where it is, else text."""
+    text = cell.strip("`")
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def plain_value(value: Any) -> Any:
+    """A default as JSON holds it."""
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def test_variables_in_documents_exist() -> None:
+    """Every AXISWATCH_ variable that a document names is a setting or known."""
+    known = {f"{ENV_PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    for path in markdown_files():
+        named = set(re.findall(r"\bAXISWATCH_[A-Z_]*[A-Z]\b", path.read_text(encoding="utf-8")))
+        assert named <= known, path.name
+
+
+def reason_codes() -> set[str]:
+    """Codes that the code gives as `Reason("code", ...)`, also by way of a name in the same file."""
+    found: set[str] = set()
+    for name in ("contract", "ingest", "acquire"):
+        tree = ast.parse((ROOT / "pipeline" / f"{name}.py").read_text(encoding="utf-8"))
+        wanted: set[str] = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Reason":
+                if isinstance(node.args[0], ast.Constant):
+                    found.add(str(node.args[0].value))
+                else:
+                    assert isinstance(node.args[0], ast.Name), ast.unparse(node)
+                    wanted.add(node.args[0].id)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in wanted for t in node.targets):
+                values = (node.value.body, node.value.orelse) if isinstance(node.value, ast.IfExp) else (node.value,)
+                found |= {str(value.value) for value in values if isinstance(value, ast.Constant)}
+    return found
+
+
+def test_every_reason_code_is_documented() -> None:
+    """The tables of reason codes are the codes of the code."""
+    codes = reason_codes()
+    assert {"conflict", "empty_file", "time_without_offset"} <= codes
+    text = (DOCS / "log-contract.md").read_text(encoding="utf-8").split("## Reason codes")[1]
+    told = {code for cells in table_rows(text) for code in re.findall(r"`([a-z_]+)`", cells[0])}
+    assert told == codes
+
+
+def test_every_column_quantity_and_unit_of_the_contract_is_documented() -> None:
+    """The contract's tables name every column, quantity and unit."""
+    text = (DOCS / "log-contract.md").read_text(encoding="utf-8")
+    rows = list(table_rows(text.split("## What becomes of a row")[0]))
+    told = {name for cells in rows if len(cells) == 4 for name in re.findall(r"`(\w+)`", cells[0])}
+    assert told == set(LOG_SCHEMA.names)
+    units = {cells[0].strip("`"): tuple(re.findall(r"`([^`]+)`", cells[1])) for cells in rows if len(cells) == 2}
+    assert {name: units.get(name) for name in QUANTITY_UNITS} == QUANTITY_UNITS
+    features = (DOCS / "features.md").read_text(encoding="utf-8")
+    assert not [verdict for verdict in Quality if f"`{verdict}`" not in features and verdict != Quality.NON_FINITE]
+
+
+def test_every_table_and_column_is_documented() -> None:
+    """database.md has a section for each table that names its columns and its key."""
+    told = sections(DOCS / "database.md")
+    assert set(told) == set(Base.metadata.tables)
+    for name, table in Base.metadata.tables.items():
+        columns = set(re.findall(r"(?:^|, )`(\w+)`", told[name].split("Columns: ")[1]))
+        assert columns == {column.name for column in table.columns}, name
+        key = re.findall(r"`(\w+)`", told[name].split("Key: ")[1].split(". ")[0])
+        assert key == [column.name for column in table.primary_key], name
+
+
+def test_queries_of_the_documents_run(tmp_path: Path) -> None:
+    """Every SQL block of database.md runs on an empty database."""
+    store = Store.open(f"sqlite:///{tmp_path / 'x.db'}")
+    blocks = re.findall(r"```sql\n(.*?)```", (DOCS / "database.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert len(blocks) >= 5
+    with store.read() as connection:
+        for block in blocks:
+            assert connection.execute(sa.text(block.strip().rstrip(";"))).all() == []
+    store.dispose()
+
+
+def test_every_word_of_a_label_is_documented() -> None:
+    """labels.md has every column of labels.csv and every word of the taxonomy, and no other word."""
+    text = (DOCS / "labels.md").read_text(encoding="utf-8")
+    columns = {
+        name
+        for cells in table_rows(text.split("## Words")[0])
+        if len(cells) == 3
+        for name in re.findall(r"`(\w+)`", cells[0])
+    }
+    assert columns == set(taxonomy.LABEL_CSV_COLUMNS)
+    rows = {
+        cells[0].split("`")[1]: set(re.findall(r"`(\w+)`", cells[1]))
+        for cells in table_rows(text.split("## Words")[1].split("\n## ")[0])
+        if "`" in cells[0]
+    }
+    words = {kind.__name__.lower(): {str(word) for word in kind} for kind in label_kinds()}
+    assert rows == words
+
+
+def label_kinds() -> list[Any]:
+    """The word lists that a label is made of."""
+    named = (taxonomy.Verdict, taxonomy.Component, taxonomy.Mode, taxonomy.Cause, taxonomy.Severity, taxonomy.Evidence)
+    return list(named)
+
+
+def test_every_key_of_assets_toml_is_documented() -> None:
+    """assets.md names every key."""
+    text = (DOCS / "assets.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(geometry\.NAME\.\w+|unit\.\w+)`", text)) - {"unit.0"}
+    wanted = {f"geometry.NAME.{name}" for name in GeometryEntry.model_fields}
+    assert told == wanted | {f"unit.{name}" for name in UnitEntry.model_fields}
+
+
+def test_every_state_flag_and_priority_is_documented() -> None:
+    """cases.md has the states, the flags by family, and the priorities of the code."""
+    text = (DOCS / "cases.md").read_text(encoding="utf-8")
+    rows = list(table_rows(text))
+    flags = {cells[0].strip("`"): cells[1] for cells in rows if len(cells) == 4 and cells[0] != "flag"}
+    assert flags == {c: "machine" for c in axis_state.MACHINE_CODES} | {c: "data" for c in axis_state.DATA_CODES}
+    states = {axis_state.HEALTHY, axis_state.WATCH, axis_state.ALARM, axis_state.DATA_FAULT, axis_state.SILENT}
+    pairs = {cells[0].strip("`"): cells[1] for cells in rows if len(cells) == 2}
+    assert states | {axis_state.UNKNOWN} <= set(pairs)
+    by_flag = text.split("| flag | priority |")[1].split("\n\n")[0]
+    told = {cells[0].strip("`"): cells[1] for cells in table_rows(by_flag)}
+    assert set(told) == set(flags)
+    for code, priority in told.items():
+        base, _, slope = priority.removesuffix(" p").partition(" + ")
+        assert axis_state.priority_of([code], 0.0) == pytest.approx(float(base)), code
+        assert axis_state.priority_of([code], 1.0) == pytest.approx(float(base) + float(slope or 0)), code
+
+
+def links() -> list[tuple[Path, str]]:
+    """Every relative link of every document."""
+    found = []
+    for path in markdown_files():
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text):
+            if not re.match(r"[a-z]+:", target):
+                found.append((path, target))
+    return found
+
+
+def test_no_relative_link_is_dead() -> None:
+    """Files that links name exist, and so do the headings."""
+    dead = []
+    for path, target in links():
+        file, _, anchor = target.partition("#")
+        aim = (path.parent / file).resolve() if file else path
+        if not aim.exists():
+            dead.append(f"{path.relative_to(ROOT)}: {target}")
+        elif anchor and aim.suffix == ".md":
+            headings = re.findall(r"^#{1,6} (.*)$", aim.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            if anchor not in {slug(heading) for heading in headings}:
+                dead.append(f"{path.relative_to(ROOT)}: {target} (no such heading)")
+    assert not dead
+
+
+def test_the_contract_example_is_accepted(tmp_path: Path) -> None:
+    """The program in log-contract.md writes a log whose row is a recording."""
+    import pyarrow.parquet as pq
+
+    from pipeline.contract import GoodRow, Limits, judge_columns, judge_rows
+
+    text = (DOCS / "log-contract.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0].replace('"R07.parquet"', "TARGET")
+    scope: dict[str, Any] = {"TARGET": str(tmp_path / "R07.parquet")}
+    exec(compile(code, "log-contract.md", "exec"), scope)
+    table = pq.read_table(tmp_path / "R07.parquet")
+    assert judge_columns(table.schema) == ([], [])
+    limits = Limits(scope["row"]["started_at"], 10**7, 1e6, 1e5)
+    rows = [row for batch in table.to_batches() for row in judge_rows(batch, 0, limits)]
+    assert [type(row) for row in rows] == [GoodRow]
+
+
+def test_the_examples_of_labels_and_assets_can_be_imported(tmp_path: Path) -> None:
+    """The CSV of labels.md and the TOML of assets.md are read without a problem."""
+    from pipeline.assets import read_assets
+    from pipeline.labels import read_labels
+
+    for name, language, read in (
+        ("labels", "csv", lambda path: read_labels(path, who="x")),
+        ("assets", "toml", lambda path: read_assets(path).unit),
+    ):
+        text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
+        path = tmp_path / f"{name}.{language}"
+        path.write_text(re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)[0], encoding="utf-8")
+        assert len(read(path)) == 2
+
+
+def test_the_settings_example_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The TOML of settings.md holds settings only."""
+    from pipeline.config import load_settings
+
+    text = (DOCS / "settings.md").read_text(encoding="utf-8")
+    path = tmp_path / "axiswatch.toml"
+    path.write_text(re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)[0], encoding="utf-8")
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"{ENV_PREFIX}{name.upper()}", raising=False)
+    assert load_settings({"AXISWATCH_CONFIG": str(path)}).hidden == (128, 128)
