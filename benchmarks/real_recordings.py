@@ -2,9 +2,9 @@
 
     python benchmarks/real_recordings.py --data FOLDER_WITH_MANIFEST --seeds 5
 
-Every step is the product's own: import, acquire, extract, train, score, advise. Each run gets the labels of its training
-bearings only. `fault types` leaves the healthy bearing's label out, as the first rough figures did (channel DE, three
-rotations over the fault diameters); `with healthy` keeps it in training.
+Every step is the product's own: import, acquire, extract, train, score, advise. Each run gets the labels of its
+training bearings only. `fault types` leaves the healthy bearing's label out, as the first rough figures did (channel
+DE, three rotations over the fault diameters); `with healthy` keeps it in training.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def fault_type_probabilities(scores: pd.DataFrame) -> np.ndarray:
 
 
 def by_unit(run: Run, scores: pd.DataFrame) -> list[dict[str, object]]:
-    """Figures of each judged bearing; `right` is the share of windows whose most probable fault type is the true one."""
+    """Figures of each judged bearing; `right` is the share of windows whose most probable fault type is true."""
     rows = []
     for unit, own in scores.groupby("unit_serial"):
         most = fault_type_probabilities(own).argmax(axis=1)

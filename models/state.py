@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 
 def field_of(manifest: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    """Give a value of a manifest that must be there and of a type; `ModelInvalid` where it is not."""
     value = manifest.get(key)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ModelInvalid(f"'{key}' in the manifest is missing or not a {kind.__name__}.")

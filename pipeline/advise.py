@@ -21,8 +21,8 @@ from pipeline.case_folding import CLOSED, OPEN, CaseState, fold_cases
 from pipeline.config import Settings
 from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
 from pipeline.extract import installed_geometry
+from pipeline.model_versions import champions
 from pipeline.regime import program_of
-from pipeline.registry import champions
 from pipeline.schema import (
     Axis,
     AxisState,
@@ -257,13 +257,13 @@ def _update_cases(
         )
         for row in states
     ]
-    gap = timedelta(hours=settings.case_gap_hours)
+    gap, recheck = timedelta(hours=settings.case_gap_hours), timedelta(hours=settings.recheck_after_hours)
     for family in FAMILIES:
         stored = connection.execute(sa.select(Case).where(Case.axis_id == axis_id, Case.family == family)).all()
         before = {row.case_id: _case_state(row) for row in stored}
         episodes = find_episodes(bins, family, hits=settings.debounce_hits, span=settings.debounce_span, gap=gap)
         after, happened = fold_cases(
-            axis_id, family, list(before.values()), episodes, gap=gap, margin=settings.reopen_margin
+            axis_id, family, list(before.values()), episodes, gap=gap, margin=settings.reopen_margin, recheck=recheck
         )
         for case in after:
             if case != before.get(case.case_id):

@@ -105,6 +105,9 @@ class Installation:
 def import_assets(store: Store, path: Path, *, as_of: datetime) -> dict[str, int]:
     """Read an assets.toml into the registry; what is there already with the same key is brought up to date.
 
+    For a unit that the file names on an axis, the file tells all its times there: a mistyped `installed_at` is
+    corrected by importing the file again.
+
     Raises
     ------
     AxiswatchError
@@ -149,6 +152,10 @@ def import_assets(store: Store, path: Path, *, as_of: datetime) -> dict[str, int
     with store.write() as connection:
         insert_ignore(connection, Geometry, geometries)
         upsert(connection, Axis, list(axes.values()), keep=("known_at",))
+        for axis, serial in sorted({(unit["axis_id"], unit["unit_serial"]) for unit in units}):
+            kept = [unit["installed_at"] for unit in units if (unit["axis_id"], unit["unit_serial"]) == (axis, serial)]
+            named = sa.and_(Unit.axis_id == axis, Unit.unit_serial == serial)
+            connection.execute(sa.delete(Unit).where(named, Unit.installed_at.not_in(kept)))
         upsert(connection, Unit, units, keep=("known_at",))
         _refuse_overlaps(connection, set(axes), path)
     return {"axes": len(axes), "units": len(units), "geometries": len(geometries)}

@@ -1,7 +1,8 @@
 """From episodes to cases: which case an episode belongs to, and when a closed case is reopened. Pure functions.
 
 An axis has at most one open case of a family. An episode that overlaps a case, or follows it within the gap, belongs to
-it. A closed case takes in what goes on as before without a word, and is reopened when it gets worse by a margin.
+it. A closed case takes in what goes on as before without a word. It is reopened when it gets worse by a margin, and
+when it is still flagged a given time after the verdict: nobody's word silences an axis for ever.
 """
 
 from __future__ import annotations
@@ -36,7 +37,14 @@ class CaseState:
 
 
 def fold_cases(
-    axis_id: str, family: str, cases: Sequence[CaseState], episodes: Sequence[Episode], *, gap: timedelta, margin: float
+    axis_id: str,
+    family: str,
+    cases: Sequence[CaseState],
+    episodes: Sequence[Episode],
+    *,
+    gap: timedelta,
+    margin: float,
+    recheck: timedelta,
 ) -> tuple[list[CaseState], dict[str, str]]:
     """Bring the cases of one axis and family up to date with its episodes.
 
@@ -58,7 +66,7 @@ def fold_cases(
                 episode.last_at,
             )
             happened[case.case_id] = "opened"
-        elif case.state == CLOSED and _worse(case, episode, margin):
+        elif case.state == CLOSED and _reopens(case, episode, margin, recheck):
             case = replace(case, state=OPEN)
             happened[case.case_id] = "reopened"
         current[case.case_id] = replace(
@@ -86,7 +94,8 @@ def _case_for(episode: Episode, cases: list[CaseState], gap: timedelta) -> CaseS
     return next((case for case in cases if case.state != CLOSED), None)
 
 
-def _worse(case: CaseState, episode: Episode, margin: float) -> bool:
-    since = [item for item in episode.bins if case.closed_at is None or item.last_at > case.closed_at]
+def _reopens(case: CaseState, episode: Episode, margin: float, recheck: timedelta) -> bool:
+    closed_at = case.closed_at or case.first_at
+    since = [item for item in episode.bins if item.last_at > closed_at]
     before = case.closed_priority or 0.0
-    return any(bin_priority(item) > before + margin for item in since)
+    return any(bin_priority(item) > before + margin or item.last_at > closed_at + recheck for item in since)

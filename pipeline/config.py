@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     debounce_span: int = Field(3, ge=1, description="Bins that the debounce looks back over, the present one included.")
     case_gap_hours: float = Field(48.0, gt=0, description="Quiet time after which a flagged bin is a new episode, h.")
     silent_after_hours: float = Field(36.0, gt=0, description="An axis without recordings for longer is silent, h.")
+    recheck_after_hours: float = Field(
+        168.0, gt=0, description="A closed case that is still flagged this long after its verdict is reopened, h."
+    )
     reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
 
     @model_validator(mode="after")
@@ -205,7 +208,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise SettingsError(
-            f"settings are wrong ({path or 'no TOML file'}):\n{listed}\n`axiswatch config` lists them all"
+            f"settings are wrong ({path or 'no TOML file'}):\n{listed}\ndocs/settings.md lists all settings"
         )
     return settings
 

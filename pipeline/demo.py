@@ -19,7 +19,7 @@ from pipeline.extract import extract_due
 from pipeline.fleet_truth import judge_fleet
 from pipeline.labels import import_labels
 from pipeline.lake import Lake
-from pipeline.registry import list_versions
+from pipeline.model_versions import list_versions
 from pipeline.retrain import train_scopes
 from pipeline.schema import Label
 from pipeline.score import score_due

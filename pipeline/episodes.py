@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.axis_state import DATA_CODES, MACHINE_CODES, Flag, priority_of
+from pipeline.ids import utc_text
 
 FAMILIES = {"machine": frozenset(MACHINE_CODES), "data": frozenset(DATA_CODES)}
 IMMEDIATE = frozenset({"silent"})
@@ -92,11 +93,9 @@ def reasons_of(bins: Sequence[FlaggedBin]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for item in bins:
         for flag in item.flags:
-            reason = found.setdefault(
-                flag.code, {"code": flag.code, "first_at": item.first_at.isoformat(), "n_bins": 0}
-            )
+            reason = found.setdefault(flag.code, {"code": flag.code, "first_at": utc_text(item.first_at), "n_bins": 0})
             reason["text"] = flag.text
-            reason["last_at"] = item.last_at.isoformat()
+            reason["last_at"] = utc_text(item.last_at)
             reason["n_bins"] += 1
     order = (*MACHINE_CODES, *DATA_CODES)
     return sorted(found.values(), key=lambda reason: order.index(reason["code"]))

@@ -18,6 +18,11 @@ def instant(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def utc_text(moment: datetime) -> str:
+    """Write a time with an offset as ISO 8601 in UTC for programs and people, such as `2026-01-31T08:00:00Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def axis_id(site: str, cell: str, robot_id: str, axis: str) -> str:
     """Id of a robot axis."""
     return stable_id(site, cell, robot_id, axis, length=16)

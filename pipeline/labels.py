@@ -197,6 +197,6 @@ def _label_id(row: Mapping[str, Any]) -> str:
     parts = [
         instant(value) if isinstance(value, datetime) else value
         for name, value in sorted(row.items())
-        if name != "label_id"
+        if name not in ("label_id", "who")
     ]
     return stable_id(*parts, length=16)

@@ -1,4 +1,4 @@
-"""The model registry: artifacts in the lake, versions and aliases in the database."""
+"""The model registry: artifacts go into the lake, and versions become champions."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from sqlalchemy.engine import Connection
 
 from models.artifact import ArtifactError, model_version, unpack
 from models.model import Model
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.errors import AxiswatchError
 from pipeline.lake import Lake
-from pipeline.schema import AliasEvent, ModelAlias, ModelVersion
+from pipeline.model_versions import CHAMPION, get_version
+from pipeline.schema import AliasEvent, ModelAlias, ModelVersion, Scoring
 from pipeline.store import Store, insert_ignore, insert_new, upsert
-
-CHAMPION = "champion"
 
 
 @dataclass(frozen=True)
@@ -94,39 +93,6 @@ def load_model(store: Store, lake: Lake, version: str) -> Model:
         ) from error
 
 
-def champions(connection: Connection) -> dict[str, str]:
-    """Give the champion's version of every scope that has one."""
-    query = sa.select(ModelAlias.scope, ModelAlias.model_version).where(ModelAlias.alias == CHAMPION)
-    return {row.scope: row.model_version for row in connection.execute(query)}
-
-
-def list_versions(store: Store) -> list[dict[str, Any]]:
-    """Give all versions, oldest first, each with its aliases."""
-    with store.read() as connection:
-        aliases = connection.execute(sa.select(ModelAlias)).all()
-        rows = connection.execute(sa.select(ModelVersion).order_by(ModelVersion.known_at, ModelVersion.model_version))
-        return [
-            dict(row._mapping) | {"aliases": [a.alias for a in aliases if a.model_version == row.model_version]}
-            for row in rows
-        ]
-
-
-def get_version(store: Store, version: str) -> dict[str, Any]:
-    """Give one version.
-
-    Raises
-    ------
-    PrerequisiteMissing
-        There is no such version.
-    """
-    with store.read() as connection:
-        query = sa.select(ModelVersion).where(ModelVersion.model_version == version)
-        row = connection.execute(query).one_or_none()
-    if row is None:
-        raise PrerequisiteMissing(f"there is no model version {version}; `axiswatch models list` shows them")
-    return dict(row._mapping)
-
-
 def promote(store: Store, lake: Lake, version: str, *, who: str, reason: str, at: datetime) -> dict[str, Any]:
     """Make a version the champion of its scope, after its artifact was read and found whole.
 
@@ -150,6 +116,8 @@ def promote(store: Store, lake: Lake, version: str, *, who: str, reason: str, at
         if changed:
             upsert(connection, ModelAlias, [{"scope": scope, "alias": CHAMPION, "model_version": version}])
             _record(connection, scope, version, previous, who=who, reason=reason, at=at)
+            # What this version said before counts again: its axis states are computed anew.
+            connection.execute(sa.update(Scoring).where(Scoring.model_version == version).values(advised=False))
     return {"scope": scope, "champion": version, "previous": previous, "changed": changed}
 
 

@@ -290,7 +290,7 @@ class Score(Base):
 
 
 class AxisState(Base):
-    """The state of an axis in a bin of time, all channels combined. Key: axis and bin. About 3,000 a day."""
+    """The state of an axis in a bin of time, all channels combined. Key: axis and bin. About 24,000 a day."""
 
     __tablename__ = "axis_states"
 

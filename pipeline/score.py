@@ -20,9 +20,10 @@ from features.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.config import Settings
-from pipeline.extract import WINDOW_COLUMNS, installed_geometry
+from pipeline.extract import WINDOW_COLUMNS, feature_versions, installed_geometry
 from pipeline.lake import Lake
-from pipeline.registry import champions, load_model
+from pipeline.model_versions import champions
+from pipeline.registry import load_model
 from pipeline.schema import Extraction, ModelVersion, Recording, Score, Scoring, Unit
 from pipeline.store import Store, bulk_insert, ensure_partitions, insert_ignore
 
@@ -53,6 +54,7 @@ class ScoreReport:
     not_scored: int = 0
     models: dict[str, str] = field(default_factory=dict)
     scopes_without_model: list[str] = field(default_factory=list)
+    scopes_to_retrain: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Give the counts by name."""
@@ -78,15 +80,21 @@ def score_due(
 ) -> ScoreReport:
     """Score every window that is due with the champion of its scope.
 
-    The champion is read once at the start of a scope, so that a run does not mix two.
+    The champions are read once, so that a run does not mix two. Where the settings have changed the features since a
+    champion was trained, the scope is named in `scopes_to_retrain`: new recordings are not scored until a model is
+    trained and promoted.
     """
     report = ScoreReport()
     with store.read() as connection:
         named = champions(connection)
         scopes = connection.scalars(sa.select(Extraction.scope).distinct()).all()
+        trained_at = dict(connection.execute(sa.select(ModelVersion.model_version, ModelVersion.feature_version)).all())
     report.scopes_without_model = sorted(set(scopes) - set(named))
+    versions = feature_versions(settings)
     for scope in sorted(set(scopes) & set(named)):
         report.models[scope] = named[scope]
+        if trained_at[named[scope]] != versions[scope.split(":", 1)[0]]:
+            report.scopes_to_retrain.append(scope)
         _score_scope(store, lake, settings, scope, named[scope], as_of, report, on_progress)
     return report
 

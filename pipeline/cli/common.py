@@ -20,6 +20,7 @@ from rich.text import Text
 
 from pipeline.config import Settings, load_settings
 from pipeline.errors import SettingsError
+from pipeline.ids import utc_text
 
 if TYPE_CHECKING:
     from pipeline.contract import Limits
@@ -27,10 +28,21 @@ if TYPE_CHECKING:
     from pipeline.store import Store
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+
+
+def _readable_time(text: str | None) -> str | None:
+    """Refuse a time before anything is opened, so that a wrong call leaves nothing behind."""
+    if text is not None:
+        moment(text)
+    return text
+
+
 AsOf = Annotated[
     str | None,
     typer.Option(
-        "--as-of", help="Time of the run, ISO 8601 with an offset (default: now). Nothing later is looked at."
+        "--as-of",
+        help="Time of the run, ISO 8601 with an offset (default: now).",
+        callback=_readable_time,
     ),
 ]
 Who = Annotated[str | None, typer.Option("--who", help="Whose act this is (default: the user of this computer).")]
@@ -100,7 +112,7 @@ def emit(data: Any, as_json: bool, show: Callable[[], None]) -> None:
 def plain(value: Any) -> Any:
     """Turn what JSON does not know into text."""
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return utc_text(value)
     if isinstance(value, date | Path | StrEnum):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -139,7 +139,7 @@ def status(as_json: AsJson = False) -> None:
 @models_app.command("list", epilog="Example: axiswatch models list --json")
 def models_list(as_json: AsJson = False) -> None:
     """List model versions, oldest first, with their held-out figures and aliases."""
-    from pipeline.registry import list_versions
+    from pipeline.model_versions import list_versions
 
     versions = list_versions(workplace().store)
 

@@ -12,6 +12,9 @@ from pipeline.cli.common import AsJson, AsOf, Workplace, counts, emit, limits_of
 Scope = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration (default: every scope with labels).")]
 
 
+FEW_UNITS = "fewer than 10 units: the held-out figures say little, and one unit more may turn them round"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(epilog="Example: axiswatch acquire --json")(acquire)
@@ -145,6 +148,7 @@ def show_training(results: list[dict[str, Any]]) -> None:
                 *report["overall"].items(),
                 ("temperature", f"{report['temperature']['value']:.3g} ({report['temperature']['reason']})"),
                 *(("note", note) for note in report["notes"]),
+                *([("note", FEW_UNITS)] if report["n_units"] < 10 else []),
                 *(("left out: " + why, count) for why, count in result["left_out"].items()),
             ],
             f"Model {result['model_version']} of {result['scope']}{champion}",

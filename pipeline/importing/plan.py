@@ -257,7 +257,7 @@ class _Planner:
         except ValueError as error:
             self._problems.add(self._where, f"{key}: {error}", row=row.number)
         except KeyError:
-            pass  # the column is not in the manifest, which is said once for all rows
+            return None  # the column is not in the manifest, which is said once for all rows
         return None
 
     def _start(self, row: ManifestRow) -> datetime | None:

@@ -184,3 +184,13 @@ def test_file_that_is_none(read: Callable[..., dict[str, int]], text: str, messa
 def test_file_that_is_not_there(store: Store, tmp_path: Path, as_of: datetime) -> None:
     with pytest.raises(AxiswatchError, match=r"cannot read .*nowhere"):
         import_assets(store, tmp_path / "nowhere.toml", as_of=as_of)
+
+
+def test_a_mistyped_time_of_installation_is_corrected_by_importing_again(
+    store: Store, read: Callable[..., dict[str, int]]
+) -> None:
+    read(GOOD)
+    read(GOOD.replace("installed_at = 2025-01-01T00:00:00Z", "installed_at = 2025-02-01T00:00:00Z"))
+    with store.read() as connection:
+        units = installations(connection)[AXIS]
+    assert [(unit.unit_serial, unit.installed_at.month) for unit in units] == [("SN-1", 2), ("SN-2", 1)]

@@ -39,7 +39,7 @@ def spans(pattern: str, family: str = "machine", step: timedelta = HOUR) -> list
 
 def fold(cases: list[CaseState], pattern: str) -> tuple[list[CaseState], dict[str, str]]:
     episodes = find_episodes(bins(pattern), "machine", **RULE)
-    return fold_cases("axis", "machine", cases, episodes, gap=GAP, margin=0.1)
+    return fold_cases("axis", "machine", cases, episodes, gap=GAP, margin=0.1, recheck=timedelta(hours=6))
 
 
 def closed(case: CaseState, hour: int) -> CaseState:
@@ -112,6 +112,13 @@ def test_a_closed_case_takes_in_more_of_the_same_and_is_reopened_when_it_gets_wo
     assert (again, happened) == (worse, {})
 
 
+def test_a_closed_case_that_is_still_flagged_long_after_its_verdict_is_reopened() -> None:
+    cases, _ = fold([], "ff")
+    shut = closed(cases[0], 1)
+    assert fold([shut], "ff" + "f" * 6)[1] == {}
+    assert list(fold([shut], "ff" + "f" * 7)[1].values()) == ["reopened"]
+
+
 def test_what_comes_long_after_a_closed_case_is_a_new_one() -> None:
     cases, _ = fold([], "uu")
     after, happened = fold([closed(cases[0], 1)], "uu" + "." * 20 + "uu")
@@ -129,7 +136,7 @@ def test_a_late_file_moves_the_start_of_a_case_but_not_its_identity() -> None:
 @given(st.text(alphabet=".fud", max_size=40))
 def test_every_flagged_bin_of_an_episode_is_in_exactly_one_case(pattern: str) -> None:
     episodes: list[Episode] = find_episodes(bins(pattern), "machine", **RULE)
-    cases, happened = fold_cases("axis", "machine", [], episodes, gap=GAP, margin=0.1)
+    cases, happened = fold_cases("axis", "machine", [], episodes, gap=GAP, margin=0.1, recheck=timedelta(hours=6))
     assert sum(case.n_bins for case in cases) == sum(len(episode.bins) for episode in episodes)
     assert len({case.case_id for case in cases}) == len(cases) == len(happened)
     assert sum(case.state != "closed" for case in cases) <= 1

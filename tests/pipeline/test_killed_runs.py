@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -238,49 +238,64 @@ def test_killed_at_random_moments_and_run_again(
     same(contents(copy), contents(undisturbed))
 
 
-KILL_AT_COMMIT = """
-import os, signal
+KILLED_AT_EVERY_COMMIT = """
+import os, signal, sys, traceback
 from contextlib import contextmanager
+import pipeline.acquire, pipeline.advise, pipeline.extract, pipeline.score
+from pipeline.cli.common import moment, workplace
+from pipeline.cli.steps import run_steps
 from pipeline.store import Store
 
-when, left = os.environ.get("KILL_AT", "never 0").split()
-left, write = int(left), Store.write
+write, commits = Store.write, 0
 
-@contextmanager
-def write_and_die(self):
-    global left
-    with write(self) as connection:
-        yield connection
-        left -= 1
-        if left == 0 and when == "before":
-            os.killpg(0, signal.SIGKILL)
-    if left == 0 and when == "after":
-        os.killpg(0, signal.SIGKILL)
+def dying(after):
+    @contextmanager
+    def write_and_die(self):
+        global commits
+        with write(self) as connection:
+            yield connection
+            if commits == 1:
+                os.kill(os.getpid(), signal.SIGKILL)
+        commits += 1
+        if after:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return write_and_die
 
-Store.write = write_and_die
+def live(run):
+    Store.write = dying(after=run % 2 == 0)
+    try:
+        run_steps(workplace(), moment(sys.argv[1]), True)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+for run in range(500):
+    child = os.fork() or live(run)
+    status = os.waitpid(child, 0)[1]
+    if not os.WIFSIGNALED(status):
+        print(run)
+        sys.exit(os.waitstatus_to_exitcode(status))
 """
-"""Read by Python at its start: the process kills itself and its children right before or after its n-th commit."""
+"""Each life makes one commit, then dies right after it, or right before its second one: every moment between two."""
 
 
-def test_killed_around_commits_again_and_again(
-    fresh: Callable[[], Copy],
-    reference: tuple[Copy, float],
-    contents: Callable[[Copy], dict[str, Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_killed_between_any_two_commits(
+    fresh: Callable[[], Copy], reference: tuple[Copy, float], contents: Callable[[Copy], dict[str, Any]]
 ) -> None:
-    """The worst moments, one after the other, through all four steps: a run comes a few commits further each time."""
-    (tmp_path / "sitecustomize.py").write_text(KILL_AT_COMMIT, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     undisturbed, _ = reference
     copy = fresh()
-    for kill in range(20):
-        monkeypatch.setenv("KILL_AT", f"{('before', 'after')[kill % 2]} {5 + kill}")
-        ended = copy.cli.finish(copy.start())
-        if ended.code == 0:
-            break
-        assert ended.code == -signal.SIGKILL, ended.err
-    assert kill > 2, "a run of so few commits tells nothing"
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED_AT_EVERY_COMMIT, copy.prepared.as_of.isoformat()],
+        env=copy.cli.environment(**copy.settings | {"workers": 1}),
+        cwd=copy.cli.home,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert int(ended.stdout) > 20, "so few commits tell nothing"
     same(contents(copy), contents(undisturbed))
 
 

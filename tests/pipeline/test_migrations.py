@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -70,19 +71,24 @@ def test_a_migration_that_fails_leaves_nothing(store_url: str, monkeypatch: pyte
     store.dispose()
 
 
-def test_two_upgrades_at_once(store_url: str) -> None:
-    stores = [Store(store_url) for _ in range(3)]
-    start = threading.Barrier(len(stores))
+AT_ONCE = """
+import sys, time
+from pipeline.store import Store
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+store = Store(sys.argv[1])
+store.upgrade() if sys.argv[3] == "upgrade" else Store.open(sys.argv[1]).dispose()
+print(store.revision())
+"""
 
-    def upgrade(store: Store) -> None:
-        start.wait()
-        store.upgrade()
 
-    with ThreadPoolExecutor(len(stores)) as pool:
-        list(pool.map(upgrade, stores))
-    assert [store.revision() for store in stores] == [head_revision()] * len(stores)
-    for store in stores:
-        store.dispose()
+@pytest.mark.parametrize("way", ["upgrade", "open"])
+def test_an_empty_database_met_by_many_processes_at_once(store_url: str, way: str) -> None:
+    start = str(time.time() + 2.0)
+    arguments = [sys.executable, "-c", AT_ONCE, store_url, start, way]
+    many = [subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    for process in many:
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out.strip()) == (0, head_revision()), err
 
 
 def test_one_line_of_revisions() -> None:

@@ -24,7 +24,8 @@ from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.extract import extract_due
 from pipeline.labels import import_labels, known_labels
 from pipeline.lake import Lake
-from pipeline.registry import champions, list_versions, load_model, promote
+from pipeline.model_versions import champions, list_versions
+from pipeline.registry import load_model, promote
 from pipeline.retrain import train_scopes
 from pipeline.schema import AliasEvent, Case, Extraction, Label, Score, Scoring
 from pipeline.score import score_due
@@ -200,6 +201,29 @@ def test_promotion_changes_what_scores_next_and_keeps_the_history(plant: Plant) 
     ]
     assert promote(plant.store, plant.lake, second, who="jo", reason="again", at=plant.end)["changed"] is False
     assert [row["aliases"] for row in list_versions(plant.store) if row["model_version"] == second] == [["champion"]]
+
+
+def test_going_back_to_an_earlier_version_brings_its_axis_states_back(
+    plant: Plant, dump: Callable[[Store], Tables]
+) -> None:
+    first, second = plant.train(), plant.train(seed=2)
+    plant.score()
+    plant.advise()
+    before = dump(plant.store)["axis_states"]
+    for version in (second, first):
+        promote(plant.store, plant.lake, version, who="jo", reason="try", at=plant.end)
+        plant.score()
+        plant.advise()
+        states = dump(plant.store)["axis_states"]
+        assert {name for row in states for name in row["model_versions"]} == {version}
+    assert states == before
+
+
+def test_a_champion_that_the_settings_have_left_behind_is_named(plant: Plant) -> None:
+    plant.train()
+    assert plant.score().scopes_to_retrain == []
+    plant.settings = plant.settings.model_copy(update={"window_turns": 20.0})
+    assert plant.score().scopes_to_retrain == ["acceleration"]
 
 
 def test_a_damaged_artifact_is_refused_and_the_champion_stays(plant: Plant) -> None:

@@ -337,21 +337,6 @@ def test_outdated_database_is_refused_until_it_is_upgraded(store: Store, store_u
         Store.open(store_url)
 
 
-def test_opened_by_many_at_once(store_url: str) -> None:
-    start = threading.Barrier(6)
-
-    def come(_: int) -> str | None:
-        start.wait()
-        opened = Store.open(store_url)
-        try:
-            return opened.revision()
-        finally:
-            opened.dispose()
-
-    with ThreadPoolExecutor(6) as pool:
-        assert list(pool.map(come, range(6))) == [head_revision()] * 6
-
-
 @pytest.mark.parametrize(
     ("url", "message"),
     [
