@@ -81,7 +81,7 @@ def acquire(
     """
     if not landing.is_dir():
         raise AxiswatchError(f"the landing zone {landing} is no folder; create it, or set `landing`")
-    report = AcquireReport()
+    report = AcquireReport(problems=passed_over(landing))
     waiting = _unseen(store, landing, report)
     for done, found in enumerate(waiting):
         if on_progress:
@@ -102,6 +102,19 @@ def landing_files(landing: Path) -> Iterator[Path]:
         hidden = any(part.startswith((".", "_")) for part in parts)
         if not hidden and path.suffix.lower() not in UNFINISHED_SUFFIXES and path.is_file():
             yield path
+
+
+def passed_over(landing: Path) -> list[str]:
+    """Name what a user may think is taken and is not: linked folders, links that lead nowhere, pipes and the like."""
+    told = []
+    for path in sorted(landing.rglob("*")):
+        if path.is_symlink() and path.is_dir():
+            told.append(f"{path} is a link to a folder, which is not followed; mount the folder there, or move it")
+        elif path.is_symlink() and not path.exists():
+            told.append(f"{path} is a link that leads nowhere; remove it")
+        elif not path.is_dir() and not path.is_file():
+            told.append(f"{path} is no ordinary file; remove it")
+    return told
 
 
 def _unseen(store: Store, landing: Path, report: AcquireReport) -> list[Found]:

@@ -25,6 +25,10 @@ Name = Annotated[str, Field(max_length=200, pattern=r"^\S(.*\S)?$")]
 Order = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
 
 
+LONGEST_S = 10 * 366 * 86_400.0
+"""Longest time that may be declared between two recordings, s."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,7 +59,7 @@ class UnitEntry(_Strict):
     geometry: str | None = None
     installed_at: AwareDatetime
     removed_at: AwareDatetime | None = None
-    expected_every_s: Annotated[float, Field(gt=0)] | None = None
+    expected_every_s: Annotated[float, Field(gt=0, le=LONGEST_S)] | None = None
 
     @model_validator(mode="after")
     def _period(self) -> UnitEntry:

@@ -34,6 +34,15 @@ def queue(store: Store, *, state: str | None = "open", limit: int | None = None)
         return [dict(row._mapping) for row in connection.execute(query)]
 
 
+def count_cases(store: Store, *, state: str | None = "open") -> int:
+    """Count the cases in a state; `state` None counts all."""
+    query = sa.select(sa.func.count()).select_from(Case)
+    if state is not None:
+        query = query.where(Case.state == state)
+    with store.read() as connection:
+        return connection.scalar(query) or 0
+
+
 def get_case(store: Store, case_id: str) -> dict[str, Any]:
     """Give one case with its history, oldest act first.
 
@@ -82,6 +91,8 @@ def give_verdict(
         cells.setdefault("to_at", instant(_after(connection, case["axis_id"], case["last_at"], period_hours)))
         cells["known_at"] = instant(at)
         row, wrong = label_row(cells, who=who, case_id=case_id)
+        if not wrong and not (row["from_at"] <= case["last_at"] and row["to_at"] > case["first_at"]):
+            wrong.append("the range from_at to to_at does not touch the time of the case")
         if wrong:
             raise AxiswatchError("the verdict was not stored:\n" + "\n".join(f"  - {problem}" for problem in wrong))
         insert_ignore(connection, Label, [row])

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -27,10 +27,16 @@ CONFIG_FILE = "axiswatch.toml"
 OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA"})
 
 
+Width = Annotated[int, Field(ge=1, le=65_536)]
+TEN_YEARS_H = 10 * 366 * 24.0
+
+
 class Settings(BaseSettings):
     """Every setting, with its unit in the name or the description."""
 
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
+    )
 
     home: Path = Field(Path(".axiswatch"), description="Folder that holds everything which is not placed elsewhere.")
     database_url: str = Field("", description="SQLAlchemy URL; empty means SQLite below home.")
@@ -39,7 +45,10 @@ class Settings(BaseSettings):
     workers: int = Field(2, ge=1, le=64, description="Processes that simulate and extract features.")
 
     settle_seconds: float = Field(
-        60.0, ge=0, description="An unreadable file younger than this is taken as still being written and left."
+        60.0,
+        ge=0,
+        le=86_400,
+        description="An unreadable file younger than this is taken as still being written and left.",
     )
     max_samples: int = Field(20_000_000, ge=1, description="Longest recording that is accepted, samples.")
     max_sampling_rate_hz: float = Field(1e6, gt=0, description="Highest sampling rate that is accepted, Hz.")
@@ -57,7 +66,7 @@ class Settings(BaseSettings):
         16_000_000, ge=1, description="Samples read, extracted and committed at a time (at least one recording)."
     )
 
-    hidden: tuple[int, ...] = Field((128, 128), min_length=1, description="Width of each hidden layer.")
+    hidden: tuple[Width, ...] = Field((128, 128), min_length=1, description="Width of each hidden layer.")
     dropout: float = Field(0.1, gt=0, lt=1, description="Dropout rate p of every hidden layer.")
     batch_norm: bool = Field(True, description="Linear-BatchNorm-ReLU-Dropout, or without BatchNorm.")
     length_scale: float = Field(0.1, gt=0, description="Prior length scale l of the weights; sets the weight decay.")
@@ -87,10 +96,17 @@ class Settings(BaseSettings):
     )
     debounce_hits: int = Field(2, ge=1, description="Flagged bins needed among the last debounce_span bins.")
     debounce_span: int = Field(3, ge=1, description="Bins that the debounce looks back over, the present one included.")
-    case_gap_hours: float = Field(48.0, gt=0, description="Quiet time after which a flagged bin is a new episode, h.")
-    silent_after_hours: float = Field(36.0, gt=0, description="An axis without recordings for longer is silent, h.")
+    case_gap_hours: float = Field(
+        48.0, gt=0, le=TEN_YEARS_H, description="Quiet time after which a flagged bin is a new episode, h."
+    )
+    silent_after_hours: float = Field(
+        36.0, gt=0, le=TEN_YEARS_H, description="An axis without recordings for longer is silent, h."
+    )
     recheck_after_hours: float = Field(
-        168.0, gt=0, description="A closed case that is still flagged this long after its verdict is reopened, h."
+        168.0,
+        gt=0,
+        le=TEN_YEARS_H,
+        description="A closed case that is still flagged this long after its verdict is reopened, h.",
     )
     reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
 

@@ -240,7 +240,10 @@ def extract_recording(job: Job, samples: npt.NDArray[np.float32], settings: Feat
         settings=settings.quality,
     )
     if job.unit == "g":
-        windows = windows * np.float32(STANDARD_GRAVITY_M_S2)
+        with np.errstate(over="ignore"):
+            windows = windows * np.float32(STANDARD_GRAVITY_M_S2)
+        for index in np.flatnonzero(~np.isfinite(windows).all(axis=1)):
+            quality[index], evidence[index] = Quality.NON_FINITE, "too large to be held in m/s2"
     values = extract(
         windows,
         sampling_rate_hz=job.sampling_rate_hz,

@@ -113,6 +113,8 @@ def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None)
         wrong.append("neither unit_serial nor robot_id and axis say what the label is about")
     if row["from_at"] and row["to_at"] and row["to_at"] <= row["from_at"]:
         wrong.append("to_at is not after from_at")
+    if row["from_at"] and row["known_at"] and row["known_at"] < row["from_at"]:
+        wrong.append("known_at is before from_at: nobody knows what has not begun")
     if row["mode"] and row["verdict"] != Verdict.FAULT:
         wrong.append(f"mode {row['mode']} goes with verdict fault only")
     row["confidence"] = _share(cells.get("confidence", ""), wrong)

@@ -11,6 +11,7 @@ import io
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -96,6 +97,7 @@ class Lake:
             compression="zstd",
             compression_level=1,
             use_dictionary=False,
+            write_page_checksum=True,
             use_byte_stream_split=signal or False,
             row_group_size=max(1, ROW_GROUP_BYTES * table.num_rows // max(1, table.nbytes)),
         )
@@ -127,8 +129,8 @@ class Lake:
 
         One thread: pyarrow's own pools were seen to abort a process that ends while they are alive.
         """
-        with self.open(path) as file:
-            return pq.ParquetFile(file).read(columns=columns, use_threads=False)
+        with self.open(path) as file, _whole(path, self.root):
+            return _checked(file).read(columns=columns, use_threads=False)
 
     def rows(
         self, path: str, wanted: Iterable[int], columns: list[str] | None = None
@@ -136,13 +138,15 @@ class Lake:
         """Yield the wanted rows of a Parquet file in order, reading only the row groups that hold them."""
         left = sorted(set(wanted))
         with self.open(path) as file:
-            parquet = pq.ParquetFile(file)
+            with _whole(path, self.root):
+                parquet = _checked(file)
             first = 0
             for group in range(parquet.num_row_groups):
                 count = parquet.metadata.row_group(group).num_rows
                 inside = [row for row in left if first <= row < first + count]
                 if inside:
-                    table = parquet.read_row_group(group, columns=columns, use_threads=False)
+                    with _whole(path, self.root):
+                        table = parquet.read_row_group(group, columns=columns, use_threads=False)
                     for row in inside:
                         yield row, {name: table.column(name)[row - first] for name in table.column_names}
                 first += count
@@ -192,3 +196,16 @@ class Lake:
         if path.startswith("/") or ".." in path.split("/"):
             raise LakeError(f"{path} is no path inside the lake")
         return f"{self.root.rstrip('/')}/{path}"
+
+
+def _checked(file: BinaryIO) -> pq.ParquetFile:
+    return pq.ParquetFile(file, page_checksum_verification=True)
+
+
+@contextmanager
+def _whole(path: str, root: str) -> Iterator[None]:
+    """Say which file it was that turned out to be damaged."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise LakeError(f"{path} in the lake {root} is damaged ({error}); restore it from a backup") from error

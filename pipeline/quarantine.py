@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,11 @@ def show_quarantine(store: Store, lake: Lake, quarantine_id: str) -> dict[str, A
                 shown = value.as_py()
             except (UnicodeDecodeError, OverflowError, ValueError) as error:
                 shown = f"cannot be shown: {error}"
-            entry["row"][name] = f"{len(shown)} values" if isinstance(shown, list) else shown
+            if isinstance(shown, list):
+                shown = f"{len(shown)} values"
+            elif isinstance(shown, float) and not math.isfinite(shown):
+                shown = str(shown)
+            entry["row"][name] = shown
     return entry
 
 

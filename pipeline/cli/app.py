@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -60,6 +61,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; an error that the user can act on is one message and an exit code, not a traceback."""
+    _speak_utf8()
     try:
         app()
     except AxiswatchError as error:
@@ -71,3 +73,10 @@ def main() -> None:
         told = f"error: cannot use {error.filename}: {error.strerror}; `axiswatch config` shows the folders in force"
         err.print(told, markup=False, highlight=False, soft_wrap=True)
         sys.exit(AxiswatchError.exit_code)
+
+
+def _speak_utf8() -> None:
+    """Write UTF-8 whatever the locale says: names of robots are, and JSON has to be."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -98,7 +98,11 @@ def limits_of(settings: Settings, as_of: datetime) -> Limits:
 
 def user(who: str | None) -> str:
     """Give the name that an act is recorded under."""
-    return who or getpass.getuser()
+    if who is None:
+        return getpass.getuser()
+    if not who.strip() or not who.isprintable():
+        raise SettingsError("--who is empty or has characters that cannot be printed; give a name")
+    return who
 
 
 def emit(data: Any, as_json: bool, show: Callable[[], None]) -> None:
@@ -138,7 +142,7 @@ def shown(value: Any) -> Any:
         return f"{value:.3g}"
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
-    return Text(str(value))
+    return Text("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value)))
 
 
 def counts(title: str, data: dict[str, Any]) -> Callable[[], None]:

@@ -49,9 +49,9 @@ def demo(
 
 
 def _show(found: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> None:
-    print_queue(cases[:10])
+    print_queue(cases[:10], total=len(cases))
     reasons = Counter(reason["code"] for case in cases for reason in case["reasons"])
-    table(["open cases by reason", ""], reasons.most_common(), f"{len(cases)} open cases, the first ten above")
+    table(["open cases by reason", ""], reasons.most_common(), f"{len(cases)} open cases")
     table(["state of the axes now", ""], sorted(found["states"].items()))
     model = found["model"]
     overall = model["metrics"]["overall"]

@@ -16,6 +16,12 @@ from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdic
 models_app = typer.Typer(no_args_is_help=True, help="Trained models: versions and the champion of each scope.")
 
 
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("say why")
+    return text
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command("queue", epilog="Example: axiswatch queue --limit 20")(show_queue)
@@ -31,17 +37,19 @@ def show_queue(
     as_json: AsJson = False,
 ) -> None:
     """Show the review queue: what an engineer should look at, most urgent first."""
-    from pipeline.cases import queue
+    from pipeline.cases import count_cases, queue
 
     if state not in ("open", "snoozed", "closed", "all"):
         raise SettingsError(f"--state {state!r} is none of open, snoozed, closed, all")
-    cases = queue(workplace().store, state=None if state == "all" else state, limit=limit)
-    emit(cases, as_json, lambda: print_queue(cases, state))
+    store, wanted = workplace().store, None if state == "all" else state
+    cases = queue(store, state=wanted, limit=limit)
+    emit(cases, as_json, lambda: print_queue(cases, state, total=count_cases(store, state=wanted)))
 
 
-def print_queue(cases: list[dict[str, Any]], state: str = "open") -> None:
+def print_queue(cases: list[dict[str, Any]], state: str = "open", total: int | None = None) -> None:
     """Print cases, each with its reasons below it."""
-    out.print(f"{len(cases)} cases ({state})", style="bold")
+    of = f" of {total}" if total is not None and total != len(cases) else ""
+    out.print(f"{len(cases)}{of} case{'' if len(cases) == 1 and not of else 's'} ({state})", style="bold")
     for case in cases:
         line = f"{case['case_id']}  {axis_name(case)}  priority {case['priority']:.2f}"
         span = f"{shown(case['first_at'])} to {shown(case['last_at'])}"
@@ -117,7 +125,14 @@ def status(as_json: AsJson = False) -> None:
 
     def show() -> None:
         table(
-            ["axis", "state", "fault probability", "mutual information", "novelty percentile", "last recording"],
+            [
+                "axis",
+                "state",
+                "fault probability",
+                "mutual information",
+                "novelty percentile",
+                "last seen",
+            ],
             [
                 (
                     axis_name(axis),
@@ -167,7 +182,7 @@ def models_list(as_json: AsJson = False) -> None:
 @models_app.command("promote", epilog='Example: axiswatch models promote ae3b21048e8cd173 --reason "better on R07"')
 def models_promote(
     version: Annotated[str, typer.Argument(help="Version from `axiswatch models list`.")],
-    reason: Annotated[str, typer.Option(help="Why; kept in the history.")],
+    reason: Annotated[str, typer.Option(help="Why; kept in the history.", callback=_not_empty)],
     who: Who = None,
     as_of: AsOf = None,
     as_json: AsJson = False,

@@ -139,7 +139,9 @@ def show_training(results: list[dict[str, Any]]) -> None:
     """Print what trainings found, overall and by unit."""
     for result in results:
         report = result["report"]
-        champion = ", champion (first of its scope)" if result["became_champion"] else ""
+        champion = ", champion (first of its scope)"
+        if not result["became_champion"]:
+            champion = f"; `axiswatch models promote {result['model_version']}` makes it the champion"
         table(
             ["held-out figure", ""],
             [

@@ -462,3 +462,20 @@ def test_a_run_that_is_overtaken_judges_the_file_again(
     assert codes(store) == {("mine.parquet", 0): ["conflict"]}
     (first,) = [row for row in dump(store)["recordings"] if row["load"] == 0.75]
     assert first["n_samples"] == 2_048
+
+
+def test_links_and_pipes_in_the_landing_zone_are_told(
+    landing: Path, take: Take, make_row: MakeRow, write_log: WriteLog, tmp_path: Path
+) -> None:
+    write_log(tmp_path / "outside/a.parquet", [make_row(1)])
+    (landing / "folder").symlink_to(tmp_path / "outside")
+    (landing / "nowhere.parquet").symlink_to("gone.parquet")
+    (landing / "file.parquet").symlink_to(tmp_path / "outside/a.parquet")
+    os.mkfifo(landing / "pipe.parquet")
+    report = take()
+    assert report.recordings == 1, "a link to a file is followed"
+    assert [problem.split(" is ", 1)[1].split(";")[0] for problem in report.problems] == [
+        "a link to a folder, which is not followed",
+        "a link that leads nowhere",
+        "no ordinary file",
+    ]

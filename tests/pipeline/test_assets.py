@@ -194,3 +194,9 @@ def test_a_mistyped_time_of_installation_is_corrected_by_importing_again(
     with store.read() as connection:
         units = installations(connection)[AXIS]
     assert [(unit.unit_serial, unit.installed_at.month) for unit in units] == [("SN-1", 2), ("SN-2", 1)]
+
+
+@pytest.mark.parametrize("value", ["inf", "1e300", "nan", "0.0"])
+def test_a_time_between_recordings_that_cannot_be_is_refused(read: Callable[..., dict[str, int]], value: str) -> None:
+    with pytest.raises(AxiswatchError, match="expected_every_s"):
+        read(GOOD.replace("expected_every_s = 3600.0", f"expected_every_s = {value}"))

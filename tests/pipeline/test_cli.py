@@ -558,3 +558,26 @@ def test_an_archive_is_imported_and_taken_in(command: CommandLine) -> None:
     assert command("labels", "import", done.data["labels_path"], "--json").data["new"] == 0
     assert command("acquire", "--as-of", END, "--json").data["recordings"] == 1
     assert "cannot be read" in command("import", "nope.csv", "--mapping", "cwru", code=1).err
+
+
+def test_foreign_names_and_odd_values_reach_a_terminal_that_knows_only_ascii(
+    cli: Any, make_row: Any, write_log: Any
+) -> None:
+    """JSON is UTF-8 whatever the locale; text never ends in a traceback, and never steers the terminal."""
+    rows = [make_row(1, robot_id="로봇7"), make_row(2, load=float("nan")), make_row(3, robot_id="R\x1b[31m")]
+    write_log(cli.home / "landing/a.parquet", rows)
+    assert cli("acquire", "--json").json()["recordings"] == 1
+    narrow = cli.environment() | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+
+    def told(*arguments: str) -> str:
+        command = [str(cli.program), *arguments]
+        done = subprocess.run(command, env=narrow, cwd=cli.home, capture_output=True, check=True)
+        return done.stdout.decode("utf-8")
+
+    assert json.loads(told("status", "--json"))[0]["robot_id"] == "로봇7"
+    assert "로봇7" in told("status")
+    entries = {
+        entry["row_number"]: entry["quarantine_id"] for entry in json.loads(told("quarantine", "list", "--json"))
+    }
+    assert json.loads(told("quarantine", "show", entries[1], "--json"))["row"]["load"] == "nan"
+    assert "\x1b" not in told("quarantine", "show", entries[2])

@@ -88,7 +88,7 @@ def test_everything_wrong_is_listed_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         "dropout: Input should be less than 1",
         "window_mode: Input should be 'turns' or 'samples'",
         "axiswatch.toml",
-        "`axiswatch config` lists them all",
+        "docs/settings.md lists all settings",
     ):
         assert wanted in text
     assert text.count("\n  - ") == 6
@@ -160,3 +160,22 @@ def test_command_ends_with_2_and_one_message(cli: Any) -> None:
     assert "AXISWATCH_NONSENSE is no setting" in ended.err
     assert "epochs: " in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("silent_after_hours", "inf"),
+        ("case_gap_hours", "1e300"),
+        ("recheck_after_hours", "inf"),
+        ("settle_seconds", "inf"),
+        ("hidden", "[0]"),
+        ("learning_rate", "nan"),
+    ],
+)
+def test_values_that_no_step_could_work_with_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"AXISWATCH_{name.upper()}", value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()

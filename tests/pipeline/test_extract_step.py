@@ -246,6 +246,18 @@ def test_acceleration_in_g_becomes_metres_per_second_squared(
     assert raw == pytest.approx(1 / np.sqrt(2), rel=1e-4)
 
 
+def test_a_signal_too_large_for_its_unit_is_a_bad_signal(
+    store: Store, feed: Any, extract: Any, make_row: MakeRow, recwarn: pytest.WarningsRecorder
+) -> None:
+    huge = [3e38 * (-1) ** index for index in range(2_048)]
+    feed(make_row(1, samples=huge), make_row(2))
+    extract()
+    with store.read() as connection:
+        rows = connection.execute(sa.select(Extraction.quality, Extraction.evidence).order_by(Extraction.started_at))
+        assert [tuple(row) for row in rows] == [("non_finite", "too large to be held in m/s2"), ("ok", "")]
+    assert not [warning for warning in recwarn if "overflow" in str(warning.message)]
+
+
 def test_regime_and_windows_are_told(store: Store, lake: Lake, feed: Any, extract: Any, make_row: MakeRow) -> None:
     samples = np.random.default_rng(1).normal(size=12_800 * 3).tolist()
     feed(make_row(1, samples=samples, shaft_speed_rpm=1_510.0, load=0.6), make_row(2, program=None, load=None))

@@ -194,3 +194,15 @@ def test_label_holds_for_its_place_and_time_only() -> None:
     assert chosen(replace(LABEL, channel="acc_y")) is None
     assert chosen(replace(LABEL, channel="acc_x")) == "a"
     assert chosen() is None
+
+
+def test_nobody_knows_what_has_not_begun(store: Store, read: Read, dump: Dump) -> None:
+    with pytest.raises(AxiswatchError, match="known_at is before from_at"):
+        read(GOOD | {"known_at": "2020-01-01T00:00:00Z"})
+    assert dump(store)["labels"] == []
+
+
+def test_the_same_finding_under_another_name_is_the_same_finding(store: Store, tmp_path: Path, read: Read) -> None:
+    read(GOOD)
+    path = next(tmp_path.glob("*.csv"))
+    assert import_labels(store, path, who="somebody else") == {"rows": 1, "new": 0}

@@ -187,3 +187,22 @@ def test_orphan_that_is_written_again_is_young_again(lake: Lake, tmp_path: Path,
     assert write() == path
     assert lake.sweep(set(), older_than=datetime.now(UTC) - timedelta(hours=1)) == 0
     assert here(lake) == {path}
+
+
+def test_a_flipped_byte_in_a_table_is_noticed_wherever_it_is(lake: Lake) -> None:
+    rng = np.random.default_rng(1)
+    table = pa.table(
+        {"samples": pa.array(rng.normal(size=(40, 500)).astype(np.float32).tolist(), pa.list_(pa.float32()))}
+    )
+    path, size = lake.put_table("recordings", table)
+    file = Path(lake.root) / path
+    whole = file.read_bytes()
+    for place in range(4, size, size // 23):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        with pytest.raises(LakeError, match="is damaged"):
+            if lake.table(path) != table:
+                pytest.fail(f"other values came out after byte {place} was changed")
+        with pytest.raises(LakeError, match="is damaged"):
+            list(lake.rows(path, range(40)))
+    file.write_bytes(whole)
+    assert lake.table(path) == table

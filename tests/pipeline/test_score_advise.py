@@ -317,6 +317,8 @@ def test_a_verdict_becomes_a_label_and_closes_the_case_unless_unsure(plant: Plan
     assert tell(verdict="unsure", evidence="signal_only")["state"] == "open"
     with pytest.raises(AxiswatchError, match="mode"):
         tell(verdict="healthy", evidence="inspected", mode="ball")
+    with pytest.raises(AxiswatchError, match="does not touch"):
+        tell(verdict="fault", evidence="inspected", from_at="2025-01-01T00:00:00Z", to_at="2025-02-01T00:00:00Z")
     assert tell(verdict="fault", evidence="teardown", mode="ball", component="bearing")["state"] == "closed"
     told = get_case(plant.store, case["case_id"])
     assert [event["action"] for event in told["events"]] == ["opened", "verdict", "verdict", "closed"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -255,6 +256,20 @@ def test_sqlite_write_takes_the_lock_at_its_start(sqlite_store: Store) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+def test_a_new_database_that_somebody_else_writes_to_is_waited_for(tmp_path: Path) -> None:
+    """Two processes meet an empty file; SQLite itself does not wait when the journal is changed."""
+    other = sqlite3.connect(tmp_path / "a.db", isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE something (n)")
+    other.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.3, other.rollback)
+    done.start()
+    store = Store.open(f"sqlite:///{tmp_path / 'a.db'}")
+    assert done.finished.is_set()
+    assert store.revision() == head_revision()
+    store.dispose()
+    other.close()
 
 
 # --------------------------------------------------------------------------------------------------- partitions
