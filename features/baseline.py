@@ -1,0 +1,100 @@
+"""A reference of an axis's own: where each feature lies while the unit is healthy, and how far a window is from that.
+
+Robust on purpose (P. J. Rousseeuw and C. Croux, "Alternatives to the median absolute deviation", Journal of the American
+Statistical Association 88 (1993)): half of the reference windows could be spoilt before the median moves out of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+MAD_TO_SIGMA: Final = 1.4826
+"""Times this, the median absolute deviation of a normal distribution is its standard deviation."""
+
+MIN_VALUES: Final = 4
+"""A feature with fewer finite values in the reference windows has no reference."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Median and spread of F features over the reference windows.
+
+    Attributes
+    ----------
+    median : float64 array, shape (F,)
+        In the unit of each feature; NaN where there is no reference.
+    spread : float64 array, shape (F,)
+        1.4826 x median absolute deviation, same unit, >= 0; NaN where there is no reference.
+    """
+
+    median: Vector
+    spread: Vector
+
+
+def fit_reference(values: NDArray[Any]) -> Reference:
+    """Fit a reference to the features of healthy windows.
+
+    Parameters
+    ----------
+    values : float array, shape (n, F)
+        NaN = missing.
+
+    Raises
+    ------
+    ValueError
+        The array is not two-dimensional, or holds an infinite value.
+    """
+    if values.ndim != 2:
+        raise ValueError(f"Features must be a 2-D array of windows by features, got shape {values.shape}.")
+    if np.isinf(values).any():
+        raise ValueError("A reference cannot be fitted to infinite features; missing ones must be NaN.")
+    wide = values.astype(np.float64)
+    enough = np.isfinite(wide).sum(axis=0) >= MIN_VALUES
+    median, spread = np.full(wide.shape[1], np.nan), np.full(wide.shape[1], np.nan)
+    if enough.any():
+        median[enough] = np.nanmedian(wide[:, enough], axis=0)
+        spread[enough] = MAD_TO_SIGMA * np.nanmedian(np.abs(wide[:, enough] - median[enough]), axis=0)
+    return Reference(median, spread)
+
+
+def change(values: NDArray[Any], reference: Reference) -> NDArray[np.float32]:
+    """Return how far features lie from the reference, in the unit of each feature: `x - median`.
+
+    Parameters
+    ----------
+    values : float array, shape (n, F)
+    reference : Reference
+        Of the same F features.
+
+    Returns
+    -------
+    float32 array, shape (n, F)
+        Levels are logarithms and lines are in dB, so a change is a ratio of levels. NaN where the feature or its
+        reference is missing.
+    """
+    return (values - reference.median).astype(np.float32)
+
+
+def deviation(values: NDArray[Any], reference: Reference, *, floor: Vector) -> Vector:
+    """Return how far features lie from the reference in robust standard deviations: `(x - median) / max(spread, floor)`.
+
+    Parameters
+    ----------
+    values : float array, shape (n, F)
+    reference : Reference
+    floor : float64 array, shape (F,)
+        Smallest spread that is believed, > 0: a short healthy time is quieter than a long one.
+
+    Returns
+    -------
+    float64 array, shape (n, F)
+        NaN where the feature or its reference is missing.
+    """
+    result: Vector = (values - reference.median) / np.maximum(reference.spread, floor)
+    return result
