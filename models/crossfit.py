@@ -19,7 +19,7 @@ from models.report import FoldRecord
 from models.scaler import RobustScaler, fit_scaler
 from models.settings import TrainingSettings
 from models.splits import balanced_weights, stopping_split, unit_folds
-from models.training_data import TrainingData
+from models.training_data import Supplement, TrainingData
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -27,12 +27,13 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One training: kind, data, settings and the masks that all its networks share (None for baseline-only)."""
+    """One training: kind, data, settings, the masks that all its networks share (None for baseline-only), supplement."""
 
     kind: Kind
     data: TrainingData
     settings: TrainingSettings
     bank: MaskBank | None
+    supplement: Supplement | None = None
 
     @property
     def healthy(self) -> int | None:
@@ -58,6 +59,31 @@ class Task:
         inputs = scaler.network_inputs(scaler.scale_features(self.data.x[rows]))
         return Examples(inputs, self.data.y[rows], self.weights(rows))
 
+    def fitted_examples(self, scaler: RobustScaler, rows: IntArray) -> Examples:
+        """Examples of some rows with the supplement: what a network is fitted to. Classes keep their total weights."""
+        measured, extra = self.examples(scaler, rows), self.supplement
+        if extra is None:
+            return measured
+        made = np.zeros(extra.y.size)
+        weight = measured.weight.copy()
+        for c in np.unique(extra.y):
+            own = measured.y == c
+            n_units = np.unique(self.data.unit[rows][own]).size
+            share = extra.units / (extra.units + n_units)
+            mass = float(weight[own].sum()) if n_units else float(weight.sum()) / len(self.data.classes)
+            made[extra.y == c] = mass * share / int((extra.y == c).sum())
+            weight[own] *= 1.0 - share
+        inputs = scaler.network_inputs(scaler.scale_features(extra.x))
+        return Examples(
+            np.concatenate([measured.inputs, inputs]),
+            np.concatenate([measured.y, extra.y]),
+            np.concatenate([weight, made]),
+        )
+
+    def scaler(self, rows: IntArray) -> RobustScaler:
+        """Scaler of some rows."""
+        return fit_scaler(self.data.x[rows], self.data.groups)
+
     def reference(self, scaler: RobustScaler, rows: IntArray) -> NoveltyReference:
         """Novelty reference of some rows."""
         scaled = scaler.scale_features(self.data.x[rows])
@@ -73,7 +99,7 @@ class Task:
         """Fit a network to `rows`, stopping on `stop` if there are any."""
         seed = int(np.random.SeedSequence([self.settings.seed, stream]).generate_state(1)[0])
         return fit_network(
-            self.examples(scaler, rows),
+            self.fitted_examples(scaler, rows),
             group=scaler.group,
             n_classes=len(self.data.classes),
             healthy=self.healthy,
@@ -154,7 +180,7 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
     splits = unit_folds(data.y, data.unit, folds=task.settings.folds, seed=task.settings.seed)
     for i, (rows, test) in enumerate(splits):
         progress(i, len(splits))
-        scaler = fit_scaler(data.x[rows], data.groups)
+        scaler = task.scaler(rows)
         scaled = scaler.scale_features(data.x[test])
         novelty[test] = task.reference(scaler, rows).distance(scaled.values, scaled.observed)
         fold[test] = i

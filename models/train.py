@@ -17,10 +17,10 @@ from models.mask_bank import MaskBank, draw_mask_bank
 from models.model import QUANTILES, Model
 from models.novelty import NoveltyReference, weighted_quantiles
 from models.report import TrainingReport
-from models.scaler import RobustScaler, fit_scaler
+from models.scaler import RobustScaler
 from models.settings import TrainingSettings
 from models.threads import one_thread
-from models.training_data import checked_training_data
+from models.training_data import Supplement, checked_supplement, checked_training_data
 
 __all__ = ["TrainingReport", "TrainingSettings", "train"]
 
@@ -38,6 +38,7 @@ def train(
     feature_version: str,
     feature_groups: tuple[str, ...] | None = None,
     settings: TrainingSettings | None = None,
+    supplement: Supplement | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Model, TrainingReport]:
     """Train a model and judge it on held-out units.
@@ -61,6 +62,8 @@ def train(
         One group name per feature: features of a group tend to be missing together. Default: each by itself.
     settings
         Default `TrainingSettings()`.
+    supplement
+        Examples made from physics that networks are fitted to as well; nothing is judged by them.
     on_progress
         Called with the stage and the share of the whole done (0..1).
 
@@ -80,8 +83,9 @@ def train(
     data = checked_training_data(
         x, y, unit, weight, classes=classes, feature_names=tuple(feature_names), groups=feature_groups
     )
+    extra = checked_supplement(supplement, classes=tuple(classes), n_features=len(feature_names))
     with one_thread():
-        task = Task(kind, data, settings, _bank(kind, settings))
+        task = Task(kind, data, settings, _bank(kind, settings), extra)
         held_out = hold_out(task, lambda i, k: progress(f"fold {i + 1} of {k}", 0.85 * i / k))
         progress("calibrate", 0.85)
         temperature = Temperature(1.0, False, "no network, so no temperature")
@@ -116,7 +120,7 @@ def train(
 def _final(task: Task, held_out: HeldOut) -> tuple[RobustScaler, Fitted | None, NoveltyReference]:
     """Train on all units, for the median of the epochs at which the folds stopped."""
     everything = np.arange(task.data.y.size)
-    scaler = fit_scaler(task.data.x, task.data.groups)
+    scaler = task.scaler(everything)
     reference = task.reference(scaler, everything)
     if task.bank is None:
         return scaler, None, reference

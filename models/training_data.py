@@ -43,6 +43,50 @@ class TrainingData:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Supplement:
+    """Examples that help to fit a network and that nothing is judged by: made from physics, not measured.
+
+    They are in no fold, no calibration, no novelty reference and no quantile.
+
+    Attributes
+    ----------
+    x
+        float32 (n, F), NaN = missing.
+    y
+        int64 (n,) class index.
+    units
+        As how many physical units of its class each class's examples count, > 0: with u measured units of the class
+        they have the share `units / (units + u)` of the class's weight.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    units: float
+
+
+def checked_supplement(
+    supplement: Supplement | None, *, classes: tuple[str, ...], n_features: int
+) -> Supplement | None:
+    """Check a supplement; None where there is nothing in it.
+
+    Raises
+    ------
+    TrainingRefused
+        Shapes that do not fit, infinite features, class indices out of range, or a weight that is not above 0.
+    """
+    if supplement is None or not len(supplement.y):
+        return None
+    x, y = np.asarray(supplement.x, dtype=np.float32), np.asarray(supplement.y)
+    if x.shape != (len(y), n_features) or not np.issubdtype(y.dtype, np.integer):
+        raise TrainingRefused(f"A supplement must have (n, {n_features}) features and n classes, got {x.shape}, {y.shape}.")
+    if np.isinf(x).any() or not 0 < supplement.units < np.inf:
+        raise TrainingRefused("A supplement must hold no infinite feature and count as a number of units above 0.")
+    if ((y < 0) | (y >= len(classes))).any():
+        raise TrainingRefused(f"Classes of a supplement must lie in 0 .. {len(classes) - 1}, got {y.min()} .. {y.max()}.")
+    return Supplement(x, y.astype(np.int64), supplement.units)
+
+
 def checked_training_data(
     x: NDArray[np.float32],
     y: NDArray[np.int64],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 UNKNOWN = "?"
+ANY = "*"
 
 
 def regime_of(
@@ -15,6 +16,13 @@ def regime_of(
     speed = UNKNOWN if shaft_speed_rpm is None else f"{round(shaft_speed_rpm / speed_bin_rpm) * speed_bin_rpm:g}"
     loaded = UNKNOWN if load is None else f"{round(load / load_bin) * load_bin:g}"
     return f"{(program or UNKNOWN).replace('|', '/')}|{speed}|{loaded}"
+
+
+def coarser(regime: str) -> tuple[str, ...]:
+    """Give a regime and what it falls back to, finest first: any load, any speed, any program (`*` is any)."""
+    program, speed, load = regime.rsplit("|", 2)
+    ladder = (regime, f"{program}|{speed}|{ANY}", f"{program}|{ANY}|{ANY}", f"{ANY}|{ANY}|{ANY}")
+    return tuple(dict.fromkeys(ladder))
 
 
 def program_of(regime: str) -> str | None:

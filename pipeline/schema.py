@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.schema_base import Base
+from pipeline.schema_history import Baseline as Baseline
 
 
 class LakeFile(Base):
