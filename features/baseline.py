@@ -1,7 +1,8 @@
 """A reference of an axis's own: where each feature lies while the unit is healthy, and how far a window is from that.
 
-Robust on purpose (P. J. Rousseeuw and C. Croux, "Alternatives to the median absolute deviation", Journal of the American
-Statistical Association 88 (1993)): half of the reference windows could be spoilt before the median moves out of them.
+Robust on purpose (P. J. Rousseeuw and C. Croux, "Alternatives to the median absolute deviation", Journal of the
+American Statistical Association 88 (1993)): half of the reference windows could be spoilt before the median moves out
+of them.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def change(values: NDArray[Any], reference: Reference) -> NDArray[np.float32]:
 
 
 def deviation(values: NDArray[Any], reference: Reference, *, floor: Vector) -> Vector:
-    """Return how far features lie from the reference in robust standard deviations: `(x - median) / max(spread, floor)`.
+    """Return how many robust standard deviations features lie off: `(x - median) / max(spread, floor)`.
 
     Parameters
     ----------

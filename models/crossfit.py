@@ -27,7 +27,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One training: kind, data, settings, the masks that all its networks share (None for baseline-only), supplement."""
+    """One training: kind, data, settings, masks shared by its networks (None for baseline-only), supplement."""
 
     kind: Kind
     data: TrainingData

@@ -79,11 +79,15 @@ def checked_supplement(
         return None
     x, y = np.asarray(supplement.x, dtype=np.float32), np.asarray(supplement.y)
     if x.shape != (len(y), n_features) or not np.issubdtype(y.dtype, np.integer):
-        raise TrainingRefused(f"A supplement must have (n, {n_features}) features and n classes, got {x.shape}, {y.shape}.")
+        raise TrainingRefused(
+            f"A supplement must have (n, {n_features}) features and n classes, got {x.shape}, {y.shape}."
+        )
     if np.isinf(x).any() or not 0 < supplement.units < np.inf:
         raise TrainingRefused("A supplement must hold no infinite feature and count as a number of units above 0.")
     if ((y < 0) | (y >= len(classes))).any():
-        raise TrainingRefused(f"Classes of a supplement must lie in 0 .. {len(classes) - 1}, got {y.min()} .. {y.max()}.")
+        raise TrainingRefused(
+            f"Classes of a supplement must lie in 0 .. {len(classes) - 1}, got {y.min()} .. {y.max()}."
+        )
     return Supplement(x, y.astype(np.int64), supplement.units)
 
 

@@ -66,6 +66,13 @@ class Settings(BaseSettings):
         16_000_000, ge=1, description="Samples read, extracted and committed at a time (at least one recording)."
     )
 
+    baseline_days: float = Field(
+        3.0, gt=0, le=366, description="Days from a unit's first recording that its baseline is taken from."
+    )
+    baseline_min_recordings: int = Field(
+        3, ge=1, le=10_000, description="Recordings of a regime and channel needed for a baseline."
+    )
+
     hidden: tuple[Width, ...] = Field((128, 128), min_length=1, description="Width of each hidden layer.")
     dropout: float = Field(0.1, gt=0, lt=1, description="Dropout rate p of every hidden layer.")
     batch_norm: bool = Field(True, description="Linear-BatchNorm-ReLU-Dropout, or without BatchNorm.")
@@ -81,6 +88,16 @@ class Settings(BaseSettings):
     min_calibration_units: int = Field(10, ge=2, description="Held-out units needed to fit a temperature.")
     evidence_weights: dict[str, float] = Field(
         {"signal_only": 0.5, "inspected": 1.0, "teardown": 1.0}, description="Training weight of a label by evidence."
+    )
+
+    group_dropout: float = Field(
+        0.8, ge=0, le=1, description="Share of training windows in which some groups of features are hidden."
+    )
+    synthetic_windows: int = Field(
+        300, ge=0, le=100_000, description="Windows a class made from physics that training takes in; 0 for none."
+    )
+    synthetic_units: float = Field(
+        20.0, gt=0, le=1e6, description="As how many labelled units of their class the made windows count."
     )
 
     score_chunk_windows: int = Field(20_000, ge=256, description="Windows read, scored and written at a time.")

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
+from pipeline.baseline import update_baselines
 from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
@@ -63,6 +64,7 @@ def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress)
         ).as_dict(),
         "extract": extract_due(store, lake, settings, as_of=end, on_progress=report("extract")).as_dict(),
     }
+    steps["baseline"] = update_baselines(store, lake, settings, as_of=end).as_dict()
     if not list_versions(store):
         train_scopes(
             store,

@@ -20,7 +20,7 @@ def regime_of(
 
 def coarser(regime: str) -> tuple[str, ...]:
     """Give a regime and what it falls back to, finest first: any load, any speed, any program (`*` is any)."""
-    program, speed, load = regime.rsplit("|", 2)
+    program, speed, _ = regime.rsplit("|", 2)
     ladder = (regime, f"{program}|{speed}|{ANY}", f"{program}|{ANY}|{ANY}", f"{ANY}|{ANY}|{ANY}")
     return tuple(dict.fromkeys(ladder))
 

@@ -51,6 +51,7 @@ def training_settings(settings: Settings) -> TrainingSettings:
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         length_scale=settings.length_scale,
+        group_dropout=settings.group_dropout,
         folds=settings.folds,
         seed=settings.seed,
         n_samples=settings.n_samples,
@@ -112,6 +113,7 @@ def _train_scope(
             feature_version=data.feature_version,
             feature_groups=data.groups,
             settings=training_settings(settings),
+            supplement=data.supplement,
             on_progress=on_progress,
         )
     except TrainingRefused as error:

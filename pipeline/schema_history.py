@@ -31,7 +31,9 @@ class Baseline(Base):
     to_at: Mapped[datetime] = mapped_column(comment="end of the baseline period, not included")
     n_recordings: Mapped[int]
     n_windows: Mapped[int]
-    median: Mapped[list[Any]] = mapped_column(comment="of each feature, in the order of the feature version; null: none")
+    median: Mapped[list[Any]] = mapped_column(
+        comment="of each feature, in the order of the feature version; null: none"
+    )
     spread: Mapped[list[Any]] = mapped_column(comment="1.4826 x median absolute deviation; null: none")
     known_at: Mapped[datetime]
 

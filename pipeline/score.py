@@ -1,7 +1,8 @@
 """score: what the champion of each scope says of every window that it has not seen yet.
 
 Due are recordings with features at the champion's feature version and the geometry version of the unit on the axis,
-oldest first. Scores and their mark are committed together, a chunk at a time, so memory does not grow with the backlog.
+oldest first. Each recording is compared with the newest baseline of its unit known at `as_of`. Scores and their mark
+are committed together, a chunk at a time, so memory does not grow with the backlog.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from sqlalchemy.engine import Row
 from features.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
+from pipeline.baseline import NO_BASELINE, RELATIVE, Baselines, Found, with_change
 from pipeline.config import Settings
-from pipeline.extract import WINDOW_COLUMNS, feature_versions, installed_geometry
+from pipeline.extract import WINDOW_COLUMNS, attributed_unit, feature_versions, installed_geometry
 from pipeline.lake import Lake
 from pipeline.model_versions import champions
 from pipeline.registry import load_model
 from pipeline.schema import Extraction, ModelVersion, Recording, Score, Scoring, Unit
 from pipeline.store import Store, bulk_insert, ensure_partitions, insert_ignore
 
-NO_BASELINE = ""
 PAGE = 4000
 
 STATISTICS = {
@@ -63,11 +64,17 @@ class ScoreReport:
 
 @dataclass
 class Chunk:
-    """Windows of some recordings, read from the lake."""
+    """Windows of some recordings, read from the lake, and the baseline of each recording (by its id)."""
 
     rows: list[Row[Any]]
     x: npt.NDArray[np.float32]
     windows: dict[str, list[Any]]
+    baselines: dict[str, Found | None]
+
+    def baseline_version(self, recording_id: str) -> str:
+        """Give the version of a recording's baseline, '' where it has none."""
+        found = self.baselines[recording_id]
+        return NO_BASELINE if found is None else found.version
 
 
 def score_due(
@@ -117,9 +124,12 @@ def _score_scope(
     model = load_model(store, lake, version)
     done = 0
     while rows := _due(store, scope, version, as_of, settings.score_chunk_windows):
-        chunk = read_chunk(lake, rows, model.feature_names)
+        with store.read() as connection:
+            known = Baselines(connection, as_of)
+            baselines = {row.recording_id: known.of(row) for row in rows}
+        chunk = read_chunk(lake, rows, model.feature_names, baselines)
         scored = score_rows(model, version, chunk, as_of)
-        marks = [_mark(row, version, as_of) for row in rows]
+        marks = [_mark(row, version, chunk.baseline_version(row.recording_id), as_of) for row in rows]
         ensure_partitions(store, {row.started_at for row in rows})
         with store.write() as connection:
             bulk_insert(connection, Score, scored)
@@ -140,8 +150,9 @@ def _due_query(scope: str, version: str, as_of: datetime) -> sa.Select[Any]:
         Scoring.geometry_version == Extraction.geometry_version,
         Scoring.model_version == version,
     )
+    columns = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
     return (
-        sa.select(Extraction)
+        sa.select(*columns, attributed_unit().label("unit_serial"))
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
         .where(
@@ -171,8 +182,10 @@ def _due(store: Store, scope: str, version: str, as_of: datetime, windows: int) 
     return taken
 
 
-def read_chunk(lake: Lake, rows: Sequence[Row[Any]], names: Sequence[str]) -> Chunk:
-    """Read the feature rows of recordings, in the order of `rows`."""
+def read_chunk(lake: Lake, rows: Sequence[Row[Any]], names: Sequence[str], baselines: dict[str, Found | None]) -> Chunk:
+    """Read the feature rows of recordings, in the order of their files, with their changes where `names` has them."""
+    absolute = [name for name in names if not name.startswith(RELATIVE)]
+    relative = len(absolute) < len(names)
     rows = sorted(rows, key=lambda row: (row.lake_path or "", row.lake_row))
     by_path: dict[str, list[Row[Any]]] = {}
     for row in rows:
@@ -182,16 +195,17 @@ def read_chunk(lake: Lake, rows: Sequence[Row[Any]], names: Sequence[str]) -> Ch
     windows: dict[str, list[Any]] = {name: [] for name in (*WINDOW_COLUMNS, "row")}
     for path, members in by_path.items():
         table = lake.table(path)
-        values = np.column_stack([table.column(name).to_numpy() for name in names]).astype(np.float32, copy=False)
+        values = np.column_stack([table.column(name).to_numpy() for name in absolute]).astype(np.float32, copy=False)
         told = {name: table.column(name).to_pylist() for name in WINDOW_COLUMNS}
         for row in members:
             rows_of = slice(row.lake_row, row.lake_row + row.n_windows)
-            parts.append(values[rows_of])
+            own = values[rows_of]
+            parts.append(with_change(own, baselines[row.recording_id]) if relative else own)
             for name in WINDOW_COLUMNS:
                 windows[name] += told[name][rows_of]
             windows["row"] += [row] * row.n_windows
     x = np.concatenate(parts) if parts else np.empty((0, len(names)), np.float32)
-    return Chunk(list(rows), x, windows)
+    return Chunk(list(rows), x, windows, baselines)
 
 
 def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> list[dict[str, Any]]:
@@ -215,7 +229,7 @@ def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> lis
                 "start_sample": chunk.windows["start_sample"][index],
                 "feature_version": extraction.feature_version,
                 "geometry_version": extraction.geometry_version,
-                "baseline_version": NO_BASELINE,
+                "baseline_version": chunk.baseline_version(extraction.recording_id),
                 "model_version": version,
                 "axis_id": extraction.axis_id,
                 "channel": extraction.channel,
@@ -247,12 +261,12 @@ def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _mark(row: Row[Any], version: str, as_of: datetime) -> dict[str, Any]:
+def _mark(row: Row[Any], version: str, baseline: str, as_of: datetime) -> dict[str, Any]:
     return {
         "recording_id": row.recording_id,
         "feature_version": row.feature_version,
         "geometry_version": row.geometry_version,
-        "baseline_version": NO_BASELINE,
+        "baseline_version": baseline,
         "model_version": version,
         "axis_id": row.axis_id,
         "started_at": row.started_at,

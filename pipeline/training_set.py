@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.compute as pc
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from features.settings import feature_groups, feature_names
 from models.kinds import HEALTHY, UNKNOWN_MODE
+from models.training_data import Supplement
+from pipeline.assets import known_orders
+from pipeline.baseline import RELATIVE_GROUP, Baselines, Found, read_features, relative_names, with_change
 from pipeline.config import Settings
-from pipeline.extract import feature_settings, feature_versions, installed_geometry
+from pipeline.extract import attributed_unit, feature_settings, feature_versions, installed_geometry
 from pipeline.labels import KnownLabel, known_labels, label_for
 from pipeline.lake import Lake
 from pipeline.regime import program_of
 from pipeline.schema import Extraction, Recording, Unit
+from pipeline.supplement import Condition, make_supplement
 from pipeline.taxonomy import Verdict
 
 UNKNOWN_FAULT = "fault_unknown"
@@ -32,8 +35,9 @@ UNKNOWN_FAULT = "fault_unknown"
 class TrainingSet:
     """Windows with their targets.
 
-    `x` float32 (n, F), NaN = missing; `y` int64 (n,) index into `classes` or `UNKNOWN_MODE`; `unit` (n,) physical
-    units; `weight` float64 (n,) by evidence. `left_out` counts recordings by the reason why a label did not use them.
+    `x` float32 (n, 2 F): features, then their changes against the unit's baseline, NaN = missing; `y` int64 (n,) index
+    into `classes` or `UNKNOWN_MODE`; `unit` (n,) physical units; `weight` float64 (n,) by evidence. `supplement` are
+    windows made from physics. `left_out` counts recordings by the reason why a label did not use them.
     """
 
     x: npt.NDArray[np.float32]
@@ -48,16 +52,13 @@ class TrainingSet:
     labels: int
     left_out: dict[str, int]
     data_hash: str
+    supplement: Supplement | None
 
 
 @dataclass(frozen=True)
 class _Labelled:
-    recording_id: str
-    lake_path: str
-    lake_row: int
-    n_windows: int
+    row: Row[Any]
     unit: str
-    regime: str
     target: str
     weight: float
 
@@ -92,11 +93,18 @@ def build_training_set(
     unknown = any(item.target == UNKNOWN_FAULT for item in labelled)
     if unknown and not modes:
         classes += (UNKNOWN_FAULT,)
-    parts = _read_features(lake, labelled, names)
-    order = sorted(range(len(labelled)), key=lambda index: labelled[index].recording_id)
-    kept = [(labelled[index], parts[index]) for index in order]
-    left_out["bad window"] = sum(item.n_windows - len(part) for item, part in kept)
-    x = np.concatenate([part for _, part in kept]) if kept else np.empty((0, len(names)), np.float32)
+    labelled.sort(key=lambda item: str(item.row.recording_id))
+    known = Baselines(connection, as_of)
+    baselines = [known.of(item.row) for item in labelled]
+    absolute = read_features(lake, settings, [item.row for item in labelled])
+    parts = [with_change(part, found) for part, found in zip(absolute, baselines, strict=True)]
+    kept = list(zip(labelled, parts, strict=True))
+    left_out["bad window"] = sum(item.row.n_windows - len(part) for item, part in kept)
+    names += relative_names(names)
+    groups += (RELATIVE_GROUP,) * len(groups)
+    x = np.concatenate(parts) if parts else np.empty((0, len(names)), np.float32)
+    conditions = _conditions(connection, labelled, baselines, absolute, names.index("rms_log10"))
+    supplement = make_supplement(lake.root, settings, wanted, conditions, classes)
 
     def spread(values: list[Any], dtype: Any) -> Any:
         return np.repeat(np.array(values, dtype=dtype), [len(part) for _, part in kept])
@@ -108,8 +116,10 @@ def build_training_set(
     weight = spread([item.weight for item, _ in kept], np.float64)
     digest = hashlib.sha256("\n".join((*classes, *names)).encode())
     for item, part in kept:
-        digest.update(f"{item.recording_id}|{item.unit}|{item.target}|{item.weight!r}".encode())
+        digest.update(f"{item.row.recording_id}|{item.unit}|{item.target}|{item.weight!r}".encode())
         digest.update(part.tobytes())
+    if supplement is not None:
+        digest.update(supplement.x.tobytes() + supplement.y.tobytes() + repr(supplement.units).encode())
     return TrainingSet(
         x=x,
         y=y,
@@ -119,10 +129,11 @@ def build_training_set(
         names=names,
         groups=groups,
         feature_version=feature_versions(settings)[quantity],
-        programs=tuple(sorted({program for item, _ in kept if (program := program_of(item.regime)) is not None})),
+        programs=tuple(sorted({program for item, _ in kept if (program := program_of(item.row.regime)) is not None})),
         labels=len(labels),
         left_out={reason: count for reason, count in left_out.items() if count},
         data_hash=digest.hexdigest(),
+        supplement=supplement,
     )
 
 
@@ -131,7 +142,7 @@ def _labelled(
 ) -> tuple[list[_Labelled], Counter[str]]:
     geometry, on = installed_geometry()
     query = (
-        sa.select(Extraction)
+        sa.select(*_extraction_columns(), *_CONTEXT)
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
         .where(
@@ -163,12 +174,7 @@ def _labelled(
             left_out[row.quality] += 1
         else:
             weight = settings.evidence_weights.get(str(label.evidence), 1.0)
-            unit = row.unit_serial or f"axis {row.axis_id}"
-            found.append(
-                _Labelled(
-                    row.recording_id, row.lake_path, row.lake_row, row.n_windows, unit, row.regime, target, weight
-                )
-            )
+            found.append(_Labelled(row, row.unit_serial or f"axis {row.axis_id}", target, weight))
     return found, left_out
 
 
@@ -184,17 +190,52 @@ def target_of(label: KnownLabel) -> str | None:
     return None
 
 
-def _read_features(lake: Lake, labelled: list[_Labelled], names: tuple[str, ...]) -> list[npt.NDArray[np.float32]]:
-    """Give the features of each recording's good windows, in the order asked for."""
-    parts: list[npt.NDArray[np.float32]] = [np.empty((0, len(names)), np.float32)] * len(labelled)
-    by_path: dict[str, list[int]] = {}
-    for index, item in enumerate(labelled):
-        by_path.setdefault(item.lake_path, []).append(index)
-    for path, members in by_path.items():
-        table = lake.table(path, columns=["quality", *names])
-        good = pc.equal(table.column("quality"), "ok").to_numpy(zero_copy_only=False)
-        values = np.column_stack([table.column(name).to_numpy() for name in names])
-        for index in members:
-            rows = slice(labelled[index].lake_row, labelled[index].lake_row + labelled[index].n_windows)
-            parts[index] = np.ascontiguousarray(values[rows][good[rows]], dtype=np.float32)
-    return parts
+_CONTEXT: tuple[Any, ...] = (
+    Recording.sampling_rate_hz,
+    Recording.rate_basis,
+    Recording.shaft_speed_rpm,
+    Recording.speed_is_steady,
+    Recording.n_samples,
+    Recording.unit,
+    Recording.lake_path.label("raw_path"),
+    Recording.lake_row.label("raw_row"),
+)
+
+
+def _extraction_columns() -> list[Any]:
+    own = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
+    return [*own, attributed_unit().label("unit_serial")]
+
+
+def _conditions(
+    connection: Connection,
+    labelled: list[_Labelled],
+    baselines: list[Found | None],
+    features: list[npt.NDArray[np.float32]],
+    rms: int,
+) -> list[Condition]:
+    """Give the conditions in which windows can be made: rate declared, speed known and steady, geometry known."""
+    orders = known_orders(connection)
+    found = []
+    for item, baseline, part in zip(labelled, baselines, features, strict=True):
+        row = item.row
+        level = part[:, rms] if len(part) else part[:0, 0]
+        level = level[np.isfinite(level)]
+        steady = row.rate_basis == "declared" and row.speed_is_steady and row.shaft_speed_rpm
+        if steady and row.geometry_version in orders and level.size:
+            found.append(
+                Condition(
+                    unit=item.unit,
+                    healthy=item.target == HEALTHY,
+                    sampling_rate_hz=row.sampling_rate_hz,
+                    shaft_hz=abs(row.shaft_speed_rpm) / 60.0,
+                    orders=orders[row.geometry_version],
+                    n_samples=row.n_samples,
+                    level=10.0 ** float(np.median(level)),
+                    sample_unit=row.unit,
+                    lake_path=row.raw_path,
+                    lake_row=row.raw_row,
+                    baseline=baseline,
+                )
+            )
+    return found

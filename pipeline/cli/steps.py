@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(epilog="Example: axiswatch acquire --json")(acquire)
     app.command(epilog="Example: axiswatch extract")(extract)
+    app.command(epilog="Example: axiswatch baseline")(baseline)
     app.command(epilog="Example: axiswatch train --scope acceleration")(train)
     app.command(epilog="Example: axiswatch score --as-of 2026-01-31T08:00:00Z")(score)
     app.command(epilog="Example: axiswatch advise")(advise)
@@ -37,6 +38,12 @@ def extract(as_of: AsOf = None, as_json: AsJson = False) -> None:
     emit(found, as_json, counts("Extracted", found))
 
 
+def baseline(as_of: AsOf = None, as_json: AsJson = False) -> None:
+    """Write down what the features of each unit were in its first days, once those are over."""
+    found = baseline_step(workplace(), moment(as_of))
+    emit(found, as_json, counts("Baselines", found))
+
+
 def score(as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Score every window that the champion of its scope has not scored yet."""
     found = score_step(workplace(), moment(as_of), as_json)
@@ -50,7 +57,7 @@ def advise(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 
 def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Do acquire, extract, score and advise once. This is what the schedule calls."""
+    """Do acquire, extract, baseline, score and advise once. This is what the schedule calls."""
     found = run_steps(workplace(), moment(as_of), as_json)
 
     def show() -> None:
@@ -93,6 +100,13 @@ def extract_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, 
         return extract_due(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
 
 
+def baseline_step(place: Workplace, as_of: datetime) -> dict[str, Any]:
+    """Run baseline."""
+    from pipeline.baseline import update_baselines
+
+    return update_baselines(place.store, place.lake, place.settings, as_of=as_of).as_dict()
+
+
 def score_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
     """Run score."""
     from pipeline.score import score_due
@@ -110,10 +124,11 @@ def advise_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, A
 
 
 def run_steps(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, dict[str, Any]]:
-    """Run the four steps in order."""
+    """Run the steps in order."""
     return {
         "acquire": acquire_step(place, as_of, as_json),
         "extract": extract_step(place, as_of, as_json),
+        "baseline": baseline_step(place, as_of),
         "score": score_step(place, as_of, as_json),
         "advise": advise_step(place, as_of, as_json),
     }

@@ -17,9 +17,7 @@ def upgrade() -> None:
         "baselines",
         sa.Column("baseline_version", sa.String(length=16), nullable=False),
         sa.Column("axis_id", sa.String(length=16), nullable=False),
-        sa.Column(
-            "unit_serial", sa.Text(), nullable=True, comment="as in its recordings; null where none is known"
-        ),
+        sa.Column("unit_serial", sa.Text(), nullable=True, comment="as in its recordings; null where none is known"),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("regime", sa.Text(), nullable=False, comment="program, speed bin and load bin; * is any"),
         sa.Column("scope", sa.Text(), nullable=False),

@@ -1,0 +1,295 @@
+"""baseline: what each unit's features were in its first days of monitoring, channel by channel and regime by regime.
+
+A unit's baseline period begins with its first recording and lasts `baseline_days`; once it is over, the median and the
+spread of its features are written, immutable, for every regime with enough recordings and for the coarser regimes that
+a score falls back to. The unit is taken as healthy then, unless somebody had found a fault by the end of the period.
+What is found later changes no baseline: units that a label calls faulty must be compared as all others are, or a model
+would learn that a missing baseline means a fault. Archives without real times have no first days, and no baseline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from features.baseline import Reference, change, fit_reference
+from features.settings import feature_names
+from pipeline.assets import installations
+from pipeline.config import Settings
+from pipeline.extract import attributed_unit, feature_settings, feature_versions, installed_geometry
+from pipeline.ids import instant, stable_id
+from pipeline.labels import KnownLabel, known_labels, label_for
+from pipeline.lake import Lake
+from pipeline.regime import coarser
+from pipeline.schema import Axis, Extraction, Recording, Unit
+from pipeline.schema_history import Baseline
+from pipeline.store import Store, insert_new
+from pipeline.taxonomy import Verdict
+
+NO_BASELINE = ""
+RELATIVE = "relative_"
+"""Prefix of the features that tell the change against the baseline."""
+
+RELATIVE_GROUP = "relative"
+"""All of them are one group: they are missing together, where a unit has no baseline."""
+
+
+@dataclass
+class BaselineReport:
+    """What one run did."""
+
+    units: int = 0
+    baselines: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the counts by name."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class _Period:
+    axis_id: str
+    from_at: datetime
+    to_at: datetime
+    before: datetime | None
+
+
+def update_baselines(store: Store, lake: Lake, settings: Settings, *, as_of: datetime) -> BaselineReport:
+    """Write the baselines of every unit whose baseline period is over by `as_of`; those that are there stay."""
+    report = BaselineReport()
+    with store.read() as connection:
+        periods = _periods(connection, settings, as_of)
+        labels = known_labels(connection, known_by=as_of)
+    for period in periods:
+        with store.read() as connection:
+            members = _members(connection, settings, period)
+        rows = _baselines(lake, settings, period, members, labels, as_of)
+        if rows:
+            with store.write() as connection:
+                report.baselines += sum(insert_new(connection, Baseline, row) for row in rows)
+            report.units += 1
+    return report
+
+
+def _periods(connection: Connection, settings: Settings, as_of: datetime) -> list[_Period]:
+    """Baseline periods that are over and may still change: one for each unit in its time on an axis."""
+    length = timedelta(days=settings.baseline_days)
+    versions = tuple(feature_versions(settings).values())
+    done = {
+        (row.axis_id, row.from_at)
+        for row in connection.execute(
+            sa.select(Baseline.axis_id, Baseline.from_at)
+            .where(Baseline.feature_version.in_(versions), Baseline.to_at <= as_of - length)
+            .distinct()
+        )
+    }
+    found = []
+    known = installations(connection)
+    for axis in connection.scalars(sa.select(Axis.axis_id).order_by(Axis.axis_id)):
+        times: list[tuple[datetime | None, datetime | None]]
+        times = [(unit.installed_at, unit.removed_at) for unit in known.get(axis, [])] or [(None, None)]
+        for after, before in times:
+            first = connection.scalar(_first(axis, versions, after, before))
+            if first is not None and first + length <= as_of and (axis, first) not in done:
+                found.append(_Period(axis, first, first + length, before))
+    return found
+
+
+def _first(
+    axis: str, versions: tuple[str, ...], after: datetime | None, before: datetime | None
+) -> sa.Select[datetime]:
+    query = (
+        sa.select(Extraction.started_at)
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .where(Extraction.axis_id == axis, Extraction.feature_version.in_(versions), Recording.time_basis == "clock")
+    )
+    if after is not None:
+        query = query.where(Extraction.started_at >= after)
+    if before is not None:
+        query = query.where(Extraction.started_at < before)
+    return query.order_by(Extraction.started_at).limit(1)
+
+
+def _members(connection: Connection, settings: Settings, period: _Period) -> Sequence[Row[Any]]:
+    """Recordings of a period whose features may enter its baselines, in order of time."""
+    geometry, on = installed_geometry()
+    end = period.to_at if period.before is None else min(period.to_at, period.before)
+    columns: list[Any] = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
+    query = (
+        sa.select(*columns, attributed_unit().label("unit_serial"))
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
+        .where(
+            Extraction.axis_id == period.axis_id,
+            Extraction.feature_version.in_(tuple(feature_versions(settings).values())),
+            Extraction.geometry_version == geometry,
+            Extraction.started_at >= period.from_at,
+            Extraction.started_at < end,
+            Extraction.quality == "ok",
+            Recording.time_basis == "clock",
+        )
+        .order_by(Extraction.started_at, Extraction.recording_id)
+    )
+    rows: Sequence[Row[Any]] = connection.execute(query).all()
+    return rows
+
+
+def _baselines(
+    lake: Lake,
+    settings: Settings,
+    period: _Period,
+    members: Sequence[Row[Any]],
+    labels: list[KnownLabel],
+    as_of: datetime,
+) -> list[dict[str, Any]]:
+    known = [label for label in labels if label.known_at <= period.to_at and label.verdict is Verdict.FAULT]
+    kept = [row for row in members if row.lake_path is not None and not _found_faulty(row, known)]
+    features = read_features(lake, settings, kept)
+    by_key: dict[tuple[Any, ...], list[int]] = {}
+    for index, row in enumerate(kept):
+        for regime in coarser(row.regime):
+            by_key.setdefault((row.unit_serial or "", row.channel, row.feature_version, regime), []).append(index)
+    found = []
+    for (_, _, _, regime), indices in sorted(by_key.items()):
+        if len(indices) >= settings.baseline_min_recordings:
+            rows = [kept[index] for index in indices]
+            reference = fit_reference(np.concatenate([features[index] for index in indices]))
+            found.append(_row(period, rows, regime, reference, sum(len(features[i]) for i in indices), as_of))
+    return found
+
+
+def _found_faulty(row: Row[Any], faults: list[KnownLabel]) -> bool:
+    candidates = [label for label in faults if label.unit_serial in (None, row.unit_serial)]
+    found = label_for(
+        candidates, axis=row.axis_id, unit_serial=row.unit_serial, channel=row.channel, started_at=row.started_at
+    )
+    return found is not None
+
+
+def _row(
+    period: _Period, rows: list[Row[Any]], regime: str, reference: Reference, n_windows: int, as_of: datetime
+) -> dict[str, Any]:
+    first = rows[0]
+    median, spread = _plain(reference.median), _plain(reference.spread)
+    key = (first.axis_id, first.unit_serial, first.channel, regime, first.feature_version, first.geometry_version)
+    content = stable_id(*(row.recording_id for row in rows), *median, *spread)
+    return {
+        "baseline_version": stable_id(*key, instant(period.from_at), instant(period.to_at), content, length=16),
+        "axis_id": first.axis_id,
+        "unit_serial": first.unit_serial,
+        "channel": first.channel,
+        "regime": regime,
+        "scope": first.scope,
+        "feature_version": first.feature_version,
+        "geometry_version": first.geometry_version,
+        "from_at": period.from_at,
+        "to_at": period.to_at,
+        "n_recordings": len(rows),
+        "n_windows": n_windows,
+        "median": median,
+        "spread": spread,
+        "known_at": as_of,
+    }
+
+
+def _plain(values: npt.NDArray[np.float64]) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def read_features(lake: Lake, settings: Settings, rows: Sequence[Any]) -> list[npt.NDArray[np.float32]]:
+    """Give the features of each recording's good windows, (n, F) each, in the order of `rows` (extractions)."""
+    parts: list[npt.NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(rows)
+    by_path: dict[str, list[int]] = {}
+    for index, row in enumerate(rows):
+        by_path.setdefault(row.lake_path, []).append(index)
+    for path, members in by_path.items():
+        quantity = rows[members[0]].scope.split(":", 1)[0]
+        names = feature_names(feature_settings(settings, quantity))
+        table = lake.table(path, columns=["quality", *names])
+        good = np.array(table.column("quality").to_pylist()) == "ok"
+        values = np.column_stack([table.column(name).to_numpy() for name in names]).astype(np.float32, copy=False)
+        for index in members:
+            span = slice(rows[index].lake_row, rows[index].lake_row + rows[index].n_windows)
+            parts[index] = np.ascontiguousarray(values[span][good[span]])
+    return parts
+
+
+@dataclass(frozen=True)
+class Found:
+    """The baseline of a recording."""
+
+    version: str
+    regime: str
+    reference: Reference
+
+
+@dataclass
+class Baselines:
+    """Baselines known at a time, looked up by unit, channel and regime with its fallbacks; read once for each axis."""
+
+    connection: Connection
+    as_of: datetime
+    _axes: dict[str, dict[tuple[Any, ...], Found]] = field(default_factory=dict)
+
+    def of(self, extraction: Any) -> Found | None:
+        """Give the newest baseline for an extraction's unit, channel and finest regime that has one."""
+        axis = extraction.axis_id
+        if axis not in self._axes:
+            self._axes[axis] = self._read(axis)
+        key = (
+            extraction.unit_serial,
+            extraction.channel,
+            extraction.feature_version,
+            extraction.geometry_version,
+        )
+        for regime in coarser(extraction.regime):
+            found = self._axes[axis].get((*key, regime))
+            if found is not None:
+                return found
+        return None
+
+    def channels(self, extraction: Any) -> dict[str, Reference]:
+        """Give the coarsest reference of every channel of an extraction's unit, by channel."""
+        self.of(extraction)
+        wanted = (extraction.unit_serial, extraction.feature_version, extraction.geometry_version)
+        coarsest = coarser(extraction.regime)[-1]
+        return {
+            key[1]: found.reference
+            for key, found in self._axes[extraction.axis_id].items()
+            if (key[0], key[2], key[3]) == wanted and key[4] == coarsest
+        }
+
+    def _read(self, axis: str) -> dict[tuple[Any, ...], Found]:
+        query = (
+            sa.select(Baseline)
+            .where(Baseline.axis_id == axis, Baseline.known_at <= self.as_of)
+            .order_by(Baseline.known_at, Baseline.n_recordings, Baseline.baseline_version)
+        )
+        found = {}
+        for row in self.connection.execute(query):
+            key = (row.unit_serial, row.channel, row.feature_version, row.geometry_version, row.regime)
+            reference = Reference(_array(row.median), _array(row.spread))
+            found[key] = Found(row.baseline_version, row.regime, reference)
+        return found
+
+
+def _array(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def relative_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Name the change of each feature."""
+    return tuple(f"{RELATIVE}{name}" for name in names)
+
+
+def with_change(x: npt.NDArray[np.float32], found: Found | None) -> npt.NDArray[np.float32]:
+    """Put the change of every feature beside it: (n, F) to (n, 2 F), NaN where there is no baseline."""
+    changes = np.full_like(x, np.nan) if found is None else change(x, found.reference)
+    return np.concatenate([x, changes], axis=1)

@@ -1,0 +1,164 @@
+"""The supplement of a training set: windows with faults made from physics, in the conditions that the plant runs in.
+
+A few labelled units cannot show a network what all bearings have in common; `features.synthetic_faults` can. Rate,
+speed, geometry and window length are those of labelled recordings. Half of the faults are added to measured windows
+that a label calls healthy, so that level, colour and the change against the unit's baseline are real; the other half,
+and made healthy windows, have a made background. Nothing is judged by them: see `models.training_data.Supplement`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+
+from features.extract import extract
+from features.kinematics import Orders
+from features.settings import FeatureSettings, feature_names
+from features.synthetic_faults import MODES, can_make, synthesise
+from features.windows import cut, plan_windows
+from models.kinds import HEALTHY
+from models.training_data import Supplement
+from pipeline.baseline import Found, with_change
+from pipeline.config import Settings
+from pipeline.lake import Lake
+from pipeline.log_schema import STANDARD_GRAVITY_M_S2
+
+MEASURED_SHARE = 0.5
+"""Share of made faults whose background is a measured healthy window, where there are any."""
+
+LEVEL_SPREAD = 0.3
+"""A made window has the level of a labelled one, times e to a normal deviate of this standard deviation."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How a labelled recording was made: what a made window takes over.
+
+    `level` is the RMS of its windows in the unit of the features; `healthy` says that it can be a background.
+    """
+
+    unit: str
+    healthy: bool
+    sampling_rate_hz: float
+    shaft_hz: float
+    orders: Orders
+    n_samples: int
+    level: float
+    sample_unit: str
+    lake_path: str
+    lake_row: int
+    baseline: Found | None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One window to make."""
+
+    mode: str | None
+    condition: Condition
+    measured: bool
+    stream: tuple[int, int]
+
+
+def make_supplement(
+    lake_url: str,
+    settings: Settings,
+    features: FeatureSettings,
+    conditions: Sequence[Condition],
+    classes: Sequence[str],
+) -> Supplement | None:
+    """Make `synthetic_windows` windows for each class that physics can make; None where it can make none.
+
+    The same for the same arguments: every window has a random stream of its own.
+    """
+    usable = [item for item in conditions if any(can_make(mode, item.orders) for mode in MODES)]
+    modes = [mode for mode in MODES if mode in classes and any(can_make(mode, item.orders) for item in usable)]
+    if not usable or not modes or not settings.synthetic_windows:
+        return None
+    wanted = _choose(settings, usable, [*modes, *([None] if HEALTHY in classes else [])])
+    share = math.ceil(len(wanted) / settings.workers)
+    parts = [wanted[first : first + share] for first in range(0, len(wanted), share)]
+    jobs = (joblib.delayed(make_windows)(lake_url, part, features) for part in parts)
+    made = np.concatenate(joblib.Parallel(n_jobs=settings.workers, backend="loky")(jobs))
+    index_of = {name: index for index, name in enumerate(classes)}
+    y = np.array([index_of[item.mode or HEALTHY] for item in wanted], dtype=np.int64)
+    good = np.isfinite(made).any(axis=1)
+    return Supplement(made[good], y[good], settings.synthetic_units)
+
+
+def _choose(settings: Settings, usable: Sequence[Condition], modes: Sequence[str | None]) -> list[_Wanted]:
+    """Draw a unit, then one of its recordings, for each window."""
+    by_unit: dict[str, list[Condition]] = {}
+    for item in usable:
+        by_unit.setdefault(item.unit, []).append(item)
+    sound = {unit: own for unit, items in by_unit.items() if (own := [item for item in items if item.healthy])}
+    wanted = []
+    for number, mode in enumerate(modes):
+        for index in range(settings.synthetic_windows):
+            rng = np.random.default_rng((settings.seed, number, index, 0))
+            measured = mode is not None and bool(sound) and rng.uniform() < MEASURED_SHARE
+            units = sound if measured else by_unit
+            items = units[sorted(units)[int(rng.integers(len(units)))]]
+            able = [item for item in items if mode is None or can_make(mode, item.orders)]
+            if able:
+                item = able[int(rng.integers(len(able)))]
+                wanted.append(_Wanted(mode, item, measured, (number, index)))
+    return wanted
+
+
+def make_windows(lake_url: str, wanted: Sequence[_Wanted], features: FeatureSettings) -> npt.NDArray[np.float32]:
+    """Make windows and extract them, features and their changes, (n, 2 F). Runs in a worker process."""
+    lake = Lake(lake_url)
+    return np.concatenate([_make(lake, item, features) for item in wanted])
+
+
+def _make(lake: Lake, item: _Wanted, features: FeatureSettings) -> npt.NDArray[np.float32]:
+    condition = item.condition
+    rng = np.random.default_rng((*item.stream, 1))
+    plan = plan_windows(
+        condition.n_samples,
+        sampling_rate_hz=condition.sampling_rate_hz,
+        shaft_speed_rpm=60.0 * condition.shaft_hz,
+        speed_is_steady=True,
+        settings=features.windows,
+    )
+    empty = np.full((1, 2 * len(feature_names(features))), np.nan, np.float32)
+    if not len(plan.starts):
+        return empty
+    background = _measured(lake, condition, plan, rng) if item.measured else None
+    window = synthesise(
+        rng,
+        item.mode,
+        length=plan.length,
+        sampling_rate_hz=condition.sampling_rate_hz,
+        shaft_hz=condition.shaft_hz,
+        orders=condition.orders,
+        background=background,
+    )
+    if background is None:
+        size = math.sqrt(float(np.mean(window * window)))
+        window *= condition.level * math.exp(LEVEL_SPREAD * rng.standard_normal()) / size
+    values = extract(
+        window.astype(np.float32)[None],
+        sampling_rate_hz=condition.sampling_rate_hz,
+        rate_is_declared=True,
+        shaft_speed_rpm=60.0 * condition.shaft_hz,
+        speed_is_steady=True,
+        orders=condition.orders,
+        settings=features,
+    )
+    return with_change(values, condition.baseline if background is not None else None)
+
+
+def _measured(lake: Lake, condition: Condition, plan: Any, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Read one window of a healthy recording, in the unit of the features."""
+    ((_, values),) = lake.rows(condition.lake_path, {condition.lake_row: None}, columns=["samples"])
+    windows = cut(values["samples"].values.to_numpy(zero_copy_only=False), plan)
+    window: npt.NDArray[np.float32] = windows[int(rng.integers(len(windows)))].astype(np.float32)
+    return window * np.float32(STANDARD_GRAVITY_M_S2) if condition.sample_unit == "g" else window
