@@ -1,13 +1,13 @@
 """Vibration of a faulty bearing made from physics, to teach a network what measured examples are too few to show.
 
-A defect is struck once per pass; each strike rings the structure's resonances; load zone and cage decide how hard each
-strike is; balls slip, so strikes are not quite regular. All that a plant does not tell - resonances, damping, slip,
-load zone, noise, strength - is drawn anew for every window from wide ranges, so that only what holds for *every*
-bearing remains to be learnt. Sources: P. D. McFadden and J. D. Smith, "Model for the vibration produced by a single
-point defect in a rolling element bearing", Journal of Sound and Vibration 96 (1984) (inner race, load zone); J. Antoni and
-R. B. Randall, "A stochastic model for simulation and diagnostics of rolling element bearings with localized faults",
-Journal of Vibration and Acoustics 125 (2003) (slip); N. Sawalhi and R. B. Randall, "Vibration response of spalled
-rolling element bearings", Mechanical Systems and Signal Processing 25 (2011) (extended spalls).
+A defect is struck once per pass; each strike rings the structure's resonances; load zone and cage decide how hard
+each strike is; balls slip, so strikes are not quite regular. All that a plant does not tell - resonances, damping,
+slip, load zone, noise, strength - is drawn anew for every window from wide ranges, so that only what holds for
+*every* bearing remains to be learnt. Sources: P. D. McFadden and J. D. Smith, "Model for the vibration produced by a
+single point defect in a rolling element bearing", Journal of Sound and Vibration 96 (1984) (inner race, load zone);
+J. Antoni and R. B. Randall, "A stochastic model for simulation and diagnostics of rolling element bearings with
+localized faults", Journal of Vibration and Acoustics 125 (2003) (slip); N. Sawalhi and R. B. Randall, "Vibration
+response of spalled rolling element bearings", Mechanical Systems and Signal Processing 25 (2011) (extended spalls).
 """
 
 from __future__ import annotations
@@ -114,9 +114,8 @@ def _fault(rng: np.random.Generator, mode: str, orders: Orders, turns: Vector, f
     times, heights = _strikes(rng, mode, orders, float(turns[-1]))
     samples = times / float(turns[1])
     make = _rough_patch if rng.uniform() < DISTRIBUTED_SHARE else _ringing
-    fault: Vector = make(rng, samples, heights, len(turns), fs)
-    fault /= max(_rms(fault), 1e-12)
-    return fault
+    fault = make(rng, samples, heights, len(turns), fs)
+    return np.asarray(fault / max(_rms(fault), 1e-12), dtype=np.float64)
 
 
 def _strikes(rng: np.random.Generator, mode: str, orders: Orders, turns: float) -> tuple[Vector, Vector]:

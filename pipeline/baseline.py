@@ -117,7 +117,7 @@ def _first(
     return query.order_by(Extraction.started_at).limit(1)
 
 
-def _members(connection: Connection, settings: Settings, period: _Period) -> Sequence[Row[Any]]:
+def _members(connection: Connection, settings: Settings, period: _Period) -> list[Any]:
     """Recordings of a period whose features may enter its baselines, in order of time."""
     geometry, on = installed_geometry()
     end = period.to_at if period.before is None else min(period.to_at, period.before)
@@ -137,8 +137,7 @@ def _members(connection: Connection, settings: Settings, period: _Period) -> Seq
         )
         .order_by(Extraction.started_at, Extraction.recording_id)
     )
-    rows: Sequence[Row[Any]] = connection.execute(query).all()
-    return rows
+    return list(connection.execute(query))
 
 
 def _baselines(
