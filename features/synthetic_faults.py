@@ -115,7 +115,8 @@ def _fault(rng: np.random.Generator, mode: str, orders: Orders, turns: Vector, f
     samples = times / float(turns[1])
     make = _rough_patch if rng.uniform() < DISTRIBUTED_SHARE else _ringing
     fault = make(rng, samples, heights, len(turns), fs)
-    return np.asarray(fault / max(_rms(fault), 1e-12), dtype=np.float64)
+    scaled: Vector = fault / max(_rms(fault), 1e-12)
+    return scaled
 
 
 def _strikes(rng: np.random.Generator, mode: str, orders: Orders, turns: float) -> tuple[Vector, Vector]:

@@ -176,7 +176,7 @@ def test_a_score_that_is_not_finite_is_a_data_fault_and_never_certain(plant: Pla
     version = plant.train()
     model = load_model(plant.store, plant.lake, version)
     extraction = plant.rows(sa.select(Extraction).where(Extraction.n_windows > 0))[0]
-    chunk = scoring.read_chunk(plant.lake, [extraction], model.feature_names)
+    chunk = scoring.read_chunk(plant.lake, [extraction], model.feature_names, {extraction.recording_id: None})
     chunk.x = np.full_like(chunk.x, np.inf)
     rows = scoring.score_rows(model, version, chunk, plant.end)
     assert {row["quality"] for row in rows} == {"non_finite"}
