@@ -106,7 +106,8 @@ def synthesise(
         second = _fault(rng, others[int(rng.integers(len(others)))], orders, turns, sampling_rate_hz)
         fault = fault + second * 10.0 ** (rng.uniform(*SECOND_FAULT_DB) / 20.0)
     wanted = _rms(quiet) * 10.0 ** (rng.uniform(*FAULT_TO_BACKGROUND_DB) / 20.0)
-    return quiet + fault * (wanted / max(_rms(fault), 1e-12))
+    total: Vector = quiet + fault * (wanted / max(_rms(fault), 1e-12))
+    return total
 
 
 def _fault(rng: np.random.Generator, mode: str, orders: Orders, turns: Vector, fs: float) -> Vector:
