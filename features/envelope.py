@@ -10,7 +10,6 @@ diagnosis of bearing faults under variable speed conditions", same journal 36 (2
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import fft as sfft
 
 from features.kinematics import Orders
-from features.lines import LineSettings, signal_to_floor_db
+from features.lines import LineReader
 from features.spectrum import HANN_POWER, NYQUIST_SHARE, hann_in_frequency, real_transform, squared_magnitude
 from features.time_domain import Vector
 
@@ -31,8 +30,8 @@ MIN_BAND_BINS: Final = 64
 USABLE_SHARE: Final = 0.9
 """A band of B bins has an envelope spectrum of B bins whose noise falls to nothing at its end: 90 % are used."""
 
-VERSIONS: Final = ("low", "high", "white")
-"""The envelopes: two bands, and the whole band of the cepstrum-prewhitened signal."""
+VERSIONS: Final = ("low", "high", "white", "best")
+"""The envelopes: two bands, the whole band of the cepstrum-prewhitened signal, and each window's own best band."""
 
 LINES: Final = ("bpfo", "bpfi", "bsf", "bsf2x", "ftf")
 """Bearing lines with harmonics; `bsf2x` is twice the ball spin frequency, where a ball defect shows first."""
@@ -80,7 +79,7 @@ def prewhiten(transform: NDArray[np.complex64]) -> NDArray[np.complex64]:
 
 def squared_envelope_spectrum(
     transform: NDArray[np.complex64], band: tuple[int, int], n_bins: int | None = None
-) -> Vector:
+) -> NDArray[np.float32]:
     """Compute the squared envelope spectrum of one band.
 
     Parameters
@@ -94,7 +93,7 @@ def squared_envelope_spectrum(
 
     Returns
     -------
-    float64 array, shape (n, n_bins)
+    float32 array, shape (n, n_bins)
         Power of the squared envelope in the distance of bins of `transform`, with a Hann window, in units of the
         squared mean of the squared envelope (so it does not depend on the signal's scale). Zeros where the band is
         empty. A carrier modulated by `1 + a cos(...)` with small a has `2 a^2` summed over its line.
@@ -105,20 +104,25 @@ def squared_envelope_spectrum(
     magnitude, and a transform of twice the band's bins then suffices, with no aliasing in the square.
     """
     first, stop = band
-    width = stop - first
+    return spectrum_of_envelope(transform[:, first:stop], n_bins)
+
+
+def spectrum_of_envelope(bins: NDArray[np.complex64], n_bins: int | None = None) -> NDArray[np.float32]:
+    """Compute the squared envelope spectrum of bands that are already cut out: `squared_envelope_spectrum`."""
+    width = bins.shape[-1]
     wanted = width if n_bins is None else min(n_bins, width)
     size = int(sfft.next_fast_len(2 * width, real=False))
     size += size % 2
-    baseband = np.zeros((len(transform), size), dtype=np.complex64)
-    baseband[:, :width] = transform[:, first:stop]
-    envelope = squared_magnitude(sfft.ifft(baseband, axis=-1, overwrite_x=True))
+    baseband = np.zeros((len(bins), size), dtype=np.complex64)
+    baseband[:, :width] = bins
+    envelope = squared_magnitude(sfft.ifft(baseband, axis=-1, overwrite_x=True, workers=1))
     mean = envelope.mean(axis=-1, keepdims=True)
-    envelope /= np.where(mean > 0, mean, 1.0)
-    envelope -= np.where(mean > 0, 1.0, 0.0)
-    spectrum = real_transform(envelope.astype(np.float32))
+    envelope /= np.where(mean > 0, mean, np.float32(1.0))
+    envelope -= np.where(mean > 0, np.float32(1.0), np.float32(0.0))
+    spectrum = real_transform(envelope)
     power = squared_magnitude(hann_in_frequency(spectrum, size, wanted))
     # Amplitude scaling: a line of amplitude A on a bin has A^2 / 2 summed over its three bins.
-    power *= 2.0 / (size * float(size) * HANN_POWER)
+    power *= np.float32(2.0 / (size * float(size) * HANN_POWER))
     return power
 
 
@@ -127,25 +131,21 @@ def usable_bins(band: tuple[int, int]) -> int:
     return int(USABLE_SHARE * (band[1] - band[0]))
 
 
-def highest_position(orders: Orders, turns: float) -> float:
-    """Return the highest bin that `line_statistics` asks for (third harmonics, sidebands)."""
+def highest_position(orders: Orders, turns: float, harmonics: int) -> float:
+    """Return the highest bin at which lines are looked for (harmonics of the bearing, sidebands)."""
     known = [order for order in (orders.bpfo, orders.bpfi, orders.ftf) if order is not None]
     known += [2 * orders.bsf] if orders.bsf is not None else []
-    return turns * max([2.0, *(3 * order for order in known), *(order + 1 for order in known)])
+    return turns * max([2.0, *(max(harmonics, 3) * order for order in known), *(order + 3 for order in known)])
 
 
-def line_statistics(ses: Vector, *, orders: Orders, turns: float, usable: int, settings: LineSettings) -> Vector:
+def line_statistics(reader: LineReader, orders: Orders) -> Vector:
     """Measure the lines of a bearing and its shaft in a squared envelope spectrum.
 
     Parameters
     ----------
-    ses : float64 array, shape (n, bins)
+    reader : LineReader
+        Over the squared envelope spectra of n windows.
     orders : Orders
-    turns : float
-        Shaft turns in the window: order `q` lies at bin `q * turns`.
-    usable : int
-        Bins at and above this one are not to be used.
-    settings : LineSettings
 
     Returns
     -------
@@ -154,26 +154,15 @@ def line_statistics(ses: Vector, *, orders: Orders, turns: float, usable: int, s
         1 and 2 where the third is beyond the spectrum; missing where the second is). Sidebands are the mean of the two
         at `bpfi -+ 1` and at `2 bsf -+ ftf`. NaN where the order is not known or a line not resolved.
     """
-    missing = np.full(len(ses), np.nan)
-
-    def at(order: float | None) -> Vector:
-        # The key is the position itself, so that 2 x bsf and the first harmonic of bsf2x are measured once.
-        if order is None or order <= 0:
-            return missing
-        position = order * turns
-        if position not in cache:
-            cache[position] = signal_to_floor_db(ses, (position,), usable_bins=usable, settings=settings)
-        return cache[position]
-
-    cache: dict[float, Vector] = {}
+    at = reader.at
     double_spin = None if orders.bsf is None else 2.0 * orders.bsf
     columns: list[Vector] = []
     for base in (orders.bpfo, orders.bpfi, orders.bsf, double_spin, orders.ftf):
         harmonics = [at(None if base is None else k * base) for k in (1, 2, 3)]
         columns += [harmonics[0], mean_of_harmonics(harmonics)]
     columns += [at(1.0), at(2.0)]
-    columns.append(_pair(at, orders.bpfi, 1.0))
-    columns.append(_pair(at, double_spin, orders.ftf))
+    columns.append(sideband_mean(reader, orders.bpfi, 1.0))
+    columns.append(sideband_mean(reader, double_spin, orders.ftf))
     return np.stack(columns, axis=-1)
 
 
@@ -183,7 +172,8 @@ def mean_of_harmonics(harmonics: list[Vector]) -> Vector:
     return np.where(np.isnan(third), (first + second) / 2.0, (first + second + third) / 3.0)
 
 
-def _pair(at: Callable[[float | None], Vector], centre: float | None, distance: float | None) -> Vector:
+def sideband_mean(reader: LineReader, centre: float | None, distance: float | None) -> Vector:
+    """Return the mean of the two lines at `centre -+ distance`, in dB; NaN where one of them is missing."""
     if centre is None or distance is None:
-        return at(None)
-    return (at(centre - distance) + at(centre + distance)) / 2.0
+        return reader.at(None)
+    return (reader.at(centre - distance) + reader.at(centre + distance)) / 2.0

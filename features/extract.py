@@ -12,19 +12,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features import envelope, spectrum
+from features import spectrum
 from features import time_domain as td
+from features.bearing_lines import BestBand, bearing_columns, find_best_band
+from features.gear_mesh import gear_mesh_statistics
 from features.kinematics import Orders
-from features.lines import LineSettings, signal_to_floor_db
 from features.settings import (
     FEATURE_GROUPS,
     FORMULA_VERSION,
-    MESH_STATISTICS,
     FeatureSettings,
     feature_groups,
     feature_names,
     feature_version,
 )
+from features.spectral_kurtosis import spectral_kurtosis_statistics
 from features.time_domain import Vector
 from features.windows import steady_shaft_hz
 
@@ -114,13 +115,17 @@ def _extract_chunk(
     normal = ((chunk - m.mean[:, None]) / scale[:, None]).astype(np.float32)
     transform = spectrum.real_transform(normal)
     power = spectrum.power_of_transform(transform, length)
+    best = find_best_band(transform, bin_hz, length, settings)
     with np.errstate(invalid="ignore"):
         return np.concatenate(
             (
                 _time_columns(m),
                 _spectrum_columns(power, bin_hz, length, td.log10_or_nan(m.variance), settings),
-                *(_envelope_columns(v, transform, bin_hz, length, turns, orders, settings) for v in envelope.VERSIONS),
-                _mesh_columns(power, turns, length, orders, settings.lines),
+                _impulse_columns(normal, best, settings),
+                bearing_columns(
+                    transform, best, bin_hz=bin_hz, turns=turns, length=length, orders=orders, settings=settings
+                ),
+                gear_mesh_statistics(power, orders=orders, turns=turns, length=length, settings=settings.lines),
             ),
             axis=-1,
         )
@@ -143,7 +148,7 @@ def _time_columns(m: td.Moments) -> Vector:
 
 
 def _spectrum_columns(
-    power: Vector, bin_hz: float, length: int, log_variance: Vector, settings: FeatureSettings
+    power: NDArray[np.float32], bin_hz: float, length: int, log_variance: Vector, settings: FeatureSettings
 ) -> Vector:
     entropy = spectrum.spectral_entropy(power)[:, None]
     n_bands = len(settings.band_edges_hz) - 1
@@ -155,51 +160,8 @@ def _spectrum_columns(
     return np.concatenate((centre, entropy, log_power + log_variance[:, None], share), axis=-1)
 
 
-def _envelope_columns(
-    version: str,
-    transform: NDArray[np.complex64],
-    bin_hz: float,
-    length: int,
-    turns: float,
-    orders: Orders,
-    settings: FeatureSettings,
-) -> Vector:
-    band = None
-    if turns >= settings.lines.min_turns:
-        if version == "white":
-            band = envelope.whole_band_bins(length)
-        else:
-            low, high = settings.envelope_low_hz if version == "low" else settings.envelope_high_hz
-            band = envelope.band_bins(
-                low, high, bin_hz=bin_hz, length=length, min_width_hz=settings.envelope_min_width_hz
-            )
-    if band is None:
-        return np.full((len(transform), len(envelope.STATISTICS)), np.nan)
-    source = envelope.prewhiten(transform) if version == "white" else transform
-    # The floor of the highest line reaches about a quarter further.
-    wanted = min(
-        envelope.usable_bins(band),
-        math.ceil(
-            envelope.highest_position(orders, turns) * (1 + settings.lines.floor_share + settings.lines.tolerance)
-        )
-        + settings.lines.floor_bins
-        + 8,
-    )
-    ses = envelope.squared_envelope_spectrum(source, band, wanted)
-    return envelope.line_statistics(ses, orders=orders, turns=turns, usable=wanted, settings=settings.lines)
-
-
-def _mesh_columns(power: Vector, turns: float, length: int, orders: Orders, lines: LineSettings) -> Vector:
-    if not (turns >= lines.min_turns and orders.gear_mesh):
-        return np.full((len(power), len(MESH_STATISTICS)), np.nan)
-    usable = int(spectrum.NYQUIST_SHARE * length / 2.0)
-
-    def at(positions: list[float]) -> Vector:
-        return signal_to_floor_db(
-            power, tuple(p * turns for p in positions if p > 0), usable_bins=usable, settings=lines
-        )
-
-    meshes = orders.gear_mesh
-    harmonics = [at([k * mesh for mesh in meshes]) for k in (1, 2, 3)]
-    sidebands = (at([mesh - 1 for mesh in meshes]) + at([mesh + 1 for mesh in meshes])) / 2.0
-    return np.stack((*harmonics, sidebands), axis=-1)
+def _impulse_columns(normal: NDArray[np.float32], best: BestBand, settings: FeatureSettings) -> Vector:
+    highest, mean = spectral_kurtosis_statistics(normal, settings.spectral_kurtosis_samples)
+    # 2 is added so that the logarithm is of what Gaussian noise has 2 of, as the best band's kurtosis.
+    columns = (td.log10_or_nan(highest + 2.0), td.log10_or_nan(mean + 2.0))
+    return np.concatenate((np.stack(columns, axis=-1), best.columns), axis=-1)

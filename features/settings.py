@@ -10,15 +10,16 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from features import envelope
+from features import envelope, evidence, gear_mesh, line_counts
 from features.lines import LineSettings
 from features.quality import QualitySettings
 from features.windows import WindowSettings
 
-FORMULA_VERSION: Final = 1
+FORMULA_VERSION: Final = 2
 """Raised by hand whenever a formula changes, so that features of different formulas are never mixed."""
 
-MESH_STATISTICS: Final = ("h1_db", "h2_db", "h3_db", "sidebands_db")
+COUNTED_VERSIONS: Final = ("white", "best")
+"""The envelopes in which harmonics and sideband pairs are counted."""
 
 _TIME_NAMES: Final = (
     "rms_log10",
@@ -33,6 +34,14 @@ _TIME_NAMES: Final = (
 )
 
 _SPECTRUM_NAMES: Final = ("spectral_centroid_hz", "rms_frequency_hz", "spectral_entropy")
+
+_IMPULSE_NAMES: Final = (
+    "spectral_kurtosis_max_log10",
+    "spectral_kurtosis_mean_log10",
+    "best_band_center_hz",
+    "best_band_width_hz",
+    "best_band_kurtosis_log10",
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,12 @@ class FeatureSettings:
         The two demodulation bands. An upper edge above 0.95 of the Nyquist frequency is moved there.
     envelope_min_width_hz : float
         A demodulation band of which less is left is missing.
+    best_band_parts : tuple of int
+        The band tree: the axis is cut into so many bands of one width, for each number.
+    best_band_min_width_hz : float
+        Narrower bands are left out of the tree.
+    spectral_kurtosis_samples : int
+        Length of a frame for the spectral kurtosis, even.
 
     Raises
     ------
@@ -64,6 +79,9 @@ class FeatureSettings:
     envelope_low_hz: tuple[float, float] = (500.0, 2000.0)
     envelope_high_hz: tuple[float, float] = (2000.0, 5000.0)
     envelope_min_width_hz: float = 1500.0
+    best_band_parts: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
+    best_band_min_width_hz: float = 500.0
+    spectral_kurtosis_samples: int = 128
 
     def __post_init__(self) -> None:
         edges = self.band_edges_hz
@@ -76,8 +94,16 @@ class FeatureSettings:
             low, high = getattr(self, name)
             if not 0 < low < high < math.inf:
                 raise ValueError(f"{name} must be two ascending frequencies above 0, got {(low, high)!r}.")
-        if not 0 < self.envelope_min_width_hz < math.inf:
-            raise ValueError(f"envelope_min_width_hz must be above 0, got {self.envelope_min_width_hz!r}.")
+        for name in ("envelope_min_width_hz", "best_band_min_width_hz"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}.")
+        parts = self.best_band_parts
+        if not parts or len(set(parts)) < len(parts) or not all(isinstance(p, int) and p >= 1 for p in parts):
+            raise ValueError(f"best_band_parts must be different whole numbers of at least 1, got {parts!r}.")
+        if self.spectral_kurtosis_samples < 16 or self.spectral_kurtosis_samples % 2:
+            raise ValueError(
+                f"spectral_kurtosis_samples must be even and at least 16, got {self.spectral_kurtosis_samples!r}."
+            )
 
 
 def _band_names(edges: tuple[float, ...]) -> list[str]:
@@ -92,11 +118,14 @@ def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
         "time": _TIME_NAMES,
         "spectrum": _SPECTRUM_NAMES,
         "bands": (*(f"{b}_log_power" for b in bands), *(f"{b}_share" for b in bands)),
+        "impulses": _IMPULSE_NAMES,
         **{
             f"envelope_{version}": tuple(f"ses_{version}_{name}" for name in envelope.STATISTICS)
             for version in envelope.VERSIONS
         },
-        "gear_mesh": tuple(f"raw_gear_mesh_{name}" for name in MESH_STATISTICS),
+        "line_counts": tuple(f"ses_{v}_{name}" for v in COUNTED_VERSIONS for name in line_counts.STATISTICS),
+        "evidence": tuple(f"evidence_{name}" for name in evidence.STATISTICS),
+        "gear_mesh": tuple(f"raw_gear_mesh_{name}" for name in gear_mesh.STATISTICS),
     }
 
 

@@ -63,22 +63,20 @@ def real_transform(windows: NDArray[np.float32]) -> NDArray[np.complex64]:
     return result
 
 
-def squared_magnitude(values: NDArray[np.complex64]) -> Vector:
-    """Return |z|^2 in float64."""
-    real, imag = values.real.astype(np.float64), values.imag.astype(np.float64)
-    real *= real
-    imag *= imag
-    real += imag
-    return real
+def squared_magnitude(values: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Return |z|^2 in float32."""
+    power: NDArray[np.float32] = np.square(values.real)
+    power += np.square(values.imag)
+    return power
 
 
-def power_of_transform(transform: NDArray[np.complex64], length: int) -> Vector:
-    """Return the one-sided Hann power spectrum from a real Fourier transform that is already there."""
+def power_of_transform(transform: NDArray[np.complex64], length: int) -> NDArray[np.float32]:
+    """Return the one-sided Hann power spectrum from a real Fourier transform that is already there, in float32."""
     power = squared_magnitude(hann_in_frequency(transform, length))
-    power *= 2.0 / (length * float(length) * HANN_POWER)
-    power[:, 0] *= 0.5
+    power *= np.float32(2.0 / (length * float(length) * HANN_POWER))
+    power[:, 0] *= np.float32(0.5)
     if length % 2 == 0:
-        power[:, -1] *= 0.5
+        power[:, -1] *= np.float32(0.5)
     return power
 
 
@@ -100,24 +98,28 @@ def power_spectrum(windows: NDArray[Any]) -> Vector:
     """
     wide = windows.astype(np.float64)
     wide -= wide.mean(axis=-1, keepdims=True)
-    return power_of_transform(real_transform(wide.astype(np.float32)), windows.shape[-1])
+    return power_of_transform(real_transform(wide.astype(np.float32)), windows.shape[-1]).astype(np.float64)
 
 
-def spectral_centroid_hz(power: Vector, bin_hz: float) -> Vector:
+def spectral_centroid_hz(power: NDArray[Any], bin_hz: float) -> Vector:
     """Centre of gravity `sum(f P) / sum(P)`, bin 0 left out. Hz, 0 to Nyquist; NaN without variation."""
-    line = power[:, 1:]
-    frequency = np.arange(1, power.shape[-1]) * bin_hz
-    return ratio((line * frequency).sum(axis=-1), line.sum(axis=-1))
+    return _mean_over_spectrum(power, 1) * bin_hz
 
 
-def rms_frequency_hz(power: Vector, bin_hz: float) -> Vector:
+def rms_frequency_hz(power: NDArray[Any], bin_hz: float) -> Vector:
     """Root mean square frequency `sqrt(sum(f^2 P) / sum(P))`, bin 0 left out. Hz, at least the centroid."""
+    return np.sqrt(_mean_over_spectrum(power, 2)) * bin_hz
+
+
+def _mean_over_spectrum(power: NDArray[Any], exponent: int) -> Vector:
+    """Return `sum(k^exponent P) / sum(P)` over the bins k from 1."""
     line = power[:, 1:]
-    frequency = np.arange(1, power.shape[-1]) * bin_hz
-    return np.sqrt(ratio((line * (frequency * frequency)).sum(axis=-1), line.sum(axis=-1)))
+    weight = np.arange(1, power.shape[-1], dtype=line.dtype) ** exponent
+    # numpy adds pairwise: float32 is good to seven digits here, whatever the length.
+    return ratio((line * weight).sum(axis=-1).astype(np.float64), line.sum(axis=-1).astype(np.float64))
 
 
-def spectral_entropy(power: Vector) -> Vector:
+def spectral_entropy(power: NDArray[Any]) -> Vector:
     """Shannon entropy of the spectrum over its maximum: `-sum(p log p) / log(number of bins)`, p = P / sum(P).
 
     Bin 0 is left out. 0 (one line) to 1 (flat); NaN without variation. No unit, and no need to know the rate. Source:
@@ -127,14 +129,15 @@ def spectral_entropy(power: Vector) -> Vector:
     if line.shape[-1] < 2:
         return np.full(len(power), np.nan)
     total = line.sum(axis=-1)
-    share = line / np.where(total > 0, total, 1.0)[:, None]
-    logs = np.zeros_like(share)
-    np.log(share, out=logs, where=share > 0)
-    entropy = -(share * logs).sum(axis=-1) / np.log(line.shape[-1])
+    share = line / np.where(total > 0, total, 1.0).astype(line.dtype)[:, None]
+    # The smallest normal number in place of 0: its logarithm is finite and the product is 0 all the same.
+    logs = np.log(np.maximum(share, np.finfo(line.dtype).tiny))
+    logs *= share
+    entropy = -logs.sum(axis=-1).astype(np.float64) / np.log(line.shape[-1])
     return np.where(total > 0, np.clip(entropy, 0.0, 1.0), np.nan)
 
 
-def band_mean_square(power: Vector, bin_hz: float, length: int, edges_hz: tuple[float, ...]) -> Vector:
+def band_mean_square(power: NDArray[Any], bin_hz: float, length: int, edges_hz: tuple[float, ...]) -> Vector:
     """Sum the power spectrum over fixed bands, lower edge included, upper edge not.
 
     Parameters
@@ -163,9 +166,11 @@ def band_mean_square(power: Vector, bin_hz: float, length: int, edges_hz: tuple[
     return result
 
 
-def band_features(power: Vector, bin_hz: float, length: int, edges_hz: tuple[float, ...]) -> tuple[Vector, Vector]:
+def band_features(
+    power: NDArray[Any], bin_hz: float, length: int, edges_hz: tuple[float, ...]
+) -> tuple[Vector, Vector]:
     """Return log10 of the mean square in each band, and each band's share (0 to 1) of the whole spectrum."""
     mean_square = band_mean_square(power, bin_hz, length, edges_hz)
-    total = power[:, 1:].sum(axis=-1)
+    total = power[:, 1:].sum(axis=-1).astype(np.float64)
     share = ratio(mean_square, np.broadcast_to(total[:, None], mean_square.shape))
     return log10_or_nan(mean_square), share

@@ -3,7 +3,7 @@ import pytest
 
 from features import envelope as env
 from features.kinematics import Orders, bearing_orders
-from features.lines import LineSettings
+from features.lines import LineReader, LineSettings
 from features.spectrum import real_transform
 
 RATE, LENGTH, RPM = 12_000.0, 12_032, 1797.0
@@ -33,6 +33,10 @@ def pulses(order, *, slip=0.0, level=1.0, seed=0, resonance=3200.0):
     return x
 
 
+def reader_of(ses, usable, turns=TURNS):
+    return LineReader(ses, turns=turns, usable=np.full(len(ses), usable), settings=SETTINGS)
+
+
 def statistics(x, version="high"):
     spectrum = transform(x)
     if version == "white":
@@ -41,7 +45,7 @@ def statistics(x, version="high"):
         low, high = (500.0, 2000.0) if version == "low" else (2000.0, 5000.0)
         band = env.band_bins(low, high, bin_hz=BIN_HZ, length=LENGTH, min_width_hz=1500.0)
     ses = env.squared_envelope_spectrum(spectrum, band)
-    values = env.line_statistics(ses, orders=ORDERS, turns=TURNS, usable=env.usable_bins(band), settings=SETTINGS)
+    values = env.line_statistics(reader_of(ses, env.usable_bins(band)), ORDERS)
     return dict(zip(env.STATISTICS, values.T, strict=True))
 
 
@@ -129,7 +133,7 @@ def test_bands_that_do_not_fit_are_not_available():
 
 def test_orders_that_are_unknown_are_missing_and_the_rest_is_there():
     ses = np.random.default_rng(0).exponential(size=(3, 1400))
-    values = env.line_statistics(ses, orders=Orders(bpfo=3.585), turns=30.0, usable=1400, settings=SETTINGS)
+    values = env.line_statistics(reader_of(ses, 1400, turns=30.0), Orders(bpfo=3.585))
     known = {n for n, column in zip(env.STATISTICS, values.T, strict=True) if np.isfinite(column).all()}
     assert known == {"bpfo_h1_db", "bpfo_mean13_db", "shaft_1x_db", "shaft_2x_db"}
 
@@ -145,7 +149,5 @@ def test_the_end_of_an_envelope_spectrum_is_not_used():
     assert env.usable_bins((500, 2001)) == 1350
     ses = np.random.default_rng(0).exponential(size=(1, 1501))
     for order, there in ((43.0, True), (46.0, False)):  # bins 1290 and 1380, each with 2 % to both sides
-        values = env.line_statistics(
-            ses, orders=Orders(bpfo=order), turns=30.0, usable=env.usable_bins((500, 2001)), settings=SETTINGS
-        )
+        values = env.line_statistics(reader_of(ses, env.usable_bins((500, 2001)), turns=30.0), Orders(bpfo=order))
         assert np.isfinite(values[0, 0]) == there

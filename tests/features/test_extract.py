@@ -45,12 +45,14 @@ def group(*names):
     return {feature for name in names for feature in feature_groups(SETTINGS)[name]}
 
 
-ENVELOPES = ("envelope_low", "envelope_high", "envelope_white")
+ENVELOPES = ("envelope_low", "envelope_high", "envelope_white", "envelope_best", "line_counts", "evidence")
+IN_HZ = {"spectral_centroid_hz", "rms_frequency_hz"}
+BEST = {"best_band_center_hz", "best_band_width_hz", "best_band_kurtosis_log10"}
 
 
 def test_names_are_unique_and_in_the_stated_order():
-    assert len(NAMES) == len(set(NAMES)) == 74
-    assert NAMES[0] == "rms_log10" and NAMES[-1] == "raw_gear_mesh_sidebands_db"
+    assert len(NAMES) == len(set(NAMES)) == 118
+    assert NAMES[0] == "rms_log10" and NAMES[-1] == "raw_gear_mesh_sideband_ratio_log10"
     assert {"kurtosis_log10", "band_500_1000_log_power", "ses_low_bpfi_h1_db", "raw_gear_mesh_h1_db"} <= set(NAMES)
     assert tuple(feature_groups(SETTINGS)) == FEATURE_GROUPS
     assert all(name == name.lower() and name.isidentifier() for name in NAMES)
@@ -58,13 +60,15 @@ def test_names_are_unique_and_in_the_stated_order():
 
 def test_everything_is_there_when_everything_is_known():
     found = run(noise(3, 12_032))
-    assert found.shape == (3, 74) and found.dtype == np.float32
+    assert found.shape == (3, 118) and found.dtype == np.float32
     assert np.isfinite(found).all()
 
 
 @pytest.mark.parametrize("length", [512, 513, 1021, 4096, 12_032, 36_096])
 def test_a_row_is_bit_equal_whatever_windows_are_beside_it(length):
-    windows = noise(67, length) * np.geomspace(1e-6, 1e6, 67, dtype=np.float32)[:, None]
+    windows = noise(67, length)
+    windows[::3, :: max(length // 90, 1)] += 8.0  # so that windows differ in their best band
+    windows *= np.geomspace(1e-6, 1e6, 67, dtype=np.float32)[:, None]
     rpm = 20 * 60 * 12_000.0 / length
     together = run(windows, shaft_speed_rpm=rpm)
     assert np.isfinite(together[:, NAMES.index("ses_white_bpfo_h1_db")]).all()
@@ -88,7 +92,7 @@ def test_bad_windows_do_not_change_their_neighbours():
 
 def test_without_a_declared_rate_nothing_in_hz_or_orders_is_given():
     row = run(noise(1, 12_032), rate_is_declared=False)[0]
-    assert missing(row) == {"spectral_centroid_hz", "rms_frequency_hz"} | group("bands", "gear_mesh", *ENVELOPES)
+    assert missing(row) == IN_HZ | BEST | group("bands", "gear_mesh", *ENVELOPES)
 
 
 @pytest.mark.parametrize("change", [{"shaft_speed_rpm": None}, {"speed_is_steady": False}, {"shaft_speed_rpm": 0.0}])
@@ -105,7 +109,11 @@ def test_what_the_geometry_does_not_name_is_missing():
     assert group("gear_mesh") <= nothing
     assert not {n for n in nothing if "shaft" in n}
     no_cage = missing(run(noise(1, 12_032), orders=dataclasses.replace(ORDERS, ftf=None))[0])
-    assert no_cage == {n for n in NAMES if "_ftf_" in n or "bsf2x_sidebands" in n}
+    assert no_cage == {n for n in NAMES if "_ftf_" in n or "bsf2x_sideband" in n}
+    no_ball = missing(run(noise(1, 12_032), orders=dataclasses.replace(ORDERS, bsf=None))[0])
+    assert {n for n in no_ball if "evidence" in n} == {
+        n for n in NAMES if "evidence" in n and ("ball" in n or "margin" in n)
+    }
 
 
 def test_too_few_turns_give_no_orders():
@@ -113,6 +121,7 @@ def test_too_few_turns_give_no_orders():
     row = run(noise(1, 2560), sampling_rate_hz=25_600.0, shaft_speed_rpm=1800.0)[0]
     wanted = group("gear_mesh", *ENVELOPES) | {"band_10_100_log_power", "band_10_100_share"}
     assert missing(row) == wanted
+    assert "spectral_kurtosis_max_log10" not in missing(row)
     just = 60 * 12_000.0 / 12_032
     assert np.isnan(run(noise(1, 12_032), shaft_speed_rpm=7.99 * just)[0, NAMES.index("ses_white_bpfo_h1_db")])
     assert np.isfinite(run(noise(1, 12_032), shaft_speed_rpm=8.01 * just)[0, NAMES.index("ses_white_bpfo_h1_db")])
@@ -142,7 +151,7 @@ def test_amplitudes_follow_the_unit_and_nothing_else_does():
 
 @pytest.mark.parametrize("scale", [1e-35, 1e-20, 1e20, 1e37])
 def test_extreme_units_stay_finite(scale):
-    assert np.isfinite(run((noise(1, 4096, seed=3) / 8 * scale).astype(np.float32), shaft_speed_rpm=6000.0)).all()
+    assert np.isfinite(run((noise(1, 4096, seed=3) / 8 * scale).astype(np.float32), shaft_speed_rpm=3600.0)).all()
 
 
 @settings(max_examples=25, deadline=None)
@@ -164,7 +173,7 @@ def test_the_callers_windows_are_never_written_to():
 
 
 def test_no_window_gives_no_row():
-    assert run(noise(0, 4096)).shape == (0, 74)
+    assert run(noise(0, 4096)).shape == (0, 118)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +207,10 @@ def test_feature_version_follows_every_setting():
         FeatureSettings(band_edges_hz=(10.0, 100.0)),
         FeatureSettings(envelope_low_hz=(500.0, 2100.0)),
         FeatureSettings(envelope_min_width_hz=1000.0),
+        FeatureSettings(best_band_parts=(1, 2, 4)),
+        FeatureSettings(best_band_min_width_hz=400.0),
+        FeatureSettings(spectral_kurtosis_samples=64),
+        FeatureSettings(lines=LineSettings(false_rate=0.02)),
     ]
     assert len({base, *(feature_version(other) for other in others)}) == len(others) + 1
 
@@ -210,7 +223,7 @@ def test_feature_version_follows_the_formulas(monkeypatch):
 
 def test_names_of_the_columns_are_frozen():
     # Rows on disk have these columns. Whoever changes them on purpose also changes this figure.
-    assert hashlib.sha256("\n".join(NAMES).encode()).hexdigest()[:16] == "6bb07b32b557cf06"
+    assert hashlib.sha256("\n".join(NAMES).encode()).hexdigest()[:16] == "ab3f98b53f640abb"
 
 
 @pytest.mark.parametrize(
@@ -221,6 +234,11 @@ def test_names_of_the_columns_are_frozen():
         ({"band_edges_hz": (0.0, 50.0)}, "band_edges_hz"),
         ({"envelope_low_hz": (2000.0, 500.0)}, "envelope_low_hz"),
         ({"envelope_min_width_hz": 0.0}, "envelope_min_width_hz"),
+        ({"best_band_min_width_hz": float("nan")}, "best_band_min_width_hz"),
+        ({"best_band_parts": ()}, "best_band_parts"),
+        ({"best_band_parts": (2, 2)}, "best_band_parts"),
+        ({"best_band_parts": (0,)}, "best_band_parts"),
+        ({"spectral_kurtosis_samples": 33}, "spectral_kurtosis_samples"),
     ],
 )
 def test_bad_settings_are_refused_by_name(bad, word):

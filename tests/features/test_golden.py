@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy import signal, stats
+from scipy import fft, signal, stats
 
 from features.extract import FeatureSettings, extract, feature_names
 from features.kinematics import Orders
-from features.lines import expected_noise_db
+from features.lines import expected_noise_db, noise_threshold_db
 
 SETTINGS = FeatureSettings()
 RATE, LENGTH, RPM = 12_800.0, 12_800, 1740.0
@@ -41,7 +41,10 @@ def line(power, positions, usable):
         floor += [k for k in range(inside[-1] + 3, inside[-1] + 3 + reach) if k < usable]
         best = max(best, 10 * np.log10(power[inside].max() / np.median(power[floor])))
         bins += 1 + 0.72 * (len(inside) - 1)
-    return best - expected_noise_db(bins) if bins else np.nan
+    return (best - expected_noise_db(bins), noise_threshold_db(bins, 0.01)) if bins else (np.nan, np.nan)
+
+
+ORDER = {"bpfo": 3.585, "bpfi": 5.415, "bsf": 2.357, "bsf2x": 2 * 2.357, "ftf": 0.398}
 
 
 def envelope_part(spectrum, first, last, turns, out, version):
@@ -52,15 +55,52 @@ def envelope_part(spectrum, first, last, turns, out, version):
     usable = int(0.9 * (last + 1 - first))
 
     def at(order):
-        return line(power, [order * turns], usable)
+        return line(power, [order * turns], usable)[0]
 
-    lines = {"bpfo": 3.585, "bpfi": 5.415, "bsf": 2.357, "bsf2x": 2 * 2.357, "ftf": 0.398}
-    for name, order in lines.items():
+    def out_of_noise(order):
+        height, limit = line(power, [order * turns], usable)
+        return height > limit
+
+    for name, order in ORDER.items():
         out[f"ses_{version}_{name}_h1_db"] = at(order)
         out[f"ses_{version}_{name}_mean13_db"] = np.mean([at(order), at(2 * order), at(3 * order)])
     out[f"ses_{version}_shaft_1x_db"], out[f"ses_{version}_shaft_2x_db"] = at(1), at(2)
-    out[f"ses_{version}_bpfi_sidebands_db"] = (at(5.415 - 1) + at(5.415 + 1)) / 2
-    out[f"ses_{version}_bsf2x_sidebands_db"] = (at(4.714 - 0.398) + at(4.714 + 0.398)) / 2
+    sides = [(at(5.415 - 1) + at(5.415 + 1)) / 2, (at(4.714 - 0.398) + at(4.714 + 0.398)) / 2]
+    out[f"ses_{version}_bpfi_sidebands_db"], out[f"ses_{version}_bsf2x_sidebands_db"] = sides
+    if version in ("white", "best"):
+        for name in ("bpfo", "bpfi", "bsf2x", "ftf"):
+            count = sum(out_of_noise(k * ORDER[name]) for k in range(1, 9))
+            out[f"ses_{version}_{name}_harmonics"] = count
+        for name, step in (("bpfi", 1.0), ("bsf2x", 0.398)):
+            pairs = [out_of_noise(ORDER[name] - k * step) and out_of_noise(ORDER[name] + k * step) for k in (1, 2, 3)]
+            out[f"ses_{version}_{name}_sideband_pairs"] = sum(pairs)
+    score = [np.mean([max(at(k * ORDER[name]), 0) for k in (1, 2, 3)]) for name in ("bpfo", "bpfi", "bsf2x")]
+    return [score[0], score[1] + max(sides[0], 0) / 4, score[2] + max(sides[1], 0) / 4]
+
+
+def best_band(spectrum):
+    """Return the first and last bin of the band of highest envelope kurtosis, and that kurtosis."""
+    found = []
+    for parts in (1, 2, 3, 4, 6, 8):
+        width = (int(0.95 * LENGTH / 2) - 2) // parts
+        for k in range(parts):
+            size = fft.next_fast_len(width)
+            square = np.abs(np.fft.ifft(spectrum[2 + k * width : 2 + (k + 1) * width], size)) ** 2
+            found.append(((square**2).mean() / square.mean() ** 2, 2 + k * width, 1 + (k + 1) * width))
+    return max(found, key=lambda item: item[0])
+
+
+def spectral_kurtosis(d):
+    frames = [d[start : start + 128] * signal.get_window("hann", 128) for start in range(0, LENGTH - 127, 64)]
+    power = np.abs(np.fft.rfft(frames)) ** 2
+    return ((len(power) + 1) * (power**2).sum(axis=0) / power.sum(axis=0) ** 2 - 2)[2:60]
+
+
+def sideband_ratio(power, mesh, turns):
+    near = range(int(np.ceil((mesh - 0.4) * turns)), int((mesh + 0.4) * turns) + 1)
+    centre = max(near, key=lambda k: power[k])
+    at = [power[centre + round(k * turns) - 1 : centre + round(k * turns) + 2].sum() for k in range(-3, 4)]
+    return at[3], (sum(at) - at[3]) / at[3]
 
 
 def reference(window):
@@ -91,13 +131,32 @@ def reference(window):
         out[f"band_{low:g}_{high:g}_share"] = power[inside].sum() / power[1:].sum()
     turns = LENGTH / RATE * RPM / 60
     spectrum = np.fft.rfft(d)
-    envelope_part(spectrum, 500, 2000, turns, out, "low")
-    envelope_part(spectrum, 2000, 5000, turns, out, "high")
-    envelope_part(spectrum / np.abs(spectrum), 2, 6271, turns, out, "white")
+    kurtosis, first, last = best_band(spectrum)
+    out["best_band_kurtosis_log10"] = np.log10(kurtosis)
+    out["best_band_center_hz"] = (first + last) / 2 * RATE / LENGTH
+    out["best_band_width_hz"] = (last + 1 - first) * RATE / LENGTH
+    bursts = spectral_kurtosis(d)
+    out["spectral_kurtosis_max_log10"], out["spectral_kurtosis_mean_log10"] = (
+        np.log10(bursts.max() + 2),
+        np.log10(bursts.mean() + 2),
+    )
+    scores = [
+        envelope_part(spectrum, 500, 2000, turns, out, "low"),
+        envelope_part(spectrum, 2000, 5000, turns, out, "high"),
+        envelope_part(spectrum / np.abs(spectrum), 2, 6271, turns, out, "white"),
+        envelope_part(spectrum, first, last, turns, out, "best"),
+    ]
+    for kind, values in (("max", np.max(scores, axis=0)), ("mean", np.mean(scores, axis=0))):
+        for k, name in enumerate(("outer", "inner", "ball")):
+            out[f"evidence_{name}_{kind}_db"] = values[k]
+            out[f"evidence_{name}_{kind}_margin_db"] = values[k] - np.delete(values, k).max()
     for k in (1, 2, 3):
-        out[f"raw_gear_mesh_h{k}_db"] = line(power, [k * 21.0 * turns, k * 33.5 * turns], 6272)
-    sides = [line(power, [(21.0 + s) * turns, (33.5 + s) * turns], 6272) for s in (-1, 1)]
+        out[f"raw_gear_mesh_h{k}_db"] = line(power, [k * 21.0 * turns, k * 33.5 * turns], 6272)[0]
+    sides = [line(power, [(21.0 + s) * turns, (33.5 + s) * turns], 6272)[0] for s in (-1, 1)]
     out["raw_gear_mesh_sidebands_db"] = np.mean(sides)
+    out["raw_gear_mesh_sideband_ratio_log10"] = np.log10(
+        max(sideband_ratio(power, mesh, turns) for mesh in (21.0, 33.5))[1]
+    )
     return out
 
 
@@ -170,6 +229,21 @@ FROZEN = {
     "raw_gear_mesh_h2_db": 1.95953,
     "raw_gear_mesh_h3_db": 5.69737,
     "raw_gear_mesh_sidebands_db": 17.0708,
+    "spectral_kurtosis_max_log10": 0.358547,
+    "spectral_kurtosis_mean_log10": 0.292628,
+    "best_band_center_hz": 4560,
+    "best_band_width_hz": 3039,
+    "best_band_kurtosis_log10": 0.54717,
+    "ses_best_bpfo_h1_db": 25.9317,
+    "ses_best_bpfi_mean13_db": 8.76516,
+    "ses_best_shaft_1x_db": 0.412211,
+    "ses_white_bpfo_harmonics": 0,
+    "ses_best_bpfo_harmonics": 8,
+    "ses_best_bsf2x_sideband_pairs": 0,
+    "evidence_outer_max_db": 22.7455,
+    "evidence_ball_mean_db": 3.36804,
+    "evidence_inner_mean_margin_db": -6.82996,
+    "raw_gear_mesh_sideband_ratio_log10": -0.880512,
 }
 
 

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from features.lines import LineSettings, expected_noise_db, line_excess, place_line, signal_to_floor_db
+from features.lines import (
+    LineReader,
+    LineSettings,
+    expected_noise_db,
+    line_excess,
+    noise_threshold_db,
+    place_line,
+    signal_to_floor_db,
+)
 
 SETTINGS = LineSettings()
 
@@ -74,7 +82,43 @@ def test_unresolved_lines_are_missing():
     assert np.isnan(signal_to_floor_db(np.zeros((1, 100)), (50.0,), usable_bins=100, settings=SETTINGS)).all()
 
 
-@pytest.mark.parametrize("bad", [{"tolerance": 0.3}, {"tolerance": -0.1}, {"floor_bins": 2}, {"min_turns": 0.0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"tolerance": 0.3},
+        {"tolerance": -0.1},
+        {"floor_bins": 2},
+        {"min_turns": 0.0},
+        {"false_rate": 0.0},
+        {"count_harmonics": 0},
+    ],
+)
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ValueError, match="Wanted"):
         LineSettings(**bad)
+
+
+def test_threshold_of_noise_in_closed_form():
+    # One bin: P(P > x) = exp(-x), so that 1 % lies at log 100 over a median of log 2.
+    wanted = 10 * np.log10(np.log(100) / np.log(2)) - expected_noise_db(1.0)
+    assert noise_threshold_db(1.0, 0.01) == pytest.approx(wanted)
+    assert noise_threshold_db(5.0, 0.001) > noise_threshold_db(5.0, 0.01)
+
+
+@pytest.mark.parametrize("order, most", [(0.4, 0.033), (3.6, 0.025), (16.2, 0.02), (43.3, 0.02)])
+def test_noise_stands_out_about_as_often_as_stated(order, most):
+    reader = LineReader(hann_noise(6000, 2200), turns=30.0, usable=np.full(6000, 2200), settings=SETTINGS)
+    assert 0.004 < reader.stands_out(order).mean() < most
+
+
+def test_reader_reads_what_the_function_reads_whatever_the_end_of_each_row():
+    power = hann_noise(9, 1400)
+    usable = np.array([1400, 700, 700, 200, 1400, 200, 650, 700, 1400])
+    reader = LineReader(power, turns=30.0, usable=usable, settings=SETTINGS)
+    for order in (0.5, 5.4, 16.2, 21.7, 44.0):
+        wanted = [
+            signal_to_floor_db(power[[k]], (order * 30.0,), usable_bins=int(usable[k]), settings=SETTINGS)[0]
+            for k in range(9)
+        ]
+        np.testing.assert_array_equal(reader.at(order), wanted)
+    assert np.isnan(reader.at(None)).all() and np.isnan(reader.at(-0.6)).all() and np.isnan(reader.stands_out(0)).all()

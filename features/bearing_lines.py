@@ -1,0 +1,168 @@
+"""All squared envelope spectra of some windows, and everything that is read from their lines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features import band_tree, envelope, evidence, line_counts
+from features.kinematics import Orders
+from features.lines import LineReader
+from features.settings import COUNTED_VERSIONS, FeatureSettings
+from features.time_domain import Vector, log10_or_nan
+
+
+@dataclass(frozen=True, eq=False)
+class BestBand:
+    """The band of highest envelope kurtosis of each window.
+
+    Attributes
+    ----------
+    bands : list of (int, int)
+        The bands of the tree, as bins `first, stop`.
+    index : int64 array, shape (n,)
+        Which band is the best; -1 where there is none.
+    columns : float64 array, shape (n, 3)
+        Its centre and width in Hz and the logarithm of its kurtosis.
+    """
+
+    bands: list[tuple[int, int]]
+    index: NDArray[np.int64]
+    columns: Vector
+
+
+def find_best_band(transform: NDArray[np.complex64], bin_hz: float, length: int, settings: FeatureSettings) -> BestBand:
+    """Find each window's best band; none where the rate is not known (`bin_hz` is NaN) or no band is wide enough."""
+    n = len(transform)
+    bands: list[tuple[int, int]] = []
+    if not math.isnan(bin_hz):
+        bands = band_tree.tree_bands(
+            length, bin_hz=bin_hz, parts=settings.best_band_parts, min_width_hz=settings.best_band_min_width_hz
+        )
+    if not bands:
+        return BestBand([], np.full(n, -1), np.full((n, 3), np.nan))
+    kurtosis = band_tree.band_kurtosis(transform, bands)
+    index = band_tree.best_bands(kurtosis)
+    edges = np.array(bands, dtype=np.float64)[index]
+    columns = np.stack(
+        (
+            (edges[:, 0] + edges[:, 1] - 1) / 2.0 * bin_hz,
+            (edges[:, 1] - edges[:, 0]) * bin_hz,
+            log10_or_nan(kurtosis[np.arange(n), index]),
+        ),
+        axis=-1,
+    )
+    columns[index < 0] = np.nan
+    return BestBand(bands, index, columns)
+
+
+def bearing_columns(
+    transform: NDArray[np.complex64],
+    best: BestBand,
+    *,
+    bin_hz: float,
+    turns: float,
+    length: int,
+    orders: Orders,
+    settings: FeatureSettings,
+) -> Vector:
+    """Return the columns of all envelope versions, then the counts, then the evidence, shape (n, columns).
+
+    NaN throughout where the window has too few turns (or `turns` is NaN).
+    """
+    n = len(transform)
+    lines = np.full((len(envelope.VERSIONS), n, len(envelope.STATISTICS)), np.nan)
+    counts = np.full((len(envelope.VERSIONS), n, len(line_counts.STATISTICS)), np.nan)
+    scores = np.full((len(envelope.VERSIONS), n, len(evidence.CLASSES)), np.nan)
+    if turns >= settings.lines.min_turns:
+        needed = _needed_bins(orders, turns, settings)
+        found = _spectra(transform, best, bin_hz=bin_hz, length=length, needed=needed, settings=settings)
+        for counted in (False, True):
+            members = [part for part in found if (envelope.VERSIONS[part.version] in COUNTED_VERSIONS) == counted]
+            if not members:
+                continue
+            reader = _reader(members, turns, settings)
+            version = np.concatenate([np.full(len(part.rows), part.version) for part in members])
+            rows = np.concatenate([part.rows for part in members])
+            lines[version, rows] = envelope.line_statistics(reader, orders)
+            scores[version, rows] = evidence.class_scores(reader, orders)
+            if counted:
+                counts[version, rows] = line_counts.line_counts(reader, orders)
+    kept = [counts[envelope.VERSIONS.index(version)] for version in COUNTED_VERSIONS]
+    return np.concatenate((*lines, *kept, evidence.evidence_columns(scores)), axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Spectra:
+    """Squared envelope spectra of one version for some rows."""
+
+    version: int
+    rows: NDArray[np.int64]
+    ses: NDArray[np.float32]
+
+
+def _needed_bins(orders: Orders, turns: float, settings: FeatureSettings) -> int:
+    # The floor of the highest line reaches about a quarter further.
+    highest = envelope.highest_position(orders, turns, settings.lines.count_harmonics)
+    reach = highest * (1 + settings.lines.floor_share + settings.lines.tolerance)
+    return math.ceil(reach) + settings.lines.floor_bins + 8
+
+
+def _spectra(
+    transform: NDArray[np.complex64],
+    best: BestBand,
+    *,
+    bin_hz: float,
+    length: int,
+    needed: int,
+    settings: FeatureSettings,
+) -> list[_Spectra]:
+    everything = np.arange(len(transform))
+    found = []
+    for place, version in enumerate(envelope.VERSIONS):
+        if version == "best":
+            found += _best_spectra(transform, best, place, needed)
+            continue
+        if version == "white":
+            band = envelope.whole_band_bins(length)
+        else:
+            low, high = settings.envelope_low_hz if version == "low" else settings.envelope_high_hz
+            band = envelope.band_bins(
+                low, high, bin_hz=bin_hz, length=length, min_width_hz=settings.envelope_min_width_hz
+            )
+        if band is None:
+            continue
+        bins = transform[:, band[0] : band[1]]
+        if version == "white":
+            bins = envelope.prewhiten(bins)
+        wanted = min(envelope.usable_bins(band), needed)
+        found.append(_Spectra(place, everything, envelope.spectrum_of_envelope(bins, wanted)))
+    return found
+
+
+def _best_spectra(transform: NDArray[np.complex64], best: BestBand, place: int, needed: int) -> list[_Spectra]:
+    """Compute the spectra of the best bands, windows with bands of one width together."""
+    found = []
+    for width in sorted({stop - first for first, stop in best.bands}):
+        chosen = np.array([k for k, (first, stop) in enumerate(best.bands) if stop - first == width])
+        rows = np.flatnonzero(np.isin(best.index, chosen))
+        if not rows.size:
+            continue
+        firsts = np.array([first for first, _ in best.bands])[best.index[rows]]
+        bins = transform[rows[:, None], firsts[:, None] + np.arange(width)]
+        wanted = min(envelope.usable_bins((0, width)), needed)
+        found.append(_Spectra(place, rows, envelope.spectrum_of_envelope(bins, wanted)))
+    return found
+
+
+def _reader(members: list[_Spectra], turns: float, settings: FeatureSettings) -> LineReader:
+    usable = np.concatenate([np.full(len(part.rows), part.ses.shape[-1]) for part in members])
+    power = np.zeros((len(usable), int(usable.max())), dtype=np.float32)
+    first = 0
+    for part in members:
+        power[first : first + len(part.rows), : part.ses.shape[-1]] = part.ses
+        first += len(part.rows)
+    return LineReader(power, turns=turns, usable=usable, settings=settings.lines)

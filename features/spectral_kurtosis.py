@@ -1,0 +1,66 @@
+"""Spectral kurtosis: how far each frequency's power comes in bursts rather than evenly.
+
+Source: J. Antoni, "The spectral kurtosis: a useful tool for characterising non-stationary signals", Mechanical Systems
+and Signal Processing 20 (2006), section 4 (the estimator from short-time Fourier transforms); G. M. Nita and
+D. E. Gary, "Statistics of the spectral kurtosis estimator", Publications of the ASP 122 (2010) (its bias).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from features.spectrum import real_transform, squared_magnitude
+from features.time_domain import Vector
+
+MIN_FRAMES: Final = 6
+"""Fewer frames say nothing about bursts."""
+
+_FIRST_BIN: Final = 2
+_LAST_SHARE: Final = 0.95
+
+
+@lru_cache(maxsize=8)
+def _hann(samples: int) -> NDArray[np.float32]:
+    return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(samples) / samples)).astype(np.float32)
+
+
+def spectral_kurtosis(windows: NDArray[np.float32], samples: int) -> Vector:
+    """Estimate the spectral kurtosis by Hann frames of `samples` that overlap by half.
+
+    Parameters
+    ----------
+    windows : float32 array, shape (n, length)
+        Mean removed, of about unit variance.
+    samples : int
+        Length of a frame, even: shorter than the distance of two impulses, longer than their decay.
+
+    Returns
+    -------
+    float64 array, shape (n, samples // 2 + 1)
+        `(m + 1) sum P^2 / (sum P)^2 - 2` over the powers P of m frames: 0 on average in stationary Gaussian noise, -1
+        at a steady tone, up to m - 1 for a single burst. NaN throughout with fewer than 6 frames, or without power.
+    """
+    n, length = windows.shape
+    step = samples // 2
+    frames = 0 if length < samples else (length - samples) // step + 1
+    if frames < MIN_FRAMES:
+        return np.full((n, step + 1), np.nan)
+    cut = sliding_window_view(windows, samples, axis=-1)[:, ::step] * _hann(samples)
+    power = squared_magnitude(real_transform(cut.reshape(n * frames, samples))).reshape(n, frames, -1)
+    total = power.sum(axis=1)
+    # Scaled to a mean of 1 before it is squared, so that float32 holds it whatever the level.
+    power *= (frames / np.where(total > 0, total, 1.0)).astype(np.float32)[:, None, :]
+    power *= power
+    squares = power.sum(axis=1).astype(np.float64)
+    return np.where(total > 0, (frames + 1) * squares / float(frames) ** 2 - 2.0, np.nan)
+
+
+def spectral_kurtosis_statistics(windows: NDArray[np.float32], samples: int) -> tuple[Vector, Vector]:
+    """Return the largest and the mean spectral kurtosis over the bins from 2 to 0.95 of Nyquist, each of shape (n,)."""
+    found = spectral_kurtosis(windows, samples)[:, _FIRST_BIN : max(int(_LAST_SHARE * samples / 2), _FIRST_BIN + 1)]
+    return found.max(axis=-1), found.mean(axis=-1)
