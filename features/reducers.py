@@ -121,7 +121,7 @@ def planetary(
         ("planet pass of the sun", n * to_sun, "n_planets |sun - carrier|"),
         ("planet pass of the ring", n * to_ring, "n_planets |ring - carrier|"),
     ]
-    notes = ()
+    notes: tuple[str, ...] = ()
     if (zs + zr) % n:
         notes = (f"{n} planets cannot be spaced evenly: sun_teeth + ring_teeth = {zs + zr} is no multiple of {n}",)
     # Sign of the planet: external mesh with the sun, so it turns against the sun as seen from the carrier.

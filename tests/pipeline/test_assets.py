@@ -149,7 +149,7 @@ def test_geometry_that_is_not_defined_and_units_listed_twice(
     with pytest.raises(AxiswatchError) as caught:
         read(GOOD.replace('geometry = "main"', 'geometry = "wrist"') + GOOD[start : GOOD.rindex("[[unit]]")])
     assert "unit SN-1: geometry 'wrist' is not defined in this file" in str(caught.value)
-    assert "unit SN-1 is installed at 2025-01-01T00:00:00+00:00 2 times on R01/A1" in str(caught.value)
+    assert "unit SN-1 is installed at 2025-01-01T00:00:00+00:00 2 times on plant1/c1/R01/A1" in str(caught.value)
     assert dump(store)["units"] == []
 
 
