@@ -109,6 +109,15 @@ def installed_geometry() -> tuple[sa.ColumnElement[str], sa.ColumnElement[bool]]
     return sa.func.coalesce(Unit.geometry_version, NO_GEOMETRY), on
 
 
+def attributed_unit() -> sa.ColumnElement[str | None]:
+    """SQL: the unit that a recording belongs to: the log's word, else the registry's. Join as in `installed_geometry`.
+
+    What extractions and scores have in `unit_serial` is what was known when they were made. A replacement may be
+    registered later, so whoever splits or sums by unit asks here.
+    """
+    return sa.func.coalesce(Recording.unit_serial, Unit.unit_serial)
+
+
 def extract_due(
     store: Store,
     lake: Lake,

@@ -20,7 +20,7 @@ from features.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.config import Settings
-from pipeline.extract import WINDOW_COLUMNS, feature_versions, installed_geometry
+from pipeline.extract import WINDOW_COLUMNS, attributed_unit, feature_versions, installed_geometry
 from pipeline.lake import Lake
 from pipeline.model_versions import champions
 from pipeline.registry import load_model
@@ -140,8 +140,9 @@ def _due_query(scope: str, version: str, as_of: datetime) -> sa.Select[Any]:
         Scoring.geometry_version == Extraction.geometry_version,
         Scoring.model_version == version,
     )
+    columns = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
     return (
-        sa.select(Extraction)
+        sa.select(*columns, attributed_unit().label("unit_serial"))
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
         .where(

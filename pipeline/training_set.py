@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from features.settings import feature_groups, feature_names
 from models.kinds import HEALTHY, UNKNOWN_MODE
 from pipeline.config import Settings
-from pipeline.extract import feature_settings, feature_versions, installed_geometry
+from pipeline.extract import attributed_unit, feature_settings, feature_versions, installed_geometry
 from pipeline.labels import KnownLabel, known_labels, label_for
 from pipeline.lake import Lake
 from pipeline.regime import program_of
@@ -131,7 +131,7 @@ def _labelled(
 ) -> tuple[list[_Labelled], Counter[str]]:
     geometry, on = installed_geometry()
     query = (
-        sa.select(Extraction)
+        sa.select(Extraction, attributed_unit().label("unit_now"))
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
         .where(
@@ -146,11 +146,11 @@ def _labelled(
         by_unit.setdefault(known.unit_serial, []).append(known)
     found, left_out = [], Counter[str]()
     for row in connection.execute(query):
-        candidates = by_unit.get(None, []) + (by_unit.get(row.unit_serial, []) if row.unit_serial else [])
+        candidates = by_unit.get(None, []) + (by_unit.get(row.unit_now, []) if row.unit_now else [])
         label = label_for(
             candidates,
             axis=row.axis_id,
-            unit_serial=row.unit_serial,
+            unit_serial=row.unit_now,
             channel=row.channel,
             started_at=row.started_at,
         )
@@ -163,7 +163,7 @@ def _labelled(
             left_out[row.quality] += 1
         else:
             weight = settings.evidence_weights.get(str(label.evidence), 1.0)
-            unit = row.unit_serial or f"axis {row.axis_id}"
+            unit = row.unit_now or f"axis {row.axis_id}"
             found.append(
                 _Labelled(
                     row.recording_id, row.lake_path, row.lake_row, row.n_windows, unit, row.regime, target, weight

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from features.kinematics import Orders, geometry_version, turned_bearing_orders
@@ -72,7 +72,7 @@ def resolve_geometry(
     if missing:
         raise ValueError(f"reducer {', '.join(map(repr, missing))} is not defined in this file")
     train = _train(entry, reducers)
-    shown = list(train.orders)
+    shown = [_with_counts(order, reducers) for order in train.orders]
     explicit = Orders(entry.bpfo, entry.bpfi, entry.bsf, entry.ftf, entry.gear_mesh)
     shown += characteristic_orders(explicit, entry.source)
     sources = [entry.source, *(f"{item}: {reducers[item].source}" for item in entry.reducers)]
@@ -110,6 +110,12 @@ def _train(entry: GeometryEntry, reducers: Mapping[str, ReducerEntry]) -> Stage:
     if entry.monitored_shaft != "input":
         raise ValueError("monitored_shaft is a shaft of a reducer; name the reducer")
     return Stage("none", 1.0, (("input", 1.0),))
+
+
+def _with_counts(order: NamedOrder, reducers: Mapping[str, ReducerEntry]) -> NamedOrder:
+    """Name beside the source of the formula that of the counts."""
+    counted = reducers[order.name.partition(": ")[0]].source
+    return replace(order, source=f"{order.source}; counts: {counted}")
 
 
 def _speed(train: Stage, shaft: str) -> float:

@@ -35,11 +35,11 @@ class Installation:
     geometry_version: str
 
 
-def import_assets(store: Store, path: Path, *, as_of: datetime) -> dict[str, int]:
+def import_assets(store: Store, path: Path, *, as_of: datetime) -> dict[str, Any]:
     """Read an asset file into the registry; what is there already with the same key is brought up to date.
 
     For a unit that the file names on an axis, the file tells all its times there: a mistyped `installed_at` is
-    corrected by importing the file again.
+    corrected by importing the file again. Gives the entries in the file by kind, and `notes` on what is odd about it.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def import_assets(store: Store, path: Path, *, as_of: datetime) -> dict[str, int
             connection.execute(sa.delete(Unit).where(named, Unit.installed_at.not_in(kept)))
         upsert(connection, Unit, rows, keep=("known_at",))
         mirror_installations(connection, touched, who=IMPORT, as_of=as_of)
-    return {"axes": axes, "units": len(rows), "geometries": len(found.geometry)}
+    return {"axes": axes, "units": len(rows), "geometries": len(found.geometry), "notes": found.notes}
 
 
 def geometry_columns(geometry: ResolvedGeometry | None) -> dict[str, Any]:

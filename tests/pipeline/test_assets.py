@@ -57,7 +57,7 @@ def read(store: Store, tmp_path: Path, as_of: datetime) -> Callable[..., dict[st
 
 
 def test_units_geometries_and_axes_are_stored(store: Store, read: Callable[..., dict[str, int]], dump: Dump) -> None:
-    assert read(GOOD) == {"axes": 1, "units": 2, "geometries": 1}
+    assert read(GOOD) == {"axes": 1, "units": 2, "geometries": 1, "notes": []}
     orders = Orders(bpfo=3.58, bpfi=5.42, gear_mesh=(12.0,))
     version = geometry_version(orders)
     with store.read() as connection:
