@@ -159,8 +159,8 @@ def _again(
         )
     if wanted is not None and wanted.version != told.geometry_version:
         raise AxiswatchError(
-            f"the unit on {place_of(found._mapping)} was not replaced:\n  - {serial} was installed at {utc_text(at)} with "
-            f"geometry {told.geometry_name!r}; correct it with `axiswatch assets import`"
+            f"the unit on {place_of(found._mapping)} was not replaced:\n  - {serial} was installed at {utc_text(at)} "
+            f"with geometry {told.geometry_name!r}; correct it with `axiswatch assets import`"
         )
     return _report(connection, found, details, at, changed=False)
 
