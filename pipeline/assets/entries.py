@@ -6,7 +6,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    model_validator,
+)
 
 from features.kinematics import Orders, bearing_orders
 from features.reducers import (
@@ -53,7 +62,17 @@ def _moment(value: object) -> object:
         raise ValueError(f"{value!r} is no ISO 8601 time; write for example 2026-01-31T08:00:00Z") from error
 
 
-Name = Annotated[str, Field(max_length=200, pattern=r"^\S(.*\S)?$")]
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError(f"{value!r} has characters that cannot be printed")
+    return value
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Name = Annotated[str, Field(max_length=200, pattern=r"^\S(.*\S)?$"), AfterValidator(_printable)]
 Order = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
 Length = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
 Time = Annotated[AwareDatetime, BeforeValidator(_moment)]
@@ -168,24 +187,19 @@ class GeometryEntry(_Strict):
     bsf: Order | None = None
     ftf: Order | None = None
     gear_mesh: tuple[Order, ...] = ()
-    reducer: Name | tuple[Name, ...] = ()
+    reducer: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()
     bearing: Name | None = None
     shaft: str = "input"
     outer_shaft: str | None = None
     monitored_shaft: str = "input"
     source: str = ""
 
-    @property
-    def reducers(self) -> tuple[str, ...]:
-        """Names of the reducers, from the motor on."""
-        return (self.reducer,) if isinstance(self.reducer, str) else self.reducer
-
     @model_validator(mode="after")
     def _one_way(self) -> GeometryEntry:
         given = [name for name in BEARING_ORDERS if getattr(self, name) is not None]
         if self.bearing is not None and given:
             raise ValueError(f"bearing and {', '.join(given)} exclude each other; keep one of both")
-        if self.reducers and self.gear_mesh:
+        if self.reducer and self.gear_mesh:
             raise ValueError("reducer and gear_mesh exclude each other; keep one of both")
         if not self.bearing and ({"shaft", "outer_shaft"} & self.model_fields_set):
             raise ValueError("shaft and outer_shaft say where a bearing sits; name the bearing")

@@ -68,14 +68,14 @@ def resolve_geometry(
     ValueError
         A reducer, a bearing or a shaft that it names is not there.
     """
-    missing = [reducer for reducer in entry.reducers if reducer not in reducers]
+    missing = [reducer for reducer in entry.reducer if reducer not in reducers]
     if missing:
         raise ValueError(f"reducer {', '.join(map(repr, missing))} is not defined in this file")
     train = _train(entry, reducers)
     shown = [_with_counts(order, reducers) for order in train.orders]
     explicit = Orders(entry.bpfo, entry.bpfi, entry.bsf, entry.ftf, entry.gear_mesh)
     shown += characteristic_orders(explicit, entry.source)
-    sources = [entry.source, *(f"{item}: {reducers[item].source}" for item in entry.reducers)]
+    sources = [entry.source, *(f"{item}: {reducers[item].source}" for item in entry.reducer)]
     orders = Orders(entry.bpfo, entry.bpfi, entry.bsf, entry.ftf, entry.gear_mesh or train.meshes)
     if entry.bearing is not None:
         known = bearings.get(entry.bearing)
@@ -105,8 +105,8 @@ def bearing_alone(designation: str) -> ResolvedGeometry:
 
 
 def _train(entry: GeometryEntry, reducers: Mapping[str, ReducerEntry]) -> Stage:
-    if entry.reducers:
-        return chain([(name, reducers[name].stage()) for name in entry.reducers], monitored=entry.monitored_shaft)
+    if entry.reducer:
+        return chain([(name, reducers[name].stage()) for name in entry.reducer], monitored=entry.monitored_shaft)
     if entry.monitored_shaft != "input":
         raise ValueError("monitored_shaft is a shaft of a reducer; name the reducer")
     return Stage("none", 1.0, (("input", 1.0),))

@@ -122,7 +122,7 @@ def _parse_toml(path: Path) -> AssetsFile:
     # An entry that is there but wrong is told of once; what refers to it is not blamed as well.
     broken = {name for kind in ("reducer", "bearing") for name in _table(told, kind, [])} - {*reducers, *bearings}
     for name, entry in geometries.items():
-        if not broken & {*entry.reducers, entry.bearing}:
+        if not broken & {*entry.reducer, entry.bearing}:
             _resolve(found, name, entry, reducers, bearings)
     found.axis = _many(told, "axis", AxisEntry, found.problems)
     found.unit = _many(told, "unit", UnitEntry, found.problems)

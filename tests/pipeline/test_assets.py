@@ -320,6 +320,7 @@ def test_what_one_says_in_numbers_and_by_parts_is_one_geometry(
         ('bearing = "6203"', "expected_every_s = 5.0", ""),
         ("2025-01-01T00:00:00Z", "1735689600", "unit.0.installed_at: Value error, must be a time with an offset"),
         ("[[axis]]", "[axis]", "axis: must be tables"),
+        ('["belt", "rv"]', "5", "geometry.base.reducer: Input should be a valid tuple"),
     ],
 )
 def test_each_thing_that_is_wrong_is_named(
@@ -476,6 +477,7 @@ def test_everything_wrong_with_a_csv_is_listed_by_line(
         (CSV.replace("removed_at", "axis", 1), "column axis is there twice"),
         (b"robot_id\xff", "not in UTF-8"),
         (CSV + 'R01,"A', "is no CSV"),
+        (CSV + "R\0,A1,S,2025-01-01T00:00:00Z,,,,,\n", "line 5: robot_id: .* cannot be printed"),
     ],
 )
 def test_a_csv_that_is_none(read_csv: Callable[..., dict[str, Any]], text: str | bytes, message: str) -> None:

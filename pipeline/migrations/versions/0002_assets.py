@@ -78,11 +78,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back."""
-    with op.batch_alter_table("units", schema=None) as batch_op:
-        batch_op.drop_column("characteristics")
-        batch_op.drop_column("geometry_name")
-    with op.batch_alter_table("axes", schema=None) as batch_op:
-        batch_op.drop_column("criticality")
+    # Not in batches: SQLite would make the tables anew, and other tables refer to them.
+    op.drop_column("units", "characteristics")
+    op.drop_column("units", "geometry_name")
+    op.drop_column("axes", "criticality")
     op.drop_index(op.f("ix_axis_events_axis_id_at"), table_name="axis_events")
     op.drop_table("axis_events")
     op.drop_table("geometry_names")
