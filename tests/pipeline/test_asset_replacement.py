@@ -330,6 +330,18 @@ def test_registered_late_the_case_ends_and_what_came_since_is_the_new_units(axis
     assert found == [("SN-1",)], "what a teardown shows is about the unit that was torn down"
 
 
+def test_both_units_have_a_case_that_begins_in_the_same_bin(axis: Axis) -> None:
+    axis.settings = axis.settings.model_copy(update={"debounce_hits": 1})
+    axis.say(3, "f")
+    axis.advise()
+    axis.replace(3.25)
+    axis.say_at(START + 3 * HOUR + timedelta(minutes=30), 0.95)
+    assert axis.advise().opened == 1
+    old, new = axis.cases()
+    assert (old["state"], new["state"]) == ("closed", "open")
+    assert old["case_id"] != new["case_id"]
+
+
 def test_late_and_in_time_end_with_the_same_cases(axis: Axis, dump: Dump) -> None:
     """Registered before or after the recordings came: the new unit's case and all axis states are the same."""
     axis.say(0, "ffff")
