@@ -269,8 +269,9 @@ def test_a_replacement_that_is_registered_late_parts_the_training_set(plant: Pla
     """The features are those that were extracted under the old unit's name; the split goes by the registry of today."""
     label = plant.rows(sa.select(Label).where(Label.verdict == "healthy").order_by(Label.label_id))[0]
     axis = label.axis_id or plant.rows(sa.select(Unit.axis_id).where(Unit.unit_serial == label.unit_serial))[0][0]
-    times = sorted({r[0] for r in plant.rows(sa.select(Recording.started_at).where(
-        Recording.axis_id == axis, Recording.started_at >= label.from_at, Recording.started_at < label.to_at))})  # fmt: skip
+    within = (Recording.started_at >= label.from_at, Recording.started_at < label.to_at)
+    query = sa.select(Recording.started_at).where(Recording.axis_id == axis, *within).distinct()
+    times = sorted(row.started_at for row in plant.rows(query))
     with plant.store.write() as connection:
         connection.execute(sa.update(Recording).where(Recording.axis_id == axis).values(unit_serial=None))
         connection.execute(
