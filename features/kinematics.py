@@ -98,6 +98,45 @@ def bearing_orders(n_balls: int, ball_diameter: float, pitch_diameter: float, co
     )
 
 
+def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: float = 0.0) -> Orders:
+    """Give the orders of a bearing whose inner ring, outer ring or both turn, in multiples of the monitored shaft.
+
+    With `r = |inner_speed - outer_speed|`: `bpfo`, `bpfi` and `bsf` are those of the outer ring at rest, times `r`. The
+    cage turns at `inner_speed x ftf + outer_speed x (1 - ftf)`; where that is 0 there is no order of the cage.
+
+    Parameters
+    ----------
+    at_rest : Orders
+        As `bearing_orders` gives them.
+    inner_speed, outer_speed : float
+        Speeds of the rings over the monitored shaft's; below 0 where they turn against it.
+
+    Raises
+    ------
+    ValueError
+        A speed is not finite, or both rings turn alike: such a bearing does not roll.
+
+    Notes
+    -----
+    Source: T. A. Harris, Rolling Bearing Analysis, 4th edition (2001): speed of the cage
+    `(n_i (1 - g) + n_o (1 + g)) / 2`, and rolling speeds in proportion to the relative speed of the rings.
+    """
+    for name, value in (("inner_speed", inner_speed), ("outer_speed", outer_speed)):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be finite, got {value!r}.")
+    relative = abs(inner_speed - outer_speed)
+    if not relative:
+        raise ValueError("both rings of the bearing turn alike, so it does not roll; name shafts of different speed.")
+    cage = None
+    if at_rest.ftf is not None:
+        cage = abs(inner_speed * at_rest.ftf + outer_speed * (1 - at_rest.ftf)) or None
+
+    def rolling(order: float | None) -> float | None:
+        return None if order is None else order * relative
+
+    return Orders(rolling(at_rest.bpfo), rolling(at_rest.bpfi), rolling(at_rest.bsf), cage, at_rest.gear_mesh)
+
+
 def geometry_version(orders: Orders | None) -> str:
     """Name a geometry by its content.
 

@@ -7,7 +7,7 @@ runs, or how late, the scores came.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.quality import Quality
+from pipeline.assets.events import replacement_times
 from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, combine_channels
-from pipeline.case_folding import CLOSED, OPEN, CaseState, fold_cases
+from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_cases
 from pipeline.config import Settings
 from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
 from pipeline.extract import installed_geometry
@@ -121,9 +122,10 @@ def _advise_axis(
     ).all()
     period = timedelta(hours=settings.state_period_hours)
     bins = sorted({bin_start(row.started_at, period) for row in pending})
+    replaced = replacement_times(connection, axis_id)
     states = []
     for bin_at in bins:
-        windows, times = _read_windows(connection, axis_id, bin_at, bin_at + period, set(thresholds))
+        windows, times = _read_one_unit(connection, axis_id, bin_at, bin_at + period, set(thresholds), replaced)
         if windows:
             figures = combine_channels(windows, thresholds)
             states.append(_state_row(axis_id, bin_at, times, figures, windows, as_of))
@@ -144,7 +146,23 @@ def _advise_axis(
         )
     report.axes += 1
     report.bins += len(states)
-    _update_cases(connection, settings, axis_id, as_of, report)
+    _update_cases(connection, settings, axis_id, as_of, report, replaced[-1] if replaced else None)
+
+
+def _read_one_unit(
+    connection: Connection,
+    axis_id: str,
+    start: datetime,
+    end: datetime,
+    versions: set[str],
+    replaced: Sequence[datetime],
+) -> tuple[list[Window], list[datetime]]:
+    """Read a bin. Where the unit was replaced in it, the bin speaks for the last unit that something came from."""
+    for begin in (*(at for at in reversed(replaced) if start < at < end), start):
+        windows, times = _read_windows(connection, axis_id, begin, end, versions)
+        if windows:
+            break
+    return windows, times
 
 
 def _read_windows(
@@ -241,8 +259,14 @@ def _state_row(
 
 
 def _update_cases(
-    connection: Connection, settings: Settings, axis_id: str, as_of: datetime, report: AdviseReport
+    connection: Connection,
+    settings: Settings,
+    axis_id: str,
+    as_of: datetime,
+    report: AdviseReport,
+    replaced_at: datetime | None,
 ) -> None:
+    """Fold the cases of an axis. What the unit before the last replacement left is history: nothing reopens it."""
     states = connection.execute(
         sa.select(AxisState).where(AxisState.axis_id == axis_id).order_by(AxisState.bin_at)
     ).all()
@@ -259,11 +283,20 @@ def _update_cases(
     ]
     gap, recheck = timedelta(hours=settings.case_gap_hours), timedelta(hours=settings.recheck_after_hours)
     for family in FAMILIES:
+        since = replaced_at if family in UNIT_FAMILIES else None
         stored = connection.execute(sa.select(Case).where(Case.axis_id == axis_id, Case.family == family)).all()
-        before = {row.case_id: _case_state(row) for row in stored}
-        episodes = find_episodes(bins, family, hits=settings.debounce_hits, span=settings.debounce_span, gap=gap)
+        before = {row.case_id: _case_state(row) for row in stored if since is None or row.first_at >= since}
+        current = [item for item in bins if since is None or item.first_at >= since]
+        episodes = find_episodes(current, family, hits=settings.debounce_hits, span=settings.debounce_span, gap=gap)
         after, happened = fold_cases(
-            axis_id, family, list(before.values()), episodes, gap=gap, margin=settings.reopen_margin, recheck=recheck
+            axis_id,
+            family,
+            list(before.values()),
+            episodes,
+            gap=gap,
+            margin=settings.reopen_margin,
+            recheck=recheck,
+            since=since,
         )
         for case in after:
             if case != before.get(case.case_id):

@@ -17,6 +17,8 @@ from pipeline.ids import instant, stable_id
 
 CLOSED = "closed"
 OPEN = "open"
+UNIT_FAMILIES = frozenset({"machine"})
+"""Families of cases that are about the unit on the axis, and end with it. Data cases are about sensor and cable."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,15 @@ def fold_cases(
     gap: timedelta,
     margin: float,
     recheck: timedelta,
+    since: datetime | None = None,
 ) -> tuple[list[CaseState], dict[str, str]]:
     """Bring the cases of one axis and family up to date with its episodes.
+
+    Parameters
+    ----------
+    since
+        When the unit on the axis was last replaced. Cases and episodes are the new unit's; a case that begins in the
+        bin of the replacement is not the one that the old unit may have there.
 
     Returns
     -------
@@ -59,8 +68,9 @@ def fold_cases(
     for episode in episodes:
         case = _case_for(episode, list(current.values()), gap)
         if case is None:
+            begins = episode.bins[0].bin_at if since is None else max(episode.bins[0].bin_at, since)
             case = CaseState(
-                stable_id(axis_id, family, instant(episode.bins[0].bin_at), length=12),
+                stable_id(axis_id, family, instant(begins), length=12),
                 OPEN,
                 episode.first_at,
                 episode.last_at,

@@ -22,6 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
+from pipeline.schema_assets import AxisEvent as AxisEvent
+from pipeline.schema_assets import GeometryName as GeometryName
 from pipeline.schema_base import Base
 from pipeline.schema_history import Baseline as Baseline
 
@@ -94,6 +96,7 @@ class Axis(Base):
     robot_id: Mapped[str]
     axis: Mapped[str]
     expected_every_s: Mapped[float | None] = mapped_column(comment="declared usual time between recordings, s")
+    criticality: Mapped[int | None] = mapped_column(comment="1 (does not matter) to 5 (stops the plant)")
     known_at: Mapped[datetime]
 
     __table_args__ = (UniqueConstraint("site", "cell", "robot_id", "axis"),)
@@ -121,6 +124,10 @@ class Unit(Base):
     installed_at: Mapped[datetime] = mapped_column(primary_key=True)
     removed_at: Mapped[datetime | None]
     geometry_version: Mapped[str | None] = mapped_column(ForeignKey("geometries.geometry_version"))
+    geometry_name: Mapped[str | None] = mapped_column(comment="as the asset file called it")
+    characteristics: Mapped[list[Any]] = mapped_column(
+        default=list, comment="all characteristic orders: name, formula, source"
+    )
     known_at: Mapped[datetime]
 
 

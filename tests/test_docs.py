@@ -17,7 +17,8 @@ import typer.main
 
 from features.quality import Quality
 from pipeline import axis_state, taxonomy
-from pipeline.assets import GeometryEntry, UnitEntry
+from pipeline.assets import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry
+from pipeline.assets.catalogue import catalogue
 from pipeline.cli.app import app
 from pipeline.config import ENV_PREFIX, OTHER_VARIABLES, Settings
 from pipeline.log_schema import LOG_SCHEMA, QUANTITY_UNITS
@@ -285,9 +286,41 @@ def label_kinds() -> list[Any]:
 def test_every_key_of_assets_toml_is_documented() -> None:
     """assets.md names every key."""
     text = (DOCS / "assets.md").read_text(encoding="utf-8")
-    told = set(re.findall(r"`(geometry\.NAME\.\w+|unit\.\w+)`", text)) - {"unit.0"}
-    wanted = {f"geometry.NAME.{name}" for name in GeometryEntry.model_fields}
-    assert told == wanted | {f"unit.{name}" for name in UnitEntry.model_fields}
+    told = set(re.findall(r"`((?:(?:geometry|reducer|bearing)\.NAME|unit|axis)\.[a-z]\w*)`", text))
+    wanted = {f"unit.{name}" for name in UnitEntry.model_fields} | {f"axis.{name}" for name in AxisEntry.model_fields}
+    for kind, entry in (("geometry", GeometryEntry), ("reducer", ReducerEntry), ("bearing", BearingEntry)):
+        wanted |= {f"{kind}.NAME.{name}" for name in entry.model_fields}
+    assert told == wanted
+
+
+def test_the_catalogue_of_bearings_is_documented() -> None:
+    """assets.md names every designation."""
+    text = (DOCS / "assets.md").read_text(encoding="utf-8").split("## Bearings by designation")[1].split("\n## ")[0]
+    assert not [bearing.designation for bearing in catalogue()[0] if bearing.designation not in text]
+
+
+def test_the_robot_of_the_documents_can_be_imported_and_shown(tmp_path: Path) -> None:
+    """The example of assets.md on an empty registry, and the orders that come of it."""
+    from datetime import UTC, datetime
+
+    from pipeline.assets import import_assets
+    from pipeline.assets.views import show_asset
+
+    text = (DOCS / "assets.md").read_text(encoding="utf-8")
+    (tmp_path / "robot.toml").write_text(re.findall(r"```toml\n(.*?)```", text, flags=re.DOTALL)[0], encoding="utf-8")
+    rows = re.findall(r"^ {4}(site,.*\n(?: {4}plant1.*\n)+)", text, flags=re.MULTILINE)[0].replace("    ", "")
+    (tmp_path / "units.csv").write_text(rows, encoding="utf-8")
+    store = Store.open(f"sqlite:///{tmp_path / 'x.db'}")
+    as_of = datetime(2026, 3, 1, tzinfo=UTC)
+    assert import_assets(store, tmp_path / "robot.toml", as_of=as_of)["units"] == 6
+    orders = {order["name"]: order["order"] for order in show_asset(store, "R02", "A1")["units"][0]["orders"]}
+    assert orders["rv: output shaft"] == pytest.approx(1 / 121)
+    assert orders["motor: outer race (bpfo)"] == pytest.approx(3.585, abs=1e-3)
+    wrist = {order["name"]: order["order"] for order in show_asset(store, "R02", "A4")["units"][0]["orders"]}
+    assert wrist["wave: tooth mesh"] == pytest.approx(162 * 24 / 36)
+    assert wrist["wave: output shaft"] == pytest.approx(24 / 36 / 80)
+    assert import_assets(store, tmp_path / "units.csv", as_of=as_of)["units"] == 2, "names of the TOML are known"
+    store.dispose()
 
 
 def test_every_state_flag_and_priority_is_documented() -> None:
@@ -363,7 +396,7 @@ def test_the_examples_of_labels_and_assets_can_be_imported(tmp_path: Path) -> No
         text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
         path = tmp_path / f"{name}.{language}"
         path.write_text(re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)[0], encoding="utf-8")
-        assert len(read(path)) == 2
+        assert len(read(path)) == {"labels": 2, "assets": 6}[name]
 
 
 def test_the_settings_example_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Commands about data: simulate, import, assets, labels, quarantine, the database and the lake."""
+"""Commands about data: simulate, import, labels, quarantine, the database and the lake."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.assets import assets_app
 from pipeline.cli.common import (
     AsJson,
     AsOf,
@@ -24,9 +25,6 @@ from pipeline.cli.common import (
 )
 from pipeline.config import load_settings
 
-assets_app = typer.Typer(
-    no_args_is_help=True, help="The asset registry: units on axes, and the orders of their shafts."
-)
 labels_app = typer.Typer(no_args_is_help=True, help="Findings about units and axes.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="Rows and files that could not be read or were ambiguous.")
 db_app = typer.Typer(no_args_is_help=True, help="The database.")
@@ -96,19 +94,6 @@ def import_logs(
             out.print(line, markup=False)
 
     emit(found, as_json, show)
-
-
-@assets_app.command("import", epilog="Example: axiswatch assets import assets.toml")
-def assets_import(
-    file: Annotated[Path, typer.Argument(help="TOML with geometries and units; docs/assets.md has the format.")],
-    as_of: AsOf = None,
-    as_json: AsJson = False,
-) -> None:
-    """Read an assets.toml into the registry; what is there already is brought up to date."""
-    from pipeline.assets import import_assets
-
-    found = import_assets(workplace().store, file, as_of=moment(as_of))
-    emit(found, as_json, counts("Assets", found))
 
 
 @labels_app.command("import", epilog="Example: axiswatch labels import labels.csv --who inspection")

@@ -326,6 +326,29 @@ def test_a_wrong_assets_file_is_refused_with_all_problems(command: CommandLine) 
     assert "cannot read" in command("assets", "import", "missing.toml", code=1).err
 
 
+def test_a_unit_is_replaced_and_the_timeline_tells(command: CommandLine) -> None:
+    """import, show, replace, again, timeline; refusals end with 1, an axis that is not there with 3."""
+    file = command.home.parent / "assets.toml"
+    file.write_text(
+        'version = 1\n[[unit]]\nrobot_id = "R1"\naxis = "A1"\nunit_serial = "S1"\n'
+        'bearing = "SKF 6205-2RS"\ninstalled_at = 2026-01-01T00:00:00Z\n',
+        encoding="utf-8",
+    )
+    command("assets", "import", str(file))
+    assert [row["unit_serial"] for row in command("assets", "list", "--json").data] == ["S1"]
+    assert "CWRU" in command("assets", "show", "R1", "A1").out
+    words = ("assets", "replace", "R1", "A1", "--new-serial", "S2", "--at", "2026-01-05T06:00:00Z", "--who", "jo")
+    said = command(*words, "--reason", "worn", "--json").data
+    assert (said["old_unit_serial"], said["at"], said["changed"]) == ("S1", "2026-01-05T06:00:00Z", True)
+    assert command(*words, "--json").data["changed"] is False
+    told = command("assets", "timeline", "R1", "A1", "--json").data
+    assert [(event["kind"], event["who"]) for event in told] == [("installed", "assets import"), ("replaced", "jo")]
+    assert "worn" in command("assets", "timeline", "R1", "A1").out
+    assert "S2 is on the axis since" in command(*words[:5], "S3", "--at", "2026-01-03T00:00:00Z", code=1).err
+    assert "no axis R9/A1" in command("assets", "show", "R9", "A1", code=3).err
+    assert "offset" in command(*words[:5], "S3", "--at", "2026-01-07T00:00:00", code=2).err
+
+
 def test_a_wrong_labels_file_is_refused_with_all_problems(command: CommandLine) -> None:
     """By line, and nothing is stored."""
     file = command.home.parent / "labels.csv"

@@ -16,6 +16,7 @@ from features.kinematics import Orders, geometry_version
 from features.settings import feature_names
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets
+from pipeline.assets.replacement import replace_unit
 from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import ExtractReport, extract_due, feature_settings
@@ -167,6 +168,30 @@ def test_unit_is_the_one_on_the_axis_at_that_time(
     hours = [told[START + timedelta(hours=hour), "acc_x"] for hour in range(4)]
     assert hours == [(None, "none"), ("SN-A", version_of(3.58)), ("SN-B", version_of(4.11)), (None, "none")]
     assert told[change, "acc_y"] == ("SN-LOG", version_of(4.11)), "the log knows its unit better than the registry"
+
+
+def test_a_replacement_that_is_registered_late_makes_due_what_came_since(
+    store: Store, lake: Lake, feed: Any, extract: Any, assets: Any, make_row: MakeRow, as_of: datetime
+) -> None:
+    assets(
+        ("SN-A", 3.58, START - timedelta(days=9), None),
+        ("SN-B", 4.11, START - timedelta(days=20), START - timedelta(days=10)),
+    )
+    samples = np.random.default_rng(1).normal(size=25_600).tolist()
+    feed(*(make_row(hour, unit_serial=None, samples=samples) for hour in range(4)))
+    assert extract().recordings == 4
+    told = {"at": START + timedelta(hours=2), "as_of": as_of, "who": "jo"}
+    replace_unit(store, "R01", "A1", new_serial="SN-C", geometry="gSN-B", **told)
+    assert extract().recordings == 2
+    assert extract().recordings == 0
+    rows = [row for row, _ in read(store, lake).values()]
+    found = sorted((row["started_at"], row["geometry_version"], row["unit_serial"]) for row in rows)
+    hours = [START + timedelta(hours=hour) for hour in range(4)]
+    old, new = version_of(3.58), version_of(4.11)
+    assert [row for row in found if row[0] < hours[2]] == [(at, old, "SN-A") for at in hours[:2]]
+    assert {row for row in found if row[0] >= hours[2]} == {
+        (at, version, unit) for at in hours[2:] for version, unit in ((old, "SN-A"), (new, "SN-C"))
+    }
 
 
 def test_assets_imported_while_extract_runs_are_not_half_taken(

@@ -95,3 +95,30 @@ def test_one_line_of_revisions() -> None:
     script = ScriptDirectory.from_config(alembic_config())
     assert len(script.get_heads()) == 1
     assert len(script.get_bases()) == 1
+
+
+def test_a_registry_of_before_keeps_its_units_and_gets_names(store_url: str) -> None:
+    store = Store(store_url)
+    config = alembic_config()
+    with store.write() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        for statement in (
+            "INSERT INTO axes VALUES ('a', '', '', 'R1', 'A1', 60.0, '2026-01-01 00:00:00')",
+            "INSERT INTO geometries VALUES ('old', 'main', '{}', 'x', '2026-01-01 00:00:00')",
+            "INSERT INTO geometries VALUES ('new', 'main', '{}', 'y', '2026-02-01 00:00:00')",
+            "INSERT INTO units VALUES ('a', 'S1', '2026-01-01 00:00:00', NULL, 'old', '2026-01-01 00:00:00')",
+            "INSERT INTO units VALUES ('a', 'S0', '2025-01-01 00:00:00', NULL, NULL, '2026-01-01 00:00:00')",
+        ):
+            connection.exec_driver_sql(statement)
+    store.upgrade()
+    with store.read() as connection:
+        names = connection.execute(sa.text("SELECT name, geometry_version, source FROM geometry_names")).all()
+        units = "SELECT unit_serial, geometry_name, geometry_version FROM units ORDER BY unit_serial"
+        assert names == [("main", "new", "y")]
+        assert connection.execute(sa.text(units)).all() == [("S0", None, None), ("S1", "main", "old")]
+    with store.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+        assert connection.execute(sa.text("SELECT COUNT(*) FROM units JOIN axes USING (axis_id)")).scalar() == 2
+    store.dispose()

@@ -17,6 +17,7 @@ from pipeline import score as scoring
 from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
+from pipeline.assets.replacement import replace_unit
 from pipeline.cases import fleet_states, get_case, give_verdict, queue
 from pipeline.config import Settings
 from pipeline.contract import Limits
@@ -27,7 +28,7 @@ from pipeline.lake import Lake
 from pipeline.model_versions import champions, list_versions
 from pipeline.registry import load_model, promote
 from pipeline.retrain import train_scopes
-from pipeline.schema import AliasEvent, Case, Extraction, Label, Score, Scoring
+from pipeline.schema import AliasEvent, Axis, Case, Extraction, Label, Recording, Score, Scoring, Unit
 from pipeline.score import score_due
 from pipeline.silence import silent_axes
 from pipeline.state_bins import bin_start
@@ -262,6 +263,37 @@ def test_training_uses_what_was_known_then_and_never_a_sensor_finding(plant: Pla
     assert after.left_out["sensor_or_data"] > 0
     assert len(after.x) < len(now.x)
     assert after.data_hash != now.data_hash
+
+
+def test_a_replacement_that_is_registered_late_parts_the_training_set(plant: Plant) -> None:
+    """The features are those that were extracted under the old unit's name; the split goes by the registry of today."""
+    label = plant.rows(sa.select(Label).where(Label.verdict == "healthy").order_by(Label.label_id))[0]
+    axis = label.axis_id or plant.rows(sa.select(Unit.axis_id).where(Unit.unit_serial == label.unit_serial))[0][0]
+    within = (Recording.started_at >= label.from_at, Recording.started_at < label.to_at)
+    query = sa.select(Recording.started_at).where(Recording.axis_id == axis, *within).distinct()
+    times = sorted(row.started_at for row in plant.rows(query))
+    with plant.store.write() as connection:
+        connection.execute(sa.update(Recording).where(Recording.axis_id == axis).values(unit_serial=None))
+        connection.execute(
+            sa.update(Label).where(Label.label_id == label.label_id).values(unit_serial=None, axis_id=axis)
+        )
+
+    def built() -> Any:
+        with plant.store.read() as connection:
+            late = plant.end + timedelta(days=30)
+            return build_training_set(connection, plant.lake, plant.settings, "acceleration", as_of=late)
+
+    before = built()
+    place = plant.rows(sa.select(Axis).where(Axis.axis_id == axis))[0]
+    at = times[len(times) // 2]
+    told = {"new_serial": "NEW", "at": at, "as_of": plant.end, "who": "jo"}
+    replace_unit(plant.store, place.robot_id, place.axis, **told)
+    after = built()
+    assert len(after.x) == len(before.x)
+    assert "NEW" not in before.unit
+    assert sum(after.unit == "NEW") > 0
+    assert sum(after.unit != before.unit) == sum(after.unit == "NEW")
+    assert after.data_hash != before.data_hash
 
 
 def test_without_labels_training_says_what_is_missing(plant: Plant) -> None:

@@ -1,0 +1,32 @@
+"""The asset registry: which unit sits on which axis since when, and the characteristic orders of its shaft."""
+
+from __future__ import annotations
+
+from pipeline.assets.entries import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry
+from pipeline.assets.reading import AssetsFile, read_assets
+from pipeline.assets.registry import (
+    NO_GEOMETRY,
+    Installation,
+    import_assets,
+    installations,
+    installed_at_time,
+    known_orders,
+    orders_from,
+)
+
+__all__ = [
+    "NO_GEOMETRY",
+    "AssetsFile",
+    "AxisEntry",
+    "BearingEntry",
+    "GeometryEntry",
+    "Installation",
+    "ReducerEntry",
+    "UnitEntry",
+    "import_assets",
+    "installations",
+    "installed_at_time",
+    "known_orders",
+    "orders_from",
+    "read_assets",
+]

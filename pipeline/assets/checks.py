@@ -1,0 +1,112 @@
+"""What entries of the registry say of one another: pure functions that list contradictions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import combinations, pairwise
+from typing import Any
+
+from pipeline.assets.entries import AxisEntry, UnitEntry
+from pipeline.ids import utc_text
+
+FACTS = ("criticality", "expected_every_s")
+"""What is said of an axis, not of a unit on it."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """A unit in its time on an axis, from the database or from a file; `place` is the axis as people write it."""
+
+    axis_id: str
+    place: str
+    unit_serial: str
+    installed_at: datetime
+    removed_at: datetime | None
+
+    def covers(self, moment: datetime) -> bool:
+        """Say whether the unit is on the axis at a time."""
+        return self.installed_at <= moment and (self.removed_at is None or moment < self.removed_at)
+
+
+def duplicates(units: Sequence[UnitEntry]) -> list[str]:
+    """List units that are installed at one time on one axis more than once."""
+    keys = Counter((unit.place, unit.unit_serial, unit.installed_at) for unit in units)
+    return [
+        f"unit {serial} is installed at {at.isoformat()} {count} times on {place}; keep one entry"
+        for (place, serial, at), count in keys.items()
+        if count > 1
+    ]
+
+
+def facts_of_axes(
+    axes: Iterable[AxisEntry], units: Iterable[UnitEntry], *, whole: bool
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Gather what is said of each axis, in its own entry or with its units, and list contradictions.
+
+    Parameters
+    ----------
+    whole
+        An axis's own entry tells all of it: what it leaves out is None, which clears it.
+    """
+    facts: dict[str, dict[str, Any]] = {}
+    problems: list[str] = []
+    for axis in axes:
+        place = "/".join(part for part in (axis.site, axis.cell, axis.robot_id, axis.axis) if part)
+        told = {name: getattr(axis, name) for name in FACTS if whole or getattr(axis, name) is not None}
+        problems += _take(facts.setdefault(axis.axis_id, {}), told, place)
+    for unit in units:
+        if unit.expected_every_s is not None:
+            told = {"expected_every_s": unit.expected_every_s}
+            problems += _take(facts.setdefault(unit.axis_id, {}), told, unit.place)
+    return facts, list(dict.fromkeys(problems))
+
+
+def _take(known: dict[str, Any], told: dict[str, Any], place: str) -> list[str]:
+    problems = []
+    for name, value in told.items():
+        if known.get(name) is None:
+            known[name] = value
+        elif value is not None and value != known[name]:
+            problems.append(
+                f"axis {place}: {name} is both {known[name]:g} and {value:g}; it belongs to the axis, say it once"
+            )
+    return problems
+
+
+def overlaps(periods: Iterable[Period]) -> list[str]:
+    """List units that are on one axis at the same time."""
+    found = []
+    for group in _by(periods, "axis_id"):
+        for earlier, later in pairwise(group):
+            if earlier.removed_at is None or earlier.removed_at > later.installed_at:
+                found.append(
+                    f"{later.place}: unit {later.unit_serial} is installed at {later.installed_at.isoformat()} while "
+                    f"{earlier.unit_serial} is still on the axis; give {earlier.unit_serial} a removed_at"
+                )
+    return found
+
+
+def in_two_places(periods: Iterable[Period]) -> list[str]:
+    """List units that are on two axes at the same time: a serial number is one thing."""
+    found = []
+    for group in _by(periods, "unit_serial"):
+        for one, other in combinations(group, 2):
+            if one.axis_id != other.axis_id and (one.removed_at is None or one.removed_at > other.installed_at):
+                found.append(
+                    f"unit {one.unit_serial} is on {one.place} since {utc_text(one.installed_at)} and also on "
+                    f"{other.place} since {utc_text(other.installed_at)}; a serial number is one thing: give it a "
+                    "removed_at where it was taken off, or correct the serial"
+                )
+    return found
+
+
+def _by(periods: Iterable[Period], name: str) -> list[list[Period]]:
+    """Group periods, each group in order of installation; an entry that is there twice counts once."""
+    groups: dict[str, dict[tuple[str, str, datetime], Period]] = {}
+    for period in periods:
+        key = (period.axis_id, period.unit_serial, period.installed_at)
+        groups.setdefault(getattr(period, name), {})[key] = period
+    return [sorted(group.values(), key=lambda one: (one.installed_at, one.unit_serial)) for group in groups.values()]

@@ -1,0 +1,271 @@
+"""What an asset file may say: units, axes, reducers, bearings and geometries, entry by entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    model_validator,
+)
+
+from features.kinematics import Orders, bearing_orders
+from features.reducers import (
+    Stage,
+    check_ratio,
+    gear_pair,
+    harmonic,
+    known_ratio,
+    plain_belt,
+    planetary,
+    rv,
+    toothed_belt,
+)
+from pipeline.assets.catalogue import find_bearing
+from pipeline.errors import AxiswatchError
+from pipeline.ids import axis_id
+
+LONGEST_S = 10 * 366 * 86_400.0
+"""Longest time that may be declared between two recordings, s."""
+
+BEARING_ORDERS = ("bpfo", "bpfi", "bsf", "ftf")
+
+FORMS: dict[str, tuple[tuple[Callable[..., Stage], tuple[str, ...], tuple[str, ...]], ...]] = {
+    "gear_pair": ((gear_pair, ("driving_teeth", "driven_teeth"), ()),),
+    "planetary": ((planetary, ("sun_teeth", "planet_teeth", "ring_teeth", "n_planets"), ("fixed", "driving")),),
+    "rv": ((rv, ("sun_teeth", "planet_teeth", "pins"), ("lobes", "n_crankshafts", "fixed")),),
+    "harmonic": ((harmonic, ("flexspline_teeth", "circular_spline_teeth"), ("lobes", "fixed")),),
+    "belt": (
+        (toothed_belt, ("driving_teeth", "driven_teeth", "belt_teeth"), ()),
+        (plain_belt, ("driving_diameter", "driven_diameter", "belt_length"), ()),
+    ),
+}
+"""Reducers by type: the function, the counts it must have, and those it may have."""
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a time with an offset, such as 2026-01-31T08:00:00Z")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no ISO 8601 time; write for example 2026-01-31T08:00:00Z") from error
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError(f"{value!r} has characters that cannot be printed")
+    return value
+
+
+def _one_or_more(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Name = Annotated[str, Field(max_length=200, pattern=r"^\S(.*\S)?$"), AfterValidator(_printable)]
+Order = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
+Length = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
+Time = Annotated[AwareDatetime, BeforeValidator(_moment)]
+Between = Annotated[float, Field(gt=0, le=LONGEST_S)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReducerEntry(_Strict):
+    """A reducer: what is counted on its parts, or its ratio alone."""
+
+    type: Literal["gear_pair", "planetary", "rv", "harmonic", "belt"]
+    source: Name
+    ratio: Order | None = None
+    driving_teeth: StrictInt | None = None
+    driven_teeth: StrictInt | None = None
+    belt_teeth: StrictInt | None = None
+    driving_diameter: Length | None = None
+    driven_diameter: Length | None = None
+    belt_length: Length | None = None
+    sun_teeth: StrictInt | None = None
+    planet_teeth: StrictInt | None = None
+    ring_teeth: StrictInt | None = None
+    n_planets: StrictInt | None = None
+    pins: StrictInt | None = None
+    lobes: StrictInt | None = None
+    n_crankshafts: StrictInt | None = None
+    flexspline_teeth: StrictInt | None = None
+    circular_spline_teeth: StrictInt | None = None
+    fixed: str | None = None
+    driving: str | None = None
+
+    def stage(self) -> Stage:
+        """Give the stage.
+
+        Raises
+        ------
+        ValueError
+            Counts are missing, do not fit the type or one another, or contradict the declared ratio.
+        """
+        given = self.model_dump(exclude={"type", "source", "ratio"}, exclude_none=True)
+        if not given and self.ratio is not None:
+            return known_ratio(self.type, self.ratio)
+        for build, must, may in FORMS[self.type]:
+            if set(must) <= set(given) <= {*must, *may}:
+                stage = build(**given)
+                if self.ratio is not None:
+                    check_ratio(stage, self.ratio)
+                return stage
+        forms = " or ".join(
+            ", ".join(must) + (f" (and optionally {', '.join(may)})" if may else "")
+            for _, must, may in FORMS[self.type]
+        )
+        raise ValueError(f"type {self.type} takes {forms}, or ratio alone; got {', '.join(given) or 'nothing'}")
+
+    @model_validator(mode="after")
+    def _can_be_built(self) -> ReducerEntry:
+        self.stage()
+        return self
+
+
+class BearingEntry(_Strict):
+    """A bearing: its catalogue designation, or its geometry by hand."""
+
+    designation: Name | None = None
+    n_balls: StrictInt | None = None
+    ball_diameter: Length | None = None
+    pitch_diameter: Length | None = None
+    contact_angle_deg: float = 0.0
+    source: Name | None = None
+
+    def at_rest(self) -> tuple[Orders, str]:
+        """Give the orders with the outer ring at rest, and where they are from.
+
+        Raises
+        ------
+        ValueError
+            The designation is not in the catalogue, or the geometry is not whole or cannot be.
+        """
+        by_hand = self.model_fields_set - {"designation"}
+        if self.designation is not None:
+            if by_hand:
+                raise ValueError(f"designation and {', '.join(sorted(by_hand))} exclude each other; keep one of both")
+            return bearing_by_designation(self.designation)
+        if self.n_balls is None or self.ball_diameter is None or self.pitch_diameter is None or self.source is None:
+            raise ValueError("takes designation, or n_balls, ball_diameter, pitch_diameter and source")
+        orders = bearing_orders(self.n_balls, self.ball_diameter, self.pitch_diameter, self.contact_angle_deg)
+        return orders, self.source
+
+    @model_validator(mode="after")
+    def _whole(self) -> BearingEntry:
+        self.at_rest()
+        return self
+
+
+def bearing_by_designation(text: str) -> tuple[Orders, str]:
+    """Give the orders of a bearing of the catalogue and its source, as validators want it: errors are ValueErrors."""
+    try:
+        found = find_bearing(text)
+    except AxiswatchError as error:
+        raise ValueError(str(error)) from error
+    return found.orders(), found.source
+
+
+class GeometryEntry(_Strict):
+    """Orders of one shaft, multiples of its speed: as numbers, or from reducers and a bearing."""
+
+    bpfo: Order | None = None
+    bpfi: Order | None = None
+    bsf: Order | None = None
+    ftf: Order | None = None
+    gear_mesh: tuple[Order, ...] = ()
+    reducer: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()
+    bearing: Name | None = None
+    shaft: str = "input"
+    outer_shaft: str | None = None
+    monitored_shaft: str = "input"
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> GeometryEntry:
+        given = [name for name in BEARING_ORDERS if getattr(self, name) is not None]
+        if self.bearing is not None and given:
+            raise ValueError(f"bearing and {', '.join(given)} exclude each other; keep one of both")
+        if self.reducer and self.gear_mesh:
+            raise ValueError("reducer and gear_mesh exclude each other; keep one of both")
+        if not self.bearing and ({"shaft", "outer_shaft"} & self.model_fields_set):
+            raise ValueError("shaft and outer_shaft say where a bearing sits; name the bearing")
+        return self
+
+
+class AxisEntry(_Strict):
+    """An axis, apart from what sits on it."""
+
+    site: str = ""
+    cell: str = ""
+    robot_id: Name
+    axis: Name
+    criticality: Annotated[int, Field(ge=1, le=5)] | None = None
+    expected_every_s: Between | None = None
+
+    @property
+    def axis_id(self) -> str:
+        """Id of the axis."""
+        return axis_id(self.site, self.cell, self.robot_id, self.axis)
+
+
+class UnitEntry(_Strict):
+    """A unit in its time on an axis."""
+
+    site: str = ""
+    cell: str = ""
+    robot_id: Name
+    axis: Name
+    unit_serial: Name
+    geometry: str | None = None
+    bearing: Name | None = None
+    installed_at: Time
+    removed_at: Time | None = None
+    expected_every_s: Between | None = None
+
+    @model_validator(mode="after")
+    def _period(self) -> UnitEntry:
+        for name in ("installed_at", "removed_at"):
+            moment = getattr(self, name)
+            try:
+                _ = moment and moment.astimezone(UTC)
+            except OverflowError as error:
+                raise ValueError(f"{name} is out of range in UTC") from error
+        if self.removed_at is not None and self.removed_at <= self.installed_at:
+            raise ValueError("removed_at must be after installed_at")
+        if self.geometry is not None and self.bearing is not None:
+            raise ValueError("geometry and bearing exclude each other; keep one of both")
+        return self
+
+    @property
+    def axis_id(self) -> str:
+        """Id of the axis that it is on."""
+        return axis_id(self.site, self.cell, self.robot_id, self.axis)
+
+    @property
+    def place(self) -> str:
+        """Name of the axis as people write it."""
+        return "/".join(part for part in (self.site, self.cell, self.robot_id, self.axis) if part)
+
+
+def wrong_entries(where: str, errors: list[Any]) -> list[str]:
+    """Write pydantic's errors of one entry as lines of a list: `unit.0.axis: ...` or `line 2: axis: ...`."""
+    between = ": " if where.startswith("line ") else "."
+    found = []
+    for item in errors:
+        inside = ".".join(str(part) for part in item["loc"])
+        found.append(f"{where}{between}{inside}: {item['msg']}" if inside else f"{where}: {item['msg']}")
+    return found

@@ -1,0 +1,125 @@
+"""From reducers and bearings to the orders that features look at, and to a list of all characteristic orders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from features.kinematics import Orders, geometry_version, turned_bearing_orders
+from features.reducers import NamedOrder, Stage, chain
+from pipeline.assets.entries import BEARING_ORDERS, BearingEntry, GeometryEntry, ReducerEntry, bearing_by_designation
+
+BEARING_WORDS = {
+    "bpfo": "outer race (bpfo)",
+    "bpfi": "inner race (bpfi)",
+    "bsf": "ball spin (bsf)",
+    "ftf": "cage (ftf)",
+}
+BEARING_FORMULAS = {
+    "bpfo": "n/2 (1 - g) |inner - outer|",
+    "bpfi": "n/2 (1 + g) |inner - outer|",
+    "bsf": "pitch / (2 ball) (1 - g^2) |inner - outer|",
+    "ftf": "|inner (1 - g) + outer (1 + g)| / 2",
+}
+
+
+@dataclass(frozen=True)
+class ResolvedGeometry:
+    """A geometry as it is stored: what features use, and all that is characteristic, each with its source."""
+
+    name: str
+    orders: Orders
+    characteristics: tuple[NamedOrder, ...]
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Name by content of the orders that features use."""
+        return geometry_version(self.orders)
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Give the characteristic orders as they are stored."""
+        return [asdict(order) for order in self.characteristics]
+
+
+def characteristic_orders(orders: Orders, source: str, *, bearing: str = "", given: bool = True) -> list[NamedOrder]:
+    """Give orders one by one, in the words of people."""
+    prefix = f"{bearing}: " if bearing else ""
+    found = [
+        NamedOrder(prefix + BEARING_WORDS[name], value, "as given" if given else BEARING_FORMULAS[name], source)
+        for name in BEARING_ORDERS
+        if (value := getattr(orders, name)) is not None
+    ]
+    return found + [NamedOrder("gear mesh", mesh, "as given", source) for mesh in orders.gear_mesh]
+
+
+def resolve_geometry(
+    name: str,
+    entry: GeometryEntry,
+    reducers: Mapping[str, ReducerEntry],
+    bearings: Mapping[str, BearingEntry],
+) -> ResolvedGeometry:
+    """Work out a geometry of a file. A bearing that the file does not define is looked up in the catalogue.
+
+    Raises
+    ------
+    ValueError
+        A reducer, a bearing or a shaft that it names is not there.
+    """
+    missing = [reducer for reducer in entry.reducer if reducer not in reducers]
+    if missing:
+        raise ValueError(f"reducer {', '.join(map(repr, missing))} is not defined in this file")
+    train = _train(entry, reducers)
+    shown = [_with_counts(order, reducers) for order in train.orders]
+    explicit = Orders(entry.bpfo, entry.bpfi, entry.bsf, entry.ftf, entry.gear_mesh)
+    shown += characteristic_orders(explicit, entry.source)
+    sources = [entry.source, *(f"{item}: {reducers[item].source}" for item in entry.reducer)]
+    orders = Orders(entry.bpfo, entry.bpfi, entry.bsf, entry.ftf, entry.gear_mesh or train.meshes)
+    if entry.bearing is not None:
+        known = bearings.get(entry.bearing)
+        at_rest, source = known.at_rest() if known is not None else bearing_by_designation(entry.bearing)
+        turned = turned_bearing_orders(
+            at_rest,
+            inner_speed=_speed(train, entry.shaft),
+            outer_speed=0.0 if entry.outer_shaft is None else _speed(train, entry.outer_shaft),
+        )
+        shown += characteristic_orders(turned, source, bearing=entry.bearing, given=False)
+        sources.append(f"{entry.bearing}: {source}")
+        orders = Orders(turned.bpfo, turned.bpfi, turned.bsf, turned.ftf, orders.gear_mesh)
+    return ResolvedGeometry(name, orders, tuple(shown), "; ".join(filter(None, sources)), train.notes)
+
+
+def bearing_alone(designation: str) -> ResolvedGeometry:
+    """Give the geometry of a bearing of the catalogue on the monitored shaft, its outer ring at rest.
+
+    Raises
+    ------
+    ValueError
+        The catalogue does not have it.
+    """
+    orders, source = bearing_by_designation(designation)
+    shown = characteristic_orders(orders, source, bearing=designation, given=False)
+    return ResolvedGeometry(f"bearing {designation}", orders, tuple(shown), source)
+
+
+def _train(entry: GeometryEntry, reducers: Mapping[str, ReducerEntry]) -> Stage:
+    if entry.reducer:
+        return chain([(name, reducers[name].stage()) for name in entry.reducer], monitored=entry.monitored_shaft)
+    if entry.monitored_shaft != "input":
+        raise ValueError("monitored_shaft is a shaft of a reducer; name the reducer")
+    return Stage("none", 1.0, (("input", 1.0),))
+
+
+def _with_counts(order: NamedOrder, reducers: Mapping[str, ReducerEntry]) -> NamedOrder:
+    """Name beside the source of the formula that of the counts."""
+    counted = reducers[order.name.partition(": ")[0]].source
+    return replace(order, source=f"{order.source}; counts: {counted}")
+
+
+def _speed(train: Stage, shaft: str) -> float:
+    speeds = dict(train.speeds)
+    if shaft not in speeds:
+        raise ValueError(f"shaft {shaft!r} is not there; one of {', '.join(speeds)}")
+    return speeds[shaft]

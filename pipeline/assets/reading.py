@@ -1,0 +1,228 @@
+"""Reading an asset file, TOML or CSV: everything that is wrong with it is found in one go."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline.assets.checks import duplicates, facts_of_axes
+from pipeline.assets.entries import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry, wrong_entries
+from pipeline.assets.geometry import ResolvedGeometry, bearing_alone, resolve_geometry
+from pipeline.errors import AxiswatchError
+
+VERSION = 1
+SECTIONS = ("version", "axis", "unit", "geometry", "reducer", "bearing")
+CSV_COLUMNS = (*UnitEntry.model_fields, "criticality")
+CSV_REQUIRED = ("robot_id", "axis", "unit_serial", "installed_at")
+Entry = TypeVar("Entry", bound=BaseModel)
+
+
+@dataclass
+class AssetsFile:
+    """An asset file as far as it is right, and what is wrong with it.
+
+    `facts` has what the file says of each axis (`criticality`, `expected_every_s`), `declared` the names of its
+    geometries, those included that are wrong.
+    """
+
+    unit: list[UnitEntry] = field(default_factory=list)
+    axis: list[AxisEntry] = field(default_factory=list)
+    geometry: dict[str, ResolvedGeometry] = field(default_factory=dict)
+    facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def geometry_of(self, unit: UnitEntry) -> ResolvedGeometry | None:
+        """Give the geometry of a unit that this file defines, or that its bearing's designation gives."""
+        if unit.bearing is not None:
+            return bearing_alone(unit.bearing)
+        return self.geometry.get(unit.geometry) if unit.geometry is not None else None
+
+
+def read_assets(path: Path) -> AssetsFile:
+    """Read and check an asset file by itself, without a database.
+
+    Raises
+    ------
+    AxiswatchError
+        The file cannot be read or something is wrong with it; all of it is listed.
+    """
+    found = parse_assets(path)
+    refuse(path, [*found.problems, *unknown_geometries(found, set())])
+    return found
+
+
+def parse_assets(path: Path) -> AssetsFile:
+    """Read an asset file; what is wrong with its entries is in `problems`.
+
+    Raises
+    ------
+    AxiswatchError
+        It cannot be read, or is neither TOML nor CSV.
+    """
+    is_csv = path.suffix.lower() == ".csv"
+    found = _parse_csv(path) if is_csv else _parse_toml(path)
+    found.problems += duplicates(found.unit)
+    found.facts, wrong = facts_of_axes(found.axis, found.unit, whole=not is_csv)
+    found.problems += wrong
+    return found
+
+
+def refuse(path: Path, problems: list[str]) -> None:
+    """Raise with all problems, if there are any."""
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise AxiswatchError(f"{path} is no asset registry:\n{listed}")
+
+
+def unknown_geometries(found: AssetsFile, known: set[str]) -> list[str]:
+    """List the units whose geometry neither the file nor the registry has."""
+    return [
+        f"unit {unit.unit_serial}: geometry {unit.geometry!r} is not defined in this file and not in the registry"
+        for unit in found.unit
+        if unit.geometry is not None and unit.geometry not in found.declared | known
+    ]
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise AxiswatchError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise AxiswatchError(f"{path} is not in UTF-8: {error}") from error
+
+
+def _parse_toml(path: Path) -> AssetsFile:
+    try:
+        told = tomllib.loads(_text_of(path))
+    except tomllib.TOMLDecodeError as error:
+        raise AxiswatchError(f"{path} is not TOML: {error}") from error
+    found = AssetsFile()
+    found.problems += [f"{name}: Extra inputs are not permitted" for name in told if name not in SECTIONS]
+    version = told.get("version")
+    if version is None:
+        found.problems.append("version: Field required")
+    elif version != VERSION or isinstance(version, bool):
+        found.problems.append(f"version: this axiswatch reads version {VERSION}, got {version!r}")
+    reducers = _named(told, "reducer", ReducerEntry, found.problems)
+    bearings = _named(told, "bearing", BearingEntry, found.problems)
+    geometries = _named(told, "geometry", GeometryEntry, found.problems)
+    found.declared = set(_table(told, "geometry", []))
+    for name, raw in _table(told, "geometry", []).items():
+        if isinstance(raw, Mapping) and not raw.get("source") and not ({"reducer", "bearing"} & set(raw)):
+            found.problems.append(f"geometry.{name}.source: Field required")
+    # An entry that is there but wrong is told of once; what refers to it is not blamed as well.
+    broken = {name for kind in ("reducer", "bearing") for name in _table(told, kind, [])} - {*reducers, *bearings}
+    for name, entry in geometries.items():
+        if not broken & {*entry.reducer, entry.bearing}:
+            _resolve(found, name, entry, reducers, bearings)
+    found.axis = _many(told, "axis", AxisEntry, found.problems)
+    found.unit = _many(told, "unit", UnitEntry, found.problems)
+    for unit in found.unit:
+        _check_bearing(f"unit {unit.unit_serial}", unit, found.problems)
+    return found
+
+
+def _resolve(
+    found: AssetsFile,
+    name: str,
+    entry: GeometryEntry,
+    reducers: dict[str, ReducerEntry],
+    bearings: dict[str, BearingEntry],
+) -> None:
+    try:
+        found.geometry[name] = resolve_geometry(name, entry, reducers, bearings)
+    except ValueError as error:
+        found.problems.append(f"geometry.{name}: {error}")
+    else:
+        found.notes += [f"geometry {name}: {note}" for note in found.geometry[name].notes]
+
+
+def _check_bearing(where: str, unit: UnitEntry, problems: list[str]) -> None:
+    if unit.bearing is not None:
+        try:
+            bearing_alone(unit.bearing)
+        except ValueError as error:
+            problems.append(f"{where}: {error}")
+
+
+def _table(told: Mapping[str, Any], kind: str, problems: list[str]) -> dict[str, Any]:
+    value = told.get(kind, {})
+    if not isinstance(value, dict):
+        problems.append(f"{kind}: must be tables [{kind}.NAME]")
+        return {}
+    return value
+
+
+def _named(told: Mapping[str, Any], kind: str, model: type[Entry], problems: list[str]) -> dict[str, Entry]:
+    entries = {}
+    for name, raw in _table(told, kind, problems).items():
+        try:
+            entries[name] = model.model_validate(raw)
+        except ValidationError as error:
+            problems += wrong_entries(f"{kind}.{name}", list(error.errors()))
+    return entries
+
+
+def _many(told: Mapping[str, Any], kind: str, model: type[Entry], problems: list[str]) -> list[Entry]:
+    values = told.get(kind, [])
+    if not isinstance(values, list):
+        problems.append(f"{kind}: must be tables [[{kind}]]")
+        return []
+    entries = []
+    for number, raw in enumerate(values):
+        try:
+            entries.append(model.model_validate(raw))
+        except ValidationError as error:
+            problems += wrong_entries(f"{kind}.{number}", list(error.errors()))
+    return entries
+
+
+def _parse_csv(path: Path) -> AssetsFile:
+    reader = csv.DictReader(_text_of(path).splitlines(keepends=True), strict=True)
+    try:
+        header = list(reader.fieldnames or [])
+        lines = [(reader.line_num, line) for line in reader]
+    except csv.Error as error:
+        raise AxiswatchError(f"{path} is no CSV: {error}") from error
+    found = AssetsFile()
+    found.problems += [f"column {name!r} is not known" for name in header if name not in CSV_COLUMNS]
+    found.problems += [f"column {name} is missing" for name in CSV_REQUIRED if name not in header]
+    found.problems += [f"column {name} is there twice" for name in sorted(set(header)) if header.count(name) > 1]
+    if found.problems:
+        return found
+    for number, line in lines:
+        if None in line:
+            found.problems.append(f"line {number}: more cells than columns")
+            continue
+        cells: dict[str, Any] = {name: value.strip() for name, value in line.items() if value and value.strip()}
+        _csv_row(f"line {number}", cells, found)
+    return found
+
+
+def _csv_row(where: str, cells: dict[str, Any], found: AssetsFile) -> None:
+    criticality = cells.pop("criticality", None)
+    try:
+        unit = UnitEntry.model_validate(cells)
+        found.unit.append(unit)
+        _check_bearing(where, unit, found.problems)
+    except ValidationError as error:
+        found.problems += wrong_entries(where, list(error.errors()))
+    if criticality is None:
+        return
+    try:
+        place = {name: cells.get(name, "-") for name in ("robot_id", "axis")}
+        place |= {name: cells[name] for name in ("site", "cell") if name in cells}
+        found.axis.append(AxisEntry.model_validate({**place, "criticality": criticality}))
+    except ValidationError as error:
+        found.problems += [
+            problem for problem in wrong_entries(where, list(error.errors())) if "criticality: " in problem
+        ]

@@ -1,0 +1,168 @@
+"""Commands of the asset registry: import, list, show, replace, timeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, out, table, user, workplace
+
+assets_app = typer.Typer(
+    no_args_is_help=True, help="The asset registry: units on axes, and the orders of their shafts."
+)
+
+Robot = Annotated[str, typer.Argument(help="Robot, as in the logs.")]
+AxisName = Annotated[str, typer.Argument(help="Axis of the robot, as in the logs.")]
+Site = Annotated[str | None, typer.Option(help="Site, where several have such a robot.")]
+Cell = Annotated[str | None, typer.Option(help="Cell, where several have such a robot.")]
+
+
+@assets_app.command("import", epilog="Example: axiswatch assets import assets.toml")
+def assets_import(
+    file: Annotated[Path, typer.Argument(help="TOML, or CSV with one row a unit; docs/assets.md has the formats.")],
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read an asset file into the registry; what is there already is brought up to date."""
+    from pipeline.assets import import_assets
+
+    found = import_assets(workplace().store, file, as_of=moment(as_of))
+    emit(found, as_json, counts("Assets", _joined(found)))
+
+
+@assets_app.command("list", epilog="Example: axiswatch assets list --json")
+def assets_list(as_json: AsJson = False) -> None:
+    """List every axis with its units, oldest first."""
+    from pipeline.assets.views import list_assets
+
+    rows = list_assets(workplace().store)
+
+    def show() -> None:
+        table(
+            ["axis", "criticality", "every s", "unit", "installed", "removed", "geometry"],
+            [
+                (
+                    _place(row),
+                    row["criticality"],
+                    _number(row["expected_every_s"]),
+                    row["unit_serial"],
+                    row["installed_at"],
+                    row["removed_at"],
+                    row["geometry"],
+                )
+                for row in rows
+            ],
+        )
+
+    emit(rows, as_json, show)
+
+
+@assets_app.command("show", epilog="Example: axiswatch assets show R02 A3")
+def assets_show(
+    robot: Robot,
+    axis: AxisName,
+    site: Site = None,
+    cell: Cell = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one axis: its units, and the characteristic orders of each with formula and source."""
+    from pipeline.assets.views import show_asset
+
+    found = show_asset(workplace().store, robot, axis, site=site, cell=cell)
+
+    def show() -> None:
+        facts = [(name.replace("_", " "), _number(found[name])) for name in ("criticality", "expected_every_s")]
+        table(["", ""], facts, _place(found))
+        for unit in found["units"]:
+            removed = f" to {unit['removed_at']:%Y-%m-%d %H:%M}" if unit["removed_at"] else ""
+            title = f"{unit['unit_serial']}, {unit['installed_at']:%Y-%m-%d %H:%M}{removed}, {unit['geometry'] or '-'}"
+            rows = [(o["name"], f"{o['order']:.6g}", o["formula"], o["source"]) for o in unit["orders"]]
+            table(["order", "x shaft", "formula", "source"], rows, title)
+        if not found["units"]:
+            out.print("the registry knows of no unit here")
+
+    emit(found, as_json, show)
+
+
+@assets_app.command(
+    "replace", epilog="Example: axiswatch assets replace R02 A3 --new-serial SN-0043 --at 2026-02-01T06:00:00Z"
+)
+def assets_replace(
+    robot: Robot,
+    axis: AxisName,
+    new_serial: Annotated[str, typer.Option(help="Serial number of the new unit.")],
+    at: Annotated[str, typer.Option(help="When it was put in, ISO 8601 with an offset.")],
+    geometry: Annotated[
+        str | None, typer.Option(help="Name of a geometry of the registry (default: as the old unit).")
+    ] = None,
+    bearing: Annotated[str | None, typer.Option(help="Or the designation of its bearing, such as 6205.")] = None,
+    site: Site = None,
+    cell: Cell = None,
+    reason: Annotated[str, typer.Option(help="Why; kept in the timeline.")] = "",
+    who: Who = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the unit on an axis: the old one's open cases are closed, recordings since then are the new one's."""
+    from pipeline.assets.replacement import replace_unit
+
+    when = moment(at, "--at")
+    found = replace_unit(
+        workplace().store,
+        robot,
+        axis,
+        new_serial=new_serial,
+        at=when,
+        as_of=moment(as_of),
+        who=user(who),
+        geometry=geometry,
+        bearing=bearing,
+        site=site,
+        cell=cell,
+        reason=reason,
+    )
+    emit(found, as_json, counts("Replaced" if found["changed"] else "Known already", _joined(found)))
+
+
+@assets_app.command("timeline", epilog="Example: axiswatch assets timeline R02 A3")
+def assets_timeline(
+    robot: Robot,
+    axis: AxisName,
+    site: Site = None,
+    cell: Cell = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened to an axis: units installed, replaced and removed."""
+    from pipeline.assets.views import axis_timeline
+
+    rows = axis_timeline(workplace().store, robot, axis, site=site, cell=cell)
+
+    def show() -> None:
+        table(
+            ["at", "what", "details", "who"],
+            [
+                (
+                    row["at"],
+                    row["kind"] + ("" if row["in_force"] else " (corrected by a later import)"),
+                    flat(_joined({name: value for name, value in row["details"].items() if value})),
+                    row["who"],
+                )
+                for row in rows
+            ],
+        )
+
+    emit(rows, as_json, show)
+
+
+def _place(row: dict[str, Any]) -> str:
+    return "/".join(part for part in (row["site"], row["cell"], row["robot_id"], row["axis"]) if part)
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.10g}"
+
+
+def _joined(told: dict[str, Any]) -> dict[str, Any]:
+    return {name: ", ".join(value) or None if isinstance(value, list) else value for name, value in told.items()}
