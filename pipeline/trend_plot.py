@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from features.time_domain import Vector
-from features.trend import running_median
+from features.trend import MIN_SLOPE_POINTS, running_median
 from pipeline.trend_course import DAY_S, MEDIAN_WIDTH
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _panel(panel: Axes, channel: str, trends: list[dict[str, Any]], units: list[
         panel.plot(
             *_with_gaps(at, running_median(values, width=MEDIAN_WIDTH)), color=LINE, lw=1.8, label=once("median")
         )
-        _slope(panel, trend, points[-1]["started_at"], once)
+        _slope(panel, trend, at, values, once)
         for change in trend["changes"]:
             panel.axvline(_days(change["changed_at"]), color=CHANGE, lw=1.3, ls="--", label=once("change point"))
     panel.set_title(channel, loc="left", fontsize=10, parse_math=False)
@@ -112,16 +113,16 @@ def _panel(panel: Axes, channel: str, trends: list[dict[str, Any]], units: list[
     panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
 
 
-def _slope(panel: Axes, trend: dict[str, Any], last: datetime, once: Any) -> None:
-    """Draw the slope as a straight line through the running median's end, where the newest points are shown."""
+def _slope(panel: Axes, trend: dict[str, Any], at: list[float], values: Vector, label: Callable[[str], str]) -> None:
+    """Draw the robust straight line of the newest stretch, as far as it is shown."""
     first, slope = trend["slope_from_at"], trend["slope_per_day"]
-    if slope is None or trend["health_index"] is None or last != trend["to_at"]:
+    days = np.array(at)
+    recent = days >= _days(first) if first is not None else np.zeros(len(days), np.bool_)
+    if slope is None or recent.sum() < MIN_SLOPE_POINTS:
         return
-    days = (last - first).total_seconds() / DAY_S
-    end = trend["health_index"]
-    panel.plot(
-        [_days(first), _days(last)], [max(end - slope * days, 0.0), end], color="#6c3483", lw=1.4, label=once("slope")
-    )
+    level = float(np.median(values[recent] - slope * (days[recent] - days[-1])))
+    ends = days[recent][[0, -1]]
+    panel.plot(ends, np.maximum(level + slope * (ends - days[-1]), 0.0), color=SLOPE, lw=1.6, label=label("slope"))
 
 
 def _with_gaps(at: list[float], values: Vector) -> tuple[Vector, Vector]:

@@ -274,18 +274,62 @@ def test_a_new_unit_starts_a_new_trend(plant: Plant) -> None:
         )
 
 
-def test_a_fault_that_grows_is_told(plant: Plant) -> None:
-    """On some axis of the fleet a fault becomes visible; its index rises far above that of the healthy time."""
-    truth = [line.split(",") for line in (Path(plant.settings.home) / "x").parent.glob("none")]
-    assert truth == []
-    plant.fit()
-    plant.update()
-    risen = [t for t in plant.rows(Trend) if t["health_index"] and t["reference_high"] and t["n_points"] > 60]
-    loudest = max(risen, key=lambda trend: trend["health_index"])
-    assert loudest["health_index"] > 3 * loudest["reference_high"]
-    changes = [c for c in plant.rows(TrendChange) if c["axis_id"] == loudest["axis_id"]]
-    assert changes[-1]["after"] > changes[-1]["before"]
-    assert all(c["after_at"] < c["changed_at"] for c in changes)
+@pytest.fixture
+def stepped(
+    sqlite_store: Store,
+    make_settings: Callable[..., Settings],
+    make_row: Callable[..., dict[str, Any]],
+    write_log: Callable[..., Path],
+    landing: Path,
+    limits: Limits,
+) -> Plant:
+    """An axis with a recording an hour: 12 dB louder from hour 60 on, and another unit on it from hour 100 on."""
+    rows = []
+    for hour in range(120):
+        samples = np.array(make_row(hour)["samples"]) * (4.0 if 60 <= hour < 100 else 1.0)
+        unit = "SN-1" if hour < 100 else "SN-2"
+        rows.append(make_row(hour, samples=samples.astype(np.float32).tolist(), unit_serial=unit))
+    write_log(landing / "one.parquet", rows)
+    settings = make_settings()
+    lake = Lake(settings.lake)
+    acquire(sqlite_store, lake, landing, limits=limits, settled_before=END + timedelta(days=9_999))
+    extract_due(sqlite_store, lake, settings, as_of=limits.as_of)
+    return Plant(sqlite_store, lake, settings)
+
+
+def test_a_step_of_12_db_is_told_with_its_size_and_its_time(
+    stepped: Plant, make_row: Callable[..., dict[str, Any]], as_of: datetime
+) -> None:
+    hour = {index: make_row(index)["started_at"] for index in (40, 59, 60, 99)}
+    stepped.fit(until=hour[40], known_at=hour[40])
+    report = stepped.update(as_of)
+    assert (report["trends"], report["units_without_baseline"]) == (1, 1)
+    (trend,) = stepped.rows(Trend)
+    (change,) = stepped.rows(TrendChange)
+    assert (change["after_at"], change["changed_at"]) == (hour[59], hour[60])
+    assert change["before"] < 1.0
+    level = [point["level"] for point in stepped.rows(TrendPoint) if point["started_at"] >= hour[60]]
+    assert np.median(level) == pytest.approx(12.0, abs=2.0)
+    # Level is the only one of the groups (level, impulsiveness, shape) that has moved.
+    assert change["after"] == pytest.approx(12.0 / np.sqrt(3), rel=0.2)
+    assert trend["unit_serial"] == "SN-1" and trend["to_at"] == hour[99]
+    assert hour[60] < trend["alarm_since"] <= hour[60] + timedelta(hours=16)
+    assert trend["reference_low"] < trend["reference_high"] < trend["threshold"] < change["after"]
+    assert trend["slope_low"] <= trend["slope_per_day"] <= trend["slope_high"]
+
+
+def test_a_change_keeps_the_time_at_which_it_was_first_told(
+    stepped: Plant, make_row: Callable[..., dict[str, Any]], as_of: datetime
+) -> None:
+    hours = [make_row(index)["started_at"] for index in range(120)]
+    stepped.fit(until=hours[40], known_at=hours[40])
+    assert stepped.update(hours[55])["changes"] == 0
+    assert stepped.update(hours[80])["changes"] == 1
+    stepped.update(as_of)
+    (change,) = stepped.rows(TrendChange)
+    assert change["known_at"] == hours[80]
+    (trend,) = stepped.rows(Trend)
+    assert trend["known_at"] == as_of
 
 
 def test_a_baseline_of_other_features_is_refused(plant: Plant) -> None:
@@ -335,6 +379,26 @@ def test_an_ambiguous_name_asks_for_the_place(plant: Plant) -> None:
     with pytest.raises(SettingsError, match=r"2 axes R01 A1.*--cell 'other'"):
         trends_of(plant.store, "R01", "A1")
     assert trends_of(plant.store, "R01", "A1", cell="other")["cell"] == "other"
+
+
+def test_the_command(stepped: Plant, make_row: Callable[..., dict[str, Any]], as_of: datetime, cli: Any) -> None:
+    hour = make_row(40)["started_at"]
+    url = str(stepped.store.engine.url)
+    empty = cli("trend", "R01", "A1", database_url=url)
+    assert (empty.code, "no baseline yet" in empty.out) == (0, True)
+    stepped.fit(until=hour, known_at=hour)
+    stepped.update(as_of)
+    shown = cli("trend", "R01", "A1", "--png", "x.png", database_url=url)
+    assert "rose from" in shown.out and "sigmas between 2026-01-07 11:00 and 2026-01-07 12:00 UTC" in shown.out
+    assert (cli.home / "x.png").read_bytes().startswith(b"\x89PNG")
+    found = cli("trend", "R01", "A1", "--json", "--channel", "acc_x", database_url=url).json()
+    (trend,) = found["trends"]
+    assert trend["changes"][0]["changed_at"] == "2026-01-07T12:00:00Z"
+    assert len(trend["points"]) == 100
+    wrong = cli("trend", "R1", "A1", database_url=url)
+    assert (wrong.code, "did you mean R01 A1" in wrong.err) == (3, True)
+    assert cli("trend", "R01", "A1", "--from", "yesterday", database_url=url).code == 2
+    assert cli("trend", "R01", "A1", "--png", "x.svg", database_url=url).code == 2
 
 
 def test_the_picture_is_a_png_and_the_same_again(plant: Plant) -> None:
