@@ -7,7 +7,7 @@ Introduction to Statistical Modeling of Extreme Values" (2001), equation 4.12), 
 further values of health exceed with a stated chance. An exponential tail is heavier than a normal one, which is the
 safe side: a short reference has not seen every day. Its scale comes from the lower quartile, not from the excesses:
 what spoils a reference (bursts, run-in) goes upwards, and must not raise the threshold. On simulated runs with bursts
-the upper quartile missed twice and the mean excess four times as many faults (docs/trend.md).
+the upper quartile missed twice and the mean excess six times as many faults (docs/trend.md).
 """
 
 from __future__ import annotations

@@ -223,8 +223,8 @@ def change_points(
     times, values : float arrays, shape (n,)
         In any order. NaN among the values = missing.
     penalty : float
-        Above 0. With 4, below 1 % of series of 30 to 1,000 values of white noise have any change point, up to 7 % with
-        a lag-1 correlation of 0.5, and up to 20 % with 0.8 (simulated, see docs/trend.md).
+        Above 0. With 4, below 1 % of series of 30 to 1,000 values of white noise have any change point, up to 11 %
+        with a lag-1 correlation of 0.5, and up to 20 % with 0.8 (simulated, see docs/trend.md).
     min_size : int
         Fewest values in a segment: what is shorter is an outlier, no level.
     min_shift : float
