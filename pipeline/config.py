@@ -127,6 +127,13 @@ class Settings(BaseSettings):
     )
     reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
 
+    trend_days: float = Field(
+        7.0, gt=0, le=3660, description="Newest stretch of a trend that its slope is about, days."
+    )
+    trend_min_shift: float = Field(
+        1.0, ge=0, le=30, description="Smallest change of a health index that is told as a change point, sigmas."
+    )
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.n_samples % self.sub_bank_size or self.n_samples // self.sub_bank_size < 2:

@@ -1,0 +1,129 @@
+"""FEMTO run to failure: the health index and its frozen alarm rule beside plain RMS thresholds.
+
+    python benchmarks/femto_trend.py --data FOLDER_WITH_FEMTO
+
+Reference and threshold of every rule come from the first 20 % of each run and are frozen there. Both channels count:
+the higher one speaks. A snapshot of 2,560 samples is one window of three turns, too few for any bearing line.
+
+lead = share of the run left when the alarm came on that stays on to the end; 20-50 % = snapshots with the alarm on in
+that stretch, where nothing is known to be wrong; review = share of the snapshots after the reference part on which the
+rule was on without staying on: looks for which nothing would have been found yet. Onset that is 0: no lasting alarm.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+
+from features.alarm import alarm_onset
+from features.baseline import fit_reference
+from features.extract import FeatureSettings, extract, feature_names
+from features.health import health_index
+from features.trend import change_points, running_median
+
+RATE_HZ = 25_600.0
+SNAPSHOT = 2_560
+RPM = {"Bearing1_1": 1_800.0, "Bearing1_2": 1_800.0, "Bearing2_2": 1_650.0}
+CHANNELS = ("h_acc", "v_acc")
+REFERENCE_SHARE = 0.2
+CHANGE_SHARE = 0.5
+STANDARD_GRAVITY_M_S2 = 9.80665
+
+
+@dataclass(frozen=True)
+class Run:
+    """One bearing: times of the snapshots in s, RMS and health index of the higher channel, all of shape (n,)."""
+
+    name: str
+    times: np.ndarray
+    rms: np.ndarray
+    health: np.ndarray
+
+    @property
+    def reference(self) -> int:
+        """Snapshots in the reference part."""
+        return int(REFERENCE_SHARE * len(self.times))
+
+
+def read(path: Path) -> Run:
+    """Read a run and compute its figures."""
+    table = pq.read_table(path)
+    settings = FeatureSettings()
+    names = feature_names(settings)
+    health, rms = [], []
+    for channel in CHANNELS:
+        windows = table[channel].to_numpy().reshape(-1, SNAPSHOT) * np.float32(STANDARD_GRAVITY_M_S2)
+        values = extract(
+            windows,
+            sampling_rate_hz=RATE_HZ,
+            rate_is_declared=True,
+            shaft_speed_rpm=RPM[path.stem],
+            speed_is_steady=True,
+            orders=None,
+            settings=settings,
+        )
+        first = int(REFERENCE_SHARE * len(values))
+        health.append(health_index(values, names, fit_reference(values[:first])))
+        level = 10.0 ** values[:, names.index("rms_log10")].astype(np.float64)
+        rms.append(level / np.median(level[:first]))
+    times = table["t_start_s"].to_numpy()[::SNAPSHOT].astype(np.float64)
+    return Run(path.stem, times, np.max(rms, axis=0), np.max(health, axis=0))
+
+
+def judge(run: Run, rule: str, on: np.ndarray) -> dict[str, object]:
+    """Figures of a rule whose alarm is on at the given snapshots."""
+    n, first = len(on), run.reference
+    off = np.flatnonzero(~on)
+    onset = int(off[-1]) + 1 if off.size else 0
+    end = run.times[-1]
+    stretch = on[first : n // 2]
+    return {
+        "run": run.name,
+        "rule": rule,
+        "lead": 0.0 if onset >= n else (end - run.times[onset]) / (end - run.times[0]),
+        "20-50 %": int(stretch.sum()),
+        "of": len(stretch),
+        "review": float(on[first:onset].sum() / (n - first)),
+    }
+
+
+def rules(run: Run) -> list[dict[str, object]]:
+    """Judge the product's rule and the two plain ones."""
+    first = run.reference
+    smooth = running_median(run.rms, width=6)
+    median = float(np.median(run.rms[:first]))
+    mad = float(np.median(np.abs(run.rms[:first] - median)))
+    later = np.arange(len(smooth)) >= first
+    alarm = alarm_onset(run.health, baseline_count=first)
+    return [
+        judge(run, f"health index over {alarm.threshold:.1f}", alarm.on),
+        judge(run, "RMS over 2 x median", later & (smooth > 2 * median)),
+        judge(run, "RMS over median + 6 MAD", later & (smooth > median + 6 * mad)),
+    ]
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    data = parser.parse_args().data
+    rows = []
+    for name in sorted(RPM):
+        run = read(data / "femto" / f"{name}.parquet")
+        rows += rules(run)
+        changes = change_points(run.times, run.health, min_shift=1.0)
+        print(f"{name}: {len(run.times)} snapshots, {run.times[-1] / 3600:.1f} h; change points of the health index:")
+        for change in changes:
+            share = change.latest / run.times[-1]
+            print(f"  {change.latest / 3600:5.2f} h ({share:.0%})  {change.before:5.1f} -> {change.after:5.1f}")
+    pd.set_option("display.width", 200)
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Health figures: how far windows lie from their unit's own reference, by groups that physics moves together.
+
+Every feature becomes a robust deviation in sigmas (`features.baseline.deviation`). Features that one cause moves
+together are an *aspect*, their mean; a group is its highest aspect, because a flaw lifts one line or one resonance and
+leaves the others where they are. The health index is the root mean square of the groups, of which those where only a
+rise is bad count from 0 upwards: run-in makes levels fall, and that is no damage. Robust deviations from a healthy
+median and their combination follow P. J. Rousseeuw and M. Hubert, "Robust statistics for outlier detection", WIREs Data
+Mining and Knowledge Discovery 1 (2011), sections 2 and 3; that levels, impulsiveness and lines tell different stages of
+damage, R. B. Randall and J. Antoni, "Rolling element bearing diagnostics - a tutorial", Mechanical Systems and Signal
+Processing 25 (2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features import envelope
+from features.baseline import Reference, deviation
+from features.time_domain import Vector
+
+GROUPS: Final = ("level", "impulsiveness", "bearing_lines", "gear_lines", "shape")
+"""Names of the health figures, in the order of the columns."""
+
+TWO_SIDED: Final = ("shape",)
+"""Groups where a fall is as bad as a rise; of all others only a rise counts in the index."""
+
+LARGEST_DEVIATION: Final = 30.0
+"""Deviations are cut off here, in sigmas: beyond, they say "far off" and must not hide the other features."""
+
+LEVEL_FLOOR: Final = 0.05
+"""Smallest spread of log10 of an amplitude: 1 dB, which load, temperature and mounting move from day to day."""
+
+POWER_FLOOR: Final = 0.1
+"""Smallest spread of log10 of a power: the same 1 dB."""
+
+CREST_FLOOR: Final = 0.03
+"""Smallest spread of log10 of the crest factor: what the highest of 2,500 Gaussian samples scatters by."""
+
+KURTOSIS_FLOOR: Final = 0.02
+"""Smallest spread of log10 of the kurtosis: a little above sqrt(24 / n) / 3 of n = 2,500 Gaussian samples."""
+
+LINE_FLOOR_DB: Final = 1.5
+"""Smallest spread of a line over its floor, dB."""
+
+FREQUENCY_FLOOR_SHARE: Final = 0.02
+"""Smallest spread of a mean frequency, as a share of its median."""
+
+ENTROPY_FLOOR: Final = 0.01
+"""Smallest spread of the spectral entropy, which lies in 0..1."""
+
+_SIDEBANDS: Final = {"bpfi": "bpfi_sidebands_db", "bsf2x": "bsf2x_sidebands_db"}
+
+
+def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Give the columns of every aspect of every group.
+
+    Level: the RMS, and each two neighbouring bands. Impulsiveness: kurtosis and crest factor together. Bearing lines:
+    each line over all envelopes and harmonics, with its sidebands. Gear lines: the mesh harmonics, and the sidebands.
+    Shape: the mean frequencies, and the spectral entropy.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the feature columns, as `features.settings.feature_names` gives them; unknown ones are not used.
+    """
+    place = {name: index for index, name in enumerate(names)}
+
+    def columns(*wanted: str) -> tuple[int, ...]:
+        return tuple(place[name] for name in wanted if name in place)
+
+    bands = [name for name in names if name.startswith("band_") and name.endswith("_log_power")]
+    lines = []
+    for line in envelope.LINES:
+        told = [f"{line}_h1_db", f"{line}_mean13_db", *([_SIDEBANDS[line]] if line in _SIDEBANDS else [])]
+        lines.append(columns(*(f"ses_{version}_{name}" for version in envelope.VERSIONS for name in told)))
+    found = {
+        "level": [columns("rms_log10"), *(columns(*bands[k : k + 2]) for k in range(0, len(bands), 2))],
+        "impulsiveness": [columns("kurtosis_log10", "crest_factor_log10")],
+        "bearing_lines": lines,
+        "gear_lines": [
+            columns(*(f"raw_gear_mesh_h{k}_db" for k in (1, 2, 3))),
+            columns("raw_gear_mesh_sidebands_db"),
+        ],
+        "shape": [columns("spectral_centroid_hz", "rms_frequency_hz"), columns("spectral_entropy")],
+    }
+    return {group: tuple(aspect for aspect in found[group] if aspect) for group in GROUPS}
+
+
+def spread_floor(names: Sequence[str], reference: Reference) -> Vector:
+    """Give the smallest spread of each feature that is believed, in the unit of the feature.
+
+    Parameters
+    ----------
+    names : sequence of str
+    reference : Reference
+        Of the same F features: mean frequencies have a floor that is a share of their median.
+
+    Returns
+    -------
+    float64 array, shape (F,)
+        Above 0; 1 for features that no group uses.
+    """
+    floor = np.ones(len(names))
+    for index, name in enumerate(names):
+        if name in ("spectral_centroid_hz", "rms_frequency_hz"):
+            floor[index] = max(FREQUENCY_FLOOR_SHARE * abs(float(np.nan_to_num(reference.median[index]))), 1e-9)
+        elif name == "spectral_entropy":
+            floor[index] = ENTROPY_FLOOR
+        elif name == "kurtosis_log10":
+            floor[index] = KURTOSIS_FLOOR
+        elif name == "crest_factor_log10":
+            floor[index] = CREST_FLOOR
+        elif name.endswith("_log_power"):
+            floor[index] = POWER_FLOOR
+        elif name.endswith("_log10"):
+            floor[index] = LEVEL_FLOOR
+        elif name.endswith("_db"):
+            floor[index] = LINE_FLOOR_DB
+    return floor
+
+
+def health_figures(values: NDArray[Any], names: Sequence[str], reference: Reference) -> Vector:
+    """Compute the health figures of windows.
+
+    Parameters
+    ----------
+    values : float array, shape (n, F)
+        Features; NaN or infinite = missing.
+    names : sequence of str, length F
+    reference : Reference
+        Of the same F features.
+
+    Returns
+    -------
+    float64 array, shape (n, 5)
+        One column per name of `GROUPS`, in sigmas, signed, -30 to 30: the highest aspect of the group, of `shape` the
+        one farthest from 0. An aspect is the mean of those of its deviations that are there; a group without any is
+        NaN. 0 is the median of the reference.
+
+    Raises
+    ------
+    ValueError
+        Features, names and reference are not of one width.
+    """
+    if values.ndim != 2 or not values.shape[1] == len(names) == len(reference.median) == len(reference.spread):
+        raise ValueError(
+            f"Features of shape {values.shape}, {len(names)} names and a reference of {len(reference.median)} medians "
+            f"and {len(reference.spread)} spreads do not belong together."
+        )
+    wide = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    z = np.clip(deviation(wide, reference, floor=spread_floor(names, reference)), -LARGEST_DEVIATION, LARGEST_DEVIATION)
+    figures = np.full((len(z), len(GROUPS)), np.nan)
+    for column, (group, aspects) in enumerate(health_aspects(names).items()):
+        if not aspects:
+            continue
+        told = np.column_stack([_mean_of_finite(z[:, list(aspect)]) for aspect in aspects])
+        rank = np.abs(told) if group in TWO_SIDED else told
+        best = np.argmax(np.where(np.isfinite(rank), rank, -np.inf), axis=1)
+        figures[:, column] = told[np.arange(len(told)), best]
+    return figures
+
+
+def index_of_figures(figures: NDArray[Any]) -> Vector:
+    """Combine health figures into the health index.
+
+    Parameters
+    ----------
+    figures : float array, shape (n, 5)
+        As `health_figures` gives them, or medians of such over windows.
+
+    Returns
+    -------
+    float64 array, shape (n,)
+        `sqrt(mean over the groups that are there of p^2)` with `p = max(g, 0)`, of `shape` `|g|`; in sigmas, >= 0.
+        NaN where no group is there.
+    """
+    if figures.ndim != 2 or figures.shape[1] != len(GROUPS):
+        raise ValueError(f"Health figures must have shape (n, {len(GROUPS)}), got {figures.shape}.")
+    two_sided = np.array([group in TWO_SIDED for group in GROUPS])
+    bad = np.where(two_sided, np.abs(figures), np.maximum(figures, 0.0))
+    root: Vector = np.sqrt(_mean_of_finite(bad**2))
+    return root
+
+
+def health_index(values: NDArray[Any], names: Sequence[str], reference: Reference) -> Vector:
+    """Compute the health index of windows: 0 = as the median of the reference, in sigmas.
+
+    Parameters
+    ----------
+    values : float array, shape (n, F)
+        Features; NaN = missing.
+    names : sequence of str, length F
+    reference : Reference
+
+    Returns
+    -------
+    float64 array, shape (n,)
+        Healthy windows scatter between about 0 and 2. NaN where no group can be told.
+    """
+    return index_of_figures(health_figures(values, names, reference))
+
+
+def _mean_of_finite(values: Vector) -> Vector:
+    """Mean over the last axis of what is finite; NaN where nothing is."""
+    there = np.isfinite(values)
+    count = there.sum(axis=-1)
+    total = np.where(there, values, 0.0).sum(axis=-1)
+    result: Vector = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return result

@@ -1,0 +1,96 @@
+"""The command `trend`: how the health of an axis has gone, as a table, as JSON or as a picture."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.common import AsJson, Workplace, emit, moment, out, progress, shown, table, workplace
+from pipeline.errors import SettingsError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command("trend", epilog="Example: axiswatch trend R07 A3 --png r07-a3.png")(show_trend)
+
+
+def show_trend(
+    robot: Annotated[str, typer.Argument(help="Robot, for example R07.")],
+    axis: Annotated[str, typer.Argument(help="Axis, for example A3.")],
+    channel: Annotated[str | None, typer.Option(help="Only this channel (default: all).")] = None,
+    site: Annotated[str | None, typer.Option(help="Site, where a robot's name is not enough.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Cell, where a robot's name is not enough.")] = None,
+    from_at: Annotated[str | None, typer.Option("--from", help="First time shown, ISO 8601 with an offset.")] = None,
+    to_at: Annotated[str | None, typer.Option("--to", help="Time up to which is shown, not included.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw the trend to this file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the trend of an axis's health against its own baseline: last value, slope, change points."""
+    from pipeline.trend_view import trends_of
+
+    first = moment(from_at, "--from") if from_at is not None else None
+    last = moment(to_at, "--to") if to_at is not None else None
+    if png is not None and png.suffix.lower() != ".png":
+        raise SettingsError(f"--png {png} must end in .png; it is the only kind of picture")
+    found = trends_of(workplace().store, robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last)
+    if png is not None:
+        from pipeline.trend_plot import draw
+
+        png.write_bytes(draw(found))
+    emit(found, as_json, lambda: print_trends(found, png))
+
+
+def print_trends(found: dict[str, Any], png: Path | None = None) -> None:
+    """Print one line a channel and unit, and below it what changed when."""
+    name = f"{found['robot_id']} {found['axis']}"
+    if not found["trends"]:
+        out.print(f"{name}: no trend; its units have no baseline yet.", markup=False, highlight=False)
+    else:
+        rows = [
+            (
+                trend["channel"],
+                trend["unit_serial"],
+                trend["n_points"],
+                trend["to_at"],
+                trend["health_index"],
+                trend["threshold"],
+                slope_words(trend),
+                trend["alarm_since"],
+            )
+            for trend in found["trends"]
+        ]
+        columns = ["channel", "unit", "points", "until", "health index", "threshold", "a day (95 %)", "alarm since"]
+        table(columns, rows, f"{name}, sigmas from the unit's own baseline")
+    for trend in found["trends"]:
+        for change in trend["changes"]:
+            line = f"{trend['channel']} {trend['unit_serial']}: {change_words(change)}"
+            out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if png is not None:
+        out.print(f"drawn to {png}", markup=False, highlight=False, soft_wrap=True)
+
+
+def slope_words(trend: dict[str, Any]) -> str:
+    """Write a slope with its interval."""
+    if trend["slope_per_day"] is None:
+        return "-"
+    return f"{trend['slope_per_day']:+.2g} ({trend['slope_low']:+.2g} to {trend['slope_high']:+.2g})"
+
+
+def change_words(change: dict[str, Any]) -> str:
+    """Say in words what changed when."""
+    verb = "rose" if change["after"] > change["before"] else "fell"
+    return (
+        f"{verb} from {change['before']:.1f} to {change['after']:.1f} sigmas "
+        f"between {shown(change['after_at'])} and {shown(change['changed_at'])} UTC"
+    )
+
+
+def trend_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
+    """Run the trend step."""
+    from pipeline.trend import update_trends
+
+    with progress("trend", as_json) as on_progress:
+        return update_trends(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()

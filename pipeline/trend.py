@@ -1,0 +1,262 @@
+"""trend: health figures of every recording against its unit's own baseline, and what their course says.
+
+A recording is due when it has features at the feature version of today's settings and the geometry of the unit on its
+axis, its unit has a baseline on its channel that is known by `as_of`, and there is no point yet that has seen the
+newest one. A newer baseline makes all points of the unit due again, so that a trend never mixes old and new ones. A new
+unit starts a new trend. Units without a baseline have none, and the report names how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from features.baseline import Reference
+from features.health import GROUPS, health_figures, index_of_figures
+from features.quality import Quality
+from features.settings import feature_names
+from pipeline.config import Settings
+from pipeline.errors import AxiswatchError
+from pipeline.extract import feature_settings, feature_versions, installed_geometry
+from pipeline.lake import Lake
+from pipeline.regime import coarser_regimes
+from pipeline.schema import Baseline, Extraction, Recording, Unit
+from pipeline.schema_trend import TrendPoint
+from pipeline.score import read_chunk
+from pipeline.store import Store, upsert
+from pipeline.trend_course import update_courses
+
+PAGE = 2000
+"""Recordings read, judged and committed at a time."""
+
+NO_BASELINE = ""
+
+BaselineKey = tuple[str, str, str, str, str, str]
+"""Axis, unit, channel, feature version, geometry version, regime."""
+
+
+@dataclass
+class TrendReport:
+    """What one run of the trend step did."""
+
+    recordings: int = 0
+    without_index: int = 0
+    trends: int = 0
+    changes: int = 0
+    units_without_baseline: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the counts by name."""
+        return dict(vars(self))
+
+
+def update_trends(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    as_of: datetime,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> TrendReport:
+    """Bring the points and the trends of all units up to date with what is known by `as_of`.
+
+    Running it again, twice at once or after a kill gives the same rows.
+    """
+    report = TrendReport()
+    with store.read() as connection:
+        total = connection.scalar(sa.select(sa.func.count()).select_from(_due_query(settings, as_of).subquery())) or 0
+        report.units_without_baseline = _units_without_baseline(connection, settings, as_of)
+    while True:
+        with store.read() as connection:
+            due = _due_query(settings, as_of).order_by(Extraction.started_at, Extraction.recording_id).limit(PAGE)
+            rows = connection.execute(due).all()
+            references = _references(connection, rows, as_of) if rows else {}
+        if not rows:
+            break
+        points = _points(lake, settings, rows, references, as_of)
+        with store.write() as connection:
+            upsert(connection, TrendPoint, points)
+        report.recordings += len(points)
+        report.without_index += sum(point["health_index"] is None for point in points)
+        if on_progress:
+            on_progress(report.recordings, max(total, report.recordings))
+    report.trends, report.changes = update_courses(
+        store,
+        set(feature_versions(settings).values()),
+        as_of=as_of,
+        days=settings.trend_days,
+        min_shift=settings.trend_min_shift,
+    )
+    return report
+
+
+def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
+    geometry, on = installed_geometry()
+    newest = (
+        sa.select(
+            Baseline.axis_id,
+            Baseline.unit_serial,
+            Baseline.channel,
+            Baseline.feature_version,
+            Baseline.geometry_version,
+            sa.func.max(Baseline.known_at, type_=Baseline.known_at.type).label("baselines_at"),
+        )
+        .where(Baseline.known_at <= as_of)
+        .group_by(
+            Baseline.axis_id,
+            Baseline.unit_serial,
+            Baseline.channel,
+            Baseline.feature_version,
+            Baseline.geometry_version,
+        )
+        .subquery()
+    )
+    there = sa.exists().where(
+        TrendPoint.recording_id == Extraction.recording_id,
+        TrendPoint.feature_version == Extraction.feature_version,
+        TrendPoint.geometry_version == Extraction.geometry_version,
+        TrendPoint.baselines_at >= newest.c.baselines_at,
+    )
+    return (
+        sa.select(Extraction, Recording.quantity, newest.c.baselines_at)
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
+        .join(
+            newest,
+            sa.and_(
+                newest.c.axis_id == Extraction.axis_id,
+                newest.c.unit_serial == Extraction.unit_serial,
+                newest.c.channel == Extraction.channel,
+                newest.c.feature_version == Extraction.feature_version,
+                newest.c.geometry_version == Extraction.geometry_version,
+            ),
+        )
+        .where(
+            Extraction.feature_version == sa.case(feature_versions(settings), value=Recording.quantity),
+            Extraction.geometry_version == geometry,
+            Extraction.started_at <= as_of,
+            ~there,
+        )
+    )
+
+
+def _units_without_baseline(connection: Connection, settings: Settings, as_of: datetime) -> int:
+    """Count units, by axis and channel, that have features and no baseline; recordings of no known unit are one."""
+    there = sa.exists().where(
+        Baseline.axis_id == Extraction.axis_id,
+        Baseline.unit_serial == Extraction.unit_serial,
+        Baseline.channel == Extraction.channel,
+        Baseline.feature_version == Extraction.feature_version,
+        Baseline.known_at <= as_of,
+    )
+    units = (
+        sa.select(Extraction.axis_id, Extraction.unit_serial, Extraction.channel)
+        .where(
+            Extraction.feature_version.in_(sorted(set(feature_versions(settings).values()))),
+            Extraction.started_at <= as_of,
+            ~there,
+        )
+        .distinct()
+    )
+    return connection.scalar(sa.select(sa.func.count()).select_from(units.subquery())) or 0
+
+
+def _references(
+    connection: Connection, rows: Sequence[Row[Any]], as_of: datetime
+) -> dict[BaselineKey, tuple[str, Reference]]:
+    """Give the newest baseline of each unit, channel and regime that recordings may need, with its version."""
+    axes = sorted({row.axis_id for row in rows})
+    query = (
+        sa.select(Baseline)
+        .where(Baseline.axis_id.in_(axes), Baseline.known_at <= as_of)
+        .order_by(Baseline.known_at, Baseline.baseline_version)
+    )
+    found: dict[BaselineKey, tuple[str, Reference]] = {}
+    for row in connection.execute(query):
+        key = (row.axis_id, row.unit_serial, row.channel, row.feature_version, row.geometry_version, row.regime)
+        found[key] = (row.baseline_version, Reference(_vector(row.median), _vector(row.spread)))
+    return found
+
+
+def _vector(stored: list[float | None]) -> npt.NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in stored], dtype=np.float64)
+
+
+def _points(
+    lake: Lake,
+    settings: Settings,
+    rows: Sequence[Row[Any]],
+    references: dict[BaselineKey, tuple[str, Reference]],
+    as_of: datetime,
+) -> list[dict[str, Any]]:
+    points = []
+    for quantity in sorted({row.quantity for row in rows}):
+        members = [row for row in rows if row.quantity == quantity]
+        names = feature_names(feature_settings(settings, quantity))
+        chunk = read_chunk(lake, members, names)
+        good = np.array([quality == Quality.OK for quality in chunk.windows["quality"]], dtype=np.bool_)
+        places: dict[str, list[int]] = {}
+        for place, row in enumerate(chunk.windows["row"]):
+            places.setdefault(row.recording_id, []).append(place)
+        for row in members:
+            mine = np.array(places.get(row.recording_id, []), dtype=np.intp)
+            points.append(_point(row, chunk.x[mine[good[mine]]], names, references, as_of))
+    return sorted(points, key=lambda point: str(point["recording_id"]))
+
+
+def _point(
+    row: Row[Any],
+    x: npt.NDArray[np.float32],
+    names: Sequence[str],
+    references: dict[BaselineKey, tuple[str, Reference]],
+    as_of: datetime,
+) -> dict[str, Any]:
+    """Judge the good windows of one recording: the median of each figure over them, and the index of the medians."""
+    version, reference = _baseline_of(row, references)
+    figures = np.full(len(GROUPS), np.nan)
+    if reference is not None and len(x):
+        if len(reference.median) != len(names) or len(reference.spread) != len(names):
+            raise AxiswatchError(
+                f"baseline {version} has {len(reference.median)} medians and {len(reference.spread)} spreads, its "
+                f"feature version {row.feature_version} {len(names)} features; make it again"
+            )
+        told = health_figures(x, names, reference)
+        there = np.isfinite(told).any(axis=0)
+        figures[there] = np.nanmedian(told[:, there], axis=0)
+    index = float(index_of_figures(figures[None, :])[0])
+    return {
+        "recording_id": row.recording_id,
+        "feature_version": row.feature_version,
+        "geometry_version": row.geometry_version,
+        "axis_id": row.axis_id,
+        "unit_serial": row.unit_serial,
+        "channel": row.channel,
+        "started_at": row.started_at,
+        "regime": row.regime,
+        "baseline_version": version,
+        "baselines_at": row.baselines_at,
+        "n_windows": len(x),
+        **{name: _number(value) for name, value in zip(GROUPS, figures.tolist(), strict=True)},
+        "health_index": _number(index),
+        "known_at": as_of,
+    }
+
+
+def _baseline_of(row: Row[Any], references: dict[BaselineKey, tuple[str, Reference]]) -> tuple[str, Reference | None]:
+    """Give the baseline of the finest regime that has one."""
+    for regime in coarser_regimes(row.regime):
+        key = (row.axis_id, row.unit_serial, row.channel, row.feature_version, row.geometry_version, regime)
+        if key in references:
+            return references[key]
+    return NO_BASELINE, None
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
