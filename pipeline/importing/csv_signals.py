@@ -87,6 +87,7 @@ class CsvSignals:
             chunk.clear()
 
     def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
+        """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
         times = self._names.count(name)
         if times != 1:
             there = ", ".join(map(repr, self._names))
@@ -127,9 +128,11 @@ class CsvSignals:
         raise SignalUnreadable(Complaint(what, tuple(self._rows[index] for index in at.tolist())))
 
     def row_numbers(self) -> tuple[int, ...]:
+        """Give the number by which a user finds each sample in the file; empty where samples are just counted."""
         return self._rows
 
     def scalar(self, name: str) -> float:
+        """Give the number in a variable; SignalUnreadable where there is none."""
         raise SignalUnreadable(f"variable {name!r}: a text file has no variables")
 
 

@@ -78,6 +78,7 @@ class MatSignals:
         return loaded
 
     def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
+        """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
         loaded = self._variable(key, name)
         if loaded.ndim != 2 or 1 not in loaded.shape:
             if loaded.size:
@@ -88,9 +89,11 @@ class MatSignals:
         return pa.chunked_array([pa.array(np.ascontiguousarray(loaded.ravel()).astype(loaded.dtype.newbyteorder("=")))])
 
     def row_numbers(self) -> tuple[int, ...]:
+        """Give the number by which a user finds each sample in the file; empty where samples are just counted."""
         return ()
 
     def scalar(self, name: str) -> float:
+        """Give the number in a variable; SignalUnreadable where there is none."""
         loaded = self._variable("variable", name)
         if loaded.size != 1 or not np.isfinite(loaded).all():
             shape = " x ".join(map(str, loaded.shape))

@@ -133,7 +133,7 @@ class Planner:
             if name is None or column is None:
                 continue
             rate = found["sampling_rate_hz"]
-            asked = self._asked(name, column, channel, str(found["channel"]), steps)
+            asked = self._asked(name, column, channel, f"{found['axis']} {found['channel']}", steps)
             signal = self._files.check(row.number, asked, rate_hz=rate, n_samples=about.n_samples)
             if signal is None or any(found[key] is None for key in REQUIRED_FIELDS):
                 continue

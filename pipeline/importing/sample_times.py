@@ -37,8 +37,9 @@ def parse_times(
     problems : list of (sentence, bool array)
         What is wrong, and in which samples.
     """
-    absent = column.is_null().to_numpy(zero_copy_only=False)
+    absent = np.array(column.is_null().to_numpy(zero_copy_only=False))
     if declared.kind == "text":
+        absent |= pc.fill_null(pc.equal(column.cast(pa.string()), ""), True).to_numpy(zero_copy_only=False)
         times, problems = _parse_text(column, declared, absent)
     else:
         times, problems = _parse_number(column, declared, absent)

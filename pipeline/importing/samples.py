@@ -26,7 +26,7 @@ class Asked:
     file : str
         As the manifest calls it.
     name : str
-        How sentences call the signal: its channel.
+        How sentences call the signal: axis and channel.
     column : str
         The column (Parquet, CSV) or the pattern of the variable (MATLAB) that holds the samples.
     factor : float or None

@@ -57,6 +57,7 @@ class ParquetSignals:
         return []
 
     def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
+        """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
         complaints = self.complaints(key, name, numeric=numeric)
         if complaints:
             raise SignalUnreadable(*complaints)
@@ -67,9 +68,11 @@ class ParquetSignals:
             raise SignalUnreadable(f"signal.file: {self._file!r} is damaged ({str(error).splitlines()[0]})") from error
 
     def row_numbers(self) -> range:
+        """Give the number by which a user finds each sample in the file; empty where samples are just counted."""
         return range(1, self.n_rows + 1)
 
     def scalar(self, name: str) -> float:
+        """Give the number in a variable; SignalUnreadable where there is none."""
         raise SignalUnreadable(f"variable {name!r}: a Parquet file has no variables")
 
 
