@@ -1,34 +1,20 @@
 """MATLAB v5 files: numeric vectors by the pattern of their names. Nothing in a file is ever executed.
 
-Read with scipy.io, which parses the format (MATLAB, MAT-File Format, level 5) and runs no code; objects, functions,
-structs and cells are not read at all. MATLAB v7.3 files are HDF5 and are refused.
+MATLAB v7.3 files are HDF5 and are refused, and so are structs, cells, objects, functions, sparse and complex variables.
 """
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.io import loadmat, whosmat
-from scipy.io.matlab import MatReadError
+from numpy.typing import NDArray
 
+from pipeline.importing.mat_format import NUMERIC, MatDamaged, MatReader, Variable
 from pipeline.importing.problems import SignalUnreadable
-
-NUMERIC: Final = ("double", "single", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
-MAX_ELEMENTS: Final = 2**28
-"""A variable of more elements (2 GB as double) is refused: a damaged or hostile header may claim any size."""
-
-BROKEN: Final = (
-    ValueError, TypeError, KeyError, IndexError, EOFError, OSError, OverflowError, MemoryError, NotImplementedError,
-    AttributeError, MatReadError, zlib.error, struct.error,
-)  # fmt: skip
-"""What scipy raises on damaged files."""
 
 
 class MatSignals:
@@ -45,48 +31,44 @@ class MatSignals:
             raise SignalUnreadable(
                 f"signal.file: {file!r} is a MATLAB v7.3 file (HDF5), which is not read; save it with save(..., '-v7')"
             )
-        if len(head) < 128 or head[124:128] not in (b"\x00\x01IM", b"\x01\x00MI"):
-            raise SignalUnreadable(f"signal.file: {file!r} is not a MATLAB v5 file; save it with save(..., '-v7')")
-        found = self._scipy(whosmat)
-        self._variables = {name: (tuple(shape), kind) for name, shape, kind in found}
-
-    def _scipy(self, read: Callable[..., Any], **options: Any) -> Any:
         try:
-            return read(str(self._path), appendmat=False, **options)
-        except BROKEN as error:
-            told = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise SignalUnreadable(f"signal.file: {self._file!r} is a damaged MATLAB file ({told})") from error
+            self._reader = MatReader(path)
+        except MatDamaged as error:
+            raise SignalUnreadable(f"signal.file: {file!r} is a damaged MATLAB file ({error})") from error
+        except ValueError as error:
+            told = f"signal.file: {file!r} is not a MATLAB v5 file; save it with save(..., '-v7')"
+            raise SignalUnreadable(told) from error
 
-    def _variable(self, key: str, pattern: str) -> np.ndarray[Any, np.dtype[Any]]:
-        names = [name for name in self._variables if fnmatchcase(name, pattern)]
-        if len(names) != 1:
-            there = ", ".join(self._variables) or "nothing"
-            matches = f"{len(names)} variables match" if names else "no variable matches"
+    def _variable(self, key: str, pattern: str) -> Variable:
+        variables = self._reader.variables
+        found = [one for one in variables if fnmatchcase(one.name, pattern)]
+        if len(found) != 1:
+            there = ", ".join(one.name for one in variables) or "nothing"
+            matches = f"{len(found)} variables match" if found else "no variable matches"
             raise SignalUnreadable(
                 f"{key}: {matches} {pattern!r} in {self._file!r}, exactly one has to; it has: {there}"
             )
-        (name,) = names
-        shape, kind = self._variables[name]
-        if kind not in NUMERIC:
-            raise SignalUnreadable(f"{key}: variable {name!r} of {self._file!r} is {kind}, not a vector of numbers")
-        if int(np.prod(shape, dtype=object)) > MAX_ELEMENTS:
-            raise SignalUnreadable(f"{key}: variable {name!r} of {self._file!r} claims {shape}: too large, or damaged")
-        loaded = self._scipy(loadmat, variable_names=[name]).get(name)
-        if not isinstance(loaded, np.ndarray) or loaded.dtype.kind not in "iuf":
-            found = "complex" if isinstance(loaded, np.ndarray) and loaded.dtype.kind == "c" else "not plain numbers"
-            raise SignalUnreadable(f"{key}: variable {name!r} of {self._file!r} is {found}; save the real signal")
-        return loaded
+        if found[0].kind not in NUMERIC:
+            told = f"{key}: variable {found[0].name!r} of {self._file!r} is {found[0].kind}"
+            raise SignalUnreadable(f"{told}, not a vector of real numbers; save the signal as one")
+        return found[0]
+
+    def _read(self, variable: Variable) -> NDArray[Any]:
+        try:
+            return self._reader.read(variable)
+        except MatDamaged as error:
+            raise SignalUnreadable(f"signal.file: {self._file!r} is a damaged MATLAB file ({error})") from error
+        except OSError as error:
+            raise SignalUnreadable(f"signal.file: {self._file!r} cannot be read ({error})") from error
 
     def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
         """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
-        loaded = self._variable(key, name)
-        if loaded.ndim != 2 or 1 not in loaded.shape:
-            if loaded.size:
-                shape = " x ".join(map(str, loaded.shape))
-                told = f"{key}: variable {name!r} of {self._file!r} is a matrix of {shape}, not a vector"
-                raise SignalUnreadable(f"{told}; save each channel as a variable of its own")
-            loaded = loaded.reshape(-1, 1)
-        return pa.chunked_array([pa.array(np.ascontiguousarray(loaded.ravel()).astype(loaded.dtype.newbyteorder("=")))])
+        variable = self._variable(key, name)
+        shape = " x ".join(map(str, variable.shape))
+        if sum(size != 1 for size in variable.shape) > 1 and 0 not in variable.shape:
+            told = f"{key}: variable {variable.name!r} of {self._file!r} is a matrix of {shape}, not a vector"
+            raise SignalUnreadable(f"{told}; save each channel as a variable of its own")
+        return pa.chunked_array([pa.array(self._read(variable))])
 
     def row_numbers(self) -> tuple[int, ...]:
         """Give the number by which a user finds each sample in the file; empty where samples are just counted."""
@@ -94,10 +76,11 @@ class MatSignals:
 
     def scalar(self, name: str) -> float:
         """Give the number in a variable; SignalUnreadable where there is none."""
-        loaded = self._variable("variable", name)
-        if loaded.size != 1 or not np.isfinite(loaded).all():
-            shape = " x ".join(map(str, loaded.shape))
+        variable = self._variable("variable", name)
+        shape = " x ".join(map(str, variable.shape))
+        numbers = self._read(variable) if set(variable.shape) <= {1} else np.empty(0)
+        if len(numbers) != 1 or not np.isfinite(numbers[0]):
             raise SignalUnreadable(
                 f"variable {name!r} of {self._file!r} is not one finite number (it is {shape}); declare a value"
             )
-        return float(loaded.ravel()[0])
+        return float(numbers[0])
