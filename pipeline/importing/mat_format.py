@@ -126,7 +126,7 @@ class MatReader:
             if min(shape) < 0:
                 raise MatDamaged("the shape of a variable is negative")
         _, name, at = self._element(body, at)
-        if at > len(body) and kind in NUMERIC and math.prod(shape):
+        if at > len(body) and kind in NUMERIC and 0 not in shape:
             raise MatDamaged("the name of a variable is cut off")
         if word & 0x0200 and kind in NUMERIC:
             kind = "logical"
