@@ -39,6 +39,9 @@ INLINE_RECORDINGS = 48
 WINDOW_COLUMNS = ("recording_id", "start_sample", "n_window_samples", "turns_covered", "quality", "evidence")
 WORST_FIRST = tuple(Quality)
 
+SLOW_QUANTITIES = ("temperature",)
+"""What may stand still for minutes by nature, at whole degrees say: that is a flatline in a full window only."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -248,6 +251,10 @@ def extract_recording(job: Job, samples: npt.NDArray[np.float32], settings: Feat
         shaft_speed_rpm=job.shaft_speed_rpm,
         settings=settings.quality,
     )
+    if job.quantity in SLOW_QUANTITIES and plan.length < settings.windows.samples:
+        for at in [at for at, code in enumerate(quality) if code == Quality.FLATLINE]:
+            quality[at] = Quality.TOO_SHORT
+            evidence[at] = f"{plan.length} samples, in which a slow quantity did not move: {evidence[at]}"
     if job.unit == "g":
         with np.errstate(over="ignore"):
             windows = windows * np.float32(STANDARD_GRAVITY_M_S2)

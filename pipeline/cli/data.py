@@ -66,15 +66,17 @@ def simulate(
 
 
 def import_logs(
-    manifest: Annotated[Path, typer.Argument(help="CSV with one row per signal file and channel.")],
+    manifest: Annotated[
+        Path, typer.Argument(help="Manifest (CSV), or the folder of the files where the mapping has [files].")
+    ],
     mapping: Annotated[
-        str, typer.Option(help="Mapping: a TOML file, or the name of one that is shipped (cwru, uestc).")
+        str, typer.Option(help="Mapping: a TOML file, or the name of one that is shipped, such as cwru.")
     ],
     landing: Annotated[Path | None, typer.Option(help="Landing zone to write logs to (default: the setting).")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn an archive of Parquet signals into contract logs, labels and an asset registry."""
+    """Turn an archive of CSV, MATLAB or Parquet signals into contract logs, labels and an asset registry."""
     from pipeline.importing import import_archive, shipped_mappings
 
     target = landing if landing is not None else load_settings().landing_zone

@@ -1,6 +1,6 @@
-"""Turn an archive of Parquet signals into contract logs, labels.csv and assets.toml.
+"""Turn an archive of CSV, MATLAB or Parquet signals into contract logs, labels.csv and assets.toml.
 
-What stands behind `axiswatch import`. A manifest (CSV, one row per file and channel) says what there is, a mapping
+What stands behind `axiswatch import`. A manifest (CSV) or the names in a folder say what there is, a mapping
 (TOML, see docs/mapping.md) says what it means: units and rates are declared by one of the two, nothing is guessed.
 Everything wrong with a manifest and its mapping is listed at once, before anything is written.
 """

@@ -12,7 +12,7 @@ from pipeline.importing.problems import Problems
 from pipeline.log_schema import QUANTITY_UNITS, RATE_BASES
 
 if TYPE_CHECKING:
-    from pipeline.importing.plan import PlannedRow
+    from pipeline.importing.planned import PlannedRow
 
 
 def check_recordings(where: str, mapping: Mapping, rows: list[PlannedRow], problems: Problems) -> None:
@@ -80,13 +80,12 @@ def _check_keys(where: str, rows: list[PlannedRow], problems: Problems) -> None:
             key = " ".join(map(repr, before.point))
             if before.started_at == after.started_at:
                 text = (
-                    f"has the same recording key as row {before.row.number} ({key} at "
+                    f"has the same recording key as {before.row.name} ({key} at "
                     f"{before.started_at.isoformat()}); tell them apart by robot_id, axis, channel or time"
                 )
                 problems.add(where, text, row=after.row.number)
             elif after.time_basis == "synthetic" and before.source_rate_hz > 0 and before.ends_at > after.started_at:
-                seconds = before.n_source / before.source_rate_hz
-                text = f"lasts {seconds:g} s and runs into the next recording of {key}; raise time.spacing_s"
+                text = f"lasts {before.lasts_s:g} s and runs into the next recording of {key}; raise time.spacing_s"
                 problems.add(where, text, row=before.row.number)
 
 
@@ -136,7 +135,7 @@ def _check_labels(where: str, rows: list[PlannedRow], problems: Problems) -> Non
             overlap = before.source_rate_hz > 0 and before.is_one_burst and before.ends_at > after.started_at
             if overlap or before.started_at == after.started_at:
                 text = (
-                    f"label {before.label_text!r} overlaps in time with label {after.label_text!r} of row "
-                    f"{after.row.number} on the same unit; a label is a unit and a time range"
+                    f"label {before.label_text!r} overlaps in time with label {after.label_text!r} of "
+                    f"{after.row.name} on the same unit; a label is a unit and a time range"
                 )
                 problems.add(where, text, row=before.row.number)

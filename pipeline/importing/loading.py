@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from pipeline.importing.mapping import Mapping
+from pipeline.importing.mapping import REQUIRED_FIELDS, Mapping
 from pipeline.importing.problems import Problems
 
 
@@ -46,12 +46,36 @@ def read_mapping(mapping: Path | str, problems: Problems) -> tuple[str, Mapping 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.add(where, f"is not TOML ({error}); see docs/mapping.md for an example")
         return where, None
+    missing = _missing(given)
+    for key in missing:
+        problems.add(where, f"key {key}: is missing; declare it (docs/mapping.md lists every key)")
     try:
-        return where, Mapping.model_validate(given)
+        loaded = Mapping.model_validate(given)
+        return where, None if missing else loaded
     except ValidationError as error:
         for found in error.errors():
             problems.add(where, _explain(cast("dict[str, Any]", found)))
         return where, None
+
+
+def _missing(given: dict[str, Any]) -> list[str]:
+    """Name the keys that the mapping or each of its channels has to declare and does not."""
+
+    def there(table: Any, key: str) -> bool:
+        return isinstance(table, dict) and key in table
+
+    signal, recording, channels = (given.get(name) for name in ("signal", "recording", "channel"))
+    each = channels if isinstance(channels, list) and channels else [{}]
+    missing = []
+    if isinstance(signal, dict):
+        if "files" not in given and not there(signal, "file"):
+            missing.append("signal.file")
+        if not (there(signal, "column") or all(there(one, "column") for one in each)):
+            missing.append("signal.column")
+    for name in REQUIRED_FIELDS:
+        if not (there(recording, name) or all(there(one, name) for one in each)):
+            missing.append(f"recording.{name}")
+    return missing
 
 
 def _explain(found: dict[str, Any]) -> str:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import csv
 import math
+import re
+from collections.abc import Callable
 from collections.abc import Mapping as Filters
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pipeline.importing.mapping import Scalar, Source
 from pipeline.importing.problems import Problems
+from pipeline.importing.signal_mapping import Files, Scalar, Source, known_zone
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One row: its line number in the file (the header is line 1) and its cells by column."""
+    """One row: its line number in the file (the header is line 1), or the name of its signal file; cells by column."""
 
-    number: int
+    number: int | str
     cells: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """How sentences name it."""
+        return f"row {self.number}" if isinstance(self.number, int) else f"file {self.number}"
 
     def matches(self, filters: Filters[str, list[str]]) -> bool:
         """Tell whether every filtered column matches one of its glob patterns; an absent column matches nothing."""
@@ -82,8 +89,42 @@ def _check_shape(
     return Manifest(where, tuple(header), tuple(kept)) if usable else None
 
 
-def resolve(source: Source, cells: dict[str, str]) -> Scalar | None:
-    """Take a value out of a row: column or template, then translated by the map or without its suffix.
+def list_folder(folder: Path, files: Files, problems: Problems) -> Manifest | None:
+    """Make a manifest of a folder: one row per file, its name in the column `file`, what the pattern finds in others.
+
+    Rows are in the order of their names. None where nothing can be used.
+    """
+    where = folder.name or str(folder)
+    if not folder.is_dir():
+        problems.add(where, "is not a folder; the mapping has [files], so give the folder of the signal files")
+        return None
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob(files.glob) if path.is_file())
+    if not names:
+        problems.add(where, f"key files.glob: no file matches {files.glob!r}; correct the pattern or the folder")
+        return None
+    pattern = re.compile(files.pattern) if files.pattern is not None else None
+    rows = []
+    for name in names:
+        found = pattern.fullmatch(name) if pattern else None
+        if pattern and not found:
+            text = f"key files.pattern: the name does not match {files.pattern!r}; correct it, or narrow files.glob"
+            problems.add(where, text, row=name)
+            continue
+        groups = {key: text or "" for key, text in found.groupdict().items()} if found else {}
+        rows.append(ManifestRow(name, {"file": name, **groups}))
+    return Manifest(where, ("file", *(pattern.groupindex if pattern else ())), tuple(rows))
+
+
+def resolve(source: Source, cells: dict[str, str], variable: Callable[[str], float] | None = None) -> Scalar | None:
+    """Take a value out of a row: column or template, then translated by the map or without its suffix; or a variable.
+
+    Parameters
+    ----------
+    source : Source
+    cells : dict
+        Text by manifest column.
+    variable : callable, optional
+        Gives the number in a variable of the row's MATLAB file.
 
     Returns
     -------
@@ -99,6 +140,10 @@ def resolve(source: Source, cells: dict[str, str]) -> Scalar | None:
     """
     if source.value is not None:
         return source.value
+    if source.variable is not None:
+        if variable is None:
+            raise ValueError(f"variable {source.variable!r}: variables are there for recording and channel only")
+        return variable(source.variable)
     if source.column is not None:
         text, origin = cells[source.column], f"column {source.column!r}"
     else:
@@ -149,12 +194,26 @@ def as_flag(value: Scalar) -> bool:
     return text == "true"
 
 
-def as_moment(value: Scalar) -> datetime:
-    """Accept an ISO 8601 time with an offset; returned in UTC."""
+def as_moment(value: Scalar, zone: str | None = None) -> datetime:
+    """Accept an ISO 8601 time with an offset, or local time in a declared zone; returned in UTC.
+
+    Raises
+    ------
+    ValueError
+        No time, no offset and no zone, or a local time that the zone has twice or never (daylight saving time).
+    """
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
         raise ValueError(f"must be an ISO 8601 time such as 2026-05-01T06:00:00Z, got {value!r}") from None
-    if moment.tzinfo is None:
-        raise ValueError(f"time {value!r} has no offset from UTC; local time is refused, add an offset")
-    return moment.astimezone(UTC)
+    if moment.tzinfo is not None:
+        return moment.astimezone(UTC)
+    if zone is None:
+        raise ValueError(
+            f"time {value!r} has no offset from UTC; local time is refused, add an offset or declare a zone"
+        )
+    local = moment.replace(tzinfo=known_zone(zone))
+    first, second = local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)
+    if first != second:
+        raise ValueError(f"time {value!r} comes twice or never in {zone} (the clocks change); add an offset")
+    return first

@@ -2,80 +2,42 @@
 
 from __future__ import annotations
 
-import string
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
+from pipeline.importing.signal_mapping import (
+    CsvText,
+    Files,
+    Filters,
+    Finite,
+    Name,
+    Part,
+    Positive,
+    SampleRules,
+    Scalar,
+    Signal,
+    Source,
+    TimeColumn,
+    known_zone,
+)
 from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
 
-Scalar = str | int | float | bool
-Filters = dict[str, Annotated[list[str], Field(min_length=1)]]
-"""Manifest column = glob patterns, any of which matches; columns are joined by "and"."""
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Name = Annotated[str, Field(min_length=1)]
+__all__ = ["Filters", "Mapping", "Process", "SampleRules", "Scalar", "Signal", "Source"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Source(_Part):
-    """Where a value comes from: a manifest column, a constant or a template of columns, then suffix, map, default."""
-
-    column: Name | None = None
-    value: Scalar | None = None
-    template: Name | None = None
-    suffix: Name | None = None
-    map: dict[str, Scalar] | None = None
-    default: Scalar | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_a_table(cls, given: Any) -> Any:
-        if not isinstance(given, dict):
-            raise ValueError('must be a table such as { value = "A1" } or { column = "rpm" }')
-        return given
-
-    @model_validator(mode="after")
-    def _says_one_thing(self) -> Source:
-        if sum(part is not None for part in (self.column, self.value, self.template)) != 1:
-            raise ValueError("needs exactly one of column, value, template")
-        if self.value is not None and not (self.suffix is None and self.map is None and self.default is None):
-            raise ValueError("a value stands alone: suffix, map and default belong to a column or a template")
-        if self.suffix is not None and self.map is not None:
-            raise ValueError("takes a suffix or a map, not both")
-        self.columns()
-        return self
-
-    def columns(self) -> list[str]:
-        """Name the manifest columns it reads."""
-        return [self.column] if self.column is not None else template_columns(self.template or "")
-
-
-class Signal(_Part):
-    """Where the samples are."""
-
-    format: Literal["parquet"]
-    file: Source
-    column: Source
-    n_samples: Source | None = None
-    missing_values: list[Finite] = []
-
-
-class Recording(_Part):
+class Recording(Part):
     """The contract columns that the manifest and the mapping declare."""
 
-    site: Source
+    site: Source | None = None
     cell: Source | None = None
-    robot_id: Source
-    axis: Source
-    channel: Source
-    quantity: Source
-    unit: Source
-    sampling_rate_hz: Source
-    rate_basis: Source
+    robot_id: Source | None = None
+    axis: Source | None = None
+    channel: Source | None = None
+    quantity: Source | None = None
+    unit: Source | None = None
+    sampling_rate_hz: Source | None = None
+    rate_basis: Source | None = None
     shaft_speed_rpm: Source | None = None
     speed_is_steady: Source | None = None
     load: Source | None = None
@@ -85,14 +47,38 @@ class Recording(_Part):
     unit_serial: Source | None = None
 
 
-class ClockTime(_Part):
-    """Times that were measured: ISO 8601 with an offset."""
+REQUIRED_FIELDS: Final = ("site", "robot_id", "axis", "channel", "quantity", "unit", "sampling_rate_hz", "rate_basis")
+"""What [recording] or every [[channel]] has to declare."""
+
+
+class Channel(Recording, SampleRules):
+    """One signal of every file: what [signal] and [recording] say, unless it is said here."""
+
+    column: Source | None = None
+    factor: Finite | None = None
+
+    @model_validator(mode="after")
+    def _keeps_the_signal(self) -> Channel:
+        if self.factor == 0:
+            raise ValueError("factor 0 would erase the signal; declare what one count is worth")
+        return self
+
+
+class ClockTime(Part):
+    """Times that were measured: ISO 8601 with an offset or in a declared zone; or they are in the time column."""
 
     basis: Literal["clock"]
-    start: Source
+    start: Source | None = None
+    zone: Name | None = None
+
+    @model_validator(mode="after")
+    def _zone_is_known(self) -> ClockTime:
+        if self.zone is not None:
+            known_zone(self.zone)
+        return self
 
 
-class SyntheticTime(_Part):
+class SyntheticTime(Part):
     """Times made up for an archive that has none: the first recording at `start`, the next `spacing_s` later."""
 
     basis: Literal["synthetic"]
@@ -101,38 +87,46 @@ class SyntheticTime(_Part):
     recording: Source
 
 
-class CutEvery(_Part):
+class CutEvery(Part):
     """Cut at seams: every `samples` samples of the source file."""
 
     kind: Literal["cut_every"]
     samples: Annotated[int, Field(ge=1)]
-    where: Filters = {}
+    spacing_s: Positive | None = None
+    where: Filters = Field(default_factory=dict)
 
 
-class CutAtChanges(_Part):
+class CutAtChanges(Part):
     """Cut where a column of the signal file changes its value (a snapshot or cycle number)."""
 
     kind: Literal["cut_at_changes"]
     column: Name
     start_s_column: Name | None = None
-    where: Filters = {}
+    spacing_s: Positive | None = None
+    where: Filters = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _starts_one_way(self) -> CutAtChanges:
+        if self.start_s_column is not None and self.spacing_s is not None:
+            raise ValueError("takes start_s_column (measured) or spacing_s (made up), not both")
+        return self
 
 
-class Decimate(_Part):
+class Decimate(Part):
     """Low-pass and keep every `factor`-th sample."""
 
     kind: Literal["decimate"]
     factor: Annotated[int, Field(ge=2, le=1000)]
-    where: Filters = {}
+    where: Filters = Field(default_factory=dict)
 
 
-class Scale(_Part):
+class Scale(Part):
     """Multiply by a declared factor, after which the unit is `unit`."""
 
     kind: Literal["scale"]
     factor: Finite
     unit: Name
-    where: Filters = {}
+    where: Filters = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _keeps_the_signal(self) -> Scale:
@@ -141,24 +135,24 @@ class Scale(_Part):
         return self
 
 
-class CutToLength(_Part):
+class CutToLength(Part):
     """Cut into recordings of at most `seconds`."""
 
     kind: Literal["cut_to_length"]
     seconds: Positive
-    where: Filters = {}
+    where: Filters = Field(default_factory=dict)
 
 
 Process = CutEvery | CutAtChanges | Decimate | Scale | CutToLength
 
 
-class Pieces(_Part):
+class Pieces(Part):
     """What becomes of the pieces that cutting leaves."""
 
     min_samples: Annotated[int, Field(ge=1)] = 1
 
 
-class LabelValue(_Part):
+class LabelValue(Part):
     """What one value of the label column means, in the words of `pipeline.taxonomy`."""
 
     verdict: Annotated[Verdict, Field(strict=False)]
@@ -176,24 +170,24 @@ class LabelValue(_Part):
         return self
 
 
-class Label(_Part):
+class Label(Part):
     """How a manifest row becomes a label."""
 
     column: Name
     values: dict[str, LabelValue]
-    unlabelled: list[str] = []
+    unlabelled: list[str] = Field(default_factory=list)
     note: Source | None = None
     known_at: AwareDatetime | None = None
 
 
-class Geometry(_Part):
+class Geometry(Part):
     """Orders (cycles per turn of the monitored shaft) of a bearing and its gears."""
 
     bpfo: Positive | None = None
     bpfi: Positive | None = None
     bsf: Positive | None = None
     ftf: Positive | None = None
-    gear_mesh: list[Positive] = []
+    gear_mesh: list[Positive] = Field(default_factory=list)
     source: Name
 
     @model_validator(mode="after")
@@ -203,40 +197,69 @@ class Geometry(_Part):
         return self
 
 
-class Asset(_Part):
+class Asset(Part):
     """What is said about the physical units in assets.toml."""
 
     geometry: Source | None = None
     installed_at: AwareDatetime | Source | None = None
 
 
-class Mapping(_Part):
+class Mapping(Part):
     """A whole mapping file."""
 
     version: Literal[1]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-    select: Filters = {}
+    files: Files | None = None
+    select: Filters = Field(default_factory=dict)
     signal: Signal
-    recording: Recording
+    recording: Recording = Recording()
+    channel: list[Channel] = Field(default_factory=list)
     time: Annotated[ClockTime | SyntheticTime, Field(discriminator="basis")]
-    process: list[Annotated[Process, Field(discriminator="kind")]] = []
+    process: list[Annotated[Process, Field(discriminator="kind")]] = Field(default_factory=list)
     pieces: Pieces = Pieces()
     label: Label | None = None
     asset: Asset | None = None
-    geometry: dict[str, Geometry] = {}
+    geometry: dict[str, Geometry] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _assets_are_units(self) -> Mapping:
-        if self.asset is not None and self.recording.unit_serial is None:
+        if self.asset is not None and not all(one.unit_serial for one in self.channels()):
             raise ValueError("[asset] describes physical units: declare recording.unit_serial, or leave [asset] out")
         return self
+
+    @model_validator(mode="after")
+    def _says_when_once(self) -> Mapping:
+        column = self.signal.time
+        absolute = column is not None and column.is_absolute
+        if self.time.basis == "clock" and (self.time.start is None) != absolute:
+            raise ValueError("[time]: basis clock needs start, or a [signal.time] of kind text or epoch, and not both")
+        if self.time.basis == "synthetic" and absolute:
+            raise ValueError('[time]: [signal.time] says when, so basis is "clock"')
+        for step in self.process:
+            spacing = getattr(step, "spacing_s", None)
+            if column is not None and (spacing is not None or getattr(step, "start_s_column", None) is not None):
+                raise ValueError(f"[signal.time] says when: {step.kind} takes neither start_s_column nor spacing_s")
+            if spacing is not None and self.time.basis == "clock":
+                raise ValueError(f"{step.kind}: spacing_s makes times up, which goes with time basis synthetic only")
+        return self
+
+    def channels(self) -> tuple[Channel, ...]:
+        """Every signal of a row with all that [signal], [recording] and its [[channel]] say about it."""
+        base = {name: getattr(self.recording, name) for name in Recording.model_fields}
+        base |= {name: getattr(self.signal, name) for name in (*SampleRules.model_fields, "column")}
+        given = [{name: getattr(one, name) for name in one.model_fields_set} for one in self.channel]
+        return tuple(Channel.model_construct(**{**base, "factor": None, **own}) for own in given or [{}])
 
 
 MAPPING_SECTIONS: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "": (Mapping,),
     "source": (Source,),
+    "files": (Files,),
     "signal": (Signal,),
+    "signal.csv": (CsvText,),
+    "signal.time": (TimeColumn,),
     "recording": (Recording,),
+    "channel": (Channel,),
     "time": (ClockTime, SyntheticTime),
     "process": (CutEvery, CutAtChanges, Decimate, Scale, CutToLength),
     "pieces": (Pieces,),
@@ -246,15 +269,3 @@ MAPPING_SECTIONS: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "geometry.NAME": (Geometry,),
 }
 """Every table of a mapping with the models behind it; docs/mapping.md lists their keys and a test compares."""
-
-
-def template_columns(template: str) -> list[str]:
-    """Name the `{column}` parts of a template; ValueError where it holds anything but plain columns."""
-    names = []
-    for _, name, spec, conversion in string.Formatter().parse(template):
-        if name is None:
-            continue
-        if not name or spec or conversion or set(name) & set(".[]"):
-            raise ValueError(f"template {template!r} may hold nothing but {{column}} parts")
-        names.append(name)
-    return names

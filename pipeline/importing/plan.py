@@ -2,89 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
 
 from pydantic import BaseModel
 
 from pipeline.importing.checks import check_recordings
 from pipeline.importing.loading import read_mapping
-from pipeline.importing.manifest import (
-    Manifest,
-    ManifestRow,
-    as_flag,
-    as_moment,
-    as_number,
-    as_text,
-    read_manifest,
-    resolve,
-)
-from pipeline.importing.mapping import Geometry, LabelValue, Mapping, Process, Scalar, Source
+from pipeline.importing.manifest import Manifest, ManifestRow, list_folder, read_manifest
+from pipeline.importing.mapping import Geometry, Mapping, Source
 from pipeline.importing.metadata import FileCheck, check_steps
+from pipeline.importing.planned import PlannedRow, Planner
 from pipeline.importing.problems import Problems
 
-PARSERS: Final[dict[str, Callable[[Scalar], Any]]] = {
-    "sampling_rate_hz": as_number,
-    "shaft_speed_rpm": as_number,
-    "speed_is_steady": as_flag,
-    "load": as_number,
-    "payload_kg": as_number,
-    "temperature_c": as_number,
-}
-"""How a contract column is read; the others are text."""
-
-MAY_BE_EMPTY: Final = ("site", "cell")
-"""Required text that may be '' (unknown)."""
-
-NEVER_EMPTY: Final = ("signal.file", "signal.column", "time.start", "time.recording")
-"""What every row has to say besides the required contract columns."""
-
-
-@dataclass(frozen=True)
-class PlannedRow:
-    """One manifest row, judged: what will be read and what every recording of it will say."""
-
-    row: ManifestRow
-    file: str
-    path: Path
-    signal_column: str
-    fields: dict[str, Any]
-    source_rate_hz: float
-    n_source: int
-    missing_values: tuple[float, ...]
-    steps: tuple[Process, ...]
-    min_samples: int
-    started_at: datetime
-    time_basis: str
-    label_text: str | None
-    label: LabelValue | None
-    note: str
-    geometry: str | None
-    installed_at: datetime | None
-
-    @property
-    def point(self) -> tuple[str, str, str, str, str]:
-        """The measurement point: site, cell, robot_id, axis, channel."""
-        return (*self.axis, self.fields["channel"])
-
-    @property
-    def axis(self) -> tuple[str, str, str, str]:
-        """The robot axis: site, cell, robot_id, axis."""
-        fields = self.fields
-        return (fields["site"], fields["cell"], fields["robot_id"], fields["axis"])
-
-    @property
-    def ends_at(self) -> datetime:
-        """When the signal ends if it is one burst at the source's rate."""
-        return self.started_at + timedelta(seconds=self.n_source / self.source_rate_hz)
-
-    @property
-    def is_one_burst(self) -> bool:
-        """False where the signal file itself says when its stretches began."""
-        return all(getattr(step, "start_s_column", None) is None for step in self.steps)
+__all__ = ["ImportPlan", "PlannedRow", "plan_import"]
 
 
 @dataclass(frozen=True)
@@ -111,7 +43,7 @@ def plan_import(manifest: Path, mapping: Path | str, *, root: Path | None = None
     Parameters
     ----------
     manifest : Path
-        CSV file, one row per signal file and channel.
+        CSV file, one row per signal file (and channel); or, where the mapping has [files], the folder of the files.
     mapping : Path or str
         A mapping file, or the name of a shipped mapping.
     root : Path, optional
@@ -124,15 +56,20 @@ def plan_import(manifest: Path, mapping: Path | str, *, root: Path | None = None
     """
     problems = Problems()
     where, loaded = read_mapping(mapping, problems)
-    table = read_manifest(manifest, problems)
+    if loaded is not None and loaded.files is not None:
+        root = root or manifest
+        table = list_folder(manifest, loaded.files, problems)
+    else:
+        table = read_manifest(manifest, problems)
     if loaded is None or table is None:
         problems.refuse_if_any()
     assert loaded is not None and table is not None
     _check_columns(where, loaded, table, problems)
     check_steps(where, loaded, problems)
     selected = _select(where, loaded, table, problems)
-    planner = _Planner(loaded, table.where, FileCheck(root or manifest.parent, table.where, problems), problems)
-    planned = [row for row in map(planner.plan, selected) if row is not None]
+    files = FileCheck(root or manifest.parent, table.where, loaded.signal, problems)
+    planner = Planner(loaded, table.where, files, problems)
+    planned = [one for row in selected for one in planner.plan(row)]
     check_recordings(table.where, loaded, planned, problems)
     problems.refuse_if_any()
     notes = tuple(
@@ -151,6 +88,10 @@ def sources_of(part: BaseModel, prefix: str = "") -> Iterator[tuple[str, Source]
             yield f"{prefix}{name}", value
         elif isinstance(value, BaseModel):
             yield from sources_of(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            for number, item in enumerate(value, 1):
+                if isinstance(item, BaseModel):
+                    yield from sources_of(item, f"{prefix}{name}.{number}.")
 
 
 def _check_columns(where: str, mapping: Mapping, table: Manifest, problems: Problems) -> None:
@@ -174,121 +115,9 @@ def _select(where: str, mapping: Mapping, table: Manifest, problems: Problems) -
     if not selected and table.rows:
         filters = "; ".join(f"{column} = {patterns}" for column, patterns in mapping.select.items())
         problems.add(where, f"key select: no row of {table.where} matches {filters}; correct the patterns")
-    first_at: dict[tuple[str, ...], int] = {}
+    first_at: dict[tuple[str, ...], int | str] = {}
     for row in selected:
         first = first_at.setdefault(tuple(row.cells.values()), row.number)
         if first != row.number:
             problems.add(table.where, f"is the same as row {first}; remove the copy", row=row.number)
     return selected
-
-
-class _Planner:
-    """Judges rows one by one; what is wrong goes into the problems, and the row is then None."""
-
-    def __init__(self, mapping: Mapping, where: str, files: FileCheck, problems: Problems) -> None:
-        self._mapping = mapping
-        self._where = where
-        self._files = files
-        self._problems = problems
-        self._numbers: dict[str, int] = {}
-
-    def plan(self, row: ManifestRow) -> PlannedRow | None:
-        mapping = self._mapping
-        found = {
-            name: self._value(row, f"recording.{name}", getattr(mapping.recording, name))
-            for name in type(mapping.recording).model_fields
-        }
-        found["cell"] = found["cell"] or ""
-        file = self._value(row, "signal.file", mapping.signal.file)
-        column = self._value(row, "signal.column", mapping.signal.column)
-        n_samples = self._value(row, "signal.n_samples", mapping.signal.n_samples, as_number)
-        started_at = self._start(row)
-        label_text, label, note = self._label(row)
-        asset = mapping.asset
-        geometry = self._value(row, "asset.geometry", asset.geometry if asset else None)
-        installed_at = asset.installed_at if asset else None
-        if isinstance(installed_at, Source):
-            installed_at = self._value(row, "asset.installed_at", installed_at, as_moment)
-        steps = tuple(step for step in mapping.process if row.matches(step.where))
-        signal = self._files.check(row, file, column, n_samples, steps) if file and column else None
-        if signal is None or started_at is None or any(found[name] is None for name in self._required()):
-            return None
-        source_rate, found["sampling_rate_hz"] = found["sampling_rate_hz"], _final_rate(found, steps)
-        found["unit"] = next((step.unit for step in reversed(steps) if step.kind == "scale"), found["unit"])
-        return PlannedRow(
-            row,
-            file,
-            signal.path,
-            column,
-            found,
-            source_rate,
-            signal.n_samples,
-            tuple(mapping.signal.missing_values),
-            steps,
-            mapping.pieces.min_samples,
-            started_at,
-            mapping.time.basis,
-            label_text,
-            label,
-            note,
-            geometry,
-            installed_at,
-        )
-
-    def _required(self) -> list[str]:
-        return [name for name, field in type(self._mapping.recording).model_fields.items() if field.is_required()]
-
-    def _value(
-        self, row: ManifestRow, key: str, source: Source | None, parse: Callable[[Scalar], Any] | None = None
-    ) -> Any:
-        """Resolve and parse one value; None where it is not declared, empty and optional, or wrong."""
-        if source is None:
-            return None
-        name = key.rpartition(".")[2]
-        try:
-            value = resolve(source, row.cells)
-            if value is None or value == "":
-                if name in MAY_BE_EMPTY:
-                    return ""
-                if key not in NEVER_EMPTY and not (key.startswith("recording.") and name in self._required()):
-                    return None
-                raise ValueError("is empty; fill the cell in, or declare a default or a value in the mapping")
-            return (parse or PARSERS.get(name, as_text))(value)
-        except ValueError as error:
-            self._problems.add(self._where, f"{key}: {error}", row=row.number)
-        except KeyError:
-            return None  # the column is not in the manifest, which is said once for all rows
-        return None
-
-    def _start(self, row: ManifestRow) -> datetime | None:
-        time = self._mapping.time
-        if time.basis == "clock":
-            start: datetime | None = self._value(row, "time.start", time.start, as_moment)
-            return start
-        recording = self._value(row, "time.recording", time.recording)
-        if recording is None:
-            return None
-        number = self._numbers.setdefault(recording, len(self._numbers))
-        return as_moment(time.start.isoformat()) + number * timedelta(seconds=time.spacing_s)
-
-    def _label(self, row: ManifestRow) -> tuple[str | None, LabelValue | None, str]:
-        label = self._mapping.label
-        if label is None or label.column not in row.cells:
-            return None, None, ""
-        text = row.cells[label.column]
-        if text not in label.values and text not in label.unlabelled:
-            self._problems.add(
-                self._where,
-                f"label.column {label.column!r}: value {text!r} is neither in label.values nor in label.unlabelled",
-                row=row.number,
-            )
-        note = self._value(row, "label.note", label.note) or ""
-        return text, label.values.get(text), note
-
-
-def _final_rate(found: dict[str, Any], steps: tuple[Process, ...]) -> float:
-    rate: float = found["sampling_rate_hz"]
-    for step in steps:
-        if step.kind == "decimate":
-            rate /= step.factor
-    return rate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from pipeline.errors import AxiswatchError
@@ -30,14 +31,30 @@ class ImportRefused(AxiswatchError, ValueError):
         super().__init__("\n".join(lines))
 
 
+@dataclass(frozen=True)
+class Complaint:
+    """What is wrong with a signal file: a sentence, and the rows of the file it is about (none: the whole file)."""
+
+    what: str
+    rows: tuple[int, ...] = ()
+
+
+class SignalUnreadable(ValueError):
+    """A signal whose samples cannot be used; every complaint says why."""
+
+    def __init__(self, *complaints: Complaint | str) -> None:
+        self.complaints = tuple(Complaint(one) if isinstance(one, str) else one for one in complaints)
+        super().__init__("; ".join(complaint.what for complaint in self.complaints))
+
+
 class Problems:
     """A collector: the same finding in many rows of the manifest is one problem that names the rows."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], list[int]] = {}
+        self._rows: dict[tuple[str, str], list[int | str]] = {}
 
-    def add(self, where: str, what: str, *, row: int | None = None) -> None:
-        """Note a problem of the file `where`; `row` is a line number in it, None where it concerns the whole file."""
+    def add(self, where: str, what: str, *, row: int | str | None = None) -> None:
+        """Note a problem of the file `where`; `row` is a line in it or a file of a folder, None for all of it."""
         rows = self._rows.setdefault((where, what), [])
         if row is not None and row not in rows[-1:]:
             rows.append(row)
@@ -55,9 +72,10 @@ class Problems:
             raise ImportRefused(self.sentences())
 
 
-def _name_rows(rows: list[int]) -> str:
+def _name_rows(rows: list[int | str]) -> str:
     if not rows:
         return ""
     shown = ", ".join(str(row) for row in rows[:SHOWN_ROWS])
     more = f" and {len(rows) - SHOWN_ROWS} more" if len(rows) > SHOWN_ROWS else ""
-    return f", row{'s' if len(rows) > 1 else ''} {shown}{more}"
+    kind = "file" if isinstance(rows[0], str) else "row"
+    return f", {kind}{'s' if len(rows) > 1 else ''} {shown}{more}"

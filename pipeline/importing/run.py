@@ -14,10 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.importing.metadata import tell
 from pipeline.importing.outputs import Span, assets_toml, label_rows, labels_csv
-from pipeline.importing.plan import ImportPlan, PlannedRow, plan_import
-from pipeline.importing.problems import Problems
-from pipeline.importing.signals import Cuts, Piece, SignalUnreadable, read_pieces
+from pipeline.importing.plan import ImportPlan, plan_import
+from pipeline.importing.planned import PlannedRow
+from pipeline.importing.problems import Problems, SignalUnreadable
+from pipeline.importing.signal_files import SignalFile, open_signal
+from pipeline.importing.signals import Cuts, Piece, read_pieces
 from pipeline.log_schema import LOG_SCHEMA, SCHEMA_VERSION
 
 Progress = Callable[[int, int, str], None]
@@ -28,7 +31,7 @@ Progress = Callable[[int, int, str], None]
 class Skipped:
     """Something of a manifest row that was left out, and why."""
 
-    row: int
+    row: int | str
     file: str
     reason: str
 
@@ -59,7 +62,11 @@ class ImportReport:
             f"{self.units} units in {self.assets_path}",
         ]
         said += [f"note: {note}" for note in self.notes]
-        return said + [f"left out: row {left.row} ({left.file}): {left.reason}" for left in self.skipped]
+        return said + [f"left out: {_place(left)}: {left.reason}" for left in self.skipped]
+
+
+def _place(left: Skipped) -> str:
+    return f"row {left.row} ({left.file})" if isinstance(left.row, int) else left.file
 
 
 def import_archive(
@@ -72,12 +79,12 @@ def import_archive(
     assets_out: Path | None = None,
     on_progress: Progress | None = None,
 ) -> ImportReport:
-    """Turn an archive of Parquet signals into contract logs, labels.csv and assets.toml.
+    """Turn an archive of Parquet, CSV or MATLAB signals into contract logs, labels.csv and assets.toml.
 
     Parameters
     ----------
     manifest : Path
-        CSV file, one row per signal file and channel.
+        CSV file, one row per signal file (and channel); or, where the mapping has [files], the folder of the files.
     mapping : Path or str
         A mapping file, or the name of a shipped mapping (`shipped_mappings()`).
     landing : Path
@@ -103,7 +110,7 @@ def import_archive(
     plan = plan_import(manifest, mapping, root=root)
     labels_path = labels_out or landing.parent / f"{plan.name}-labels.csv"
     assets_path = assets_out or landing.parent / f"{plan.name}-assets.toml"
-    _check_places(landing, manifest, labels_path, assets_path)
+    _check_places(landing, manifest, labels_path, assets_path, plan)
     landing.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=landing, prefix=f".{plan.name}-", suffix=".part"))
     try:
@@ -122,7 +129,9 @@ def names_of(files: list[str]) -> list[str]:
     parts = [[part for part in PurePosixPath(file).parts if part not in ("/", "..")] for file in files]
     stems = Counter(PurePosixPath(file).stem for file in files)
     names = [
-        PurePosixPath(file).stem if stems[PurePosixPath(file).stem] == 1 else "__".join(part).removesuffix(".parquet")
+        PurePosixPath(file).stem
+        if stems[PurePosixPath(file).stem] == 1
+        else "__".join(part).removesuffix(PurePosixPath(file).suffix)
         for file, part in zip(files, parts, strict=True)
     ]
     if len(set(names)) < len(names):
@@ -137,7 +146,7 @@ class _Writer:
         self._where = where
         self._aside = aside
         self._problems = Problems()
-        self._keys: dict[tuple[Any, ...], int] = {}
+        self._keys: dict[tuple[Any, ...], str] = {}
         self.spans: list[Span] = []
         self.skipped: list[Skipped] = []
         self.recordings = 0
@@ -160,22 +169,25 @@ class _Writer:
         writer = None
         target = self._aside / f"{name}.part"
         try:
+            opened = open_signal(rows[0].path, rows[0].file, rows[0].signal)
             for planned in rows:
-                table = self._table(planned)
+                table = self._table(planned, opened)
                 if table is None:
                     continue
                 writer = writer or pq.ParquetWriter(target, LOG_SCHEMA, compression="zstd", use_dictionary=False)
                 writer.write_table(table)
+        except SignalUnreadable as error:
+            tell(self._problems, self._where, rows[0].row.number, rows[0].file, error)
         finally:
             if writer is not None:
                 writer.close()
                 self.names_written.append(name)
 
-    def _table(self, planned: PlannedRow) -> pa.Table | None:
+    def _table(self, planned: PlannedRow, opened: SignalFile) -> pa.Table | None:
         try:
-            cuts = read_pieces(planned)
+            cuts = read_pieces(planned, opened)
         except SignalUnreadable as error:
-            self._problems.add(self._where, str(error), row=planned.row.number)
+            tell(self._problems, self._where, planned.row.number, planned.file, error)
             return None
         self._account(planned, cuts)
         if not cuts.pieces:
@@ -191,13 +203,14 @@ class _Writer:
             reasons.append(f"{cuts.missing} of {planned.n_source} samples are missing; cut there")
         if cuts.short:
             reasons.append(f"{cuts.short} pieces shorter than {planned.min_samples} samples")
-        self.skipped += [Skipped(row, planned.file, reason) for reason in reasons]
+        told = f"{planned.asked.name}: " if planned.is_one_of_many else ""
+        self.skipped += [Skipped(row, planned.file, told + reason) for reason in reasons]
         for piece in cuts.pieces:
             key = (*planned.point, piece.started_at)
             if key in self._keys:
-                text = f"two recordings have the same key, the other in row {self._keys[key]}"
+                text = f"two recordings have the same key, the other in {self._keys[key]}"
                 self._problems.add(self._where, f"{text} ({piece.started_at.isoformat()})", row=row)
-            self._keys[key] = row
+            self._keys[key] = planned.row.name
 
 
 def _log_row(planned: PlannedRow, piece: Piece) -> dict[str, Any]:
@@ -210,8 +223,10 @@ def _log_row(planned: PlannedRow, piece: Piece) -> dict[str, Any]:
     }
 
 
-def _check_places(landing: Path, manifest: Path, labels_path: Path, assets_path: Path) -> None:
+def _check_places(landing: Path, manifest: Path, labels_path: Path, assets_path: Path, plan: ImportPlan) -> None:
     problems = Problems()
+    if not landing.is_file() and any(path.is_relative_to(landing.resolve()) for path in plan.by_file()):
+        problems.add(str(landing), "holds signal files of this archive; import into another landing zone")
     if landing.exists() and not landing.is_dir():
         problems.add(str(landing), "is a file; the landing zone is a folder")
     for key, path in (("labels_out", labels_path), ("assets_out", assets_path)):

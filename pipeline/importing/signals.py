@@ -12,24 +12,23 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.signal import firwin, kaiserord, upfirdn
 
-from pipeline.importing.mapping import CutAtChanges, CutToLength, Decimate, Scale
+from pipeline.importing.mapping import CutToLength, Decimate, Scale
+from pipeline.importing.problems import SignalUnreadable
+from pipeline.importing.sample_times import gaps
+from pipeline.importing.samples import Samples, read_samples
+from pipeline.importing.signal_files import SignalFile, open_signal
 
 if TYPE_CHECKING:
-    from pipeline.importing.plan import PlannedRow
+    from pipeline.importing.planned import PlannedRow
 
 PASSBAND: Final = 0.9
 """Decimation keeps what lies below this share of the new Nyquist frequency (within 0.001 dB)."""
 
 STOPBAND_DB: Final = 80.0
 """From the new Nyquist frequency up, decimation attenuates by at least this much, so nothing folds back."""
-
-
-class SignalUnreadable(ValueError):
-    """A signal whose samples cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +66,14 @@ class _Stretch:
     rate_hz: float
 
 
-def read_pieces(planned: PlannedRow) -> Cuts:
+def read_pieces(planned: PlannedRow, opened: SignalFile | None = None) -> Cuts:
     """Read the signal of one planned row and cut it.
+
+    Parameters
+    ----------
+    planned : PlannedRow
+    opened : SignalFile, optional
+        The row's signal file, where it is open already.
 
     Returns
     -------
@@ -80,10 +85,9 @@ def read_pieces(planned: PlannedRow) -> Cuts:
     SignalUnreadable
         Where the file's data are damaged, a start time is missing, or a value does not fit float32.
     """
-    table = _read(planned)
-    values = _numbers(table, planned.signal_column)
-    usable = np.isfinite(values) & ~np.isin(values, planned.missing_values)
-    stretches = _cut(planned, table, values, usable)
+    opened = opened or open_signal(planned.path, planned.file, planned.signal)
+    samples = read_samples(opened, planned.asked)
+    stretches = _cut(planned, samples)
     for step in planned.steps:
         match step:
             case Scale():
@@ -94,7 +98,7 @@ def read_pieces(planned: PlannedRow) -> Cuts:
                 stretches = [part for stretch in stretches for part in _cut_to_length(stretch, step.seconds)]
     long_enough = [stretch for stretch in stretches if len(stretch.samples) >= planned.min_samples]
     pieces = [_piece(planned, stretch) for stretch in sorted(long_enough, key=lambda stretch: stretch.offset_s)]
-    return Cuts(pieces, int(np.count_nonzero(~usable)), len(stretches) - len(long_enough))
+    return Cuts(pieces, int(np.count_nonzero(~samples.usable)), len(stretches) - len(long_enough))
 
 
 def decimate(samples: NDArray[np.float64], factor: int) -> tuple[NDArray[np.float64], int]:
@@ -128,49 +132,41 @@ def decimate(samples: NDArray[np.float64], factor: int) -> tuple[NDArray[np.floa
     return filtered[begin : begin + kept], half
 
 
-def _read(planned: PlannedRow) -> pa.Table:
-    columns = [planned.signal_column]
+def _cut(planned: PlannedRow, samples: Samples) -> list[_Stretch]:
+    """Cut at seams, at changes, at gaps in time and around missing values; all indices count samples of the source."""
+    n, rate = len(samples.values), planned.source_rate_hz
+    edges: list[NDArray[Any]] = [np.array([0, n]), np.flatnonzero(np.diff(samples.usable)) + 1]
+    origins: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
+    origin_s: NDArray[np.float64] = np.zeros(1)
     for step in planned.steps:
-        if isinstance(step, CutAtChanges):
-            columns += [step.column] + ([step.start_s_column] if step.start_s_column else [])
-    try:
-        with pq.ParquetFile(planned.path) as file:
-            return file.read(columns=list(dict.fromkeys(columns)))
-    except (OSError, pa.ArrowException) as error:
-        raise SignalUnreadable(f"signal.file: {planned.file!r} is damaged ({str(error).splitlines()[0]})") from error
-
-
-def _numbers(table: pa.Table, column: str) -> NDArray[np.float64]:
-    return np.asarray(table.column(column).cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
-
-
-def _cut(
-    planned: PlannedRow, table: pa.Table, values: NDArray[np.float64], usable: NDArray[np.bool_]
-) -> list[_Stretch]:
-    """Cut at seams, at changes and around missing values; all indices count samples of the source file."""
-    n = len(values)
-    edges: list[NDArray[Any]] = [np.array([0, n]), np.flatnonzero(np.diff(usable)) + 1]
-    origins, origin_s = np.zeros(1, dtype=np.int64), np.zeros(1)
-    for step in planned.steps:
+        if step.kind not in ("cut_every", "cut_at_changes"):
+            continue
         if step.kind == "cut_every":
-            edges.append(np.arange(step.samples, n, step.samples))
-        elif step.kind == "cut_at_changes":
-            changed = _changes(table.column(step.column))
-            edges.append(changed)
-            if step.start_s_column is not None:
-                origins = np.concatenate([[0], changed])
-                origin_s = _numbers(table, step.start_s_column)[origins]
+            seams = np.arange(step.samples, n, step.samples)
+        else:
+            seams = _changes(samples.columns[step.column])
+        edges.append(seams)
+        if step.kind == "cut_at_changes" and step.start_s_column is not None:
+            origins = np.concatenate([[0], seams])
+            origin_s = samples.numbers(step.start_s_column)[origins]
+        elif step.spacing_s is not None:
+            origins = np.concatenate([[0], seams])
+            origin_s = np.arange(len(origins), dtype=np.float64) * float(step.spacing_s)
+    starts = None
+    if samples.times is not None and planned.signal.time is not None:
+        edges.append(gaps(samples.times, rate, planned.signal.time))
+        starts = (samples.times - planned.first_us) / 1e6
     bounds = np.unique(np.concatenate(edges))
     found = []
     for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        if usable[low]:
+        if samples.usable[low]:
             at = int(np.searchsorted(origins, low, side="right")) - 1
-            offset = float(origin_s[at]) + (low - int(origins[at])) / planned.source_rate_hz
+            offset = float(origin_s[at]) + (low - int(origins[at])) / rate if starts is None else float(starts[low])
             if not np.isfinite(offset):
                 raise SignalUnreadable(
                     f"process.start_s_column: no start time at sample {int(origins[at])} of {planned.file!r}"
                 )
-            found.append(_Stretch(values[low:high], offset, planned.source_rate_hz))
+            found.append(_Stretch(samples.values[low:high], offset, rate))
     return found
 
 
@@ -198,7 +194,7 @@ def _piece(planned: PlannedRow, stretch: _Stretch) -> Piece:
     with np.errstate(over="ignore"):
         samples = stretch.samples.astype(np.float32)
     if not np.isfinite(samples).all():
-        raise SignalUnreadable(f"signal.column: a value of {planned.signal_column!r} does not fit 32-bit floats")
+        raise SignalUnreadable(f"signal.column: a value of {planned.asked.column!r} does not fit 32-bit floats")
     started_at = planned.started_at + timedelta(microseconds=round(stretch.offset_s * 1e6))
     seconds = len(samples) / stretch.rate_hz
     return Piece(samples, started_at, started_at + timedelta(microseconds=max(1, round(seconds * 1e6))))

@@ -1,0 +1,100 @@
+"""Open a signal file and give its columns: one way in for Parquet, text (CSV) and MATLAB v5 files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.importing.csv_signals import CsvSignals
+from pipeline.importing.mat_signals import MatSignals
+from pipeline.importing.problems import SignalUnreadable
+from pipeline.importing.signal_mapping import Signal
+
+
+class SignalFile(Protocol):
+    """An opened signal file."""
+
+    def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
+        """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
+        ...
+
+    def row_numbers(self) -> range | tuple[int, ...]:
+        """Give the number by which a user finds each sample in the file."""
+        ...
+
+    def scalar(self, name: str) -> float:
+        """Give the number in a variable; SignalUnreadable where there is none."""
+        ...
+
+
+class ParquetSignals:
+    """A Parquet file: columns are read when they are asked for."""
+
+    def __init__(self, path: Path, file: str) -> None:
+        self._path, self._file = path, file
+        try:
+            with pq.ParquetFile(path) as opened:
+                self.schema: pa.Schema = opened.schema_arrow
+                self.n_rows: int = opened.metadata.num_rows
+        except (OSError, pa.ArrowException) as error:
+            first_line = str(error).splitlines()[0]
+            raise SignalUnreadable(f"signal.file: {file!r} is not a readable Parquet file ({first_line})") from error
+
+    def complaints(self, key: str, name: str, *, numeric: bool) -> list[str]:
+        """Judge a column by the schema alone."""
+        times = self.schema.names.count(name)
+        if times != 1:
+            there = ", ".join(self.schema.names)
+            return [f"{key}: {self._file!r} has {times or 'no'} column{'s' * (times > 1)} {name!r}; it has: {there}"]
+        kind = self.schema.field(name).type
+        if numeric and not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            return [f"{key}: column {name!r} of {self._file!r} is {kind}, not a number"]
+        if pa.types.is_nested(kind):
+            return [f"{key}: column {name!r} of {self._file!r} is {kind}, not a plain value"]
+        return []
+
+    def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
+        """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
+        complaints = self.complaints(key, name, numeric=numeric)
+        if complaints:
+            raise SignalUnreadable(*complaints)
+        try:
+            with pq.ParquetFile(self._path) as file:
+                return file.read(columns=[name]).column(name)
+        except (OSError, pa.ArrowException) as error:
+            raise SignalUnreadable(f"signal.file: {self._file!r} is damaged ({str(error).splitlines()[0]})") from error
+
+    def row_numbers(self) -> range:
+        """Give the number by which a user finds each sample in the file; empty where samples are just counted."""
+        return range(1, self.n_rows + 1)
+
+    def scalar(self, name: str) -> float:
+        """Give the number in a variable; SignalUnreadable where there is none."""
+        raise SignalUnreadable(f"variable {name!r}: a Parquet file has no variables")
+
+
+def open_signal(path: Path, file: str, signal: Signal) -> SignalFile:
+    """Open a signal file as the mapping says it is written.
+
+    Parameters
+    ----------
+    path : Path
+    file : str
+        Its name in the manifest, for sentences.
+    signal : Signal
+
+    Raises
+    ------
+    SignalUnreadable
+        It is not there, or not what the mapping says.
+    """
+    if not path.is_file():
+        raise SignalUnreadable(f"signal.file: {file!r} is not there; correct the manifest or the root folder")
+    if signal.format == "csv":
+        return CsvSignals(path, file, signal.csv)
+    if signal.format == "mat":
+        return MatSignals(path, file)
+    return ParquetSignals(path, file)
