@@ -29,10 +29,3 @@ def program_of(regime: str) -> str | None:
     """Give the program of a regime, None where it is not known."""
     program = regime.split("|", 1)[0]
     return None if program == UNKNOWN else program
-
-
-def coarser_regimes(regime: str) -> tuple[str, ...]:
-    """Give a regime and those it may fall back to, finest first: itself, its program, and any."""
-    program = regime.split("|", 1)[0]
-    anything = f"{UNKNOWN}|{UNKNOWN}|{UNKNOWN}"
-    return tuple(dict.fromkeys((regime, f"{program}|{UNKNOWN}|{UNKNOWN}", anything)))

@@ -13,12 +13,9 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-<<<<<<< HEAD
+import pipeline.schema_trend  # noqa: F401  (its tables)
 from pipeline.schema_assets import AxisEvent as AxisEvent
 from pipeline.schema_assets import GeometryName as GeometryName
-=======
-import pipeline.schema_trend  # noqa: F401  (its tables)
->>>>>>> f1
 from pipeline.schema_base import Base
 from pipeline.schema_history import Baseline as Baseline
 
@@ -377,26 +374,4 @@ class Label(Base):
     note: Mapped[str]
     who: Mapped[str]
     case_id: Mapped[str | None] = mapped_column(String(12))
-    known_at: Mapped[datetime]
-
-
-class Baseline(Base):
-    """An axis's own healthy reference in a regime; immutable. Key: hash of its content. A few a day."""
-
-    __tablename__ = "baselines"
-
-    baseline_version: Mapped[str] = mapped_column(String(16), primary_key=True)
-    axis_id: Mapped[str] = mapped_column(String(16), index=True)
-    unit_serial: Mapped[str]
-    channel: Mapped[str]
-    regime: Mapped[str] = mapped_column(comment="as of recordings; coarser ones are the fallback")
-    scope: Mapped[str]
-    feature_version: Mapped[str] = mapped_column(String(16))
-    geometry_version: Mapped[str] = mapped_column(String(16))
-    from_at: Mapped[datetime]
-    to_at: Mapped[datetime]
-    n_recordings: Mapped[int]
-    n_windows: Mapped[int]
-    median: Mapped[list[Any]] = mapped_column(comment="of each feature, null where it has none")
-    spread: Mapped[list[Any]] = mapped_column(comment="of each feature, null where it has none")
     known_at: Mapped[datetime]

@@ -26,7 +26,7 @@ from pipeline.config import Settings
 from pipeline.errors import AxiswatchError
 from pipeline.extract import feature_settings, feature_versions, installed_geometry
 from pipeline.lake import Lake
-from pipeline.regime import coarser_regimes
+from pipeline.regime import coarser
 from pipeline.schema import Baseline, Extraction, Recording, Unit
 from pipeline.schema_trend import TrendPoint
 from pipeline.score import read_chunk
@@ -251,7 +251,7 @@ def _point(
 
 def _baseline_of(row: Row[Any], references: dict[BaselineKey, tuple[str, Reference]]) -> tuple[str, Reference | None]:
     """Give the baseline of the finest regime that has one."""
-    for regime in coarser_regimes(row.regime):
+    for regime in coarser(row.regime):
         key = (row.axis_id, row.unit_serial, row.channel, row.feature_version, row.geometry_version, regime)
         if key in references:
             return references[key]

@@ -23,7 +23,7 @@ from pipeline.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.extract import extract_due, feature_settings
 from pipeline.ids import stable_id
 from pipeline.lake import Lake
-from pipeline.regime import coarser_regimes
+from pipeline.regime import coarser
 from pipeline.schema import Axis, Baseline, Extraction, Recording
 from pipeline.schema_trend import Trend, TrendChange, TrendPoint
 from pipeline.score import read_chunk
@@ -243,7 +243,7 @@ def test_the_finest_regime_with_a_baseline_is_taken(plant: Plant) -> None:
         key = (point["axis_id"], point["unit_serial"], point["channel"])
         regime = baselines[point["baseline_version"]].regime
         used.add(regime == ANY_REGIME)
-        assert regime == next(r for r in coarser_regimes(point["regime"]) if (*key, r) in exact)
+        assert regime == next(r for r in coarser(point["regime"]) if (*key, r) in exact)
     assert False in used
 
 
