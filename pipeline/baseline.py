@@ -203,10 +203,12 @@ def _plain(values: npt.NDArray[np.float64]) -> list[float | None]:
 
 
 def read_features(lake: Lake, settings: Settings, rows: Sequence[Any]) -> list[npt.NDArray[np.float32]]:
-    """Give the features of each recording's good windows, (n, F) each, in the order of `rows` (extractions)."""
+    """Give the features of each recording's good windows, (n, F) each, in the order of `rows` (extractions); (0, 0): none."""
     parts: list[npt.NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(rows)
     by_path: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
+        if row.lake_path is None:
+            continue
         by_path.setdefault(row.lake_path, []).append(index)
     for path, members in by_path.items():
         quantity = rows[members[0]].scope.split(":", 1)[0]

@@ -20,8 +20,8 @@ from sqlalchemy.engine import Connection, Row
 
 from features.baseline import Reference
 from features.health import GROUPS, health_figures, index_of_figures
-from features.quality import Quality
 from features.settings import feature_names
+from pipeline.baseline import NO_BASELINE, read_features
 from pipeline.config import Settings
 from pipeline.errors import AxiswatchError
 from pipeline.extract import feature_settings, feature_versions, installed_geometry
@@ -29,14 +29,11 @@ from pipeline.lake import Lake
 from pipeline.regime import coarser
 from pipeline.schema import Baseline, Extraction, Recording, Unit
 from pipeline.schema_trend import TrendPoint
-from pipeline.score import read_chunk
 from pipeline.store import Store, upsert
 from pipeline.trend_course import update_courses
 
 PAGE = 2000
 """Recordings read, judged and committed at a time."""
-
-NO_BASELINE = ""
 
 BaselineKey = tuple[str, str, str, str, str, str]
 """Axis, unit, channel, feature version, geometry version, regime."""
@@ -200,14 +197,9 @@ def _points(
     for quantity in sorted({row.quantity for row in rows}):
         members = [row for row in rows if row.quantity == quantity]
         names = feature_names(feature_settings(settings, quantity))
-        chunk = read_chunk(lake, members, names)
-        good = np.array([quality == Quality.OK for quality in chunk.windows["quality"]], dtype=np.bool_)
-        places: dict[str, list[int]] = {}
-        for place, row in enumerate(chunk.windows["row"]):
-            places.setdefault(row.recording_id, []).append(place)
-        for row in members:
-            mine = np.array(places.get(row.recording_id, []), dtype=np.intp)
-            points.append(_point(row, chunk.x[mine[good[mine]]], names, references, as_of))
+        features = read_features(lake, settings, members)
+        for row, x in zip(members, features, strict=True):
+            points.append(_point(row, x, names, references, as_of))
     return sorted(points, key=lambda point: str(point["recording_id"]))
 
 
