@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from features import spectrum
 from features import time_domain as td
+from features.angular_windows import AngularWindows
 from features.bearing_lines import BestBand, bearing_columns, find_best_band
 from features.gear_mesh import gear_mesh_statistics
 from features.kinematics import Orders
 from features.settings import (
+    ANGLE_GROUPS,
     FEATURE_GROUPS,
     FORMULA_VERSION,
     FeatureSettings,
@@ -26,6 +28,7 @@ from features.settings import (
     feature_version,
 )
 from features.spectral_kurtosis import spectral_kurtosis_statistics
+from features.synchronous_average import synchronous_statistics
 from features.time_domain import Vector
 from features.windows import steady_shaft_hz
 
@@ -34,6 +37,7 @@ __all__ = [
     "FORMULA_VERSION",
     "FeatureSettings",
     "extract",
+    "extract_angular",
     "feature_groups",
     "feature_names",
     "feature_version",
@@ -52,6 +56,7 @@ def extract(
     speed_is_steady: bool,
     orders: Orders | None,
     settings: FeatureSettings,
+    samples_per_turn: int | None = None,
 ) -> NDArray[np.float32]:
     """Compute all features of windows that share one rate, speed and geometry (usually those of one recording).
 
@@ -70,6 +75,8 @@ def extract(
     orders : Orders or None
         Geometry; None where unknown.
     settings : FeatureSettings
+    samples_per_turn : int, optional
+        Where the samples are at equal steps of shaft angle, how many make a turn; without it, no synchronous average.
 
     Returns
     -------
@@ -99,13 +106,72 @@ def extract(
         rows = np.flatnonzero(np.isfinite(chunk).all(axis=-1))
         if rows.size:
             bin_hz = sampling_rate_hz / length if rate_is_declared else math.nan
-            values = _extract_chunk(chunk[rows], bin_hz, turns, orders or Orders(), settings)
+            values = _extract_chunk(chunk[rows], bin_hz, turns, samples_per_turn, orders or Orders(), settings)
             result[start + rows] = values
     return result
 
 
+def extract_angular(
+    samples: NDArray[np.float32],
+    windows: AngularWindows,
+    *,
+    sampling_rate_hz: float,
+    orders: Orders | None,
+    settings: FeatureSettings,
+) -> NDArray[np.float32]:
+    """Compute all features of windows that were cut over the shaft's angle.
+
+    Everything at a shaft order is read from the windows over the angle, everything else from the recording's own
+    samples of the same stretch of time.
+
+    Parameters
+    ----------
+    samples : float32 array, shape (n_samples,)
+        The recording that `windows` was cut from, in the same unit.
+    windows : AngularWindows
+    sampling_rate_hz : float
+        Declared, above 0.
+    orders : Orders or None
+    settings : FeatureSettings
+
+    Returns
+    -------
+    float32 array, shape (n, F)
+        As of `extract`.
+    """
+    result = extract(
+        windows.angular,
+        sampling_rate_hz=windows.rate_hz,
+        rate_is_declared=True,
+        shaft_speed_rpm=windows.shaft_speed_rpm,
+        speed_is_steady=True,
+        orders=orders,
+        settings=settings,
+        samples_per_turn=windows.samples_per_turn,
+    )
+    groups = feature_groups(settings)
+    in_time = np.concatenate([np.full(len(names), group not in ANGLE_GROUPS) for group, names in groups.items()])
+    for row, (start, length) in enumerate(zip(windows.starts, windows.lengths, strict=True)):
+        found = extract(
+            np.ascontiguousarray(samples[None, start : start + length]),
+            sampling_rate_hz=sampling_rate_hz,
+            rate_is_declared=True,
+            shaft_speed_rpm=None,
+            speed_is_steady=False,
+            orders=None,
+            settings=settings,
+        )
+        result[row, in_time] = found[0, in_time]
+    return result
+
+
 def _extract_chunk(
-    chunk: NDArray[np.float32], bin_hz: float, turns: float, orders: Orders, settings: FeatureSettings
+    chunk: NDArray[np.float32],
+    bin_hz: float,
+    turns: float,
+    samples_per_turn: int | None,
+    orders: Orders,
+    settings: FeatureSettings,
 ) -> Vector:
     """Compute the rows of finite windows; `bin_hz` is NaN where no frequency is known, `turns` where no order is."""
     length = chunk.shape[1]
@@ -126,6 +192,7 @@ def _extract_chunk(
                     transform, best, bin_hz=bin_hz, turns=turns, length=length, orders=orders, settings=settings
                 ),
                 gear_mesh_statistics(power, orders=orders, turns=turns, length=length, settings=settings.lines),
+                synchronous_statistics(normal, samples_per_turn if turns > 0 else None, orders),
             ),
             axis=-1,
         )
