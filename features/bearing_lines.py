@@ -59,49 +59,48 @@ def find_best_band(transform: NDArray[np.complex64], bin_hz: float, length: int,
     return BestBand(bands, index, columns)
 
 
-def bearing_columns(
-    transform: NDArray[np.complex64],
-    best: BestBand,
-    *,
-    bin_hz: float,
-    turns: float,
-    length: int,
-    orders: Orders,
-    settings: FeatureSettings,
-) -> Vector:
-    """Return the columns of all envelope versions, then the counts, then the evidence, shape (n, columns).
-
-    NaN throughout where the window has too few turns (or `turns` is NaN).
-    """
-    n = len(transform)
-    lines = np.full((len(envelope.VERSIONS), n, len(envelope.STATISTICS)), np.nan)
-    counts = np.full((len(envelope.VERSIONS), n, len(line_counts.STATISTICS)), np.nan)
-    scores = np.full((len(envelope.VERSIONS), n, len(evidence.CLASSES)), np.nan)
-    if turns >= settings.lines.min_turns:
-        needed = _needed_bins(orders, turns, settings)
-        found = _spectra(transform, best, bin_hz=bin_hz, length=length, needed=needed, settings=settings)
-        for counted in (False, True):
-            members = [part for part in found if (envelope.VERSIONS[part.version] in COUNTED_VERSIONS) == counted]
-            if not members:
-                continue
-            reader = _reader(members, turns, settings)
-            version = np.concatenate([np.full(len(part.rows), part.version) for part in members])
-            rows = np.concatenate([part.rows for part in members])
-            lines[version, rows] = envelope.line_statistics(reader, orders)
-            scores[version, rows] = evidence.class_scores(reader, orders)
-            if counted:
-                counts[version, rows] = line_counts.line_counts(reader, orders)
-    kept = [counts[envelope.VERSIONS.index(version)] for version in COUNTED_VERSIONS]
-    return np.concatenate((*lines, *kept, evidence.evidence_columns(scores)), axis=-1)
-
-
 @dataclass(frozen=True, eq=False)
-class _Spectra:
-    """Squared envelope spectra of one version for some rows."""
+class Spectra:
+    """Squared envelope spectra of one version for some windows.
+
+    Attributes
+    ----------
+    version : int
+        Place in `features.envelope.VERSIONS`.
+    rows : int64 array, shape (m,)
+        Which windows.
+    ses : float32 array, shape (m, bins)
+        All bins are usable.
+    """
 
     version: int
     rows: NDArray[np.int64]
     ses: NDArray[np.float32]
+
+
+def bearing_columns(
+    spectra: list[Spectra], n: int, *, turns: float, orders: Orders, settings: FeatureSettings
+) -> Vector:
+    """Return the columns of all envelope versions, then the counts, then the evidence, shape (n, columns).
+
+    NaN where a window has no spectrum of a version.
+    """
+    lines = np.full((len(envelope.VERSIONS), n, len(envelope.STATISTICS)), np.nan)
+    counts = np.full((len(envelope.VERSIONS), n, len(line_counts.STATISTICS)), np.nan)
+    scores = np.full((len(envelope.VERSIONS), n, len(evidence.CLASSES)), np.nan)
+    for counted in (False, True):
+        members = [part for part in spectra if (envelope.VERSIONS[part.version] in COUNTED_VERSIONS) == counted]
+        if not members:
+            continue
+        reader = _reader(members, turns, settings)
+        version = np.concatenate([np.full(len(part.rows), part.version) for part in members])
+        rows = np.concatenate([part.rows for part in members])
+        lines[version, rows] = envelope.line_statistics(reader, orders)
+        scores[version, rows] = evidence.class_scores(reader, orders)
+        if counted:
+            counts[version, rows] = line_counts.line_counts(reader, orders)
+    kept = [counts[envelope.VERSIONS.index(version)] for version in COUNTED_VERSIONS]
+    return np.concatenate((*lines, *kept, evidence.evidence_columns(scores)), axis=-1)
 
 
 def _needed_bins(orders: Orders, turns: float, settings: FeatureSettings) -> int:
@@ -111,20 +110,29 @@ def _needed_bins(orders: Orders, turns: float, settings: FeatureSettings) -> int
     return math.ceil(reach) + settings.lines.floor_bins + 8
 
 
-def _spectra(
+def envelope_spectra(
     transform: NDArray[np.complex64],
     best: BestBand,
+    first_row: int,
     *,
     bin_hz: float,
+    turns: float,
     length: int,
-    needed: int,
+    orders: Orders,
     settings: FeatureSettings,
-) -> list[_Spectra]:
-    everything = np.arange(len(transform))
+) -> list[Spectra]:
+    """Compute the squared envelope spectra of windows that are numbered from `first_row` on.
+
+    None where the window has too few turns (or `turns` is NaN).
+    """
+    if not turns >= settings.lines.min_turns:
+        return []
+    needed = _needed_bins(orders, turns, settings)
+    everything = first_row + np.arange(len(transform))
     found = []
     for place, version in enumerate(envelope.VERSIONS):
         if version == "best":
-            found += _best_spectra(transform, best, place, needed)
+            found += _best_spectra(transform, best, first_row, needed)
             continue
         if version == "white":
             band = envelope.whole_band_bins(length)
@@ -139,11 +147,11 @@ def _spectra(
         if version == "white":
             bins = envelope.prewhiten(bins)
         wanted = min(envelope.usable_bins(band), needed)
-        found.append(_Spectra(place, everything, envelope.spectrum_of_envelope(bins, wanted)))
+        found.append(Spectra(place, everything, envelope.spectrum_of_envelope(bins, wanted)))
     return found
 
 
-def _best_spectra(transform: NDArray[np.complex64], best: BestBand, place: int, needed: int) -> list[_Spectra]:
+def _best_spectra(transform: NDArray[np.complex64], best: BestBand, first_row: int, needed: int) -> list[Spectra]:
     """Compute the spectra of the best bands, windows with bands of one width together."""
     found = []
     for width in sorted({stop - first for first, stop in best.bands}):
@@ -154,11 +162,13 @@ def _best_spectra(transform: NDArray[np.complex64], best: BestBand, place: int, 
         firsts = np.array([first for first, _ in best.bands])[best.index[rows]]
         bins = transform[rows[:, None], firsts[:, None] + np.arange(width)]
         wanted = min(envelope.usable_bins((0, width)), needed)
-        found.append(_Spectra(place, rows, envelope.spectrum_of_envelope(bins, wanted)))
+        found.append(
+            Spectra(envelope.VERSIONS.index("best"), first_row + rows, envelope.spectrum_of_envelope(bins, wanted))
+        )
     return found
 
 
-def _reader(members: list[_Spectra], turns: float, settings: FeatureSettings) -> LineReader:
+def _reader(members: list[Spectra], turns: float, settings: FeatureSettings) -> LineReader:
     usable = np.concatenate([np.full(len(part.rows), part.ses.shape[-1]) for part in members])
     power = np.zeros((len(usable), int(usable.max())), dtype=np.float32)
     first = 0

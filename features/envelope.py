@@ -101,7 +101,8 @@ def squared_envelope_spectrum(
     Notes
     -----
     The band is moved to 0 Hz before the inverse transform. This changes the phase of the analytic signal and not its
-    magnitude, and a transform of twice the band's bins then suffices, with no aliasing in the square.
+    magnitude, and a transform of the band's bins and the wanted ones together then suffices: the square has the
+    band's bins to both sides, so that what is aliased lies above the wanted ones.
     """
     first, stop = band
     return spectrum_of_envelope(transform[:, first:stop], n_bins)
@@ -111,7 +112,7 @@ def spectrum_of_envelope(bins: NDArray[np.complex64], n_bins: int | None = None)
     """Compute the squared envelope spectrum of bands that are already cut out: `squared_envelope_spectrum`."""
     width = bins.shape[-1]
     wanted = width if n_bins is None else min(n_bins, width)
-    size = int(sfft.next_fast_len(2 * width, real=False))
+    size = int(sfft.next_fast_len(width + wanted + 1, real=False))
     size += size % 2
     baseband = np.zeros((len(bins), size), dtype=np.complex64)
     baseband[:, :width] = bins

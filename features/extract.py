@@ -7,6 +7,7 @@ out bit by bit the same whether its window is passed alone or among others. What
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from features import spectrum
 from features import time_domain as td
-from features.bearing_lines import BestBand, bearing_columns, find_best_band
+from features.angular_windows import AngularWindows
+from features.bearing_lines import BestBand, Spectra, bearing_columns, envelope_spectra, find_best_band
 from features.gear_mesh import gear_mesh_statistics
 from features.kinematics import Orders
 from features.settings import (
+    ANGLE_GROUPS,
     FEATURE_GROUPS,
     FORMULA_VERSION,
     FeatureSettings,
@@ -26,6 +29,7 @@ from features.settings import (
     feature_version,
 )
 from features.spectral_kurtosis import spectral_kurtosis_statistics
+from features.synchronous_average import synchronous_statistics
 from features.time_domain import Vector
 from features.windows import steady_shaft_hz
 
@@ -34,6 +38,7 @@ __all__ = [
     "FORMULA_VERSION",
     "FeatureSettings",
     "extract",
+    "extract_angular",
     "feature_groups",
     "feature_names",
     "feature_version",
@@ -41,6 +46,9 @@ __all__ = [
 
 _CHUNK_SAMPLES: Final = 131_072
 """Windows are worked on in chunks of about so many samples (1 to 64 windows), which stay in the processor's cache."""
+
+_BLOCK_WINDOWS: Final = 256
+"""Lines are read from the spectra of so many windows at once: hundreds of small steps, whose cost is per call."""
 
 
 def extract(
@@ -52,6 +60,7 @@ def extract(
     speed_is_steady: bool,
     orders: Orders | None,
     settings: FeatureSettings,
+    samples_per_turn: int | None = None,
 ) -> NDArray[np.float32]:
     """Compute all features of windows that share one rate, speed and geometry (usually those of one recording).
 
@@ -70,6 +79,8 @@ def extract(
     orders : Orders or None
         Geometry; None where unknown.
     settings : FeatureSettings
+    samples_per_turn : int, optional
+        Where the samples are at equal steps of shaft angle, how many make a turn; without it, no synchronous average.
 
     Returns
     -------
@@ -93,22 +104,109 @@ def extract(
     shaft_hz = steady_shaft_hz(shaft_speed_rpm, speed_is_steady=speed_is_steady)
     turns = length * shaft_hz / sampling_rate_hz if rate_is_declared and shaft_hz is not None else math.nan
     result = np.full((n, len(feature_names(settings))), np.nan, dtype=np.float32)
-    step = min(max(_CHUNK_SAMPLES // length, 1), 64)
-    for start in range(0, n, step):
-        chunk = windows[start : start + step]
-        rows = np.flatnonzero(np.isfinite(chunk).all(axis=-1))
+    shared = _Shared(
+        bin_hz=sampling_rate_hz / length if rate_is_declared else math.nan,
+        turns=turns,
+        samples_per_turn=samples_per_turn,
+        orders=orders or Orders(),
+        settings=settings,
+    )
+    for start in range(0, n, _BLOCK_WINDOWS):
+        block = windows[start : start + _BLOCK_WINDOWS]
+        rows = np.flatnonzero(np.isfinite(block).all(axis=-1))
         if rows.size:
-            bin_hz = sampling_rate_hz / length if rate_is_declared else math.nan
-            values = _extract_chunk(chunk[rows], bin_hz, turns, orders or Orders(), settings)
-            result[start + rows] = values
+            result[start + rows] = _extract_block(block, rows, shared)
     return result
 
 
-def _extract_chunk(
-    chunk: NDArray[np.float32], bin_hz: float, turns: float, orders: Orders, settings: FeatureSettings
-) -> Vector:
-    """Compute the rows of finite windows; `bin_hz` is NaN where no frequency is known, `turns` where no order is."""
-    length = chunk.shape[1]
+def extract_angular(
+    samples: NDArray[np.float32],
+    windows: AngularWindows,
+    *,
+    sampling_rate_hz: float,
+    orders: Orders | None,
+    settings: FeatureSettings,
+) -> NDArray[np.float32]:
+    """Compute all features of windows that were cut over the shaft's angle.
+
+    Everything at a shaft order is read from the windows over the angle, everything else from the recording's own
+    samples of the same stretch of time.
+
+    Parameters
+    ----------
+    samples : float32 array, shape (n_samples,)
+        The recording that `windows` was cut from, in the same unit.
+    windows : AngularWindows
+    sampling_rate_hz : float
+        Declared, above 0.
+    orders : Orders or None
+    settings : FeatureSettings
+
+    Returns
+    -------
+    float32 array, shape (n, F)
+        As of `extract`.
+    """
+    result = extract(
+        windows.angular,
+        sampling_rate_hz=windows.rate_hz,
+        rate_is_declared=True,
+        shaft_speed_rpm=windows.shaft_speed_rpm,
+        speed_is_steady=True,
+        orders=orders,
+        settings=settings,
+        samples_per_turn=windows.samples_per_turn,
+    )
+    groups = feature_groups(settings)
+    in_time = np.concatenate([np.full(len(names), group not in ANGLE_GROUPS) for group, names in groups.items()])
+    for row, (start, length) in enumerate(zip(windows.starts, windows.lengths, strict=True)):
+        found = extract(
+            np.ascontiguousarray(samples[None, start : start + length]),
+            sampling_rate_hz=sampling_rate_hz,
+            rate_is_declared=True,
+            shaft_speed_rpm=None,
+            speed_is_steady=False,
+            orders=None,
+            settings=settings,
+        )
+        result[row, in_time] = found[0, in_time]
+    return result
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What all windows of a call have in common; `bin_hz` and `turns` are NaN where not known."""
+
+    bin_hz: float
+    turns: float
+    samples_per_turn: int | None
+    orders: Orders
+    settings: FeatureSettings
+
+
+def _extract_block(block: NDArray[np.float32], rows: NDArray[np.int64], shared: _Shared) -> Vector:
+    """Compute the wanted rows: transforms in chunks that stay in cache, then the lines of all spectra at once."""
+    step = min(max(_CHUNK_SAMPLES // block.shape[1], 1), 64)
+    before: list[Vector] = []
+    after: list[Vector] = []
+    spectra: list[Spectra] = []
+    for first in range(0, len(rows), step):
+        part = rows[first : first + step]
+        chunk = block[part[0] : part[-1] + 1] if len(part) == part[-1] - part[0] + 1 else block[part]
+        front, back, found = _extract_chunk(chunk, first, shared)
+        before.append(front)
+        after.append(back)
+        spectra += found
+    with np.errstate(invalid="ignore"):
+        bearing = bearing_columns(
+            spectra, len(rows), turns=shared.turns, orders=shared.orders, settings=shared.settings
+        )
+    return np.concatenate((np.concatenate(before), bearing, np.concatenate(after)), axis=-1)
+
+
+def _extract_chunk(chunk: NDArray[np.float32], first_row: int, shared: _Shared) -> tuple[Vector, Vector, list[Spectra]]:
+    """Return the columns before and after those of the bearing, and the spectra that those are read from."""
+    length, bin_hz, turns, settings = chunk.shape[1], shared.bin_hz, shared.turns, shared.settings
     m = td.moments(chunk)
     # Scaled to unit variance, every later square stays well inside float32 whatever the unit of the input.
     scale = np.where(m.variance > 0, m.rms, 1.0)
@@ -117,18 +215,26 @@ def _extract_chunk(
     power = spectrum.power_of_transform(transform, length)
     best = find_best_band(transform, bin_hz, length, settings)
     with np.errstate(invalid="ignore"):
-        return np.concatenate(
-            (
-                _time_columns(m),
-                _spectrum_columns(power, bin_hz, length, td.log10_or_nan(m.variance), settings),
-                _impulse_columns(normal, best, settings),
-                bearing_columns(
-                    transform, best, bin_hz=bin_hz, turns=turns, length=length, orders=orders, settings=settings
-                ),
-                gear_mesh_statistics(power, orders=orders, turns=turns, length=length, settings=settings.lines),
-            ),
-            axis=-1,
+        front = (
+            _time_columns(m),
+            _spectrum_columns(power, bin_hz, length, td.log10_or_nan(m.variance), settings),
+            _impulse_columns(normal, best, settings),
         )
+        back = (
+            gear_mesh_statistics(power, orders=shared.orders, turns=turns, length=length, settings=settings.lines),
+            synchronous_statistics(normal, shared.samples_per_turn if turns > 0 else None, shared.orders),
+        )
+        found = envelope_spectra(
+            transform,
+            best,
+            first_row,
+            bin_hz=bin_hz,
+            turns=turns,
+            length=length,
+            orders=shared.orders,
+            settings=settings,
+        )
+    return np.concatenate(front, axis=-1), np.concatenate(back, axis=-1), found
 
 
 def _time_columns(m: td.Moments) -> Vector:

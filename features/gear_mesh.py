@@ -79,8 +79,9 @@ def sideband_ratio(
 ) -> tuple[Vector, Vector]:
     """Return the power of the sidebands `mesh -+ 1, 2, 3` over the power of the mesh line, and that of the line.
 
-    Both of shape (n,); the ratio has no unit and is >= 0. The mesh line is the highest bin within `tolerance` (at most 0.4 orders) of its order; the sidebands are taken at
-    whole orders from there, three bins each. NaN where the outermost sideband is outside of the usable bins.
+    Both of shape (n,); the ratio has no unit and is >= 0. The mesh line is the highest bin within `tolerance` (at most
+    0.4 orders) of its order; the sidebands are taken at whole orders from there, three bins each. NaN where the
+    outermost sideband is outside of the usable bins.
     """
     half = max(min(tolerance * mesh, _SEARCH_ORDERS) * turns, 1.0)
     first, stop = math.ceil(mesh * turns - half), math.floor(mesh * turns + half) + 1

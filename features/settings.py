@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from features import envelope, evidence, gear_mesh, line_counts
+from features import envelope, evidence, gear_mesh, line_counts, synchronous_average
 from features.lines import LineSettings
 from features.quality import QualitySettings
 from features.windows import WindowSettings
@@ -65,6 +65,8 @@ class FeatureSettings:
         Narrower bands are left out of the tree.
     spectral_kurtosis_samples : int
         Length of a frame for the spectral kurtosis, even.
+    segment_tolerance : float
+        Where a speed trace stays within so large a share of one value, the speed is constant.
 
     Raises
     ------
@@ -82,6 +84,7 @@ class FeatureSettings:
     best_band_parts: tuple[int, ...] = (1, 2, 3, 4, 6, 8)
     best_band_min_width_hz: float = 500.0
     spectral_kurtosis_samples: int = 128
+    segment_tolerance: float = 0.01
 
     def __post_init__(self) -> None:
         edges = self.band_edges_hz
@@ -100,6 +103,8 @@ class FeatureSettings:
         parts = self.best_band_parts
         if not parts or len(set(parts)) < len(parts) or not all(isinstance(p, int) and p >= 1 for p in parts):
             raise ValueError(f"best_band_parts must be different whole numbers of at least 1, got {parts!r}.")
+        if not 0 <= self.segment_tolerance < 1:
+            raise ValueError(f"segment_tolerance must be from 0 to below 1, got {self.segment_tolerance!r}.")
         if self.spectral_kurtosis_samples < 16 or self.spectral_kurtosis_samples % 2:
             raise ValueError(
                 f"spectral_kurtosis_samples must be even and at least 16, got {self.spectral_kurtosis_samples!r}."
@@ -126,8 +131,18 @@ def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
         "line_counts": tuple(f"ses_{v}_{name}" for v in COUNTED_VERSIONS for name in line_counts.STATISTICS),
         "evidence": tuple(f"evidence_{name}" for name in evidence.STATISTICS),
         "gear_mesh": tuple(f"raw_gear_mesh_{name}" for name in gear_mesh.STATISTICS),
+        "synchronous": tuple(f"tsa_{name}" for name in synchronous_average.STATISTICS),
     }
 
+
+ANGLE_GROUPS: Final = (
+    *(f"envelope_{version}" for version in envelope.VERSIONS),
+    "line_counts",
+    "evidence",
+    "gear_mesh",
+    "synchronous",
+)
+"""Groups at shaft orders: of a recording with a speed trace they come from the signal over the shaft's angle."""
 
 FEATURE_GROUPS: Final = tuple(feature_groups(FeatureSettings()))
 """Names of the groups, in the order of the columns."""

@@ -71,18 +71,16 @@ def moments(windows: NDArray[Any]) -> Moments:
         wide = windows.astype(np.float64)
         mean = wide.mean(axis=-1)
         wide -= mean[:, None]
-        size = np.abs(wide)
+        highest, lowest = wide.max(axis=-1), wide.min(axis=-1)
         square = wide * wide
-        return Moments(
-            mean=mean,
-            variance=square.mean(axis=-1),
-            third=(square * wide).mean(axis=-1),
-            fourth=(square * square).mean(axis=-1),
-            mean_abs=size.mean(axis=-1),
-            mean_root=np.sqrt(size).mean(axis=-1),
-            highest=wide.max(axis=-1),
-            lowest=wide.min(axis=-1),
-        )
+        variance = square.mean(axis=-1)
+        work = np.multiply(square, wide)
+        third = work.mean(axis=-1)
+        fourth = np.multiply(square, square, out=work).mean(axis=-1)
+        size = np.abs(wide, out=wide)
+        mean_abs = size.mean(axis=-1)
+        mean_root = np.sqrt(size, out=size).mean(axis=-1)
+    return Moments(mean, variance, third, fourth, mean_abs, mean_root, highest, lowest)
 
 
 def ratio(numerator: Vector, denominator: Vector) -> Vector:

@@ -14,20 +14,19 @@ from typing import Any
 
 import joblib
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from features.extract import extract
 from features.kinematics import Orders
-from features.quality import Quality, assess
+from features.quality import Quality
 from features.settings import FeatureSettings, feature_names, feature_version
-from features.windows import WindowSettings, cut, plan_windows
+from features.windows import WindowSettings
 from pipeline.assets import NO_GEOMETRY, known_orders
 from pipeline.config import Settings
+from pipeline.extract_recording import Extracted, Job, Trace, extract_recording
 from pipeline.lake import Lake
-from pipeline.log_schema import QUANTITY_UNITS, STANDARD_GRAVITY_M_S2, scope_of
+from pipeline.log_schema import QUANTITY_UNITS, scope_of
 from pipeline.regime import regime_of
 from pipeline.schema import Extraction, LakeFile, Recording, Unit
 from pipeline.store import Store, insert_ignore
@@ -41,35 +40,6 @@ WORST_FIRST = tuple(Quality)
 
 SLOW_QUANTITIES = ("temperature",)
 """What may stand still for minutes by nature, at whole degrees say: that is a flatline in a full window only."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One recording to extract, with all that its features depend on."""
-
-    recording_id: str
-    lake_path: str
-    lake_row: int
-    quantity: str
-    unit: str
-    sampling_rate_hz: float
-    rate_is_declared: bool
-    shaft_speed_rpm: float | None
-    speed_is_steady: bool
-    orders: Orders | None
-
-
-@dataclass
-class Extracted:
-    """Windows of one recording: where they lie, their features and their quality."""
-
-    recording_id: str
-    starts: npt.NDArray[np.int64]
-    length: int
-    turns_covered: float
-    values: npt.NDArray[np.float32]
-    quality: list[Quality]
-    evidence: list[str]
 
 
 @dataclass
@@ -224,52 +194,18 @@ def extract_jobs(lake_url: str, jobs: list[Job], by_quantity: dict[str, FeatureS
     for job in jobs:
         by_path.setdefault(job.lake_path, {})[job.lake_row] = job
     for path, wanted in by_path.items():
-        for row, values in lake.rows(path, wanted, columns=["samples"]):
+        for row, values in lake.rows(path, wanted, columns=["samples", "speed_trace_rpm", "speed_trace_rate_hz"]):
             samples = values["samples"].values.to_numpy(zero_copy_only=False)
             job = wanted[row]
-            done.append(extract_recording(job, samples, by_quantity[job.quantity]))
+            done.append(extract_recording(job, samples, by_quantity[job.quantity], _trace(values)))
     return done
 
 
-def extract_recording(job: Job, samples: npt.NDArray[np.float32], settings: FeatureSettings) -> Extracted:
-    """Cut one recording into windows and extract them. Accelerations in g become m/s2 first."""
-    plan = plan_windows(
-        len(samples),
-        sampling_rate_hz=job.sampling_rate_hz,
-        shaft_speed_rpm=job.shaft_speed_rpm,
-        speed_is_steady=job.speed_is_steady,
-        settings=settings.windows,
-    )
-    if not len(plan.starts):
-        empty = np.empty((0, len(feature_names(settings))), np.float32)
-        return Extracted(job.recording_id, plan.starts, 0, plan.turns_covered, empty, [], [])
-    windows = cut(samples, plan)
-    quality, evidence = assess(
-        windows,
-        sampling_rate_hz=job.sampling_rate_hz,
-        rate_is_declared=job.rate_is_declared,
-        shaft_speed_rpm=job.shaft_speed_rpm,
-        settings=settings.quality,
-    )
-    if job.quantity in SLOW_QUANTITIES and plan.length < settings.windows.samples:
-        for at in [at for at, code in enumerate(quality) if code == Quality.FLATLINE]:
-            quality[at] = Quality.TOO_SHORT
-            evidence[at] = f"{plan.length} samples, in which a slow quantity did not move: {evidence[at]}"
-    if job.unit == "g":
-        with np.errstate(over="ignore"):
-            windows = windows * np.float32(STANDARD_GRAVITY_M_S2)
-        for index in np.flatnonzero(~np.isfinite(windows).all(axis=1)):
-            quality[index], evidence[index] = Quality.NON_FINITE, "too large to be held in m/s2"
-    values = extract(
-        windows,
-        sampling_rate_hz=job.sampling_rate_hz,
-        rate_is_declared=job.rate_is_declared,
-        shaft_speed_rpm=job.shaft_speed_rpm,
-        speed_is_steady=job.speed_is_steady,
-        orders=job.orders,
-        settings=settings,
-    )
-    return Extracted(job.recording_id, plan.starts, plan.length, plan.turns_covered, values, quality, evidence)
+def _trace(values: dict[str, Any]) -> Trace | None:
+    speed, rate = values["speed_trace_rpm"], values["speed_trace_rate_hz"].as_py()
+    if not speed.is_valid or rate is None:
+        return None
+    return Trace(speed.values.to_numpy(zero_copy_only=False), float(rate))
 
 
 def _commit(
@@ -312,8 +248,8 @@ def feature_table(extracted: Sequence[Extracted], names: Sequence[str]) -> tuple
     columns: dict[str, Any] = {
         "recording_id": pa.array([item.recording_id for item in extracted for _ in item.starts], pa.string()),
         "start_sample": pa.array(np.concatenate([item.starts for item in extracted]), pa.int64()),
-        "n_window_samples": pa.array([item.length for item in extracted for _ in item.starts], pa.int64()),
-        "turns_covered": pa.array([item.turns_covered for item in extracted for _ in item.starts], pa.float64()),
+        "n_window_samples": pa.array(np.concatenate([item.lengths for item in extracted]), pa.int64()),
+        "turns_covered": pa.array(np.concatenate([item.turns_covered for item in extracted]), pa.float64()),
         "quality": pa.array([str(code) for item in extracted for code in item.quality], pa.string()),
         "evidence": pa.array([text for item in extracted for text in item.evidence], pa.string()),
     }

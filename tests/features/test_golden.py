@@ -177,7 +177,8 @@ def found():
 @pytest.mark.parametrize("row", [0, 1, 2])
 def test_every_feature_equals_the_reference(found, row):
     wanted = reference(make_windows()[row])
-    assert wanted.keys() == found[row].keys()
+    # A synchronous average needs samples over angle: it has tests of its own.
+    assert wanted.keys() == {name for name in found[row] if not name.startswith("tsa_")}
     for name, value in wanted.items():
         # In dB, 0.01 is a share of 0.1 % of the amplitude.
         close = {"abs": 0.01} if name.endswith("_db") else {"rel": 1e-4, "abs": 1e-6}

@@ -380,3 +380,63 @@ def test_missing_signal_file_says_so(
     with pytest.raises(pipeline.lake.LakeError, match="restore it from a backup"):
         extract()
     assert dump(store)["extractions"] == []
+
+
+# ------------------------------------------------------------------------------------------------ speed traces
+
+
+def test_a_speed_trace_gives_orders_where_the_speed_is_not_steady(
+    store: Store, lake: Lake, feed: Any, extract: Any, make_row: MakeRow
+) -> None:
+    rate, seconds = 12_800.0, 6.0
+    time = np.arange(round(rate * seconds)) / rate
+    turns = 15 * time + 2.5 * time**2  # 900 to 2,700 rpm
+    mesh = (np.sin(2 * np.pi * 2 * turns) + 0.05 * np.random.default_rng(0).normal(size=time.size)).tolist()
+    trace = np.linspace(900.0, 2700.0, 61).tolist()
+    common = {
+        "samples": mesh,
+        "sampling_rate_hz": rate,
+        "shaft_speed_rpm": 1800.0,
+        "speed_is_steady": None,
+        "quantity": "acceleration",
+        "unit": "g",
+    }
+    traced = {"speed_trace_rpm": trace, "speed_trace_rate_hz": 10.0}
+    stops = {"speed_trace_rpm": [0.0, *trace[1:]], "speed_trace_rate_hz": 10.0}
+    feed(
+        make_row(1, **common | traced),
+        make_row(2, **common),
+        make_row(3, **common | stops),
+        make_row(4, **common | traced | {"rate_basis": "assumed"}),
+    )
+    extract()
+    tracked, blind, stopped, assumed = windows_of(store, lake)
+    assert [round(window["turns_covered"]) for window in tracked] == [30] * 6
+    assert all(np.isfinite(window["ses_white_shaft_1x_db"]) and window["tsa_share"] > 0.9 for window in tracked)
+    lengths = [window["n_window_samples"] for window in tracked]
+    assert lengths == sorted(lengths, reverse=True) and lengths[0] > 1.5 * lengths[-1]
+    starts = [window["start_sample"] for window in tracked]
+    assert np.interp(starts, np.arange(time.size), turns) == pytest.approx(30 * np.arange(6), abs=0.5)
+    # In g, as the rest: the rms of the window's own samples.
+    first = np.asarray(mesh[starts[0] : starts[0] + lengths[0]])
+    assert tracked[0]["rms_log10"] == pytest.approx(np.log10(first.std() * STANDARD_GRAVITY_M_S2), abs=1e-5)
+    for windows in (blind, stopped, assumed):
+        assert windows and all(np.isnan(window["ses_white_shaft_1x_db"]) for window in windows)
+        assert all(np.isnan(window["turns_covered"]) for window in windows)
+
+
+def test_a_speed_that_is_declared_steady_is_taken_as_declared(
+    store: Store, lake: Lake, feed: Any, extract: Any, make_row: MakeRow
+) -> None:
+    samples = np.random.default_rng(0).normal(size=60_000).tolist()
+    common = {"samples": samples, "shaft_speed_rpm": 1800.0, "speed_is_steady": True}
+    feed(
+        make_row(1, **common, speed_trace_rpm=np.linspace(900.0, 2700.0, 61).tolist(), speed_trace_rate_hz=10.0),
+        make_row(2, **common),
+    )
+    extract()
+    first, second = windows_of(store, lake)
+    ids = {"recording_id"}
+    assert repr([{k: v for k, v in w.items() if k not in ids} for w in first]) == repr(
+        [{k: v for k, v in w.items() if k not in ids} for w in second]
+    )

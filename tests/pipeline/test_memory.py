@@ -22,7 +22,8 @@ from models.network import NetworkSettings
 from models.settings import TrainingSettings
 from models.train import train
 from pipeline.config import Settings
-from pipeline.extract import Extracted, feature_settings, feature_table, feature_versions
+from pipeline.extract import feature_settings, feature_table, feature_versions
+from pipeline.extract_recording import Extracted
 from pipeline.lake import Lake
 from pipeline.registry import Registered, register
 from pipeline.schema import Axis, Extraction, LakeFile, Recording, Score
@@ -81,8 +82,8 @@ def build(home: Path, recordings: int, artifact: dict[str, bytes]) -> None:
             Extracted(
                 f"{number:032d}",
                 np.arange(WINDOWS, dtype=np.int64) * 4_096,
-                4_096,
-                30.0,
+                np.full(WINDOWS, 4_096),
+                np.full(WINDOWS, 30.0),
                 rng.normal(size=(WINDOWS, len(names))).astype(np.float32),
                 ["ok"] * WINDOWS,  # type: ignore[list-item]
                 ["as it should be"] * WINDOWS,

@@ -1,0 +1,267 @@
+"""The batched extractor against a loop over windows with scipy that computes the same features.
+
+    OMP_NUM_THREADS=1 python benchmarks/features.py [--windows 60] [--rounds 7]
+
+The loop is what a careful engineer writes: one window at a time, float64, one Fourier transform of a window shared by
+all that needs it, scipy.signal.hilbert-style analytic signals of each band, scipy.stats for moments, numpy's median
+for floors. Both are checked to agree before anything is timed. Rounds alternate (extractor, loop, floor), one thread;
+medians and the range of the ratios over rounds are printed. The floor is three real Fourier transforms of the windows
+and a sum, all windows at once in chunks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import lru_cache, partial
+from itertools import pairwise
+from pathlib import Path
+
+# A script's folder comes first on the path, where this file hides the package of the same name: from itself, and from
+# the other scripts of this folder, to which it hands the package on.
+sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
+if __name__ != "__main__":
+    del sys.modules[__name__]
+    importlib.import_module(__name__)
+
+import numpy as np  # noqa: E402
+from scipy import fft, signal, stats  # noqa: E402
+
+from features.extract import FeatureSettings, extract, feature_groups, feature_names  # noqa: E402
+from features.kinematics import Orders, bearing_orders  # noqa: E402
+from features.lines import expected_noise_db, noise_threshold_db  # noqa: E402
+
+SETTINGS = FeatureSettings()
+RATE = 12_000.0
+ORDERS = dataclasses.replace(bearing_orders(9, 7.94, 39.04), gear_mesh=(21.0,))
+
+
+@lru_cache(maxsize=64)
+def hann(length: int) -> np.ndarray:
+    return signal.get_window("hann", length)
+
+
+def line(power: np.ndarray, position: float, usable: int) -> tuple[float, float]:
+    """Height of a line over its floor, and the height of noise that is exceeded in 1 % of cases; in dB."""
+    half = max(0.02 * position, 1.0)
+    first, stop = int(np.ceil(position - half)), int(position + half) + 1
+    if position < 3 or first < 2 or stop > usable:
+        return np.nan, np.nan
+    reach = max(round(0.25 * position), 16)
+    floor = np.concatenate(
+        (power[max(first - 2 - reach, 2) : max(first - 2, 2)], power[stop + 2 : min(stop + 2 + reach, usable)])
+    )
+    height = 10 * np.log10(power[first:stop].max() / np.median(floor))
+    bins = 1 + 0.72 * (stop - first - 1)
+    return height - expected_noise_db(bins), noise_threshold_db(bins, 0.01)
+
+
+def envelope(
+    spectrum: np.ndarray,
+    length: int,
+    first: int,
+    stop: int,
+    turns: float,
+    orders: Orders,
+    out: dict[str, float],
+    version: str,
+) -> list[float]:
+    one_sided = np.zeros(length, dtype=complex)
+    one_sided[first:stop] = 2 * spectrum[first:stop]
+    square = np.abs(fft.ifft(one_sided)) ** 2
+    power = np.abs(fft.rfft((square - square.mean()) * hann(length))) ** 2
+    usable = int(0.9 * (stop - first))
+    base = {"bpfo": orders.bpfo, "bpfi": orders.bpfi, "bsf": orders.bsf, "bsf2x": 2 * orders.bsf, "ftf": orders.ftf}
+    seen: dict[float, tuple[float, float]] = {}
+
+    def at(order: float) -> tuple[float, float]:
+        if order not in seen:
+            seen[order] = line(power, order * turns, usable)
+        return seen[order]
+
+    name = f"ses_{version}_"
+    for key, order in base.items():
+        heights = [at(k * order)[0] for k in (1, 2, 3)]
+        out[f"{name}{key}_h1_db"] = heights[0]
+        out[f"{name}{key}_mean13_db"] = np.mean(heights[:2]) if np.isnan(heights[2]) else np.mean(heights)
+    out[f"{name}shaft_1x_db"], out[f"{name}shaft_2x_db"] = at(1.0)[0], at(2.0)[0]
+    sides = {}
+    for key, step in (("bpfi", 1.0), ("bsf2x", orders.ftf)):
+        sides[key] = (at(base[key] - step)[0] + at(base[key] + step)[0]) / 2
+        out[f"{name}{key}_sidebands_db"] = sides[key]
+    if version in ("white", "best"):
+        for key in ("bpfo", "bpfi", "bsf2x", "ftf"):
+            found = [at(k * base[key]) for k in range(1, 9)]
+            out[f"{name}{key}_harmonics"] = sum(height > limit for height, limit in found)
+        for key, step in (("bpfi", 1.0), ("bsf2x", orders.ftf)):
+            pairs = [(at(base[key] - k * step), at(base[key] + k * step)) for k in (1, 2, 3)]
+            out[f"{name}{key}_sideband_pairs"] = sum(a[0] > a[1] and b[0] > b[1] for a, b in pairs)
+    scores = [np.nanmean([max(at(k * base[key])[0], 0) for k in (1, 2, 3)]) for key in ("bpfo", "bpfi", "bsf2x")]
+    return [scores[0], scores[1] + max(sides["bpfi"], 0) / 4, scores[2] + max(sides["bsf2x"], 0) / 4]
+
+
+def waveform_and_spectrum(window: np.ndarray, out: dict[str, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    x = window.astype(np.float64)
+    d = x - x.mean()
+    size = np.abs(d)
+    rms, peak = d.std(), size.max()
+    out["rms_log10"], out["peak_log10"], out["peak_to_peak_log10"] = np.log10([rms, peak, np.ptp(d)])
+    out["crest_factor_log10"] = np.log10(peak / rms)
+    out["kurtosis_log10"], out["skewness"] = np.log10(stats.kurtosis(d, fisher=False)), stats.skew(d)
+    out["shape_factor"], out["impulse_factor_log10"] = rms / size.mean(), np.log10(peak / size.mean())
+    out["clearance_factor_log10"] = np.log10(peak / np.sqrt(size).mean() ** 2)
+    frequency, power = signal.periodogram(d, RATE, window="hann", detrend=False, scaling="density")
+    power *= RATE / len(d)
+    total = power[1:].sum()
+    share = power[1:] / total
+    out["spectral_centroid_hz"] = (frequency[1:] * share).sum()
+    out["rms_frequency_hz"] = np.sqrt((frequency[1:] ** 2 * share).sum())
+    out["spectral_entropy"] = stats.entropy(share) / np.log(len(share))
+    for low, high in pairwise(SETTINGS.band_edges_hz):
+        first, stop = np.searchsorted(frequency, (low, high))
+        held = power[first:stop].sum()
+        out[f"band_{low:g}_{high:g}_log_power"], out[f"band_{low:g}_{high:g}_share"] = np.log10(held), held / total
+    return d, fft.rfft(d), power
+
+
+def impulses(d: np.ndarray, spectrum: np.ndarray, out: dict[str, float]) -> tuple[int, int]:
+    _, _, z = signal.stft(d, nperseg=128, noverlap=64, boundary=None, padded=False)
+    power = np.abs(z) ** 2
+    bursts = ((power.shape[1] + 1) * (power**2).sum(axis=1) / power.sum(axis=1) ** 2 - 2)[2:60]
+    out["spectral_kurtosis_max_log10"], out["spectral_kurtosis_mean_log10"] = np.log10(
+        [bursts.max() + 2, bursts.mean() + 2]
+    )
+    best = (0.0, 0, 0)
+    for parts in SETTINGS.best_band_parts:
+        width = (int(0.95 * len(d) / 2) - 2) // parts
+        for first in range(2, 2 + parts * width, width):
+            square = np.abs(fft.ifft(spectrum[first : first + width], fft.next_fast_len(width))) ** 2
+            best = max(best, ((square**2).mean() / square.mean() ** 2, first, first + width))
+    bin_hz = RATE / len(d)
+    out["best_band_kurtosis_log10"] = np.log10(best[0])
+    out["best_band_center_hz"], out["best_band_width_hz"] = (
+        (best[1] + best[2] - 1) / 2 * bin_hz,
+        (best[2] - best[1]) * bin_hz,
+    )
+    return best[1], best[2]
+
+
+def gear_mesh(power: np.ndarray, turns: float, mesh: float, out: dict[str, float]) -> None:
+    usable = int(0.98 * (len(power) - 1))
+    for k in (1, 2, 3):
+        out[f"raw_gear_mesh_h{k}_db"] = line(power, k * mesh * turns, usable)[0]
+    sides = [line(power, (mesh + step) * turns, usable)[0] for step in (-1, 1)]
+    out["raw_gear_mesh_sidebands_db"] = np.mean(sides)
+    half = max(min(0.02 * mesh, 0.4) * turns, 1.0)
+    first, stop = int(np.ceil(mesh * turns - half)), int(mesh * turns + half) + 1
+    centre = first + int(power[first:stop].argmax())
+    at = [power[centre + round(k * turns) - 1 : centre + round(k * turns) + 2].sum() for k in range(-3, 4)]
+    out["raw_gear_mesh_sideband_ratio_log10"] = np.log10((sum(at) - at[3]) / at[3])
+
+
+def one_window(window: np.ndarray, turns: float) -> dict[str, float]:
+    out: dict[str, float] = {}
+    d, spectrum, power = waveform_and_spectrum(window, out)
+    n, bin_hz = len(d), RATE / len(d)
+    high = (int(np.ceil(2000 / bin_hz)), int(min(5000, 0.95 * RATE / 2) / bin_hz) + 1)
+    best = impulses(d, spectrum, out)
+    low = (int(np.ceil(500 / bin_hz)), int(2000 / bin_hz) + 1)
+    size = np.abs(spectrum)
+    white = spectrum / np.where(size > 0, size, 1.0)
+    scores = [
+        envelope(spectrum, n, *low, turns, ORDERS, out, "low"),
+        envelope(spectrum, n, *high, turns, ORDERS, out, "high"),
+        envelope(white, n, 2, int(0.98 * n / 2), turns, ORDERS, out, "white"),
+        envelope(spectrum, n, *best, turns, ORDERS, out, "best"),
+    ]
+    for kind, values in (("max", np.max(scores, axis=0)), ("mean", np.mean(scores, axis=0))):
+        for k, name in enumerate(("outer", "inner", "ball")):
+            out[f"evidence_{name}_{kind}_db"] = values[k]
+            out[f"evidence_{name}_{kind}_margin_db"] = values[k] - np.delete(values, k).max()
+    gear_mesh(power, turns, ORDERS.gear_mesh[0], out)
+    return out
+
+
+def loop(windows: np.ndarray, turns: float) -> list[dict[str, float]]:
+    return [one_window(window, turns) for window in windows]
+
+
+def batched(windows: np.ndarray, turns: float) -> np.ndarray:
+    return extract(
+        windows,
+        sampling_rate_hz=RATE,
+        rate_is_declared=True,
+        shaft_speed_rpm=60 * turns * RATE / windows.shape[1],
+        speed_is_steady=True,
+        orders=ORDERS,
+        settings=SETTINGS,
+    )
+
+
+def floor(windows: np.ndarray) -> float:
+    total = 0.0
+    step = max(131_072 // windows.shape[1], 1)
+    for start in range(0, len(windows), step):
+        chunk = windows[start : start + step]
+        for _ in range(3):
+            total += float(np.abs(fft.rfft(chunk, axis=-1)[:, 0]).sum())
+        total += float(chunk.sum())
+    return total
+
+
+def agree(windows: np.ndarray, turns: float) -> float:
+    """Return the largest difference between both ways (dB and counts as they are, others relative), or fail."""
+    names = feature_names(SETTINGS)
+    ours = batched(windows, turns)
+    worst = 0.0
+    for row, window in zip(ours, windows, strict=True):
+        theirs = one_window(window, turns)
+        for name, value in zip(names, row.tolist(), strict=True):
+            if name.startswith("tsa_"):
+                continue
+            scale = 1.0 if name.endswith("_db") else max(abs(theirs[name]), 1.0)
+            error = 0.0 if np.isnan(value) and np.isnan(theirs[name]) else abs(value - theirs[name]) / scale
+            assert error < 0.02, (name, value, theirs[name])
+            worst = max(worst, error)
+    return worst
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--windows", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    counted = sum(len(names) for group, names in feature_groups(SETTINGS).items() if group != "synchronous")
+    print(f"{counted} features; us per window, medians of {given.rounds} interleaved rounds of {given.windows} windows")
+    for length, turns in ((4096, 10.0), (12_032, 30.0)):
+        rng = np.random.default_rng(0)
+        windows = rng.standard_normal((given.windows, length)).astype(np.float32)
+        windows[::2, :: length // 100] += 5.0
+        worst = agree(windows[:6], turns)
+        times: dict[str, list[float]] = {"extractor": [], "loop": [], "floor": []}
+        for _ in range(given.rounds):
+            times["extractor"].append(seconds(partial(batched, windows, turns)))
+            times["loop"].append(seconds(partial(loop, windows, turns)))
+            times["floor"].append(seconds(partial(floor, windows)))
+        us = {name: 1e6 * statistics.median(values) / given.windows for name, values in times.items()}
+        ratios = [a / b for a, b in zip(times["loop"], times["extractor"], strict=True)]
+        print(
+            f"{length} samples: loop {us['loop']:.0f}, extractor {us['extractor']:.0f}, floor {us['floor']:.0f}; "
+            f"{statistics.median(ratios):.1f} x the loop ({min(ratios):.1f} to {max(ratios):.1f}), "
+            f"{us['extractor'] / us['floor']:.1f} x the floor; largest difference {worst:.1e}"
+        )
+
+
+if __name__ == "__main__":
+    main()

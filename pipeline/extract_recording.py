@@ -1,0 +1,154 @@
+"""From one recording to the features of its windows: by time, or over the shaft's angle where a speed trace allows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from features.angular_windows import AngularWindows, angular_windows
+from features.extract import extract, extract_angular
+from features.kinematics import Orders
+from features.quality import Quality, assess
+from features.settings import FeatureSettings, feature_names
+from features.windows import cut, plan_windows
+from pipeline.log_schema import STANDARD_GRAVITY_M_S2
+
+TOO_LARGE = "too large to be held in m/s2"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One recording to extract, with all that its features depend on."""
+
+    recording_id: str
+    lake_path: str
+    lake_row: int
+    quantity: str
+    unit: str
+    sampling_rate_hz: float
+    rate_is_declared: bool
+    shaft_speed_rpm: float | None
+    speed_is_steady: bool
+    orders: Orders | None
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """Speed over a recording, from its first sample on."""
+
+    speed_rpm: npt.NDArray[np.float32]
+    rate_hz: float
+
+
+@dataclass
+class Extracted:
+    """Windows of one recording: where they lie, their features and their quality."""
+
+    recording_id: str
+    starts: npt.NDArray[np.int64]
+    lengths: npt.NDArray[np.int64]
+    turns_covered: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float32]
+    quality: list[Quality]
+    evidence: list[str]
+
+
+def extract_recording(
+    job: Job, samples: npt.NDArray[np.float32], settings: FeatureSettings, trace: Trace | None = None
+) -> Extracted:
+    """Cut one recording into windows and extract them. Accelerations in g become m/s2 first.
+
+    A speed trace is used where the speed is not declared steady and the rate is declared: the recording is then cut
+    over the shaft's angle, in its stretches of constant speed where it has any that hold a window.
+    """
+    if trace is not None and not job.speed_is_steady and job.rate_is_declared and settings.windows.mode == "turns":
+        parts = angular_windows(
+            samples,
+            trace.speed_rpm,
+            trace.rate_hz,
+            sampling_rate_hz=job.sampling_rate_hz,
+            tolerance=settings.segment_tolerance,
+            settings=settings.windows,
+        )
+        if parts:
+            return _extract_by_angle(job, samples, settings, parts)
+    plan = plan_windows(
+        len(samples),
+        sampling_rate_hz=job.sampling_rate_hz,
+        shaft_speed_rpm=job.shaft_speed_rpm,
+        speed_is_steady=job.speed_is_steady,
+        settings=settings.windows,
+    )
+    n = len(plan.starts)
+    lengths, turns = np.full(n, plan.length), np.full(n, plan.turns_covered)
+    if not n:
+        empty = np.empty((0, len(feature_names(settings))), np.float32)
+        return Extracted(job.recording_id, plan.starts, lengths, turns, empty, [], [])
+    windows = cut(samples, plan)
+    quality, evidence = _assess(job, windows, job.shaft_speed_rpm, settings)
+    if job.unit == "g":
+        windows = _in_m_s2(windows)
+        for index in np.flatnonzero(~np.isfinite(windows).all(axis=1)):
+            quality[index], evidence[index] = Quality.NON_FINITE, TOO_LARGE
+    values = extract(
+        windows,
+        sampling_rate_hz=job.sampling_rate_hz,
+        rate_is_declared=job.rate_is_declared,
+        shaft_speed_rpm=job.shaft_speed_rpm,
+        speed_is_steady=job.speed_is_steady,
+        orders=job.orders,
+        settings=settings,
+    )
+    return Extracted(job.recording_id, plan.starts, lengths, turns, values, quality, evidence)
+
+
+def _extract_by_angle(
+    job: Job, samples: npt.NDArray[np.float32], settings: FeatureSettings, parts: list[AngularWindows]
+) -> Extracted:
+    quality: list[Quality] = []
+    evidence: list[str] = []
+    values = []
+    scaled = _in_m_s2(samples) if job.unit == "g" else samples
+    for part in parts:
+        for start, length in zip(part.starts, part.lengths, strict=True):
+            window = samples[None, start : start + length]
+            # The speed is not one number here, so that a line of the mains is not excused by a harmonic of it.
+            codes, phrases = _assess(job, window, None, settings)
+            if not np.isfinite(scaled[start : start + length]).all():
+                codes, phrases = [Quality.NON_FINITE], [TOO_LARGE]
+            quality += codes
+            evidence += phrases
+        if job.unit == "g":
+            part = replace(part, angular=_in_m_s2(part.angular))
+        values.append(
+            extract_angular(scaled, part, sampling_rate_hz=job.sampling_rate_hz, orders=job.orders, settings=settings)
+        )
+    return Extracted(
+        job.recording_id,
+        np.concatenate([part.starts for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        np.concatenate([np.full(len(part.starts), part.turns) for part in parts]),
+        np.concatenate(values),
+        quality,
+        evidence,
+    )
+
+
+def _assess(
+    job: Job, windows: npt.NDArray[np.float32], shaft_speed_rpm: float | None, settings: FeatureSettings
+) -> tuple[list[Quality], list[str]]:
+    return assess(
+        windows,
+        sampling_rate_hz=job.sampling_rate_hz,
+        rate_is_declared=job.rate_is_declared,
+        shaft_speed_rpm=shaft_speed_rpm,
+        settings=settings.quality,
+    )
+
+
+def _in_m_s2(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        scaled: npt.NDArray[np.float32] = samples * np.float32(STANDARD_GRAVITY_M_S2)
+    return scaled
