@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import data, demo, review, steps
+from pipeline.cli import data, demo, evaluate, review, steps
 from pipeline.cli.common import AsJson, emit, err, table
 from pipeline.config import explain, load_settings
 from pipeline.errors import AxiswatchError
@@ -39,6 +39,7 @@ steps.register(app)
 data.register(app)
 review.register(app)
 demo.register(app)
+evaluate.register(app)
 
 
 def _print_version(wanted: bool) -> None:

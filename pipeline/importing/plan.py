@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -105,7 +105,9 @@ class ImportPlan:
         return grouped
 
 
-def plan_import(manifest: Path, mapping: Path | str, *, root: Path | None = None) -> ImportPlan:
+def plan_import(
+    manifest: Path, mapping: Path | str, *, root: Path | None = None, only: Collection[int] | None = None
+) -> ImportPlan:
     """Judge an import without writing anything.
 
     Parameters
@@ -116,6 +118,8 @@ def plan_import(manifest: Path, mapping: Path | str, *, root: Path | None = None
         A mapping file, or the name of a shipped mapping.
     root : Path, optional
         Folder that the manifest's file names start from; default: the manifest's folder.
+    only : collection of int, optional
+        Numbers of the manifest rows to look at; default: all that the mapping selects.
 
     Raises
     ------
@@ -130,7 +134,7 @@ def plan_import(manifest: Path, mapping: Path | str, *, root: Path | None = None
     assert loaded is not None and table is not None
     _check_columns(where, loaded, table, problems)
     check_steps(where, loaded, problems)
-    selected = _select(where, loaded, table, problems)
+    selected = [row for row in _select(where, loaded, table, problems) if only is None or row.number in only]
     planner = _Planner(loaded, table.where, FileCheck(root or manifest.parent, table.where, problems), problems)
     planned = [row for row in map(planner.plan, selected) if row is not None]
     check_recordings(table.where, loaded, planned, problems)
