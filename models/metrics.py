@@ -190,7 +190,7 @@ def classification_figures(
     """
     if not y.size:
         return dict.fromkeys(CLASSIFICATION_FIGURES)
-    scored = np.isfinite(p).all(axis=1)
+    scored: BoolArray = np.asarray(np.isfinite(p).all(axis=1))
     p = np.where(scored[:, None], p, 1.0 / p.shape[1])
     top = p.argmax(axis=1)
     wrong: BoolArray = np.asarray((top != y) | ~scored)

@@ -24,8 +24,10 @@ from pipeline.evaluation.methods import (
     Training,
     mode_of_word,
 )
+from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.selection import Selection
+from pipeline.evaluation.sides import cut_shared
 from pipeline.evaluation.windows import Windows, join, with_changes, without_levels
 from pipeline.taxonomy import Mode
 
@@ -41,9 +43,6 @@ COLUMNS: Final = (
 """Columns of a table, in order."""
 
 ROWS: Final = (*METHODS, DEFAULT_ROW)
-
-GAP: Final = 0.1
-"""Share of a shared unit's windows, in its middle, that is on neither side."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -68,16 +67,6 @@ class Task:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Found:
-    """What an evaluation found; see `pipeline.evaluation.output` for the document made of it."""
-
-    runs: list[dict[str, Any]]
-    intervals: dict[str, dict[str, tuple[float, float]]]
-    about: dict[str, Any]
-    notes: list[str]
-
-
 def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings: Settings) -> Task:
     """Put the windows of the sides together.
 
@@ -92,7 +81,7 @@ def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings
         notes += list(more)
     good = windows.take(windows.quality == "ok")
     sides = {name: good.of_rows(getattr(selection, name)) for name in ("train", "test", "unseen")}
-    sides["train"], sides["test"] = _cut_shared(sides["train"], sides["test"], selection, _column(protocol, "unit"))
+    sides["train"], sides["test"] = cut_shared(sides["train"], sides["test"], selection, _column(protocol, "unit"))
     empty = [name for name in ("train", "test") if not len(sides[name])]
     empty += ["unseen"] if selection.unseen and not len(sides["unseen"]) else []
     if empty:
@@ -180,7 +169,7 @@ def figures(judged: Judged, said: Prediction, healthy: int | None, rows: NDArray
     found: dict[str, Any] = dict.fromkeys(COLUMNS)
     found |= classification_figures(said.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
     p = said.probabilities
-    finite = np.isfinite(p).all(axis=1)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
     doubt = np.where(finite, entropy(np.where(finite[:, None], p, 1.0 / p.shape[1])), np.inf)
     unseen = (judged.y < 0) & ~judged.leaked
     either = rows | unseen
@@ -282,25 +271,6 @@ def _with_baseline(windows: Windows, protocol: Protocol, selection: Selection) -
 def _rig(windows: Windows, protocol: Protocol) -> NDArray[np.str_]:
     columns = [windows.cells(column) for column in protocol.rigs]
     return np.array([" | ".join(cells) for cells in zip(*columns, strict=True)], dtype=np.str_)
-
-
-def _cut_shared(train: Windows, test: Windows, selection: Selection, column: str) -> tuple[Windows, Windows]:
-    """Cut each shared unit's windows that are on both sides in time, with a gap in the middle on neither side."""
-    both = {row.number for row in selection.train} & {row.number for row in selection.test}
-    if not both:
-        return train, test
-    keep_train, keep_test = np.ones(len(train), dtype=np.bool_), np.ones(len(test), dtype=np.bool_)
-    units = test.cells(column)
-    for unit in np.unique(units):
-        own = (units == unit) & np.isin(test.row, list(both))
-        if not own.any():
-            continue
-        at = np.sort(test.started_s[own])
-        low, high = np.quantile(at, [0.5 - GAP / 2, 0.5 + GAP / 2])
-        keep_test[own] = test.started_s[own] > high
-        mine = (train.cells(column) == unit) & np.isin(train.row, list(both))
-        keep_train[mine] = train.started_s[mine] < low
-    return train.take(keep_train), test.take(keep_test)
 
 
 def _targets(windows: Windows, label: str, protocol: Protocol) -> NDArray[np.str_]:

@@ -6,11 +6,33 @@ import html
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 Summary = dict[str, dict[str, float | None]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    runs : list of dict
+        One per method and seed: method, seed, metrics, leaked (metrics of units trained on too, or None), units, notes.
+    intervals : dict
+        (low, high) by method and column, where there is an interval.
+    about : dict
+        What was trained on and judged.
+    notes : list of str
+    """
+
+    runs: list[dict[str, Any]]
+    intervals: dict[str, dict[str, tuple[float, float]]]
+    about: dict[str, Any]
+    notes: list[str]
 
 
 def summarise(runs: Sequence[Mapping[str, Any]], key: str = "metrics") -> Summary:

@@ -9,16 +9,19 @@ from typing import Any, Final
 
 from pipeline.config import Settings
 from pipeline.errors import PrerequisiteMissing, SettingsError
-from pipeline.evaluation import classification
-from pipeline.evaluation.classification import Found, evaluate_classification, prepare
+from pipeline.evaluation import classification, healthy, trend
 from pipeline.evaluation.dataset import Dataset, load_dataset
-from pipeline.evaluation.output import summarise
+from pipeline.evaluation.output import Found, summarise
 from pipeline.evaluation.protocol import Protocol, load_protocol
 from pipeline.evaluation.selection import Selection, select
 
 Progress = Callable[[str, int, int], None]
 
-ROWS: Final[dict[str, tuple[str, ...]]] = {"classification": classification.ROWS}
+ROWS: Final[dict[str, tuple[str, ...]]] = {
+    "classification": classification.ROWS,
+    "trend": trend.ROWS,
+    "healthy": healthy.ROWS,
+}
 """Rows of a table by kind of protocol; all of them by default."""
 
 SETTINGS_TOLD: Final = (
@@ -153,5 +156,11 @@ def _carry_out(
     seeds: Sequence[int],
     on_progress: Progress | None,
 ) -> Found:
-    task = prepare(protocol, selection, dataset, settings)
-    return evaluate_classification(task, methods=methods, seeds=seeds, on_progress=on_progress)
+    if protocol.kind == "trend":
+        return trend.evaluate_trend(protocol, selection, dataset.windows, methods=methods)
+    if protocol.kind == "healthy":
+        return healthy.evaluate_healthy(
+            protocol, selection, dataset.windows, settings, seeds=seeds, on_progress=on_progress
+        )
+    task = classification.prepare(protocol, selection, dataset, settings)
+    return classification.evaluate_classification(task, methods=methods, seeds=seeds, on_progress=on_progress)
