@@ -161,7 +161,7 @@ def _plans(
             for number in own:
                 by_row[number].append(name)
             if own:
-                plans.append(plan_import(manifest, chosen, root=root, only=set(own)))
+                plans.append(plan_import(manifest, chosen, root=root, only=frozenset(own)))
             elif mappings:
                 problems.append(f"mapping {name}: selects none of the {len(rows)} rows that the protocol uses")
         except ImportRefused as refused:

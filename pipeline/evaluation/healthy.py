@@ -192,7 +192,7 @@ def _outcomes(
 def _by_unit(judged: Windows, said: list[Window], limits: Thresholds, protocol: Protocol) -> dict[str, dict[str, Any]]:
     assert protocol.unit is not None
     unit = judged.cells(protocol.unit)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in np.unique(unit).tolist():
         counted = _outcomes(judged.recording, said, limits, np.asarray(unit == name))
         novelty = [w.novelty_percentile for w, own in zip(said, unit == name, strict=True) if own]

@@ -223,9 +223,9 @@ def judge_run(on: BoolArray, n_baseline: int) -> dict[str, Any]:
     -------
     dict
         lead_time: share of the run from the start of the lasting alarm to the end (0 without one); first_alarm: the
-        same from the first alarm, lasting or not; alarms: 1 or 0, whether there is a lasting alarm; false_alarms: alarms that begin between baseline and half of the run, and
-        false_alarm_share: share of that stretch with the alarm on; review_rate: share of the snapshots after the
-        baseline with the alarm on.
+        same from the first alarm, lasting or not; alarms: 1 or 0, whether there is a lasting alarm; false_alarms:
+        alarms that begin between baseline and half of the run, and false_alarm_share: share of that stretch with the
+        alarm on; review_rate: share of the snapshots after the baseline with the alarm on.
     """
     n = on.size
     onset = lasting_onset(on)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -106,7 +106,7 @@ class ImportPlan:
 
 
 def plan_import(
-    manifest: Path, mapping: Path | str, *, root: Path | None = None, only: Collection[int] | None = None
+    manifest: Path, mapping: Path | str, *, root: Path | None = None, only: frozenset[int] | None = None
 ) -> ImportPlan:
     """Judge an import without writing anything.
 
@@ -118,7 +118,7 @@ def plan_import(
         A mapping file, or the name of a shipped mapping.
     root : Path, optional
         Folder that the manifest's file names start from; default: the manifest's folder.
-    only : collection of int, optional
+    only : set of int, optional
         Numbers of the manifest rows to look at; default: all that the mapping selects.
 
     Raises
@@ -132,9 +132,11 @@ def plan_import(
     if loaded is None or table is None:
         problems.refuse_if_any()
     assert loaded is not None and table is not None
+    if only is not None:
+        table = Manifest(table.where, table.columns, tuple(row for row in table.rows if row.number in only))
     _check_columns(where, loaded, table, problems)
     check_steps(where, loaded, problems)
-    selected = [row for row in _select(where, loaded, table, problems) if only is None or row.number in only]
+    selected = _select(where, loaded, table, problems)
     planner = _Planner(loaded, table.where, FileCheck(root or manifest.parent, table.where, problems), problems)
     planned = [row for row in map(planner.plan, selected) if row is not None]
     check_recordings(table.where, loaded, planned, problems)
