@@ -123,6 +123,7 @@ def evaluate_classification(
             predicted.setdefault(name, []).append(prediction)
         notes += [f"{name}: {note}" for note in run["notes"]]
         runs += [{**run, "method": row} for row in methods if row == name or (row == DEFAULT_ROW and name == SHIPPED)]
+    runs.sort(key=lambda run: list(methods).index(run["method"]))
     intervals = {
         row: _intervals(task.judged, predicted[name], healthy_of(task))
         for row in methods

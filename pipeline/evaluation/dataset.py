@@ -18,7 +18,7 @@ from features.settings import FeatureSettings, feature_groups, feature_names, fe
 from features.windows import steady_shaft_hz
 from pipeline.config import Settings
 from pipeline.evaluation.protocol import EvaluationRefused
-from pipeline.evaluation.windows import Windows, join, no_orders
+from pipeline.evaluation.windows import Windows, join, same_orders
 from pipeline.extract import Job, extract_recording, feature_settings
 from pipeline.importing import (
     ImportPlan,
@@ -247,7 +247,7 @@ def _read(task: _Task) -> _Read | str:
                 sampling_rate_hz=np.full(n, job.sampling_rate_hz),
                 shaft_hz=np.full(n, np.nan if shaft_hz is None else shaft_hz),
                 n_samples=np.full(n, done.length, dtype=np.int64),
-                orders=no_orders(n, job.orders),
+                orders=same_orders(n, job.orders),
                 weight=np.full(n, task.weight),
                 **{name: np.full(n, value) for name, value in text.items()},
             )

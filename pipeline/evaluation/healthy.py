@@ -128,8 +128,8 @@ def _units_to_hold_out(baseline: Windows, column: str) -> tuple[NDArray[np.str_]
         for number, part in enumerate(np.array_split(order, BLOCKS)):
             named[part] = f"{name} part {number + 1}"
     text = (
-        f"{np.unique(unit).size} units are too few to hold out: percentiles are against parts in time of the same "
-        "units, so they are kinder than against units never seen"
+        f"units to learn from: {np.unique(unit).size}, too few to hold one out; percentiles are against parts in "
+        "time of the same units, so they are kinder than against units never seen"
     )
     return named.astype(np.str_), [text]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.baseline import change, fit_reference
+from features.baseline import MIN_VALUES, Reference, change, fit_reference
 from features.kinematics import Orders
 from pipeline.importing.manifest import ManifestRow
 
@@ -135,17 +135,16 @@ def with_changes(
     Windows
         With features named `change_NAME` besides; missing where a rig has no reference.
     tuple of str
-        What the reader should know: rigs without a reference.
+        What the reader should know: rigs with a thin baseline, or none.
     """
     changed = np.full(windows.x.shape, np.nan, dtype=np.float32)
     notes = []
-    for name in np.unique(rig):
+    for name in np.unique(rig).tolist():
         own = baseline.x[(baseline_rig == name) & (baseline.quality == "ok")]
+        if len(own) < MIN_VALUES:
+            notes.append(f"rig {name!r}: its baseline has only {len(own)} windows")
         if len(own):
-            reference = fit_reference(own)
-            changed[rig == name] = change(windows.x[rig == name], reference)
-        if not len(own) or not np.isfinite(reference.median).any():
-            notes.append(f"rig {name!r}: {len(own)} baseline windows are too few; its changes are missing")
+            changed[rig == name] = change(windows.x[rig == name], _reference(own))
     wider = replace(
         windows,
         names=windows.names + tuple(f"change_{name}" for name in windows.names),
@@ -156,7 +155,17 @@ def with_changes(
     return wider, tuple(notes)
 
 
-def no_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
+def _reference(own: NDArray[np.float32]) -> Reference:
+    """Reference of a rig; of very few windows the plain median, for a change asks for no spread."""
+    if len(own) >= MIN_VALUES:
+        return fit_reference(own)
+    there = np.isfinite(own).any(axis=0)
+    median = np.full(own.shape[1], np.nan)
+    median[there] = np.nanmedian(own[:, there].astype(np.float64), axis=0)
+    return Reference(median, np.full(own.shape[1], np.nan))
+
+
+def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
     """Return an object array (n,) that holds the same orders everywhere."""
     found = np.empty(n, dtype=object)
     found[:] = [orders] * n
