@@ -16,7 +16,7 @@ Figures = Mapping[str, float | None]
 
 
 def bootstrap_over_units(
-    figures: Callable[[NDArray[np.int64]], Figures],
+    figures: Callable[[NDArray[np.int64], NDArray[np.int64]], Figures],
     unit: NDArray[np.str_],
     *,
     seed: int,
@@ -31,7 +31,8 @@ def bootstrap_over_units(
     Parameters
     ----------
     figures
-        From row indices (with repetitions) to figures by name; None where not defined.
+        From row indices (with repetitions), and the number of the draw that each came in, to figures by name; None
+        where not defined. A unit drawn twice is two units: what groups rows has to group by draw as well.
     unit
         (n,) physical unit of each row.
     seed
@@ -55,7 +56,8 @@ def bootstrap_over_units(
     drawn: dict[str, list[float]] = {}
     for _ in range(resamples):
         chosen = rng.integers(names.size, size=names.size)
-        for name, value in figures(np.concatenate([rows[index] for index in chosen])).items():
+        draw = np.repeat(np.arange(names.size), [rows[index].size for index in chosen])
+        for name, value in figures(np.concatenate([rows[index] for index in chosen]), draw).items():
             if value is not None:
                 drawn.setdefault(name, []).append(value)
     tail = 50.0 * (1.0 - level)

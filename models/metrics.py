@@ -6,13 +6,12 @@ it ties with.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 from scipy.stats import rankdata
-from sklearn.metrics import roc_auc_score
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -29,10 +28,17 @@ SMALLEST: Final = float(np.finfo(np.float64).eps)
 
 
 def auroc(positive: BoolArray, score: FloatArray) -> float | None:
-    """Return the area under the ROC curve of a score (n,), which may be infinite; None with one kind only, or a NaN."""
-    if not positive.any() or positive.all() or np.isnan(score).any():
+    """Return the area under the ROC curve of a score (n,), which may be infinite; None with one kind only, or a NaN.
+
+    From ranks (H. B. Mann and D. R. Whitney 1947): the chance that a positive scores higher than a negative, a tie
+    counting half.
+    """
+    n_positive = int(np.count_nonzero(positive))
+    n_negative = positive.size - n_positive
+    if not n_positive or not n_negative or np.isnan(score).any():
         return None
-    return float(roc_auc_score(positive, rankdata(score)))
+    above = float(rankdata(score)[positive].sum()) - n_positive * (n_positive + 1) / 2
+    return above / (n_positive * n_negative)
 
 
 def macro_auroc(p: FloatArray, y: IntArray) -> float | None:
@@ -157,16 +163,15 @@ def entropy(p: FloatArray) -> FloatArray:
     return total
 
 
-def vote(p: FloatArray, groups: NDArray[np.str_]) -> tuple[NDArray[np.str_], FloatArray]:
-    """Return the names (g,) of the groups of windows and the mean probabilities (g, C) over the windows of each."""
-    names, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    total = np.zeros((names.size, p.shape[1]))
-    np.add.at(total, index, p)
-    return names, total / counts[:, None]
+def vote(p: FloatArray, groups: NDArray[Any]) -> tuple[IntArray, FloatArray]:
+    """Return a window (g,) of each group, and the mean probabilities (g, C) over the windows of each."""
+    _, first, index, counts = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    total = np.column_stack([np.bincount(index, weights=column, minlength=first.size) for column in p.T])
+    return first, total / counts[:, None]
 
 
 def classification_figures(
-    p: FloatArray, y: IntArray, *, healthy: int | None, votes: NDArray[np.str_] | None = None
+    p: FloatArray, y: IntArray, *, healthy: int | None, votes: NDArray[Any] | None = None
 ) -> dict[str, float | None]:
     """Judge class probabilities.
 
@@ -203,7 +208,7 @@ def classification_figures(
         missed = missed_after_review(happened, (confidence < 0.5) | ~scored, doubt)
     return {
         "accuracy": float(1.0 - wrong.mean()),
-        "accuracy_vote": None if votes is None else _accuracy_of_votes(p, y, votes),
+        "accuracy_vote": None if votes is None else accuracy_of_votes(p, y, votes),
         "macro_auroc": macro_auroc(p, y),
         "fault_auroc": fault_auroc,
         "nll": nll(p, y),
@@ -234,10 +239,10 @@ CLASSIFICATION_FIGURES: Final = (
 """What `classification_figures` returns, in its order."""
 
 
-def _accuracy_of_votes(p: FloatArray, y: IntArray, votes: NDArray[np.str_]) -> float:
-    names, mean = vote(p, votes)
-    _, first = np.unique(votes, return_index=True)
-    return float((mean.argmax(axis=1) == y[first]).mean()) if names.size else float("nan")
+def accuracy_of_votes(p: FloatArray, y: IntArray, votes: NDArray[Any]) -> float:
+    """Return the share of votes (all windows of one are of one class) that are right."""
+    first, mean = vote(p, votes)
+    return float((mean.argmax(axis=1) == y[first]).mean())
 
 
 def _ranked(score: FloatArray, event: BoolArray) -> tuple[IntArray, FloatArray]:

@@ -186,10 +186,10 @@ def _intervals(judged: Judged, predicted: list[Prediction], healthy: int | None)
     """Intervals of the mean over seeds, the units drawn again."""
     clean = np.flatnonzero((judged.y >= 0) & ~judged.leaked)
     y = judged.y[clean]
-    votes = None if judged.votes is None else judged.votes[clean]
+    codes = None if judged.votes is None else np.unique(judged.votes[clean], return_inverse=True)[1]
 
-    def mean_figures(rows: NDArray[np.int64]) -> dict[str, float | None]:
-        own = None if votes is None else votes[rows]
+    def mean_figures(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
+        own = None if codes is None else draw * (int(codes.max()) + 1) + codes[rows]
         all_seeds = [
             classification_figures(said.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
             for said in predicted

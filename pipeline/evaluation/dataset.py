@@ -14,6 +14,7 @@ import joblib
 import numpy as np
 
 from features.kinematics import Orders
+from features.quality import Quality
 from features.settings import FeatureSettings, feature_groups, feature_names, feature_version
 from features.windows import steady_shaft_hz
 from pipeline.config import Settings
@@ -236,13 +237,14 @@ def _read(task: _Task) -> _Read | str:
             "regime": task.regime,
             "mode": str(planned.label.mode or "") if planned.label else "",
         }
+        verdicts = np.array([str(verdict) for verdict in done.quality], dtype=np.str_)
         shaft_hz = steady_shaft_hz(job.shaft_speed_rpm, speed_is_steady=job.speed_is_steady)
         parts.append(
             _windows(
                 task,
                 x=done.values,
                 row=np.full(n, planned.row.number, dtype=np.int64),
-                quality=np.array([str(verdict) for verdict in done.quality], dtype=np.str_),
+                quality=np.where(np.isinf(done.values).any(axis=1), Quality.NON_FINITE.value, verdicts),
                 started_s=piece.started_at.timestamp() + done.starts / job.sampling_rate_hz,
                 sampling_rate_hz=np.full(n, job.sampling_rate_hz),
                 shaft_hz=np.full(n, np.nan if shaft_hz is None else shaft_hz),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
 
 from models import metrics as m
 from models.intervals import MIN_UNITS, bootstrap_over_units, share_interval
@@ -143,8 +143,29 @@ def test_auroc_takes_infinite_scores_and_refuses_nan():
     assert m.auroc(positive, np.array([np.nan, 3.0])) is None
 
 
+def test_auroc_is_that_of_scikit_learn():
+    rng = np.random.default_rng(5)
+    score = np.round(rng.normal(size=500), 1)
+    positive = rng.uniform(size=500) < 0.3
+    assert m.auroc(positive, score) == pytest.approx(roc_auc_score(positive, score), abs=1e-12)
+
+
+def test_a_unit_drawn_twice_votes_twice():
+    """Votes that are right in 5 of 10 units: resampled, their share is that of the draws, not of the units in it."""
+    unit = np.repeat([f"u{i}" for i in range(10)], 4)
+    seen = []
+
+    def figures(rows, draw):
+        seen.append(len(np.unique(draw)) == 10 and len(rows) == 40)
+        return {"x": float(np.mean([unit[rows][draw == d][0] < "u5" for d in range(10)]))}
+
+    low, high = bootstrap_over_units(figures, unit, seed=1)["x"]
+    assert all(seen)
+    assert (low, high) == pytest.approx((0.2, 0.8), abs=0.1)
+
+
 def mean_of(values):
-    return lambda rows: {"mean": float(values[rows].mean()), "never": None}
+    return lambda rows, draw: {"mean": float(values[rows].mean()), "never": None}
 
 
 def test_intervals_need_ten_units():
