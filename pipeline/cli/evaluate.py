@@ -59,6 +59,7 @@ def evaluate(
         seeds=seeds,
         commit=commit_of(Path(__file__).parents[2]),
     )
+    folder.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
     with progress("evaluate", as_json) as bar:
 
         def on_progress(step: str, done: int, total: int) -> None:

@@ -176,7 +176,8 @@ def mc_dropout(training: Training) -> Network:
 def network_settings(training: Training) -> TrainingSettings:
     """Give the shipped settings with the seed of this run, and the fault prior at which it is judged.
 
-    Unless the protocol declares a prior, all classes are alike: no method is told the mix of the test rows.
+    Unless the protocol declares a prior, healthy weighs as much as any one fault on average: no method is told the mix
+    of the test rows.
     """
     n_faults = sum(name != HEALTHY for name in training.classes)
     alike = n_faults / len(training.classes)

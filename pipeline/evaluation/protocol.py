@@ -113,7 +113,7 @@ def shipped_protocols() -> list[str]:
 def load_protocol(protocol: Path | str) -> Protocol:
     """Read a protocol file, or a shipped protocol by its name; EvaluationRefused lists everything wrong with it."""
     path = Path(protocol)
-    where = f"protocol {path.name}"
+    where = f"protocol {path.name or path}"
     try:
         if str(protocol) in shipped_protocols() and not path.is_file():
             text = files("pipeline").joinpath("protocols", f"{protocol}.toml").read_text("utf-8")

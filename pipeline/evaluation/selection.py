@@ -55,6 +55,8 @@ def select(manifest: Path, protocol: Protocol) -> Selection:
         The manifest cannot be read, or it and the protocol do not fit together; with every problem found.
     """
     reading = Problems()
+    if manifest.is_dir():
+        raise EvaluationRefused(f"manifest {manifest}", ["is a folder; give the path of a CSV file"])
     table = read_manifest(manifest, reading)
     if table is None or reading:
         raise EvaluationRefused(f"manifest {manifest.name}", reading.sentences())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from features.extract import extract
 from features.kinematics import Orders
 from features.settings import feature_names
+from pipeline.cli.evaluate import commit_of
 from pipeline.config import Settings
 from pipeline.evaluation import EvaluationRefused, Request, evaluate, report, summarise, write
 from pipeline.evaluation.classification import COLUMNS, prepare
@@ -363,6 +366,21 @@ def test_a_command_from_manifest_to_json(archive: Path, cli: Any) -> None:
     assert refused.code == 1
     assert "the manifest has no column 'label'" in refused.err
     assert "Traceback" not in refused.err
+
+
+def test_the_commit_is_named_and_whether_files_were_changed_since(tmp_path: Path) -> None:
+    assert commit_of(tmp_path).startswith("version ")
+    git = shutil.which("git")
+    if git is None:
+        pytest.skip("git is not there")
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    (tmp_path / "a").write_text("1", encoding="utf-8")
+    for words in (("init", "-q"), ("add", "a"), (*who, "commit", "-q", "-m", "first")):
+        subprocess.run([git, *words], cwd=tmp_path, check=True)
+    head = subprocess.run([git, "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert commit_of(tmp_path) == head.stdout.strip()
+    (tmp_path / "a").write_text("2", encoding="utf-8")
+    assert commit_of(tmp_path) == f"{head.stdout.strip()} dirty"
 
 
 # ------------------------------------------------------------------------------------------------ trend and healthy
