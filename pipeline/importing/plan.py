@@ -37,7 +37,9 @@ class ImportPlan:
         return grouped
 
 
-def plan_import(manifest: Path, mapping: Path | str, *, root: Path | None = None) -> ImportPlan:
+def plan_import(
+    manifest: Path, mapping: Path | str, *, root: Path | None = None, only: frozenset[int] | None = None
+) -> ImportPlan:
     """Judge an import without writing anything.
 
     Parameters
@@ -48,6 +50,8 @@ def plan_import(manifest: Path, mapping: Path | str, *, root: Path | None = None
         A mapping file, or the name of a shipped mapping.
     root : Path, optional
         Folder that the manifest's file names start from; default: the manifest's folder.
+    only : set of int, optional
+        Numbers of the manifest rows to look at; default: all that the mapping selects.
 
     Raises
     ------
@@ -64,6 +68,8 @@ def plan_import(manifest: Path, mapping: Path | str, *, root: Path | None = None
     if loaded is None or table is None:
         problems.refuse_if_any()
     assert loaded is not None and table is not None
+    if only is not None:
+        table = Manifest(table.where, table.columns, tuple(row for row in table.rows if row.number in only))
     _check_columns(where, loaded, table, problems)
     check_steps(where, loaded, problems)
     selected = _select(where, loaded, table, problems)

@@ -1,0 +1,100 @@
+"""The command that measures."""
+
+from __future__ import annotations
+
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.common import AsJson, emit, out, progress, table
+from pipeline.config import load_settings
+from pipeline.errors import PrerequisiteMissing, SettingsError
+
+STDOUT_KEYS = ("protocol", "commit", "summary", "runs")
+"""What --json prints of the document."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    example = "axiswatch evaluate --manifest manifest.csv --protocol cwru-fault-type-7-14-to-21 --out results"
+    app.command(epilog=f"Example: {example}")(evaluate)
+
+
+def evaluate(
+    folder: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and report.html.")],
+    manifest: Annotated[Path | None, typer.Option(help="CSV with one row per signal file and channel.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="What is trained on and what is judged: a TOML file, or a shipped name.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(help="Mapping of the manifest: a file or a shipped name; may be given several times."),
+    ] = None,
+    methods: Annotated[str, typer.Option(help="Rows of the table, by commas (default: all that the kind has).")] = "",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Train with the seeds 1 to this.")] = 5,
+    as_json: AsJson = False,
+) -> None:
+    """Measure methods on units that they were not trained on, as a protocol says."""
+    from pipeline.evaluation import Request, shipped_protocols, write
+    from pipeline.evaluation import evaluate as step
+
+    if manifest is None:
+        raise PrerequisiteMissing(
+            "without --manifest a simulated fleet would be evaluated, which is not there yet; give a manifest"
+        )
+    if protocol is None:
+        raise SettingsError(f"--protocol is missing; give a TOML file or one of: {', '.join(shipped_protocols())}")
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"--out {folder} is a file; name a folder")
+    request = Request(
+        manifest=manifest,
+        protocol=protocol,
+        root=root,
+        mappings=tuple(mapping or ()),
+        methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
+        seeds=seeds,
+        commit=commit_of(Path(__file__).parents[2]),
+    )
+    folder.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
+    with progress("evaluate", as_json) as bar:
+
+        def on_progress(step: str, done: int, total: int) -> None:
+            if bar is not None:
+                bar(done, total, step)
+
+        found = step(request, load_settings(), on_progress=on_progress)
+    paths = write(folder, found)
+    emit({key: found[key] for key in STDOUT_KEYS}, as_json, lambda: _show(found, paths))
+
+
+def commit_of(folder: Path) -> str:
+    """Name the state of the code: the Git commit, `dirty` where files were changed since, else the version."""
+    released = f"version {version('axiswatch')}"
+    if not (folder / ".git").exists():
+        return released
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        return f"{head} dirty" if _git(folder, "status", "--porcelain", "--untracked-files=no") else head
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{released} (git: {error.__class__.__name__})"
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout.strip()
+
+
+def _show(found: dict[str, Any], paths: tuple[Path, ...]) -> None:
+    summary = found["summary"]
+    names = [name for name in next(iter(summary.values())) if not name.endswith("_sd")]
+    rows = [(name, *(row.get(name) for row in summary.values())) for name in names]
+    table(["", *summary], rows, f"{found['protocol']} at {found['commit']}")
+    for note in found["notes"]:
+        out.print(f"note: {note}", markup=False)
+    for reason, count in found["left_out"].items():
+        out.print(f"left out: {count} {reason}", markup=False)
+    out.print(f"written: {', '.join(map(str, paths))}", markup=False)

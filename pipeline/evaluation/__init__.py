@@ -1,0 +1,17 @@
+"""Measure by protocol: train on some units, judge others, say what was left out. Behind `axiswatch evaluate`."""
+
+from pipeline.evaluation.output import report, summarise, write
+from pipeline.evaluation.protocol import EvaluationRefused, Protocol, load_protocol, shipped_protocols
+from pipeline.evaluation.run import Request, evaluate
+
+__all__ = [
+    "EvaluationRefused",
+    "Protocol",
+    "Request",
+    "evaluate",
+    "load_protocol",
+    "report",
+    "shipped_protocols",
+    "summarise",
+    "write",
+]

@@ -1,0 +1,306 @@
+"""Kind `classification`: train on some units, judge others, window by window and by vote."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.intervals import bootstrap_over_units
+from models.kinds import HEALTHY, TrainingRefused
+from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures, entropy
+from pipeline.config import Settings
+from pipeline.evaluation.dataset import Dataset
+from pipeline.evaluation.methods import (
+    DEFAULT_ROW,
+    METHODS,
+    SHIPPED,
+    MethodNotDefined,
+    Prediction,
+    Training,
+    mode_of_word,
+)
+from pipeline.evaluation.output import Found
+from pipeline.evaluation.protocol import EvaluationRefused, Protocol
+from pipeline.evaluation.selection import Selection
+from pipeline.evaluation.sides import cut_shared
+from pipeline.evaluation.windows import Windows, join, with_changes, without_levels
+from pipeline.taxonomy import Mode
+
+UNSEEN_FIGURES: Final = ("unseen_auroc_entropy", "unseen_auroc_mi", "unseen_auroc_novelty", "unseen_auroc_routed")
+COLUMNS: Final = (
+    *CLASSIFICATION_FIGURES[:-1],
+    *UNSEEN_FIGURES,
+    "missed_after_review_10",
+    "review_rate",
+    "n_units",
+    "seconds",
+)
+"""Columns of a table, in order."""
+
+ROWS: Final = (*METHODS, DEFAULT_ROW)
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Windows to judge: their class (-1: unseen), physical unit, vote, and whether the unit was trained on too."""
+
+    windows: Windows
+    y: NDArray[np.int64]
+    unit: NDArray[np.str_]
+    votes: NDArray[np.str_] | None
+    leaked: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is fitted and what is judged, the same for every method."""
+
+    training: Training
+    judged: Judged
+    notes: tuple[str, ...]
+
+
+def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings: Settings) -> Task:
+    """Put the windows of the sides together.
+
+    Raises
+    ------
+    EvaluationRefused
+        A side has no good window, a class lost all of its windows, or no baseline can be made.
+    """
+    windows, notes = _comparable(dataset.windows)
+    if protocol.baseline is not None:
+        windows, more = _with_baseline(windows, protocol, selection)
+        notes += list(more)
+    good = windows.take(windows.quality == "ok")
+    sides = {name: good.of_rows(getattr(selection, name)) for name in ("train", "test", "unseen")}
+    sides["train"], sides["test"] = cut_shared(sides["train"], sides["test"], selection, _column(protocol, "unit"))
+    empty = [name for name in ("train", "test") if not len(sides[name])]
+    empty += ["unseen"] if selection.unseen and not len(sides["unseen"]) else []
+    if empty:
+        raise EvaluationRefused(f"protocol {protocol.name}", [f"[{name}]: no good window is left" for name in empty])
+    label = _column(protocol, "label")
+    trained = _targets(sides["train"], label, protocol)
+    faults = sorted(set(trained.tolist()) - {HEALTHY})
+    classes = ((HEALTHY,) if HEALTHY in trained else ()) + tuple(faults)
+    judged = _targets(sides["test"], label, protocol)
+    if lost := sorted(set(judged.tolist()) - set(classes)):
+        raise EvaluationRefused(f"protocol {protocol.name}", [f"class {', '.join(lost)} has no good window in [train]"])
+    index = {name: number for number, name in enumerate(classes)}
+    training = Training(
+        sides["train"],
+        np.array([index[name] for name in trained.tolist()], dtype=np.int64),
+        sides["train"].cells(_column(protocol, "unit")),
+        classes,
+        _modes(sides["train"], trained),
+        protocol.fault_prior,
+        settings,
+        settings.seed,
+    )
+    return Task(training, _judged(sides["test"], sides["unseen"], judged, index, protocol, selection), tuple(notes))
+
+
+def evaluate_classification(
+    task: Task, *, methods: Sequence[str], seeds: Sequence[int], on_progress: Progress | None = None
+) -> Found:
+    """Fit and judge every method with every seed."""
+    names = list(dict.fromkeys(SHIPPED if name == DEFAULT_ROW else name for name in methods))
+    runs: list[dict[str, Any]] = []
+    predicted: dict[str, list[Prediction]] = {}
+    notes: list[str] = []
+    for number, (name, seed) in enumerate((name, seed) for name in names for seed in seeds):
+        if on_progress:
+            on_progress(f"{name}, seed {seed}", number, len(names) * len(seeds))
+        run, prediction = _run(task, name, seed)
+        if prediction is not None:
+            predicted.setdefault(name, []).append(prediction)
+        notes += [f"{name}: {note}" for note in run["notes"]]
+        runs += [{**run, "method": row} for row in methods if row == name or (row == DEFAULT_ROW and name == SHIPPED)]
+    runs.sort(key=lambda run: list(methods).index(run["method"]))
+    intervals = {
+        row: _intervals(task.judged, predicted[name], healthy_of(task))
+        for row in methods
+        if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted
+    }
+    return Found(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
+
+
+def healthy_of(task: Task) -> int | None:
+    """Index of the healthy class, None where all classes are faults."""
+    return 0 if task.training.classes[0] == HEALTHY else None
+
+
+def _run(task: Task, name: str, seed: int) -> tuple[dict[str, Any], Prediction | None]:
+    """Fit one method with one seed and judge it."""
+    judged = task.judged
+    started = time.perf_counter()
+    try:
+        fitted = METHODS[name](replace(task.training, seed=seed))
+        prediction = fitted.predict(judged.windows)
+    except (MethodNotDefined, TrainingRefused) as error:
+        empty = {"method": name, "seed": seed, "metrics": dict.fromkeys(COLUMNS), "leaked": None, "units": {}}
+        return {**empty, "notes": [f"not defined: {error}"]}, None
+    seconds = time.perf_counter() - started
+    clean: NDArray[np.bool_] = np.asarray((judged.y >= 0) & ~judged.leaked)
+    metrics = figures(judged, prediction, healthy_of(task), clean)
+    leaked = (
+        figures(judged, prediction, healthy_of(task), (judged.y >= 0) & judged.leaked) if judged.leaked.any() else None
+    )
+    run = {
+        "method": name,
+        "seed": seed,
+        "metrics": {**metrics, "seconds": seconds},
+        "leaked": leaked,
+        "units": _by_unit(task, prediction),
+        "notes": list(fitted.notes),
+    }
+    return run, prediction
+
+
+def figures(judged: Judged, said: Prediction, healthy: int | None, rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """Judge what a method said of some windows; the unseen windows are the positives of their columns."""
+    votes = None if judged.votes is None else judged.votes[rows]
+    found: dict[str, Any] = dict.fromkeys(COLUMNS)
+    found |= classification_figures(said.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
+    p = said.probabilities
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
+    doubt = np.where(finite, entropy(np.where(finite[:, None], p, 1.0 / p.shape[1])), np.inf)
+    unseen = (judged.y < 0) & ~judged.leaked
+    either = rows | unseen
+    scores = (doubt, said.mutual_information, said.novelty, said.order)
+    for column, score in zip(UNSEEN_FIGURES, scores, strict=True):
+        found[column] = None if score is None else auroc(unseen[either], score[either])
+    found["review_rate"] = None if said.review is None or not rows.any() else float(said.review[rows].mean())
+    found["n_units"] = int(np.unique(judged.unit[rows]).size)
+    return found
+
+
+def _intervals(judged: Judged, predicted: list[Prediction], healthy: int | None) -> dict[str, tuple[float, float]]:
+    """Intervals of the mean over seeds, the units drawn again."""
+    clean = np.flatnonzero((judged.y >= 0) & ~judged.leaked)
+    y = judged.y[clean]
+    codes = None if judged.votes is None else np.unique(judged.votes[clean], return_inverse=True)[1]
+
+    def mean_figures(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
+        own = None if codes is None else draw * (int(codes.max()) + 1) + codes[rows]
+        all_seeds = [
+            classification_figures(said.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
+            for said in predicted
+        ]
+        found: dict[str, float | None] = {}
+        for name in CLASSIFICATION_FIGURES:
+            values = [one[name] for one in all_seeds]
+            found[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
+        return found
+
+    return bootstrap_over_units(mean_figures, judged.unit[clean], seed=0)
+
+
+def _by_unit(task: Task, said: Prediction) -> dict[str, dict[str, Any]]:
+    """Judge each unit by itself: so that one bad bearing is seen."""
+    judged = task.judged
+    found: dict[str, dict[str, Any]] = {}
+    for name in np.unique(judged.unit):
+        for c in np.unique(judged.y[judged.unit == name]):
+            rows = (judged.unit == name) & (judged.y == c)
+            p = said.probabilities[rows]
+            found[f"{name}" if c >= 0 else f"{name} (unseen)"] = {
+                "class": task.training.classes[c] if c >= 0 else None,
+                "windows": int(rows.sum()),
+                "accuracy": float((p.argmax(axis=1) == c).mean()) if c >= 0 else None,
+                "mean_probabilities": {
+                    label: _finite(value) for label, value in zip(task.training.classes, p.mean(axis=0), strict=True)
+                },
+                "review_rate": None if said.review is None else float(said.review[rows].mean()),
+                "leaked": bool(judged.leaked[rows].any()),
+            }
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _about(task: Task) -> dict[str, Any]:
+    training, judged = task.training, task.judged
+    test = judged.y >= 0
+    return {
+        "classes": list(training.classes),
+        "modes": {name: str(mode) for name, mode in training.modes.items()},
+        "feature_version": training.windows.feature_version,
+        "features": len(training.windows.names),
+        "train": {"windows": len(training.windows), "units": int(np.unique(training.unit).size)},
+        "test": {"windows": int(test.sum()), "units": int(np.unique(judged.unit[test]).size)},
+        "unseen": {"windows": int((~test).sum()), "units": int(np.unique(judged.unit[~test]).size)},
+        "leaked_units": sorted(np.unique(judged.unit[judged.leaked]).tolist()),
+    }
+
+
+def _column(protocol: Protocol, key: str) -> str:
+    found: str | None = getattr(protocol, key)
+    assert found is not None
+    return found
+
+
+def _comparable(windows: Windows) -> tuple[Windows, list[str]]:
+    """Leave absolute levels out where the windows do not share a declared unit."""
+    scopes = np.unique(windows.scope).tolist()
+    mappings = {recording.split(":", 1)[0] for recording in np.unique(windows.recording).tolist()}
+    undeclared = [scope for scope in scopes if scope.endswith(":raw")]
+    if len(scopes) == 1 and not (undeclared and len(mappings) > 1):
+        return windows, []
+    text = f"scale of {', '.join(undeclared)} is not declared, so absolute levels are left out on every side"
+    return without_levels(windows), [text]
+
+
+def _with_baseline(windows: Windows, protocol: Protocol, selection: Selection) -> tuple[Windows, tuple[str, ...]]:
+    baseline = windows.of_rows(selection.baseline)
+    wider, notes = with_changes(windows, _rig(windows, protocol), baseline, _rig(baseline, protocol))
+    if np.isnan(wider.x[:, len(windows.names) :]).all():
+        problem = f"[baseline]: no rig has a reference ({'; '.join(notes)})"
+        raise EvaluationRefused(f"protocol {protocol.name}", [problem])
+    return wider, notes
+
+
+def _rig(windows: Windows, protocol: Protocol) -> NDArray[np.str_]:
+    columns = [windows.cells(column) for column in protocol.rigs]
+    return np.array([" | ".join(cells) for cells in zip(*columns, strict=True)], dtype=np.str_)
+
+
+def _targets(windows: Windows, label: str, protocol: Protocol) -> NDArray[np.str_]:
+    """Class name of each window: the label's text, and `healthy` for the healthy value."""
+    cells = windows.cells(label)
+    return np.array([HEALTHY if cell == protocol.healthy else cell for cell in cells.tolist()], dtype=np.str_)
+
+
+def _modes(windows: Windows, targets: NDArray[np.str_]) -> dict[str, Mode]:
+    """Failure mode of each class: by the mapping's label table where that is of one mind, else by the word itself."""
+    found = {}
+    for name in np.unique(targets).tolist():
+        told = set(windows.mode[targets == name].tolist()) - {""}
+        mode = Mode(told.pop()) if len(told) == 1 else mode_of_word(name)
+        if mode is not None and name != HEALTHY:
+            found[name] = mode
+    return found
+
+
+def _judged(
+    test: Windows,
+    unseen: Windows,
+    targets: NDArray[np.str_],
+    index: dict[str, int],
+    protocol: Protocol,
+    selection: Selection,
+) -> Judged:
+    windows = join([test, unseen])
+    unit = windows.cells(_column(protocol, "unit"))
+    y = np.array([index[name] for name in targets.tolist()] + [-1] * len(unseen), dtype=np.int64)
+    votes = None if protocol.vote is None else windows.cells(protocol.vote)
+    return Judged(windows, y, unit, votes, np.isin(unit, sorted(selection.leaked)))

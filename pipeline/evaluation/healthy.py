@@ -1,0 +1,214 @@
+"""Kind `healthy`: recordings of which all are healthy. Whatever is said of them is a false alarm or needless work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.intervals import share_interval
+from models.kinds import HEALTHY, TrainingRefused
+from models.train import train
+from pipeline.axis_state import ALARM, DATA_FAULT, Thresholds, Window, combine_channels
+from pipeline.config import Settings
+from pipeline.evaluation.output import Found
+from pipeline.evaluation.protocol import EvaluationRefused, Protocol
+from pipeline.evaluation.routing import MODEL, doubts_of, judged_windows, thresholds_of
+from pipeline.evaluation.selection import Selection
+from pipeline.evaluation.sides import cut_shared
+from pipeline.evaluation.windows import Windows
+from pipeline.retrain import training_settings
+
+BoolArray = NDArray[np.bool_]
+
+ROWS: Final = ("default",)
+
+COLUMNS: Final = (
+    "recordings",
+    "alarms",
+    "reviews",
+    "data_cases",
+    "alarm_rate",
+    "review_rate",
+    "data_rate",
+    "votes",
+    "alarms_vote",
+    "reviews_vote",
+    "n_units",
+    "seconds",
+)
+
+BLOCKS: Final = 5
+"""Parts in time that a unit is cut into where there are fewer units than this: there must be something to hold out."""
+
+Progress = Callable[[str, int, int], None]
+
+
+def evaluate_healthy(
+    protocol: Protocol,
+    selection: Selection,
+    windows: Windows,
+    settings: Settings,
+    *,
+    seeds: Sequence[int],
+    on_progress: Progress | None = None,
+) -> Found:
+    """Fit a baseline-only model to healthy windows and count what it says of other healthy ones.
+
+    With [train], its rows are the baseline; without, the first `baseline_share` of every channel of every unit is.
+
+    Raises
+    ------
+    EvaluationRefused
+        A side is empty, or the baseline cannot give a model.
+    """
+    assert protocol.unit is not None
+    baseline, judged = _sides(protocol, selection, windows)
+    baseline = baseline.take(baseline.quality == "ok")
+    if not len(baseline) or not len(judged):
+        side = "judge" if len(baseline) else "learn from"
+        raise EvaluationRefused(f"protocol {protocol.name}", [f"there is no good window to {side}"])
+    units, notes = _units_to_hold_out(baseline, protocol.unit)
+    leaked: BoolArray = np.isin(judged.cells(protocol.unit), sorted(selection.leaked))
+    runs = []
+    for number, seed in enumerate(seeds):
+        if on_progress:
+            on_progress(f"default, seed {seed}", number, len(seeds))
+        started = time.perf_counter()
+        said, limits, told = _say(baseline, units, judged, settings, seed, protocol)
+        seconds = time.perf_counter() - started
+        clean = _count(judged, said, limits, protocol, ~leaked)
+        runs.append(
+            {
+                "method": "default",
+                "seed": seed,
+                "metrics": {**clean, "seconds": seconds},
+                "leaked": _count(judged, said, limits, protocol, leaked) if leaked.any() else None,
+                "units": _by_unit(judged, said, limits, protocol),
+                "notes": list(told),
+            }
+        )
+        notes += [f"default: {note}" for note in told]
+    about = {
+        "baseline": {"windows": len(baseline), "units": int(np.unique(baseline.cells(protocol.unit)).size)},
+        "test": {"windows": len(judged), "units": int(np.unique(judged.cells(protocol.unit)).size)},
+        "leaked_units": sorted(selection.leaked),
+    }
+    return Found(runs, {"default": _intervals(runs)}, about, list(dict.fromkeys(notes)))
+
+
+def _sides(protocol: Protocol, selection: Selection, windows: Windows) -> tuple[Windows, Windows]:
+    test = windows.of_rows(selection.test)
+    assert protocol.unit is not None
+    if protocol.train is not None:
+        return cut_shared(windows.of_rows(selection.train), test, selection, protocol.unit)
+    first = np.zeros(len(test), dtype=np.bool_)
+    unit = test.cells(protocol.unit)
+    for name in np.unique(unit):
+        for channel in np.unique(test.channel[unit == name]):
+            own = np.flatnonzero((unit == name) & (test.channel == channel))
+            order = own[np.argsort(test.started_s[own], kind="stable")]
+            first[order[: int(protocol.baseline_share * order.size)]] = True
+    return test.take(first), test.take(~first)
+
+
+def _units_to_hold_out(baseline: Windows, column: str) -> tuple[NDArray[np.str_], list[str]]:
+    """Name what is held out in turn: units, or with few of them the parts in time of each."""
+    unit = baseline.cells(column)
+    if np.unique(unit).size >= BLOCKS:
+        return unit, []
+    named = np.array(unit, dtype=object)
+    for name in np.unique(unit):
+        own = np.flatnonzero(unit == name)
+        order = own[np.argsort(baseline.started_s[own], kind="stable")]
+        for number, part in enumerate(np.array_split(order, BLOCKS)):
+            named[part] = f"{name} part {number + 1}"
+    text = (
+        f"units to learn from: {np.unique(unit).size}, too few to hold one out; percentiles are against parts in "
+        "time of the same units, so they are kinder than against units never seen"
+    )
+    return named.astype(np.str_), [text]
+
+
+def _say(
+    baseline: Windows, unit: NDArray[np.str_], judged: Windows, settings: Settings, seed: int, protocol: Protocol
+) -> tuple[list[Window], Thresholds, tuple[str, ...]]:
+    """Train on the baseline and score the judged windows."""
+    try:
+        model, report = train(
+            baseline.x,
+            np.zeros(len(baseline), dtype=np.int64),
+            unit,
+            baseline.weight,
+            classes=(HEALTHY,),
+            feature_names=baseline.names,
+            feature_version=baseline.feature_version,
+            feature_groups=baseline.groups,
+            settings=replace(training_settings(settings), seed=seed),
+        )
+    except TrainingRefused as error:
+        raise EvaluationRefused(f"protocol {protocol.name}", [f"the baseline gives no model: {error}"]) from error
+    scores = model.score(judged.x)
+    said = judged_windows(model, scores, quality=judged.quality, channel=judged.channel, program=judged.program)
+    programs = frozenset(np.unique(baseline.program).tolist()) - {""}
+    return said, thresholds_of(model, settings, programs), report.notes
+
+
+def _count(
+    judged: Windows, said: list[Window], limits: Thresholds, protocol: Protocol, rows: BoolArray
+) -> dict[str, Any]:
+    """Count what becomes of recordings, each channel alone, and of votes, their channels combined as advise does."""
+    assert protocol.unit is not None
+    found: dict[str, Any] = dict.fromkeys(COLUMNS)
+    n, alarms, reviews, data = _outcomes(judged.recording, said, limits, rows)
+    found |= {"recordings": n, "alarms": alarms, "reviews": reviews, "data_cases": data}
+    rates = {"alarm_rate": alarms, "review_rate": reviews, "data_rate": data}
+    found |= {column: count / n if n else None for column, count in rates.items()}
+    if protocol.vote is not None:
+        votes, alarms, reviews, _ = _outcomes(judged.cells(protocol.vote), said, limits, rows)
+        found |= {"votes": votes, "alarms_vote": alarms, "reviews_vote": reviews}
+    found["n_units"] = int(np.unique(judged.cells(protocol.unit)[rows]).size)
+    return found
+
+
+def _outcomes(
+    groups: NDArray[np.str_], said: list[Window], limits: Thresholds, rows: BoolArray
+) -> tuple[int, int, int, int]:
+    """Count groups of windows, and those of them with an alarm, sent to review, and with a data case."""
+    members: dict[str, list[Window]] = {}
+    for index in np.flatnonzero(rows).tolist():
+        members.setdefault(str(groups[index]), []).append(said[index])
+    states = [combine_channels(windows, {MODEL: limits}) for windows in members.values()]
+    alarms = sum(state.state == ALARM for state in states)
+    reviews = sum(bool(doubts_of(state)) for state in states)
+    data = sum(state.state == DATA_FAULT or any(flag.code == "data" for flag in state.flags) for state in states)
+    return len(states), alarms, reviews, data
+
+
+def _by_unit(judged: Windows, said: list[Window], limits: Thresholds, protocol: Protocol) -> dict[str, dict[str, Any]]:
+    assert protocol.unit is not None
+    unit = judged.cells(protocol.unit)
+    found: dict[str, dict[str, Any]] = {}
+    for name in np.unique(unit).tolist():
+        counted = _outcomes(judged.recording, said, limits, np.asarray(unit == name))
+        novelty = [w.novelty_percentile for w, own in zip(said, unit == name, strict=True) if own]
+        told = [value for value in novelty if value is not None]
+        found[name] = dict(zip(("recordings", "alarms", "reviews", "data_cases"), counted, strict=True))
+        found[name]["median_novelty_percentile"] = float(np.median(told)) if told else None
+    return found
+
+
+def _intervals(runs: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Exact intervals of the first seed's shares, recordings taken as independent, which those of one unit are not."""
+    metrics = runs[0]["metrics"]
+    pairs = (("alarm_rate", "alarms"), ("review_rate", "reviews"), ("data_rate", "data_cases"))
+    found = {}
+    for column, count in pairs:
+        interval = share_interval(metrics[count], metrics["recordings"])
+        if interval is not None:
+            found[column] = interval
+    return found

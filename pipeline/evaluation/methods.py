@@ -1,0 +1,293 @@
+"""The methods that a table has a row for, behind one small interface: fit on windows, predict windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+
+from models.kinds import HEALTHY
+from models.model import Model
+from models.settings import TrainingSettings
+from models.splits import balanced_weights
+from models.train import train
+from pipeline.config import Settings
+from pipeline.evaluation.routing import judged_windows, route, thresholds_of
+from pipeline.evaluation.windows import Windows
+from pipeline.retrain import training_settings
+from pipeline.taxonomy import Mode
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+TREES: Final = 500
+
+LINES: Final = {
+    Mode.OUTER_RACE: "ses_white_bpfo_h1_db",
+    Mode.INNER_RACE: "ses_white_bpfi_h1_db",
+    Mode.BALL: "ses_white_bsf2x_h1_db",
+    Mode.CAGE: "ses_white_ftf_h1_db",
+}
+"""The line of each bearing fault in the squared envelope spectrum of the prewhitened signal."""
+
+HEALTHY_DB: Final = 6.0
+"""Lines all below this are called healthy: a line of twice the floor's amplitude has 6 dB."""
+
+DB_PER_NAT: Final = 3.0
+"""Rules: so many dB more are e times the odds. Declared, not fitted."""
+
+ALIASES: Final = {
+    Mode.INNER_RACE: ("inner", "ir", "i", "inner_ring", "innerrace", "bpfi"),
+    Mode.OUTER_RACE: ("outer", "or", "o", "outer_ring", "outerrace", "bpfo"),
+    Mode.BALL: ("b", "rolling_element", "roller", "rolling", "bsf"),
+    Mode.CAGE: ("ftf",),
+}
+"""Other words for a mode in a manifest's label column; `_fault` or `_race` may follow."""
+
+
+class MethodNotDefined(Exception):
+    """A method says nothing about this protocol; the message says why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a method may learn from. Test rows are nowhere in it.
+
+    Attributes
+    ----------
+    windows : Windows
+        Of the training rows, verdict ok.
+    y : int64 array, shape (n,)
+        Index into `classes`.
+    unit : str array, shape (n,)
+    classes : tuple of str
+        "healthy" first where it is trained.
+    modes : dict of str to Mode
+        Failure mode that a class stands for, where it is known.
+    fault_prior : float or None
+        Share of faults declared for the judged windows; None: classes alike.
+    settings : Settings
+    seed : int
+    """
+
+    windows: Windows
+    y: IntArray
+    unit: NDArray[np.str_]
+    classes: tuple[str, ...]
+    modes: dict[str, Mode]
+    fault_prior: float | None
+    settings: Settings
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a method says of n windows; None: it does not define it.
+
+    Attributes
+    ----------
+    probabilities : float64 array, shape (n, C)
+    mutual_information, novelty : float64 array, shape (n,)
+        Epistemic part of the entropy, nats; distance to the training data.
+    order : float64 array, shape (n,)
+        The higher, the earlier axiswatch would send the window to review.
+    review : bool array, shape (n,)
+        Whether it would.
+    """
+
+    probabilities: FloatArray
+    mutual_information: FloatArray | None = None
+    novelty: FloatArray | None = None
+    order: FloatArray | None = None
+    review: NDArray[np.bool_] | None = None
+
+
+class Fitted(Protocol):
+    """A fitted method."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader should know, in words."""
+        ...
+
+    def predict(self, windows: Windows) -> Prediction:
+        """Say what it thinks of windows; one window's prediction does not depend on the others."""
+        ...
+
+
+Method = Callable[[Training], Fitted]
+"""Fits; MethodNotDefined where the method says nothing about the classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The product's model, scored as the product scores."""
+
+    model: Model
+    settings: Settings
+    programs: frozenset[str]
+    notes: tuple[str, ...]
+
+    def predict(self, windows: Windows) -> Prediction:
+        """Score windows and route each."""
+        scores = self.model.score(windows.x)
+        judged = judged_windows(
+            self.model, scores, quality=windows.quality, channel=windows.channel, program=windows.program
+        )
+        routed = route(judged, thresholds_of(self.model, self.settings, self.programs), self.model)
+        return Prediction(
+            scores.class_probabilities,
+            _unscored_last(scores.mutual_information),
+            _unscored_last(scores.novelty_raw),
+            routed.order,
+            routed.review,
+        )
+
+
+def _unscored_last(values: FloatArray) -> FloatArray | None:
+    """Make a window without a score the most uncertain one; None where no window has one: it is not defined."""
+    return None if np.isnan(values).all() else np.where(np.isnan(values), np.inf, values)
+
+
+def mc_dropout(training: Training) -> Network:
+    """Train the product's network with the settings in force, on the training rows alone."""
+    model, report = train(
+        training.windows.x,
+        training.y,
+        training.unit,
+        training.windows.weight,
+        classes=training.classes,
+        feature_names=training.windows.names,
+        feature_version=training.windows.feature_version,
+        feature_groups=training.windows.groups,
+        settings=network_settings(training),
+    )
+    programs = frozenset(np.unique(training.windows.program).tolist()) - {""}
+    return Network(model, training.settings, programs, report.notes)
+
+
+def network_settings(training: Training) -> TrainingSettings:
+    """Give the shipped settings with the seed of this run, and the fault prior at which it is judged.
+
+    Unless the protocol declares a prior, healthy weighs as much as any one fault on average: no method is told the mix
+    of the test rows.
+    """
+    n_faults = sum(name != HEALTHY for name in training.classes)
+    alike = n_faults / len(training.classes)
+    prior = training.fault_prior if training.fault_prior is not None else alike
+    shipped = training_settings(training.settings)
+    return replace(shipped, seed=training.seed, fault_prior=prior if 0 < prior < 1 else shipped.fault_prior)
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """A random forest on the same features."""
+
+    pipeline: object
+    prior: FloatArray
+    notes: tuple[str, ...] = ()
+
+    def predict(self, windows: Windows) -> Prediction:
+        """Give the mean class frequencies of the leaves, at the declared prior."""
+        p = np.asarray(self.pipeline.predict_proba(windows.x), dtype=np.float64) * self.prior  # type: ignore[attr-defined]
+        return Prediction(p / p.sum(axis=1, keepdims=True))
+
+
+def random_forest(training: Training) -> Forest:
+    """Fit 500 trees; units count alike within their class and classes alike, missing features become the median."""
+    healthy = 0 if training.classes[0] == HEALTHY else None
+    weight = balanced_weights(training.y, training.unit, training.windows.weight, healthy=healthy)
+    forest = RandomForestClassifier(TREES, random_state=training.seed, n_jobs=1)
+    pipeline = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), forest)
+    pipeline.fit(training.windows.x, training.y, randomforestclassifier__sample_weight=weight)
+    return Forest(pipeline, declared_prior(training))
+
+
+def declared_prior(training: Training) -> FloatArray:
+    """Give the weight (C,) of each class at the protocol's fault prior; ones where it declares none."""
+    prior = np.ones(len(training.classes))
+    if training.fault_prior is not None and training.classes[0] == HEALTHY:
+        prior[0] = 1.0 - training.fault_prior
+        prior[1:] = training.fault_prior / (len(prior) - 1)
+    return prior
+
+
+@dataclass(frozen=True, eq=False)
+class Rules:
+    """The textbook rule: the class of the line that stands highest above its floor. Learns nothing."""
+
+    columns: tuple[int | None, ...]
+    prior: FloatArray
+    notes: tuple[str, ...] = ()
+
+    def predict(self, windows: Windows) -> Prediction:
+        """Turn signal-to-floor ratios (dB) into probabilities; a missing line counts as noise (0 dB)."""
+        return Prediction(line_probabilities(windows.x, self.columns, self.prior))
+
+
+def line_probabilities(x: NDArray[np.float32], columns: tuple[int | None, ...], prior: FloatArray) -> FloatArray:
+    """Return class probabilities (n, C): softmax of each class's line in dB over `DB_PER_NAT`.
+
+    Parameters
+    ----------
+    x
+        (n, F) features.
+    columns
+        Column of each class's line; None for the healthy class, which stands at `HEALTHY_DB`.
+    prior
+        (C,) weight of each class.
+    """
+    evidence = [
+        np.full(len(x), HEALTHY_DB) if c is None else np.nan_to_num(x[:, c].astype(np.float64)) for c in columns
+    ]
+    found: FloatArray = softmax(np.column_stack(evidence) / DB_PER_NAT + np.log(prior), axis=1)
+    unknown = np.all([np.isnan(x[:, c]) for c in columns if c is not None], axis=0)
+    found[unknown] = np.nan
+    return found
+
+
+def rules(training: Training) -> Rules:
+    """Choose the line of each class by its failure mode; nothing is fitted, no training row is looked at."""
+    names = training.windows.names
+    columns: list[int | None] = []
+    strange = []
+    for name in training.classes:
+        mode = training.modes.get(name)
+        if name == HEALTHY:
+            columns.append(None)
+        elif mode in LINES and LINES[mode] in names:
+            columns.append(names.index(LINES[mode]))
+        else:
+            strange.append(name)
+    if strange:
+        raise MethodNotDefined(f"class {', '.join(map(repr, strange))} is no bearing fault that has a line")
+    return Rules(tuple(columns), declared_prior(training))
+
+
+def mode_of_word(word: str) -> Mode | None:
+    """Read a failure mode from a label: a word of the taxonomy or a usual other one; None where it is neither."""
+    plain = word.strip().casefold().replace(" ", "_").replace("-", "_").removesuffix("_fault")
+    for mode in Mode:
+        if plain == mode.value or plain in ALIASES.get(mode, ()):
+            return mode
+    return None
+
+
+METHODS: Final[dict[str, Method]] = {
+    "mc_dropout": mc_dropout,
+    "random_forest": random_forest,
+    "rules": rules,
+}
+"""Every method by its name in a table."""
+
+SHIPPED: Final = "mc_dropout"
+"""What axiswatch ships; the row `default` is this method, fitted once for both."""
+
+DEFAULT_ROW: Final = "default"

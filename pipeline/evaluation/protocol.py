@@ -1,0 +1,173 @@
+"""A protocol (TOML): which rows of a manifest are trained on, which are judged, and how. No code in it."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, cast
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from pipeline.errors import AxiswatchError
+from pipeline.importing.mapping import Filters
+
+Name = Annotated[str, Field(min_length=1)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+def _listed(given: Any) -> Any:
+    """Take one name for a list of one."""
+    return [given] if isinstance(given, str) else given
+
+
+NEEDED: Final[dict[str, tuple[str, ...]]] = {
+    "classification": ("label", "unit", "train", "test"),
+    "trend": ("unit", "test"),
+    "healthy": ("unit", "test"),
+    "simulated": (),
+}
+"""Keys that a kind cannot do without, besides name and kind."""
+
+TAKEN: Final[dict[str, tuple[str, ...]]] = {
+    "classification": (
+        "label",
+        "healthy",
+        "unit",
+        "vote",
+        "shared_units",
+        "fault_prior",
+        "train",
+        "test",
+        "unseen",
+        "baseline",
+        "baseline_by",
+    ),
+    "trend": ("label", "unit", "baseline_share", "test"),
+    "healthy": ("label", "healthy", "unit", "vote", "shared_units", "baseline_share", "train", "test"),
+    "simulated": ("worlds", "sizes"),
+}
+"""Keys that a kind has a use for."""
+
+
+class EvaluationRefused(AxiswatchError, ValueError):
+    """An evaluation that cannot be carried out, with everything wrong with its protocol or manifest.
+
+    Attributes
+    ----------
+    problems : list of str
+        One sentence each.
+    """
+
+    def __init__(self, where: str, problems: list[str]) -> None:
+        self.problems = list(problems)
+        count = f"{len(problems)} problem{'s' if len(problems) != 1 else ''}"
+        super().__init__("\n".join([f"{where} refused, {count}:", *(f"- {problem}" for problem in problems)]))
+
+
+class Protocol(BaseModel):
+    """A whole protocol. docs/evaluate.md explains every key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
+    kind: Literal["classification", "trend", "healthy", "simulated"]
+    label: Name | None = None
+    healthy: Name | None = None
+    unit: Name | None = None
+    vote: Name | None = None
+    shared_units: list[Name] = []
+    fault_prior: Share | None = None
+    baseline_share: Share = 0.2
+    baseline_by: Annotated[list[Name], Field(min_length=1), BeforeValidator(_listed)] | None = None
+    train: Filters | None = None
+    test: Filters | None = None
+    unseen: Filters | None = None
+    baseline: Filters | None = None
+    worlds: list[Name] | None = None
+    sizes: list[Annotated[int, Field(ge=1)]] | None = None
+
+    @property
+    def rigs(self) -> tuple[str, ...]:
+        """Columns that tell rigs apart, each with a baseline of its own."""
+        return tuple(self.baseline_by or ())
+
+    def filters(self) -> dict[str, Filters]:
+        """The filter tables that are there, by name."""
+        found = {name: getattr(self, name) for name in ("train", "test", "unseen", "baseline")}
+        return {name: table for name, table in found.items() if table is not None}
+
+    def columns(self) -> list[tuple[str, str]]:
+        """Every manifest column that is named, with its key."""
+        wanted = [(key, value) for key in ("label", "unit", "vote") if (value := getattr(self, key)) is not None]
+        wanted += [("baseline_by", column) for column in self.rigs]
+        return wanted + [(f"{table}.{column}", column) for table, named in self.filters().items() for column in named]
+
+
+def shipped_protocols() -> list[str]:
+    """Name the protocols that come with axiswatch."""
+    folder = files("pipeline").joinpath("protocols")
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_protocol(protocol: Path | str) -> Protocol:
+    """Read a protocol file, or a shipped protocol by its name; EvaluationRefused lists everything wrong with it."""
+    path = Path(protocol)
+    where = f"protocol {path.name or path}"
+    try:
+        if str(protocol) in shipped_protocols() and not path.is_file():
+            text = files("pipeline").joinpath("protocols", f"{protocol}.toml").read_text("utf-8")
+        else:
+            text = path.read_text("utf-8-sig")
+        given = tomllib.loads(text)
+    except OSError as error:
+        shipped = ", ".join(shipped_protocols())
+        reason = f"cannot be read ({error.strerror or error}); give a path to a .toml file or one of: {shipped}"
+        raise EvaluationRefused(where, [reason]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise EvaluationRefused(where, [f"is not TOML ({error}); see docs/evaluate.md for an example"]) from error
+    try:
+        read = Protocol.model_validate(given)
+    except ValidationError as error:
+        raise EvaluationRefused(where, [_explain(cast("dict[str, Any]", found)) for found in error.errors()]) from error
+    problems = _misfits(read, given)
+    if problems:
+        raise EvaluationRefused(where, problems)
+    return read
+
+
+def _misfits(protocol: Protocol, given: dict[str, Any]) -> list[str]:
+    """Say which keys a protocol of this kind lacks, or has no use for."""
+    kind = protocol.kind
+    problems = [
+        f"key {key}: is missing; kind {kind!r} needs it" for key in NEEDED[kind] if getattr(protocol, key) is None
+    ]
+    useless = [key for key in given if key not in (*TAKEN[kind], "name", "kind")]
+    problems += [f"key {key}: kind {kind!r} has no use for it; remove it" for key in useless]
+    problems += [
+        f"key {table}: has no filter and so would take every row; name a column and its patterns"
+        for table, named in protocol.filters().items()
+        if not named
+    ]
+    if (protocol.baseline is None) != (protocol.baseline_by is None):
+        lacking, there = (
+            ("baseline_by", "[baseline]") if protocol.baseline_by is None else ("[baseline]", "baseline_by")
+        )
+        problems.append(f"key {lacking}: is missing, and {there} means nothing without it")
+    if protocol.baseline is not None and protocol.healthy is None:
+        problems.append("key healthy: is missing; a baseline is made of healthy rows, so say which value that is")
+    return problems
+
+
+def _explain(found: dict[str, Any]) -> str:
+    key = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in found["loc"])
+    match found["type"]:
+        case "missing":
+            text = "is missing; declare it (docs/evaluate.md lists every key)"
+        case "extra_forbidden":
+            text = "is not a key of a protocol; correct or remove it (docs/evaluate.md lists every key)"
+        case "string_pattern_mismatch" if key == "name":
+            text = f"may hold letters, digits, '.', '_', '-', the first a letter or digit; got {found['input']!r:.80}"
+        case _:
+            text = f"{found['msg'].removeprefix('Value error, ')}; got {found['input']!r:.80}"
+    return f"key {key}: {text}" if key else text

@@ -1,0 +1,166 @@
+"""Carry out an evaluation: from a manifest and a protocol to one document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.config import Settings
+from pipeline.errors import PrerequisiteMissing, SettingsError
+from pipeline.evaluation import classification, healthy, trend
+from pipeline.evaluation.dataset import Dataset, load_dataset
+from pipeline.evaluation.output import Found, summarise
+from pipeline.evaluation.protocol import Protocol, load_protocol
+from pipeline.evaluation.selection import Selection, select
+
+Progress = Callable[[str, int, int], None]
+
+ROWS: Final[dict[str, tuple[str, ...]]] = {
+    "classification": classification.ROWS,
+    "trend": trend.ROWS,
+    "healthy": healthy.ROWS,
+}
+"""Rows of a table by kind of protocol; all of them by default."""
+
+SETTINGS_TOLD: Final = (
+    "window_mode",
+    "window_turns",
+    "window_samples",
+    "hidden",
+    "dropout",
+    "batch_norm",
+    "length_scale",
+    "epochs",
+    "learning_rate",
+    "folds",
+    "n_samples",
+    "prior_temperature",
+    "min_calibration_units",
+    "review_quantile",
+    "novelty_percentile",
+    "alarm_probability",
+)
+"""Settings that decide the figures; the document names their values."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes
+    ----------
+    manifest, root
+        CSV file, and the folder of its signal files (None: the manifest's).
+    mappings
+        Files or shipped names; empty: every shipped mapping that selects a row.
+    protocol
+        File or shipped name.
+    methods
+        Rows of the table; empty: all that the kind has.
+    seeds
+        Number of seeds, 1 to this.
+    commit
+        What the document names as the state of the code.
+    """
+
+    manifest: Path
+    protocol: Path | str
+    root: Path | None = None
+    mappings: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    seeds: int = 5
+    commit: str = "unknown"
+
+
+def evaluate(request: Request, settings: Settings, *, on_progress: Progress | None = None) -> dict[str, Any]:
+    """Evaluate, and give the document that `evaluation.json` holds.
+
+    Raises
+    ------
+    EvaluationRefused
+        Protocol, manifest, mappings or signals cannot give an honest figure.
+    SettingsError
+        A method that the kind does not have.
+    PrerequisiteMissing
+        The kind is not there yet.
+    """
+    protocol = load_protocol(request.protocol)
+    methods = methods_of(protocol, request.methods)
+    selection = select(request.manifest, protocol)
+
+    def reading(done: int, total: int) -> None:
+        if on_progress:
+            on_progress("features", done, total)
+
+    dataset = load_dataset(
+        request.manifest,
+        selection.rows,
+        settings,
+        root=request.root,
+        mappings=request.mappings,
+        on_progress=reading,
+    )
+    seeds = range(1, request.seeds + 1)
+    found = _carry_out(protocol, selection, dataset, settings, methods, seeds, on_progress)
+    return document(request, protocol, dataset, settings, found)
+
+
+def methods_of(protocol: Protocol, wanted: Sequence[str]) -> tuple[str, ...]:
+    """Give the rows of the table, in the order of the kind."""
+    rows = ROWS.get(protocol.kind)
+    if rows is None:
+        raise PrerequisiteMissing(f"protocols of kind {protocol.kind!r} cannot be evaluated yet")
+    unknown = [name for name in wanted if name not in rows]
+    if unknown:
+        raise SettingsError(
+            f"--methods: kind {protocol.kind!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(rows)}"
+        )
+    return tuple(name for name in rows if not wanted or name in wanted)
+
+
+def document(
+    request: Request, protocol: Protocol, dataset: Dataset, settings: Settings, found: Found
+) -> dict[str, Any]:
+    """Put together what is written."""
+    told = settings.model_dump(mode="json", include=set(SETTINGS_TOLD))
+    leaked = summarise(found.runs, "leaked") if any(run.get("leaked") for run in found.runs) else None
+    return {
+        "protocol": protocol.name,
+        "kind": protocol.kind,
+        "commit": request.commit,
+        "summary": summarise(found.runs),
+        "leaked_summary": leaked,
+        "intervals": found.intervals,
+        "runs": found.runs,
+        "notes": [*dataset.notes, *found.notes],
+        "left_out": dataset.left_out,
+        "data": {
+            "manifest": request.manifest.name,
+            "mappings": list(dataset.mappings),
+            "recordings": dataset.recordings,
+            **found.about,
+        },
+        "protocol_read": protocol.model_dump(mode="json", exclude_none=True),
+        "settings": told,
+    }
+
+
+def _carry_out(
+    protocol: Protocol,
+    selection: Selection,
+    dataset: Dataset,
+    settings: Settings,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    on_progress: Progress | None,
+) -> Found:
+    if protocol.kind == "trend":
+        return trend.evaluate_trend(protocol, selection, dataset.windows, methods=methods)
+    if protocol.kind == "healthy":
+        return healthy.evaluate_healthy(
+            protocol, selection, dataset.windows, settings, seeds=seeds, on_progress=on_progress
+        )
+    task = classification.prepare(protocol, selection, dataset, settings)
+    return classification.evaluate_classification(task, methods=methods, seeds=seeds, on_progress=on_progress)

@@ -1,0 +1,256 @@
+"""Kind `trend`: runs to failure. Rules and baselines are frozen on the first part of each run and then only watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.baseline import deviation, fit_reference
+from pipeline.evaluation.output import Found
+from pipeline.evaluation.protocol import EvaluationRefused, Protocol
+from pipeline.evaluation.selection import Selection
+from pipeline.evaluation.windows import Windows
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+WIDTH: Final = 6
+"""Snapshots in a running median: one spike is no failure."""
+
+MIN_BASELINE: Final = 20
+"""Snapshots that the first part of a run must have."""
+
+EARLY_UNTIL: Final = 0.5
+"""An alarm between the baseline and this share of a run counts as false: bearings are taken as sound that long."""
+
+COLUMNS: Final = (
+    "lead_time",
+    "first_alarm",
+    "alarms",
+    "false_alarms",
+    "false_alarm_share",
+    "review_rate",
+    "n_units",
+    "seconds",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One physical unit to its end, snapshots in order of time.
+
+    Attributes
+    ----------
+    unit : str
+    names : tuple of str
+    channels : dict of str to float32 array, shape (n, F)
+        Features of each snapshot (median over its windows); NaN where the channel has no good window.
+    n : int
+        Snapshots.
+    n_baseline : int
+        The first so many are the baseline.
+    """
+
+    unit: str
+    names: tuple[str, ...]
+    channels: dict[str, NDArray[np.float32]]
+    n: int
+    n_baseline: int
+
+
+Rule = Callable[[Run], BoolArray]
+"""Says at which snapshots the alarm is on; never in the baseline part."""
+
+
+def evaluate_trend(protocol: Protocol, selection: Selection, windows: Windows, *, methods: Sequence[str]) -> Found:
+    """Judge every rule on every run. There is nothing random, so one pass stands for all seeds.
+
+    Raises
+    ------
+    EvaluationRefused
+        A run is too short.
+    """
+    runs = runs_of(windows.of_rows(selection.test), protocol)
+    short = [
+        f"unit {run.unit!r}: {run.n} snapshots, of which the first {run.n_baseline} would be the baseline; it takes "
+        f"{MIN_BASELINE} of them"
+        for run in runs
+        if run.n_baseline < MIN_BASELINE
+    ]
+    if short:
+        raise EvaluationRefused(f"protocol {protocol.name}", short)
+    found = [_judge(name, RULES[name], runs) for name in methods]
+    about = {
+        "units": [run.unit for run in runs],
+        "snapshots": {run.unit: run.n for run in runs},
+        "channels": {run.unit: sorted(run.channels) for run in runs},
+    }
+    return Found(found, {}, about, [])
+
+
+def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
+    """Put the snapshots of each unit in order; channels recorded at one time belong together."""
+    assert protocol.unit is not None
+    units = windows.cells(protocol.unit)
+    runs = []
+    for unit in np.unique(units).tolist():
+        own = windows.take(units == unit)
+        first = _start_of_recording(own)
+        moments = np.unique(first)
+        channels = {}
+        for channel in np.unique(own.channel).tolist():
+            values = np.full((moments.size, len(own.names)), np.nan, dtype=np.float32)
+            good = np.flatnonzero((own.channel == channel) & (own.quality == "ok"))
+            place = np.searchsorted(moments, first[good])
+            for index in np.unique(place):
+                members = own.x[good[place == index]]
+                values[index] = members[0] if len(members) == 1 else _median(members)
+            channels[channel] = values
+        n_baseline = int(protocol.baseline_share * moments.size)
+        runs.append(Run(unit, own.names, channels, int(moments.size), n_baseline))
+    return runs
+
+
+def _start_of_recording(windows: Windows) -> FloatArray:
+    """Time (n,) at which the recording of each window began."""
+    _, index = np.unique(windows.recording, return_inverse=True)
+    first = np.full(int(index.max()) + 1, np.inf)
+    np.minimum.at(first, index, windows.started_s)
+    return first[index]
+
+
+def _median(members: NDArray[np.float32]) -> NDArray[np.float32]:
+    there = np.isfinite(members).any(axis=0)
+    found = np.full(members.shape[1], np.nan, dtype=np.float32)
+    found[there] = np.nanmedian(members[:, there], axis=0)
+    return found
+
+
+def running_median(values: FloatArray, width: int = WIDTH) -> FloatArray:
+    """Return the median of each value (n,) and up to `width` - 1 before it; NaN where all of them are missing."""
+    padded = np.concatenate((np.full(width - 1, np.nan), values))
+    stretches = np.lib.stride_tricks.sliding_window_view(padded, width)
+    found = np.full(values.size, np.nan)
+    there = np.isfinite(stretches).any(axis=1)
+    found[there] = np.nanmedian(stretches[there], axis=1)
+    return found
+
+
+def rms_twice(run: Run) -> BoolArray:
+    """Plain rule: the median of 6 snapshots of RMS is above twice the median of the baseline, on any channel."""
+    return _any_channel(run, lambda smooth, median, mad: smooth > 2.0 * median)
+
+
+def rms_mad(run: Run) -> BoolArray:
+    """Plain rule: the median of 6 snapshots of RMS is above median + 6 MAD of the baseline, on any channel."""
+    return _any_channel(run, lambda smooth, median, mad: smooth > median + 6.0 * mad)
+
+
+def _any_channel(run: Run, rule: Callable[[FloatArray, float, float], BoolArray]) -> BoolArray:
+    on = np.zeros(run.n, dtype=np.bool_)
+    column = run.names.index("rms_log10")
+    for values in run.channels.values():
+        rms = 10.0 ** values[:, column].astype(np.float64)
+        baseline = rms[: run.n_baseline]
+        if not np.isfinite(baseline).any():
+            continue
+        median = float(np.nanmedian(baseline))
+        mad = float(np.nanmedian(np.abs(baseline - median)))
+        on |= rule(running_median(rms), median, mad)
+    on[: run.n_baseline] = False
+    return on
+
+
+PLACEHOLDER_SIGMAS: Final = 6.0
+PLACEHOLDER_FLOOR: Final = {"rms_log10": 0.05, "kurtosis_log10": 0.02}
+PLACEHOLDER_LINE_FLOOR_DB: Final = 1.5
+
+
+def shipped_rule(run: Run) -> BoolArray:
+    """PLACEHOLDER for the trend rule that axiswatch ships: robust deviations of level, kurtosis and lines.
+
+    The root mean square over features of what has risen, in sigmas of the baseline; on where its median of 6 snapshots
+    is above 6, on any channel. To be replaced, here and nowhere else, by health index and alarm rule of `features/`.
+    """
+    wanted = [
+        index
+        for index, name in enumerate(run.names)
+        if name in PLACEHOLDER_FLOOR or (name.startswith("ses_white_") and name.endswith("_h1_db"))
+    ]
+    floor = np.array([PLACEHOLDER_FLOOR.get(run.names[index], PLACEHOLDER_LINE_FLOOR_DB) for index in wanted])
+    on = np.zeros(run.n, dtype=np.bool_)
+    for values in run.channels.values():
+        own = values[:, wanted]
+        risen = np.maximum(deviation(own, fit_reference(own[: run.n_baseline]), floor=floor), 0.0)
+        there = np.isfinite(risen).any(axis=1)
+        index = np.full(run.n, np.nan)
+        index[there] = np.sqrt(np.nanmean(np.square(risen[there]), axis=1))
+        on |= running_median(index) > PLACEHOLDER_SIGMAS
+    on[: run.n_baseline] = False
+    return on
+
+
+RULES: Final[dict[str, Rule]] = {"default": shipped_rule, "rms_twice": rms_twice, "rms_mad": rms_mad}
+"""Every rule by its name in a table."""
+
+ROWS: Final = tuple(RULES)
+
+
+def lasting_onset(on: BoolArray) -> int | None:
+    """Return the place from which an alarm (n,) is on to the end; None where it is off at the end."""
+    if not on.size or not on[-1]:
+        return None
+    off = np.flatnonzero(~on)
+    return int(off[-1]) + 1 if off.size else 0
+
+
+def judge_run(on: BoolArray, n_baseline: int) -> dict[str, Any]:
+    """Judge one run.
+
+    Parameters
+    ----------
+    on
+        (n,) where the alarm is on; the run ends with the failure.
+    n_baseline
+        The first so many snapshots are not judged.
+
+    Returns
+    -------
+    dict
+        lead_time: share of the run from the start of the lasting alarm to the end (0 without one); first_alarm: the
+        same from the first alarm, lasting or not; alarms: 1 or 0, whether there is a lasting alarm; false_alarms:
+        alarms that begin between baseline and half of the run, and false_alarm_share: share of that stretch with the
+        alarm on; review_rate: share of the snapshots after the baseline with the alarm on.
+    """
+    n = on.size
+    onset = lasting_onset(on)
+    early = on[n_baseline : int(EARLY_UNTIL * n)]
+    begun = int(np.count_nonzero(np.diff(np.concatenate(([False], early)).astype(np.int8)) == 1))
+    return {
+        "lead_time": 0.0 if onset is None else (n - onset) / n,
+        "first_alarm": (n - int(np.argmax(on))) / n if on.any() else 0.0,
+        "alarms": int(onset is not None),
+        "false_alarms": begun,
+        "false_alarm_share": float(early.mean()) if early.size else None,
+        "review_rate": float(on[n_baseline:].mean()) if n > n_baseline else None,
+    }
+
+
+def _judge(name: str, rule: Rule, runs: Sequence[Run]) -> dict[str, Any]:
+    """Means over the runs, each run weighing the same; alarms and false alarms are sums."""
+    started = time.perf_counter()
+    units = {run.unit: judge_run(rule(run), run.n_baseline) for run in runs}
+    metrics: dict[str, Any] = {}
+    for column in COLUMNS[:6]:
+        values = [found[column] for found in units.values()]
+        if column in ("alarms", "false_alarms"):
+            metrics[column] = sum(values)
+        else:
+            metrics[column] = None if any(value is None for value in values) else float(np.mean(values))
+    metrics |= {"n_units": len(runs), "seconds": time.perf_counter() - started}
+    return {"method": name, "seed": None, "metrics": metrics, "leaked": None, "units": units, "notes": []}

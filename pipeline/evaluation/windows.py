@@ -1,0 +1,172 @@
+"""Windows to train on or to judge: features, and all that is known about where each comes from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.baseline import MIN_VALUES, Reference, change, fit_reference
+from features.kinematics import Orders
+from pipeline.importing.manifest import ManifestRow
+
+_LEVEL = re.compile(r"(rms|peak|peak_to_peak)_log10|band_.*_log_power")
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """n windows. The first four describe the columns, all others have one value per window.
+
+    Attributes
+    ----------
+    names, groups : tuple of str
+        Name and group of each of the F features.
+    feature_version : str
+    rows : dict of int to ManifestRow
+        The manifest's rows by number.
+    x : float32 array, shape (n, F)
+        NaN = missing.
+    row : int64 array
+        Number of the manifest row.
+    recording, quality, scope, channel, program, regime : str arrays
+        '' where a program or regime is not known.
+    started_s : float64 array
+        Start of the window, seconds since 1970 (made up where the archive has no times, but in order).
+    sampling_rate_hz, shaft_hz : float64 array
+        After decimation; NaN where the speed is not known or not steady.
+    n_samples : int64 array
+        Length of the window.
+    orders : object array of Orders or None
+    mode : str array
+        Failure mode by the mapping's label table, '' where it says none.
+    weight : float64 array
+        Weight of the label's evidence.
+    """
+
+    names: tuple[str, ...]
+    groups: tuple[str, ...]
+    feature_version: str
+    rows: dict[int, ManifestRow]
+    x: NDArray[np.float32]
+    row: NDArray[np.int64]
+    recording: NDArray[np.str_]
+    quality: NDArray[np.str_]
+    scope: NDArray[np.str_]
+    channel: NDArray[np.str_]
+    program: NDArray[np.str_]
+    regime: NDArray[np.str_]
+    started_s: NDArray[np.float64]
+    sampling_rate_hz: NDArray[np.float64]
+    shaft_hz: NDArray[np.float64]
+    n_samples: NDArray[np.int64]
+    orders: NDArray[np.object_]
+    mode: NDArray[np.str_]
+    weight: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, which: NDArray[Any]) -> Windows:
+        """Return some windows, by index or by truth value."""
+        return replace(self, **{name: getattr(self, name)[which] for name in PER_WINDOW})
+
+    def of_rows(self, rows: Sequence[ManifestRow]) -> Windows:
+        """Return the windows of some manifest rows."""
+        return self.take(np.isin(self.row, [row.number for row in rows]))
+
+    def cells(self, column: str) -> NDArray[np.str_]:
+        """Return a manifest column's cell of each window."""
+        return np.array([self.rows[number].cells[column] for number in self.row.tolist()], dtype=np.str_)
+
+
+PER_WINDOW = tuple(item.name for item in fields(Windows))[4:]
+
+
+def join(parts: Sequence[Windows]) -> Windows:
+    """Put windows of the same features one after the other.
+
+    Raises
+    ------
+    ValueError
+        The features differ, or there is no part.
+    """
+    if not parts or len({(part.names, part.feature_version) for part in parts}) > 1:
+        raise ValueError("Windows of different features cannot be put together.")
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PER_WINDOW}
+    rows = {number: row for part in parts for number, row in part.rows.items()}
+    return replace(parts[0], rows=rows, **columns)
+
+
+def level_features(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of features that are absolute levels: they move when the signal is scaled.
+
+    Levels are base-10 logarithms of an amplitude or power in the signal's unit. All other features are ratios, shapes,
+    frequencies or signal-to-floor figures, and stay the same. So between scopes whose scale is not the same (one unit
+    is not declared) a level says nothing, while its *change* against a baseline, a ratio, does.
+    """
+    return tuple(name for name in names if _LEVEL.fullmatch(name))
+
+
+def without_levels(windows: Windows) -> Windows:
+    """Return windows whose absolute levels are missing."""
+    x = windows.x.copy()
+    x[:, np.isin(windows.names, level_features(windows.names))] = np.nan
+    return replace(windows, x=x)
+
+
+def with_changes(
+    windows: Windows, rig: NDArray[np.str_], baseline: Windows, baseline_rig: NDArray[np.str_]
+) -> tuple[Windows, tuple[str, ...]]:
+    """Add, to each feature, its change against the healthy reference of the window's own rig.
+
+    Parameters
+    ----------
+    windows, baseline
+        Windows of the same features.
+    rig, baseline_rig
+        Name of the rig of each window.
+
+    Returns
+    -------
+    Windows
+        With features named `change_NAME` besides; missing where a rig has no reference.
+    tuple of str
+        What the reader should know: rigs with a thin baseline, or none.
+    """
+    changed = np.full(windows.x.shape, np.nan, dtype=np.float32)
+    notes = []
+    for name in np.unique(rig).tolist():
+        own = baseline.x[(baseline_rig == name) & (baseline.quality == "ok")]
+        if len(own) < MIN_VALUES:
+            notes.append(f"rig {name!r}: its baseline has only {len(own)} windows")
+        if len(own):
+            changed[rig == name] = change(windows.x[rig == name], _reference(own))
+    wider = replace(
+        windows,
+        names=windows.names + tuple(f"change_{name}" for name in windows.names),
+        groups=windows.groups + tuple(f"change_{group}" for group in windows.groups),
+        feature_version=f"{windows.feature_version}+change",
+        x=np.concatenate([windows.x, changed], axis=1),
+    )
+    return wider, tuple(notes)
+
+
+def _reference(own: NDArray[np.float32]) -> Reference:
+    """Reference of a rig; of very few windows the plain median, for a change asks for no spread."""
+    if len(own) >= MIN_VALUES:
+        return fit_reference(own)
+    there = np.isfinite(own).any(axis=0)
+    median = np.full(own.shape[1], np.nan)
+    median[there] = np.nanmedian(own[:, there].astype(np.float64), axis=0)
+    return Reference(median, np.full(own.shape[1], np.nan))
+
+
+def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
+    """Return an object array (n,) that holds the same orders everywhere."""
+    found = np.empty(n, dtype=object)
+    found[:] = [orders] * n
+    return found

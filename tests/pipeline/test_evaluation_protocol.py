@@ -1,0 +1,217 @@
+"""Protocols: what is read, and everything that would make a figure a lie is refused, all at once and in words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.evaluation import (
+    EvaluationRefused,
+    Protocol,
+    classification,
+    healthy,
+    load_protocol,
+    shipped_protocols,
+    trend,
+)
+from pipeline.evaluation.run import ROWS as ROWS_BY_KIND
+from pipeline.evaluation.selection import Selection, select
+
+DOCS = Path(__file__).parents[2] / "docs" / "evaluate.md"
+
+GOOD = """
+name = "bench"
+kind = "classification"
+label = "label"
+healthy = "ok"
+unit = "serial"
+vote = "recording"
+[train]
+serial = ["S1", "S2", "S3"]
+[test]
+serial = ["S4", "S5", "S6"]
+"""
+
+HEADER = "file,label,serial,recording,rig"
+ROWS = [
+    "a,ok,S1,r1,x",
+    "b,inner,S2,r2,x",
+    "c,outer,S3,r3,x",
+    "d,ok,S4,r4,x",
+    "e,inner,S5,r5,x",
+    "f,outer,S6,r6,x",
+    "g,ball,S7,r7,x",
+    "h,ok,S8,r8,x",
+]
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "p.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(EvaluationRefused) as error:
+        load_protocol(path)
+    return str(error.value)
+
+
+def chosen(tmp_path: Path, text: str = GOOD, rows: list[str] | None = None) -> Selection:
+    path, manifest = tmp_path / "p.toml", tmp_path / "m.csv"
+    path.write_text(text, encoding="utf-8")
+    manifest.write_text("\n".join([HEADER, *(rows or ROWS)]) + "\n", encoding="utf-8")
+    return select(manifest, load_protocol(path))
+
+
+def not_chosen(tmp_path: Path, text: str = GOOD, rows: list[str] | None = None) -> str:
+    with pytest.raises(EvaluationRefused) as error:
+        chosen(tmp_path, text, rows)
+    return str(error.value)
+
+
+def serials(rows: tuple) -> list[str]:
+    return [row.cells["serial"] for row in rows]
+
+
+@pytest.mark.parametrize("name", shipped_protocols())
+def test_shipped_protocols_are_read_under_their_names(name: str) -> None:
+    assert load_protocol(name).name == name
+
+
+def test_everything_wrong_with_a_protocol_is_said_at_once(tmp_path: Path) -> None:
+    told = refused(tmp_path, 'kind = "guess"\nlabel = 3\nseeds = 5\n[train]\nrig = "x"\n')
+    for part in (
+        "key name: is missing",
+        "key kind",
+        "key label",
+        "key seeds: is not a key",
+        "key train.rig",
+        "5 problems",
+    ):
+        assert part in told, part
+
+
+def test_keys_go_with_kinds(tmp_path: Path) -> None:
+    told = refused(tmp_path, 'name = "t"\nkind = "trend"\nhealthy = "ok"\n[train]\nrig = ["x"]\n')
+    assert "key unit: is missing; kind 'trend' needs it" in told
+    assert "key test: is missing" in told
+    assert "key healthy: kind 'trend' has no use for it" in told
+    assert "key train: kind 'trend' has no use for it" in told
+
+
+def test_a_baseline_needs_rigs_and_a_healthy_value(tmp_path: Path) -> None:
+    told = refused(tmp_path, GOOD.replace('healthy = "ok"\n', "") + '[baseline]\nlabel = ["ok"]\n')
+    assert "baseline_by: is missing" in told
+    assert "key healthy: is missing" in told
+    assert "baseline_by" in refused(tmp_path, GOOD.replace("[train]", 'baseline_by = ["rig"]\n[train]'))
+
+
+def test_a_table_without_filters_is_refused(tmp_path: Path) -> None:
+    assert "key test: has no filter" in refused(tmp_path, GOOD.split("[test]")[0] + "[test]\n")
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe\x00", b""])
+def test_what_is_no_protocol_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "p.toml"
+    path.write_bytes(content)
+    with pytest.raises(EvaluationRefused, match=r"is not TOML|key name: is missing"):
+        load_protocol(path)
+
+
+def test_a_missing_file_names_the_shipped_ones(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationRefused, match="cwru-fault-type-7-14-to-21"):
+        load_protocol(tmp_path / "none.toml")
+
+
+def test_rows_are_chosen_by_patterns_joined_by_and(tmp_path: Path) -> None:
+    found = chosen(
+        tmp_path, GOOD.replace('serial = ["S4", "S5", "S6"]', 'serial = ["S[4-7]"]\nlabel = ["i*", "outer"]')
+    )
+    assert (serials(found.train), serials(found.test)) == (["S1", "S2", "S3"], ["S5", "S6"])
+    assert found.leaked == frozenset()
+
+
+def test_unknown_columns_and_patterns_without_a_match_are_refused(tmp_path: Path) -> None:
+    told = not_chosen(tmp_path, GOOD.replace("[test]", 'color = ["red"]\n[test]').replace('"S6"', '"S66"'))
+    assert "key train.color: the manifest has no column 'color'" in told
+    assert "key test.serial: pattern 'S66' matches no row" in told
+    assert "has no column 'lable'" in not_chosen(tmp_path, GOOD.replace('label = "label"', 'label = "lable"'))
+
+
+def test_filters_that_match_nothing_together_are_refused(tmp_path: Path) -> None:
+    assert "[test]: no row matches all" in not_chosen(tmp_path, GOOD + 'label = ["ball"]\n')
+
+
+def test_a_unit_on_both_sides_is_refused(tmp_path: Path) -> None:
+    told = not_chosen(tmp_path, GOOD.replace('"S4"', '"S2", "S4"'))
+    assert "unit 'S2' (column 'serial') is in [train] and in [test]" in told
+    told = not_chosen(tmp_path, GOOD + '[unseen]\nserial = ["S2"]\n')
+    assert "is in [train] and in [unseen]" in told
+
+
+def test_a_shared_unit_is_allowed_by_name_and_told_as_leaked(tmp_path: Path) -> None:
+    shared = GOOD.replace("[train]", 'shared_units = ["S2"]\n[train]')
+    assert chosen(tmp_path, shared.replace('"S4"', '"S2", "S4"')).leaked == {"S2"}
+    assert "shared_units: 'S2' is not on both sides" in not_chosen(tmp_path, shared)
+
+
+def test_a_class_that_was_never_trained_belongs_into_unseen(tmp_path: Path) -> None:
+    wider = GOOD.replace('"S6"', '"S6", "S7"')
+    assert "class 'ball' is not in [train]" in not_chosen(tmp_path, wider)
+    found = chosen(tmp_path, wider + '[unseen]\nlabel = ["ball"]\n')
+    assert (serials(found.test), serials(found.unseen)) == (["S4", "S5", "S6"], ["S7"])
+
+
+def test_one_class_cannot_be_trained(tmp_path: Path) -> None:
+    one = GOOD.replace('serial = ["S1", "S2", "S3"]', 'serial = ["S2"]').replace('["S4", "S5", "S6"]', '["S5"]')
+    assert "has only class 'inner'" in not_chosen(tmp_path, one)
+
+
+def test_the_word_healthy_has_to_be_declared(tmp_path: Path) -> None:
+    rows = [row.replace(",ok,", ",healthy,") for row in ROWS]
+    assert "set healthy = 'healthy'" in not_chosen(tmp_path, GOOD, rows)
+
+
+@pytest.mark.parametrize("cell", ["", " ", "NaN", "null"])
+def test_empty_labels_and_units_are_refused_by_row(tmp_path: Path, cell: str) -> None:
+    rows = [ROWS[0], f"b,{cell},S2,r2,x", *ROWS[2:]]
+    assert "row 3: column 'label' (label) is empty" in not_chosen(tmp_path, GOOD, rows)
+
+
+def test_duplicate_rows_and_mixed_votes_are_refused(tmp_path: Path) -> None:
+    told = not_chosen(tmp_path, GOOD, [*ROWS, ROWS[4], "z,outer,S6,r5,x"])
+    assert "row 10 is the same as row 6" in told
+    assert "vote 'r5' (column 'recording') has rows of several labels" in told
+
+
+def test_a_baseline_is_healthy_and_never_judged(tmp_path: Path) -> None:
+    based = GOOD.replace("[train]", 'baseline_by = "rig"\n[train]')
+    assert serials(chosen(tmp_path, based + '[baseline]\nserial = ["S8"]\n').baseline) == ["S8"]
+    assert "row 5 is in [test]" in not_chosen(tmp_path, based + '[baseline]\nserial = ["S4"]\n')
+    assert "row 8 is not 'ok'" in not_chosen(tmp_path, based + '[baseline]\nserial = ["S7"]\n')
+
+
+def test_a_manifest_that_cannot_be_read_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(GOOD, encoding="utf-8")
+    with pytest.raises(EvaluationRefused, match="cannot be read"):
+        select(tmp_path / "none.csv", load_protocol(path))
+    (tmp_path / "bad.csv").write_text("a,a\n1,2,3\n", encoding="utf-8")
+    with pytest.raises(EvaluationRefused, match="column names repeat"):
+        select(tmp_path / "bad.csv", load_protocol(path))
+
+
+def test_every_key_and_column_is_documented() -> None:
+    """The tables of evaluate.md name every key of a protocol, and every column and row of every kind."""
+    text = DOCS.read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    told = {name for line in lines for name in re.findall(r"`(\w+)`", line.split("|")[1])}
+    rows = {row for rows in ROWS_BY_KIND.values() for row in rows}
+    columns = {*classification.COLUMNS, *trend.COLUMNS, *healthy.COLUMNS}
+    assert told == set(Protocol.model_fields) | columns | set(ROWS_BY_KIND["classification"])
+    assert not [row for row in rows if f"`{row}`" not in text]
+
+
+def test_the_example_of_the_document_is_read(tmp_path: Path) -> None:
+    text = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)[0]
+    (tmp_path / "p.toml").write_text(text, encoding="utf-8")
+    assert load_protocol(tmp_path / "p.toml").name == "my-bearings"
