@@ -19,7 +19,11 @@ _CHUNK_SAMPLES = 131_072
 
 
 class Quality(StrEnum):
-    """Verdict about one window. The first that applies, in the order given here, `ok` if none does."""
+    """Verdict about one window. The first that applies, in the order given here, `ok` if none does.
+
+    `assess` gives those up to `mains_hum`; `features.speed_check` gives `wrong_speed`; `features.plausibility`, which
+    needs a reference, gives the rest. `swapped_channels` and `polarity` are reported and never forbid a score.
+    """
 
     NON_FINITE = "non_finite"
     TOO_SHORT = "too_short"
@@ -27,7 +31,18 @@ class Quality(StrEnum):
     DROPOUT = "dropout"
     CLIPPING = "clipping"
     MAINS_HUM = "mains_hum"
+    RATE_MISMATCH = "rate_mismatch"
+    WRONG_SPEED = "wrong_speed"
+    GAIN_MISMATCH = "gain_mismatch"
+    LOOSE_MOUNT = "loose_mount"
+    SWAPPED_CHANNELS = "swapped_channels"
+    POLARITY = "polarity"
     OK = "ok"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a window with this verdict gets no score."""
+        return self not in (Quality.OK, Quality.SWAPPED_CHANNELS, Quality.POLARITY)
 
 
 @dataclass(frozen=True)
