@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from features import envelope
 from features.lines import LineSettings
+from features.profile import PROFILE_NAMES
 from features.quality import QualitySettings
 from features.windows import WindowSettings
 
@@ -97,6 +98,7 @@ def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
             for version in envelope.VERSIONS
         },
         "gear_mesh": tuple(f"raw_gear_mesh_{name}" for name in MESH_STATISTICS),
+        "profile": PROFILE_NAMES,
     }
 
 
