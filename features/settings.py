@@ -14,6 +14,7 @@ from features import envelope
 from features.lines import LineSettings
 from features.profile import PROFILE_NAMES
 from features.quality import QualitySettings
+from features.speed_check import SpeedCheckSettings
 from features.windows import WindowSettings
 
 FORMULA_VERSION: Final = 1
@@ -45,6 +46,8 @@ class FeatureSettings:
     windows : WindowSettings
     lines : LineSettings
     quality : QualitySettings
+    speed_check : SpeedCheckSettings
+        When the signal contradicts the declared speed: a verdict that is stored with the features.
     band_edges_hz : tuple of float
         Ascending edges of the energy bands.
     envelope_low_hz, envelope_high_hz : (float, float)
@@ -61,6 +64,7 @@ class FeatureSettings:
     windows: WindowSettings = field(default_factory=WindowSettings)
     lines: LineSettings = field(default_factory=LineSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
+    speed_check: SpeedCheckSettings = field(default_factory=SpeedCheckSettings)
     band_edges_hz: tuple[float, ...] = (10.0, 100.0, 250.0, 500.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0)
     envelope_low_hz: tuple[float, float] = (500.0, 2000.0)
     envelope_high_hz: tuple[float, float] = (2000.0, 5000.0)

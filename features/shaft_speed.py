@@ -161,11 +161,16 @@ def measure_combs(
         return None
     length = windows.shape[1]
     turns = length * abs(declared_rpm) / 60.0 / sampling_rate_hz
-    good = windows[np.isfinite(windows).all(axis=1)].astype(np.float64)
-    good -= good.mean(axis=1, keepdims=True) if length else 0.0
-    size = good.std(axis=1) if length else np.zeros(len(good))
-    good = good[size > 0] / size[size > 0, None]
-    if not len(good) or turns < settings.min_turns or turns * settings.harmonics > length / 4:
+    if turns < settings.min_turns or turns * settings.harmonics > length / 4:
+        return None
+    good = windows[np.isfinite(windows).all(axis=1)]
+    # Scaled to its peak first, no unit overflows float32.
+    good = good / np.maximum(np.abs(good).max(axis=1, keepdims=True, initial=0.0), np.float32(1e-30))
+    good = good - good.mean(axis=1, keepdims=True)
+    size = good.std(axis=1, keepdims=True)
+    alive = size[:, 0] > 1e-7
+    good = good[alive] / size[alive]
+    if not len(good):
         return None
     transform = real_transform(good.astype(np.float32))
     highest = max([float(settings.harmonics), *mesh_lines(orders)])

@@ -21,8 +21,9 @@ from sqlalchemy.engine import Row
 
 from features.extract import extract
 from features.kinematics import Orders
-from features.quality import Quality, assess
+from features.quality import Quality, assess, quality_settings, spread
 from features.settings import FeatureSettings, feature_names, feature_version
+from features.speed_check import judge_speed
 from features.windows import WindowSettings, cut, plan_windows
 from pipeline.assets import NO_GEOMETRY, known_orders
 from pipeline.config import Settings
@@ -83,7 +84,7 @@ class ExtractReport:
 
 
 def feature_settings(settings: Settings, quantity: str) -> FeatureSettings:
-    """Give the feature settings of a quantity: only the shortest scored recording differs."""
+    """Give the feature settings of a quantity: the shortest scored recording and the thresholds of quality differ."""
     shortest = settings.min_samples_acceleration if quantity == "acceleration" else settings.min_samples_other
     windows = WindowSettings(
         turns=settings.window_turns,
@@ -91,7 +92,7 @@ def feature_settings(settings: Settings, quantity: str) -> FeatureSettings:
         min_samples=shortest,
         mode=settings.window_mode,
     )
-    return FeatureSettings(windows=windows)
+    return FeatureSettings(windows=windows, quality=quality_settings(quantity))
 
 
 def feature_versions(settings: Settings) -> dict[str, str]:
@@ -239,6 +240,17 @@ def extract_recording(job: Job, samples: npt.NDArray[np.float32], settings: Feat
         shaft_speed_rpm=job.shaft_speed_rpm,
         settings=settings.quality,
     )
+    quality, evidence = spread(quality, evidence)
+    if not any(code.blocks for code in quality) and job.rate_is_declared and job.speed_is_steady:
+        contradiction = judge_speed(
+            windows,
+            sampling_rate_hz=job.sampling_rate_hz,
+            declared_rpm=job.shaft_speed_rpm or 0.0,
+            orders=job.orders,
+            settings=settings.speed_check,
+        )
+        if contradiction is not None:
+            quality, evidence = [contradiction[0]] * len(quality), [contradiction[1]] * len(quality)
     if job.unit == "g":
         with np.errstate(over="ignore"):
             windows = windows * np.float32(STANDARD_GRAVITY_M_S2)
