@@ -2,10 +2,10 @@
 
     python benchmarks/damage.py --data FOLDER [--per-group 12]
 
-`FOLDER` holds cwru, uestc, femto and robot_rv_reducer; two simulated fleets are always judged. Healthy recordings of one
-unit, channel and regime are cut in half by time: the first half is the reference, the second is judged and damaged.
-`alone`: verdicts that need no reference. `with`: with the unit's reference. `faults`: recordings of real (or simulated)
-faults of the machine that get a verdict they should not.
+`FOLDER` holds cwru, uestc, femto and robot_rv_reducer; two simulated fleets are always judged. Healthy recordings of
+one unit, channel and regime are cut in half by time: the first half is the reference, the second is judged and
+damaged. `alone`: verdicts that need no reference. `with`: with the unit's reference. `faults`: recordings of real (or
+simulated) faults of the machine that get a verdict they should not.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def cwru(data: Path) -> list[Group]:
-    """The one normal recording, decimated from 48 to 12 kHz, against every faulty one, windows of 10 turns: 3 s give no more."""
+    """The one normal recording, decimated from 48 to 12 kHz, against every faulty one; 10 turns a window."""
     settings = FeatureSettings(windows=WindowSettings(turns=10))
     normal, about = read(data / "cwru" / "normal_load0_97_partA.parquet")
     slow = {name: signal.decimate(x.astype(float), 4, ftype="fir").astype(np.float32) for name, x in normal.items()}
@@ -211,7 +211,9 @@ def simulated(world: str, seed: int) -> list[Group]:
     settings = FleetSettings(
         robots=3, axes=4, days=14, recordings_per_day=6, world=world, seed=seed, channels=("acc_x", "acc_y")
     )
-    kept: dict[tuple[str, str], tuple[list[Recording], list[Recording], Orders]] = defaultdict(lambda: ([], [], Orders()))
+    kept: dict[tuple[str, str], tuple[list[Recording], list[Recording], Orders]] = defaultdict(
+        lambda: ([], [], Orders())
+    )
     for plan in draw_fleet(settings):
         bearing = plan.bearing
         orders = Orders(bearing.bpfo, bearing.bpfi, bearing.bsf, bearing.ftf, (float(bearing.pinion_teeth),))

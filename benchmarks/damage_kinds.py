@@ -1,6 +1,7 @@
 """Good recordings spoilt on purpose: what sensors, cables, converters, people and file headers do to a signal.
 
-Strengths are drawn at random from ranges that stand for what happens in a plant, down to what one would still call damage.
+Strengths are drawn at random from ranges that stand for what happens in a plant, down to what one would still call
+damage.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ KINDS = (
     "rate_declared",
     "rate_sampled",
 )
-"""All kinds. `rate_declared`: true samples, wrong rate in the header; `rate_sampled`: converter at another rate than said."""
+"""All kinds. `rate_declared`: true samples, wrong rate in the header; `rate_sampled`: converter at another rate than
+said."""
 
 REPORTED_ONLY = ("sign", "swapped")
 
@@ -104,7 +106,7 @@ def _hum(size: int, rate_hz: float, rng: np.random.Generator) -> NDArray[np.floa
 
 
 def _loose(x: NDArray[np.float64], rate_hz: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A mounted resonance that fell: amplified around it, little passed above, and on half of them a knock at lift-off."""
+    """A mounted resonance that fell: amplified around it, little passed above, and often a knock at lift-off."""
     resonance = rng.uniform(0.03, 0.2) * min(rate_hz / 2, 8_000.0)
     damping = rng.uniform(0.05, 0.3)
     ratio = np.fft.rfftfreq(x.size, 1 / rate_hz) / resonance

@@ -16,7 +16,7 @@ from features import envelope, spectrum
 from features import time_domain as td
 from features.kinematics import Orders
 from features.lines import LineSettings, signal_to_floor_db
-from features.profile import profile_columns
+from features.profile import shaft_columns, spectral_quantiles
 from features.settings import (
     FEATURE_GROUPS,
     FORMULA_VERSION,
@@ -122,7 +122,8 @@ def _extract_chunk(
                 _spectrum_columns(power, bin_hz, length, td.log10_or_nan(m.variance), settings),
                 *(_envelope_columns(v, transform, bin_hz, length, turns, orders, settings) for v in envelope.VERSIONS),
                 _mesh_columns(power, turns, length, orders, settings.lines),
-                profile_columns(power, bin_hz, turns, length, settings.lines),
+                spectral_quantiles(power, bin_hz),
+                shaft_columns(power, turns, length, settings.lines),
             ),
             axis=-1,
         )

@@ -7,9 +7,9 @@ Each data fault leaves something unchanged that a fault of the machine does chan
 - a wrong declared speed takes away the lines of shaft and gears and leaves level and spectrum as they were;
 - a loose sensor loses high frequencies: no fault makes a machine quieter there while it is as loud below.
 
-Where level and shape both change, nothing is said: that may be the machine, and is the model's to judge. Physics of the
-mount: ISO 5348 (mechanical mounting of accelerometers), clause 5: the mounted resonance falls with the stiffness of the
-joint, and above it little is transmitted.
+Where level and shape both change, nothing is said: that may be the machine, and is the model's to judge. Physics of
+the mount: ISO 5348 (mechanical mounting of accelerometers), clause 5: the mounted resonance falls with the stiffness
+of the joint, and above it little is transmitted.
 """
 
 from __future__ import annotations
@@ -230,7 +230,9 @@ def _gain(case: _Case) -> Finding | None:
     if not math.isfinite(decades) or abs(decades) < math.log10(s.gain_factor):
         return None
     factor = 10.0 ** abs(decades)
-    words = f"the level is {factor:.3g} times {'higher' if decades > 0 else 'lower'} than in the unit's healthy reference"
+    words = (
+        f"the level is {factor:.3g} times {'higher' if decades > 0 else 'lower'} than in the unit's healthy reference"
+    )
     if factor >= s.absurd_factor:
         return Quality.GAIN_MISMATCH, f"{words}, more than a machine changes{_hint(factor)}"
     # The spread of the level is that of the machine at work: within a few of it, it is the machine.
@@ -265,9 +267,9 @@ def _rate(case: _Case) -> Finding | None:
     if abs(case.relative("rms_log10", 0.15)) > 1.0:
         return None
     return Quality.RATE_MISMATCH, (
-        f"the whole spectrum lies {10**move:.3g} times as high as in the unit's healthy reference, all of it by one factor "
-        f"(+- {100 * (10 ** float(np.std(moves)) - 1):.0f} %), at the same level and waveform: the sampling rate is not the "
-        "declared one"
+        f"the whole spectrum lies {10**move:.3g} times as high as in the unit's healthy reference, all of it by one "
+        f"factor (+- {100 * (10 ** float(np.std(moves)) - 1):.0f} %), at the same level and waveform: the sampling "
+        "rate is not the declared one"
     )
 
 
@@ -288,8 +290,8 @@ def _loose_mount(case: _Case) -> Finding | None:
         return None
     edges = [name.removeprefix("band_").removesuffix("_log_power").split("_") for name in bands]
     return Quality.LOOSE_MOUNT, (
-        f"{-high:.0f} dB less than in the unit's healthy reference from {edges[upper][0]} to {edges[-1][1]} Hz, against "
-        f"{low:+.0f} dB at best below: the sensor has come loose, or a filter was changed"
+        f"{-high:.0f} dB less than in the unit's healthy reference from {edges[upper][0]} to {edges[-1][1]} Hz, "
+        f"against {low:+.0f} dB at best below: the sensor has come loose, or a filter was changed"
     )
 
 
@@ -306,8 +308,8 @@ def _lost_lines(case: _Case) -> Finding | None:
     strongest = max(lost, key=lambda name: case.normal[name])
     return Quality.WRONG_SPEED, (
         f"the lines of shaft and gears at the declared speed are gone ({case.normal[strongest]:.0f} dB in the unit's "
-        f"healthy reference, now {case.value[strongest]:.0f} dB) while level and spectrum are the same: the declared speed "
-        "is wrong"
+        f"healthy reference, now {case.value[strongest]:.0f} dB) while level and spectrum are the same: the declared "
+        "speed is wrong"
     )
 
 
@@ -336,62 +338,3 @@ def _polarity(case: _Case) -> Finding | None:
     if value * normal < 0 and abs(value + normal) < max(abs(normal) / 3.0, case.settings.spreads * spread):
         return Quality.POLARITY, f"the skewness is {value:.2f} and was {normal:.2f} in health: the sign may be reversed"
     return None
-
-
-@dataclass(frozen=True, eq=False)
-class Range:
-    """Where healthy and faulty training rows of a scope lie: for axes without a reference of their own.
-
-    Attributes
-    ----------
-    low, high : float64 array, shape (F,)
-        NaN where a feature was never there.
-    """
-
-    low: Vector
-    high: Vector
-
-
-def fit_range(values: NDArray[Any]) -> Range:
-    """Fit the range to all rows of a training set, shape (n, F): from the 0.5 % to the 99.5 % point of each feature."""
-    if values.ndim != 2 or np.isinf(values).any():
-        raise ValueError(f"Features must be 2-D without infinities, got shape {values.shape}.")
-    wide = values.astype(np.float64)
-    low, high = np.full(wide.shape[1], np.nan), np.full(wide.shape[1], np.nan)
-    there = np.isfinite(wide).any(axis=0)
-    if there.any():
-        low[there], high[there] = np.nanquantile(wide[:, there], (0.005, 0.995), axis=0)
-    return Range(low, high)
-
-
-def compare_range(
-    values: NDArray[Any], names: Sequence[str], allowed: Range, *, beyond: float = 8.0
-) -> list[Finding]:
-    """Compare one recording with the range of a whole scope: what can be said of an axis without a reference.
-
-    Parameters
-    ----------
-    values, names
-        As for `compare`.
-    allowed : Range
-    beyond : float
-        The level has to leave the range by this factor: another rig may well be twice as loud.
-
-    Returns
-    -------
-    list of (Quality, str)
-        `gain_mismatch`, or nothing.
-    """
-    if values.ndim != 2 or values.shape[1] != len(names) or allowed.low.shape != (len(names),):
-        raise ValueError(f"Wanted {len(names)} features, got shapes {values.shape} and {allowed.low.shape}.")
-    place = list(names).index("rms_log10")
-    column = values[:, place].astype(np.float64)
-    column = column[np.isfinite(column)]
-    if not column.size:
-        return []
-    level, low, high = float(np.median(column)), float(allowed.low[place]), float(allowed.high[place])
-    over = max(level - high, low - level)
-    if not over >= math.log10(beyond):
-        return []
-    side = "above the loudest" if level > high else "below the quietest"
-    return [(Quality.GAIN_MISMATCH, f"the level is {10**over:.3g} times {side} of all units known: gain or unit is wrong")]

@@ -1,7 +1,8 @@
 """Where in frequency a signal lies, and whether the shaft shows in it: few columns for telling a sensor from a machine.
 
-The quantiles of the amplitude spectrum describe its shape without bands: a wrong gain leaves all of them, a wrong rate moves
-all by one factor, a loose sensor pulls down the upper ones, a fault pulls them towards the resonance that it excites.
+The quantiles of the amplitude spectrum describe its shape without bands: a wrong gain leaves all of them, a wrong rate
+moves all by one factor, a loose sensor pulls down the upper ones, a fault pulls them towards the resonance that it
+excites.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ QUANTILES: Final = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 
 SHAFT_HARMONICS: Final = (1, 2, 3, 4)
 
-PROFILE_NAMES: Final = (*(f"spectrum_q{q}_log10_hz" for q in QUANTILES), "raw_shaft_mean14_db")
+PROFILE_NAMES: Final = tuple(f"spectrum_q{q}_log10_hz" for q in QUANTILES)
+
+SHAFT_NAMES: Final = ("raw_shaft_mean14_db",)
 
 _FIRST_BIN: Final = 2
 """Bins 0 and 1 of a Hann spectrum hold what is left of the mean."""
@@ -39,8 +42,8 @@ def spectral_quantiles(power: Vector, bin_hz: float) -> Vector:
     Returns
     -------
     float64 array, shape (n, 9)
-        log10 of Hz, ascending; NaN without variation or frequency. The sum runs over `sqrt(P)` from bin 2 on, each bin's
-        amplitude spread evenly over its width.
+        log10 of Hz, ascending; NaN without variation or frequency. The sum runs over `sqrt(P)` from bin 2 on, each
+        bin's amplitude spread evenly over its width.
     """
     amplitude = np.sqrt(power[:, _FIRST_BIN:])
     result = np.full((len(power), len(QUANTILES)), np.nan)
@@ -55,14 +58,12 @@ def spectral_quantiles(power: Vector, bin_hz: float) -> Vector:
     return result
 
 
-def profile_columns(power: Vector, bin_hz: float, turns: float, length: int, lines: LineSettings) -> Vector:
-    """Compute the columns of the group `profile`, in the order of `PROFILE_NAMES`.
+def shaft_columns(power: Vector, turns: float, length: int, lines: LineSettings) -> Vector:
+    """Compute the column of the group `shaft`: the mean of the lines at shaft harmonics 1 to 4 in the spectrum itself.
 
     Parameters
     ----------
     power : float64 array, shape (n, length // 2 + 1)
-    bin_hz : float
-        NaN where no frequency is known.
     turns : float
         Shaft turns in the window; NaN where no order is known.
     length : int
@@ -71,15 +72,13 @@ def profile_columns(power: Vector, bin_hz: float, turns: float, length: int, lin
 
     Returns
     -------
-    float64 array, shape (n, 10)
-        The quantiles, and the mean over shaft harmonics 1 to 4 of `signal_to_floor_db` in the spectrum; NaN where the
-        window has fewer than `min_turns` turns.
+    float64 array, shape (n, 1)
+        In dB, see `signal_to_floor_db`; NaN where the window has fewer than `min_turns` turns or a line is not
+        resolved.
     """
-    shaft = np.full(len(power), np.nan)
-    if turns >= lines.min_turns:
-        usable = int(NYQUIST_SHARE * length / 2.0)
-        columns = [
-            signal_to_floor_db(power, (k * turns,), usable_bins=usable, settings=lines) for k in SHAFT_HARMONICS
-        ]
-        shaft = np.mean(columns, axis=0)
-    return np.concatenate((spectral_quantiles(power, bin_hz), shaft[:, None]), axis=1)
+    if not turns >= lines.min_turns:
+        return np.full((len(power), 1), np.nan)
+    usable = int(NYQUIST_SHARE * length / 2.0)
+    columns = [signal_to_floor_db(power, (k * turns,), usable_bins=usable, settings=lines) for k in SHAFT_HARMONICS]
+    result: Vector = np.mean(columns, axis=0)[:, None]
+    return result

@@ -194,9 +194,7 @@ def assess(
     return [code for code, _ in verdicts], [phrase for _, phrase in verdicts]
 
 
-def spread(
-    codes: Sequence[Quality], evidence: Sequence[str], *, share: float = 0.1
-) -> tuple[list[Quality], list[str]]:
+def spread(codes: Sequence[Quality], evidence: Sequence[str], *, share: float = 0.1) -> tuple[list[Quality], list[str]]:
     """Carry what a sensor or cable did in some windows of a recording over to the others that are `ok`.
 
     A plug that was loose in one window was no better in the next: where at least `share` of the windows (0 to 1) have a

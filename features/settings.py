@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from features import envelope
 from features.lines import LineSettings
-from features.profile import PROFILE_NAMES
+from features.profile import PROFILE_NAMES, SHAFT_NAMES
 from features.quality import QualitySettings
 from features.speed_check import SpeedCheckSettings
 from features.windows import WindowSettings
@@ -103,6 +103,7 @@ def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
         },
         "gear_mesh": tuple(f"raw_gear_mesh_{name}" for name in MESH_STATISTICS),
         "profile": PROFILE_NAMES,
+        "shaft": SHAFT_NAMES,
     }
 
 

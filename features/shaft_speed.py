@@ -1,83 +1,35 @@
 """The speed of the shaft as the signal itself tells it: where a comb of shaft harmonics stands above the noise.
 
-A declared speed may be wrong: nominal instead of measured, another program's, off by a factor. Unbalance, misalignment and
-a turning load zone leave lines at whole multiples of the true speed, in the spectrum and in the squared envelope spectrum
-(SES). Every candidate speed is judged by Fisher's combined test over its lines, so that the rate of false alarms in noise
-is known. Sources: R. A. Fisher, "Statistical Methods for Research Workers" (1925), section 21.1 (combined test); the comb
-as an estimator of speed: J. Urbanek, T. Barszcz and J. Antoni, "A two-step procedure for estimation of instantaneous
-rotational speed with large fluctuations", Mechanical Systems and Signal Processing 38 (2013); R. B. Randall and
-J. Antoni, same journal 25 (2011) (bearing lines in the SES).
+A declared speed may be wrong: nominal instead of measured, another program's, off by a factor. Unbalance, misalignment
+and a turning load zone leave lines at whole multiples of the true speed, in the spectrum and in the squared envelope
+spectrum (SES). Every candidate speed is judged by Fisher's combined test over its lines, so that the rate of false
+alarms in noise is known. Sources: R. A. Fisher, "Statistical Methods for Research Workers" (1925), section 21.1
+(combined test); the comb as an estimator of speed: J. Urbanek, T. Barszcz and J. Antoni, "A two-step procedure for
+estimation of instantaneous rotational speed with large fluctuations", Mechanical Systems and Signal Processing 38
+(2013); R. B. Randall and J. Antoni, same journal 25 (2011) (bearing lines in the SES).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
-from scipy.special import gammainccinv, gammaincinv
 
-from features.envelope import prewhiten, squared_envelope_spectrum, whole_band_bins
+from features.combs import (
+    FIRST_BIN,
+    Combs,
+    CombSettings,
+    candidate_ratios,
+    comb_false_alarm,
+    fisher,
+    measure_combs,
+    over_search,
+    read_lines,
+)
 from features.kinematics import Orders
-from features.lines import HANN_INDEPENDENT_SHARE
-from features.spectrum import power_of_transform, real_transform
 from features.time_domain import Vector
-
-_FLOOR_BINS: Final = 16
-"""The floor of a bin is the median over so many bins to each side (fewer, and as many on both sides, near 0 Hz)."""
-
-_FIRST_BIN: Final = 3
-"""Bins 0 to 2 hold what the Hann window leaves of the mean."""
-
-_FACTORS: Final = (2, 3, 5)
-"""A true comb still stands when every second, third or fifth line is taken out; a divisor of another line's frequency
-(half the ball pass frequency, a third of the mains) does not."""
-
-
-@dataclass(frozen=True)
-class SpeedSettings:
-    """How a comb is searched for.
-
-    Attributes
-    ----------
-    harmonics, envelope_harmonics : int
-        Lines of a candidate in the spectrum and in the SES.
-    min_turns : float
-        With fewer declared turns in a window no comb is searched for.
-    most_windows : int
-        Windows that count as independent at most: real floors are not as smooth as the mean over many windows of noise.
-    line_cap : float
-        No line counts for more than this `-log(p)`: one strong line is no comb.
-    false_alarm : float
-        An estimate is given where noise reaches its evidence with at most this probability, over the whole search.
-
-    Raises
-    ------
-    ValueError
-        A value is out of range; the message names it.
-    """
-
-    harmonics: int = 8
-    envelope_harmonics: int = 4
-    min_turns: float = 8.0
-    most_windows: int = 4
-    line_cap: float = 10.0
-    false_alarm: float = 1e-3
-
-    def __post_init__(self) -> None:
-        for name, low in (("harmonics", 4), ("envelope_harmonics", 0), ("most_windows", 1)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)!r}.")
-        if not (self.min_turns >= 4 and math.isfinite(self.min_turns)):
-            raise ValueError(f"min_turns must be a finite number of at least 4, got {self.min_turns!r}.")
-        if not (self.line_cap > 1 and 0 < self.false_alarm < 1):
-            raise ValueError(
-                "line_cap must be above 1 and false_alarm between 0 and 1, got "
-                f"{self.line_cap!r} and {self.false_alarm!r}."
-            )
 
 
 @dataclass(frozen=True)
@@ -105,199 +57,6 @@ class SpeedEstimate:
     excess_db: float
 
 
-@dataclass(frozen=True, eq=False)
-class Combs:
-    """Evidence of every bin: `-log(p)` of a bin's power in noise (mean 1 in noise), and the power over the floor.
-
-    Attributes
-    ----------
-    raw, raw_power : float64 array, shape (bins,)
-        Of the spectrum.
-    envelope, envelope_power : float64 array, shape (bins,)
-        Of the SES; empty where there is none.
-    turns : float
-        Declared shaft turns in a window: the declared speed lies at this bin.
-    """
-
-    raw: Vector
-    raw_power: Vector
-    envelope: Vector
-    envelope_power: Vector
-    turns: float
-
-
-def measure_combs(
-    windows: NDArray[np.float32],
-    *,
-    sampling_rate_hz: float,
-    declared_rpm: float,
-    highest_ratio: float,
-    orders: Orders | None = None,
-    settings: SpeedSettings,
-) -> Combs | None:
-    """Compute the evidence of every bin that a comb can need, from all windows of a recording together.
-
-    Parameters
-    ----------
-    windows : float32 array, shape (n, length)
-        Windows of one recording; those with a sample that is not finite, or without variation, are left out.
-    sampling_rate_hz : float
-        Above 0.
-    declared_rpm : float
-        Sign ignored.
-    highest_ratio : float
-        Highest speed that will be asked for, over the declared one.
-    orders : Orders, optional
-        Asks for so many bins that bearing lines are inside the SES and gear mesh lines inside the spectrum.
-    settings : SpeedSettings
-
-    Returns
-    -------
-    Combs or None
-        None where no window is left, the speed is unknown, or a window has fewer than `min_turns` declared turns or
-        less than half a turn a bin of the spectrum.
-    """
-    if windows.ndim != 2 or not (math.isfinite(declared_rpm) and declared_rpm != 0):
-        return None
-    length = windows.shape[1]
-    turns = length * abs(declared_rpm) / 60.0 / sampling_rate_hz
-    if turns < settings.min_turns or turns * settings.harmonics > length / 4:
-        return None
-    good = windows[np.isfinite(windows).all(axis=1)]
-    # Scaled to its peak first, no unit overflows float32.
-    good = good / np.maximum(np.abs(good).max(axis=1, keepdims=True, initial=0.0), np.float32(1e-30))
-    good = good - good.mean(axis=1, keepdims=True)
-    size = good.std(axis=1, keepdims=True)
-    alive = size[:, 0] > 1e-7
-    good = good[alive] / size[alive]
-    if not len(good):
-        return None
-    transform = real_transform(good.astype(np.float32))
-    highest = max([float(settings.harmonics), *mesh_lines(orders)])
-    wanted = math.ceil(highest * highest_ratio * turns) + 2 * _FLOOR_BINS
-    power = power_of_transform(transform, length)[:, :wanted].mean(axis=0)
-    n = min(len(good), settings.most_windows)
-    raw, raw_power = _evidence(power, n, settings.line_cap)
-    band = whole_band_bins(length)
-    if band is None or not settings.envelope_harmonics:
-        return Combs(raw, raw_power, np.empty(0), np.empty(0), turns)
-    known = [] if orders is None else [3 * q for q in (orders.bpfo, orders.bpfi, 2 * (orders.bsf or 0)) if q]
-    reach = max(settings.envelope_harmonics * highest_ratio, *(1.1 * q for q in known), 0.0)
-    ses = squared_envelope_spectrum(prewhiten(transform), band, math.ceil(reach * turns) + 2 * _FLOOR_BINS)
-    return Combs(raw, raw_power, *_evidence(ses.mean(axis=0), n, settings.line_cap), turns)
-
-
-def _evidence(power: Vector, n: int, cap: float) -> tuple[Vector, Vector]:
-    """Return `-log(p)` of each bin, p from the gamma distribution of a mean over n windows, and power over expectation."""
-    floor = median_filter(power, 2 * _FLOOR_BINS + 1, mode="reflect")
-    for k in range(_FIRST_BIN, min(_FLOOR_BINS + _FIRST_BIN, power.size)):
-        half = max(k - _FIRST_BIN, 3)
-        floor[k] = np.median(power[max(k - half, 1) : k + half + 1])
-    # Divided by its median the mean over n windows of exponential power follows a gamma distribution of shape n.
-    scale = floor / gammaincinv(n, 0.5)
-    shape = np.divide(power, scale, out=np.zeros_like(power), where=scale > 0)
-    # For a line far above the floor the tail is not needed: the cap cuts it anyway.
-    top = gammainccinv(n, math.exp(-cap))
-    evidence = _minus_log_tail(np.minimum(shape, top), n)
-    evidence[:_FIRST_BIN] = 0.0
-    return np.minimum(evidence, cap), shape / n
-
-
-def _minus_log_tail(x: Vector, n: int) -> Vector:
-    """Return `-log Q(n, x)` of the gamma distribution of whole shape n: `x - log(sum_{i<n} x^i / i!)`."""
-    total, term = np.ones_like(x), np.ones_like(x)
-    for i in range(1, n):
-        term = term * x / i
-        total += term
-    result: Vector = x - np.log(total)
-    return result
-
-
-def mesh_lines(orders: Orders | None) -> tuple[float, ...]:
-    """Return the orders of the first two harmonics of every gear mesh; () where none is known."""
-    return () if orders is None else tuple(k * mesh for mesh in orders.gear_mesh for k in (1, 2) if mesh > 2)
-
-
-def mesh_false_alarm(combs: Combs, ratios: Vector, mesh: tuple[float, ...], *, settings: SpeedSettings) -> Vector:
-    """Return how probable noise makes the mesh lines of each candidate together with its shaft lines, shape (m,).
-
-    Fisher's test over the first three shaft lines, the mesh lines, and their sidebands at one shaft order to each side.
-    The weaker of this and of the same test without the mesh lines themselves (raised to the power 2: half as much will
-    do) counts, so that lines of a bearing at the place of the mesh are not enough.
-    """
-    first = _read(combs.raw, ratios[:, None] * np.arange(1, 4) * combs.turns)
-    sides = np.array([line + side for line in mesh for side in (-1.0, 1.0)])
-    beside = np.concatenate((first, _read(combs.raw, ratios[:, None] * sides * combs.turns)), axis=1)
-    centre = _read(combs.raw, ratios[:, None] * np.array(mesh) * combs.turns)
-    return np.maximum(fisher(np.concatenate((centre, beside), axis=1)), fisher(beside) ** 2)
-
-
-def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: SpeedSettings, raw_only: bool = False) -> Vector:
-    """Return how probable noise makes the comb of each candidate, without regard to how many are tried.
-
-    Fisher's test over the lines of a candidate: the sum of k values `-log(p)` of noise is gamma-distributed with shape k.
-    It is made over all lines and again without every second, third and fifth, and the weakest of the four counts.
-
-    Parameters
-    ----------
-    combs : Combs
-    ratios : float64 array, shape (m,)
-        Speeds over the declared one.
-    settings : SpeedSettings
-    raw_only : bool
-        Leave the SES out.
-
-    Returns
-    -------
-    float64 array, shape (m,)
-        0 to 1.
-    """
-    harmonics = np.arange(1, settings.harmonics + 1)
-    values = _read(combs.raw, ratios[:, None] * harmonics * combs.turns)
-    order = harmonics
-    if not raw_only and combs.envelope.size:
-        more = np.arange(1, settings.envelope_harmonics + 1)
-        values = np.concatenate((values, _read(combs.envelope, ratios[:, None] * more * combs.turns)), axis=1)
-        order = np.concatenate((harmonics, more))
-    worst = fisher(values)
-    for factor in _FACTORS:
-        worst = np.maximum(worst, fisher(values[:, order % factor != 0]))
-    return worst
-
-
-def fisher(values: Vector) -> Vector:
-    """Return the probability that k sums of `-log(p)` of noise reach theirs, over the last axis; NaN are no lines."""
-    there = np.isfinite(values)
-    total, count = np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1)
-    result = np.ones(total.shape)
-    for k in np.unique(count[count > 0]):
-        same = count == k
-        result[same] = np.exp(-_minus_log_tail(total[same], int(k)))
-    return np.maximum(result, 1e-300)
-
-
-def _read(evidence: Vector, positions: Vector) -> Vector:
-    """Read the nearest bins; NaN outside of the spectrum."""
-    nearest = np.rint(positions).astype(np.int64)
-    inside = (nearest >= _FIRST_BIN) & (nearest < evidence.size)
-    return np.where(inside, evidence[np.where(inside, nearest, 0)], np.nan)
-
-
-def candidate_ratios(turns: float, low: float, high: float, settings: SpeedSettings) -> Vector:
-    """Return speeds to try, so dense that the highest harmonic moves by half a bin."""
-    step = 0.5 / (settings.harmonics * turns)
-    return np.arange(low, high + 0.5 * step, step)
-
-
-def over_search(probability: float, turns: float, low: float, high: float, settings: SpeedSettings) -> float:
-    """Return the probability that one of all candidates from `low` to `high` is as good: `1 - (1 - p)^m`.
-
-    m is the number of independent bins that the highest harmonic sweeps, at least 1.
-    """
-    m = 1.0 + HANN_INDEPENDENT_SHARE * (high - low) * turns * settings.harmonics
-    return float(-math.expm1(m * math.log1p(-min(probability, 1.0 - 1e-16))))
-
-
 def estimate_speed(
     windows: NDArray[np.float32],
     *,
@@ -305,7 +64,7 @@ def estimate_speed(
     declared_rpm: float,
     orders: Orders | None = None,
     tolerance: float = 0.06,
-    settings: SpeedSettings | None = None,
+    settings: CombSettings | None = None,
 ) -> SpeedEstimate | None:
     """Find the true speed near a declared one.
 
@@ -322,7 +81,7 @@ def estimate_speed(
         speed that rests on its lines alone may be 1 to 2 % too low.
     tolerance : float
         Speeds from `1 - tolerance` to `1 + tolerance` of the declared one are tried, between 0 and 0.5.
-    settings : SpeedSettings, optional
+    settings : CombSettings, optional
 
     Returns
     -------
@@ -334,7 +93,7 @@ def estimate_speed(
     ValueError
         The windows are not two-dimensional float32, or rate or tolerance are out of range.
     """
-    settings = settings or SpeedSettings()
+    settings = settings or CombSettings()
     _check(windows, sampling_rate_hz)
     if not 0 < tolerance <= 0.5:
         raise ValueError(f"The tolerance must be above 0 and at most 0.5, got {tolerance!r}.")
@@ -363,9 +122,9 @@ def estimate_speed(
     return describe(combs, refine_ratio(combs, best, settings), abs(declared_rpm), chance, settings)
 
 
-def _with_bearing(combs: Combs, ratios: Vector, order: float, settings: SpeedSettings) -> Vector:
-    shaft = _read(combs.raw, ratios[:, None] * np.arange(1, settings.harmonics + 1) * combs.turns)
-    bearing = _read(combs.envelope, ratios[:, None] * order * np.arange(1, 4) * combs.turns)
+def _with_bearing(combs: Combs, ratios: Vector, order: float, settings: CombSettings) -> Vector:
+    shaft = read_lines(combs.raw, ratios[:, None] * np.arange(1, settings.harmonics + 1) * combs.turns)
+    bearing = read_lines(combs.envelope, ratios[:, None] * order * np.arange(1, 4) * combs.turns)
     return np.concatenate((shaft, bearing), axis=1)
 
 
@@ -378,7 +137,7 @@ def best_of_plateau(ratios: Vector, chance: Vector) -> float:
     return float((ratios[best] + ratios[stop]) / 2.0)
 
 
-def refine_ratio(combs: Combs, ratio: float, settings: SpeedSettings) -> float:
+def refine_ratio(combs: Combs, ratio: float, settings: CombSettings) -> float:
     """Move a candidate to where its clear lines have their peaks: the mean of peak over harmonic, weighted by harmonic.
 
     Each peak is the centre of gravity of the highest of three bins around the candidate's line and its two neighbours.
@@ -387,7 +146,7 @@ def refine_ratio(combs: Combs, ratio: float, settings: SpeedSettings) -> float:
     weighted, weight = 0.0, 0.0
     for k in range(1, settings.harmonics + 1):
         nearest = round(k * ratio * combs.turns)
-        if nearest - 2 < _FIRST_BIN or nearest + 2 >= combs.raw.size:
+        if nearest - 2 < FIRST_BIN or nearest + 2 >= combs.raw.size:
             continue
         peak = nearest - 1 + int(np.argmax(combs.raw_power[nearest - 1 : nearest + 2]))
         if combs.raw[peak] <= -math.log(0.01):
@@ -398,10 +157,10 @@ def refine_ratio(combs: Combs, ratio: float, settings: SpeedSettings) -> float:
     return weighted / weight / combs.turns if weight else ratio
 
 
-def describe(combs: Combs, ratio: float, declared_rpm: float, chance: float, settings: SpeedSettings) -> SpeedEstimate:
+def describe(combs: Combs, ratio: float, declared_rpm: float, chance: float, settings: CombSettings) -> SpeedEstimate:
     """Put the figures of one candidate together."""
     positions = ratio * np.arange(1, settings.harmonics + 1) * combs.turns
-    power, lines = _read(combs.raw_power, positions), _read(combs.raw, positions)
+    power, lines = read_lines(combs.raw_power, positions), read_lines(combs.raw, positions)
     db = 10.0 * np.log10(np.maximum(power[np.isfinite(power)], 1e-3))
     return SpeedEstimate(
         ratio=ratio,

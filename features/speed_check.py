@@ -13,23 +13,20 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.kinematics import Orders
-from features.quality import Quality
-from features.shaft_speed import (
+from features.combs import (
     Combs,
-    SpeedSettings,
-    best_of_plateau,
+    CombSettings,
     candidate_ratios,
     comb_false_alarm,
-    describe,
     fisher,
     measure_combs,
     mesh_false_alarm,
     mesh_lines,
     over_search,
-    refine_ratio,
 )
-
+from features.kinematics import Orders
+from features.quality import Quality
+from features.shaft_speed import best_of_plateau, describe, refine_ratio
 
 _MOST_WINDOWS: Final = 8
 
@@ -47,15 +44,16 @@ class SpeedCheckSettings:
     false_alarm : float
         The other comb has to be so improbable in noise, over the whole search.
     margin : float
-        And so many times less probable than the comb of the declared speed: dense lines are hit by any comb now and then.
+        And so many times less probable than the comb of the declared speed: dense lines are hit by any comb now and
+        then.
     min_lines : int
         The other comb needs so many lines that are clear by themselves (less than 1 % chance in noise).
     mains_hz, mains_tolerance, mains_harmonics : tuple of float, float, int
-        Lines within this share (at least one bin) of one of the first so many harmonics of the mains are no evidence for
-        another speed.
-    comb : SpeedSettings
-        With twice the turns that an estimate needs: with few bins between the lines, half a ball pass frequency can look
-        like a shaft. Without the SES, in which the cage and the bearing have combs as well.
+        Lines within this share (at least one bin) of one of the first so many harmonics of the mains are no evidence
+        for another speed.
+    comb : CombSettings
+        With twice the turns that an estimate needs: with few bins between the lines, half a ball pass frequency can
+        look like a shaft. Without the SES, in which the cage and the bearing have combs as well.
 
     Raises
     ------
@@ -72,7 +70,7 @@ class SpeedCheckSettings:
     mains_hz: tuple[float, ...] = (50.0, 60.0)
     mains_tolerance: float = 0.004
     mains_harmonics: int = 8
-    comb: SpeedSettings = field(default_factory=lambda: SpeedSettings(min_turns=16.0, envelope_harmonics=0))
+    comb: CombSettings = field(default_factory=lambda: CombSettings(min_turns=16.0, envelope_harmonics=0))
 
     def __post_init__(self) -> None:
         if not 0 < self.lowest < 1 - self.harmless < 1 + self.harmless < self.highest < math.inf:
@@ -220,6 +218,7 @@ def _verdict(
 ) -> tuple[Quality, str]:
     seen = describe(combs, refine_ratio(combs, ratio, s.comb), declared_rpm, found, s.comb)
     return Quality.WRONG_SPEED, (
-        f"{seen.lines} shaft lines at multiples of {seen.rpm:.0f} rpm, {seen.excess_db:.0f} dB over the noise, and not of "
-        f"the declared {declared_rpm:.0f} rpm: the speed, or else the sampling rate, is off by a factor {seen.ratio:.2f}"
+        f"{seen.lines} shaft lines at multiples of {seen.rpm:.0f} rpm, {seen.excess_db:.0f} dB over the noise, and not "
+        f"of the declared {declared_rpm:.0f} rpm: the speed, or else the sampling rate, is off by a factor "
+        f"{seen.ratio:.2f}"
     )

@@ -98,6 +98,12 @@ def reference(window):
         out[f"raw_gear_mesh_h{k}_db"] = line(power, [k * 21.0 * turns, k * 33.5 * turns], 6272)
     sides = [line(power, [(21.0 + s) * turns, (33.5 + s) * turns], 6272) for s in (-1, 1)]
     out["raw_gear_mesh_sidebands_db"] = np.mean(sides)
+    amplitude = np.sqrt(power[2:])
+    below = np.append(0, np.cumsum(amplitude)) / amplitude.sum()
+    edges = (np.arange(amplitude.size + 1) + 1.5) * RATE / LENGTH
+    for q in range(10, 100, 10):
+        out[f"spectrum_q{q}_log10_hz"] = np.log10(np.interp(q / 100, below, edges))
+    out["raw_shaft_mean14_db"] = np.mean([line(power, [k * turns], 6272) for k in (1, 2, 3, 4)])
     return out
 
 
