@@ -25,7 +25,7 @@ from scipy import signal
 from features.baseline import Reference, fit_reference
 from features.extract import FeatureSettings, extract, feature_names
 from features.kinematics import Orders, bearing_orders
-from features.plausibility import compare
+from features.plausibility import change_size, compare
 from features.quality import Quality, assess, spread
 from features.speed_check import judge_speed
 from features.windows import WindowSettings, cut, plan_windows
@@ -90,6 +90,7 @@ def judge_group(
             "kind": kind,
             "alone": bool(alone),
             "with": bool(blocking),
+            "changed": bool(blocking) or (len(values) > 0 and change_size(values, names, reference) > 1.5),
             "verdict": blocking,
             "reported": told,
             "group": group.name,
@@ -243,7 +244,7 @@ def simulated(world: str, seed: int) -> list[Group]:
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Shares by rig and kind, in percent."""
     rows = rows.assign(reported=rows["reported"] != "")
-    shares = 100 * rows.groupby(["kind", "rig"], sort=False)[["alone", "with", "reported"]].mean()
+    shares = 100 * rows.groupby(["kind", "rig"], sort=False)[["alone", "with", "changed", "reported"]].mean()
     return shares.assign(n=rows.groupby(["kind", "rig"], sort=False).size()).unstack("rig").round(1)
 
 

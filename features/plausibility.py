@@ -35,6 +35,9 @@ KNOWN_FACTORS: Final = (
 )
 
 _QUANTILE_NAMES: Final = tuple(f"spectrum_q{q}_log10_hz" for q in QUANTILES)
+_MOST_SLACK: Final = 0.08
+"""Decades by which quantiles may differ in how far they moved and still have moved by one factor."""
+
 _WAVEFORM: Final = {"kurtosis_log10": 0.08, "shape_factor": 0.05, "crest_factor_log10": 0.1}
 _LINES: Final = ("raw_shaft_mean14_db", "raw_gear_mesh_h1_db", "raw_gear_mesh_h2_db")
 
@@ -176,6 +179,29 @@ def compare(
     return findings
 
 
+def change_size(
+    values: NDArray[Any],
+    names: Sequence[str],
+    reference: Reference,
+    *,
+    settings: PlausibilitySettings | None = None,
+) -> float:
+    """Return how much one recording differs from a reference: RMS change of level, waveform and spectrum.
+
+    Parameters
+    ----------
+    values, names, reference, settings
+        As for `compare`.
+
+    Returns
+    -------
+    float
+        In what counts as no change: below 1 in health, several for a fault of machine or sensor. Infinite where the
+        spectrum or the waveform cannot be compared at all.
+    """
+    return _distance(_case(values, names, reference, settings or PlausibilitySettings()))
+
+
 def _case(values: NDArray[Any], names: Sequence[str], reference: Reference, settings: PlausibilitySettings) -> _Case:
     if values.ndim != 2 or values.shape[1] != len(names) or reference.median.shape != (len(names),):
         raise ValueError(
@@ -261,7 +287,8 @@ def _rate(case: _Case) -> Finding | None:
         return None
     tolerance = max(s.quantile_decades, s.spreads * float(np.median([case.spread[q] for q in _QUANTILE_NAMES])))
     # All move alike, and far more than they ever do in health.
-    together = np.sqrt(np.mean((moves - move) ** 2)) <= max(0.5 * tolerance, 0.15 * abs(move))
+    slack = max(0.5 * tolerance, min(0.15 * abs(move), _MOST_SLACK))
+    together = np.sqrt(np.mean((moves - move) ** 2)) <= slack
     if not together or abs(move) <= 1.5 * tolerance or not _same(_waveform(case), 1.5):
         return None
     if abs(case.relative("rms_log10", 0.15)) > 1.0:
