@@ -19,6 +19,7 @@ from features.angular_windows import AngularWindows
 from features.bearing_lines import BestBand, Spectra, bearing_columns, envelope_spectra, find_best_band
 from features.gear_mesh import gear_mesh_statistics
 from features.kinematics import Orders
+from features.profile import shaft_columns, spectral_quantiles
 from features.settings import (
     ANGLE_GROUPS,
     FEATURE_GROUPS,
@@ -223,6 +224,8 @@ def _extract_chunk(chunk: NDArray[np.float32], first_row: int, shared: _Shared) 
         back = (
             gear_mesh_statistics(power, orders=shared.orders, turns=turns, length=length, settings=settings.lines),
             synchronous_statistics(normal, shared.samples_per_turn if turns > 0 else None, shared.orders),
+            spectral_quantiles(power, bin_hz),
+            shaft_columns(power, turns, length, settings.lines),
         )
         found = envelope_spectra(
             transform,

@@ -183,7 +183,7 @@ def line_excess(power: NDArray[Any], line: Line) -> Vector:
 
 
 def signal_to_floor_db(
-    power: Vector, positions: tuple[float, ...], *, usable_bins: int, settings: LineSettings
+    power: NDArray[Any], positions: tuple[float, ...], *, usable_bins: int, settings: LineSettings
 ) -> Vector:
     """Return how far the strongest of some lines stands above its floor, less what noise would give.
 

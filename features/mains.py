@@ -30,9 +30,11 @@ class HumSettings:
         Half width of a line as a share of its frequency; at least the 2 bins of the Hann main lobe.
     min_cycles : float
         A window with fewer mains cycles is not judged: its bins are too wide to call it a line.
-    shaft_tolerance, shaft_harmonics : float, int
+    shaft_tolerance, shaft_harmonics, strong_harmonics : float, int, int
         Where one of the first so many harmonics of the shaft lies within this share of a mains frequency (or within
-        2 bins), hum at that frequency is not judged: unbalance or a motor's own field is a legitimate line there.
+        2 bins), a line at that frequency may be the machine's. At one of the first `strong_harmonics` (unbalance,
+        misalignment, a motor's own field) hum is then not judged; at a higher one it has to exceed
+        `share_unknown_speed`.
 
     Raises
     ------
@@ -47,6 +49,7 @@ class HumSettings:
     min_cycles: float = 10.0
     shaft_tolerance: float = 0.02
     shaft_harmonics: int = 5
+    strong_harmonics: int = 2
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(f) and f > 0 for f in self.mains_hz):
@@ -54,17 +57,20 @@ class HumSettings:
         for name in ("share", "share_unknown_speed", "tolerance", "shaft_tolerance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)!r}.")
-        if not self.min_cycles > 0 or self.shaft_harmonics < 0:
+        if not self.min_cycles > 0 or not 0 <= self.strong_harmonics <= self.shaft_harmonics:
             raise ValueError(
-                "min_cycles must be above 0 and shaft_harmonics at least 0, got "
-                f"{self.min_cycles!r} and {self.shaft_harmonics!r}."
+                "min_cycles must be above 0 and strong_harmonics from 0 to shaft_harmonics, got "
+                f"{self.min_cycles!r}, {self.strong_harmonics!r} and {self.shaft_harmonics!r}."
             )
 
 
 def unexplained_mains(
-    shaft_speed_rpm: float | None, *, sampling_rate_hz: float, length: int, settings: HumSettings
+    shaft_speed_rpm: float | None, *, sampling_rate_hz: float, length: int, harmonics: int, settings: HumSettings
 ) -> tuple[float, ...]:
-    """Return the mains frequencies, in Hz, at which no harmonic of the shaft lies; all where the speed is unknown."""
+    """Return the mains frequencies, in Hz, at which none of the first so many harmonics of the shaft lies.
+
+    All where the speed is unknown.
+    """
     if shaft_speed_rpm is None or not math.isfinite(shaft_speed_rpm) or shaft_speed_rpm == 0 or length == 0:
         return settings.mains_hz
     shaft_hz = abs(shaft_speed_rpm) / 60.0
@@ -74,7 +80,7 @@ def unexplained_mains(
         for mains in settings.mains_hz
         if all(
             abs(k * shaft_hz - mains) > max(settings.shaft_tolerance * mains, resolution)
-            for k in range(1, settings.shaft_harmonics + 1)
+            for k in range(1, harmonics + 1)
         )
     )
 

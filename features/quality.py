@@ -7,6 +7,8 @@ and real faults make peaks, so each verdict asks for what neither of them does.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -19,7 +21,11 @@ _CHUNK_SAMPLES = 131_072
 
 
 class Quality(StrEnum):
-    """Verdict about one window. The first that applies, in the order given here, `ok` if none does."""
+    """Verdict about one window. The first that applies, in the order given here, `ok` if none does.
+
+    `assess` gives those up to `mains_hum`; `features.speed_check` gives `wrong_speed`; `features.plausibility`, which
+    needs a reference, gives the rest. `swapped_channels` and `polarity` are reported and never forbid a score.
+    """
 
     NON_FINITE = "non_finite"
     TOO_SHORT = "too_short"
@@ -27,7 +33,18 @@ class Quality(StrEnum):
     DROPOUT = "dropout"
     CLIPPING = "clipping"
     MAINS_HUM = "mains_hum"
+    RATE_MISMATCH = "rate_mismatch"
+    WRONG_SPEED = "wrong_speed"
+    GAIN_MISMATCH = "gain_mismatch"
+    LOOSE_MOUNT = "loose_mount"
+    SWAPPED_CHANNELS = "swapped_channels"
+    POLARITY = "polarity"
     OK = "ok"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a window with this verdict gets no score."""
+        return self not in (Quality.OK, Quality.SWAPPED_CHANNELS, Quality.POLARITY)
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,11 @@ class QualitySettings:
         lowest value,
     clip_pile_up : float
         and at least so many times as many as at the next value inwards.
+    flat_min_seconds : float
+        A window that is shorter, or of unknown duration where this is above 0, is no `flatline`: a temperature stands
+        still for hours.
+    judge_dropout, judge_clipping, judge_hum : bool
+        False where the signal does by nature what the verdict looks for.
     hum : HumSettings
         Thresholds of `mains_hum`.
 
@@ -75,6 +97,10 @@ class QualitySettings:
     clip_min_samples: int = 8
     clip_min_share: float = 0.0005
     clip_pile_up: float = 4.0
+    flat_min_seconds: float = 0.0
+    judge_dropout: bool = True
+    judge_clipping: bool = True
+    judge_hum: bool = True
     hum: HumSettings = field(default_factory=HumSettings)
 
     def __post_init__(self) -> None:
@@ -89,6 +115,30 @@ class QualitySettings:
                 "flat_relative_std must be at least 0 and clip_pile_up at least 1, got "
                 f"{self.flat_relative_std!r} and {self.clip_pile_up!r}."
             )
+        if not 0 <= self.flat_min_seconds < math.inf:
+            raise ValueError(f"flat_min_seconds must be a finite number of at least 0, got {self.flat_min_seconds!r}.")
+
+
+def quality_settings(quantity: str) -> QualitySettings:
+    """Give the thresholds for a quantity of the log contract.
+
+    Temperatures and voltages are slow and coarse: they may hold a value for hours. A drive's current and torque rest at
+    exactly 0 while a brake holds, stop at the drive's own limit, and carry its mains. Accelerations and forces never
+    rest.
+
+    Returns
+    -------
+    QualitySettings
+        The strict ones for a quantity that is not known here.
+    """
+    if quantity in ("temperature", "voltage"):
+        hours = 6.0 if quantity == "temperature" else 1.0
+        return QualitySettings(
+            flat_min_seconds=3600.0 * hours, judge_dropout=False, judge_clipping=False, judge_hum=False
+        )
+    if quantity in ("motor_current", "motor_torque"):
+        return QualitySettings(flat_min_seconds=600.0, judge_dropout=False, judge_clipping=False, judge_hum=False)
+    return QualitySettings()
 
 
 def assess(
@@ -129,20 +179,55 @@ def assess(
     if not (math.isfinite(sampling_rate_hz) and sampling_rate_hz > 0):
         raise ValueError(f"The sampling rate must be a finite number above 0 Hz, got {sampling_rate_hz!r}.")
     length = windows.shape[1]
-    mains_hz = unexplained_mains(
-        shaft_speed_rpm, sampling_rate_hz=sampling_rate_hz, length=length, settings=settings.hum
-    )
-    speed_known = shaft_speed_rpm is not None and math.isfinite(shaft_speed_rpm) and shaft_speed_rpm != 0
-    limit = settings.hum.share if speed_known else settings.hum.share_unknown_speed
+    seconds = length / sampling_rate_hz if rate_is_declared else 0.0
+    may_be_flat = seconds >= settings.flat_min_seconds
+    hum = _hum_limits(shaft_speed_rpm, sampling_rate_hz=sampling_rate_hz, length=length, settings=settings.hum)
     verdicts: list[tuple[Quality, str]] = []
     step = max(1, _CHUNK_SAMPLES // max(length, 1))
     for start in range(0, len(windows), step):
         chunk = windows[start : start + step]
-        found = [_judge_samples(row, settings) for row in chunk]
-        if rate_is_declared and mains_hz:
-            _judge_hum(chunk, found, mains_hz, limit, sampling_rate_hz=sampling_rate_hz, settings=settings.hum)
+        found = [_judge_samples(row, settings, may_be_flat=may_be_flat) for row in chunk]
+        if rate_is_declared and settings.judge_hum:
+            for limit, mains_hz in hum.items():
+                _judge_hum(chunk, found, mains_hz, limit, sampling_rate_hz=sampling_rate_hz, settings=settings.hum)
         verdicts += [verdict or (Quality.OK, "") for verdict in found]
     return [code for code, _ in verdicts], [phrase for _, phrase in verdicts]
+
+
+def spread(codes: Sequence[Quality], evidence: Sequence[str], *, share: float = 0.1) -> tuple[list[Quality], list[str]]:
+    """Carry what a sensor or cable did in some windows of a recording over to the others that are `ok`.
+
+    A plug that was loose in one window was no better in the next: where at least `share` of the windows (0 to 1) have a
+    blocking verdict, the others get the first of the most frequent one, and say so.
+    """
+    bad = [index for index, code in enumerate(codes) if code.blocks]
+    if not bad or len(bad) < share * len(codes):
+        return list(codes), list(evidence)
+    worst = Counter(codes[index] for index in bad).most_common(1)[0][0]
+    first = next(index for index in bad if codes[index] == worst)
+    words = f"in {len(bad)} of {len(codes)} windows of the recording: {evidence[first]}"
+    return (
+        [code if code.blocks else worst for code in codes],
+        [text if code.blocks else words for code, text in zip(codes, evidence, strict=True)],
+    )
+
+
+def _hum_limits(
+    shaft_speed_rpm: float | None, *, sampling_rate_hz: float, length: int, settings: HumSettings
+) -> dict[float, tuple[float, ...]]:
+    """Return the mains frequencies to judge, by the share of the power that they have to exceed."""
+    free, possible = (
+        unexplained_mains(
+            shaft_speed_rpm, sampling_rate_hz=sampling_rate_hz, length=length, harmonics=harmonics, settings=settings
+        )
+        for harmonics in (settings.shaft_harmonics, settings.strong_harmonics)
+    )
+    speed_known = shaft_speed_rpm is not None and math.isfinite(shaft_speed_rpm) and shaft_speed_rpm != 0
+    if not speed_known:
+        return {settings.share_unknown_speed: free}
+    shared = tuple(mains for mains in possible if mains not in free)
+    limits = {settings.share: free, settings.share_unknown_speed: shared}
+    return {limit: mains_hz for limit, mains_hz in limits.items() if mains_hz}
 
 
 def _judge_hum(
@@ -165,7 +250,9 @@ def _judge_hum(
             found[i] = (Quality.MAINS_HUM, phrase)
 
 
-def _judge_samples(row: NDArray[np.float32], settings: QualitySettings) -> tuple[Quality, str] | None:
+def _judge_samples(
+    row: NDArray[np.float32], settings: QualitySettings, *, may_be_flat: bool
+) -> tuple[Quality, str] | None:
     """Judge what needs no frequency; None where nothing is wrong."""
     finite = np.isfinite(row)
     if not finite.all():
@@ -174,9 +261,12 @@ def _judge_samples(row: NDArray[np.float32], settings: QualitySettings) -> tuple
         return Quality.TOO_SHORT, f"{row.size} samples, at least {settings.min_samples} wanted"
     ordered = np.sort(row)
     flat = _flatline(row, ordered, settings)
-    if flat is not None or np.count_nonzero(ordered[1:] != ordered[:-1]) + 1 < settings.min_levels:
-        return flat
-    return _dropout(row, settings) or _clipping(row, ordered, settings)
+    if flat is not None:
+        return flat if may_be_flat else None
+    if np.count_nonzero(ordered[1:] != ordered[:-1]) + 1 < settings.min_levels:
+        return None
+    lost = _dropout(row, settings) if settings.judge_dropout else None
+    return lost or (_clipping(row, ordered, settings) if settings.judge_clipping else None)
 
 
 def _flatline(

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from features import envelope, evidence, gear_mesh, line_counts, synchronous_average
 from features.lines import LineSettings
+from features.profile import PROFILE_NAMES, SHAFT_NAMES
 from features.quality import QualitySettings
+from features.speed_check import SpeedCheckSettings
 from features.windows import WindowSettings
 
 FORMULA_VERSION: Final = 2
@@ -53,6 +55,8 @@ class FeatureSettings:
     windows : WindowSettings
     lines : LineSettings
     quality : QualitySettings
+    speed_check : SpeedCheckSettings
+        When the signal contradicts the declared speed: a verdict that is stored with the features.
     band_edges_hz : tuple of float
         Ascending edges of the energy bands.
     envelope_low_hz, envelope_high_hz : (float, float)
@@ -77,6 +81,7 @@ class FeatureSettings:
     windows: WindowSettings = field(default_factory=WindowSettings)
     lines: LineSettings = field(default_factory=LineSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
+    speed_check: SpeedCheckSettings = field(default_factory=SpeedCheckSettings)
     band_edges_hz: tuple[float, ...] = (10.0, 100.0, 250.0, 500.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0)
     envelope_low_hz: tuple[float, float] = (500.0, 2000.0)
     envelope_high_hz: tuple[float, float] = (2000.0, 5000.0)
@@ -132,6 +137,8 @@ def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
         "evidence": tuple(f"evidence_{name}" for name in evidence.STATISTICS),
         "gear_mesh": tuple(f"raw_gear_mesh_{name}" for name in gear_mesh.STATISTICS),
         "synchronous": tuple(f"tsa_{name}" for name in synchronous_average.STATISTICS),
+        "profile": PROFILE_NAMES,
+        "shaft": SHAFT_NAMES,
     }
 
 

@@ -48,6 +48,10 @@ QUALITY_WORDS: Final = {
     Quality.CLIPPING: "the signal is clipped",
     Quality.DROPOUT: "stretches of the signal are lost",
     Quality.MAINS_HUM: "mains hum covers the signal",
+    Quality.RATE_MISMATCH: "the sampling rate is not the declared one",
+    Quality.WRONG_SPEED: "the declared speed is contradicted",
+    Quality.GAIN_MISMATCH: "gain or unit is wrong",
+    Quality.LOOSE_MOUNT: "the sensor sits loose",
     Quality.NON_FINITE: "the score is not finite",
     Quality.TOO_SHORT: "the recording is too short to be scored",
 }

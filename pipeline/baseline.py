@@ -203,7 +203,7 @@ def _plain(values: npt.NDArray[np.float64]) -> list[float | None]:
 
 
 def read_features(lake: Lake, settings: Settings, rows: Sequence[Any]) -> list[npt.NDArray[np.float32]]:
-    """Give the features of each recording's good windows, (n, F) each, in the order of `rows` (extractions); (0, 0): none."""
+    """Give the features of each recording's good windows, (n, F), in order of `rows` (extractions); (0, 0): none."""
     parts: list[npt.NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(rows)
     by_path: dict[str, list[int]] = {}
     for index, row in enumerate(rows):

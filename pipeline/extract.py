@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from features.kinematics import Orders
-from features.quality import Quality
+from features.quality import Quality, quality_settings
 from features.settings import FeatureSettings, feature_names, feature_version
 from features.windows import WindowSettings
 from pipeline.assets import NO_GEOMETRY, known_orders
@@ -38,9 +38,6 @@ INLINE_RECORDINGS = 48
 WINDOW_COLUMNS = ("recording_id", "start_sample", "n_window_samples", "turns_covered", "quality", "evidence")
 WORST_FIRST = tuple(Quality)
 
-SLOW_QUANTITIES = ("temperature",)
-"""What may stand still for minutes by nature, at whole degrees say: that is a flatline in a full window only."""
-
 
 @dataclass
 class ExtractReport:
@@ -56,7 +53,7 @@ class ExtractReport:
 
 
 def feature_settings(settings: Settings, quantity: str) -> FeatureSettings:
-    """Give the feature settings of a quantity: only the shortest scored recording differs."""
+    """Give the feature settings of a quantity: the shortest scored recording and the thresholds of quality differ."""
     shortest = settings.min_samples_acceleration if quantity == "acceleration" else settings.min_samples_other
     windows = WindowSettings(
         turns=settings.window_turns,
@@ -64,7 +61,7 @@ def feature_settings(settings: Settings, quantity: str) -> FeatureSettings:
         min_samples=shortest,
         mode=settings.window_mode,
     )
-    return FeatureSettings(windows=windows)
+    return FeatureSettings(windows=windows, quality=quality_settings(quantity))
 
 
 def feature_versions(settings: Settings) -> dict[str, str]:

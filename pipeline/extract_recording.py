@@ -10,8 +10,9 @@ import numpy.typing as npt
 from features.angular_windows import AngularWindows, angular_windows
 from features.extract import extract, extract_angular
 from features.kinematics import Orders
-from features.quality import Quality, assess
+from features.quality import Quality, assess, spread
 from features.settings import FeatureSettings, feature_names
+from features.speed_check import judge_speed
 from features.windows import cut, plan_windows
 from pipeline.log_schema import STANDARD_GRAVITY_M_S2
 
@@ -87,7 +88,17 @@ def extract_recording(
         empty = np.empty((0, len(feature_names(settings))), np.float32)
         return Extracted(job.recording_id, plan.starts, lengths, turns, empty, [], [])
     windows = cut(samples, plan)
-    quality, evidence = _assess(job, windows, job.shaft_speed_rpm, settings)
+    quality, evidence = spread(*_assess(job, windows, job.shaft_speed_rpm, settings))
+    if not any(code.blocks for code in quality) and job.rate_is_declared and job.speed_is_steady:
+        contradiction = judge_speed(
+            windows,
+            sampling_rate_hz=job.sampling_rate_hz,
+            declared_rpm=job.shaft_speed_rpm or 0.0,
+            orders=job.orders,
+            settings=settings.speed_check,
+        )
+        if contradiction is not None:
+            quality, evidence = [contradiction[0]] * len(quality), [contradiction[1]] * len(quality)
     if job.unit == "g":
         windows = _in_m_s2(windows)
         for index in np.flatnonzero(~np.isfinite(windows).all(axis=1)):

@@ -20,7 +20,8 @@ from features.windows import steady_shaft_hz
 from pipeline.config import Settings
 from pipeline.evaluation.protocol import EvaluationRefused
 from pipeline.evaluation.windows import Windows, join, same_orders
-from pipeline.extract import Job, extract_recording, feature_settings
+from pipeline.extract import feature_settings
+from pipeline.extract_recording import Job, extract_recording
 from pipeline.importing import (
     ImportPlan,
     ImportRefused,
@@ -32,7 +33,7 @@ from pipeline.importing import (
 )
 from pipeline.importing.manifest import ManifestRow
 from pipeline.importing.mapping import Geometry
-from pipeline.importing.signals import SignalUnreadable
+from pipeline.importing.problems import SignalUnreadable
 from pipeline.log_schema import scope_of
 from pipeline.regime import regime_of
 
@@ -129,7 +130,7 @@ def load_dataset(
     left_out = {"rows that no mapping selects": len(orphans), "pieces too short": sum(item.short for item in read)}
     notes = [f"{plan.name}: {note}" for plan in plans for note in plan.notes]
     if orphans:
-        numbers = ", ".join(str(row.number) for row in orphans[:5])
+        numbers = ", ".join(str(row.line) for row in orphans[:5])
         notes.append(f"no mapping selects {len(orphans)} rows of the protocol (row {numbers}...); they are left out")
     parts = [item.windows for item in read if item.windows is not None]
     if not parts:
@@ -152,13 +153,13 @@ def _plans(
 ) -> tuple[list[ImportPlan], list[ManifestRow]]:
     """Plan the import of every row by the one mapping that selects it; give the rows that none selects as well."""
     where, problems = f"manifest {manifest.name}", list[str]()
-    by_row: dict[int, list[str]] = {row.number: [] for row in rows}
+    by_row: dict[int, list[str]] = {row.line: [] for row in rows}
     plans: list[ImportPlan] = []
     for name in mappings or shipped_mappings():
         chosen: Path | str = name if name in shipped_mappings() else Path(name)
         try:
             select = load_mapping(chosen).select
-            own = [row.number for row in rows if row.matches(select)]
+            own = [row.line for row in rows if row.matches(select)]
             for number in own:
                 by_row[number].append(name)
             if own:
@@ -173,7 +174,7 @@ def _plans(
         problems.append(
             f"row {twice[0]} and {len(twice) - 1} more are selected by several mappings ({names}); name one"
         )
-    orphans = [row for row in rows if not by_row[row.number]]
+    orphans = [row for row in rows if not by_row[row.line]]
     if len(orphans) == len(rows):
         problems.append("no mapping selects any row that the protocol uses; give one by --mapping (docs/mapping.md)")
     if problems:
@@ -223,10 +224,10 @@ def _read(task: _Task) -> _Read | str:
     try:
         cuts = read_pieces(planned)
     except SignalUnreadable as error:
-        return f"row {planned.row.number}: {error}"
+        return f"row {planned.row.line}: {error}"
     parts = []
     for number, piece in enumerate(cuts.pieces):
-        job = _job(task, f"{task.mapping}:{planned.row.number}:{planned.fields['channel']}:{number}")
+        job = _job(task, f"{task.mapping}:{planned.row.line}:{planned.fields['channel']}:{number}")
         done = extract_recording(job, piece.samples, task.features)
         n = len(done.starts)
         text = {
@@ -243,12 +244,12 @@ def _read(task: _Task) -> _Read | str:
             _windows(
                 task,
                 x=done.values,
-                row=np.full(n, planned.row.number, dtype=np.int64),
+                row=np.full(n, planned.row.line, dtype=np.int64),
                 quality=np.where(np.isinf(done.values).any(axis=1), Quality.NON_FINITE.value, verdicts),
                 started_s=piece.started_at.timestamp() + done.starts / job.sampling_rate_hz,
                 sampling_rate_hz=np.full(n, job.sampling_rate_hz),
                 shaft_hz=np.full(n, np.nan if shaft_hz is None else shaft_hz),
-                n_samples=np.full(n, done.length, dtype=np.int64),
+                n_samples=done.lengths,
                 orders=same_orders(n, job.orders),
                 weight=np.full(n, task.weight),
                 **{name: np.full(n, value) for name, value in text.items()},
@@ -262,7 +263,7 @@ def _windows(task: _Task, **columns: Any) -> Windows:
         names=feature_names(task.features),
         groups=tuple(group for group, names in feature_groups(task.features).items() for _ in names),
         feature_version=feature_version(task.features),
-        rows={task.planned.row.number: task.planned.row},
+        rows={task.planned.row.line: task.planned.row},
         **columns,
     )
 

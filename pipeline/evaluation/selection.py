@@ -42,7 +42,7 @@ class Selection:
     @property
     def rows(self) -> tuple[ManifestRow, ...]:
         """Every row that is used, once, in the order of the manifest."""
-        found = {row.number: row for side in (self.train, self.test, self.unseen, self.baseline) for row in side}
+        found = {row.line: row for side in (self.train, self.test, self.unseen, self.baseline) for row in side}
         return tuple(found[number] for number in sorted(found))
 
 
@@ -73,8 +73,8 @@ def select(manifest: Path, protocol: Protocol) -> Selection:
         if not rows
     ]
     found = {name: sides.get(name, ()) for name in ("train", "test", "unseen", "baseline")}
-    unseen = {row.number for row in found["unseen"]}
-    found["test"] = tuple(row for row in found["test"] if row.number not in unseen)
+    unseen = {row.line for row in found["unseen"]}
+    found["test"] = tuple(row for row in found["test"] if row.line not in unseen)
     if sides.get("test") and not found["test"]:
         problems.append("[test]: every row of it is in [unseen] too, so nothing is left to judge")
     leaked = _leaks(protocol, found, problems)
@@ -136,14 +136,14 @@ def _leaks(protocol: Protocol, sides: dict[str, tuple[ManifestRow, ...]], proble
     problems += [
         f"key shared_units: {unit!r} is not on both sides; correct or remove it" for unit in sorted(allowed - both)
     ]
-    test, train = {row.number for row in sides["test"]}, {row.number for row in sides["train"]}
-    judged = test | {row.number for row in sides["unseen"]}
+    test, train = {row.line for row in sides["test"]}, {row.line for row in sides["train"]}
+    judged = test | {row.line for row in sides["unseen"]}
     for name, numbers in (("[test] or [unseen]", judged),):
-        if bad := sorted(row.number for row in sides["baseline"] if row.number in numbers):
+        if bad := sorted(row.line for row in sides["baseline"] if row.line in numbers):
             problems.append(
                 f"[baseline]: row {_numbers(bad)} is in {name} too; a baseline is never made of judged rows"
             )
-    if bad := sorted({row.number for row in sides["unseen"]} & train):
+    if bad := sorted({row.line for row in sides["unseen"]} & train):
         problems.append(f"[unseen]: row {_numbers(bad)} is in [train] too")
     return frozenset(both & allowed)
 
@@ -155,7 +155,7 @@ def _cell_problems(protocol: Protocol, selection: Selection) -> list[str]:
         column = getattr(protocol, key)
         if column is None or (key == "label" and protocol.kind == "trend"):
             continue
-        empty = [row.number for row in selection.rows if row.cells[column].strip().casefold() in EMPTY_WORDS]
+        empty = [row.line for row in selection.rows if row.cells[column].strip().casefold() in EMPTY_WORDS]
         if empty:
             problems.append(
                 f"row {_numbers(empty)}: column {column!r} ({key}) is empty; fill it in or filter the row out"
@@ -167,9 +167,9 @@ def _duplicates(selection: Selection) -> list[str]:
     seen: dict[tuple[str, ...], int] = {}
     problems = []
     for row in selection.rows:
-        first = seen.setdefault(tuple(row.cells.values()), row.number)
-        if first != row.number:
-            problems.append(f"row {row.number} is the same as row {first}; remove the copy")
+        first = seen.setdefault(tuple(row.cells.values()), row.line)
+        if first != row.line:
+            problems.append(f"row {row.line} is the same as row {first}; remove the copy")
     return problems
 
 
@@ -197,7 +197,7 @@ def _class_problems(protocol: Protocol, selection: Selection) -> list[str]:
 
 def _not_healthy(what: str, rows: tuple[ManifestRow, ...], protocol: Protocol) -> list[str]:
     assert protocol.label is not None
-    bad = [row.number for row in rows if row.cells[protocol.label] != protocol.healthy]
+    bad = [row.line for row in rows if row.cells[protocol.label] != protocol.healthy]
     return [f"{what}: row {_numbers(bad)} is not {protocol.healthy!r} but must be"] if bad else []
 
 

@@ -30,7 +30,7 @@ def cut_shared(train: Windows, test: Windows, selection: Selection, column: str)
     Windows, Windows
         Train and test, without the gap in the middle of each unit. Rows on one side alone stay whole.
     """
-    both = {row.number for row in selection.train} & {row.number for row in selection.test}
+    both = {row.line for row in selection.train} & {row.line for row in selection.test}
     if not both:
         return train, test
     keep_train, keep_test = np.ones(len(train), dtype=np.bool_), np.ones(len(test), dtype=np.bool_)

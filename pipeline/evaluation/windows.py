@@ -76,7 +76,7 @@ class Windows:
 
     def of_rows(self, rows: Sequence[ManifestRow]) -> Windows:
         """Return the windows of some manifest rows."""
-        return self.take(np.isin(self.row, [row.number for row in rows]))
+        return self.take(np.isin(self.row, [row.line for row in rows]))
 
     def cells(self, column: str) -> NDArray[np.str_]:
         """Return a manifest column's cell of each window."""

@@ -24,6 +24,13 @@ class ManifestRow:
     cells: dict[str, str]
 
     @property
+    def line(self) -> int:
+        """Line number; only where there is a manifest."""
+        if not isinstance(self.number, int):
+            raise TypeError(f"file {self.number} is in no manifest, so it has no line number")
+        return self.number
+
+    @property
     def name(self) -> str:
         """How sentences name it."""
         return f"row {self.number}" if isinstance(self.number, int) else f"file {self.number}"

@@ -54,8 +54,8 @@ BEST = {"best_band_center_hz", "best_band_width_hz", "best_band_kurtosis_log10"}
 
 
 def test_names_are_unique_and_in_the_stated_order():
-    assert len(NAMES) == len(set(NAMES)) == 122
-    assert NAMES[0] == "rms_log10" and NAMES[-1] == "tsa_fm4_log10"
+    assert len(NAMES) == len(set(NAMES)) == 132
+    assert NAMES[0] == "rms_log10" and NAMES[-1] == "raw_shaft_mean14_db"
     assert {"kurtosis_log10", "band_500_1000_log_power", "ses_low_bpfi_h1_db", "raw_gear_mesh_h1_db"} <= set(NAMES)
     assert tuple(feature_groups(SETTINGS)) == FEATURE_GROUPS
     assert all(name == name.lower() and name.isidentifier() for name in NAMES)
@@ -63,7 +63,7 @@ def test_names_are_unique_and_in_the_stated_order():
 
 def test_everything_is_there_when_everything_is_known():
     found = run(noise(3, 12_032))
-    assert found.shape == (3, 122) and found.dtype == np.float32
+    assert found.shape == (3, 132) and found.dtype == np.float32
     assert not missing(found.sum(axis=0))
 
 
@@ -95,13 +95,13 @@ def test_bad_windows_do_not_change_their_neighbours():
 
 def test_without_a_declared_rate_nothing_in_hz_or_orders_is_given():
     row = run(noise(1, 12_032), rate_is_declared=False)[0]
-    assert missing(row) == IN_HZ | BEST | group("bands", "gear_mesh", *ENVELOPES)
+    assert missing(row) == IN_HZ | BEST | group("bands", "gear_mesh", "profile", "shaft", *ENVELOPES)
 
 
 @pytest.mark.parametrize("change", [{"shaft_speed_rpm": None}, {"speed_is_steady": False}, {"shaft_speed_rpm": 0.0}])
 def test_without_a_steady_speed_orders_are_missing_and_the_rest_is_unchanged(change):
     row = run(noise(1, 12_032), **change)[0]
-    assert missing(row) == group("gear_mesh", *ENVELOPES)
+    assert missing(row) == group("gear_mesh", "shaft", *ENVELOPES)
     rest = ~np.isnan(row)
     assert row[rest].tobytes() == run(noise(1, 12_032))[0][rest].tobytes()
 
@@ -122,7 +122,7 @@ def test_what_the_geometry_does_not_name_is_missing():
 def test_too_few_turns_give_no_orders():
     # 0.1 s at 1800 rpm: three turns, as in the snapshots of a run to failure; bins of 10 Hz.
     row = run(noise(1, 2560), sampling_rate_hz=25_600.0, shaft_speed_rpm=1800.0)[0]
-    wanted = group("gear_mesh", *ENVELOPES) | {"band_10_100_log_power", "band_10_100_share"}
+    wanted = group("gear_mesh", "shaft", *ENVELOPES) | {"band_10_100_log_power", "band_10_100_share"}
     assert missing(row) == wanted
     assert "spectral_kurtosis_max_log10" not in missing(row)
     just = 60 * 12_000.0 / 12_032
@@ -176,7 +176,7 @@ def test_the_callers_windows_are_never_written_to():
 
 
 def test_no_window_gives_no_row():
-    assert run(noise(0, 4096)).shape == (0, 122)
+    assert run(noise(0, 4096)).shape == (0, 132)
 
 
 @pytest.mark.parametrize(

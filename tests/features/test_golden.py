@@ -157,6 +157,12 @@ def reference(window):
     out["raw_gear_mesh_sideband_ratio_log10"] = np.log10(
         max(sideband_ratio(power, mesh, turns) for mesh in (21.0, 33.5))[1]
     )
+    amplitude = np.sqrt(power[2:])
+    below = np.append(0, np.cumsum(amplitude)) / amplitude.sum()
+    edges = (np.arange(amplitude.size + 1) + 1.5) * RATE / LENGTH
+    for q in range(10, 100, 10):
+        out[f"spectrum_q{q}_log10_hz"] = np.log10(np.interp(q / 100, below, edges))
+    out["raw_shaft_mean14_db"] = np.mean([line(power, [k * turns], 6272) for k in (1, 2, 3, 4)])
     return out
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from features.mains import HumSettings
-from features.quality import Quality, QualitySettings, assess
+from features.quality import Quality, QualitySettings, assess, quality_settings, spread
 
 RATE, LENGTH = 12_000.0, 12_032
 SETTINGS = QualitySettings()
@@ -126,6 +126,13 @@ def test_odd_harmonics_count_as_hum_and_other_lines_do_not():
     assert verdict(noise() + 5 * np.sin(2 * np.pi * 100 * T)) is Quality.OK
 
 
+def test_a_higher_harmonic_of_the_shaft_excuses_less():
+    weak, strong = (noise() + a * np.sin(2 * np.pi * 50 * T) for a in (2.0, 4.0))
+    assert verdict(weak, rpm=1000.0) is Quality.OK  # 67 % of the power at three times the speed
+    assert verdict(strong, rpm=1000.0) is Quality.MAINS_HUM  # 89 %
+    assert verdict(strong, rpm=1500.0) is Quality.OK  # twice the speed: misalignment
+
+
 @pytest.mark.parametrize("rpm", [3000.0, -3000.0, 1500.0, 1000.0, 3040.0])
 def test_a_shaft_at_mains_frequency_is_no_hum(rpm):
     assert verdict(noise() + 2 * np.sin(2 * np.pi * 50 * T), rpm=rpm) is Quality.OK
@@ -197,9 +204,46 @@ def test_wrong_input_is_refused():
         judge(noise(), rate=0.0)
 
 
+def test_slow_and_coarse_quantities_may_stand_still():
+    rate, warm = 10.0, np.full(4096, 36.0)
+    for quantity in ("temperature", "voltage", "motor_current", "motor_torque"):
+        own = quality_settings(quantity)
+        assert verdict(warm[:512], rate=rate, rpm=None, settings=own) is Quality.OK
+        assert verdict(warm, rate=rate, declared=False, rpm=None, settings=own) is Quality.OK
+        assert verdict(warm, rate=4096 / (6.1 * 3600), rpm=None, settings=own) is Quality.FLATLINE
+        resting = noise(length=4096)
+        resting[1000:3000] = 0.0
+        assert verdict(resting, rate=rate, rpm=None, settings=own) is Quality.OK
+        assert verdict(np.clip(noise(), -1, 1), settings=own) is Quality.OK
+        assert verdict(np.append(noise(), np.nan), settings=own) is Quality.NON_FINITE
+    assert quality_settings("acceleration") == quality_settings("anything else") == SETTINGS
+    assert verdict(warm, settings=quality_settings("acceleration")) is Quality.FLATLINE
+
+
+def test_a_bad_window_speaks_for_its_recording():
+    ok, lost = Quality.OK, Quality.DROPOUT
+    assert spread([ok, lost, ok], ["", "80 samples", ""]) == (
+        [lost] * 3,
+        [
+            "in 1 of 3 windows of the recording: 80 samples",
+            "80 samples",
+            "in 1 of 3 windows of the recording: 80 samples",
+        ],
+    )
+    many = [lost] + [ok] * 10
+    assert spread(many, [""] * 11) == (many, [""] * 11)
+    assert spread([ok, Quality.POLARITY], ["", "x"]) == ([ok, Quality.POLARITY], ["", "x"])
+    assert spread([], []) == ([], [])
+
+
 @pytest.mark.parametrize(
     "bad, word",
-    [({"flat_share": 1.5}, "flat_share"), ({"min_samples": 0}, "min_samples"), ({"clip_pile_up": 0.5}, "clip_pile_up")],
+    [
+        ({"flat_share": 1.5}, "flat_share"),
+        ({"min_samples": 0}, "min_samples"),
+        ({"clip_pile_up": 0.5}, "clip_pile_up"),
+        ({"flat_min_seconds": -1.0}, "flat_min_seconds"),
+    ],
 )
 def test_bad_settings_are_refused_by_name(bad, word):
     with pytest.raises(ValueError, match=word):

@@ -1,0 +1,224 @@
+"""Does the signal contradict the declared speed: a clear comb of shaft lines elsewhere, and none where it should be.
+
+A wrong sampling rate moves every line by one factor and so looks the same; without a reference the two cannot be told
+apart, and the evidence names both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.combs import (
+    Combs,
+    CombSettings,
+    candidate_ratios,
+    comb_false_alarm,
+    fisher,
+    measure_combs,
+    mesh_false_alarm,
+    mesh_lines,
+    over_search,
+)
+from features.kinematics import Orders
+from features.quality import Quality
+from features.shaft_speed import best_of_plateau, describe, refine_ratio
+
+_MOST_WINDOWS: Final = 8
+
+
+@dataclass(frozen=True)
+class SpeedCheckSettings:
+    """When a declared speed counts as contradicted.
+
+    Attributes
+    ----------
+    harmless : float
+        A speed that is off by at most this share is not judged.
+    lowest, highest : float
+        Speeds, over the declared one, at which another comb is looked for.
+    false_alarm : float
+        The other comb has to be so improbable in noise, over the whole search.
+    margin : float
+        And so many times less probable than the comb of the declared speed: dense lines are hit by any comb now and
+        then.
+    min_lines : int
+        The other comb needs so many lines that are clear by themselves (less than 1 % chance in noise).
+    mains_hz, mains_tolerance, mains_harmonics : tuple of float, float, int
+        Lines within this share (at least one bin) of one of the first so many harmonics of the mains are no evidence
+        for another speed.
+    comb : CombSettings
+        With twice the turns that an estimate needs: with few bins between the lines, half a ball pass frequency can
+        look like a shaft. Without the SES, in which the cage and the bearing have combs as well.
+
+    Raises
+    ------
+    ValueError
+        A value is out of range.
+    """
+
+    harmless: float = 0.08
+    lowest: float = 0.4
+    highest: float = 2.3
+    false_alarm: float = 1e-5
+    margin: float = 1e-4
+    min_lines: int = 3
+    mains_hz: tuple[float, ...] = (50.0, 60.0)
+    mains_tolerance: float = 0.004
+    mains_harmonics: int = 8
+    comb: CombSettings = field(default_factory=lambda: CombSettings(min_turns=16.0, envelope_harmonics=0))
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lowest < 1 - self.harmless < 1 + self.harmless < self.highest < math.inf:
+            raise ValueError(
+                "Wanted 0 < lowest < 1 - harmless < 1 + harmless < highest, got "
+                f"{self.lowest!r}, {self.harmless!r}, {self.highest!r}."
+            )
+        if not (0 < self.false_alarm < 1 and 0 < self.margin < 1):
+            raise ValueError(f"Wanted probabilities between 0 and 1, got {self.false_alarm!r}, {self.margin!r}.")
+        if not (all(math.isfinite(f) and f > 0 for f in self.mains_hz) and 0 <= self.mains_tolerance < 0.1):
+            raise ValueError(f"Wanted mains_hz above 0 and a small tolerance, got {self.mains_hz!r}.")
+
+
+def judge_speed(
+    windows: NDArray[np.float32],
+    *,
+    sampling_rate_hz: float,
+    declared_rpm: float,
+    orders: Orders | None = None,
+    settings: SpeedCheckSettings | None = None,
+) -> tuple[Quality, str] | None:
+    """Judge the declared speed of one recording.
+
+    Parameters
+    ----------
+    windows : float32 array, shape (n, length)
+        All windows of one recording at one steady speed.
+    sampling_rate_hz : float
+        Above 0, declared.
+    declared_rpm : float
+        Sign ignored.
+    orders : Orders, optional
+        Where it names gear meshes, their lines with sidebands are evidence too.
+    settings : SpeedCheckSettings, optional
+
+    Returns
+    -------
+    (Quality.WRONG_SPEED, str) or None
+        With a sentence of evidence. None where nothing contradicts: also where there is no comb at all.
+
+    Notes
+    -----
+    Another comb counts only in the spectrum itself (unbalance, misalignment), with all lines at the mains left out, and
+    only where the comb stands without its every second, third and fifth line: so no divisor of a ball pass frequency is
+    taken for a shaft. At half or a third of a declared speed that has its own comb, the lines in between have to be
+    stronger than the declared speed's: half orders of a loose or rubbing shaft are weaker.
+    """
+    s = settings or SpeedCheckSettings()
+    combs = measure_combs(
+        # More windows cost time and tell no more: real floors are not that smooth.
+        windows[:: max(1, -(-len(windows) // _MOST_WINDOWS))],
+        sampling_rate_hz=sampling_rate_hz,
+        declared_rpm=declared_rpm,
+        highest_ratio=s.highest,
+        orders=orders,
+        settings=s.comb,
+    )
+    if combs is None:
+        return None
+    mesh = mesh_lines(orders)
+    masked = _without_mains(combs, sampling_rate_hz / windows.shape[1], s)
+    own = candidate_ratios(combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb)
+    chance = comb_false_alarm(combs, own, settings=s.comb, raw_only=True)
+    own_chance = float(chance.min())
+    supported = over_search(own_chance, combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb) <= s.false_alarm
+    others = candidate_ratios(combs.turns, s.lowest, s.highest, s.comb)
+    others = others[np.abs(others - 1.0) > s.harmless]
+    other_chance = comb_false_alarm(masked, others, settings=s.comb, raw_only=True)
+    ratio = best_of_plateau(others, other_chance)
+    found = over_search(float(other_chance.min()), combs.turns, s.lowest, s.highest, s.comb)
+    lines = _clear_lines(masked, ratio, np.arange(1, s.comb.harmonics + 1))
+    declared_rpm = abs(declared_rpm)
+    if found <= s.false_alarm and other_chance.min() <= s.margin * own_chance and lines >= s.min_lines:
+        return _verdict(masked, ratio, declared_rpm, found, s)
+    if mesh and (at_mesh := _by_mesh(masked, combs, mesh, declared_rpm, s)):
+        return at_mesh
+    if not supported:
+        return None
+    return _divided(masked, refine_ratio(combs, best_of_plateau(own, chance), s.comb), declared_rpm, s)
+
+
+def _by_mesh(
+    masked: Combs, combs: Combs, mesh: tuple[float, ...], declared_rpm: float, s: SpeedCheckSettings
+) -> tuple[Quality, str] | None:
+    """Look for the gear mesh, with its sidebands, at another speed; the search is finer by the mesh's order."""
+    step = 0.5 / (max(mesh) * combs.turns)
+    ratios = np.arange(s.lowest, s.highest, step)
+    near = np.abs(ratios - 1.0) <= s.harmless
+    own = float(mesh_false_alarm(combs, ratios[near], mesh, settings=s.comb).min())
+    ratios = ratios[~near]
+    chance = mesh_false_alarm(masked, ratios, mesh, settings=s.comb)
+    found = min(1.0, float(chance.min()) * ratios.size)
+    ratio = best_of_plateau(ratios, chance)
+    sides = np.array([line + side for line in mesh for side in (-1.0, 0.0, 1.0)])
+    lines = _clear_lines(masked, ratio, np.concatenate((np.arange(1, 4), sides)))
+    if found > s.false_alarm or chance.min() > s.margin * own or lines <= s.min_lines:
+        return None
+    return Quality.WRONG_SPEED, (
+        f"the gear mesh with its sidebands is at multiples of {ratio * declared_rpm:.0f} rpm and not of the declared "
+        f"{declared_rpm:.0f} rpm: the speed, or else the sampling rate, is off by a factor {ratio:.2f}"
+    )
+
+
+def _without_mains(combs: Combs, bin_hz: float, s: SpeedCheckSettings) -> Combs:
+    """Forget lines at harmonics of the mains: they are missing, neither for nor against a candidate."""
+    frequency = np.arange(combs.raw.size) * bin_hz
+    raw = combs.raw.copy()
+    for mains in s.mains_hz:
+        harmonic = np.clip(np.rint(frequency / mains), 1.0, s.mains_harmonics) * mains
+        raw[np.abs(frequency - harmonic) <= np.maximum(s.mains_tolerance * harmonic, bin_hz)] = np.nan
+    return replace(combs, raw=raw)
+
+
+def _divided(combs: Combs, own: float, declared_rpm: float, s: SpeedCheckSettings) -> tuple[Quality, str] | None:
+    """Judge a declared speed that has a comb: is it only every second or third line of the true one?"""
+    for divisor in (2, 3):
+        ratio = own / divisor
+        between = np.array([k for k in range(1, s.comb.harmonics + 1) if k % divisor])
+        positions = np.rint(ratio * between * combs.turns).astype(np.int64)
+        inside = positions < combs.raw.size
+        chance = float(fisher(np.where(inside, combs.raw[np.where(inside, positions, 0)], np.nan)[None, :])[0])
+        among = np.array([k for k in range(1, s.comb.harmonics + 1) if k % divisor == 0])
+        if (
+            chance <= s.false_alarm
+            and _clear_lines(combs, ratio, between) >= s.min_lines
+            and _power(combs, ratio, between) > _power(combs, ratio, among)
+        ):
+            return _verdict(combs, ratio, declared_rpm, chance, s)
+    return None
+
+
+def _power(combs: Combs, ratio: float, orders: NDArray[np.int64]) -> float:
+    positions = np.rint(ratio * orders * combs.turns).astype(np.int64)
+    return float(combs.raw_power[positions[positions < combs.raw_power.size]].sum())
+
+
+def _clear_lines(combs: Combs, ratio: float, orders: NDArray[Any]) -> int:
+    """Return how many lines by themselves have less than 1 % chance in noise."""
+    positions = np.rint(ratio * orders * combs.turns).astype(np.int64)
+    return int(np.count_nonzero(combs.raw[positions[positions < combs.raw.size]] > -math.log(0.01)))
+
+
+def _verdict(
+    combs: Combs, ratio: float, declared_rpm: float, found: float, s: SpeedCheckSettings
+) -> tuple[Quality, str]:
+    seen = describe(combs, refine_ratio(combs, ratio, s.comb), declared_rpm, found, s.comb)
+    return Quality.WRONG_SPEED, (
+        f"{seen.lines} shaft lines at multiples of {seen.rpm:.0f} rpm, {seen.excess_db:.0f} dB over the noise, and not "
+        f"of the declared {declared_rpm:.0f} rpm: the speed, or else the sampling rate, is off by a factor "
+        f"{seen.ratio:.2f}"
+    )
