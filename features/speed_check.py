@@ -23,6 +23,7 @@ from features.combs import (
     mesh_false_alarm,
     mesh_lines,
     over_search,
+    read_lines,
 )
 from features.kinematics import Orders
 from features.quality import Quality
@@ -46,6 +47,9 @@ class SpeedCheckSettings:
     margin : float
         And so many times less probable than the comb of the declared speed: dense lines are hit by any comb now and
         then.
+    trace : float
+        A double or triple of the declared speed is not believed where the lines in between are at most so probable in
+        noise: some shafts have strong even lines.
     min_lines : int
         The other comb needs so many lines that are clear by themselves (less than 1 % chance in noise).
     mains_hz, mains_tolerance, mains_harmonics : tuple of float, float, int
@@ -66,6 +70,7 @@ class SpeedCheckSettings:
     highest: float = 2.3
     false_alarm: float = 1e-5
     margin: float = 1e-4
+    trace: float = 0.1
     min_lines: int = 3
     mains_hz: tuple[float, ...] = (50.0, 60.0)
     mains_tolerance: float = 0.004
@@ -78,7 +83,7 @@ class SpeedCheckSettings:
                 "Wanted 0 < lowest < 1 - harmless < 1 + harmless < highest, got "
                 f"{self.lowest!r}, {self.harmless!r}, {self.highest!r}."
             )
-        if not (0 < self.false_alarm < 1 and 0 < self.margin < 1):
+        if not (0 < self.false_alarm < 1 and 0 < self.margin < 1 and 0 < self.trace < 1):
             raise ValueError(f"Wanted probabilities between 0 and 1, got {self.false_alarm!r}, {self.margin!r}.")
         if not (all(math.isfinite(f) and f > 0 for f in self.mains_hz) and 0 <= self.mains_tolerance < 0.1):
             raise ValueError(f"Wanted mains_hz above 0 and a small tolerance, got {self.mains_hz!r}.")
@@ -143,7 +148,8 @@ def judge_speed(
     found = over_search(float(other_chance.min()), combs.turns, s.lowest, s.highest, s.comb)
     lines = _clear_lines(masked, ratio, np.arange(1, s.comb.harmonics + 1))
     declared_rpm = abs(declared_rpm)
-    if found <= s.false_alarm and other_chance.min() <= s.margin * own_chance and lines >= s.min_lines:
+    clear = found <= s.false_alarm and other_chance.min() <= s.margin * own_chance and lines >= s.min_lines
+    if clear and not _is_multiple(combs, ratio, mesh, s):
         return _verdict(masked, ratio, declared_rpm, found, s)
     if mesh and (at_mesh := _by_mesh(masked, combs, mesh, declared_rpm, s)):
         return at_mesh
@@ -167,6 +173,8 @@ def _by_mesh(
     sides = np.array([line + side for line in mesh for side in (-1.0, 0.0, 1.0)])
     lines = _clear_lines(masked, ratio, np.concatenate((np.arange(1, 4), sides)))
     if found > s.false_alarm or chance.min() > s.margin * own or lines <= s.min_lines:
+        return None
+    if _is_multiple(combs, ratio, mesh, s):
         return None
     return Quality.WRONG_SPEED, (
         f"the gear mesh with its sidebands is at multiples of {ratio * declared_rpm:.0f} rpm and not of the declared "
@@ -200,6 +208,18 @@ def _divided(combs: Combs, own: float, declared_rpm: float, s: SpeedCheckSetting
         ):
             return _verdict(combs, ratio, declared_rpm, chance, s)
     return None
+
+
+def _is_multiple(combs: Combs, ratio: float, mesh: tuple[float, ...], s: SpeedCheckSettings) -> bool:
+    """Return whether a speed is a double or a triple of the declared one, of whose other lines there is a trace."""
+    multiple = round(ratio)
+    if multiple < 2 or abs(ratio / multiple - 1.0) > s.harmless / 2:
+        return False
+    own = ratio / multiple
+    between = [float(k) for k in range(1, s.comb.harmonics + 1) if k % multiple]
+    sides = [line + side for line in mesh for side in (-1.0, 1.0)]
+    chance = fisher(read_lines(combs.raw, own * np.array(between + sides) * combs.turns)[None, :])
+    return bool(chance[0] <= s.trace)
 
 
 def _power(combs: Combs, ratio: float, orders: NDArray[np.int64]) -> float:

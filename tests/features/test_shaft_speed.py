@@ -130,6 +130,16 @@ def test_mains_and_half_orders_are_no_other_shaft():
     assert judge(rub.astype(np.float32), rpm=1700.0) is None
 
 
+def test_strong_even_lines_are_no_double_speed():
+    for seed in range(10):
+        even = comb(1700.0, amplitude=0.2, harmonics=(2, 4, 6, 8), seed=seed)
+        odd = comb(1700.0, amplitude=0.05, harmonics=(1, 3, 5), seed=seed) - noise(seed)
+        assert judge((even + odd).astype(np.float32), rpm=1700.0) is None
+    # Noise leaves a trace between the lines in one of ten.
+    double = [judge(comb(3400.0, amplitude=0.3, harmonics=range(1, 9), seed=seed), rpm=1700.0) for seed in range(20)]
+    assert sum(verdict is not None for verdict in double) >= 14
+
+
 def test_a_gear_mesh_contradicts_too():
     rng, orders = np.random.default_rng(5), Orders(gear_mesh=(14.0,))
     turns = 1700.0 / 60 * np.arange(3 * LENGTH) / RATE
