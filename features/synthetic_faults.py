@@ -213,7 +213,7 @@ def _background(rng: np.random.Generator, turns: Vector, fs: float) -> Vector:
     for k in range(1, int(rng.integers(2, 12))):
         tones += k**-fall * math.exp(rng.standard_normal()) * np.cos(2.0 * np.pi * (k * turns + rng.uniform()))
     for _ in range(int(rng.integers(0, 4))):
-        hz = math.exp(rng.uniform(math.log(20.0), math.log(0.45 * fs)))
+        hz = math.exp(rng.uniform(math.log(min(20.0, 0.1 * fs)), math.log(0.45 * fs)))
         tones += math.exp(rng.standard_normal()) * np.cos(2.0 * np.pi * (turns * 0.0 + np.arange(length) * hz / fs))
     size = _rms(tones)
     if size > 0:

@@ -76,7 +76,7 @@ class Task:
             own = measured.y == c
             n_units = np.unique(self.data.unit[rows][own]).size
             share = extra.units / (extra.units + n_units)
-            mass = float(weight[own].sum()) if n_units else float(weight.sum()) / len(self.data.classes)
+            mass = float(weight[own].sum()) if n_units else float(measured.weight.sum()) / len(self.data.classes)
             made[extra.y == c] = mass * share / int((extra.y == c).sum())
             weight[own] *= 1.0 - share
         inputs = scaler.network_inputs(scaler.scale_features(extra.x))
