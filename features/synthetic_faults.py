@@ -32,6 +32,9 @@ SLIP_STEP: Final = (0.001, 0.02)
 ORDER_ERROR: Final = 0.01
 """The mean rate of strikes lies within this share of the kinematic one (slip, wear, contact angle)."""
 
+MIN_LENGTH: Final = 64
+"""Shortest window that is made, samples."""
+
 FAULT_TO_BACKGROUND_DB: Final = (-12.0, 12.0)
 """Power of the fault's vibration over the rest."""
 
@@ -89,8 +92,15 @@ def synthesise(
     Raises
     ------
     ValueError
-        The mode is unknown, or the geometry does not say where it strikes.
+        The mode is unknown, the geometry does not say where it strikes, or length, rate, speed or background cannot be.
     """
+    if length < MIN_LENGTH or not 0 < sampling_rate_hz < math.inf or not 0 < shaft_hz < math.inf:
+        raise ValueError(
+            f"A window needs at least {MIN_LENGTH} samples, and a rate and a speed above 0; got {length} samples, "
+            f"{sampling_rate_hz} Hz, {shaft_hz} turns a second."
+        )
+    if background is not None and background.shape != (length,):
+        raise ValueError(f"The background must have shape ({length},), got {background.shape}.")
     if mode is not None and not can_make(mode, orders):
         raise ValueError(f"Cannot make a fault of mode {mode!r} with {orders}.")
     turns: Vector = np.arange(length, dtype=np.float64) * (shaft_hz / sampling_rate_hz)
@@ -106,8 +116,8 @@ def synthesise(
         second = _fault(rng, others[int(rng.integers(len(others)))], orders, turns, sampling_rate_hz)
         fault = fault + second * 10.0 ** (rng.uniform(*SECOND_FAULT_DB) / 20.0)
     wanted = _rms(quiet) * 10.0 ** (rng.uniform(*FAULT_TO_BACKGROUND_DB) / 20.0)
-    total: Vector = quiet + fault * (wanted / max(_rms(fault), 1e-12))
-    return total
+    window: Vector = quiet + fault * (wanted / max(_rms(fault), 1e-12))
+    return window
 
 
 def _fault(rng: np.random.Generator, mode: str, orders: Orders, turns: Vector, fs: float) -> Vector:
@@ -161,7 +171,7 @@ def _ringing(rng: np.random.Generator, samples: Vector, heights: Vector, length:
     """Strikes that ring one to three resonances."""
     signs = np.ones(len(heights)) if rng.uniform() < 0.7 else np.where(rng.uniform(size=len(heights)) < 0.5, -1.0, 1.0)
     train = _place(samples, heights * signs, length)
-    t = np.arange(min(length, round(0.05 * fs))) / fs
+    t = np.arange(min(length, max(2, round(0.05 * fs)))) / fs
     response = np.zeros(len(t))
     for _ in range(int(rng.integers(1, 4))):
         natural = _resonance_hz(rng, fs)
@@ -176,7 +186,7 @@ def _ringing(rng: np.random.Generator, samples: Vector, heights: Vector, length:
 def _rough_patch(rng: np.random.Generator, samples: Vector, heights: Vector, length: int, fs: float) -> Vector:
     """Noise in a band that swells while a rolling element is on the patch."""
     gap = float(np.median(np.diff(samples))) if len(samples) > 1 else fs / 100.0
-    half = max(2, round(gap * rng.uniform(0.05, 0.25)))
+    half = min(max(2, round(gap * rng.uniform(0.05, 0.25))), (length - 1) // 2)
     swell = np.hanning(2 * half + 1)
     envelope = np.convolve(_place(samples, heights, length), swell, mode="same")
     noise = rng.standard_normal(length)
@@ -203,7 +213,7 @@ def _background(rng: np.random.Generator, turns: Vector, fs: float) -> Vector:
     for k in range(1, int(rng.integers(2, 12))):
         tones += k**-fall * math.exp(rng.standard_normal()) * np.cos(2.0 * np.pi * (k * turns + rng.uniform()))
     for _ in range(int(rng.integers(0, 4))):
-        hz = math.exp(rng.uniform(math.log(20.0), math.log(0.45 * fs)))
+        hz = math.exp(rng.uniform(math.log(min(20.0, 0.1 * fs)), math.log(0.45 * fs)))
         tones += math.exp(rng.standard_normal()) * np.cos(2.0 * np.pi * (turns * 0.0 + np.arange(length) * hz / fs))
     size = _rms(tones)
     if size > 0:

@@ -60,9 +60,15 @@ class Task:
         return Examples(inputs, self.data.y[rows], self.weights(rows))
 
     def fitted_examples(self, scaler: RobustScaler, rows: IntArray) -> Examples:
-        """Examples of some rows with the supplement: what a network is fitted to. Classes keep their total weights."""
+        """Examples of some rows with the supplement: what a network is fitted to. Classes keep their total weights.
+
+        Of the supplement only what was made after units among `rows`: units held out must be unknown to the network.
+        """
         measured, extra = self.examples(scaler, rows), self.supplement
-        if extra is None:
+        if extra is not None and extra.source is not None:
+            own = np.isin(extra.source, [*self.units(rows), ""])
+            extra = Supplement(extra.x[own], extra.y[own], extra.units)
+        if extra is None or not extra.y.size:
             return measured
         made = np.zeros(extra.y.size)
         weight = measured.weight.copy()
@@ -70,7 +76,7 @@ class Task:
             own = measured.y == c
             n_units = np.unique(self.data.unit[rows][own]).size
             share = extra.units / (extra.units + n_units)
-            mass = float(weight[own].sum()) if n_units else float(weight.sum()) / len(self.data.classes)
+            mass = float(weight[own].sum()) if n_units else float(measured.weight.sum()) / len(self.data.classes)
             made[extra.y == c] = mass * share / int((extra.y == c).sum())
             weight[own] *= 1.0 - share
         inputs = scaler.network_inputs(scaler.scale_features(extra.x))

@@ -58,11 +58,15 @@ class Supplement:
     units
         As how many physical units of its class each class's examples count, > 0: with u measured units of the class
         they have the share `units / (units + u)` of the class's weight.
+    source
+        (n,) physical unit whose recording an example was made after, str, "" for none: where that unit is held out,
+        so is the example. None: no example has one.
     """
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
     units: float
+    source: NDArray[np.str_] | None = None
 
 
 def checked_supplement(
@@ -88,7 +92,10 @@ def checked_supplement(
         raise TrainingRefused(
             f"Classes of a supplement must lie in 0 .. {len(classes) - 1}, got {y.min()} .. {y.max()}."
         )
-    return Supplement(x, y.astype(np.int64), supplement.units)
+    source = None if supplement.source is None else np.asarray(supplement.source).astype(np.str_)
+    if source is not None and source.shape != y.shape:
+        raise TrainingRefused(f"A supplement of {len(y)} examples has {source.shape} sources; one each is needed.")
+    return Supplement(x, y.astype(np.int64), supplement.units, source)
 
 
 def checked_training_data(

@@ -2,7 +2,8 @@
 
 A unit's baseline period begins with its first recording and lasts `baseline_days`; once it is over, the median and the
 spread of its features are written, immutable, for every regime with enough recordings and for the coarser regimes that
-a score falls back to. The unit is taken as healthy then, unless somebody had found a fault by the end of the period.
+a score falls back to. The unit is taken as healthy then, unless somebody had found it faulty by the end of the period:
+it gets none, on no channel.
 What is found later changes no baseline: units that a label calls faulty must be compared as all others are, or a model
 would learn that a missing baseline means a fault. Archives without real times have no first days, and no baseline.
 """
@@ -55,10 +56,14 @@ class BaselineReport:
 
 @dataclass(frozen=True)
 class _Period:
+    """Baseline period of a unit on an axis; None is a unit that nobody names. `done` are versions that are settled."""
+
     axis_id: str
+    unit_serial: str | None
     from_at: datetime
     to_at: datetime
     before: datetime | None
+    done: frozenset[tuple[str, str]]
 
 
 def update_baselines(store: Store, lake: Lake, settings: Settings, *, as_of: datetime) -> BaselineReport:
@@ -73,48 +78,96 @@ def update_baselines(store: Store, lake: Lake, settings: Settings, *, as_of: dat
         rows = _baselines(lake, settings, period, members, labels, as_of)
         if rows:
             with store.write() as connection:
-                report.baselines += sum(insert_new(connection, Baseline, row) for row in rows)
-            report.units += 1
+                new = sum(insert_new(connection, Baseline, row) for row in rows)
+            report.baselines += new
+            report.units += new > 0
     return report
 
 
 def _periods(connection: Connection, settings: Settings, as_of: datetime) -> list[_Period]:
-    """Baseline periods that are over and may still change: one for each unit in its time on an axis."""
+    """Baseline periods that are over: one for each unit in its time on an axis.
+
+    What was written more than a period's length after the end is settled: recordings that come later still are not
+    waited for. Versions of features or geometry without a baseline are always due.
+    """
     length = timedelta(days=settings.baseline_days)
-    versions = tuple(feature_versions(settings).values())
-    done = {
-        (row.axis_id, row.from_at)
-        for row in connection.execute(
-            sa.select(Baseline.axis_id, Baseline.from_at)
-            .where(Baseline.feature_version.in_(versions), Baseline.to_at <= as_of - length)
-            .distinct()
+    settled: dict[tuple[Any, ...], set[tuple[str, str]]] = {}
+    for row in connection.execute(
+        sa.select(
+            Baseline.axis_id,
+            Baseline.unit_serial,
+            Baseline.from_at,
+            Baseline.feature_version,
+            Baseline.geometry_version,
         )
-    }
+        .where(Baseline.to_at <= as_of - length)
+        .distinct()
+    ):
+        settled.setdefault(row[:3], set()).add((row.feature_version, row.geometry_version))
     found = []
-    known = installations(connection)
-    for axis in connection.scalars(sa.select(Axis.axis_id).order_by(Axis.axis_id)):
-        times: list[tuple[datetime | None, datetime | None]]
-        times = [(unit.installed_at, unit.removed_at) for unit in known.get(axis, [])] or [(None, None)]
-        for after, before in times:
-            first = connection.scalar(_first(axis, versions, after, before))
-            if first is not None and first + length <= as_of and (axis, first) not in done:
-                found.append(_Period(axis, first, first + length, before))
+    for axis, unit, after, before in _stays(connection):
+        first = _first(connection, axis, unit, after, before)
+        if first is not None and first + length <= as_of:
+            done = frozenset(settled.get((axis, unit, first), ()))
+            found.append(_Period(axis, unit, first, first + length, before, done))
     return found
 
 
-def _first(
-    axis: str, versions: tuple[str, ...], after: datetime | None, before: datetime | None
-) -> sa.Select[datetime]:
-    query = (
-        sa.select(Extraction.started_at)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .where(Extraction.axis_id == axis, Extraction.feature_version.in_(versions), Recording.time_basis == "clock")
+def _stays(connection: Connection) -> list[tuple[str, str | None, datetime | None, datetime | None]]:
+    """Give axis, unit, and from when to when it sat there: the registry's units, and those that only logs name.
+
+    Where the registry knows units of an axis, recordings without a serial number between them are of no known unit
+    and get no baseline; where nobody ever named one, the axis counts as one unit.
+    """
+    found: list[tuple[str, str | None, datetime | None, datetime | None]] = []
+    known = installations(connection)
+    logged: dict[str, list[str]] = {}
+    for axis, serial in connection.execute(_logged_serials()):
+        logged.setdefault(axis, []).extend([] if serial is None else [serial])
+    for axis, serials in sorted(logged.items()):
+        units = known.get(axis, [])
+        found += [(axis, unit.unit_serial, unit.installed_at, unit.removed_at) for unit in units]
+        named = {unit.unit_serial for unit in units}
+        found += [(axis, serial, None, None) for serial in sorted(serials) if serial not in named]
+        if not units:
+            found.append((axis, None, None, None))
+    return found
+
+
+def _logged_serials() -> sa.Select[Any]:
+    """SQL: every axis with each serial number in its logs, then null. Jumps through an index from one to the next."""
+    lowest = sa.select(sa.func.min(Recording.unit_serial)).where(Recording.axis_id == Axis.axis_id)
+    serials = sa.select(Axis.axis_id, lowest.correlate(Axis).scalar_subquery().label("serial")).cte(
+        "serials", recursive=True
     )
-    if after is not None:
-        query = query.where(Extraction.started_at >= after)
-    if before is not None:
-        query = query.where(Extraction.started_at < before)
-    return query.order_by(Extraction.started_at).limit(1)
+    following = (
+        sa.select(sa.func.min(Recording.unit_serial))
+        .where(Recording.axis_id == serials.c.axis_id, Recording.unit_serial > serials.c.serial)
+        .correlate(serials)
+        .scalar_subquery()
+    )
+    step = sa.select(serials.c.axis_id, following).where(serials.c.serial.is_not(None))
+    serials = serials.union_all(step)
+    return sa.select(serials.c.axis_id, serials.c.serial)
+
+
+def _first(
+    connection: Connection, axis: str, unit: str | None, after: datetime | None, before: datetime | None
+) -> datetime | None:
+    """Give the start of a unit's first recording: one that names it, or one in its time that names none."""
+    owners = [Recording.unit_serial == unit] if unit is not None else []
+    if unit is None or after is not None:
+        owners.append(Recording.unit_serial.is_(None))
+    starts = []
+    for owner in owners:
+        query = sa.select(Recording.started_at).where(Recording.axis_id == axis, owner, Recording.time_basis == "clock")
+        if after is not None:
+            query = query.where(Recording.started_at >= after)
+        if before is not None:
+            query = query.where(Recording.started_at < before)
+        start = connection.scalar(query.order_by(Recording.started_at).limit(1))
+        starts += [] if start is None else [start]
+    return min(starts, default=None)
 
 
 def _members(connection: Connection, settings: Settings, period: _Period) -> list[Any]:
@@ -122,13 +175,15 @@ def _members(connection: Connection, settings: Settings, period: _Period) -> lis
     geometry, on = installed_geometry()
     end = period.to_at if period.before is None else min(period.to_at, period.before)
     columns: list[Any] = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
+    unit = attributed_unit()
     query = (
-        sa.select(*columns, attributed_unit().label("unit_serial"))
+        sa.select(*columns, unit.label("unit_serial"))
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
         .where(
             Extraction.axis_id == period.axis_id,
-            Extraction.feature_version.in_(tuple(feature_versions(settings).values())),
+            unit.is_(None) if period.unit_serial is None else unit == period.unit_serial,
+            Extraction.feature_version.in_(tuple(set(feature_versions(settings).values()))),
             Extraction.geometry_version == geometry,
             Extraction.started_at >= period.from_at,
             Extraction.started_at < end,
@@ -148,28 +203,31 @@ def _baselines(
     labels: list[KnownLabel],
     as_of: datetime,
 ) -> list[dict[str, Any]]:
-    known = [label for label in labels if label.known_at <= period.to_at and label.verdict is Verdict.FAULT]
-    kept = [row for row in members if row.lake_path is not None and not _found_faulty(row, known)]
-    features = read_features(lake, settings, kept)
-    by_key: dict[tuple[Any, ...], list[int]] = {}
-    for index, row in enumerate(kept):
-        for regime in coarser(row.regime):
-            by_key.setdefault((row.unit_serial or "", row.channel, row.feature_version, regime), []).append(index)
+    known = [label for label in labels if label.known_at <= period.to_at]
+    if any(_found_faulty(row, known) for row in members):
+        return []
+    by_key: dict[tuple[str, ...], list[Row[Any]]] = {}
+    for row in members:
+        if (row.feature_version, row.geometry_version) not in period.done:
+            for regime in coarser(row.regime):
+                key = (row.channel, row.scope, row.feature_version, row.geometry_version, regime)
+                by_key.setdefault(key, []).append(row)
+    enough = {key: rows for key, rows in by_key.items() if len(rows) >= settings.baseline_min_recordings}
+    used = list({row.recording_id: row for rows in enough.values() for row in rows}.values())
+    features = {row.recording_id: part for row, part in zip(used, read_features(lake, settings, used), strict=True)}
     found = []
-    for (_, _, _, regime), indices in sorted(by_key.items()):
-        if len(indices) >= settings.baseline_min_recordings:
-            rows = [kept[index] for index in indices]
-            reference = fit_reference(np.concatenate([features[index] for index in indices]))
-            found.append(_row(period, rows, regime, reference, sum(len(features[i]) for i in indices), as_of))
+    for (*_, regime), rows in sorted(enough.items()):
+        values = np.concatenate([features[row.recording_id] for row in rows])
+        reference = fit_reference(np.where(np.isfinite(values), values, np.nan))
+        found.append(_row(period, rows, regime, reference, len(values), as_of))
     return found
 
 
-def _found_faulty(row: Row[Any], faults: list[KnownLabel]) -> bool:
-    candidates = [label for label in faults if label.unit_serial in (None, row.unit_serial)]
+def _found_faulty(row: Row[Any], labels: list[KnownLabel]) -> bool:
     found = label_for(
-        candidates, axis=row.axis_id, unit_serial=row.unit_serial, channel=row.channel, started_at=row.started_at
+        labels, axis=row.axis_id, unit_serial=row.unit_serial, channel=row.channel, started_at=row.started_at
     )
-    return found is not None
+    return found is not None and found.verdict is Verdict.FAULT
 
 
 def _row(
@@ -177,10 +235,11 @@ def _row(
 ) -> dict[str, Any]:
     first = rows[0]
     median, spread = _plain(reference.median), _plain(reference.spread)
-    key = (first.axis_id, first.unit_serial, first.channel, regime, first.feature_version, first.geometry_version)
+    versions = (first.scope, first.feature_version, first.geometry_version)
     content = stable_id(*(row.recording_id for row in rows), *median, *spread)
+    key = (first.axis_id, first.unit_serial, first.channel, regime, *versions, instant(period.from_at))
     return {
-        "baseline_version": stable_id(*key, instant(period.from_at), instant(period.to_at), content, length=16),
+        "baseline_version": stable_id(*key, instant(period.to_at), content, length=16),
         "axis_id": first.axis_id,
         "unit_serial": first.unit_serial,
         "channel": first.channel,
@@ -247,6 +306,7 @@ class Baselines:
         key = (
             extraction.unit_serial,
             extraction.channel,
+            extraction.scope,
             extraction.feature_version,
             extraction.geometry_version,
         )
@@ -259,12 +319,17 @@ class Baselines:
     def channels(self, extraction: Any) -> dict[str, Reference]:
         """Give the coarsest reference of every channel of an extraction's unit, by channel."""
         self.of(extraction)
-        wanted = (extraction.unit_serial, extraction.feature_version, extraction.geometry_version)
+        wanted = (
+            extraction.unit_serial,
+            extraction.scope,
+            extraction.feature_version,
+            extraction.geometry_version,
+        )
         coarsest = coarser(extraction.regime)[-1]
         return {
             key[1]: found.reference
             for key, found in self._axes[extraction.axis_id].items()
-            if (key[0], key[2], key[3]) == wanted and key[4] == coarsest
+            if (key[0], *key[2:5]) == wanted and key[5] == coarsest
         }
 
     def _read(self, axis: str) -> dict[tuple[Any, ...], Found]:
@@ -275,7 +340,14 @@ class Baselines:
         )
         found = {}
         for row in self.connection.execute(query):
-            key = (row.unit_serial, row.channel, row.feature_version, row.geometry_version, row.regime)
+            key = (
+                row.unit_serial,
+                row.channel,
+                row.scope,
+                row.feature_version,
+                row.geometry_version,
+                row.regime,
+            )
             reference = Reference(_array(row.median), _array(row.spread))
             found[key] = Found(row.baseline_version, row.regime, reference)
         return found

@@ -151,7 +151,10 @@ class Recording(Base):
     lake_row: Mapped[int]
     known_at: Mapped[datetime]
 
-    __table_args__ = (UniqueConstraint("axis_id", "channel", "started_at"),)
+    __table_args__ = (
+        UniqueConstraint("axis_id", "channel", "started_at"),
+        Index(None, "axis_id", "unit_serial", "started_at"),
+    )
 
 
 class Extraction(Base):

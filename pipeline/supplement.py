@@ -63,7 +63,7 @@ class _Wanted:
     mode: str | None
     condition: Condition
     measured: bool
-    stream: tuple[int, int]
+    stream: tuple[int, int, int]
 
 
 def make_supplement(
@@ -88,27 +88,27 @@ def make_supplement(
     made = np.concatenate(joblib.Parallel(n_jobs=settings.workers, backend="loky")(jobs))
     index_of = {name: index for index, name in enumerate(classes)}
     y = np.array([index_of[item.mode or HEALTHY] for item in wanted], dtype=np.int64)
-    good = np.isfinite(made).any(axis=1)
-    return Supplement(made[good], y[good], settings.synthetic_units)
+    source = np.array([item.condition.unit for item in wanted], dtype=np.str_)
+    good = np.isfinite(made).any(axis=1) & ~np.isinf(made).any(axis=1)
+    return Supplement(made[good], y[good], settings.synthetic_units, source[good])
 
 
 def _choose(settings: Settings, usable: Sequence[Condition], modes: Sequence[str | None]) -> list[_Wanted]:
     """Draw a unit, then one of its recordings, for each window."""
-    by_unit: dict[str, list[Condition]] = {}
-    for item in usable:
-        by_unit.setdefault(item.unit, []).append(item)
-    sound = {unit: own for unit, items in by_unit.items() if (own := [item for item in items if item.healthy])}
     wanted = []
     for number, mode in enumerate(modes):
+        by_unit: dict[str, list[Condition]] = {}
+        for item in usable:
+            if mode is None or can_make(mode, item.orders):
+                by_unit.setdefault(item.unit, []).append(item)
+        sound = {unit: own for unit, items in by_unit.items() if (own := [item for item in items if item.healthy])}
         for index in range(settings.synthetic_windows):
-            rng = np.random.default_rng((settings.seed, number, index, 0))
+            stream = (settings.seed, number, index)
+            rng = np.random.default_rng((*stream, 0))
             measured = mode is not None and bool(sound) and rng.uniform() < MEASURED_SHARE
             units = sound if measured else by_unit
             items = units[sorted(units)[int(rng.integers(len(units)))]]
-            able = [item for item in items if mode is None or can_make(mode, item.orders)]
-            if able:
-                item = able[int(rng.integers(len(able)))]
-                wanted.append(_Wanted(mode, item, measured, (number, index)))
+            wanted.append(_Wanted(mode, items[int(rng.integers(len(items)))], measured, stream))
     return wanted
 
 

@@ -27,6 +27,9 @@ from pipeline.schema import Extraction, Recording, Unit
 from pipeline.supplement import Condition, make_supplement
 from pipeline.taxonomy import Verdict
 
+VIBRATION = "acceleration"
+"""The quantity that `features.synthetic_faults` can make."""
+
 UNKNOWN_FAULT = "fault_unknown"
 """Name of the fault class where no fault has a known mode."""
 
@@ -103,7 +106,9 @@ def build_training_set(
     names += relative_names(names)
     groups += (RELATIVE_GROUP,) * len(groups)
     x = np.concatenate(parts) if parts else np.empty((0, len(names)), np.float32)
-    conditions = _conditions(connection, labelled, baselines, absolute, names.index("rms_log10"))
+    conditions: list[Condition] = []
+    if quantity == VIBRATION:
+        conditions = _conditions(connection, labelled, baselines, absolute, names.index("rms_log10"))
     supplement = make_supplement(lake.root, settings, wanted, conditions, classes)
 
     def spread(values: list[Any], dtype: Any) -> Any:
@@ -120,6 +125,7 @@ def build_training_set(
         digest.update(part.tobytes())
     if supplement is not None:
         digest.update(supplement.x.tobytes() + supplement.y.tobytes() + repr(supplement.units).encode())
+        digest.update("\n".join(supplement.source.tolist() if supplement.source is not None else ()).encode())
     return TrainingSet(
         x=x,
         y=y,
@@ -226,7 +232,7 @@ def _conditions(
             found.append(
                 Condition(
                     unit=item.unit,
-                    healthy=item.target == HEALTHY,
+                    healthy=item.target == HEALTHY and row.quality == "ok",
                     sampling_rate_hz=row.sampling_rate_hz,
                     shaft_hz=abs(row.shaft_speed_rpm) / 60.0,
                     orders=orders[row.geometry_version],

@@ -35,6 +35,8 @@ from pipeline.store import Store
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 FIRST = datetime(2026, 1, 5, tzinfo=UTC)
+FEW_MADE_WINDOWS = 20
+"""Windows a class that training makes from physics in tests: few, so that they are fast."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -246,7 +248,7 @@ def make_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         monkeypatch.delenv(name)
 
     def make(**changes: Any) -> Settings:
-        return Settings(**({"home": tmp_path, "workers": 1} | changes))
+        return Settings(**({"home": tmp_path, "workers": 1, "synthetic_windows": FEW_MADE_WINDOWS} | changes))
 
     return make
 
@@ -315,7 +317,7 @@ class Cli:
 
     def environment(self, **settings: Any) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AXISWATCH_")}
-        ours = {"home": self.home, "workers": 1} | settings
+        ours = {"home": self.home, "workers": 1, "synthetic_windows": FEW_MADE_WINDOWS} | settings
         return (
             kept
             | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}

@@ -70,7 +70,7 @@ class CommandLine:
         """Run a command; it has to end with `code` and without a traceback."""
         base = {name: value for name, value in os.environ.items() if not name.startswith("AXISWATCH_")}
         base |= {"AXISWATCH_HOME": str(self.home), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
-        base |= {"PYTHONIOENCODING": "utf-8", "AXISWATCH_WORKERS": "1"}
+        base |= {"PYTHONIOENCODING": "utf-8", "AXISWATCH_WORKERS": "1", "AXISWATCH_SYNTHETIC_WINDOWS": "20"}
         run = subprocess.run(
             [str(PROGRAM), *words],
             env=base | environment,

@@ -35,6 +35,7 @@ SETTINGS = {
     "epochs": 2,
     "n_samples": 20,
     "folds": 2,
+    "synthetic_windows": 20,
 }
 KILLS = 2
 SEEDS = (1,)

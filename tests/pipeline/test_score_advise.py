@@ -67,7 +67,7 @@ class Plant:
 def extracted(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> tuple[Path, Settings]:
     """The small fleet, acquired and extracted once on SQLite."""
     home = tmp_path_factory.mktemp("extracted")
-    settings = Settings(home=home, workers=1, epochs=4, folds=2, n_samples=40)
+    settings = Settings(home=home, workers=1, epochs=4, folds=2, n_samples=40, synthetic_windows=10)
     store, lake = Store.open(settings.database), Lake(settings.lake)
     import_assets(store, small_fleet.assets, as_of=small_fleet.settings.start)
     import_labels(store, small_fleet.labels, who="simulation")

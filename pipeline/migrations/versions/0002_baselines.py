@@ -41,9 +41,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("baseline_version", name=op.f("pk_baselines")),
     )
     op.create_index(op.f("ix_baselines_axis_id_feature_version"), "baselines", ["axis_id", "feature_version"])
+    op.create_index(
+        op.f("ix_recordings_axis_id_unit_serial_started_at"), "recordings", ["axis_id", "unit_serial", "started_at"]
+    )
 
 
 def downgrade() -> None:
     """Take back."""
+    op.drop_index(op.f("ix_recordings_axis_id_unit_serial_started_at"), table_name="recordings")
     op.drop_index(op.f("ix_baselines_axis_id_feature_version"), table_name="baselines")
     op.drop_table("baselines")
