@@ -112,8 +112,7 @@ def spectrum_of_envelope(bins: NDArray[np.complex64], n_bins: int | None = None)
     """Compute the squared envelope spectrum of bands that are already cut out: `squared_envelope_spectrum`."""
     width = bins.shape[-1]
     wanted = width if n_bins is None else min(n_bins, width)
-    size = int(sfft.next_fast_len(width + wanted + 1, real=False))
-    size += size % 2
+    size = 2 * int(sfft.next_fast_len((width + wanted) // 2 + 1, real=True))
     baseband = np.zeros((len(bins), size), dtype=np.complex64)
     baseband[:, :width] = bins
     envelope = squared_magnitude(sfft.ifft(baseband, axis=-1, overwrite_x=True, workers=1))

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from features import spectrum
 from features import time_domain as td
 from features.angular_windows import AngularWindows
-from features.bearing_lines import BestBand, Spectra, bearing_columns, envelope_spectra, find_best_band
+from features.bearing_lines import (
+    BestBand,
+    BestBins,
+    Spectra,
+    bearing_columns,
+    best_spectra,
+    cut_best_bands,
+    envelope_spectra,
+    find_best_band,
+)
 from features.gear_mesh import gear_mesh_statistics
 from features.kinematics import Orders
 from features.profile import shaft_columns, spectral_quantiles
@@ -45,11 +54,22 @@ __all__ = [
     "feature_version",
 ]
 
-_CHUNK_SAMPLES: Final = 131_072
-"""Windows are worked on in chunks of about so many samples (1 to 64 windows), which stay in the processor's cache."""
+_CHUNK_SAMPLES: Final = 262_144
+"""Windows are transformed in chunks of about so many samples, which stay near the processor."""
+
+_ROWS: Final = 16
+"""A chunk has a multiple of so many windows where it can: Fourier transforms work on 16 rows at a time."""
 
 _BLOCK_WINDOWS: Final = 256
+_BLOCK_SAMPLES: Final = 8_388_608
 """Lines are read from the spectra of so many windows at once: hundreds of small steps, whose cost is per call."""
+
+
+def chunk_windows(length: int) -> int:
+    """Return how many windows of a length are transformed at once: 16 to 64 up to 65,536 samples, then fewer."""
+    if length > 4 * _CHUNK_SAMPLES // _ROWS:
+        return max(4 * _CHUNK_SAMPLES // length, 1)
+    return min(max(_CHUNK_SAMPLES // length // _ROWS, 1), 4) * _ROWS
 
 
 def extract(
@@ -112,8 +132,9 @@ def extract(
         orders=orders or Orders(),
         settings=settings,
     )
-    for start in range(0, n, _BLOCK_WINDOWS):
-        block = windows[start : start + _BLOCK_WINDOWS]
+    at_once = min(max(_BLOCK_SAMPLES // length, 1), _BLOCK_WINDOWS)
+    for start in range(0, n, at_once):
+        block = windows[start : start + at_once]
         rows = np.flatnonzero(np.isfinite(block).all(axis=-1))
         if rows.size:
             result[start + rows] = _extract_block(block, rows, shared)
@@ -187,17 +208,20 @@ class _Shared:
 
 def _extract_block(block: NDArray[np.float32], rows: NDArray[np.int64], shared: _Shared) -> Vector:
     """Compute the wanted rows: transforms in chunks that stay in cache, then the lines of all spectra at once."""
-    step = min(max(_CHUNK_SAMPLES // block.shape[1], 1), 64)
+    step = chunk_windows(block.shape[1])
     before: list[Vector] = []
+    best: list[BestBins] = []
     after: list[Vector] = []
     spectra: list[Spectra] = []
     for first in range(0, len(rows), step):
         part = rows[first : first + step]
         chunk = block[part[0] : part[-1] + 1] if len(part) == part[-1] - part[0] + 1 else block[part]
-        front, back, found = _extract_chunk(chunk, first, shared)
+        front, back, found, bands = _extract_chunk(chunk, first, shared)
         before.append(front)
         after.append(back)
         spectra += found
+        best += bands
+    spectra += best_spectra(best, turns=shared.turns, orders=shared.orders, settings=shared.settings, at_once=step)
     with np.errstate(invalid="ignore"):
         bearing = bearing_columns(
             spectra, len(rows), turns=shared.turns, orders=shared.orders, settings=shared.settings
@@ -205,13 +229,18 @@ def _extract_block(block: NDArray[np.float32], rows: NDArray[np.int64], shared: 
     return np.concatenate((np.concatenate(before), bearing, np.concatenate(after)), axis=-1)
 
 
-def _extract_chunk(chunk: NDArray[np.float32], first_row: int, shared: _Shared) -> tuple[Vector, Vector, list[Spectra]]:
-    """Return the columns before and after those of the bearing, and the spectra that those are read from."""
+def _extract_chunk(
+    chunk: NDArray[np.float32], first_row: int, shared: _Shared
+) -> tuple[Vector, Vector, list[Spectra], list[BestBins]]:
+    """Return the columns before and after those of the bearing, and the spectra and bands those are read from."""
     length, bin_hz, turns, settings = chunk.shape[1], shared.bin_hz, shared.turns, shared.settings
     m = td.moments(chunk)
     # Scaled to unit variance, every later square stays well inside float32 whatever the unit of the input.
     scale = np.where(m.variance > 0, m.rms, 1.0)
-    normal = ((chunk - m.mean[:, None]) / scale[:, None]).astype(np.float32)
+    normal = np.empty(chunk.shape, dtype=np.float32)
+    for row, window in enumerate(chunk):
+        # Row by row: the differences, in float64, stay in the processor's cache.
+        np.multiply(window - m.mean[row], 1.0 / scale[row], out=normal[row], casting="same_kind")
     transform = spectrum.real_transform(normal)
     power = spectrum.power_of_transform(transform, length)
     best = find_best_band(transform, bin_hz, length, settings)
@@ -229,7 +258,6 @@ def _extract_chunk(chunk: NDArray[np.float32], first_row: int, shared: _Shared) 
         )
         found = envelope_spectra(
             transform,
-            best,
             first_row,
             bin_hz=bin_hz,
             turns=turns,
@@ -237,7 +265,8 @@ def _extract_chunk(chunk: NDArray[np.float32], first_row: int, shared: _Shared) 
             orders=shared.orders,
             settings=settings,
         )
-    return np.concatenate(front, axis=-1), np.concatenate(back, axis=-1), found
+        bands = cut_best_bands(transform, best, first_row) if found else []
+    return np.concatenate(front, axis=-1), np.concatenate(back, axis=-1), found, bands
 
 
 def _time_columns(m: td.Moments) -> Vector:
