@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.common import AsJson, AsOf, Workplace, counts, emit, limits_of, moment, progress, table, workplace
+from pipeline.cli.trend import trend_step
 
 Scope = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration (default: every scope with labels).")]
 
@@ -57,7 +58,7 @@ def advise(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 
 def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Do acquire, extract, baseline, score and advise once. This is what the schedule calls."""
+    """Do acquire, extract, baseline, trend, score and advise once. This is what the schedule calls."""
     found = run_steps(workplace(), moment(as_of), as_json)
 
     def show() -> None:
@@ -129,6 +130,7 @@ def run_steps(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, dic
         "acquire": acquire_step(place, as_of, as_json),
         "extract": extract_step(place, as_of, as_json),
         "baseline": baseline_step(place, as_of),
+        "trend": trend_step(place, as_of, as_json),
         "score": score_step(place, as_of, as_json),
         "advise": advise_step(place, as_of, as_json),
     }
