@@ -148,6 +148,7 @@ ANGLE_GROUPS: Final = (
     "evidence",
     "gear_mesh",
     "synchronous",
+    "shaft",
 )
 """Groups at shaft orders: of a recording with a speed trace they come from the signal over the shaft's angle."""
 

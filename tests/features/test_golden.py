@@ -162,7 +162,7 @@ def reference(window):
     edges = (np.arange(amplitude.size + 1) + 1.5) * RATE / LENGTH
     for q in range(10, 100, 10):
         out[f"spectrum_q{q}_log10_hz"] = np.log10(np.interp(q / 100, below, edges))
-    out["raw_shaft_mean14_db"] = np.mean([line(power, [k * turns], 6272) for k in (1, 2, 3, 4)])
+    out["raw_shaft_mean14_db"] = np.mean([line(power, [k * turns], 6272)[0] for k in (1, 2, 3, 4)])
     return out
 
 

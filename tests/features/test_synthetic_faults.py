@@ -10,7 +10,7 @@ import pytest
 
 from features import envelope as env
 from features.kinematics import Orders, bearing_orders
-from features.lines import LineSettings
+from features.lines import LineReader, LineSettings
 from features.spectrum import real_transform
 from features.synthetic_faults import (
     FAULT_TO_BACKGROUND_DB,
@@ -39,9 +39,9 @@ def lines(mode: str | None) -> dict[str, float]:
     band = env.whole_band_bins(LENGTH)
     assert band is not None
     ses = env.squared_envelope_spectrum(spectrum, band)
-    values = env.line_statistics(
-        ses, orders=ORDERS, turns=LENGTH * SHAFT / RATE, usable=env.usable_bins(band), settings=LineSettings()
-    )
+    usable = np.full(len(ses), env.usable_bins(band))
+    reader = LineReader(ses, turns=LENGTH * SHAFT / RATE, usable=usable, settings=LineSettings())
+    values = env.line_statistics(reader, ORDERS)
     return dict(zip(env.STATISTICS, values.mean(axis=0), strict=True))
 
 

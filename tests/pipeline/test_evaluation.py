@@ -284,7 +284,7 @@ def test_level_features_are_those_that_move_with_the_scale() -> None:
     }
     names = np.array(feature_names(settings))
     quiet, loud = extract(x, **common)[0], extract(np.float32(1000.0) * x, **common)[0]
-    assert np.isfinite(quiet).all()
+    assert np.isfinite(quiet[[not name.startswith("tsa_") for name in names]]).all()
     assert set(level_features(names.tolist())) == set(names[np.abs(loud - quiet) > 0.01].tolist())
 
 

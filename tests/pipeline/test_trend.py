@@ -52,7 +52,7 @@ def fit_baselines(
     made = []
     for key, members in sorted(groups.items()):
         names = feature_names(feature_settings(settings, key[3].split(":")[0]))
-        chunk = read_chunk(lake, members, names)
+        chunk = read_chunk(lake, members, names, {row.recording_id: None for row in members})
         good = np.array([quality == Quality.OK for quality in chunk.windows["quality"]])
         if good.sum() < 4:
             continue
@@ -152,7 +152,7 @@ def test_a_point_is_the_median_of_the_windows_against_the_baseline(plant: Plant)
     for point in points[::29]:
         row, baseline = rows[point["recording_id"]], baselines[point["baseline_version"]]
         assert (point["unit_serial"], point["channel"]) == (baseline.unit_serial, baseline.channel)
-        chunk = read_chunk(plant.lake, [row], names)
+        chunk = read_chunk(plant.lake, [row], names, {row.recording_id: None})
         good = np.array([quality == Quality.OK for quality in chunk.windows["quality"]])
         reference = type(fit_reference(np.zeros((4, 1))))(
             np.array(baseline.median, dtype=float), np.array(baseline.spread, dtype=float)
