@@ -33,7 +33,7 @@ from pipeline.trend import update_trends
 from pipeline.trend_plot import draw
 from pipeline.trend_view import trends_of
 
-ANY_REGIME = "?|?|?"
+ANY_REGIME = "*|*|*"
 
 
 def fit_baselines(
