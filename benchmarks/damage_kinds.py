@@ -45,8 +45,6 @@ KINDS = (
 """All kinds. `rate_declared`: true samples, wrong rate in the header; `rate_sampled`: converter at another rate than
 said."""
 
-REPORTED_ONLY = ("sign", "swapped")
-
 
 def damage(good: Recording, kind: str, rng: np.random.Generator) -> Recording | None:
     """Spoil a recording; None where this kind does not apply to it (no second channel, no declared speed)."""

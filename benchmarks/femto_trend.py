@@ -25,14 +25,13 @@ from features.baseline import fit_reference
 from features.extract import FeatureSettings, extract, feature_names
 from features.health import health_index
 from features.trend import change_points, running_median
+from pipeline.log_schema import STANDARD_GRAVITY_M_S2
 
 RATE_HZ = 25_600.0
 SNAPSHOT = 2_560
 RPM = {"Bearing1_1": 1_800.0, "Bearing1_2": 1_800.0, "Bearing2_2": 1_650.0}
 CHANNELS = ("h_acc", "v_acc")
 REFERENCE_SHARE = 0.2
-CHANGE_SHARE = 0.5
-STANDARD_GRAVITY_M_S2 = 9.80665
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from scipy import fft as sfft
 
 from features.kinematics import Orders
-
-Vector = NDArray[np.float64]
+from features.time_domain import Vector
 
 MODES: Final = ("outer_race", "inner_race", "ball")
 """Faults that can be made."""

@@ -21,17 +21,17 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.baseline import Reference, change, fit_reference
-from features.settings import feature_names
 from pipeline.assets import installations
 from pipeline.config import Settings
-from pipeline.extract import attributed_unit, feature_settings, feature_versions, installed_geometry
+from pipeline.extract import attributed_extraction, attributed_unit, feature_versions, installed_geometry
+from pipeline.feature_rows import read_features
 from pipeline.ids import instant, stable_id
 from pipeline.labels import KnownLabel, known_labels, label_for
 from pipeline.lake import Lake
 from pipeline.regime import coarser
 from pipeline.schema import Axis, Extraction, Recording, Unit
 from pipeline.schema_history import Baseline
-from pipeline.store import Store, insert_new
+from pipeline.store import Store, insert_new, nullable
 from pipeline.taxonomy import Verdict
 
 NO_BASELINE = ""
@@ -75,7 +75,11 @@ def update_baselines(store: Store, lake: Lake, settings: Settings, *, as_of: dat
     for period in periods:
         with store.read() as connection:
             members = _members(connection, settings, period)
-        rows = _baselines(lake, settings, period, members, labels, as_of)
+            there = set(
+                connection.scalars(sa.select(Baseline.baseline_version).where(Baseline.axis_id == period.axis_id))
+            )
+        made = _baselines(lake, settings, period, members, labels, as_of)
+        rows = [row for row in made if row["baseline_version"] not in there]
         if rows:
             with store.write() as connection:
                 new = sum(insert_new(connection, Baseline, row) for row in rows)
@@ -174,10 +178,9 @@ def _members(connection: Connection, settings: Settings, period: _Period) -> lis
     """Recordings of a period whose features may enter its baselines, in order of time."""
     geometry, on = installed_geometry()
     end = period.to_at if period.before is None else min(period.to_at, period.before)
-    columns: list[Any] = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
     unit = attributed_unit()
     query = (
-        sa.select(*columns, unit.label("unit_serial"))
+        sa.select(*attributed_extraction())
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
         .where(
@@ -258,27 +261,7 @@ def _row(
 
 
 def _plain(values: npt.NDArray[np.float64]) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]
-
-
-def read_features(lake: Lake, settings: Settings, rows: Sequence[Any]) -> list[npt.NDArray[np.float32]]:
-    """Give the features of each recording's good windows, (n, F), in order of `rows` (extractions); (0, 0): none."""
-    parts: list[npt.NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(rows)
-    by_path: dict[str, list[int]] = {}
-    for index, row in enumerate(rows):
-        if row.lake_path is None:
-            continue
-        by_path.setdefault(row.lake_path, []).append(index)
-    for path, members in by_path.items():
-        quantity = rows[members[0]].scope.split(":", 1)[0]
-        names = feature_names(feature_settings(settings, quantity))
-        table = lake.table(path, columns=["quality", *names])
-        good = np.array(table.column("quality").to_pylist()) == "ok"
-        values = np.column_stack([table.column(name).to_numpy() for name in names]).astype(np.float32, copy=False)
-        for index in members:
-            span = slice(rows[index].lake_row, rows[index].lake_row + rows[index].n_windows)
-            parts[index] = np.ascontiguousarray(values[span][good[span]])
-    return parts
+    return [nullable(value) for value in values]
 
 
 @dataclass(frozen=True)
@@ -286,7 +269,6 @@ class Found:
     """The baseline of a recording."""
 
     version: str
-    regime: str
     reference: Reference
 
 
@@ -316,22 +298,6 @@ class Baselines:
                 return found
         return None
 
-    def channels(self, extraction: Any) -> dict[str, Reference]:
-        """Give the coarsest reference of every channel of an extraction's unit, by channel."""
-        self.of(extraction)
-        wanted = (
-            extraction.unit_serial,
-            extraction.scope,
-            extraction.feature_version,
-            extraction.geometry_version,
-        )
-        coarsest = coarser(extraction.regime)[-1]
-        return {
-            key[1]: found.reference
-            for key, found in self._axes[extraction.axis_id].items()
-            if (key[0], *key[2:5]) == wanted and key[5] == coarsest
-        }
-
     def _read(self, axis: str) -> dict[tuple[Any, ...], Found]:
         query = (
             sa.select(Baseline)
@@ -349,7 +315,7 @@ class Baselines:
                 row.regime,
             )
             reference = Reference(_array(row.median), _array(row.spread))
-            found[key] = Found(row.baseline_version, row.regime, reference)
+            found[key] = Found(row.baseline_version, reference)
         return found
 
 

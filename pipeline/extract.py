@@ -79,6 +79,12 @@ def installed_geometry() -> tuple[sa.ColumnElement[str], sa.ColumnElement[bool]]
     return sa.func.coalesce(Unit.geometry_version, NO_GEOMETRY), on
 
 
+def attributed_extraction() -> list[sa.ColumnElement[Any]]:
+    """SQL: the columns of an extraction, with the unit as `attributed_unit` gives it."""
+    own: list[Any] = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
+    return [*own, attributed_unit().label("unit_serial")]
+
+
 def attributed_unit() -> sa.ColumnElement[str | None]:
     """SQL: the unit that a recording belongs to: the log's word, else the registry's. Join as in `installed_geometry`.
 

@@ -22,12 +22,12 @@ from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.baseline import NO_BASELINE, RELATIVE, Baselines, Found, with_change
 from pipeline.config import Settings
-from pipeline.extract import WINDOW_COLUMNS, attributed_unit, feature_versions, installed_geometry
+from pipeline.extract import WINDOW_COLUMNS, attributed_extraction, feature_versions, installed_geometry
 from pipeline.lake import Lake
 from pipeline.model_versions import champions
 from pipeline.registry import load_model
 from pipeline.schema import Extraction, ModelVersion, Recording, Score, Scoring, Unit
-from pipeline.store import Store, bulk_insert, ensure_partitions, insert_ignore
+from pipeline.store import Store, bulk_insert, ensure_partitions, insert_ignore, nullable
 
 PAGE = 4000
 
@@ -150,9 +150,8 @@ def _due_query(scope: str, version: str, as_of: datetime) -> sa.Select[Any]:
         Scoring.geometry_version == Extraction.geometry_version,
         Scoring.model_version == version,
     )
-    columns = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
     return (
-        sa.select(*columns, attributed_unit().label("unit_serial"))
+        sa.select(*attributed_extraction())
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
         .where(
@@ -235,8 +234,8 @@ def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> lis
                 "channel": extraction.channel,
                 "unit_serial": extraction.unit_serial,
                 "n_window_samples": chunk.windows["n_window_samples"][index],
-                "turns_covered": _number(chunk.windows["turns_covered"][index]),
-                **{name: _number(values[index]) if usable else None for name, values in columns.items()},
+                "turns_covered": nullable(chunk.windows["turns_covered"][index]),
+                **{name: nullable(values[index]) if usable else None for name, values in columns.items()},
                 "class_probabilities": _probabilities(model, scores, index) if usable else None,
                 "n_mc_samples": n_samples if usable else None,
                 "fault_prior": model.fault_prior if usable else None,
@@ -255,10 +254,6 @@ def _probabilities(model: Model, scores: Scores, index: int) -> dict[str, float]
     if not np.isfinite(values).all():
         return None
     return {name: float(value) for name, value in zip(model.classes, values, strict=True)}
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
 
 
 def _mark(row: Row[Any], version: str, baseline: str, as_of: datetime) -> dict[str, Any]:

@@ -9,9 +9,8 @@ and made healthy windows, have a made background. Nothing is judged by them: see
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import joblib
 import numpy as np
@@ -21,13 +20,16 @@ from features.extract import extract
 from features.kinematics import Orders
 from features.settings import FeatureSettings, feature_names
 from features.synthetic_faults import MODES, can_make, synthesise
-from features.windows import cut, plan_windows
+from features.windows import WindowPlan, cut, plan_windows
 from models.kinds import HEALTHY
 from models.training_data import Supplement
 from pipeline.baseline import Found, with_change
 from pipeline.config import Settings
 from pipeline.lake import Lake
 from pipeline.log_schema import STANDARD_GRAVITY_M_S2
+
+Place = tuple[str, int]
+"""Where a recording lies in the lake: file and row."""
 
 MEASURED_SHARE = 0.5
 """Share of made faults whose background is a measured healthy window, where there are any."""
@@ -114,11 +116,26 @@ def _choose(settings: Settings, usable: Sequence[Condition], modes: Sequence[str
 
 def make_windows(lake_url: str, wanted: Sequence[_Wanted], features: FeatureSettings) -> npt.NDArray[np.float32]:
     """Make windows and extract them, features and their changes, (n, 2 F). Runs in a worker process."""
-    lake = Lake(lake_url)
-    return np.concatenate([_make(lake, item, features) for item in wanted])
+    measured = _read_measured(Lake(lake_url), wanted)
+    return np.concatenate([_make(item, measured, features) for item in wanted])
 
 
-def _make(lake: Lake, item: _Wanted, features: FeatureSettings) -> npt.NDArray[np.float32]:
+def _read_measured(lake: Lake, wanted: Sequence[_Wanted]) -> dict[Place, npt.NDArray[np.float32]]:
+    """Read the recordings that backgrounds are cut from: every file once, as logged."""
+    by_path: dict[str, set[int]] = {}
+    for item in wanted:
+        if item.measured:
+            by_path.setdefault(item.condition.lake_path, set()).add(item.condition.lake_row)
+    return {
+        (path, row): values["samples"].values.to_numpy(zero_copy_only=False)
+        for path, rows in sorted(by_path.items())
+        for row, values in lake.rows(path, rows, columns=["samples"])
+    }
+
+
+def _make(
+    item: _Wanted, measured: Mapping[Place, npt.NDArray[np.float32]], features: FeatureSettings
+) -> npt.NDArray[np.float32]:
     condition = item.condition
     rng = np.random.default_rng((*item.stream, 1))
     plan = plan_windows(
@@ -131,7 +148,7 @@ def _make(lake: Lake, item: _Wanted, features: FeatureSettings) -> npt.NDArray[n
     empty = np.full((1, 2 * len(feature_names(features))), np.nan, np.float32)
     if not len(plan.starts):
         return empty
-    background = _measured(lake, condition, plan, rng) if item.measured else None
+    background = _background(measured, condition, plan, rng) if item.measured else None
     window = synthesise(
         rng,
         item.mode,
@@ -156,9 +173,10 @@ def _make(lake: Lake, item: _Wanted, features: FeatureSettings) -> npt.NDArray[n
     return with_change(values, condition.baseline if background is not None else None)
 
 
-def _measured(lake: Lake, condition: Condition, plan: Any, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Read one window of a healthy recording, in the unit of the features."""
-    ((_, values),) = lake.rows(condition.lake_path, {condition.lake_row: None}, columns=["samples"])
-    windows = cut(values["samples"].values.to_numpy(zero_copy_only=False), plan)
+def _background(
+    measured: Mapping[Place, npt.NDArray[np.float32]], condition: Condition, plan: WindowPlan, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """Cut one window of a healthy recording, in the unit of the features."""
+    windows = cut(measured[condition.lake_path, condition.lake_row], plan)
     window: npt.NDArray[np.float32] = windows[int(rng.integers(len(windows)))].astype(np.float32)
     return window * np.float32(STANDARD_GRAVITY_M_S2) if condition.sample_unit == "g" else window

@@ -17,9 +17,10 @@ from features.settings import feature_groups, feature_names
 from models.kinds import HEALTHY, UNKNOWN_MODE
 from models.training_data import Supplement
 from pipeline.assets import known_orders
-from pipeline.baseline import RELATIVE_GROUP, Baselines, Found, read_features, relative_names, with_change
+from pipeline.baseline import RELATIVE_GROUP, Baselines, Found, relative_names, with_change
 from pipeline.config import Settings
-from pipeline.extract import attributed_unit, feature_settings, feature_versions, installed_geometry
+from pipeline.extract import attributed_extraction, feature_settings, feature_versions, installed_geometry
+from pipeline.feature_rows import read_features
 from pipeline.labels import KnownLabel, known_labels, label_for
 from pipeline.lake import Lake
 from pipeline.regime import program_of
@@ -148,7 +149,7 @@ def _labelled(
 ) -> tuple[list[_Labelled], Counter[str]]:
     geometry, on = installed_geometry()
     query = (
-        sa.select(*_extraction_columns(), *_CONTEXT)
+        sa.select(*attributed_extraction(), *_CONTEXT)
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
         .where(
@@ -206,11 +207,6 @@ _CONTEXT: tuple[Any, ...] = (
     Recording.lake_path.label("raw_path"),
     Recording.lake_row.label("raw_row"),
 )
-
-
-def _extraction_columns() -> list[Any]:
-    own = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
-    return [*own, attributed_unit().label("unit_serial")]
 
 
 def _conditions(

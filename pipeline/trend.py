@@ -18,25 +18,21 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from features.baseline import Reference
 from features.health import GROUPS, health_figures, index_of_figures
 from features.settings import feature_names
-from pipeline.baseline import NO_BASELINE, read_features
+from pipeline.baseline import NO_BASELINE, Baselines, Found
 from pipeline.config import Settings
 from pipeline.errors import AxiswatchError
 from pipeline.extract import feature_settings, feature_versions, installed_geometry
+from pipeline.feature_rows import read_features
 from pipeline.lake import Lake
-from pipeline.regime import coarser
 from pipeline.schema import Baseline, Extraction, Recording, Unit
 from pipeline.schema_trend import TrendPoint
-from pipeline.store import Store, upsert
+from pipeline.store import Store, nullable, upsert
 from pipeline.trend_course import update_courses
 
 PAGE = 2000
 """Recordings read, judged and committed at a time."""
-
-BaselineKey = tuple[str, str, str, str, str, str]
-"""Axis, unit, channel, feature version, geometry version, regime."""
 
 
 @dataclass
@@ -74,10 +70,11 @@ def update_trends(
         with store.read() as connection:
             due = _due_query(settings, as_of).order_by(Extraction.started_at, Extraction.recording_id).limit(PAGE)
             rows = connection.execute(due).all()
-            references = _references(connection, rows, as_of) if rows else {}
+            known = Baselines(connection, as_of)
+            baselines = [known.of(row) for row in rows]
         if not rows:
             break
-        points = _points(lake, settings, rows, references, as_of)
+        points = _points(lake, settings, rows, baselines, as_of)
         with store.write() as connection:
             upsert(connection, TrendPoint, points)
         report.recordings += len(points)
@@ -165,41 +162,19 @@ def _units_without_baseline(connection: Connection, settings: Settings, as_of: d
     return connection.scalar(sa.select(sa.func.count()).select_from(units.subquery())) or 0
 
 
-def _references(
-    connection: Connection, rows: Sequence[Row[Any]], as_of: datetime
-) -> dict[BaselineKey, tuple[str, Reference]]:
-    """Give the newest baseline of each unit, channel and regime that recordings may need, with its version."""
-    axes = sorted({row.axis_id for row in rows})
-    query = (
-        sa.select(Baseline)
-        .where(Baseline.axis_id.in_(axes), Baseline.known_at <= as_of)
-        .order_by(Baseline.known_at, Baseline.baseline_version)
-    )
-    found: dict[BaselineKey, tuple[str, Reference]] = {}
-    for row in connection.execute(query):
-        key = (row.axis_id, row.unit_serial, row.channel, row.feature_version, row.geometry_version, row.regime)
-        found[key] = (row.baseline_version, Reference(_vector(row.median), _vector(row.spread)))
-    return found
-
-
-def _vector(stored: list[float | None]) -> npt.NDArray[np.float64]:
-    return np.array([np.nan if value is None else value for value in stored], dtype=np.float64)
-
-
 def _points(
     lake: Lake,
     settings: Settings,
     rows: Sequence[Row[Any]],
-    references: dict[BaselineKey, tuple[str, Reference]],
+    baselines: Sequence[Found | None],
     as_of: datetime,
 ) -> list[dict[str, Any]]:
-    points = []
-    for quantity in sorted({row.quantity for row in rows}):
-        members = [row for row in rows if row.quantity == quantity]
-        names = feature_names(feature_settings(settings, quantity))
-        features = read_features(lake, settings, members)
-        for row, x in zip(members, features, strict=True):
-            points.append(_point(row, x, names, references, as_of))
+    names = {row.quantity: feature_names(feature_settings(settings, row.quantity)) for row in rows}
+    features = read_features(lake, settings, rows)
+    points = [
+        _point(row, x, names[row.quantity], found, as_of)
+        for row, x, found in zip(rows, features, baselines, strict=True)
+    ]
     return sorted(points, key=lambda point: str(point["recording_id"]))
 
 
@@ -207,11 +182,12 @@ def _point(
     row: Row[Any],
     x: npt.NDArray[np.float32],
     names: Sequence[str],
-    references: dict[BaselineKey, tuple[str, Reference]],
+    found: Found | None,
     as_of: datetime,
 ) -> dict[str, Any]:
     """Judge the good windows of one recording: the median of each figure over them, and the index of the medians."""
-    version, reference = _baseline_of(row, references)
+    version = NO_BASELINE if found is None else found.version
+    reference = None if found is None else found.reference
     figures = np.full(len(GROUPS), np.nan)
     if reference is not None and len(x):
         if len(reference.median) != len(names) or len(reference.spread) != len(names):
@@ -235,20 +211,7 @@ def _point(
         "baseline_version": version,
         "baselines_at": row.baselines_at,
         "n_windows": len(x),
-        **{name: _number(value) for name, value in zip(GROUPS, figures.tolist(), strict=True)},
-        "health_index": _number(index),
+        **{name: nullable(value) for name, value in zip(GROUPS, figures.tolist(), strict=True)},
+        "health_index": nullable(index),
         "known_at": as_of,
     }
-
-
-def _baseline_of(row: Row[Any], references: dict[BaselineKey, tuple[str, Reference]]) -> tuple[str, Reference | None]:
-    """Give the baseline of the finest regime that has one."""
-    for regime in coarser(row.regime):
-        key = (row.axis_id, row.unit_serial, row.channel, row.feature_version, row.geometry_version, regime)
-        if key in references:
-            return references[key]
-    return NO_BASELINE, None
-
-
-def _number(value: float) -> float | None:
-    return value if np.isfinite(value) else None

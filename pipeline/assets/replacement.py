@@ -213,14 +213,14 @@ def _close_cases(
     query = sa.select(Case).where(
         Case.axis_id == axis, Case.family.in_(UNIT_FAMILIES), Case.state != CLOSED, Case.first_at < at
     )
+    # Recordings since then are another unit's: a case, and a verdict on it, end with the old one's last.
+    last = connection.scalar(
+        sa.select(sa.func.max(Recording.started_at, type_=Recording.started_at.type)).where(
+            Recording.axis_id == axis, Recording.started_at < at
+        )
+    )
     closed = []
     for case in connection.execute(query.order_by(Case.case_id)).all():
-        # Recordings since then are another unit's: the case, and a verdict on it, end with the old one's last.
-        last = connection.scalar(
-            sa.select(sa.func.max(Recording.started_at, type_=Recording.started_at.type)).where(
-                Recording.axis_id == axis, Recording.started_at < at
-            )
-        )
         values = {
             "state": CLOSED,
             "last_at": case.last_at if case.last_at < at else max(case.first_at, last or case.first_at),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from models.model import Model, Scores
 from pipeline.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels, priority_of
 from pipeline.config import Settings
+from pipeline.store import nullable
 
 MODEL = "evaluated"
 FAULT = "fault"
@@ -65,7 +66,7 @@ def judged_windows(
     for index in range(len(quality)):
         usable = quality[index] == "ok" and bool(scores.finite[index])
         figures: dict[str, Any] = {
-            name: _number(getattr(scores, name)[index]) if usable else None
+            name: nullable(getattr(scores, name)[index]) if usable else None
             for name in (
                 "fault_probability",
                 "fault_q05",
@@ -120,7 +121,3 @@ def _highest_percentile(window: Window, model: Model) -> float:
         if value is not None and name in model.quantiles:
             found.append(float(model.percentile(name, np.array([value]))[0]))
     return max(found)
-
-
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

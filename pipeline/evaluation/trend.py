@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.baseline import deviation, fit_reference
+from features.trend import running_median
 from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.selection import Selection
@@ -131,16 +132,6 @@ def _median(members: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
-def running_median(values: FloatArray, width: int = WIDTH) -> FloatArray:
-    """Return the median of each value (n,) and up to `width` - 1 before it; NaN where all of them are missing."""
-    padded = np.concatenate((np.full(width - 1, np.nan), values))
-    stretches = np.lib.stride_tricks.sliding_window_view(padded, width)
-    found = np.full(values.size, np.nan)
-    there = np.isfinite(stretches).any(axis=1)
-    found[there] = np.nanmedian(stretches[there], axis=1)
-    return found
-
-
 def rms_twice(run: Run) -> BoolArray:
     """Plain rule: the median of 6 snapshots of RMS is above twice the median of the baseline, on any channel."""
     return _any_channel(run, lambda smooth, median, mad: smooth > 2.0 * median)
@@ -161,7 +152,7 @@ def _any_channel(run: Run, rule: Callable[[FloatArray, float, float], BoolArray]
             continue
         median = float(np.nanmedian(baseline))
         mad = float(np.nanmedian(np.abs(baseline - median)))
-        on |= rule(running_median(rms), median, mad)
+        on |= rule(running_median(rms, width=WIDTH), median, mad)
     on[: run.n_baseline] = False
     return on
 
@@ -190,7 +181,7 @@ def shipped_rule(run: Run) -> BoolArray:
         there = np.isfinite(risen).any(axis=1)
         index = np.full(run.n, np.nan)
         index[there] = np.sqrt(np.nanmean(np.square(risen[there]), axis=1))
-        on |= running_median(index) > PLACEHOLDER_SIGMAS
+        on |= running_median(index, width=WIDTH) > PLACEHOLDER_SIGMAS
     on[: run.n_baseline] = False
     return on
 
