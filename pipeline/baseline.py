@@ -269,6 +269,7 @@ class Found:
     """The baseline of a recording."""
 
     version: str
+    regime: str
     reference: Reference
 
 
@@ -315,7 +316,7 @@ class Baselines:
                 row.regime,
             )
             reference = Reference(_array(row.median), _array(row.spread))
-            found[key] = Found(row.baseline_version, reference)
+            found[key] = Found(row.baseline_version, row.regime, reference)
         return found
 
 
