@@ -150,13 +150,20 @@ def _extract_by_angle(
 def _assess(
     job: Job, windows: npt.NDArray[np.float32], shaft_speed_rpm: float | None, settings: FeatureSettings
 ) -> tuple[list[Quality], list[str]]:
-    return assess(
+    """Judge windows; one that stands still, as its quantity may for longer, is too short to be judged."""
+    quality, evidence = assess(
         windows,
         sampling_rate_hz=job.sampling_rate_hz,
         rate_is_declared=job.rate_is_declared,
         shaft_speed_rpm=shaft_speed_rpm,
-        settings=settings.quality,
+        settings=replace(settings.quality, flat_min_seconds=0.0),
     )
+    seconds = windows.shape[1] / job.sampling_rate_hz if job.rate_is_declared else 0.0
+    if seconds < settings.quality.flat_min_seconds:
+        for index in [index for index, code in enumerate(quality) if code == Quality.FLATLINE]:
+            quality[index] = Quality.TOO_SHORT
+            evidence[index] = f"{windows.shape[1]} samples, in which a slow quantity did not move: {evidence[index]}"
+    return quality, evidence
 
 
 def _in_m_s2(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
