@@ -28,6 +28,7 @@ def check_model(model: Model) -> None:
     _check_names(model)
     _check_scaler(model)
     _check_network(model)
+    _check_rule(model)
     _check_calibration(model)
     _check_novelty(model)
 
@@ -69,6 +70,16 @@ def _check_network(model: Model) -> None:
     _require(
         bank.hidden == network.hidden and bank.dropout == network.dropout, "the mask bank was drawn for another network"
     )
+
+
+def _check_rule(model: Model) -> None:
+    rule = model.rule
+    if rule is None:
+        return
+    _require(model.network is not None, "a model without a network has a rule")
+    _require(len(rule.features) == len(model.classes), "the rule has not one entry a class")
+    known = set(model.feature_names) | {None}
+    _require(set(rule.features) <= known, "the rule reads a feature that the model does not know")
 
 
 def _check_calibration(model: Model) -> None:

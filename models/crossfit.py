@@ -16,6 +16,7 @@ from models.mc_dropout import sample_logits, thin
 from models.novelty import NoveltyReference, fit_novelty
 from models.predictive import Predictive, summarise
 from models.report import FoldRecord
+from models.rule_prior import RulePrior
 from models.scaler import RobustScaler, fit_scaler
 from models.settings import TrainingSettings
 from models.splits import balanced_weights, stopping_split, unit_folds
@@ -27,13 +28,15 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One training: kind, data, settings, masks shared by its networks (None for baseline-only), supplement."""
+    """One training: kind, data, settings, masks shared by its networks (None for baseline-only), supplement, rule."""
 
     kind: Kind
     data: TrainingData
     settings: TrainingSettings
     bank: MaskBank | None
     supplement: Supplement | None = None
+    rule: RulePrior | None = None
+    feature_names: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> int | None:
@@ -57,7 +60,7 @@ class Task:
     def examples(self, scaler: RobustScaler, rows: IntArray) -> Examples:
         """Network inputs, targets and balanced weights of some rows."""
         inputs = scaler.network_inputs(scaler.scale_features(self.data.x[rows]))
-        return Examples(inputs, self.data.y[rows], self.weights(rows))
+        return Examples(inputs, self.data.y[rows], self.weights(rows), self.offset(self.data.x[rows]))
 
     def fitted_examples(self, scaler: RobustScaler, rows: IntArray) -> Examples:
         """Examples of some rows with the supplement: what a network is fitted to. Classes keep their total weights.
@@ -84,7 +87,12 @@ class Task:
             np.concatenate([measured.inputs, inputs]),
             np.concatenate([measured.y, extra.y]),
             np.concatenate([weight, made]),
+            np.concatenate([measured.offset, self.offset(extra.x)]) if measured.offset is not None else None,
         )
+
+    def offset(self, x: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Logits (n, C) that the rule adds for features x; None without a rule."""
+        return None if self.rule is None else self.rule.logits(x, self.feature_names)
 
     def scaler(self, rows: IntArray) -> RobustScaler:
         """Scaler of some rows."""
@@ -197,6 +205,8 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
                 fit, stop = rows[inner[0]], rows[inner[1]]
             fitted = task.fit(scaler, fit, stop, task.settings.epochs if stop.size else task.fixed_epochs, i + 1)
             logits[:, test] = sample_logits(thin(fitted.network, bank), scaler.network_inputs(scaled))
+            if (offset := task.offset(data.x[test])) is not None:
+                logits[:, test] += offset
             epochs = fitted.epochs
             notes += _unseen_classes(data, i, rows, test)
         records.append(FoldRecord(task.units(fit), task.units(stop), task.units(test), epochs, stop.size > 0))

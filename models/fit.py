@@ -31,11 +31,14 @@ class Examples:
         int64 (n,) class index, or UNKNOWN_MODE.
     weight
         float64 (n,) balanced weights, > 0.
+    offset
+        float32 (n, C) added to the network's logits (`models.rule_prior`), or None.
     """
 
     inputs: NDArray[np.float32]
     y: NDArray[np.int64]
     weight: FloatArray
+    offset: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +116,7 @@ def fit_network(
     n = examples.y.size
     network = DropoutMLP(examples.inputs.shape[1], n_classes, settings.network, generator=generator)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-    inputs, targets = _tensors(examples, n_classes, healthy)
+    inputs, targets, offset = _tensors(examples, n_classes, healthy)
     groups = torch.from_numpy(group)
     mass = torch.from_numpy(np.cumsum(examples.weight) / examples.weight.sum())
     # At least eight steps an epoch where there are windows for it, or a small set would hardly move in an epoch.
@@ -123,7 +126,7 @@ def fit_network(
         network.train()
         for rows in torch.tensor_split(_draw(mass, n, generator), n_steps):
             batch = _hide_groups(inputs[rows], groups, settings.group_dropout, generator)
-            loss = nll(network(batch), targets[rows]).mean()
+            loss = nll(network(batch) + offset[rows], targets[rows]).mean()
             loss = loss + weight_term(network, length_scale=settings.length_scale, n=n)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -149,8 +152,10 @@ def fit_network(
     return Fitted(folded, best_epoch if stop is not None else epochs)
 
 
-def _tensors(examples: Examples, n_classes: int, healthy: int | None) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(examples.inputs), torch.from_numpy(target_mask(examples.y, n_classes, healthy))
+def _tensors(examples: Examples, n_classes: int, healthy: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    offset = np.zeros((examples.y.size, n_classes), np.float32) if examples.offset is None else examples.offset
+    targets = target_mask(examples.y, n_classes, healthy)
+    return torch.from_numpy(examples.inputs), torch.from_numpy(targets), torch.from_numpy(offset)
 
 
 def _draw(mass: Tensor, n: int, generator: torch.Generator) -> Tensor:
@@ -176,9 +181,9 @@ def _hide_groups(batch: Tensor, group: Tensor, share: float, generator: torch.Ge
 def _loss(network: DropoutMLP, examples: Examples, n_classes: int, healthy: int | None) -> float:
     """Return the weighted mean NLL of the network in eval mode, at the best of `STOPPING_TEMPERATURES`."""
     network.eval()
-    inputs, targets = _tensors(examples, n_classes, healthy)
+    inputs, targets, offset = _tensors(examples, n_classes, healthy)
     with torch.inference_mode():
-        logits = network(inputs).double()
+        logits = (network(inputs) + offset).double()
         losses = torch.stack([nll(logits / temperature, targets) for temperature in STOPPING_TEMPERATURES])
     weight = torch.from_numpy(examples.weight)
     value = float((losses @ weight).min() / weight.sum())

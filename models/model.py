@@ -18,6 +18,7 @@ from models.mc_dropout import BLOCK, BlockSampler, ThinnedNetworks, blocks, padd
 from models.network import FoldedNetwork
 from models.novelty import NoveltyReference, percentile
 from models.predictive import Predictive, summarise
+from models.rule_prior import RulePrior
 from models.scaler import RobustScaler, Scaled
 
 FloatArray = NDArray[np.float64]
@@ -78,6 +79,8 @@ class Model:
     quantiles
         Name in `QUANTILES` to float64 (101,): 0..100 % of the held-out units, each unit weighing the same, after
         calibration and prior correction. Absent where not defined.
+    rule
+        Added to every sample's logits before the temperature; None: nothing is.
     training_data_hash, settings, metrics
         Where the model comes from; JSON values, not used in scoring.
     """
@@ -94,6 +97,7 @@ class Model:
     fault_prior: float | None
     novelty: NoveltyReference
     quantiles: Mapping[str, FloatArray]
+    rule: RulePrior | None = None
     training_data_hash: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -137,11 +141,14 @@ class Model:
         sampler = None if networks is None else BlockSampler(networks)
         out = _empty_scores(len(x), len(self.classes), 0 if networks is None else networks.n_samples)
         for rows in blocks(len(x)):
-            scaled = self.scaler.scale_features(padded(x, rows))
+            block = padded(x, rows)
+            scaled = self.scaler.scale_features(block)
             keep = rows.stop - rows.start
             self._novelty(out, rows, scaled, keep)
             if sampler is not None:
-                self._predictive(out, rows, sampler.sample(self.scaler.network_inputs(scaled)), keep)
+                self._predictive(
+                    out, rows, self._with_rule(sampler.sample(self.scaler.network_inputs(scaled)), block), keep
+                )
         self._blank(out)
         return out
 
@@ -156,7 +163,7 @@ class Model:
         if self.thinned is None:
             raise ValueError(f"A '{self.kind}' model has no network.")
         scaled = self.scaler.scale_features(self._checked(x))
-        return sample_logits(self.thinned, self.scaler.network_inputs(scaled))
+        return self._with_rule(sample_logits(self.thinned, self.scaler.network_inputs(scaled)), x)
 
     def percentile(self, name: str, values: FloatArray) -> FloatArray:
         """Return where values (n,) of the score `name` fall among the held-out units, 0..100; NaN stays NaN."""
@@ -167,6 +174,10 @@ class Model:
             raise ValueError(f"x must have shape (n, {len(self.feature_names)}), got {x.shape}.")
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(x, dtype=np.float32)
+
+    def _with_rule(self, logits: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Add the rule's logits for x (n, F) to sampled logits (T, n, C)."""
+        return logits if self.rule is None else logits + self.rule.logits(x, self.feature_names)
 
     def _novelty(self, out: Scores, rows: slice, scaled: Scaled, keep: int) -> None:
         raw = self.novelty.distance(scaled.values, scaled.observed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from models.mask_bank import MaskBank
 from models.model import Model
 from models.network import FoldedNetwork
 from models.novelty import NoveltyReference
+from models.rule_prior import RulePrior
 from models.scaler import RobustScaler
 
 Arrays = dict[str, NDArray[Any]]
@@ -51,6 +53,7 @@ def described(model: Model) -> dict[str, Any]:
         },
         "fault_prior": model.fault_prior,
         "network": None if network is None else {"hidden": list(network.hidden), "dropout": float(network.dropout)},
+        "rule": None if model.rule is None else {**asdict(model.rule), "features": list(model.rule.features)},
         "sub_bank_size": None if bank is None else bank.sub_bank_size,
         "n_samples": None if bank is None else bank.n_samples,
         "novelty_neighbours": model.novelty.k,
@@ -132,6 +135,7 @@ def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
             for name in calibration
             if name != "log_prior_correction"
         },
+        rule=_rebuild_rule(manifest),
         training_data_hash=field_of(manifest, "training_data_hash", str),
         settings=field_of(manifest, "settings", dict),
         metrics=field_of(manifest, "metrics", dict),
@@ -162,6 +166,16 @@ def _rebuild_network(
     if bank.n_samples != field_of(manifest, "n_samples", int):
         raise ModelInvalid(f"There are {bank.n_samples} masks, the manifest says {manifest['n_samples']}.")
     return network, bank
+
+
+def _rebuild_rule(manifest: dict[str, Any]) -> RulePrior | None:
+    if manifest.get("rule") is None:
+        return None
+    rule = field_of(manifest, "rule", dict)
+    features = field_of(rule, "features", list)
+    if not all(name is None or isinstance(name, str) for name in features):
+        raise ModelInvalid("'features' of the rule in the manifest must be a list of strings and nulls.")
+    return RulePrior(tuple(features), field_of(rule, "default_db", float), field_of(rule, "db_per_nat", float))
 
 
 def _typed(arrays: Arrays, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -17,10 +17,11 @@ from models.mask_bank import MaskBank, draw_mask_bank
 from models.model import QUANTILES, Model
 from models.novelty import NoveltyReference, weighted_quantiles
 from models.report import TrainingReport
+from models.rule_prior import RulePrior
 from models.scaler import RobustScaler
 from models.settings import TrainingSettings
 from models.threads import one_thread
-from models.training_data import Supplement, checked_supplement, checked_training_data
+from models.training_data import Supplement, checked_rule, checked_supplement, checked_training_data
 
 __all__ = ["TrainingReport", "TrainingSettings", "train"]
 
@@ -39,6 +40,7 @@ def train(
     feature_groups: tuple[str, ...] | None = None,
     settings: TrainingSettings | None = None,
     supplement: Supplement | None = None,
+    rule: RulePrior | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Model, TrainingReport]:
     """Train a model and judge it on held-out units.
@@ -64,6 +66,9 @@ def train(
         Default `TrainingSettings()`.
     supplement
         Examples made from physics that networks are fitted to as well; nothing is judged by them.
+    rule
+        Mean of the prior over the logits, see `models.rule_prior`; without it the mean is nothing. Not used where
+        the kind has no network.
     on_progress
         Called with the stage and the share of the whole done (0..1).
 
@@ -80,12 +85,13 @@ def train(
     settings = settings or TrainingSettings()
     progress = on_progress or _silent
     kind = kind_of(classes)
+    rule = None if kind == "baseline_only" else checked_rule(rule, classes=tuple(classes), names=tuple(feature_names))
     data = checked_training_data(
         x, y, unit, weight, classes=classes, feature_names=tuple(feature_names), groups=feature_groups
     )
     extra = checked_supplement(supplement, classes=tuple(classes), n_features=len(feature_names))
     with one_thread():
-        task = Task(kind, data, settings, _bank(kind, settings), extra)
+        task = Task(kind, data, settings, _bank(kind, settings), extra, rule, tuple(feature_names))
         held_out = hold_out(task, lambda i, k: progress(f"fold {i + 1} of {k}", 0.85 * i / k))
         progress("calibrate", 0.85)
         temperature = Temperature(1.0, False, "no network, so no temperature")
@@ -105,6 +111,7 @@ def train(
             scaler=scaler,
             network=None if fitted is None else fitted.network,
             bank=task.bank,
+            rule=rule,
             temperature=temperature,
             log_prior_correction=task.correction(),
             fault_prior=settings.fault_prior if kind == "classification" else None,

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kinds import HEALTHY, UNKNOWN_MODE, TrainingRefused, kind_of
+from models.rule_prior import RulePrior
 
 FloatArray = NDArray[np.float64]
 
@@ -96,6 +97,24 @@ def checked_supplement(
     if source is not None and source.shape != y.shape:
         raise TrainingRefused(f"A supplement of {len(y)} examples has {source.shape} sources; one each is needed.")
     return Supplement(x, y.astype(np.int64), supplement.units, source)
+
+
+def checked_rule(rule: RulePrior | None, *, classes: tuple[str, ...], names: tuple[str, ...]) -> RulePrior | None:
+    """Check that a rule has one entry a class and reads features that there are.
+
+    Raises
+    ------
+    TrainingRefused
+        It does not.
+    """
+    if rule is None:
+        return None
+    if len(rule.features) != len(classes):
+        raise TrainingRefused(f"The rule has {len(rule.features)} entries for {len(classes)} classes.")
+    absent = [name for name in rule.features if name is not None and name not in names]
+    if absent:
+        raise TrainingRefused(f"The rule reads {', '.join(absent)}, which is not among the features.")
+    return rule
 
 
 def checked_training_data(

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
         20.0, gt=0, le=1e6, description="As how many labelled units of their class the made windows count."
     )
 
+    rule_db_per_nat: float = Field(
+        3.0, ge=0, le=1000, description="A bearing line so many dB higher is e times the prior odds; 0 for no rule, dB."
+    )
+
     score_chunk_windows: int = Field(20_000, ge=256, description="Windows read, scored and written at a time.")
 
     state_period_hours: float = Field(1.0, gt=0, le=24, description="Length of the bins that an axis state covers, h.")

@@ -14,6 +14,7 @@ from models.network import NetworkSettings
 from models.report import TrainingReport
 from models.settings import TrainingSettings
 from models.train import train
+from pipeline.bearing_rule import bearing_rule
 from pipeline.config import Settings
 from pipeline.errors import PrerequisiteMissing
 from pipeline.lake import Lake
@@ -114,6 +115,7 @@ def _train_scope(
             feature_groups=data.groups,
             settings=training_settings(settings),
             supplement=data.supplement,
+            rule=bearing_rule(data.classes, data.names, db_per_nat=settings.rule_db_per_nat),
             on_progress=on_progress,
         )
     except TrainingRefused as error:

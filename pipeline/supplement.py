@@ -116,7 +116,7 @@ def _choose(settings: Settings, usable: Sequence[Condition], modes: Sequence[str
 
 def make_windows(lake_url: str, wanted: Sequence[_Wanted], features: FeatureSettings) -> npt.NDArray[np.float32]:
     """Make windows and extract them, features and their changes, (n, 2 F). Runs in a worker process."""
-    measured = _read_measured(Lake(lake_url), wanted)
+    measured = _read_measured(Lake(lake_url), wanted) if any(item.measured for item in wanted) else {}
     return np.concatenate([_make(item, measured, features) for item in wanted])
 
 

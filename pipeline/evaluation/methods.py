@@ -18,7 +18,9 @@ from models.model import Model
 from models.settings import TrainingSettings
 from models.splits import balanced_weights
 from models.train import train
+from pipeline.bearing_rule import DB_PER_NAT, HEALTHY_DB, LINES, bearing_rule
 from pipeline.config import Settings
+from pipeline.evaluation.made_faults import made_faults
 from pipeline.evaluation.routing import judged_windows, route, thresholds_of
 from pipeline.evaluation.windows import Windows
 from pipeline.retrain import training_settings
@@ -28,20 +30,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 TREES: Final = 500
-
-LINES: Final = {
-    Mode.OUTER_RACE: "ses_white_bpfo_h1_db",
-    Mode.INNER_RACE: "ses_white_bpfi_h1_db",
-    Mode.BALL: "ses_white_bsf2x_h1_db",
-    Mode.CAGE: "ses_white_ftf_h1_db",
-}
-"""The line of each bearing fault in the squared envelope spectrum of the prewhitened signal."""
-
-HEALTHY_DB: Final = 6.0
-"""Lines all below this are called healthy: a line of twice the floor's amplitude has 6 dB."""
-
-DB_PER_NAT: Final = 3.0
-"""Rules: so many dB more are e times the odds. Declared, not fitted."""
 
 ALIASES: Final = {
     Mode.INNER_RACE: ("inner", "ir", "i", "inner_ring", "innerrace", "bpfi"),
@@ -157,7 +145,9 @@ def _unscored_last(values: FloatArray) -> FloatArray | None:
 
 
 def mc_dropout(training: Training) -> Network:
-    """Train the product's network with the settings in force, on the training rows alone."""
+    """Train the product's network with the settings in force: training rows, faults made in their conditions, rule."""
+    words = tuple(str(training.modes.get(name, name)) for name in training.classes)
+    seeded = training.settings.model_copy(update={"seed": training.seed})
     model, report = train(
         training.windows.x,
         training.y,
@@ -168,6 +158,8 @@ def mc_dropout(training: Training) -> Network:
         feature_version=training.windows.feature_version,
         feature_groups=training.windows.groups,
         settings=network_settings(training),
+        supplement=made_faults(training.windows, training.unit, words, seeded),
+        rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
     )
     programs = frozenset(np.unique(training.windows.program).tolist()) - {""}
     return Network(model, training.settings, programs, report.notes)

@@ -1,0 +1,69 @@
+"""What a rule that needs no training says, as the mean of the prior: the network learns only what the rule misses.
+
+The logits of a class are the network's output plus a fixed function of one feature, `x[column] / db_per_nat`: a line so
+many decibels higher is e times the odds. The network starts from about nothing and its weights are pulled to nothing,
+so where the training data say nothing the rule remains. A fixed mean function added to a Bayesian model is textbook
+practice (C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006, section 2.7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class RulePrior:
+    """A rule's logits.
+
+    Attributes
+    ----------
+    features : tuple of str or None
+        Of each class, the feature (dB) that speaks for it; None where none does, and for the healthy class.
+    default_db : float
+        Height that a class without a feature stands at, dB: what is not above it is called healthy.
+    db_per_nat : float
+        So many dB more are e times the odds, > 0.
+    """
+
+    features: tuple[str | None, ...]
+    default_db: float
+    db_per_nat: float
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.default_db) or not 0.0 < self.db_per_nat < np.inf:
+            raise ValueError(
+                f"A rule's prior needs a finite default_db and db_per_nat > 0, got {self.default_db}, "
+                f"{self.db_per_nat}."
+            )
+        if all(name is None for name in self.features):
+            raise ValueError("A rule's prior needs a feature for at least one class.")
+
+    def logits(self, x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+        """Return the rule's logits (n, C) for windows x (n, F) with columns `names`; each row by itself.
+
+        A missing feature counts as 0 dB, no more than noise; where every feature of the rule is missing or not finite
+        it says nothing, and the row is 0.
+
+        Raises
+        ------
+        ValueError
+            A feature of the rule is not among the names.
+        """
+        absent = [name for name in self.features if name is not None and name not in names]
+        if absent:
+            raise ValueError(f"The rule's features {', '.join(absent)} are not among the columns.")
+        out = np.full((len(x), len(self.features)), self.default_db)
+        unknown = np.ones(len(x), dtype=bool)
+        for c, name in enumerate(self.features):
+            if name is None:
+                continue
+            line = x[:, list(names).index(name)].astype(np.float64)
+            known = np.isfinite(line)
+            out[:, c] = np.where(known, line, 0.0)
+            unknown &= ~known
+        out[unknown] = 0.0
+        return (out / self.db_per_nat).astype(np.float32)
