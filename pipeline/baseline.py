@@ -222,7 +222,8 @@ def _baselines(
     for (*_, regime), rows in sorted(enough.items()):
         values = np.concatenate([features[row.recording_id] for row in rows])
         reference = fit_reference(np.where(np.isfinite(values), values, np.nan))
-        found.append(_row(period, rows, regime, reference, len(values), as_of))
+        if np.isfinite(reference.median).any():  # else it would hide a coarser regime
+            found.append(_row(period, rows, regime, reference, len(values), as_of))
     return found
 
 

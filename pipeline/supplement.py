@@ -92,7 +92,7 @@ def make_supplement(
     y = np.array([index_of[item.mode or HEALTHY] for item in wanted], dtype=np.int64)
     source = np.array([item.condition.unit for item in wanted], dtype=np.str_)
     good = np.isfinite(made).any(axis=1) & ~np.isinf(made).any(axis=1)
-    return Supplement(made[good], y[good], settings.synthetic_units, source[good])
+    return Supplement(made[good], y[good], settings.synthetic_units, source[good]) if good.any() else None
 
 
 def _choose(settings: Settings, usable: Sequence[Condition], modes: Sequence[str | None]) -> list[_Wanted]:

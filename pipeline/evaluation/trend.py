@@ -10,7 +10,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.baseline import deviation, fit_reference
+from features.alarm import MIN_REFERENCE, alarm_onset
+from features.baseline import fit_reference
+from features.health import health_index
 from features.trend import running_median
 from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
@@ -157,32 +159,18 @@ def _any_channel(run: Run, rule: Callable[[FloatArray, float, float], BoolArray]
     return on
 
 
-PLACEHOLDER_SIGMAS: Final = 6.0
-PLACEHOLDER_FLOOR: Final = {"rms_log10": 0.05, "kurtosis_log10": 0.02}
-PLACEHOLDER_LINE_FLOOR_DB: Final = 1.5
-
-
 def shipped_rule(run: Run) -> BoolArray:
-    """PLACEHOLDER for the trend rule that axiswatch ships: robust deviations of level, kurtosis and lines.
+    """Rule of the trend step: the alarm on the health index of each channel, on where that of any channel is.
 
-    The root mean square over features of what has risen, in sigmas of the baseline; on where its median of 6 snapshots
-    is above 6, on any channel. To be replaced, here and nowhere else, by health index and alarm rule of `features/`.
+    A channel whose first part tells no threshold (too few values) has no alarm.
     """
-    wanted = [
-        index
-        for index, name in enumerate(run.names)
-        if name in PLACEHOLDER_FLOOR or (name.startswith("ses_white_") and name.endswith("_h1_db"))
-    ]
-    floor = np.array([PLACEHOLDER_FLOOR.get(run.names[index], PLACEHOLDER_LINE_FLOOR_DB) for index in wanted])
     on = np.zeros(run.n, dtype=np.bool_)
     for values in run.channels.values():
-        own = values[:, wanted]
-        risen = np.maximum(deviation(own, fit_reference(own[: run.n_baseline]), floor=floor), 0.0)
-        there = np.isfinite(risen).any(axis=1)
-        index = np.full(run.n, np.nan)
-        index[there] = np.sqrt(np.nanmean(np.square(risen[there]), axis=1))
-        on |= running_median(index, width=WIDTH) > PLACEHOLDER_SIGMAS
-    on[: run.n_baseline] = False
+        reference = fit_reference(values[: run.n_baseline])
+        index = health_index(values, run.names, reference)
+        told = np.isfinite(running_median(index, width=WIDTH)[WIDTH - 1 : run.n_baseline])
+        if np.count_nonzero(told) >= MIN_REFERENCE:
+            on |= alarm_onset(index, baseline_count=run.n_baseline, width=WIDTH).on
     return on
 
 

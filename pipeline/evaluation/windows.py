@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from features.baseline import MIN_VALUES, Reference, change, fit_reference
 from features.kinematics import Orders
+from pipeline.baseline import RELATIVE_GROUP, relative_names
 from pipeline.importing.manifest import ManifestRow
 
 _LEVEL = re.compile(r"(rms|peak|peak_to_peak)_log10|band_.*_log_power")
@@ -133,7 +134,7 @@ def with_changes(
     Returns
     -------
     Windows
-        With features named `change_NAME` besides; missing where a rig has no reference.
+        With features named `relative_NAME` besides, as the product has them; missing where a rig has no reference.
     tuple of str
         What the reader should know: rigs with a thin baseline, or none.
     """
@@ -147,9 +148,8 @@ def with_changes(
             changed[rig == name] = change(windows.x[rig == name], _reference(own))
     wider = replace(
         windows,
-        names=windows.names + tuple(f"change_{name}" for name in windows.names),
-        groups=windows.groups + tuple(f"change_{group}" for group in windows.groups),
-        feature_version=f"{windows.feature_version}+change",
+        names=windows.names + relative_names(windows.names),
+        groups=windows.groups + (RELATIVE_GROUP,) * len(windows.groups),
         x=np.concatenate([windows.x, changed], axis=1),
     )
     return wider, tuple(notes)

@@ -198,6 +198,14 @@ def test_fewer_recordings_than_needed_give_none(bench: Bench) -> None:
     assert bench.found(30, START + 9 * DAY) is None
 
 
+def test_too_few_windows_for_a_median_do_not_hide_a_coarser_regime(bench: Bench) -> None:
+    bench.settings = bench.settings.model_copy(update={"window_turns": 30.0})
+    bench.feed(*bench.hours(0, 1, 2), *bench.hours(3, 4, 5, program="weld"))
+    bench.update(START + DAY)
+    assert [row["regime"] for row in bench.rows()] == [ANY], "three windows each, and four are needed"
+    assert bench.found(0, START + DAY) == ANY
+
+
 def test_recordings_of_bad_quality_are_left_out(bench: Bench) -> None:
     bench.feed(
         *bench.hours(0, 1, 2),

@@ -224,3 +224,4 @@ def test_nothing_to_make_is_none(settings: Settings) -> None:
     assert made(settings) is None
     assert made(settings, condition(orders=Orders(ftf=0.4))) is None
     assert made(settings, condition(), classes=("healthy", "gear_tooth")) is None
+    assert made(settings, condition(n_samples=40)) is None, "too short for a window"
