@@ -1,5 +1,8 @@
 """score: what the champion of each scope says of every window that it has not seen yet.
 
+A recording that this sensor on this unit cannot have made, by the unit's own baseline of the same regime
+(`features.plausibility`), gets that verdict and no figures: a data fault is not the machine's.
+
 Due are recordings with features at the champion's feature version and the geometry version of the unit on the axis,
 oldest first. Each recording is compared with the newest baseline of its unit known at `as_of`. Scores and their mark
 are committed together, a chunk at a time, so memory does not grow with the backlog.
@@ -17,6 +20,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
+from features.plausibility import compare, plausibility_settings
 from features.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
@@ -200,11 +204,34 @@ def read_chunk(lake: Lake, rows: Sequence[Row[Any]], names: Sequence[str], basel
             rows_of = slice(row.lake_row, row.lake_row + row.n_windows)
             own = values[rows_of]
             parts.append(with_change(own, baselines[row.recording_id]) if relative else own)
+            judged = {name: told[name][rows_of] for name in WINDOW_COLUMNS}
+            judge_plausibility(judged, own, absolute, row, baselines[row.recording_id])
             for name in WINDOW_COLUMNS:
-                windows[name] += told[name][rows_of]
+                windows[name] += judged[name]
             windows["row"] += [row] * row.n_windows
     x = np.concatenate(parts) if parts else np.empty((0, len(names)), np.float32)
     return Chunk(list(rows), x, windows, baselines)
+
+
+def judge_plausibility(
+    windows: dict[str, list[Any]],
+    x: npt.NDArray[np.float32],
+    names: Sequence[str],
+    row: Row[Any],
+    found: Found | None,
+) -> None:
+    """Give the good windows of a recording (columns by name, changed in place) the verdict that its unit's baseline
+    speaks, where that blocks. A coarser regime's baseline is no measure: another speed or load may look like a fault
+    of the sensor.
+    """
+    good = [index for index, quality in enumerate(windows["quality"]) if quality == Quality.OK]
+    if found is None or found.regime != row.regime or not good:
+        return
+    settings = plausibility_settings(str(row.scope).split(":", 1)[0])
+    for verdict, evidence in compare(x[good], names, found.reference, settings=settings)[:1]:
+        if verdict.blocks:
+            for index in good:
+                windows["quality"][index], windows["evidence"][index] = str(verdict), evidence
 
 
 def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> list[dict[str, Any]]:
