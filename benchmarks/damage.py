@@ -5,7 +5,9 @@
 `FOLDER` holds cwru, uestc, femto and robot_rv_reducer; two simulated fleets are always judged. Healthy recordings of
 one unit, channel and regime are cut in half by time: the first half is the reference, the second is judged and
 damaged. `alone`: verdicts that need no reference. `with`: with the unit's reference. `faults`: recordings of real (or
-simulated) faults of the machine that get a verdict they should not.
+simulated) faults of the machine that get a verdict they should not. `caught`: a verdict, or review by a model that has
+learnt the reference halves of the whole rig: novelty above `novelty_percentile` of the default settings, in the median
+over the windows. A fault of the machine is rightly new to it.
 """
 
 from __future__ import annotations
@@ -22,18 +24,24 @@ import pyarrow.parquet as pq
 from damage_kinds import KINDS, Recording, damage
 from scipy import signal
 
-from features.baseline import Reference, fit_reference
+from features.baseline import Reference, change, fit_reference
 from features.extract import FeatureSettings, extract, feature_names
 from features.kinematics import Orders, bearing_orders
 from features.plausibility import change_size, compare
 from features.quality import Quality, assess, spread
+from features.settings import feature_groups
 from features.speed_check import judge_speed
 from features.windows import WindowSettings, cut, plan_windows
+from models.model import Model
+from models.train import train
+from pipeline.baseline import RELATIVE_GROUP, relative_names
+from pipeline.config import Settings
 from pipeline.simulation.fleet import draw_fleet
 from pipeline.simulation.schedule import appointments
 from pipeline.simulation.settings import FleetSettings
 from pipeline.simulation.writer import record
 
+NOVELTY_PERCENTILE = Settings.model_fields["novelty_percentile"].default
 SKF_6205 = bearing_orders(9, 7.94, 39.04)
 
 
@@ -74,7 +82,12 @@ def features_of(recording: Recording, group: Group) -> tuple[np.ndarray, list[Qu
 
 
 def judge_group(
-    group: Group, siblings: dict[str, Reference], reference: Reference, per_group: int, rng: np.random.Generator
+    group: Group,
+    siblings: dict[str, Reference],
+    reference: Reference,
+    model: Model,
+    per_group: int,
+    rng: np.random.Generator,
 ) -> Iterator[dict[str, object]]:
     """Judge undamaged, damaged and faulty recordings of one group."""
     names = feature_names(group.settings)
@@ -90,6 +103,7 @@ def judge_group(
             "kind": kind,
             "alone": bool(alone),
             "with": bool(blocking),
+            "caught": bool(blocking) or len(values) == 0 or is_new(model, values, reference),
             "changed": bool(blocking) or (len(values) > 0 and change_size(values, names, reference) > 1.5),
             "verdict": blocking,
             "reported": told,
@@ -109,18 +123,51 @@ def judge_group(
         yield row("machine fault", recording)
 
 
+def with_changes(values: np.ndarray, reference: Reference) -> np.ndarray:
+    """Put the changes against the reference beside the features, as scoring does."""
+    return np.concatenate([values, change(values, reference)], axis=1).astype(np.float32)
+
+
+def learn(groups: list[Group], values: list[np.ndarray], references: list[Reference]) -> Model:
+    """Train on the reference halves of a rig; five parts in time of each group stand in for units."""
+    settings = groups[0].settings
+    names = feature_names(settings)
+    units = [f"{k} part {5 * i // len(x)}" for k, x in enumerate(values) for i in range(len(x))]
+    x = np.concatenate([with_changes(x, reference) for x, reference in zip(values, references, strict=True)])
+    model, _ = train(
+        x,
+        np.zeros(len(x), np.int64),
+        np.array(units),
+        classes=("healthy",),
+        feature_names=names + relative_names(names),
+        feature_version="benchmark",
+        feature_groups=tuple(g for g, own in feature_groups(settings).items() for _ in own)
+        + (RELATIVE_GROUP,) * len(names),
+    )
+    return model
+
+
+def is_new(model: Model, values: np.ndarray, reference: Reference) -> bool:
+    """Tell whether a recording would go to review as new, or has no finite score."""
+    scores = model.score(with_changes(values, reference))
+    percentile = np.where(scores.finite, scores.novelty_percentile, 100.0)
+    return bool(np.median(percentile) > NOVELTY_PERCENTILE)
+
+
 def judge_all(groups: list[Group], per_group: int, seed: int = 1) -> pd.DataFrame:
     """Judge all groups; channels of one name share it and are each other's siblings."""
-    references = {}
+    references, learnt = {}, []
     for group in groups:
         first = group.healthy[: round(group.split * len(group.healthy))]
         rows = [features_of(recording, group)[0] for recording in first]
-        references[group.name, group.channel] = fit_reference(np.concatenate(rows))
+        learnt.append(np.concatenate(rows))
+        references[group.name, group.channel] = fit_reference(learnt[-1])
+    model = learn(groups, learnt, [references[group.name, group.channel] for group in groups])
     rows = []
     for number, group in enumerate(groups):
         siblings = {c: r for (n, c), r in references.items() if n == group.name and c != group.channel}
         rng = np.random.default_rng([seed, number])
-        rows += list(judge_group(group, siblings, references[group.name, group.channel], per_group, rng))
+        rows += list(judge_group(group, siblings, references[group.name, group.channel], model, per_group, rng))
     return pd.DataFrame(rows)
 
 
@@ -244,7 +291,7 @@ def simulated(world: str, seed: int) -> list[Group]:
 def table(rows: pd.DataFrame) -> pd.DataFrame:
     """Shares by rig and kind, in percent."""
     rows = rows.assign(reported=rows["reported"] != "")
-    shares = 100 * rows.groupby(["kind", "rig"], sort=False)[["alone", "with", "changed", "reported"]].mean()
+    shares = 100 * rows.groupby(["kind", "rig"], sort=False)[["alone", "with", "caught", "changed", "reported"]].mean()
     return shares.assign(n=rows.groupby(["kind", "rig"], sort=False).size()).unstack("rig").round(1)
 
 
