@@ -23,13 +23,22 @@ from features.settings import feature_names
 from pipeline.baseline import NO_BASELINE, Baselines, Found
 from pipeline.config import Settings
 from pipeline.errors import AxiswatchError
-from pipeline.extract import feature_settings, feature_versions, installed_geometry
+from pipeline.extract import (
+    attributed_extraction,
+    attributed_unit,
+    feature_settings,
+    feature_versions,
+    installed_geometry,
+)
 from pipeline.feature_rows import read_features
 from pipeline.lake import Lake
 from pipeline.schema import Baseline, Extraction, Recording, Unit
 from pipeline.schema_trend import TrendPoint
 from pipeline.store import Store, nullable, upsert
 from pipeline.trend_course import update_courses
+
+NO_UNIT = ""
+"""In place of a serial number where nobody ever named the unit of an axis."""
 
 PAGE = 2000
 """Recordings read, judged and committed at a time."""
@@ -98,6 +107,7 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
             Baseline.axis_id,
             Baseline.unit_serial,
             Baseline.channel,
+            Baseline.scope,
             Baseline.feature_version,
             Baseline.geometry_version,
             sa.func.max(Baseline.known_at, type_=Baseline.known_at.type).label("baselines_at"),
@@ -107,6 +117,7 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
             Baseline.axis_id,
             Baseline.unit_serial,
             Baseline.channel,
+            Baseline.scope,
             Baseline.feature_version,
             Baseline.geometry_version,
         )
@@ -119,14 +130,15 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
         TrendPoint.baselines_at >= newest.c.baselines_at,
     )
     return (
-        sa.select(Extraction, Recording.quantity, newest.c.baselines_at)
+        sa.select(*attributed_extraction(), Recording.quantity, newest.c.baselines_at)
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
         .join(
             newest,
             sa.and_(
                 newest.c.axis_id == Extraction.axis_id,
-                newest.c.unit_serial == Extraction.unit_serial,
+                newest.c.unit_serial.is_not_distinct_from(attributed_unit()),
+                newest.c.scope == Extraction.scope,
                 newest.c.channel == Extraction.channel,
                 newest.c.feature_version == Extraction.feature_version,
                 newest.c.geometry_version == Extraction.geometry_version,
@@ -143,15 +155,19 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
 
 def _units_without_baseline(connection: Connection, settings: Settings, as_of: datetime) -> int:
     """Count units, by axis and channel, that have features and no baseline; recordings of no known unit are one."""
+    _, on = installed_geometry()
     there = sa.exists().where(
         Baseline.axis_id == Extraction.axis_id,
-        Baseline.unit_serial == Extraction.unit_serial,
+        Baseline.unit_serial.is_not_distinct_from(attributed_unit()),
         Baseline.channel == Extraction.channel,
+        Baseline.scope == Extraction.scope,
         Baseline.feature_version == Extraction.feature_version,
         Baseline.known_at <= as_of,
     )
     units = (
-        sa.select(Extraction.axis_id, Extraction.unit_serial, Extraction.channel)
+        sa.select(Extraction.axis_id, attributed_unit(), Extraction.channel)
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
         .where(
             Extraction.feature_version.in_(sorted(set(feature_versions(settings).values()))),
             Extraction.started_at <= as_of,
@@ -204,7 +220,7 @@ def _point(
         "feature_version": row.feature_version,
         "geometry_version": row.geometry_version,
         "axis_id": row.axis_id,
-        "unit_serial": row.unit_serial,
+        "unit_serial": row.unit_serial or NO_UNIT,
         "channel": row.channel,
         "started_at": row.started_at,
         "regime": row.regime,

@@ -17,6 +17,7 @@ from features.quality import Quality
 from features.settings import feature_names
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets
+from pipeline.baseline import update_baselines
 from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.errors import AxiswatchError, PrerequisiteMissing, SettingsError
@@ -24,7 +25,7 @@ from pipeline.extract import extract_due, feature_settings
 from pipeline.ids import stable_id
 from pipeline.lake import Lake
 from pipeline.regime import coarser
-from pipeline.schema import Axis, Baseline, Extraction, Recording
+from pipeline.schema import Axis, Baseline, Extraction, Recording, Unit
 from pipeline.schema_trend import Trend, TrendChange, TrendPoint
 from pipeline.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate
@@ -316,6 +317,36 @@ def test_a_step_of_12_db_is_told_with_its_size_and_its_time(
     assert hour[60] < trend["alarm_since"] <= hour[60] + timedelta(hours=16)
     assert trend["reference_low"] < trend["reference_high"] < trend["threshold"] < change["after"]
     assert trend["slope_low"] <= trend["slope_per_day"] <= trend["slope_high"]
+
+
+@pytest.mark.parametrize("named", ["nobody", "the registry"])
+def test_a_unit_that_the_log_does_not_name_has_its_trend(
+    named: str,
+    sqlite_store: Store,
+    make_settings: Callable[..., Settings],
+    make_row: Callable[..., dict[str, Any]],
+    write_log: Callable[..., Path],
+    landing: Path,
+    limits: Limits,
+    as_of: datetime,
+) -> None:
+    rows = [make_row(hour, unit_serial=None) for hour in range(40)]
+    write_log(landing / "one.parquet", rows)
+    settings = make_settings(baseline_days=1.0)
+    lake = Lake(settings.lake)
+    acquire(sqlite_store, lake, landing, limits=limits, settled_before=END + timedelta(days=9_999))
+    extract_due(sqlite_store, lake, settings, as_of=limits.as_of)
+    if named == "the registry":  # told after extraction: the extraction's own unit_serial is null
+        (axis,) = {row["axis_id"] for row in Plant(sqlite_store, lake, settings).rows(Extraction)}
+        unit = {"axis_id": axis, "unit_serial": "SN-9", "installed_at": rows[0]["started_at"] - timedelta(days=1)}
+        with sqlite_store.write() as connection:
+            connection.execute(sa.insert(Unit).values(known_at=as_of, **unit))
+    update_baselines(sqlite_store, lake, settings, as_of=as_of)
+    plant = Plant(sqlite_store, lake, settings)
+    report = plant.update(as_of)
+    assert (report["recordings"], report["trends"], report["units_without_baseline"]) == (40, 1, 0)
+    assert {row["unit_serial"] for row in plant.rows(Trend)} == {"" if named == "nobody" else "SN-9"}
+    assert plant.update(as_of)["recordings"] == 0
 
 
 def test_a_change_keeps_the_time_at_which_it_was_first_told(
