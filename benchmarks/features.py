@@ -164,6 +164,16 @@ def gear_mesh(power: np.ndarray, turns: float, mesh: float, out: dict[str, float
     out["raw_gear_mesh_sideband_ratio_log10"] = np.log10((sum(at) - at[3]) / at[3])
 
 
+def profile(power: np.ndarray, length: int, turns: float, out: dict[str, float]) -> None:
+    total = np.concatenate(([0.0], np.cumsum(np.sqrt(power[2:]))))
+    edges = (np.arange(len(total)) + 1.5) * RATE / length
+    tenths = np.arange(10, 100, 10)
+    for q, hz in zip(tenths, np.interp(tenths / 100 * total[-1], total, edges), strict=True):
+        out[f"spectrum_q{q}_log10_hz"] = np.log10(hz)
+    usable = int(0.98 * length / 2)
+    out["raw_shaft_mean14_db"] = np.mean([line(power, k * turns, usable)[0] for k in (1, 2, 3, 4)])
+
+
 def one_window(window: np.ndarray, turns: float) -> dict[str, float]:
     out: dict[str, float] = {}
     d, spectrum, power = waveform_and_spectrum(window, out)
@@ -184,6 +194,7 @@ def one_window(window: np.ndarray, turns: float) -> dict[str, float]:
             out[f"evidence_{name}_{kind}_db"] = values[k]
             out[f"evidence_{name}_{kind}_margin_db"] = values[k] - np.delete(values, k).max()
     gear_mesh(power, turns, ORDERS.gear_mesh[0], out)
+    profile(power, n, turns, out)
     return out
 
 
