@@ -1,4 +1,5 @@
 # make demo   a simulated fleet, from its first log to the review queue (own environment, SQLite)
+# make airflow  the schedule on a real Airflow and PostgreSQL, fed with simulated logs (own environment, no Docker)
 # make test   every test, in an environment with every extra
 # make lint   what the tests check of the code's form
 # make clean  remove environments, caches and the demonstration
@@ -6,12 +7,16 @@
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 PIP_FLAGS ?=
 DEMO_FOLDER ?= demo
+AIRFLOW_FOLDER ?= local-airflow
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 
-.PHONY: demo test lint clean
+.PHONY: demo airflow test lint clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER)
+
+airflow: .venv-airflow/installed
+	.venv-airflow/bin/axiswatch airflow --folder $(AIRFLOW_FOLDER) --dags dags
 
 test: .venv-test/installed
 	.venv-test/bin/python -m pytest $(PYTEST_FLAGS)
@@ -28,6 +33,12 @@ lint: .venv-test/installed
 	.venv-demo/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e .
 	touch $@
 
+.venv-airflow/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
+	.venv-airflow/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e '.[airflow,postgres,s3,local]'
+	touch $@
+
 .venv-test/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
@@ -35,4 +46,4 @@ lint: .venv-test/installed
 	touch $@
 
 clean:
-	rm -rf .venv-demo .venv-test $(DEMO_FOLDER) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf .venv-demo .venv-airflow .venv-test $(DEMO_FOLDER) $(AIRFLOW_FOLDER) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

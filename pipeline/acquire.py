@@ -7,7 +7,7 @@ recordings by their key, and one transaction commits all that a file gave.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -63,6 +63,7 @@ def acquire(
     *,
     limits: Limits,
     settled_before: datetime,
+    only: Iterable[Path] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> AcquireReport:
     """Take over whatever is new in the landing zone.
@@ -73,6 +74,8 @@ def acquire(
         What is plausible, and the `as_of` of the run.
     settled_before
         A file that cannot be read and was changed after this time is taken as still being written and left alone.
+    only
+        Files of the landing zone to look at; all of them by default.
 
     Raises
     ------
@@ -81,8 +84,8 @@ def acquire(
     """
     if not landing.is_dir():
         raise AxiswatchError(f"the landing zone {landing} is no folder; create it, or set `landing`")
-    report = AcquireReport(problems=passed_over(landing))
-    waiting = _unseen(store, landing, report)
+    report = AcquireReport(problems=passed_over(landing) if only is None else [])
+    waiting = unseen_files(store, landing, report, only)
     for done, found in enumerate(waiting):
         if on_progress:
             on_progress(done, len(waiting))
@@ -117,11 +120,12 @@ def passed_over(landing: Path) -> list[str]:
     return told
 
 
-def _unseen(store: Store, landing: Path, report: AcquireReport) -> list[Found]:
+def unseen_files(store: Store, landing: Path, report: AcquireReport, only: Iterable[Path] | None = None) -> list[Found]:
+    """Give the files, of those in `only` or of all, that are new or have changed; count those that are known."""
     with store.read() as connection:
         entries = {row.path: (row.size_bytes, row.modified_ns) for row in connection.execute(sa.select(LandingEntry))}
     unseen = []
-    for path in landing_files(landing):
+    for path in landing_files(landing) if only is None else only:
         try:
             stat = path.stat()
         except FileNotFoundError:

@@ -53,6 +53,7 @@ class AdviseReport:
     reopened: int = 0
     closed: int = 0
     silent: int = 0
+    too_old: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """Give the counts by name."""
@@ -298,7 +299,11 @@ def _update_cases(
             recheck=recheck,
             since=since,
         )
+        oldest = as_of - timedelta(days=settings.case_max_age_days)
         for case in after:
+            if happened.get(case.case_id) == "opened" and case.last_at < oldest:
+                report.too_old += 1
+                continue
             if case != before.get(case.case_id):
                 _write_case(connection, axis_id, family, case, stored, happened.get(case.case_id), as_of)
             report.opened += happened.get(case.case_id) == "opened"

@@ -129,7 +129,25 @@ class Settings(BaseSettings):
         le=TEN_YEARS_H,
         description="A closed case that is still flagged this long after its verdict is reopened, h.",
     )
+    case_max_age_days: float = Field(
+        366.0, gt=0, le=36_600, description="What was last flagged longer ago opens no case (a backfill), days."
+    )
     reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
+
+    monitor_schedule: str = Field("*/10 * * * *", description="Cron expression (UTC) of the monitor's intervals.")
+    retrain_schedule: str = Field("0 3 * * 1", description="Cron expression (UTC) of the regular retraining.")
+    promotion_margin: float = Field(
+        0.0, ge=0, le=10, description="Higher held-out NLL that still counts as not worse than the champion's, nats."
+    )
+    batch_mib: float = Field(64.0, gt=0, le=65_536, description="Log files or samples that one task takes, MiB.")
+    score_batch_windows: int = Field(40_000, ge=1, description="Windows that one scoring task takes.")
+    max_batches: int = Field(
+        64, ge=1, le=1000, description="Tasks that one step of a run is cut into; the rest is for the next run."
+    )
+    retention_months: int = Field(
+        0, ge=0, le=1200, description="Whole months that recordings, features and scores are kept; 0 is for ever."
+    )
+    webhook_url: str = Field("", description="Where a failed task is told of by an HTTP POST of JSON; empty: nowhere.")
 
     trend_days: float = Field(
         7.0, gt=0, le=3660, description="Newest stretch of a trend that its slope is about, days."
@@ -152,6 +170,11 @@ class Settings(BaseSettings):
                 raise ValueError(
                     "database_url is no SQLAlchemy URL; write sqlite:///file or postgresql+psycopg://..."
                 ) from error
+        if self.webhook_url and not self.webhook_url.startswith(("http://", "https://")):
+            raise ValueError("webhook_url must begin with http:// or https://")
+        for name in ("monitor_schedule", "retrain_schedule"):
+            if len(getattr(self, name).split()) != 5:
+                raise ValueError(f"{name} is no cron expression of five fields; write for example */10 * * * *")
         if self.watch_probability > self.alarm_probability:
             raise ValueError("watch_probability must not be above alarm_probability")
         if self.debounce_hits > self.debounce_span:
@@ -275,6 +298,7 @@ def explain(settings: Settings, environ: Mapping[str, str] | None = None) -> lis
             "database_url": lambda: make_url(settings.database).render_as_string(hide_password=True),
             "lake_url": lambda: settings.lake,
             "landing": lambda: str(settings.landing_zone),
+            "webhook_url": lambda: "set, not shown" if settings.webhook_url else "",
         }.get(name, lambda value=value: str(value))()
         lines.append(SettingLine(name, shown, source, field.description or ""))
     return lines

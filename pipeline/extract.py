@@ -23,6 +23,7 @@ from features.quality import Quality, quality_settings
 from features.settings import FeatureSettings, feature_names, feature_version
 from features.windows import WindowSettings
 from pipeline.assets import NO_GEOMETRY, known_orders
+from pipeline.batches import EVER, Between, Stretch, stretches
 from pipeline.config import Settings
 from pipeline.extract_recording import Extracted, Job, Trace, extract_recording
 from pipeline.lake import Lake
@@ -100,14 +101,15 @@ def extract_due(
     settings: Settings,
     *,
     as_of: datetime,
+    within: Stretch | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExtractReport:
-    """Extract the features of every recording that is due and started by `as_of`."""
+    """Extract the features of every recording that is due, started by `as_of` and lies in `within`."""
     report = ExtractReport()
-    total = _count_due(store, settings, as_of)
+    total = _count_due(store, settings, as_of, within)
     with joblib.Parallel(n_jobs=settings.workers, backend="loky") as pool:
         while True:
-            rows, orders = _due(store, settings, as_of)
+            rows, orders = _due(store, settings, as_of, within)
             if not rows:
                 break
             for chunk in _by_size(rows, settings.extract_chunk_samples):
@@ -118,7 +120,20 @@ def extract_due(
     return report
 
 
-def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
+def plan_extract(
+    store: Store, settings: Settings, *, as_of: datetime, between: Between = EVER, size: int, most: int
+) -> tuple[list[dict[str, Any]], int, int]:
+    """Cut the recordings that are due into batches of up to `size` bytes of samples; see `pipeline.batches`."""
+    due = _due_query(settings, as_of, None).where(*between.holds(Recording.started_at))
+    query = due.with_only_columns(Recording.started_at, Recording.recording_id, Recording.n_samples * 4)
+    with store.read() as connection:
+        rows = connection.execution_options(yield_per=PAGE).execute(
+            query.order_by(Recording.started_at, Recording.recording_id)
+        )
+        return stretches(((row[0], row[1], row[2]) for row in rows), size=size, most=most)
+
+
+def _due_query(settings: Settings, as_of: datetime, within: Stretch | None) -> sa.Select[Any]:
     geometry, on = installed_geometry()
     versions = feature_versions(settings)
     wanted = sa.case(versions, value=Recording.quantity)
@@ -133,17 +148,21 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
         geometry.label("geometry_version"),
         Unit.unit_serial.label("on_axis"),
     )
-    return sa.select(*columns).outerjoin(Unit, on).where(~there, Recording.started_at <= as_of)
+    due = sa.select(*columns).outerjoin(Unit, on).where(~there, Recording.started_at <= as_of)
+    return due if within is None else due.where(within.holds(Recording.started_at, Recording.recording_id))
 
 
-def _count_due(store: Store, settings: Settings, as_of: datetime) -> int:
+def _count_due(store: Store, settings: Settings, as_of: datetime, within: Stretch | None) -> int:
+    due = _due_query(settings, as_of, within).subquery()
     with store.read() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(_due_query(settings, as_of).subquery())) or 0
+        return connection.scalar(sa.select(sa.func.count()).select_from(due)) or 0
 
 
-def _due(store: Store, settings: Settings, as_of: datetime) -> tuple[Sequence[Row[Any]], dict[str, Orders]]:
+def _due(
+    store: Store, settings: Settings, as_of: datetime, within: Stretch | None
+) -> tuple[Sequence[Row[Any]], dict[str, Orders]]:
     """Give recordings that are due and the orders of all geometries, as both stood at one moment."""
-    query = _due_query(settings, as_of).order_by(Recording.started_at, Recording.recording_id).limit(PAGE)
+    query = _due_query(settings, as_of, within).order_by(Recording.started_at, Recording.recording_id).limit(PAGE)
     with store.read() as connection:
         return connection.execute(query).all(), known_orders(connection)
 

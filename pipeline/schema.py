@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+import pipeline.schema_operations
 import pipeline.schema_trend  # noqa: F401  (its tables)
 from pipeline.schema_assets import AxisEvent as AxisEvent
 from pipeline.schema_assets import GeometryName as GeometryName

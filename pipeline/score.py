@@ -25,6 +25,7 @@ from features.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.baseline import NO_BASELINE, RELATIVE, Baselines, Found, with_change
+from pipeline.batches import EVER, Between, Stretch, stretches
 from pipeline.config import Settings
 from pipeline.extract import WINDOW_COLUMNS, attributed_extraction, feature_versions, installed_geometry
 from pipeline.lake import Lake
@@ -106,28 +107,44 @@ def score_due(
         report.models[scope] = named[scope]
         if trained_at[named[scope]] != versions[scope.split(":", 1)[0]]:
             report.scopes_to_retrain.append(scope)
-        _score_scope(store, lake, settings, scope, named[scope], as_of, report, on_progress)
+        score_scope(store, lake, settings, scope, named[scope], as_of=as_of, report=report, on_progress=on_progress)
     return report
 
 
-def _score_scope(
+def plan_score(
+    store: Store, scope: str, version: str, *, as_of: datetime, between: Between = EVER, size: int, most: int
+) -> tuple[list[dict[str, Any]], int, int]:
+    """Cut the recordings that a model has to score into batches of up to `size` windows; see `pipeline.batches`."""
+    due = _due_query(scope, version, as_of, None).where(*between.holds(Extraction.started_at))
+    query = due.with_only_columns(Extraction.started_at, Extraction.recording_id, Extraction.n_windows)
+    with store.read() as connection:
+        rows = connection.execution_options(yield_per=PAGE).execute(
+            query.order_by(Extraction.started_at, Extraction.recording_id)
+        )
+        return stretches(((row[0], row[1], row[2]) for row in rows), size=size, most=most)
+
+
+def score_scope(
     store: Store,
     lake: Lake,
     settings: Settings,
     scope: str,
     version: str,
+    *,
     as_of: datetime,
     report: ScoreReport,
-    on_progress: Callable[[int, int], None] | None,
+    within: Stretch | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
+    """Score every window of a scope that is due with one model and lies in `within`; add to the report."""
     with store.read() as connection:
-        counted = _due_query(scope, version, as_of).with_only_columns(sa.func.count())
+        counted = _due_query(scope, version, as_of, within).with_only_columns(sa.func.count())
         total = connection.scalar(counted) or 0
     if not total:
         return
     model = load_model(store, lake, version)
     done = 0
-    while rows := _due(store, scope, version, as_of, settings.score_chunk_windows):
+    while rows := _due(store, scope, version, as_of, within, settings.score_chunk_windows):
         with store.read() as connection:
             known = Baselines(connection, as_of)
             baselines = {row.recording_id: known.of(row) for row in rows}
@@ -146,7 +163,7 @@ def _score_scope(
             on_progress(done, max(total, done))
 
 
-def _due_query(scope: str, version: str, as_of: datetime) -> sa.Select[Any]:
+def _due_query(scope: str, version: str, as_of: datetime, within: Stretch | None) -> sa.Select[Any]:
     geometry, on = installed_geometry()
     scored = sa.exists().where(
         Scoring.recording_id == Extraction.recording_id,
@@ -154,7 +171,7 @@ def _due_query(scope: str, version: str, as_of: datetime) -> sa.Select[Any]:
         Scoring.geometry_version == Extraction.geometry_version,
         Scoring.model_version == version,
     )
-    return (
+    due = (
         sa.select(*attributed_extraction())
         .join(Recording, Recording.recording_id == Extraction.recording_id)
         .outerjoin(Unit, on)
@@ -166,14 +183,19 @@ def _due_query(scope: str, version: str, as_of: datetime) -> sa.Select[Any]:
             ~scored,
         )
     )
+    return due if within is None else due.where(within.holds(Extraction.started_at, Extraction.recording_id))
 
 
 def _feature_version_of(version: str) -> sa.ScalarSelect[str]:
     return sa.select(ModelVersion.feature_version).where(ModelVersion.model_version == version).scalar_subquery()
 
 
-def _due(store: Store, scope: str, version: str, as_of: datetime, windows: int) -> list[Row[Any]]:
-    query = _due_query(scope, version, as_of).order_by(Extraction.started_at, Extraction.recording_id).limit(PAGE)
+def _due(
+    store: Store, scope: str, version: str, as_of: datetime, within: Stretch | None, windows: int
+) -> list[Row[Any]]:
+    query = (
+        _due_query(scope, version, as_of, within).order_by(Extraction.started_at, Extraction.recording_id).limit(PAGE)
+    )
     taken: list[Row[Any]] = []
     held = 0
     with store.read() as connection:

@@ -6,11 +6,10 @@ import getpass
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,14 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.config import Settings, load_settings
 from pipeline.errors import SettingsError
 from pipeline.ids import utc_text
-
-if TYPE_CHECKING:
-    from pipeline.contract import Limits
-    from pipeline.lake import Lake
-    from pipeline.store import Store
+from pipeline.workplace import Workplace as Workplace
+from pipeline.workplace import limits_of as limits_of
+from pipeline.workplace import workplace as workplace
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
@@ -58,24 +54,6 @@ WHOLE_UP_TO = 40
 """First columns no wider than this are never folded: they hold the ids that other commands ask for."""
 
 
-@dataclass(frozen=True)
-class Workplace:
-    """Settings, database and lake of this command."""
-
-    settings: Settings
-    store: Store
-    lake: Lake
-
-
-def workplace() -> Workplace:
-    """Read the settings and open the database (an empty one gets its tables) and the lake."""
-    from pipeline.lake import Lake
-    from pipeline.store import Store
-
-    settings = load_settings()
-    return Workplace(settings, Store.open(settings.database), Lake(settings.lake))
-
-
 def moment(text: str | None, name: str = "--as-of") -> datetime:
     """Read a time given on the command line; None is now. This is where the clock enters."""
     if text is None:
@@ -87,13 +65,6 @@ def moment(text: str | None, name: str = "--as-of") -> datetime:
     if value.tzinfo is None:
         raise SettingsError(f"{name} {text!r} has no offset; write for example {text}Z")
     return value.astimezone(UTC)
-
-
-def limits_of(settings: Settings, as_of: datetime) -> Limits:
-    """Give what acquire takes as plausible."""
-    from pipeline.contract import Limits
-
-    return Limits(as_of, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
 
 
 def user(who: str | None) -> str:

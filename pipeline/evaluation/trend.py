@@ -25,8 +25,8 @@ BoolArray = NDArray[np.bool_]
 WIDTH: Final = 6
 """Snapshots in a running median: one spike is no failure."""
 
-MIN_BASELINE: Final = 20
-"""Snapshots that the first part of a run must have."""
+MIN_BASELINE: Final = MIN_REFERENCE + WIDTH - 1
+"""Snapshots that the first part of a run must have: the alarm's threshold rests on that many whole running medians."""
 
 EARLY_UNTIL: Final = 0.5
 """An alarm between the baseline and this share of a run counts as false: bearings are taken as sound that long."""
@@ -66,8 +66,8 @@ class Run:
     n_baseline: int
 
 
-Rule = Callable[[Run], BoolArray]
-"""Says at which snapshots the alarm is on; never in the baseline part."""
+Rule = Callable[[Run], BoolArray | None]
+"""Says at which snapshots the alarm is on, never in the baseline part; None where the baseline tells no threshold."""
 
 
 def evaluate_trend(protocol: Protocol, selection: Selection, windows: Windows, *, methods: Sequence[str]) -> Found:
@@ -93,7 +93,7 @@ def evaluate_trend(protocol: Protocol, selection: Selection, windows: Windows, *
         "snapshots": {run.unit: run.n for run in runs},
         "channels": {run.unit: sorted(run.channels) for run in runs},
     }
-    return Found(found, {}, about, [])
+    return Found(found, {}, about, [note for run in found for note in run["notes"]])
 
 
 def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
@@ -134,44 +134,48 @@ def _median(members: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
-def rms_twice(run: Run) -> BoolArray:
+def rms_twice(run: Run) -> BoolArray | None:
     """Plain rule: the median of 6 snapshots of RMS is above twice the median of the baseline, on any channel."""
     return _any_channel(run, lambda smooth, median, mad: smooth > 2.0 * median)
 
 
-def rms_mad(run: Run) -> BoolArray:
+def rms_mad(run: Run) -> BoolArray | None:
     """Plain rule: the median of 6 snapshots of RMS is above median + 6 MAD of the baseline, on any channel."""
     return _any_channel(run, lambda smooth, median, mad: smooth > median + 6.0 * mad)
 
 
-def _any_channel(run: Run, rule: Callable[[FloatArray, float, float], BoolArray]) -> BoolArray:
+def _any_channel(run: Run, rule: Callable[[FloatArray, float, float], BoolArray]) -> BoolArray | None:
     on = np.zeros(run.n, dtype=np.bool_)
+    told = False
     column = run.names.index("rms_log10")
     for values in run.channels.values():
         rms = 10.0 ** values[:, column].astype(np.float64)
         baseline = rms[: run.n_baseline]
         if not np.isfinite(baseline).any():
             continue
+        told = True
         median = float(np.nanmedian(baseline))
         mad = float(np.nanmedian(np.abs(baseline - median)))
         on |= rule(running_median(rms, width=WIDTH), median, mad)
     on[: run.n_baseline] = False
-    return on
+    return on if told else None
 
 
-def shipped_rule(run: Run) -> BoolArray:
+def shipped_rule(run: Run) -> BoolArray | None:
     """Rule of the trend step: the alarm on the health index of each channel, on where that of any channel is.
 
     A channel whose first part tells no threshold (too few values) has no alarm.
     """
     on = np.zeros(run.n, dtype=np.bool_)
+    judged = False
     for values in run.channels.values():
         reference = fit_reference(values[: run.n_baseline])
         index = health_index(values, run.names, reference)
         told = np.isfinite(running_median(index, width=WIDTH)[WIDTH - 1 : run.n_baseline])
         if np.count_nonzero(told) >= MIN_REFERENCE:
             on |= alarm_onset(index, baseline_count=run.n_baseline, width=WIDTH).on
-    return on
+            judged = True
+    return on if judged else None
 
 
 RULES: Final[dict[str, Rule]] = {"default": shipped_rule, "rms_twice": rms_twice, "rms_mad": rms_mad}
@@ -223,13 +227,22 @@ def judge_run(on: BoolArray, n_baseline: int) -> dict[str, Any]:
 def _judge(name: str, rule: Rule, runs: Sequence[Run]) -> dict[str, Any]:
     """Means over the runs, each run weighing the same; alarms and false alarms are sums."""
     started = time.perf_counter()
-    units = {run.unit: judge_run(rule(run), run.n_baseline) for run in runs}
+    alarms = {run.unit: rule(run) for run in runs}
+    nothing = dict.fromkeys(COLUMNS[:6])
+    units: dict[str, dict[str, Any]] = {
+        run.unit: dict(nothing) if (on := alarms[run.unit]) is None else judge_run(on, run.n_baseline) for run in runs
+    }
+    notes = [
+        f"unit {unit!r}: {name} has no threshold: too few values in the first part of the run; its figures are null"
+        for unit, on in alarms.items()
+        if on is None
+    ]
     metrics: dict[str, Any] = {}
     for column in COLUMNS[:6]:
         values = [found[column] for found in units.values()]
-        if column in ("alarms", "false_alarms"):
-            metrics[column] = sum(values)
+        if any(value is None for value in values):
+            metrics[column] = None
         else:
-            metrics[column] = None if any(value is None for value in values) else float(np.mean(values))
+            metrics[column] = sum(values) if column in ("alarms", "false_alarms") else float(np.mean(values))
     metrics |= {"n_units": len(runs), "seconds": time.perf_counter() - started}
-    return {"method": name, "seed": None, "metrics": metrics, "leaked": None, "units": units, "notes": []}
+    return {"method": name, "seed": None, "metrics": metrics, "leaked": None, "units": units, "notes": notes}

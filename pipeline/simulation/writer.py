@@ -119,16 +119,24 @@ def write_robot_day(out: Path, settings: FleetSettings, robot: int, day: int) ->
     rows = [row for what, plan in due for row in record(settings, plan, what)]
     if not rows:
         return 0
+    target = out / log_path(settings, plans[0], day)
+    write_log(target, rows, settings.samples)
+    end = (settings.start + timedelta(days=day + 1)).timestamp()
+    os.utime(target, (end, end))
+    return len(rows)
+
+
+def write_log(target: Path, rows: list[dict[str, Any]], samples: int) -> None:
+    """Write rows of `samples` samples each as a log file: aside, then renamed."""
     columns = []
     for field in LOG_SCHEMA:
         values = [row.get(field.name) for row in rows]
         if field.name == "samples":
             flat = pa.concat_arrays([pa.array(value) for value in values])
-            offsets = pa.array(range(0, (len(rows) + 1) * settings.samples, settings.samples), pa.int32())
+            offsets = pa.array(range(0, (len(rows) + 1) * samples, samples), pa.int32())
             columns.append(pa.ListArray.from_arrays(offsets, flat, type=field.type))
         else:
             columns.append(pa.array(values, field.type))
-    target = out / log_path(settings, plans[0], day)
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f".{target.name}.{os.getpid()}.part")
     dictionary = [field.name for field in LOG_SCHEMA if pa.types.is_string(field.type)]
@@ -142,9 +150,6 @@ def write_robot_day(out: Path, settings: FleetSettings, robot: int, day: int) ->
         use_byte_stream_split=["samples.list.element"],
     )
     aside.replace(target)
-    end = (settings.start + timedelta(days=day + 1)).timestamp()
-    os.utime(target, (end, end))
-    return len(rows)
 
 
 def _write_text(target: Path, text: str, modified_at: float) -> None:

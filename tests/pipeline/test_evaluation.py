@@ -17,7 +17,7 @@ import pytest
 
 from features.extract import extract
 from features.kinematics import Orders
-from features.settings import feature_names
+from features.settings import FeatureSettings, feature_names
 from features.trend import running_median
 from pipeline.cli.evaluate import commit_of
 from pipeline.config import Settings
@@ -27,7 +27,7 @@ from pipeline.evaluation.dataset import load_dataset
 from pipeline.evaluation.methods import line_probabilities, mode_of_word
 from pipeline.evaluation.protocol import load_protocol
 from pipeline.evaluation.selection import select
-from pipeline.evaluation.trend import WIDTH, judge_run, lasting_onset
+from pipeline.evaluation.trend import WIDTH, Run, judge_run, lasting_onset, rms_twice, shipped_rule
 from pipeline.evaluation.windows import level_features
 from pipeline.extract import feature_settings
 from pipeline.taxonomy import Mode
@@ -393,19 +393,20 @@ kind = "cut_every"
 samples = 2048
 """
 
+NAMES = feature_names(FeatureSettings())
 TREND = 'name = "t"\nkind = "trend"\nunit = "bearing"\n[test]\nbearing = ["*"]\n'
 HEALTHY_KIND = 'name = "h"\nkind = "healthy"\nunit = "bearing"\n[test]\nbearing = ["*"]\n'
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run `sound` stays as it is; run `failing` is three times as loud in its last quarter. 120 snapshots each."""
+    """Run `sound` stays as it is; run `failing` is three times as loud in its last quarter. 140 snapshots each."""
     folder = tmp_path_factory.mktemp("runs")
     rng = np.random.default_rng(4)
     for name in ("sound", "failing"):
-        x = rng.normal(0.0, 1.0, 120 * 2048)
+        x = rng.normal(0.0, 1.0, 140 * 2048)
         if name == "failing":
-            x[90 * 2048 :] *= 3.0
+            x[105 * 2048 :] *= 3.0
         pq.write_table(pa.table({"x": x.astype(np.float32)}), folder / f"{name}.parquet")
     rows = [f"{name}.parquet,{name},,g,one" for name in ("sound", "failing")]
     (folder / "m.csv").write_text("\n".join(["path,bearing,finding,measured_in,bench", *rows]) + "\n", encoding="utf-8")
@@ -419,8 +420,9 @@ def test_a_step_in_level_is_found_when_it_comes(runs: Path, small: Settings) -> 
     found = evaluate(request(runs, "t.toml"), small)
     assert list(found["summary"]) == ["default", "rms_twice", "rms_mad"]
     by_method = {run["method"]: run["units"] for run in found["runs"]}
-    # The median of 6 is above the limit when half of it is loud: 3 snapshots after the 90th.
-    assert by_method["rms_twice"]["failing"]["lead_time"] == pytest.approx(27 / 120, abs=1 / 120)
+    # The median of 6 is above the limit when half of it is loud: 3 snapshots after the 105th.
+    assert by_method["rms_twice"]["failing"]["lead_time"] == pytest.approx(32 / 140, abs=1 / 140)
+    assert by_method["default"]["failing"]["lead_time"] == pytest.approx(0.19, abs=0.05), "a frozen rule takes longer"
     for name in ("default", "rms_twice"):
         assert by_method[name]["failing"]["false_alarms"] == 0
         assert by_method[name]["sound"] == {
@@ -433,6 +435,14 @@ def test_a_step_in_level_is_found_when_it_comes(runs: Path, small: Settings) -> 
         }, name
     assert found["summary"]["rms_twice"]["alarms"] == 1
     assert found["summary"]["rms_twice"]["n_units"] == 2
+
+
+def test_a_rule_without_a_threshold_has_no_figures_rather_than_none_found() -> None:
+    values = np.full((140, len(NAMES)), np.nan, dtype=np.float32)
+    values[30:] = np.random.default_rng(1).normal(size=(110, len(NAMES)))
+    run = Run("gap", NAMES, {"one": values}, 140, 28)
+    assert shipped_rule(run) is None
+    assert rms_twice(run) is None
 
 
 def test_a_run_is_judged_by_its_lasting_alarm() -> None:
@@ -456,14 +466,14 @@ def test_a_spike_is_no_alarm_and_a_gap_no_spike() -> None:
 
 def test_a_run_without_enough_of_a_beginning_is_refused(runs: Path, small: Settings, tmp_path: Path) -> None:
     path = variant(tmp_path, TREND.replace("[test]", "baseline_share = 0.1\n[test]"))
-    with pytest.raises(EvaluationRefused, match="'failing': 120 snapshots, of which the first 12"):
+    with pytest.raises(EvaluationRefused, match=r"'failing': 140 snapshots, of which the first 14 .* takes 25"):
         evaluate(request(runs, path), small)
 
 
 def test_healthy_runs_are_counted_by_recording(runs: Path, small: Settings) -> None:
     found = evaluate(request(runs, "h.toml"), small)
     row = found["summary"]["default"]
-    assert (row["recordings"], row["alarms"], row["n_units"]) == (192, 0, 2)
+    assert (row["recordings"], row["alarms"], row["n_units"]) == (224, 0, 2)
     by_unit = found["runs"][0]["units"]
     assert by_unit["failing"]["reviews"] >= 30, "the loud quarter is new"
     assert by_unit["sound"]["reviews"] <= 10

@@ -1,0 +1,107 @@
+"""DAG axiswatch_backfill: extract or score a stretch of time again, by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
+from wiring import DEFAULT_ARGS, FEATURES, HEAVY, SCORES, START, as_of
+
+DOCS = """
+### What it does
+For recordings that started from `from_at` (included) to `to_at` (not included): extracts the features that are missing
+at today's settings, and scores what the named model (without a name: the champions) has not scored. Rows carry the time
+of this run as `known_at`. Old rows stay. It never changes which model is champion, and what was last flagged longer ago
+than `case_max_age_days` opens no case.
+
+To fill in **intervals of the monitor** that never ran, use Airflow's own backfill of `axiswatch_monitor`: each run then
+has the time of its own interval. See docs/operations.md.
+"""
+
+
+@dag(
+    dag_id="axiswatch_backfill",
+    schedule=None,
+    start_date=START,
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    dagrun_timeout=timedelta(days=7),
+    tags=["axiswatch", "backfill"],
+    description="Extract and score a stretch of time again",
+    doc_md=DOCS,
+    params={
+        "from_at": Param(
+            "2026-01-01T00:00:00Z", type="string", format="date-time", description="First started_at, with an offset"
+        ),
+        "to_at": Param(
+            "2026-01-02T00:00:00Z", type="string", format="date-time", description="End of started_at, not included"
+        ),
+        "extract": Param(True, type="boolean", description="Extract features that are missing"),
+        "score": Param(True, type="boolean", description="Score what has no score of the model"),
+        "model_version": Param(None, type=["null", "string"], description="Model to score with; empty: the champions"),
+    },
+)
+def axiswatch_backfill() -> None:
+    """Wire the steps."""
+
+    @task(retries=0)
+    def check() -> dict[str, Any]:
+        from pipeline import scheduled
+
+        asked = get_current_context()["params"]
+        return scheduled.check_backfill(asked["from_at"], asked["to_at"], asked["model_version"])
+
+    @task
+    def plan_extract(between: dict[str, Any]) -> list[dict[str, Any]]:
+        from pipeline import scheduled
+
+        if not get_current_context()["params"]["extract"]:
+            return []
+        return scheduled.plan_extract(as_of(), between)["batches"]
+
+    @task(pool=HEAVY)
+    def extract(batch: dict[str, Any]) -> dict[str, Any]:
+        from pipeline import scheduled
+
+        return scheduled.extract_batch(batch, as_of())
+
+    @task(trigger_rule=TriggerRule.NONE_FAILED, outlets=[FEATURES])
+    def plan_score(between: dict[str, Any], extracted: Any, *, outlet_events: Any) -> list[dict[str, Any]]:
+        from pipeline import scheduled
+
+        outlet_events[FEATURES].extra = scheduled.total(extracted)
+        asked = get_current_context()["params"]
+        if not asked["score"]:
+            return []
+        return scheduled.plan_score(as_of(), between, asked["model_version"])["batches"]
+
+    @task(pool=HEAVY)
+    def score(batch: dict[str, Any]) -> dict[str, Any]:
+        from pipeline import scheduled
+
+        return scheduled.score_batch(batch, as_of())
+
+    @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[SCORES])
+    def finish(scored: Any, *, outlet_events: Any) -> dict[str, Any]:
+        from pipeline import scheduled
+
+        outlet_events[SCORES].extra = scheduled.total(scored)
+        return scheduled.advise(as_of())
+
+    @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0, on_failure_callback=None)
+    def watch() -> None:
+        raise AirflowFailException("a task of this run failed: look at the red ones")
+
+    between = check()
+    recordings = plan_extract(between)
+    extracted = extract.expand(batch=recordings)
+    windows = plan_score(between, extracted)
+    scored = score.expand(batch=windows)
+    finished = finish(scored)
+    [between, recordings, extracted, windows, scored, finished] >> watch()
+
+
+axiswatch_backfill()

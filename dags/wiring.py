@@ -1,0 +1,65 @@
+"""What the DAG files share: settings of every task, the assets, the time of a run, and what happens on a failure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, get_current_context
+
+from pipeline.config import load_settings
+
+SETTINGS = load_settings()
+START = datetime(2020, 1, 1, tzinfo=UTC)
+"""Before the first interval that anybody may want to fill in."""
+
+HEAVY = "axiswatch_heavy"
+"""Pool of the tasks that keep a core busy: as many slots as the workers have cores together."""
+
+RECORDINGS = Asset(name="recordings", uri="axiswatch://recordings")
+FEATURES = Asset(name="features", uri="axiswatch://features")
+SCORES = Asset(name="scores", uri="axiswatch://scores")
+CASES = Asset(name="cases", uri="axiswatch://cases")
+LABELS = Asset(name="labels", uri="axiswatch://labels")
+CHAMPION = Asset(name="champion", uri="axiswatch://champion")
+
+
+def run_time(context: Any) -> datetime:
+    """Time that a run stands for: the end of its interval, or where it has none, when it was asked for."""
+    return context.get("data_interval_end") or context["dag_run"].run_after
+
+
+def as_of() -> datetime:
+    """Time that the run of this task stands for."""
+    return run_time(get_current_context())
+
+
+def tell_failure(context: Any) -> None:
+    """Write down a task that failed for good, and tell the webhook."""
+    from pipeline import scheduled
+
+    task = context["ti"]
+    error = context.get("exception")
+    scheduled.record_failure(
+        {
+            "dag_id": task.dag_id,
+            "run_id": task.run_id,
+            "task_id": task.task_id,
+            "map_index": -1 if task.map_index is None else task.map_index,
+            "try_number": task.try_number,
+            "message": "killed, or no word from it" if error is None else f"{type(error).__name__}: {error}",
+            "log_url": getattr(task, "log_url", ""),
+        },
+        run_time(context),
+    )
+
+
+DEFAULT_ARGS = {
+    "owner": "axiswatch",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=20),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=5),
+    "execution_timeout": timedelta(minutes=30),
+    "on_failure_callback": tell_failure,
+}

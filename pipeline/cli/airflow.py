@@ -1,0 +1,134 @@
+"""The command that `make airflow` runs: the schedule on one machine, fed with simulated logs until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.cli.common import err, out
+from pipeline.errors import PrerequisiteMissing
+
+if TYPE_CHECKING:
+    from pipeline.local_airflow import LocalAirflow
+    from pipeline.simulation import FleetSettings
+
+HEALTHY_SECONDS = 180
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the application."""
+    app.command(epilog="Example: axiswatch airflow --folder local-airflow --dags dags")(airflow)
+
+
+def airflow(
+    folder: Annotated[Path, typer.Option(help="Folder that everything is kept in.")] = Path("local-airflow"),
+    dags: Annotated[Path, typer.Option(help="Folder of the DAG files.")] = Path("dags"),
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Airflow's page.")] = 8080,
+    schedule: Annotated[str, typer.Option(help="Cron expression of the monitor; every two minutes to see more.")] = (
+        "*/2 * * * *"
+    ),
+    robots: Annotated[int, typer.Option(min=1, help="Robots in the simulated fleet, six axes each.")] = 4,
+    days: Annotated[int, typer.Option(min=4, help="Days of history that are there at the start.")] = 10,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two recordings of every axis.")] = 60.0,
+    beats: Annotated[int, typer.Option(min=0, help="Stop after so many recordings; 0: go on until Ctrl-C.")] = 0,
+) -> None:
+    """Run Airflow, PostgreSQL and a feeder of simulated logs on this machine. Ctrl-C stops all of it."""
+    from pipeline.local_airflow import LocalAirflow
+    from pipeline.simulation import FleetSettings
+
+    if not (dags / "axiswatch_monitor.py").is_file():
+        raise PrerequisiteMissing(f"{dags} holds no axiswatch_monitor.py; run this in a checkout, or give --dags")
+    fleet_folder = folder.absolute() / "fleet"
+    local = LocalAirflow(
+        folder,
+        dags,
+        port,
+        {"AXISWATCH_LANDING": str(fleet_folder / "landing"), "AXISWATCH_MONITOR_SCHEDULE": schedule},
+    )
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    fleet = FleetSettings(robots=robots, days=days, start=_start(fleet_folder, today - timedelta(days=days)))
+    with _ends_on_signals():
+        try:
+            _run(local, fleet, fleet_folder, every, beats)
+        except KeyboardInterrupt:
+            out.print("stopping")
+        finally:
+            local.stop()
+    out.print(f"stopped; {folder} keeps everything, `make airflow` goes on with it")
+
+
+def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, beats: int) -> None:
+    from pipeline.assets import import_assets
+    from pipeline.labels import import_labels
+    from pipeline.simulation import simulate
+    from pipeline.simulation.live import drop_beat
+    from pipeline.store import Store
+
+    out.print(f"simulating {fleet.days} days of {fleet.robots} robots")
+    simulate(folder, fleet)
+    local.start_postgres()
+    store = Store.open(local.variables()["AXISWATCH_DATABASE_URL"])
+    import_assets(store, folder / "assets.toml", as_of=fleet.start)
+    import_labels(store, folder / "labels.csv", who="simulation")
+    store.dispose()
+    out.print(f"starting Airflow; its output is in {local.log}")
+    local.start()
+    local.wait_until_healthy(HEALTHY_SECONDS)
+    _show(local)
+    started, beat = time.monotonic(), 0
+    first = _beats_done(folder)
+    while not beats or beat < beats:
+        count = drop_beat(folder / "landing", fleet, first + beat, datetime.now(UTC))
+        err.print(f"{datetime.now(UTC):%H:%M:%S} dropped {count} recordings", highlight=False)
+        beat += 1
+        time.sleep(max(0.0, started + beat * every - time.monotonic()))
+
+
+def _show(local: LocalAirflow) -> None:
+    variables = local.variables()
+    out.print(
+        f"\nAirflow: {local.url}   user admin   password {local.password()}\n"
+        "The monitor takes the history in, its findings start a retraining, and the next run scores everything.\n"
+        f"Look at it from another shell:\n"
+        f"  export AXISWATCH_DATABASE_URL='{variables['AXISWATCH_DATABASE_URL']}'\n"
+        f"  export AXISWATCH_HOME='{variables['AXISWATCH_HOME']}'\n"
+        "  axiswatch status; axiswatch queue; axiswatch models list\n"
+        "Ctrl-C stops everything.\n",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _start(folder: Path, wanted: datetime) -> datetime:
+    """Start of the fleet that is there already, else the wanted one: a folder goes on with its own history."""
+    import json
+
+    marker = folder / "simulation.json"
+    if not marker.is_file():
+        return wanted
+    told: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+    return datetime.fromisoformat(told["settings"]["start"])
+
+
+def _beats_done(folder: Path) -> int:
+    """Count the beats of earlier starts in this folder."""
+    live = {path.name.split("_")[0] for path in (folder / "landing").rglob("*T*_R*.parquet")}
+    return len(live)
+
+
+@contextmanager
+def _ends_on_signals() -> Iterator[None]:
+    """Let TERM end this like Ctrl-C, so that nothing is left running."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,69 @@
+"""Failures of scheduled tasks: written to the database and, where a webhook is set, told to it."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.ids import utc_text
+from pipeline.schema_operations import TaskFailure
+from pipeline.store import Store, upsert
+
+WEBHOOK_SECONDS = 10
+LONGEST_MESSAGE = 4000
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One task that failed for good."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    message: str
+    log_url: str
+    known_at: datetime
+
+
+def record_failure(store: Store, failure: Failure, *, webhook_url: str) -> str:
+    """Store a failure, then tell the webhook; give what became of that. Done twice, it is stored once.
+
+    Returns
+    -------
+    str
+        '' without a webhook, `sent`, or why it could not be told.
+    """
+    row = asdict(failure) | {"message": failure.message[:LONGEST_MESSAGE], "webhook": ""}
+    with store.write() as connection:
+        upsert(connection, TaskFailure, [row])
+    if not webhook_url:
+        return ""
+    row["webhook"] = _tell(webhook_url, row | {"known_at": utc_text(failure.known_at)})
+    with store.write() as connection:
+        upsert(connection, TaskFailure, [row])
+    return str(row["webhook"])
+
+
+def list_failures(store: Store, *, limit: int) -> list[dict[str, Any]]:
+    """Give the newest failures."""
+    query = sa.select(TaskFailure).order_by(TaskFailure.known_at.desc(), TaskFailure.task_id, TaskFailure.map_index)
+    with store.read() as connection:
+        return [dict(row._mapping) for row in connection.execute(query.limit(limit))]
+
+
+def _tell(url: str, row: Mapping[str, Any]) -> str:
+    told = {"text": f"{row['dag_id']}.{row['task_id']} failed: {row['message'][:500]}", "failure": dict(row)}
+    request = urllib.request.Request(url, json.dumps(told).encode(), {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS) as answer:
+            return "sent" if answer.status < 300 else f"answered {answer.status}"
+    except (OSError, ValueError) as error:
+        return f"not told: {type(error).__name__}: {error}"

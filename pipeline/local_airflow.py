@@ -1,0 +1,254 @@
+"""A whole Airflow on one machine, without Docker: PostgreSQL from a wheel, and `airflow standalone`.
+
+For trying things out and for tests of the schedule. One folder holds everything; stopping ends every process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.errors import AxiswatchError, PrerequisiteMissing
+
+ADMIN = "admin"
+POOL = "axiswatch_heavy"
+STOP_SECONDS = 20
+
+
+@dataclass
+class LocalAirflow:
+    """Airflow and the database of axiswatch in one folder.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds PostgreSQL's files, Airflow's home and logs, the landing zone and the lake.
+    dags : Path
+        Folder of the DAG files.
+    port : int
+        Port of the web page and the REST interface, on this machine only.
+    settings : mapping of str to str
+        `AXISWATCH_*` and `AIRFLOW__*` variables on top of ours.
+    cores : int
+        Slots of the pool of heavy tasks.
+    """
+
+    folder: Path
+    dags: Path
+    port: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    cores: int = 2
+    _server: Any = field(default=None, repr=False)
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _token: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> str:
+        """Address of the web page."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        """What Airflow prints."""
+        return self.folder / "airflow.log"
+
+    def start_postgres(self) -> None:
+        """Start PostgreSQL with the two databases.
+
+        Raises
+        ------
+        PrerequisiteMissing
+            The wheel pgserver is not installed.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                import pgserver
+        except ModuleNotFoundError as error:
+            raise PrerequisiteMissing("pgserver is not installed; `pip install 'axiswatch[local]'`") from error
+        self.folder = self.folder.absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._server = pgserver.get_server(self.folder / "postgres", cleanup_mode=None)
+        engine = sa.create_engine(self.database_url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            there = set(connection.scalars(sa.text("SELECT datname FROM pg_database")))
+            for name in {"airflow", "axiswatch"} - there:
+                connection.exec_driver_sql(f"CREATE DATABASE {name}")
+
+    def database_url(self, name: str) -> str:
+        """Give the SQLAlchemy URL of a database of this PostgreSQL (a socket, no password)."""
+        info = self._server.get_postmaster_info()
+        return f"postgresql+psycopg://postgres@/{name}?host={info.socket_dir}"
+
+    def variables(self) -> dict[str, str]:
+        """Give the environment of every process: Airflow's settings and ours."""
+        base = {
+            "AIRFLOW_HOME": str(self.folder / "airflow"),
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags.absolute()),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin,engineer:user",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database_url("airflow"),
+            "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+            "AXISWATCH_DATABASE_URL": self.database_url("axiswatch"),
+            "AXISWATCH_HOME": str(self.folder / "axiswatch"),
+            "OMP_NUM_THREADS": "1",
+        }
+        return base | dict(self.settings)
+
+    def command(self, *words: str) -> list[str]:
+        """Give a command of this Python's environment with the variables set."""
+        pairs = [f"{name}={value}" for name, value in self.variables().items()]
+        scripts = Path(sys.executable).parent
+        return ["env", f"PATH={scripts}:/usr/local/bin:/usr/bin:/bin", *pairs, str(scripts / words[0]), *words[1:]]
+
+    def start(self) -> None:
+        """Start `airflow standalone` in a process group of its own."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command("airflow", "standalone"), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    def wait_until_healthy(self, seconds: float) -> None:
+        """Wait for scheduler, DAG processor and REST, then make the pool.
+
+        Raises
+        ------
+        AxiswatchError
+            Airflow ended, or was not healthy in time.
+        """
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            if self._process is not None and self._process.poll() is not None:
+                raise AxiswatchError(f"airflow ended with {self._process.returncode}; see {self.log}")
+            if self._healthy():
+                pool = {"name": POOL, "slots": self.cores, "description": "tasks that keep a core busy"}
+                if self.api("GET", f"/pools/{POOL}", missing_ok=True) is None:
+                    self.api("POST", "/pools", pool)
+                return
+            time.sleep(0.5)
+        raise AxiswatchError(f"airflow was not healthy within {seconds:g} s; see {self.log}")
+
+    def password(self) -> str:
+        """Give the administrator's password, which Airflow made up."""
+        text = (self.folder / "airflow" / "simple_auth_manager_passwords.json.generated").read_text(encoding="utf-8")
+        return str(json.loads(text)[ADMIN])
+
+    def api(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False) -> Any:
+        """Call the REST interface (version 2) as the administrator; give what it answers.
+
+        Raises
+        ------
+        AxiswatchError
+            It refused.
+        """
+        if not self._token:
+            login = {"username": ADMIN, "password": self.password()}
+            self._token = str(self._call("POST", "/auth/token", login)["access_token"])
+        try:
+            return self._call(method, f"/api/v2{path}", body)
+        except urllib.error.HTTPError as error:
+            if error.code == 401:
+                self._token = ""
+            if error.code == 404 and missing_ok:
+                return None
+            told = error.read().decode(errors="replace")[:500]
+            raise AxiswatchError(f"{method} {path}: Airflow answered {error.code}: {told}") from error
+
+    def stop(self) -> None:
+        """Stop every process that was started, PostgreSQL last."""
+        if self._process is not None:
+            _stop_tree(self._process)
+            self._process = None
+            self._token = ""
+        if self._server is not None:
+            subprocess.run(  # its own stop() leaves a server alone that another process knows of
+                [*_pg_ctl(), "-D", str(self.folder / "postgres"), "-m", "fast", "-w", "stop"],
+                capture_output=True,
+                check=False,
+            )
+            self._server = None
+
+    def _healthy(self) -> bool:
+        try:
+            found = self._call("GET", "/api/v2/monitor/health")
+        except (OSError, ValueError) as error:
+            del error  # not up yet
+            return False
+        return all(found[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+
+    def _call(self, method: str, path: str, body: Any = None) -> Any:
+        headers = {"Content-Type": "application/json"}
+        if self._token and path != "/auth/token":
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+
+def free_port() -> int:
+    """Give a port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _pg_ctl() -> list[str]:
+    import pgserver
+
+    program = str(Path(pgserver.__file__).parent / "pginstall" / "bin" / "pg_ctl")
+    return ["runuser", "-u", "pgserver", "--", program] if os.geteuid() == 0 else [program]
+
+
+def _stop_tree(process: subprocess.Popen[bytes]) -> None:
+    """End a process and everything below it, also what has a process group of its own."""
+    import psutil
+
+    try:
+        found = [psutil.Process(process.pid)]
+        found += found[0].children(recursive=True)
+    except psutil.NoSuchProcess:
+        found = []
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        for item in found:
+            _signal(item, sent)
+        _, found = psutil.wait_procs(found, timeout=STOP_SECONDS)
+        if not found:
+            break
+    process.wait(timeout=STOP_SECONDS)
+
+
+def _signal(process: Any, sent: signal.Signals) -> bool:
+    import psutil
+
+    try:
+        process.send_signal(sent)
+    except psutil.NoSuchProcess:
+        return False
+    return True

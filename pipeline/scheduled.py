@@ -1,0 +1,239 @@
+"""What the tasks of a schedule call: each opens the workplace, does one step of one batch, and gives plain JSON.
+
+`as_of` is the end of the interval that a run stands for. Batches that come in are those that a `plan_` function gave;
+whatever of them was done meanwhile, by a killed task or a second run, is not due any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipeline.batches import Between, Stretch
+from pipeline.errors import AxiswatchError, SettingsError
+from pipeline.workplace import Workplace, limits_of, workplace
+
+MIB = 1024 * 1024
+Json = dict[str, Any]
+
+
+@contextmanager
+def _open() -> Iterator[Workplace]:
+    """Open the workplace for one task, which has a core to itself, and close its connections."""
+    place = workplace()
+    try:
+        yield Workplace(place.settings.model_copy(update={"workers": 1}), place.store, place.lake)
+    finally:
+        place.store.dispose()
+
+
+def plan_acquire(as_of: datetime) -> Json:
+    """Cut the log files that are due into batches."""
+    from pipeline.landing import plan_landing
+
+    with _open() as place:
+        landing = place.settings.landing_zone
+        landing.mkdir(parents=True, exist_ok=True)
+        size = int(place.settings.batch_mib * MIB)
+        return plan_landing(place.store, landing, as_of=as_of, size=size, most=place.settings.max_batches).as_dict()
+
+
+def acquire_batch(names: Sequence[str], as_of: datetime) -> Json:
+    """Take the log files of a batch into the lake."""
+    from pipeline.acquire import acquire
+    from pipeline.landing import decode_names
+
+    with _open() as place:
+        landing = place.settings.landing_zone
+        report = acquire(
+            place.store,
+            place.lake,
+            landing,
+            limits=limits_of(place.settings, as_of),
+            settled_before=as_of - timedelta(seconds=place.settings.settle_seconds),
+            only=list(decode_names(names, landing)),
+        ).as_dict()
+    if report["problems"]:
+        raise AxiswatchError("; ".join(report["problems"]))
+    return report
+
+
+def plan_extract(as_of: datetime, between: Json | None = None) -> Json:
+    """Cut the recordings without features into batches."""
+    from pipeline.extract import plan_extract as plan
+
+    with _open() as place:
+        batches, recordings, size = plan(
+            place.store,
+            place.settings,
+            as_of=as_of,
+            between=_between(between),
+            size=int(place.settings.batch_mib * MIB),
+            most=place.settings.max_batches,
+        )
+    return {"batches": batches, "recordings": recordings, "size_bytes": size}
+
+
+def extract_batch(batch: Json, as_of: datetime) -> Json:
+    """Extract the features of a batch of recordings."""
+    from pipeline.extract import extract_due
+
+    with _open() as place:
+        within = Stretch.from_dict(batch)
+        return extract_due(place.store, place.lake, place.settings, as_of=as_of, within=within).as_dict()
+
+
+def baselines(as_of: datetime) -> Json:
+    """Write the baselines of units whose first days are over."""
+    from pipeline.baseline import update_baselines
+
+    with _open() as place:
+        return update_baselines(place.store, place.lake, place.settings, as_of=as_of).as_dict()
+
+
+def trends(as_of: datetime) -> Json:
+    """Bring the trends up to date."""
+    from pipeline.trend import update_trends
+
+    with _open() as place:
+        return update_trends(place.store, place.lake, place.settings, as_of=as_of).as_dict()
+
+
+def plan_score(as_of: datetime, between: Json | None = None, model_version: str | None = None) -> Json:
+    """Cut the recordings without a score into batches, by scope: of the champions, or of one model."""
+    from pipeline.model_versions import champions, get_version
+    from pipeline.score import plan_score as plan
+
+    with _open() as place:
+        if model_version:
+            named = {str(get_version(place.store, model_version)["scope"]): model_version}
+        else:
+            with place.store.read() as connection:
+                named = champions(connection)
+        batches: list[Json] = []
+        recordings = windows = 0
+        for scope, version in sorted(named.items()):
+            left = place.settings.max_batches - len(batches)
+            if left < 1:
+                break
+            found, n_recordings, n_windows = plan(
+                place.store,
+                scope,
+                version,
+                as_of=as_of,
+                between=_between(between),
+                size=place.settings.score_batch_windows,
+                most=left,
+            )
+            batches += [{**batch, "scope": scope, "model_version": version} for batch in found]
+            recordings += n_recordings
+            windows += n_windows
+    return {"batches": batches, "recordings": recordings, "windows": windows, "models": named}
+
+
+def score_batch(batch: Json, as_of: datetime) -> Json:
+    """Score a batch of recordings with the model that the plan named."""
+    from pipeline.score import ScoreReport, score_scope
+
+    report = ScoreReport()
+    with _open() as place:
+        score_scope(
+            place.store,
+            place.lake,
+            place.settings,
+            batch["scope"],
+            batch["model_version"],
+            as_of=as_of,
+            report=report,
+            within=Stretch.from_dict(batch),
+        )
+    return report.as_dict()
+
+
+def advise(as_of: datetime) -> Json:
+    """Turn new scores into axis states and cases."""
+    from pipeline.advise import advise as step
+
+    with _open() as place:
+        return step(place.store, place.settings, as_of=as_of).as_dict()
+
+
+def new_labels(as_of: datetime) -> int:
+    """Count the labels that no retraining has seen."""
+    from pipeline.promotion import new_labels as count
+
+    with _open() as place:
+        return count(place.store, as_of=as_of)
+
+
+def scopes_to_train(as_of: datetime, trigger: str) -> list[str]:
+    """Give the scopes that can be trained."""
+    from pipeline.promotion import scopes_to_train as scopes
+
+    with _open() as place:
+        return scopes(place.store, place.settings, as_of=as_of, trigger=trigger)
+
+
+def retrain(scope: str, as_of: datetime, trigger: str) -> Json:
+    """Train, compare, promote or not, and write down why."""
+    from pipeline.promotion import retrain as step
+
+    with _open() as place:
+        return step(place.store, place.lake, place.settings, scope, as_of=as_of, trigger=trigger)
+
+
+def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
+    """Read what a backfill was asked for.
+
+    Raises
+    ------
+    SettingsError
+        A time cannot be read or has no offset, or nothing can lie between the two.
+    PrerequisiteMissing
+        There is no such model.
+    """
+    from pipeline.ids import utc_text
+    from pipeline.model_versions import get_version
+
+    times = []
+    for name, text in (("from_at", from_at), ("to_at", to_at)):
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError as error:
+            raise SettingsError(f"{name} {text!r} is no ISO 8601 time; write 2026-01-31T08:00:00Z") from error
+        if moment.tzinfo is None:
+            raise SettingsError(f"{name} {text!r} has no offset; write {text}Z")
+        times.append(moment)
+    if times[1] <= times[0]:
+        raise SettingsError(f"to_at {to_at} is not after from_at {from_at}; nothing lies between them")
+    if model_version:
+        with _open() as place:
+            get_version(place.store, model_version)
+    return {"from_at": utc_text(times[0]), "to_at": utc_text(times[1])}
+
+
+def record_failure(failure: Json, known_at: datetime) -> str:
+    """Store the failure of a task and tell the webhook."""
+    from pipeline.failures import Failure
+    from pipeline.failures import record_failure as record
+
+    with _open() as place:
+        return record(place.store, Failure(**failure, known_at=known_at), webhook_url=place.settings.webhook_url)
+
+
+def total(reports: Iterable[Json] | None) -> Json:
+    """Add up the counts of batches; what is no count is left out."""
+    found: Json = {}
+    for report in reports or ():
+        for name, value in report.items():
+            if isinstance(value, int):
+                found[name] = found.get(name, 0) + value
+    return found
+
+
+def _between(told: Json | None) -> Between:
+    if not told:
+        return Between()
+    return Between(datetime.fromisoformat(told["from_at"]), datetime.fromisoformat(told["to_at"]))

@@ -1,0 +1,39 @@
+"""Where axiswatch works: its settings, its database and its lake. Opened by commands and by scheduled tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pipeline.config import Settings, load_settings
+
+if TYPE_CHECKING:
+    from pipeline.contract import Limits
+    from pipeline.lake import Lake
+    from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Settings, database and lake of this process."""
+
+    settings: Settings
+    store: Store
+    lake: Lake
+
+
+def workplace() -> Workplace:
+    """Read the settings and open the database (an empty one gets its tables) and the lake."""
+    from pipeline.lake import Lake
+    from pipeline.store import Store
+
+    settings = load_settings()
+    return Workplace(settings, Store.open(settings.database), Lake(settings.lake))
+
+
+def limits_of(settings: Settings, as_of: datetime) -> Limits:
+    """Give what acquire takes as plausible."""
+    from pipeline.contract import Limits
+
+    return Limits(as_of, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
