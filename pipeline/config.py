@@ -287,18 +287,21 @@ def explain(settings: Settings, environ: Mapping[str, str] | None = None) -> lis
     in_file = read_config_file(path)
     lines = []
     for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
         if environ.get(f"{ENV_PREFIX}{name.upper()}"):
             source = f"{ENV_PREFIX}{name.upper()}"
         elif name in in_file:
             source = str(path)
         else:
             source = "default"
-        shown = {
-            "database_url": lambda: make_url(settings.database).render_as_string(hide_password=True),
-            "lake_url": lambda: settings.lake,
-            "landing": lambda: str(settings.landing_zone),
-            "webhook_url": lambda: "set, not shown" if settings.webhook_url else "",
-        }.get(name, lambda value=value: str(value))()
-        lines.append(SettingLine(name, shown, source, field.description or ""))
+        lines.append(SettingLine(name, _shown(settings, name), source, field.description or ""))
     return lines
+
+
+def _shown(settings: Settings, name: str) -> str:
+    """Write the value in force: passwords masked, empty places as what they stand for."""
+    if name == "database_url":
+        return make_url(settings.database).render_as_string(hide_password=True)
+    if name == "webhook_url":
+        return "set, not shown" if settings.webhook_url else ""
+    places = {"lake_url": settings.lake, "landing": str(settings.landing_zone)}
+    return places.get(name, str(getattr(settings, name)))

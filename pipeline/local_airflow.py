@@ -77,12 +77,12 @@ class LocalAirflow:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                import pgserver
+                import pgserver.postgres_server
         except ModuleNotFoundError as error:
             raise PrerequisiteMissing("pgserver is not installed; `pip install 'axiswatch[local]'`") from error
         self.folder = self.folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._server = pgserver.get_server(self.folder / "postgres", cleanup_mode=None)
+        self._server = pgserver.postgres_server.get_server(self.folder / "postgres", cleanup_mode=None)
         engine = sa.create_engine(self.database_url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
         with engine.connect() as connection:
             there = set(connection.scalars(sa.text("SELECT datname FROM pg_database")))

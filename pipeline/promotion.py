@@ -25,6 +25,10 @@ from pipeline.store import Store, insert_new
 from pipeline.training_set import scopes_with_labels
 
 WHO = "axiswatch"
+SAME = "the same data and settings as the champion's: nothing to gain"
+NO_SCOPE = ""
+"""Scope of the decision that there was nothing to train on."""
+
 SHOWN = ("scope", "outcome", "reason", "candidate", "champion", "figures", "n_labels")
 
 
@@ -65,10 +69,12 @@ def count_labels(store: Store, *, as_of: datetime) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(Label).where(Label.known_at <= as_of)) or 0
 
 
-def new_labels(store: Store, *, as_of: datetime) -> int:
-    """Count the labels known at a time that no retraining has seen yet."""
-    newest = sa.select(RetrainingDecision.n_labels).where(RetrainingDecision.decided_at <= as_of)
+def new_labels(store: Store, settings: Settings, *, as_of: datetime) -> int:
+    """Count the labels known at a time that no retraining has seen yet; 0 as long as there is nothing to train on."""
+    newest = sa.select(RetrainingDecision.n_labels).where(RetrainingDecision.scope != NO_SCOPE)
     with store.read() as connection:
+        if not scopes_with_labels(connection, settings, as_of=as_of):
+            return 0
         seen = connection.scalar(newest.order_by(RetrainingDecision.decided_at.desc()).limit(1)) or 0
     return max(0, count_labels(store, as_of=as_of) - seen)
 
@@ -79,7 +85,7 @@ def scopes_to_train(store: Store, settings: Settings, *, as_of: datetime, trigge
         scopes = scopes_with_labels(connection, settings, as_of=as_of)
     if not scopes:
         reason = "no label holds for a recording with features; label some units, or run extract, first"
-        _decide(store, "", as_of, trigger, "refused", Comparison(False, reason))
+        _decide(store, NO_SCOPE, as_of, trigger, "refused", Comparison(False, reason))
     return scopes
 
 
@@ -102,11 +108,9 @@ def retrain(
         return _decide(store, scope, as_of, trigger, "refused", Comparison(False, str(error)), champion=before)
     if before is None:
         outcome, found = "first", Comparison(True, "first version of its scope")
-    elif before == candidate:
-        outcome, found = "unchanged", Comparison(False, "the same labels and settings give the champion itself")
     else:
         found = _compare_versions(store, candidate, before, margin=settings.promotion_margin)
-        outcome = "promoted" if found.promoted else "kept"
+        outcome = "promoted" if found.promoted else "unchanged" if found.reason == SAME else "kept"
     if outcome == "promoted":
         promote(store, lake, candidate, who=WHO, reason=found.reason, at=as_of)
     return _decide(store, scope, as_of, trigger, outcome, found, candidate=candidate, champion=before)
@@ -121,6 +125,9 @@ def list_decisions(store: Store, *, limit: int) -> list[dict[str, Any]]:
 
 def _compare_versions(store: Store, candidate: str, champion: str, *, margin: float) -> Comparison:
     new, old = get_version(store, candidate), get_version(store, champion)
+    same = all(old[name] == new[name] for name in ("training_data_hash", "settings"))
+    if same:
+        return Comparison(False, SAME)
     if old["feature_version"] != new["feature_version"]:
         return Comparison(True, "the champion was trained on features that are no longer extracted")
     return compare(new["metrics"]["units"], old["metrics"]["units"], margin=margin)

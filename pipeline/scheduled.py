@@ -165,7 +165,7 @@ def new_labels(as_of: datetime) -> int:
     from pipeline.promotion import new_labels as count
 
     with _open() as place:
-        return count(place.store, as_of=as_of)
+        return count(place.store, place.settings, as_of=as_of)
 
 
 def scopes_to_train(as_of: datetime, trigger: str) -> list[str]:

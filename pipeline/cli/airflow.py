@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.common import err, out
+from pipeline.cli.common import AsJson, emit, err, out
 from pipeline.errors import PrerequisiteMissing
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def airflow(
     days: Annotated[int, typer.Option(min=4, help="Days of history that are there at the start.")] = 10,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two recordings of every axis.")] = 60.0,
     beats: Annotated[int, typer.Option(min=0, help="Stop after so many recordings; 0: go on until Ctrl-C.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Run Airflow, PostgreSQL and a feeder of simulated logs on this machine. Ctrl-C stops all of it."""
     from pipeline.local_airflow import LocalAirflow
@@ -56,32 +57,40 @@ def airflow(
     fleet = FleetSettings(robots=robots, days=days, start=_start(fleet_folder, today - timedelta(days=days)))
     with _ends_on_signals():
         try:
-            _run(local, fleet, fleet_folder, every, beats)
+            _run(local, fleet, fleet_folder, every, beats, as_json)
         except KeyboardInterrupt:
-            out.print("stopping")
+            err.print("stopping")
         finally:
             local.stop()
-    out.print(f"stopped; {folder} keeps everything, `make airflow` goes on with it")
+    err.print(f"stopped; {folder} keeps everything, `make airflow` goes on with it")
 
 
-def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, beats: int) -> None:
+def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, beats: int, as_json: bool) -> None:
     from pipeline.assets import import_assets
     from pipeline.labels import import_labels
+    from pipeline.local_airflow import ADMIN
     from pipeline.simulation import simulate
     from pipeline.simulation.live import drop_beat
     from pipeline.store import Store
 
-    out.print(f"simulating {fleet.days} days of {fleet.robots} robots")
+    err.print(f"simulating {fleet.days} days of {fleet.robots} robots")
     simulate(folder, fleet)
     local.start_postgres()
     store = Store.open(local.variables()["AXISWATCH_DATABASE_URL"])
     import_assets(store, folder / "assets.toml", as_of=fleet.start)
     import_labels(store, folder / "labels.csv", who="simulation")
     store.dispose()
-    out.print(f"starting Airflow; its output is in {local.log}")
+    err.print(f"starting Airflow; its output is in {local.log}")
     local.start()
     local.wait_until_healthy(HEALTHY_SECONDS)
-    _show(local)
+    told = {
+        "url": local.url,
+        "user": ADMIN,
+        "password": local.password(),
+        "database_url": local.variables()["AXISWATCH_DATABASE_URL"],
+        "home": local.variables()["AXISWATCH_HOME"],
+    }
+    emit(told, as_json, lambda: _show(told))
     started, beat = time.monotonic(), 0
     first = _beats_done(folder)
     while not beats or beat < beats:
@@ -91,14 +100,13 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
         time.sleep(max(0.0, started + beat * every - time.monotonic()))
 
 
-def _show(local: LocalAirflow) -> None:
-    variables = local.variables()
+def _show(told: dict[str, str]) -> None:
     out.print(
-        f"\nAirflow: {local.url}   user admin   password {local.password()}\n"
+        f"\nAirflow: {told['url']}   user {told['user']}   password {told['password']}\n"
         "The monitor takes the history in, its findings start a retraining, and the next run scores everything.\n"
         f"Look at it from another shell:\n"
-        f"  export AXISWATCH_DATABASE_URL='{variables['AXISWATCH_DATABASE_URL']}'\n"
-        f"  export AXISWATCH_HOME='{variables['AXISWATCH_HOME']}'\n"
+        f"  export AXISWATCH_DATABASE_URL='{told['database_url']}'\n"
+        f"  export AXISWATCH_HOME='{told['home']}'\n"
         "  axiswatch status; axiswatch queue; axiswatch models list\n"
         "Ctrl-C stops everything.\n",
         markup=False,

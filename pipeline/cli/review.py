@@ -195,6 +195,22 @@ def models_promote(
     emit(found, as_json, counts("Champion", found))
 
 
+@models_app.command("decisions", epilog="Example: axiswatch models decisions --json")
+def models_decisions(
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
+) -> None:
+    """Show what each scheduled retraining came to, and why."""
+    from pipeline.promotion import list_decisions
+
+    rows = list_decisions(workplace().store, limit=limit)
+
+    def show() -> None:
+        names = ["decided_at", "scope", "trigger", "outcome", "reason", "candidate", "champion"]
+        table(names, [[row[name] for name in names] for row in rows])
+
+    emit(rows, as_json, show)
+
+
 def axis_name(row: dict[str, Any]) -> str:
     """Write the place of an axis."""
     return "/".join(part for part in (row["site"], row["cell"], row["robot_id"], row["axis"]) if part)

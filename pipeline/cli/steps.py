@@ -25,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: axiswatch score --as-of 2026-01-31T08:00:00Z")(score)
     app.command(epilog="Example: axiswatch advise")(advise)
     app.command(epilog="Example: axiswatch run --json")(run)
+    app.command(epilog="Example: axiswatch failures --limit 5")(failures)
 
 
 def acquire(as_of: AsOf = None, as_json: AsJson = False) -> None:
@@ -72,6 +73,21 @@ def train(scope: Scope = None, as_of: AsOf = None, as_json: AsJson = False) -> N
     """Train a model from the labels known by now, judged on held-out units. The first becomes champion."""
     found = train_step(workplace(), moment(as_of), as_json, scope)
     emit(found, as_json, lambda: show_training(found))
+
+
+def failures(
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
+) -> None:
+    """Show the scheduled tasks that failed for good."""
+    from pipeline.failures import list_failures
+
+    rows = list_failures(workplace().store, limit=limit)
+
+    def show() -> None:
+        names = ["known_at", "dag_id", "task_id", "map_index", "message", "webhook", "log_url"]
+        table(names, [[row[name] for name in names] for row in rows], f"{len(rows)} failed tasks")
+
+    emit(rows, as_json, show)
 
 
 def acquire_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:

@@ -1,0 +1,121 @@
+"""The DAG files: they import fast, declare all that the schedule needs, and are wiring only."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "dags").glob("*.py"))
+DAGS = ("axiswatch_backfill", "axiswatch_monitor", "axiswatch_retrain")
+HEAVY = {"acquire", "extract", "score", "retrain"}
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the files declare, read by Airflow in a process of its own."""
+    folder = tmp_path_factory.mktemp("airflow")
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AXISWATCH"))},
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "PYTHONPATH": str(ROOT / "dags"),
+    }
+    script = Path(__file__).with_name("dag_facts.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(ROOT / "dags")],
+        env=env,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    line = next(line for line in done.stdout.splitlines() if line.startswith("FACTS"))
+    return dict(json.loads(line.removeprefix("FACTS")))
+
+
+def test_every_file_imports_without_anything_heavy(facts: dict[str, Any]) -> None:
+    assert facts["errors"] == {}
+    assert sorted(facts["dags"]) == sorted(DAGS)
+    assert facts["modules"] == [], "parsed every few seconds: torch and pandas are for the tasks"
+
+
+@pytest.mark.parametrize("dag", DAGS)
+def test_dags_say_who_what_and_how_long(facts: dict[str, Any], dag: str) -> None:
+    told = facts["dags"][dag]
+    assert "axiswatch" in told["tags"]
+    assert len(told["doc"]) > 200
+    assert told["description"]
+    assert told["max_active_runs"] == 1
+    assert told["timeout_s"]
+    assert told["catchup"] is False
+    for name, task in told["tasks"].items():
+        assert task["owner"] == "axiswatch", name
+        assert task["timeout_s"], name
+        if name == "watch":
+            assert task["retries"] == 0
+            assert set(task["upstream"]) == set(told["tasks"]) - {"watch"}, "whatever fails makes the run red"
+            continue
+        assert task["tells"], name
+        assert task["backoff"], name
+        assert task["retries"] >= 2 or name == "check", name
+        assert (task["pool"] == "axiswatch_heavy") == (name in HEAVY), name
+
+
+def test_every_asset_is_told_of(facts: dict[str, Any]) -> None:
+    told = {asset for dag in facts["dags"].values() for task in dag["tasks"].values() for asset in task["outlets"]}
+    assert told == {"recordings", "features", "scores", "cases", "labels", "champion"}
+
+
+def test_params_have_a_schema(facts: dict[str, Any]) -> None:
+    params = facts["dags"]["axiswatch_backfill"]["params"]
+    assert set(params) == {"from_at", "to_at", "extract", "score", "model_version"}
+    assert params["from_at"]["format"] == params["to_at"]["format"] == "date-time"
+    assert all("type" in schema for schema in params.values())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_files_are_wiring_only(path: Path) -> None:
+    """No SQL, no arrays, no clock, nothing of ours but `pipeline.scheduled` in tasks and the settings."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    modules = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {item.name for item in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules |= {
+                f"{node.module}.{item.name}" if node.module == "pipeline" else str(node.module) for item in node.names
+            }
+    ours = {name for name in modules if re.match(r"(pipeline|features|models|review)\b", name)}
+    assert ours <= {"pipeline.scheduled", "pipeline.config"}
+    heavy = r"(numpy|pandas|torch|sklearn|scipy|sqlalchemy|pyarrow|psycopg)\b"
+    assert not {name for name in modules if re.match(heavy, name)}
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert not [text for text in texts if re.search(r"\b(SELECT|INSERT|UPDATE|DELETE)\b.*\b(FROM|INTO|SET)\b", text)]
+    calls = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if re.search(r"\.(now|utcnow|today)$|^time\.time$", call)]
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name != "wiring.py"], ids=lambda path: path.name)
+def test_tasks_are_one_call(path: Path) -> None:
+    """No task body does work of its own."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tasks = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and any("task" in ast.unparse(mark) for mark in node.decorator_list)
+    ]
+    assert tasks
+    for node in tasks:
+        assert len(node.body) <= 6, node.name
+        assert not [inner for inner in ast.walk(node) if isinstance(inner, ast.While | ast.Try)], node.name

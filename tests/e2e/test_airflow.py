@@ -1,0 +1,375 @@
+"""The schedule on a real Airflow with a real scheduler and PostgreSQL: live, done again, killed, and late."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psutil
+import pytest
+import sqlalchemy as sa
+
+from pipeline.assets import import_assets
+from pipeline.labels import import_labels
+from pipeline.local_airflow import LocalAirflow, free_port
+from pipeline.schema import Extraction, LogFile, ModelVersion, Recording, Score
+from pipeline.schema_operations import RetrainingDecision
+from pipeline.simulation import FleetSettings, simulate
+from pipeline.store import Store
+
+ROOT = Path(__file__).parents[2]
+FLEET = FleetSettings(robots=2, days=8, seed=3)
+FAST = "epochs = 4\nsynthetic_windows = 20\nn_samples = 20\nhidden = [32]\nfolds = 2\nbaseline_days = 2.0\n"
+MINUTES = 8
+
+pytestmark = pytest.mark.xdist_group("airflow")
+
+
+class Plant:
+    """A running Airflow, and the database, lake and landing zone that its tasks work on now."""
+
+    def __init__(self, local: LocalAirflow, folder: Path, fleet: Path) -> None:
+        self.local, self.folder, self.fleet = local, folder, fleet
+        self.config = folder / "axiswatch.toml"
+        self.name = ""
+
+    def move_to(self, name: str, landing: str, more: str = "") -> Store:
+        """Let all tasks from now on work on a database of this name, an empty one where it is new."""
+        engine = sa.create_engine(self.local.database_url("postgres"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            there = set(connection.scalars(sa.text("SELECT datname FROM pg_database")))
+            if name not in there:
+                connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        engine.dispose()
+        self.name = name
+        (self.folder / landing).mkdir(exist_ok=True)
+        self.config.write_text(
+            f'home = "{self.folder / name}"\ndatabase_url = "{self.local.database_url(name)}"\n'
+            f'landing = "{self.folder / landing}"\nmonitor_schedule = "0 0 * * *"\n{FAST}{more}',
+            encoding="utf-8",
+        )
+        store = Store.open(self.local.database_url(name))
+        import_assets(store, self.fleet / "assets.toml", as_of=FLEET.start)
+        return store
+
+    def drop(self, landing: str, day: int) -> int:
+        """Drop the logs of a day, with the time at which the robots wrote them."""
+        date = (FLEET.start + timedelta(days=day)).date().isoformat()
+        found = sorted((self.fleet / "landing").rglob(f"{date}_*.parquet"))
+        for path in found:
+            target = self.folder / landing / path.relative_to(self.fleet / "landing")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+        return len(found)
+
+    def trigger(self, dag: str, at: datetime) -> str:
+        """Start a run for a time."""
+        run = self.local.api("POST", f"/dags/{dag}/dagRuns", {"logical_date": at.isoformat(), "conf": {}})
+        return str(run["dag_run_id"])
+
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        """All runs, oldest first."""
+        return list(self.local.api("GET", f"/dags/{dag}/dagRuns?limit=100&order_by=run_after")["dag_runs"])
+
+    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """Tasks of a run."""
+        path = f"/dags/{dag}/dagRuns/{quote(run)}/taskInstances?limit=500"
+        return list(self.local.api("GET", path)["task_instances"])
+
+    def wait(self, dag: str, run: str) -> str:
+        """Wait for a run to end; give its state."""
+        last: dict[str, Any] = {}
+
+        def ended() -> bool:
+            nonlocal last
+            last = self.local.api("GET", f"/dags/{dag}/dagRuns/{quote(run)}")
+            return last["state"] in ("success", "failed")
+
+        until(ended, f"{dag} {run}", lambda: [(t["task_id"], t["map_index"], t["state"]) for t in self.tasks(dag, run)])
+        return str(last["state"])
+
+    def monitor(self, at: datetime) -> str:
+        """Run the monitor for the interval that ends at a time; it must end well."""
+        run = self.trigger("axiswatch_monitor", at)
+        assert self.wait("axiswatch_monitor", run) == "success"
+        return run
+
+    def wait_quiet(self, dag: str) -> list[dict[str, Any]]:
+        """Wait until no run of a DAG is under way."""
+        until(lambda: all(run["state"] in ("success", "failed") for run in self.runs(dag)), f"runs of {dag}")
+        return self.runs(dag)
+
+    def forget_runs(self) -> None:
+        """Delete all runs, so that the next test may use the same times."""
+        for dag in ("axiswatch_monitor", "axiswatch_retrain"):
+            for run in self.wait_quiet(dag):
+                self.local.api("DELETE", f"/dags/{dag}/dagRuns/{quote(run['dag_run_id'])}")
+
+    def command(self, *words: str) -> Any:
+        """Run axiswatch as a user would, on the place of now."""
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "axiswatch"), *words, "--json"],
+            env={**os.environ, "AXISWATCH_CONFIG": str(self.config)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def until(true: Callable[[], bool], what: str, explain: Callable[[], Any] = lambda: "") -> None:
+    """Wait for something; say what did not come."""
+    give_up = time.monotonic() + 60 * MINUTES
+    while not true():
+        assert time.monotonic() < give_up, f"not within {MINUTES} minutes: {what} {explain()}"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def plant() -> Iterator[Plant]:
+    """One Airflow for this file. Its folder is not pytest's: the path of PostgreSQL's socket has to be short."""
+    folder = Path(tempfile.mkdtemp(prefix="axiswatch-af-"))
+    fleet = folder / "fleet"
+    simulate(fleet, FLEET)
+    local = LocalAirflow(
+        folder,
+        ROOT / "dags",
+        free_port(),
+        {
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+            "AXISWATCH_CONFIG": str(folder / "axiswatch.toml"),
+            "AXISWATCH_DATABASE_URL": "",
+            "AXISWATCH_HOME": "",
+        },
+    )
+    try:
+        local.start_postgres()
+        found = Plant(local, folder, fleet)
+        found.move_to("nothing", "empty").dispose()
+        local.start()
+        local.wait_until_healthy(240)
+        until(lambda: len(local.api("GET", "/dags")["dags"]) == 3, "three DAGs")
+        # Daily, never before: the last whole day is due at once, on an empty plant.
+        for dag in ("axiswatch_monitor", "axiswatch_retrain"):
+            until(lambda dag=dag: len(found.runs(dag)) > 0, f"the first scheduled run of {dag}")
+        found.forget_runs()
+        yield found
+    finally:
+        local.stop()
+        if not os.environ.get("AXISWATCH_KEEP_AIRFLOW"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def day(number: int) -> datetime:
+    """End of a day of the fleet."""
+    return FLEET.start + timedelta(days=number)
+
+
+def count(store: Store, table: Any) -> int:
+    """Rows of a table."""
+    with store.read() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+
+
+TOLD_TIMES = {"known_at", "changed_at", "at", "decided_at", "baselines_at"}
+
+
+def comparable(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
+    """Every row but when it was known."""
+    return {
+        name: sorted(
+            json.dumps({key: value for key, value in row.items() if key not in TOLD_TIMES}, default=str, sort_keys=True)
+            for row in rows
+        )
+        for name, rows in tables.items()
+    }
+
+
+def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[Store], Any]) -> None:
+    store = plant.move_to("live", "landing")
+    import_labels(store, plant.fleet / "labels.csv", who="inspection")
+    for number in range(1, 6):
+        assert plant.drop("landing", number - 1) == FLEET.robots
+        plant.monitor(day(number))
+    # The monitor told of labels, so a retraining has started by itself; its time is that of the run.
+    until(lambda: count(store, ModelVersion) == 1, "a model")
+    first = plant.wait_quiet("axiswatch_retrain")[-1]
+    assert first["state"] == "success"
+    for number in (6, 7):
+        plant.drop("landing", number - 1)
+        plant.monitor(day(number))
+    assert count(store, Score) > 0
+    cases = plant.command("queue")
+    assert cases, "a fleet with faults gives cases"
+    case = min(row["case_id"] for row in cases if row["family"] == "machine")
+    answer = ("label", case, "healthy", "--evidence", "inspected", "--who", "engineer", "--as-of", day(7).isoformat())
+    plant.command(*answer)
+    plant.drop("landing", 7)
+    plant.monitor(day(8))
+    until(lambda: count(store, RetrainingDecision) == 2, "a second retraining")
+    second = plant.wait_quiet("axiswatch_retrain")[-1]
+    assert second["dag_run_id"] != first["dag_run_id"]
+    decisions = plant.command("models", "decisions")
+    assert decisions[-1]["outcome"] == "first"
+    assert decisions[0]["outcome"] in ("promoted", "kept")
+    assert decisions[0]["reason"]
+    assert count(store, ModelVersion) == 2, "a label more is another model"
+    events = plant.local.api("GET", "/assets/events?limit=200&order_by=-timestamp")["asset_events"]
+    told = {event["name"] for event in events}
+    assert {"recordings", "features", "scores", "cases", "labels", "champion"} <= told
+    assert any(event["extra"].get("recordings", 0) > 0 for event in events if event["name"] == "recordings")
+    live = dump(store)
+    store.dispose()
+
+    # The same days into an empty database, by Airflow's own backfill: each run has the time of its own interval.
+    for run in plant.wait_quiet("axiswatch_monitor"):
+        plant.local.api("DELETE", f"/dags/axiswatch_monitor/dagRuns/{quote(run['dag_run_id'])}")
+    again = plant.move_to("again", "landing")
+    import_labels(again, plant.fleet / "labels.csv", who="inspection")
+    fill_in(plant, 1, 5)
+    redo(plant, "axiswatch_retrain", first["dag_run_id"])
+    fill_in(plant, 6, 7)
+    assert plant.command(*answer)
+    fill_in(plant, 8, 8)
+    redo(plant, "axiswatch_retrain", second["dag_run_id"])
+    found, wanted = comparable(dump(again)), comparable(live)
+    again.dispose()
+    for name, rows in wanted.items():
+        assert found[name] == rows, name
+    plant.forget_runs()
+
+
+def fill_in(plant: Plant, first: int, last: int) -> None:
+    """Let Airflow's backfill run the monitor for days, both included, and wait."""
+    before = {run["dag_run_id"] for run in plant.runs("axiswatch_monitor")}
+    words = ("backfill", "create", "--dag-id", "axiswatch_monitor", "--max-active-runs", "1")
+    dates = ("--from-date", day(first - 1).isoformat(), "--to-date", day(last - 1).isoformat())
+    done = subprocess.run(plant.local.command("airflow", *words, *dates), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    def ended() -> bool:
+        new = [run for run in plant.runs("axiswatch_monitor") if run["dag_run_id"] not in before]
+        return len(new) == last - first + 1 and all(run["state"] in ("success", "failed") for run in new)
+
+    until(ended, f"backfill of days {first} to {last}")
+    assert {run["state"] for run in plant.runs("axiswatch_monitor")} == {"success"}
+
+
+def redo(plant: Plant, dag: str, run: str) -> None:
+    """Clear a run, so that it is done again with its own time."""
+    plant.local.api("POST", f"/dags/{dag}/dagRuns/{quote(run)}/clear", {"dry_run": False})
+    time.sleep(1)
+    assert plant.wait(dag, run) == "success"
+
+
+def extracted_once(store: Store) -> tuple[int, int]:
+    """Recordings, and extractions of them."""
+    return count(store, Recording), count(store, Extraction)
+
+
+def wait_for_mapped(plant: Plant, run: str, task: str) -> None:
+    """Wait until the middle of a mapped task: some are done, and some are not."""
+
+    def amid() -> bool:
+        states = [item["state"] for item in plant.tasks("axiswatch_monitor", run) if item["task_id"] == task]
+        return "success" in states and "running" in states
+
+    until(amid, f"{task} in the middle")
+
+
+def below(plant: Plant) -> list[psutil.Process]:
+    """Every process of this Airflow."""
+    assert plant.local._process is not None
+    return psutil.Process(plant.local._process.pid).children(recursive=True)
+
+
+def titled(processes: list[psutil.Process], *words: str) -> list[psutil.Process]:
+    """Those whose title has all the words."""
+    found = []
+    for process in processes:
+        try:
+            title = " ".join(process.cmdline())
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if all(word in title for word in words):
+            found.append(process)
+    return found
+
+
+def test_killed_workers_are_made_up_for(plant: Plant) -> None:
+    store = plant.move_to("killed", "killed_landing", "batch_mib = 0.7\n")
+    for number in range(3):
+        plant.drop("killed_landing", number)
+    run = plant.trigger("axiswatch_monitor", day(3))
+    wait_for_mapped(plant, run, "extract")
+    victims = titled(below(plant), "LocalExecutor")
+    assert victims, [" ".join(process.cmdline()) for process in below(plant)]
+    for process in victims:
+        for item in [*process.children(recursive=True), process]:
+            item.send_signal(signal.SIGKILL)
+    assert plant.wait("axiswatch_monitor", run) == "success"
+    recordings, extractions = extracted_once(store)
+    assert recordings == extractions > 0
+    assert max(item["try_number"] for item in plant.tasks("axiswatch_monitor", run)) > 1, "one had to be tried again"
+    store.dispose()
+    plant.forget_runs()
+
+
+def test_a_killed_scheduler_goes_on_after_its_restart(plant: Plant) -> None:
+    store = plant.move_to("scheduler", "killed_landing", "batch_mib = 0.7\n")
+    run = plant.trigger("axiswatch_monitor", day(3))
+    wait_for_mapped(plant, run, "extract")
+    victims = titled(below(plant), "airflow", "scheduler") + titled(below(plant), "LocalExecutor")
+    for process in victims:
+        for item in [*process.children(recursive=True), process]:
+            try:
+                item.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:
+                continue
+    with plant.local.log.open("ab") as log:
+        scheduler = subprocess.Popen(
+            plant.local.command("airflow", "scheduler"), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        assert plant.wait("axiswatch_monitor", run) == "success"
+        recordings, extractions = extracted_once(store)
+        assert recordings == extractions > 0
+        # A week without Airflow: what waits is worked off oldest first, a bounded number of batches a run.
+        late = plant.move_to("late", "late_landing", "batch_mib = 0.7\nmax_batches = 3\n")
+        for number in reversed(range(7)):
+            plant.drop("late_landing", number)
+        seen: list[datetime] = []
+        for minutes in range(1, 40):
+            plant.monitor(day(7) + timedelta(minutes=minutes))
+            with late.read() as connection:
+                newest = connection.scalar(
+                    sa.select(sa.func.max(Recording.started_at, type_=Recording.started_at.type))
+                )
+            seen.append(newest or FLEET.start)
+            if count(late, LogFile) == 7 * FLEET.robots and len(set(extracted_once(late))) == 1:
+                break
+        assert seen == sorted(seen)
+        assert len(seen) > 2, "more than one run was needed"
+        assert count(late, LogFile) == 7 * FLEET.robots
+        assert len(set(extracted_once(late))) == 1
+        late.dispose()
+    finally:
+        for item in [*psutil.Process(scheduler.pid).children(recursive=True), psutil.Process(scheduler.pid)]:
+            try:
+                item.kill()
+            except psutil.NoSuchProcess:
+                continue
+        scheduler.wait()
+    store.dispose()

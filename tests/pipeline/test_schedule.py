@@ -1,0 +1,250 @@
+"""What scheduled tasks call: batches of files and recordings, decisions of retraining, failures and their webhook."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline import scheduled
+from pipeline.acquire import acquire
+from pipeline.batches import Stretch, stretches
+from pipeline.contract import Limits
+from pipeline.errors import AxiswatchError, PrerequisiteMissing, SettingsError
+from pipeline.failures import Failure, list_failures, record_failure
+from pipeline.lake import Lake
+from pipeline.landing import decode_names, encode_name, plan_landing
+from pipeline.promotion import compare
+from pipeline.schema import Recording
+from pipeline.store import Store
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+Write = Callable[..., Path]
+
+
+def at(hours: float) -> datetime:
+    return START + timedelta(hours=hours)
+
+
+# ------------------------------------------------------------------------------------------------------ batches
+
+
+def test_batches_hold_a_size_and_keep_the_order() -> None:
+    rows = [(at(n), f"r{n}", 4) for n in range(10)]
+    found, recordings, size = stretches(rows, size=12, most=10)
+    assert [batch["recordings"] for batch in found] == [3, 3, 3, 1]
+    assert (recordings, size) == (10, 40)
+    assert found[0]["first_id"] == "r0"
+    assert found[-1]["last_id"] == "r9"
+
+
+def test_a_recording_larger_than_a_batch_is_one_and_the_rest_waits() -> None:
+    rows = [(at(n), f"r{n}", 100) for n in range(5)]
+    found, recordings, _ = stretches(rows, size=10, most=2)
+    assert [(batch["first_id"], batch["recordings"]) for batch in found] == [("r0", 1), ("r1", 1)]
+    assert recordings == 2
+    assert stretches([], size=1, most=1) == ([], 0, 0)
+
+
+def test_a_stretch_holds_its_ends_and_what_lies_between(store: Store) -> None:
+    """Also among recordings that started at the same time. On both databases."""
+    told = Stretch(at(1), "b", at(3), "d")
+    same = Stretch.from_dict(json.loads(json.dumps({**told.as_dict(), "recordings": 3})))
+    assert same == told
+    places = [(at(0), "z"), (at(1), "a"), (at(1), "b"), (at(2), "a"), (at(3), "d"), (at(3), "e"), (at(4), "a")]
+    with store.read() as connection:
+        inside = [
+            connection.scalar(
+                sa.select(told.holds(sa.literal(time, Recording.started_at.type), sa.literal(name))).limit(1)
+            )
+            for time, name in places
+        ]
+    assert [bool(value) for value in inside] == [False, False, True, True, True, False, False]
+
+
+# ----------------------------------------------------------------------------------------------------- landing
+
+
+@pytest.fixture
+def make_file(
+    landing: Path, write_log: Write, make_row: Callable[..., dict[str, Any]]
+) -> Callable[[str, datetime, datetime], Path]:
+    """Write a log whose recording started at one time and which was changed at another."""
+
+    def make(name: str, started_at: datetime, changed: datetime) -> Path:
+        path = write_log(landing / name, [make_row(0, started_at=started_at)])
+        os.utime(path, (changed.timestamp(), changed.timestamp()))
+        return path
+
+    return make
+
+
+def test_files_are_taken_oldest_first_and_by_size(
+    sqlite_store: Store, landing: Path, make_file: Callable[..., Path]
+) -> None:
+    for number in (3, 1, 2, 0):
+        make_file(f"z{9 - number}.parquet", at(number), at(number))
+    size = (landing / "z9.parquet").stat().st_size
+    plan = plan_landing(sqlite_store, landing, as_of=at(10), size=2 * size + 100, most=9)
+    assert plan.batches == [["z9.parquet", "z8.parquet"], ["z7.parquet", "z6.parquet"]]
+    assert (plan.files, plan.waiting) == (4, 0)
+    first = plan_landing(sqlite_store, landing, as_of=at(10), size=1, most=3)
+    assert (first.batches, first.waiting) == ([["z9.parquet"], ["z8.parquet"], ["z7.parquet"]], 1)
+
+
+def test_a_run_takes_what_had_begun_by_its_time(
+    sqlite_store: Store, landing: Path, make_file: Callable[..., Path]
+) -> None:
+    make_file("past.parquet", at(1), at(2))
+    make_file("copied_late.parquet", at(1), at(9))
+    make_file("begun_later.parquet", at(6), at(9))
+    make_file("wrong_clock.parquet", at(1000), at(2))
+    unreadable = landing / "half.parquet"
+    unreadable.write_bytes(b"PAR1")
+    os.utime(unreadable, (at(9).timestamp(), at(9).timestamp()))
+    plan = plan_landing(sqlite_store, landing, as_of=at(5), size=1 << 30, most=9)
+    assert sorted(plan.batches[0]) == ["copied_late.parquet", "past.parquet", "wrong_clock.parquet"]
+    assert plan.waiting == 2
+    later = plan_landing(sqlite_store, landing, as_of=at(10), size=1 << 30, most=9)
+    assert later.files == 5
+
+
+def test_a_batch_takes_its_files_only_and_doing_it_twice_does_no_harm(
+    sqlite_store: Store, lake: Lake, landing: Path, make_file: Callable[..., Path], limits: Limits
+) -> None:
+    make_file("a.parquet", at(1), at(1))
+    make_file("b.parquet", at(2), at(2))
+    for files in (1, 0):
+        report = acquire(
+            sqlite_store,
+            lake,
+            landing,
+            limits=limits,
+            settled_before=at(100),
+            only=list(decode_names(["a.parquet", "gone.parquet"], landing)),
+        )
+        assert (report.files, report.problems) == (files, [])
+    assert plan_landing(sqlite_store, landing, as_of=at(10), size=1, most=9).batches == [["b.parquet"]]
+
+
+def test_any_name_comes_back_as_it_was(tmp_path: Path) -> None:
+    names = ["plain.parquet", "für/Zelle 1%20.parquet", os.fsdecode(b"bad\xff\xfe.parquet")]
+    for name in names:
+        told = encode_name(Path(name))
+        assert told.isascii()
+        assert list(decode_names([told], tmp_path)) == [tmp_path / name]
+
+
+# -------------------------------------------------------------------------------------------------- promotion
+
+
+def rows(**nll: float | None) -> list[dict[str, Any]]:
+    return [{"unit": unit, "class_name": "healthy", "nll": value} for unit, value in nll.items()]
+
+
+def test_a_candidate_that_is_not_worse_on_the_same_units_is_promoted() -> None:
+    found = compare(rows(a=0.25, b=0.5, new=9.0), rows(a=0.5, b=0.25, gone=0.0), margin=0.0)
+    assert found.promoted
+    assert found.figures == {"units": 2, "candidate_nll": 0.375, "champion_nll": 0.375, "margin": 0.0}
+    assert not compare(rows(a=0.31), rows(a=0.3), margin=0.0).promoted
+    assert compare(rows(a=0.31), rows(a=0.3), margin=0.02).promoted
+
+
+def test_without_a_common_unit_nothing_is_promoted() -> None:
+    assert not compare(rows(a=0.1), rows(b=0.1), margin=1.0).promoted
+    assert not compare(rows(a=None), rows(a=0.1), margin=1.0).promoted
+    other = [{"unit": "a", "class_name": "inner_race", "nll": 0.0}]
+    assert not compare(rows(a=0.1), other, margin=1.0).promoted, "the finding has changed"
+
+
+# --------------------------------------------------------------------------------------------------- failures
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A real HTTP server that keeps what it was told."""
+    told: list[dict[str, Any]] = []
+
+    class Keeper(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(500 if self.path == "/broken" else 204)
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            del args
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Keeper)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", told
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+FAILURE = Failure("axiswatch_monitor", "run1", "extract", 2, 4, "LakeError: gone", "http://airflow/log", START)
+
+
+def test_a_failure_is_stored_once_and_told(store: Store, webhook: tuple[str, list[dict[str, Any]]]) -> None:
+    url, told = webhook
+    for _ in range(2):
+        assert record_failure(store, FAILURE, webhook_url=url) == "sent"
+    assert [row["message"] for row in list_failures(store, limit=9)] == ["LakeError: gone"]
+    assert "axiswatch_monitor.extract failed: LakeError: gone" in told[0]["text"]
+    assert told[0]["failure"]["map_index"] == 2
+
+
+def test_a_webhook_that_is_down_loses_nothing(store: Store, webhook: tuple[str, list[dict[str, Any]]]) -> None:
+    assert record_failure(store, FAILURE, webhook_url="") == ""
+    assert "500" in record_failure(store, replace(FAILURE, map_index=3), webhook_url=webhook[0] + "/broken")
+    assert "not told" in record_failure(store, replace(FAILURE, map_index=4), webhook_url="http://127.0.0.1:9/x")
+    assert [bool(row["webhook"]) for row in list_failures(store, limit=9)] == [False, True, True]
+
+
+# ---------------------------------------------------------------------------------------------------- backfill
+
+
+@pytest.mark.parametrize(
+    ("from_at", "to_at", "told"),
+    [
+        ("yesterday", "2026-01-02T00:00:00Z", "no ISO 8601"),
+        ("2026-01-01T00:00:00", "2026-01-02T00:00:00Z", "no offset"),
+        ("2026-01-02T00:00:00Z", "2026-01-02T00:00:00Z", "not after"),
+    ],
+)
+def test_a_backfill_that_cannot_be_is_refused(from_at: str, to_at: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        scheduled.check_backfill(from_at, to_at, None)
+
+
+def test_a_backfill_with_a_model_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AXISWATCH_HOME", str(tmp_path))
+    with pytest.raises(PrerequisiteMissing, match="no model version"):
+        scheduled.check_backfill("2026-01-01T00:00:00+01:00", "2026-01-02T00:00:00Z", "none")
+    told = scheduled.check_backfill("2026-01-01T00:00:00+01:00", "2026-01-02T00:00:00Z", None)
+    assert told["from_at"].startswith("2025-12-31T23:00:00")
+
+
+def test_a_file_that_may_not_be_read_fails_its_batch(
+    tmp_path: Path, landing: Path, make_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AXISWATCH_HOME", str(tmp_path))
+    monkeypatch.setenv("AXISWATCH_LANDING", str(landing))
+    good = make_file("good.parquet", at(1), at(1))
+    assert scheduled.acquire_batch([good.name], at(5))["recordings"] == 1
+    if os.geteuid() != 0:
+        make_file("locked.parquet", at(2), at(2)).chmod(0)
+        with pytest.raises(AxiswatchError, match=r"locked\.parquet"):
+            scheduled.acquire_batch(["locked.parquet"], at(5))
+    assert scheduled.total([{"files": 1, "models": {}}, {"files": 2}]) == {"files": 3}
+    assert scheduled.total(None) == {}
