@@ -154,6 +154,7 @@ class Lake:
     def files(self) -> Iterator[tuple[str, datetime]]:
         """Yield every file as relative path and time of last change (UTC)."""
         prefix = self.root.rstrip("/") + "/"
+        self.fs.invalidate_cache()  # others write, too
         found: Mapping[str, Mapping[str, Any]] = self.fs.find(self.root, detail=True)
         for full, info in found.items():
             changed = info.get("LastModified") or info.get("mtime")
