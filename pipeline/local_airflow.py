@@ -20,9 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.store import create_database
 
 ADMIN = "admin"
 POOL = "axiswatch_heavy"
@@ -53,7 +52,7 @@ class LocalAirflow:
     settings: Mapping[str, str] = field(default_factory=dict)
     cores: int = 2
     _server: Any = field(default=None, repr=False)
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False)
     _token: str = field(default="", repr=False)
 
     @property
@@ -83,11 +82,8 @@ class LocalAirflow:
         self.folder = self.folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._server = pgserver.postgres_server.get_server(self.folder / "postgres", cleanup_mode=None)
-        engine = sa.create_engine(self.database_url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-        with engine.connect() as connection:
-            there = set(connection.scalars(sa.text("SELECT datname FROM pg_database")))
-            for name in {"airflow", "axiswatch"} - there:
-                connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        for name in ("airflow", "axiswatch"):
+            create_database(self.database_url(name))
 
     def database_url(self, name: str) -> str:
         """Give the SQLAlchemy URL of a database of this PostgreSQL (a socket, no password)."""
@@ -125,13 +121,39 @@ class LocalAirflow:
         scripts = Path(sys.executable).parent
         return ["env", f"PATH={scripts}:/usr/local/bin:/usr/bin:/bin", *pairs, str(scripts / words[0]), *words[1:]]
 
-    def start(self) -> None:
-        """Start `airflow standalone` in a process group of its own."""
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a part of Airflow in a process group of its own: `standalone`, or for example `celery worker`."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.command("airflow", "standalone"), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            process = subprocess.Popen(
+                self.command("airflow", *words), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
+        self._processes.append(process)
+        return process
+
+    def run(self, *words: str) -> str:
+        """Run a command of Airflow to its end; give what it printed.
+
+        Raises
+        ------
+        AxiswatchError
+            It failed.
+        """
+        done = subprocess.run(self.command("airflow", *words), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise AxiswatchError(f"airflow {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout
+
+    def processes(self) -> list[Any]:
+        """Give every process (psutil) that is alive now, PostgreSQL's apart."""
+        import psutil
+
+        found = []
+        for process in self._processes:
+            if psutil.pid_exists(process.pid):
+                parent = psutil.Process(process.pid)
+                found += [parent, *parent.children(recursive=True)]
+        return found
 
     def wait_until_healthy(self, seconds: float) -> None:
         """Wait for scheduler, DAG processor and REST, then make the pool.
@@ -143,8 +165,9 @@ class LocalAirflow:
         """
         give_up = time.monotonic() + seconds
         while time.monotonic() < give_up:
-            if self._process is not None and self._process.poll() is not None:
-                raise AxiswatchError(f"airflow ended with {self._process.returncode}; see {self.log}")
+            ended = [process for process in self._processes if process.poll() is not None]
+            if ended:
+                raise AxiswatchError(f"a part of Airflow ended with {ended[0].returncode}; see {self.log}")
             if self._healthy():
                 pool = {"name": POOL, "slots": self.cores, "description": "tasks that keep a core busy"}
                 if self.api("GET", f"/pools/{POOL}", missing_ok=True) is None:
@@ -181,10 +204,11 @@ class LocalAirflow:
 
     def stop(self) -> None:
         """Stop every process that was started, PostgreSQL last."""
-        if self._process is not None:
-            _stop_tree(self._process)
-            self._process = None
-            self._token = ""
+        _stop(self.processes())
+        for process in self._processes:
+            process.wait(timeout=STOP_SECONDS)
+        self._processes.clear()
+        self._token = ""
         if self._server is not None:
             subprocess.run(  # its own stop() leaves a server alone that another process knows of
                 [*_pg_ctl(), "-D", str(self.folder / "postgres"), "-m", "fast", "-w", "stop"],
@@ -226,22 +250,14 @@ def _pg_ctl() -> list[str]:
     return ["runuser", "-u", "pgserver", "--", program] if os.geteuid() == 0 else [program]
 
 
-def _stop_tree(process: subprocess.Popen[bytes]) -> None:
-    """End a process and everything below it, also what has a process group of its own."""
+def _stop(found: list[Any]) -> None:
+    """End processes, also those that have a process group of their own."""
     import psutil
 
-    try:
-        found = [psutil.Process(process.pid)]
-        found += found[0].children(recursive=True)
-    except psutil.NoSuchProcess:
-        found = []
     for sent in (signal.SIGTERM, signal.SIGKILL):
         for item in found:
             _signal(item, sent)
         _, found = psutil.wait_procs(found, timeout=STOP_SECONDS)
-        if not found:
-            break
-    process.wait(timeout=STOP_SECONDS)
 
 
 def _signal(process: Any, sent: signal.Signals) -> bool:

@@ -105,6 +105,32 @@ class Store:
         self.engine.dispose()
 
 
+def create_database(url: str) -> bool:
+    """Create the PostgreSQL database that a URL names, by way of the server's own `postgres`; say whether it was new.
+
+    Raises
+    ------
+    AxiswatchError
+        The server cannot be reached or refuses; or the URL is not PostgreSQL's.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "postgresql" or not parsed.database:
+        raise AxiswatchError(
+            f"{parsed.render_as_string(hide_password=True)} names no database of PostgreSQL; SQLite makes its own file"
+        )
+    engine = sa.create_engine(parsed.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    try:
+        with engine.connect() as connection:
+            there = sa.text("SELECT count(*) FROM pg_database WHERE datname = :name")
+            if connection.scalar(there, {"name": parsed.database}):
+                return False
+            connection.exec_driver_sql(f"CREATE DATABASE {engine.dialect.identifier_preparer.quote(parsed.database)}")
+            return True
+    except DBAPIError as error:
+        shown = parsed.render_as_string(hide_password=True)
+        raise AxiswatchError(f"cannot create the database {shown}: {error.orig}") from error
+
+
 def alembic_config() -> Config:
     """Alembic's configuration of the migrations that ship with the package."""
     config = Config()

@@ -81,7 +81,7 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
     import_labels(store, folder / "labels.csv", who="simulation")
     store.dispose()
     err.print(f"starting Airflow; its output is in {local.log}")
-    local.start()
+    local.start("standalone")
     local.wait_until_healthy(HEALTHY_SECONDS)
     told = {
         "url": local.url,

@@ -34,6 +34,7 @@ lake_app = typer.Typer(no_args_is_help=True, help="The lake.")
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(epilog="Example: axiswatch simulate fleet --robots 4 --days 10 --seed 7")(simulate)
+    app.command(epilog="Example: axiswatch retention --dry-run")(retention)
     app.command("import", epilog="Example: axiswatch import manifest.csv --mapping cwru --landing landing")(import_logs)
     for group, name in (
         (assets_app, "assets"),
@@ -96,6 +97,19 @@ def import_logs(
             out.print(line, markup=False)
 
     emit(found, as_json, show)
+
+
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drop recordings, features and scores older than retention_months, from the database and the lake together."""
+    from pipeline.retention import apply_retention
+
+    place = workplace()
+    report = apply_retention(place.store, place.lake, place.settings, as_of=moment(as_of), dry_run=dry_run)
+    emit(report.as_dict(), as_json, counts("Retention", report.as_dict()))
 
 
 @labels_app.command("import", epilog="Example: axiswatch labels import labels.csv --who inspection")
@@ -190,6 +204,18 @@ def db_upgrade(as_json: AsJson = False) -> None:
     before = store.revision()
     store.upgrade()
     found = {"before": before, "now": store.revision()}
+    emit(found, as_json, counts("Database", found))
+
+
+@db_app.command("create", epilog="Example: axiswatch db create")
+def db_create(as_json: AsJson = False) -> None:
+    """Create the PostgreSQL database that database_url names, if the server has none of that name, with its tables."""
+    from pipeline.store import Store, create_database
+
+    url = load_settings().database
+    created = create_database(url)
+    store = Store.open(url)
+    found = {"created": created, "revision": store.revision()}
     emit(found, as_json, counts("Database", found))
 
 

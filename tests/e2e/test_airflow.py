@@ -31,7 +31,7 @@ from pipeline.store import Store
 ROOT = Path(__file__).parents[2]
 FLEET = FleetSettings(robots=2, days=8, seed=3)
 FAST = "epochs = 4\nsynthetic_windows = 20\nn_samples = 20\nhidden = [32]\nfolds = 2\nbaseline_days = 2.0\n"
-MINUTES = 8
+MINUTES = 5
 
 pytestmark = pytest.mark.xdist_group("airflow")
 
@@ -158,7 +158,7 @@ def plant() -> Iterator[Plant]:
         local.start_postgres()
         found = Plant(local, folder, fleet)
         found.move_to("nothing", "empty").dispose()
-        local.start()
+        local.start("standalone")
         local.wait_until_healthy(240)
         until(lambda: len(local.api("GET", "/dags")["dags"]) == 3, "three DAGs")
         # Daily, never before: the last whole day is due at once, on an empty plant.
@@ -168,7 +168,7 @@ def plant() -> Iterator[Plant]:
         yield found
     finally:
         local.stop()
-        if not os.environ.get("AXISWATCH_KEEP_AIRFLOW"):
+        if not os.environ.get("KEEP_AIRFLOW"):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -289,12 +289,6 @@ def wait_for_mapped(plant: Plant, run: str, task: str) -> None:
     until(amid, f"{task} in the middle")
 
 
-def below(plant: Plant) -> list[psutil.Process]:
-    """Every process of this Airflow."""
-    assert plant.local._process is not None
-    return psutil.Process(plant.local._process.pid).children(recursive=True)
-
-
 def titled(processes: list[psutil.Process], *words: str) -> list[psutil.Process]:
     """Those whose title has all the words."""
     found = []
@@ -314,8 +308,8 @@ def test_killed_workers_are_made_up_for(plant: Plant) -> None:
         plant.drop("killed_landing", number)
     run = plant.trigger("axiswatch_monitor", day(3))
     wait_for_mapped(plant, run, "extract")
-    victims = titled(below(plant), "LocalExecutor")
-    assert victims, [" ".join(process.cmdline()) for process in below(plant)]
+    victims = titled(plant.local.processes(), "LocalExecutor")
+    assert victims, [" ".join(process.cmdline()) for process in plant.local.processes()]
     for process in victims:
         for item in [*process.children(recursive=True), process]:
             item.send_signal(signal.SIGKILL)
@@ -331,7 +325,7 @@ def test_a_killed_scheduler_goes_on_after_its_restart(plant: Plant) -> None:
     store = plant.move_to("scheduler", "killed_landing", "batch_mib = 0.7\n")
     run = plant.trigger("axiswatch_monitor", day(3))
     wait_for_mapped(plant, run, "extract")
-    victims = titled(below(plant), "airflow", "scheduler") + titled(below(plant), "LocalExecutor")
+    victims = titled(plant.local.processes(), "airflow", "scheduler") + titled(plant.local.processes(), "LocalExecutor")
     for process in victims:
         for item in [*process.children(recursive=True), process]:
             try:

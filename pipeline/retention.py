@@ -1,0 +1,151 @@
+"""Retention: recordings, features and scores older than whole months go, from the database and from the lake together.
+
+What the future still needs stays whatever its age: recordings that a label holds for (training reads them), and those
+of a baseline period (another feature version makes that baseline anew). Axis states, cases, labels, models, baselines
+and the quarantine are small, and stay. Rows go first, in transactions; then the files that no row names any more. A run
+that is killed between the two leaves files that `axiswatch lake sweep` takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.config import Settings
+from pipeline.errors import SettingsError
+from pipeline.extract import attributed_unit, installed_geometry
+from pipeline.lake import Lake
+from pipeline.schema import Baseline, Extraction, Label, LakeFile, Recording, Score, Scoring, Unit
+from pipeline.schema_trend import TrendPoint
+from pipeline.store import Store, partition_name
+
+PAGE = 1000
+
+
+@dataclass
+class RetentionReport:
+    """What one run did."""
+
+    before: str = ""
+    recordings: int = 0
+    kept_labelled: int = 0
+    partitions: int = 0
+    files: int = 0
+    size_bytes: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the counts by name."""
+        return asdict(self)
+
+
+def first_month_kept(as_of: datetime, months: int) -> datetime:
+    """Give the start of the oldest month that is kept whole: `months` months before the month of `as_of`."""
+    moment = as_of.astimezone(UTC)
+    year, month = divmod(moment.year * 12 + moment.month - 1 - months, 12)
+    return datetime(year, month + 1, 1, tzinfo=UTC)
+
+
+def apply_retention(store: Store, lake: Lake, settings: Settings, *, as_of: datetime, dry_run: bool) -> RetentionReport:
+    """Drop what is older than `retention_months`; with `dry_run` only count it.
+
+    Raises
+    ------
+    SettingsError
+        `retention_months` is 0: nothing says what may go.
+    """
+    if settings.retention_months == 0:
+        raise SettingsError("retention_months is 0, which keeps everything; set it to the whole months to keep")
+    limit = first_month_kept(as_of, settings.retention_months)
+    report = RetentionReport(before=limit.isoformat())
+    with store.read() as connection:
+        wanted = _needed(limit)
+        old = sa.select(sa.func.count()).select_from(Recording).where(Recording.started_at < limit)
+        all_old = connection.scalar(old) or 0
+        report.kept_labelled = connection.scalar(sa.select(sa.func.count()).select_from(wanted.subquery())) or 0
+        report.recordings = all_old - report.kept_labelled
+    if dry_run or not report.recordings:
+        return report
+    if not store.is_sqlite:
+        report.partitions = _drop_partitions(store, limit)
+    while (gone := _drop_page(store, limit)) is not None:
+        for path, size in gone.items():
+            lake.remove(path)
+            report.files += 1
+            report.size_bytes += size
+    return report
+
+
+def _needed(limit: datetime) -> sa.Select[Any]:
+    """SQL: ids of old recordings that training or a baseline may read again."""
+    _, on = installed_geometry()
+    unit = attributed_unit()
+    labelled = sa.exists().where(
+        sa.or_(Label.unit_serial.is_(None), Label.unit_serial == unit),
+        sa.or_(Label.axis_id.is_(None), Label.axis_id == Recording.axis_id),
+        sa.or_(Label.channel.is_(None), Label.channel == Recording.channel),
+        Label.from_at <= Recording.started_at,
+        Label.to_at > Recording.started_at,
+    )
+    first_days = sa.exists().where(
+        Baseline.axis_id == Recording.axis_id,
+        Baseline.unit_serial.is_not_distinct_from(unit),
+        Baseline.from_at <= Recording.started_at,
+        Baseline.to_at > Recording.started_at,
+    )
+    needed = sa.select(Recording.recording_id).outerjoin(Unit, on)
+    return needed.where(Recording.started_at < limit, sa.or_(labelled, first_days))
+
+
+def _drop_partitions(store: Store, limit: datetime) -> int:
+    """Drop the months of the score table that are old as a whole. Scores of labelled windows go with them."""
+    with store.write() as connection:
+        names = set(sa.inspect(connection).get_table_names())
+        start = connection.scalar(sa.select(sa.func.min(Score.started_at, type_=Score.started_at.type)))
+        old = []
+        month = limit
+        while start is not None and month > start:
+            month = first_month_kept(month, 1)
+            old.append(partition_name(month.year, month.month))
+        found = [name for name in old if name in names]
+        for name in found:
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+    return len(found)
+
+
+def _drop_page(store: Store, limit: datetime) -> dict[str, int] | None:
+    """Delete the rows of some old recordings, and of the files that nothing names after that.
+
+    Give those files with their sizes; None where nothing was left to delete.
+    """
+    with store.write() as connection:
+        ids = connection.scalars(
+            sa.select(Recording.recording_id)
+            .where(Recording.started_at < limit, Recording.recording_id.not_in(_needed(limit)))
+            .order_by(Recording.started_at)
+            .limit(PAGE)
+        ).all()
+        if not ids:
+            return None
+        paths = set(connection.scalars(sa.select(Recording.lake_path).where(Recording.recording_id.in_(ids))))
+        features = sa.select(Extraction.lake_path).where(Extraction.recording_id.in_(ids))
+        paths |= {path for path in connection.scalars(features) if path is not None}
+        for table in (Score, Scoring, TrendPoint, Extraction, Recording):
+            connection.execute(sa.delete(table).where(table.recording_id.in_(ids)))
+        return _drop_files(connection, paths)
+
+
+def _drop_files(connection: Connection, paths: set[str]) -> dict[str, int]:
+    """Delete the rows of those files that no recording and no extraction names; give their sizes."""
+    used = set(connection.scalars(sa.select(Recording.lake_path).where(Recording.lake_path.in_(paths))))
+    used |= {
+        str(path) for path in connection.scalars(sa.select(Extraction.lake_path).where(Extraction.lake_path.in_(paths)))
+    }
+    free = paths - used
+    query = sa.select(LakeFile.path, LakeFile.size_bytes).where(LakeFile.path.in_(free))
+    sizes = {row.path: row.size_bytes for row in connection.execute(query)}
+    connection.execute(sa.delete(LakeFile).where(LakeFile.path.in_(free)))
+    return sizes

@@ -1,0 +1,159 @@
+"""docker-compose.yml without an engine: it is well formed, keeps no secret, and what it starts exists and works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import sqlalchemy as sa
+import yaml
+
+ROOT = Path(__file__).parents[2]
+FILE = ROOT / "docker-compose.yml"
+NEEDED = ("AIRFLOW_URL", "AIRFLOW_USERS", "AIRFLOW_SECRET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_FERNET_KEY")
+SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+OURS = ("init", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
+
+
+def filled_in() -> dict[str, str]:
+    """A .env as somebody would fill it in."""
+    values = dict.fromkeys((*NEEDED, *SECRETS), "filled-in")
+    return values | {"LANDING_FOLDER": "/landing", "AXISWATCH_LAKE_URL": "s3://bucket/lake"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+
+
+def docker_compose(folder: Path, values: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("docker-compose")
+    if program is None:
+        pytest.skip("docker-compose is not installed")
+    (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
+    shutil.copy(FILE, folder)
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    return subprocess.run([program, "config"], cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_compose_accepts_the_file(tmp_path: Path) -> None:
+    done = docker_compose(tmp_path, filled_in())
+    assert done.returncode == 0, done.stderr
+    assert "filled-in" in done.stdout
+
+
+@pytest.mark.parametrize("name", [*NEEDED, *SECRETS, "LANDING_FOLDER", "AXISWATCH_LAKE_URL"])
+def test_without_a_value_it_is_refused_with_its_name(name: str, tmp_path: Path) -> None:
+    values = filled_in()
+    del values[name]
+    done = docker_compose(tmp_path, values)
+    assert done.returncode != 0
+    assert name in done.stderr + done.stdout
+
+
+def test_it_keeps_to_the_schema_of_compose(compose: dict[str, Any]) -> None:
+    """The schema that Debian's docker-compose ships."""
+    found = sorted(Path("/usr/lib/python3/dist-packages/compose").rglob("compose_spec.json"))
+    if not found:
+        pytest.skip("docker-compose is not installed")
+    schema = json.loads(found[0].read_text(encoding="utf-8"))
+    jsonschema.validate(compose, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**compose, "services": {"x": {"imagee": "y"}}}, schema)
+
+
+def test_no_secret_has_a_default_and_the_example_names_all(compose: dict[str, Any]) -> None:
+    text = FILE.read_text(encoding="utf-8")
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    for name in SECRETS + NEEDED:
+        uses = re.findall(rf"\$\{{{name}([^}}]*)\}}", text)
+        assert uses, name
+        assert all(use.startswith(":?") for use in uses), name
+    for name in set(re.findall(r"\$\{([A-Z_]+)", text)) - {"AXISWATCH_IMAGE", "AXISWATCH_BASE"}:
+        assert re.search(rf"^#?{name}=", example, flags=re.MULTILINE), f".env.example does not name {name}"
+    assert not re.search(r"^[A-Z_]+=\S", example, flags=re.MULTILINE), "the example has a value in force"
+    assert "init" in compose["services"]
+
+
+@pytest.mark.parametrize("name", ["postgres", "redis", *OURS])
+def test_every_service_is_looked_after(name: str, compose: dict[str, Any]) -> None:
+    service = compose["services"][name]
+    if name == "init":
+        assert service["restart"] == "no"
+        return
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"]
+    if name in OURS:
+        assert service["user"] == "axiswatch"
+        assert service["depends_on"]["init"]["condition"] == "service_completed_successfully"
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name != "init"])
+def test_what_a_service_starts_is_a_command_of_the_installed_airflow(name: str, compose: dict[str, Any]) -> None:
+    command = compose["services"][name]["command"]
+    program = Path(sys.executable).parent / command[0]
+    done = subprocess.run([str(program), *command[1:], "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"airflow {' '.join(command[1:])}" in done.stdout
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path: Airflow and PostgreSQL keep sockets there."""
+    made = Path(tempfile.mkdtemp(prefix="axiswatch-init-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def test_the_init_job_migrates_both_databases_twice_over(postgres: Any, folder: Path, compose: dict[str, Any]) -> None:
+    """The script itself, on a real PostgreSQL, against the installed package; with the variables of the file."""
+    assert compose["services"]["init"]["command"] == ["axiswatch-init"]
+    airflow = postgres.create()
+    told = set(compose["x-axiswatch"]["environment"])
+    assert {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AXISWATCH_DATABASE_URL", "HEAVY_SLOTS"} <= told
+    env = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.url(airflow),
+        "AXISWATCH_DATABASE_URL": postgres.url("compose_axiswatch"),
+        "AXISWATCH_LAKE_URL": str(folder / "lake"),
+        "HEAVY_SLOTS": "7",
+    }
+    for created in ("true", "false"):
+        done = subprocess.run(
+            [str(ROOT / "docker" / "axiswatch-init")], env=env, cwd=folder, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert f'"created": {created}' in done.stdout
+    engine = sa.create_engine(postgres.url(airflow), poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        slots = connection.scalar(sa.text("SELECT slots FROM slot_pool WHERE pool = 'axiswatch_heavy'"))
+    assert slots == 7
+    postgres.drop(airflow)
+    postgres.drop("compose_axiswatch")
+
+
+def test_the_image_holds_what_it_copies_and_no_more() -> None:
+    """Every COPY exists and is let through by .dockerignore; nobody is root."""
+    lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    let_through = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    copied = [word for line in lines if line.startswith("COPY ") for word in line.split()[1:-1]]
+    assert copied
+    for name in copied:
+        assert (ROOT / name).exists(), name
+        assert f"!{name.split('/')[0]}" in let_through, name
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users[-1:] == ["axiswatch"]
+    assert lines.index("ARG BASE=python:3.11-slim-bookworm") < lines.index("FROM ${BASE}")

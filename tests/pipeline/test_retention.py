@@ -1,0 +1,142 @@
+"""Retention drops old months from database and lake together, and keeps what training and baselines need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.acquire import acquire
+from pipeline.config import Settings
+from pipeline.contract import Limits
+from pipeline.errors import AxiswatchError, SettingsError
+from pipeline.extract import extract_due
+from pipeline.lake import Lake
+from pipeline.retention import apply_retention, first_month_kept
+from pipeline.schema import Extraction, Label, LakeFile, Recording, Score
+from pipeline.store import Store, bulk_insert, create_database, ensure_partitions
+
+AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("months", "wanted"), [(1, (2026, 2)), (2, (2026, 1)), (3, (2025, 12)), (14, (2025, 1)), (15, (2024, 12))]
+)
+def test_whole_months_are_kept(months: int, wanted: tuple[int, int]) -> None:
+    assert first_month_kept(AS_OF + timedelta(days=9), months) == datetime(*wanted, 1, tzinfo=UTC)
+
+
+def score(recording: Any) -> dict[str, Any]:
+    """A score of a recording without figures."""
+    null = {column.name: None for column in Score.__table__.columns if column.nullable}
+    return null | {
+        "started_at": recording.started_at,
+        "recording_id": recording.recording_id,
+        "start_sample": 0,
+        "feature_version": "f",
+        "geometry_version": "none",
+        "baseline_version": "",
+        "model_version": "m",
+        "axis_id": recording.axis_id,
+        "channel": recording.channel,
+        "n_window_samples": 1,
+        "n_missing_features": 0,
+        "regime": "*",
+        "quality": "ok",
+        "evidence": "",
+        "known_at": AS_OF,
+    }
+
+
+@pytest.fixture
+def filled(
+    store: Store,
+    lake: Lake,
+    landing: Path,
+    limits: Limits,
+    make_row: Callable[..., dict[str, Any]],
+    write_log: Callable[..., Path],
+    make_settings: Callable[..., Settings],
+) -> Settings:
+    """Recordings in December, January and February, all scored; some of the 10th of December labelled."""
+    days = [datetime(2025, 12, 10, tzinfo=UTC), datetime(2025, 12, 20, tzinfo=UTC), datetime(2026, 1, 20, tzinfo=UTC)]
+    for day in [*days, datetime(2026, 2, 20, tzinfo=UTC)]:
+        rows = [make_row(number, started_at=day + timedelta(minutes=number)) for number in range(4)]
+        write_log(landing / f"{day:%m%d}.parquet", rows)
+    settings = make_settings(retention_months=2, lake_url=lake.root)
+    acquire(store, lake, landing, limits=limits, settled_before=AS_OF)
+    extract_due(store, lake, settings.model_copy(update={"extract_chunk_samples": 1}), as_of=AS_OF)
+    with store.read() as connection:
+        rows = [score(row) for row in connection.execute(sa.select(Recording))]
+        axis = rows[0]["axis_id"]
+    ensure_partitions(store, {row["started_at"] for row in rows})
+    with store.write() as connection:
+        bulk_insert(connection, Score, rows)
+        label = {
+            "label_id": "l1",
+            "axis_id": axis,
+            "from_at": days[0],
+            "to_at": days[0] + timedelta(minutes=2),
+            "verdict": "healthy",
+            "evidence": "teardown",
+            "note": "",
+            "who": "somebody",
+            "known_at": AS_OF,
+        }
+        connection.execute(sa.insert(Label), label)
+    return settings
+
+
+def counts(store: Store) -> list[int]:
+    with store.read() as connection:
+        tables = (Recording, Extraction, Score)
+        return [connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables]
+
+
+def committed(store: Store) -> set[str]:
+    with store.read() as connection:
+        return set(connection.scalars(sa.select(LakeFile.path)))
+
+
+def test_old_months_go_from_database_and_lake_and_labelled_recordings_stay(
+    store: Store, lake: Lake, filled: Settings
+) -> None:
+    assert counts(store) == [16, 16, 16]
+    before = committed(store)
+    told = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=True)
+    assert (told.recordings, told.kept_labelled, told.files) == (6, 2, 0)
+    assert counts(store) == [16, 16, 16]
+    done = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=False)
+    scores = 8 if not store.is_sqlite else 10
+    assert counts(store) == [10, 10, scores], "on PostgreSQL the month goes whole"
+    assert done.partitions == (0 if store.is_sqlite else 1)
+    left = committed(store)
+    assert len(before - left) == done.files > 0
+    assert {path for path, _ in lake.files()} == left, "no file without a row, and no row without a file"
+    with store.read() as connection:
+        for row in connection.execute(sa.select(Recording.lake_path, Recording.lake_row)):
+            assert next(iter(lake.rows(row.lake_path, [row.lake_row], ["samples"])))
+    again = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=False)
+    assert (again.recordings, again.files) == (0, 0)
+
+
+def test_without_a_setting_nothing_goes(store: Store, lake: Lake, make_settings: Callable[..., Settings]) -> None:
+    with pytest.raises(SettingsError, match="retention_months"):
+        apply_retention(store, lake, make_settings(), as_of=AS_OF, dry_run=False)
+
+
+def test_a_database_is_created_once(postgres: Any) -> None:
+    url = postgres.url("made-by-us")
+    assert [create_database(url), create_database(url)] == [True, False]
+    store = Store.open(url)
+    assert counts(store) == [0, 0, 0]
+    store.dispose()
+    postgres.drop('"made-by-us"')
+    with pytest.raises(AxiswatchError, match="no database of PostgreSQL"):
+        create_database("sqlite:///x.db")
+    with pytest.raises(AxiswatchError, match="cannot create"):
+        create_database("postgresql+psycopg://nobody@127.0.0.1:9/x")
