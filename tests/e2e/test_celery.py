@@ -1,0 +1,100 @@
+"""The same schedule on Airflow's Celery executor: two workers over a real Redis share the batches."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.local_airflow import LocalAirflow, free_port
+from pipeline.schema import Extraction, Recording
+from pipeline.simulation import FleetSettings, simulate
+from pipeline.store import Store
+
+ROOT = Path(__file__).parents[2]
+FLEET = FleetSettings(robots=6, days=3, seed=5)
+SECONDS = 300
+
+
+@pytest.fixture
+def celery() -> Iterator[LocalAirflow]:
+    """Redis, PostgreSQL, and the parts of Airflow as processes of their own."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("redis-server is not installed")
+    folder = Path(tempfile.mkdtemp(prefix="axiswatch-ce-"))
+    port = free_port()
+    redis = subprocess.Popen(
+        [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
+        stdout=subprocess.DEVNULL,
+    )
+    local = LocalAirflow(
+        folder,
+        ROOT / "dags",
+        free_port(),
+        {
+            "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{port}/0",
+            "AIRFLOW__CELERY__WORKER_CONCURRENCY": "1",
+            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            "AXISWATCH_BATCH_MIB": "0.7",
+            "AXISWATCH_LANDING": str(folder / "fleet" / "landing"),
+        },
+    )
+    try:
+        simulate(folder / "fleet", FLEET)
+        local.start_postgres()
+        local.run("db", "migrate")
+        for part in (("api-server",), ("scheduler",), ("dag-processor",)):
+            local.start(*part)
+        for name in ("w1", "w2"):
+            local.start("celery", "worker", "-H", f"{name}@%h", "--skip-serve-logs")
+        local.wait_until_healthy(SECONDS)
+        yield local
+    finally:
+        local.stop()
+        redis.terminate()
+        redis.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_two_workers_share_a_fan_out(celery: LocalAirflow) -> None:
+    give_up = time.monotonic() + SECONDS
+    runs: list[dict[str, str]] = []
+    # DAGs are on at birth, so the interval that ended last is run by itself; it takes all there is.
+    while not runs or runs[0]["state"] not in ("success", "failed"):
+        assert time.monotonic() < give_up, runs
+        time.sleep(1)
+        runs = (
+            celery.api("GET", "/dags/axiswatch_monitor/dagRuns", missing_ok=True)["dag_runs"] if _known(celery) else []
+        )
+    assert runs[0]["state"] == "success"
+    tasks = celery.api(
+        "GET", f"/dags/axiswatch_monitor/dagRuns/{runs[0]['dag_run_id'].replace('+', '%2B')}/taskInstances"
+    )
+    mapped = [task for task in tasks["task_instances"] if task["task_id"] in ("acquire", "extract")]
+    assert len(mapped) >= 12
+    hosts = Counter(str(task["pid"]) for task in mapped)
+    assert len(hosts) > 1
+    store = Store.open(celery.database_url("axiswatch"))
+    with store.read() as connection:
+        recordings = connection.scalar(sa.select(sa.func.count()).select_from(Recording))
+        extractions = connection.scalar(sa.select(sa.func.count()).select_from(Extraction))
+    store.dispose()
+    assert recordings == extractions
+    assert recordings == len((celery.folder / "fleet" / "truth.csv").read_text(encoding="utf-8").splitlines()) - 1
+    log = celery.log.read_text(encoding="utf-8", errors="replace")
+    shared = Counter(name for name in ("w1", "w2") for line in log.splitlines() if f"{name}@" in line)
+    assert set(shared) == {"w1", "w2"}
+    assert FLEET.start + timedelta(days=1)
+
+
+def _known(celery: LocalAirflow) -> bool:
+    return celery.api("GET", "/dags/axiswatch_monitor", missing_ok=True) is not None
