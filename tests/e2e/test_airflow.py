@@ -78,6 +78,10 @@ class Plant:
         run = self.local.api("POST", f"/dags/{dag}/dagRuns", {"logical_date": at.isoformat(), "conf": {}})
         return str(run["dag_run_id"])
 
+    def pause(self, dag: str, paused: bool) -> None:
+        """Turn a DAG off or on."""
+        self.local.api("PATCH", f"/dags/{dag}", {"is_paused": paused})
+
     def runs(self, dag: str) -> list[dict[str, Any]]:
         """All runs, oldest first."""
         return list(self.local.api("GET", f"/dags/{dag}/dagRuns?limit=100&order_by=run_after")["dag_runs"])
@@ -199,6 +203,7 @@ def comparable(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
 
 
 def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[Store], Any]) -> None:
+    plant.forget_runs("axiswatch_monitor", "axiswatch_retrain")
     store = plant.move_to("live", "landing")
     import_labels(store, plant.fleet / "labels.csv", who="inspection")
     for number in range(1, 7):
@@ -236,6 +241,7 @@ def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[St
     # The same days into an empty database, by Airflow's own backfill: each run has the time of its own interval.
     plant.forget_runs("axiswatch_monitor")
     again = plant.move_to("again", "landing")
+    plant.pause("axiswatch_retrain", True)  # the findings are told of again, and have had their retraining
     import_labels(again, plant.fleet / "labels.csv", who="inspection")
     fill_in(plant, 1, 6)
     redo(plant, "axiswatch_retrain", first["dag_run_id"])
@@ -245,9 +251,9 @@ def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[St
     redo(plant, "axiswatch_retrain", second["dag_run_id"])
     found, wanted = comparable(dump(again)), comparable(live)
     again.dispose()
+    plant.pause("axiswatch_retrain", False)
     for name, rows in wanted.items():
         assert found[name] == rows, name
-    plant.forget_runs("axiswatch_monitor", "axiswatch_retrain")
 
 
 def fill_in(plant: Plant, first: int, last: int) -> None:
@@ -263,14 +269,18 @@ def fill_in(plant: Plant, first: int, last: int) -> None:
         return len(new) == last - first + 1 and all(run["state"] in ("success", "failed") for run in new)
 
     until(ended, f"backfill of days {first} to {last}")
+    told = "/backfills?dag_id=axiswatch_monitor"
+    until(lambda: all(one["completed_at"] for one in plant.local.api("GET", told)["backfills"]), "the backfill's end")
     assert {run["state"] for run in plant.runs("axiswatch_monitor")} == {"success"}
 
 
 def redo(plant: Plant, dag: str, run: str) -> None:
     """Clear a run, so that it is done again with its own time."""
+    plant.pause(dag, False)
     plant.local.api("POST", f"/dags/{dag}/dagRuns/{quote(run)}/clear", {"dry_run": False})
     time.sleep(1)
     assert plant.wait(dag, run) == "success"
+    plant.pause(dag, True)
 
 
 def extracted_once(store: Store) -> tuple[int, int]:
@@ -302,6 +312,7 @@ def titled(processes: list[psutil.Process], *words: str) -> list[psutil.Process]
 
 
 def test_killed_workers_are_made_up_for(plant: Plant) -> None:
+    plant.forget_runs("axiswatch_monitor", "axiswatch_retrain")
     store = plant.move_to("killed", "killed_landing", "batch_mib = 0.7\n")
     for number in range(3):
         plant.drop("killed_landing", number)
@@ -317,10 +328,10 @@ def test_killed_workers_are_made_up_for(plant: Plant) -> None:
     assert recordings == extractions > 0
     assert max(item["try_number"] for item in plant.tasks("axiswatch_monitor", run)) > 1, "one had to be tried again"
     store.dispose()
-    plant.forget_runs("axiswatch_monitor", "axiswatch_retrain")
 
 
 def test_a_killed_scheduler_goes_on_after_its_restart(plant: Plant) -> None:
+    plant.forget_runs("axiswatch_monitor", "axiswatch_retrain")
     store = plant.move_to("scheduler", "killed_landing", "batch_mib = 0.7\n")
     run = plant.trigger("axiswatch_monitor", day(3))
     wait_for_mapped(plant, run, "extract")
