@@ -26,6 +26,8 @@ from pipeline.store import create_database
 ADMIN = "admin"
 POOL = "axiswatch_heavy"
 STOP_SECONDS = 20
+UNHEALTHY_SECONDS = 45
+"""A part that was killed is missed after this: longer than a slow moment, shorter than a coffee."""
 
 
 @dataclass
@@ -54,6 +56,8 @@ class LocalAirflow:
     _server: Any = field(default=None, repr=False)
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list, repr=False)
     _token: str = field(default="", repr=False)
+    _healthy_at: float = field(default=0.0, repr=False)
+    _queued: dict[str, float] = field(default_factory=dict, repr=False)
 
     @property
     def url(self) -> str:
@@ -108,6 +112,8 @@ class LocalAirflow:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self.database_url("airflow"),
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
+            "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "60",
+            "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "10",
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AXISWATCH_DATABASE_URL": self.database_url("axiswatch"),
             "AXISWATCH_HOME": str(self.folder / "axiswatch"),
@@ -170,11 +176,29 @@ class LocalAirflow:
                 raise AxiswatchError(f"a part of Airflow ended with {ended[0].returncode}; see {self.log}")
             if self._healthy():
                 pool = {"name": POOL, "slots": self.cores, "description": "tasks that keep a core busy"}
+                self._healthy_at = time.monotonic()
                 if self.api("GET", f"/pools/{POOL}", missing_ok=True) is None:
                     self.api("POST", "/pools", pool)
                 return
             time.sleep(0.5)
         raise AxiswatchError(f"airflow was not healthy within {seconds:g} s; see {self.log}")
+
+    def look_after(self) -> bool:
+        """Start `airflow standalone` anew where it has been unhealthy for a while; say whether that was done.
+
+        Call it every few seconds. Airflow's scheduler does not come back by itself when it is killed, and hangs when a
+        worker of its local executor is killed while it waits for work (it takes the lock of their queue with it).
+        """
+        now = time.monotonic()
+        if self._healthy() and not self._hangs(now):
+            self._healthy_at = now
+        if now - self._healthy_at < UNHEALTHY_SECONDS:
+            return False
+        self._stop_airflow()
+        self._queued.clear()
+        self.start("standalone")
+        self._healthy_at = time.monotonic() + STOP_SECONDS
+        return True
 
     def password(self) -> str:
         """Give the administrator's password, which Airflow made up."""
@@ -204,11 +228,7 @@ class LocalAirflow:
 
     def stop(self) -> None:
         """Stop every process that was started, PostgreSQL last."""
-        _stop(self.processes())
-        for process in self._processes:
-            process.wait(timeout=STOP_SECONDS)
-        self._processes.clear()
-        self._token = ""
+        self._stop_airflow()
         if self._server is not None:
             subprocess.run(  # its own stop() leaves a server alone that another process knows of
                 [*_pg_ctl(), "-D", str(self.folder / "postgres"), "-m", "fast", "-w", "stop"],
@@ -216,6 +236,20 @@ class LocalAirflow:
                 check=False,
             )
             self._server = None
+
+    def _hangs(self, now: float) -> bool:
+        """Say whether a task has been handed to the executor for long and nobody has begun it."""
+        queued = self.api("GET", "/dags/~/dagRuns/~/taskInstances?state=queued&limit=100")["task_instances"]
+        seen = {f"{task['id']} {task['try_number']}" for task in queued}
+        self._queued = {name: self._queued.get(name, now) for name in seen}
+        return any(now - since > UNHEALTHY_SECONDS for since in self._queued.values())
+
+    def _stop_airflow(self) -> None:
+        _stop(self.processes())
+        for process in self._processes:
+            process.wait(timeout=STOP_SECONDS)
+        self._processes.clear()
+        self._token = ""
 
     def _healthy(self) -> bool:
         try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.simulation import FleetSettings
 
 HEALTHY_SECONDS = 180
+LOOK_SECONDS = 5.0
 
 
 def register(app: typer.Typer) -> None:
@@ -97,7 +98,10 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
         count = drop_beat(folder / "landing", fleet, first + beat, datetime.now(UTC))
         err.print(f"{datetime.now(UTC):%H:%M:%S} dropped {count} recordings", highlight=False)
         beat += 1
-        time.sleep(max(0.0, started + beat * every - time.monotonic()))
+        while (left := started + beat * every - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+            if local.look_after():
+                err.print("a part of Airflow was gone or hung; started anew")
 
 
 def _show(told: dict[str, str]) -> None:
