@@ -163,7 +163,7 @@ def score_scope(
             on_progress(done, max(total, done))
 
 
-def _due_query(scope: str, version: str, as_of: datetime, within: Stretch | None) -> sa.Select[Any]:
+def _due_query(scope: str, version: str, as_of: datetime, within: Stretch | None = None) -> sa.Select[Any]:
     geometry, on = installed_geometry()
     scored = sa.exists().where(
         Scoring.recording_id == Extraction.recording_id,
