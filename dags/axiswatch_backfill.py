@@ -6,8 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
-from wiring import DEFAULT_ARGS, FEATURES, HEAVY, SCORES, START, as_of
+from wiring import DEFAULT_ARGS, FEATURES, SCORES, START, as_of, extract, score, watch
 
 DOCS = """
 ### What it does
@@ -62,12 +61,6 @@ def axiswatch_backfill() -> None:
             return []
         return scheduled.plan_extract(as_of(), between)["batches"]
 
-    @task(pool=HEAVY)
-    def extract(batch: dict[str, Any]) -> dict[str, Any]:
-        from pipeline import scheduled
-
-        return scheduled.extract_batch(batch, as_of())
-
     @task(trigger_rule=TriggerRule.NONE_FAILED, outlets=[FEATURES])
     def plan_score(between: dict[str, Any], extracted: Any, *, outlet_events: Any) -> list[dict[str, Any]]:
         from pipeline import scheduled
@@ -78,22 +71,12 @@ def axiswatch_backfill() -> None:
             return []
         return scheduled.plan_score(as_of(), between, asked["model_version"])["batches"]
 
-    @task(pool=HEAVY)
-    def score(batch: dict[str, Any]) -> dict[str, Any]:
-        from pipeline import scheduled
-
-        return scheduled.score_batch(batch, as_of())
-
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[SCORES])
     def finish(scored: Any, *, outlet_events: Any) -> dict[str, Any]:
         from pipeline import scheduled
 
         outlet_events[SCORES].extra = scheduled.total(scored)
         return scheduled.advise(as_of())
-
-    @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0, on_failure_callback=None)
-    def watch() -> None:
-        raise AirflowFailException("a task of this run failed: look at the red ones")
 
     between = check()
     recordings = plan_extract(between)

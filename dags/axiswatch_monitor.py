@@ -6,8 +6,22 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, TriggerRule, dag, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from wiring import CASES, DEFAULT_ARGS, FEATURES, HEAVY, LABELS, RECORDINGS, SCORES, SETTINGS, START, as_of
+from airflow.sdk.exceptions import AirflowSkipException
+from wiring import (
+    CASES,
+    DEFAULT_ARGS,
+    FEATURES,
+    HEAVY,
+    LABELS,
+    RECORDINGS,
+    SCORES,
+    SETTINGS,
+    START,
+    as_of,
+    extract,
+    score,
+    watch,
+)
 
 DOCS = """
 ### What it does
@@ -58,12 +72,6 @@ def axiswatch_monitor() -> None:
         outlet_events[RECORDINGS].extra = scheduled.total(acquired)
         return scheduled.plan_extract(as_of())["batches"]
 
-    @task(pool=HEAVY)
-    def extract(batch: dict[str, Any]) -> dict[str, Any]:
-        from pipeline import scheduled
-
-        return scheduled.extract_batch(batch, as_of())
-
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[FEATURES])
     def baseline(extracted: Any, *, outlet_events: Any) -> dict[str, Any]:
         from pipeline import scheduled
@@ -83,12 +91,6 @@ def axiswatch_monitor() -> None:
 
         return scheduled.plan_score(as_of())["batches"]
 
-    @task(pool=HEAVY)
-    def score(batch: dict[str, Any]) -> dict[str, Any]:
-        from pipeline import scheduled
-
-        return scheduled.score_batch(batch, as_of())
-
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[SCORES, CASES])
     def advise(scored: Any, *, outlet_events: Any) -> dict[str, Any]:
         from pipeline import scheduled
@@ -107,10 +109,6 @@ def axiswatch_monitor() -> None:
             raise AirflowSkipException("no finding that a retraining has not seen")
         outlet_events[LABELS].extra = {"new_labels": count}
         return count
-
-    @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0, on_failure_callback=None)
-    def watch() -> None:
-        raise AirflowFailException("a task of this run failed: look at the red ones")
 
     files = plan_acquire()
     acquired = acquire.expand(names=files)

@@ -6,8 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, TriggerRule, dag, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
-from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of
+from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, watch
 
 DOCS = """
 ### What it does
@@ -55,10 +54,6 @@ def axiswatch_retrain() -> None:
         found = list(decisions or [])
         outlet_events[CHAMPION].extra = {item["scope"]: f"{item['outcome']}: {item['reason']}" for item in found}
         return found
-
-    @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0, on_failure_callback=None)
-    def watch() -> None:
-        raise AirflowFailException("a task of this run failed: look at the red ones")
 
     named = scopes()
     decisions = retrain.expand(scope=named)

@@ -1,11 +1,12 @@
-"""What the DAG files share: settings of every task, the assets, the time of a run, and what happens on a failure."""
+"""What the DAG files share: settings, assets, the time of a run, common tasks, and what a failure does."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, get_current_context
+from airflow.sdk import Asset, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from pipeline.config import load_settings
 
@@ -63,3 +64,25 @@ DEFAULT_ARGS = {
     "execution_timeout": timedelta(minutes=30),
     "on_failure_callback": tell_failure,
 }
+
+
+@task(pool=HEAVY)
+def extract(batch: dict[str, Any]) -> dict[str, Any]:
+    """Extract the features of a batch of recordings."""
+    from pipeline import scheduled
+
+    return scheduled.extract_batch(batch, as_of())
+
+
+@task(pool=HEAVY)
+def score(batch: dict[str, Any]) -> dict[str, Any]:
+    """Score a batch of recordings."""
+    from pipeline import scheduled
+
+    return scheduled.score_batch(batch, as_of())
+
+
+@task(trigger_rule=TriggerRule.ONE_FAILED, retries=0, on_failure_callback=None)
+def watch() -> None:
+    """Make the run red where any task before it failed."""
+    raise AirflowFailException("a task of this run failed: look at the red ones")

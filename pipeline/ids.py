@@ -6,6 +6,8 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
+from pipeline.errors import SettingsError
+
 
 def stable_id(*parts: str | int | float | None, length: int = 32) -> str:
     """Hash parts into a hex id. Parts are kept apart (`("a", "bc")` differs from `("ab", "c")`)."""
@@ -21,6 +23,23 @@ def instant(moment: datetime) -> str:
 def utc_text(moment: datetime) -> str:
     """Write a time with an offset as ISO 8601 in UTC for programs and people, such as `2026-01-31T08:00:00Z`."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def read_time(text: str, name: str) -> datetime:
+    """Read a time that a user gave, in UTC.
+
+    Raises
+    ------
+    SettingsError
+        It is no ISO 8601 time, or has no offset; `name` says which time it was.
+    """
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise SettingsError(f"{name} {text!r} is no ISO 8601 time; write for example 2026-01-31T08:00:00Z") from error
+    if value.tzinfo is None:
+        raise SettingsError(f"{name} {text!r} has no offset; write for example {text}Z")
+    return value.astimezone(UTC)
 
 
 def axis_id(site: str, cell: str, robot_id: str, axis: str) -> str:

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,7 @@ class LocalAirflow:
         text = (self.folder / "airflow" / "simple_auth_manager_passwords.json.generated").read_text(encoding="utf-8")
         return str(json.loads(text)[ADMIN])
 
-    def api(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False) -> Any:
+    def api(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False, again: bool = False) -> Any:
         """Call the REST interface (version 2) as the administrator; give what it answers.
 
         Raises
@@ -219,8 +220,9 @@ class LocalAirflow:
         try:
             return self._call(method, f"/api/v2{path}", body)
         except urllib.error.HTTPError as error:
-            if error.code == 401:
+            if error.code == 401 and not again:  # the token has grown too old
                 self._token = ""
+                return self.api(method, path, body, missing_ok=missing_ok, again=True)
             if error.code == 404 and missing_ok:
                 return None
             told = error.read().decode(errors="replace")[:500]
@@ -239,7 +241,10 @@ class LocalAirflow:
 
     def _hangs(self, now: float) -> bool:
         """Say whether a task has been handed to the executor for long and nobody has begun it."""
-        queued = self.api("GET", "/dags/~/dagRuns/~/taskInstances?state=queued&limit=100")["task_instances"]
+        try:
+            queued = self.api("GET", "/dags/~/dagRuns/~/taskInstances?state=queued&limit=100")["task_instances"]
+        except (OSError, AxiswatchError):  # it went away since it was asked for its health
+            return True
         seen = {f"{task['id']} {task['try_number']}" for task in queued}
         self._queued = {name: self._queued.get(name, now) for name in seen}
         return any(now - since > UNHEALTHY_SECONDS for since in self._queued.values())
@@ -254,8 +259,7 @@ class LocalAirflow:
     def _healthy(self) -> bool:
         try:
             found = self._call("GET", "/api/v2/monitor/health")
-        except (OSError, ValueError) as error:
-            del error  # not up yet
+        except (OSError, ValueError):  # not up yet
             return False
         return all(found[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
 
@@ -290,15 +294,6 @@ def _stop(found: list[Any]) -> None:
 
     for sent in (signal.SIGTERM, signal.SIGKILL):
         for item in found:
-            _signal(item, sent)
+            with suppress(psutil.NoSuchProcess):
+                item.send_signal(sent)
         _, found = psutil.wait_procs(found, timeout=STOP_SECONDS)
-
-
-def _signal(process: Any, sent: signal.Signals) -> bool:
-    import psutil
-
-    try:
-        process.send_signal(sent)
-    except psutil.NoSuchProcess:
-        return False
-    return True

@@ -162,7 +162,7 @@ def advise(as_of: datetime) -> Json:
 
 def new_labels(as_of: datetime) -> int:
     """Count the labels that no retraining has seen."""
-    from pipeline.promotion import new_labels as count
+    from pipeline.retraining_decisions import new_labels as count
 
     with _open() as place:
         return count(place.store, place.settings, as_of=as_of)
@@ -194,18 +194,10 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
     PrerequisiteMissing
         There is no such model.
     """
-    from pipeline.ids import utc_text
+    from pipeline.ids import read_time, utc_text
     from pipeline.model_versions import get_version
 
-    times = []
-    for name, text in (("from_at", from_at), ("to_at", to_at)):
-        try:
-            moment = datetime.fromisoformat(text)
-        except ValueError as error:
-            raise SettingsError(f"{name} {text!r} is no ISO 8601 time; write 2026-01-31T08:00:00Z") from error
-        if moment.tzinfo is None:
-            raise SettingsError(f"{name} {text!r} has no offset; write {text}Z")
-        times.append(moment)
+    times = read_time(from_at, "from_at"), read_time(to_at, "to_at")
     if times[1] <= times[0]:
         raise SettingsError(f"to_at {to_at} is not after from_at {from_at}; nothing lies between them")
     if model_version:

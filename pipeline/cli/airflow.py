@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -121,8 +122,6 @@ def _show(told: dict[str, str]) -> None:
 
 def _start(folder: Path, wanted: datetime) -> datetime:
     """Start of the fleet that is there already, else the wanted one: a folder goes on with its own history."""
-    import json
-
     marker = folder / "simulation.json"
     if not marker.is_file():
         return wanted

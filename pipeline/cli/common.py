@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.errors import SettingsError
-from pipeline.ids import utc_text
+from pipeline.ids import read_time, utc_text
 from pipeline.workplace import Workplace as Workplace
 from pipeline.workplace import limits_of as limits_of
 from pipeline.workplace import workplace as workplace
@@ -56,15 +56,7 @@ WHOLE_UP_TO = 40
 
 def moment(text: str | None, name: str = "--as-of") -> datetime:
     """Read a time given on the command line; None is now. This is where the clock enters."""
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise SettingsError(f"{name} {text!r} is no ISO 8601 time; write for example 2026-01-31T08:00:00Z") from error
-    if value.tzinfo is None:
-        raise SettingsError(f"{name} {text!r} has no offset; write for example {text}Z")
-    return value.astimezone(UTC)
+    return datetime.now(UTC) if text is None else read_time(text, name)
 
 
 def user(who: str | None) -> str:

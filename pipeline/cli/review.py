@@ -200,7 +200,7 @@ def models_decisions(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
     """Show what each scheduled retraining came to, and why."""
-    from pipeline.promotion import list_decisions
+    from pipeline.retraining_decisions import list_decisions
 
     rows = list_decisions(workplace().store, limit=limit)
 

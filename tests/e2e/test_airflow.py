@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -266,8 +267,7 @@ def fill_in(plant: Plant, first: int, last: int) -> None:
     before = {run["dag_run_id"] for run in plant.runs("axiswatch_monitor")}
     words = ("backfill", "create", "--dag-id", "axiswatch_monitor", "--max-active-runs", "1")
     dates = ("--from-date", day(first - 1).isoformat(), "--to-date", day(last - 1).isoformat())
-    done = subprocess.run(plant.local.command("airflow", *words, *dates), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    plant.local.run(*words, *dates)
 
     def ended() -> bool:
         new = [run for run in plant.runs("axiswatch_monitor") if run["dag_run_id"] not in before]
@@ -320,10 +320,8 @@ def kill(victims: list[psutil.Process]) -> None:
     """SIGKILL processes and all below them."""
     assert victims
     for victim in [item for process in victims for item in (process, *process.children(recursive=True))]:
-        try:
+        with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue
 
 
 def test_killed_workers_are_made_up_for(plant: Plant) -> None:

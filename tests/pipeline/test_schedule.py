@@ -153,17 +153,17 @@ def rows(**nll: float | None) -> list[dict[str, Any]]:
 
 def test_a_candidate_that_is_not_worse_on_the_same_units_is_promoted() -> None:
     found = compare(rows(a=0.25, b=0.5, new=9.0), rows(a=0.5, b=0.25, gone=0.0), margin=0.0)
-    assert found.promoted
+    assert found.outcome == "promoted"
     assert found.figures == {"units": 2, "candidate_nll": 0.375, "champion_nll": 0.375, "margin": 0.0}
-    assert not compare(rows(a=0.31), rows(a=0.3), margin=0.0).promoted
-    assert compare(rows(a=0.31), rows(a=0.3), margin=0.02).promoted
+    assert compare(rows(a=0.31), rows(a=0.3), margin=0.0).outcome == "kept"
+    assert compare(rows(a=0.31), rows(a=0.3), margin=0.02).outcome == "promoted"
 
 
 def test_without_a_common_unit_nothing_is_promoted() -> None:
-    assert not compare(rows(a=0.1), rows(b=0.1), margin=1.0).promoted
-    assert not compare(rows(a=None), rows(a=0.1), margin=1.0).promoted
+    assert compare(rows(a=0.1), rows(b=0.1), margin=1.0).outcome == "kept"
+    assert compare(rows(a=None), rows(a=0.1), margin=1.0).outcome == "kept"
     other = [{"unit": "a", "class_name": "inner_race", "nll": 0.0}]
-    assert not compare(rows(a=0.1), other, margin=1.0).promoted, "the finding has changed"
+    assert compare(rows(a=0.1), other, margin=1.0).outcome == "kept", "the finding has changed"
 
 
 # --------------------------------------------------------------------------------------------------- failures

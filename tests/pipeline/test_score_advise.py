@@ -26,9 +26,11 @@ from pipeline.extract import extract_due
 from pipeline.labels import import_labels, known_labels
 from pipeline.lake import Lake
 from pipeline.model_versions import champions, list_versions
+from pipeline.promotion import retrain
 from pipeline.registry import load_model, promote
 from pipeline.retrain import train_scopes
-from pipeline.schema import AliasEvent, Axis, Case, Extraction, Label, Recording, Score, Scoring, Unit
+from pipeline.schema import AliasEvent, Axis, AxisState, Case, Extraction, Label, Recording, Score, Scoring, Unit
+from pipeline.schema_operations import RetrainingDecision
 from pipeline.score import score_due
 from pipeline.silence import silent_axes
 from pipeline.state_bins import bin_start
@@ -427,3 +429,35 @@ def test_what_is_stored_in_a_case_can_be_written_as_json(plant: Plant) -> None:
     plant.advise()
     for row in plant.rows(sa.select(Case.reasons)):
         assert json.loads(json.dumps(row.reasons)) == row.reasons
+
+
+def test_what_was_flagged_long_ago_opens_no_case_and_is_counted(plant: Plant) -> None:
+    plant.train()
+    plant.score()
+    report = plant.advise(plant.end + timedelta(days=plant.settings.case_max_age_days + 30))
+    assert (report.opened, plant.rows(sa.select(Case))) == (0, [])
+    assert report.too_old > 0
+    assert plant.rows(sa.select(AxisState)), "the states are there all the same"
+
+
+def test_a_retraining_that_was_killed_before_its_decision_is_done_again_as_before(plant: Plant) -> None:
+    def killed_and_done_again(settings: Settings, as_of: datetime) -> dict[str, Any]:
+        found = []
+        for _ in range(2):
+            with plant.store.write() as connection:
+                connection.execute(sa.delete(RetrainingDecision).where(RetrainingDecision.decided_at == as_of))
+            found.append(retrain(plant.store, plant.lake, settings, "acceleration", as_of=as_of, trigger="by hand"))
+        assert found[0] == found[1]
+        return found[0]
+
+    settings = plant.settings.model_copy(update={"promotion_margin": 10.0})
+    first = killed_and_done_again(settings, plant.end)
+    assert (first["outcome"], first["champion"]) == ("first", None)
+    same = killed_and_done_again(settings, plant.end + timedelta(days=1))
+    assert (same["outcome"], same["champion"]) == ("unchanged", first["candidate"])
+    other = killed_and_done_again(settings.model_copy(update={"seed": 9}), plant.end + timedelta(days=2))
+    assert (other["outcome"], other["champion"]) == ("promoted", first["candidate"])
+    assert other["figures"]["units"] > 0
+    with plant.store.read() as connection:
+        assert champions(connection)["acceleration"] == other["candidate"]
+    assert len(plant.rows(sa.select(AliasEvent))) == 2
