@@ -61,9 +61,21 @@ class AdviseReport:
 
 
 def advise(
-    store: Store, settings: Settings, *, as_of: datetime, on_progress: Callable[[int, int], None] | None = None
+    store: Store,
+    settings: Settings,
+    *,
+    as_of: datetime,
+    cases_since: datetime | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> AdviseReport:
-    """Take in all scores that no axis state has taken in yet, and look for silent axes."""
+    """Take in all scores that no axis state has taken in yet, and look for silent axes.
+
+    Parameters
+    ----------
+    cases_since
+        What was last flagged before this time opens no case, but is counted; None where age does not matter, as in an
+        archive that somebody takes in by hand.
+    """
     report = AdviseReport()
     with store.read() as connection:
         named = champions(connection)
@@ -82,7 +94,7 @@ def advise(
     axes = sorted({*pending, *silent})
     for done, axis_id in enumerate(axes):
         with store.write() as connection:
-            _advise_axis(connection, settings, axis_id, thresholds, silent.get(axis_id), as_of, report)
+            _advise_axis(connection, settings, axis_id, thresholds, silent.get(axis_id), as_of, cases_since, report)
         if on_progress:
             on_progress(done + 1, len(axes))
     return report
@@ -113,6 +125,7 @@ def _advise_axis(
     thresholds: dict[str, Thresholds],
     silent: tuple[datetime, datetime] | None,
     as_of: datetime,
+    cases_since: datetime | None,
     report: AdviseReport,
 ) -> None:
     connection.execute(sa.select(Axis.axis_id).where(Axis.axis_id == axis_id).with_for_update())
@@ -147,7 +160,7 @@ def _advise_axis(
         )
     report.axes += 1
     report.bins += len(states)
-    _update_cases(connection, settings, axis_id, as_of, report, replaced[-1] if replaced else None)
+    _update_cases(connection, settings, axis_id, as_of, cases_since, report, replaced[-1] if replaced else None)
 
 
 def _read_one_unit(
@@ -264,6 +277,7 @@ def _update_cases(
     settings: Settings,
     axis_id: str,
     as_of: datetime,
+    cases_since: datetime | None,
     report: AdviseReport,
     replaced_at: datetime | None,
 ) -> None:
@@ -299,9 +313,8 @@ def _update_cases(
             recheck=recheck,
             since=since,
         )
-        oldest = as_of - timedelta(days=settings.case_max_age_days)
         for case in after:
-            if happened.get(case.case_id) == "opened" and case.last_at < oldest:
+            if cases_since is not None and happened.get(case.case_id) == "opened" and case.last_at < cases_since:
                 report.too_old += 1
                 continue
             if case != before.get(case.case_id):

@@ -130,7 +130,7 @@ class Settings(BaseSettings):
         description="A closed case that is still flagged this long after its verdict is reopened, h.",
     )
     case_max_age_days: float = Field(
-        366.0, gt=0, le=36_600, description="What was last flagged longer ago opens no case (a backfill), days."
+        366.0, gt=0, le=36_600, description="In scheduled runs, what was last flagged longer ago opens no case, days."
     )
     reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
 

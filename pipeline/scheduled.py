@@ -157,7 +157,8 @@ def advise(as_of: datetime) -> Json:
     from pipeline.advise import advise as step
 
     with _open() as place:
-        return step(place.store, place.settings, as_of=as_of).as_dict()
+        since = as_of - timedelta(days=place.settings.case_max_age_days)
+        return step(place.store, place.settings, as_of=as_of, cases_since=since).as_dict()
 
 
 def new_labels(as_of: datetime) -> int:

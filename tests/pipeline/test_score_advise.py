@@ -434,7 +434,8 @@ def test_what_is_stored_in_a_case_can_be_written_as_json(plant: Plant) -> None:
 def test_what_was_flagged_long_ago_opens_no_case_and_is_counted(plant: Plant) -> None:
     plant.train()
     plant.score()
-    report = plant.advise(plant.end + timedelta(days=plant.settings.case_max_age_days + 30))
+    later = plant.end + timedelta(days=400)
+    report = advise(plant.store, plant.settings, as_of=later, cases_since=later - timedelta(days=366))
     assert (report.opened, plant.rows(sa.select(Case))) == (0, [])
     assert report.too_old > 0
     assert plant.rows(sa.select(AxisState)), "the states are there all the same"
