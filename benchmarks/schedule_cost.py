@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import time
 import warnings
 from datetime import timedelta
@@ -58,6 +59,7 @@ def main() -> None:
         spent.setdefault(step, []).append(time.perf_counter() - started)
         return found
 
+    at_start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     windows = 0
     for batch in timed("plan_acquire", scheduled.plan_acquire, end)["batches"]:
         timed("acquire", scheduled.acquire_batch, batch, end)
@@ -77,6 +79,8 @@ def main() -> None:
     store.dispose()
     mib = float(samples) * 4 / 2**20
     print(f"{recordings} recordings, {mib:.0f} MiB of samples, {windows} windows")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"peak memory of the one process that ran all tasks: {peak:.0f} MiB, of it {at_start:.0f} before the first")
     print("| step | tasks | seconds in all | longest task | ms a window | hours a day, 1,000 axes |")
     print("| --- | --- | --- | --- | --- | --- |")
     a_day = 1000 * 3 * 24 * 4

@@ -115,7 +115,7 @@ def fit_temperature(
         sharper than the network says nor softer than the data ask for. At the upper edge (the logits carry nothing)
         the edge itself.
     """
-    reason = _too_few(y, unit, healthy=healthy, min_units=min_units)
+    reason = too_few_units(y, unit, healthy=healthy, min_units=min_units)
     if reason:
         return Temperature(prior_temperature, False, f"not identifiable: {reason}; prior temperature used")
 
@@ -137,7 +137,7 @@ def fit_temperature(
     return Temperature(float(np.exp(best)), True, f"fitted on {n_units} held-out units")
 
 
-def _too_few(y: IntArray, unit: NDArray[np.str_], *, healthy: int | None, min_units: int) -> str:
+def too_few_units(y: IntArray, unit: NDArray[np.str_], *, healthy: int | None, min_units: int) -> str:
     """Return why these units cannot identify a temperature, or ''."""
     n_units = np.unique(unit).size
     if n_units < min_units:

@@ -13,6 +13,7 @@ from models.fit import Examples, Fitted, fit_network
 from models.kinds import UNKNOWN_MODE, Kind, healthy_index
 from models.mask_bank import MaskBank
 from models.mc_dropout import sample_logits, thin
+from models.network_share import mix
 from models.novelty import NoveltyReference, fit_novelty
 from models.predictive import Predictive, summarise
 from models.report import FoldRecord
@@ -42,6 +43,12 @@ class Task:
     def healthy(self) -> int | None:
         """Index of the healthy class, or None."""
         return healthy_index(self.data.classes)
+
+    @property
+    def rule_knows_every_fault(self) -> bool:
+        """Whether the rule has a feature for every class but the healthy one."""
+        rule = self.rule
+        return rule is not None and all(name is not None for c, name in enumerate(rule.features) if c != self.healthy)
 
     @property
     def fixed_epochs(self) -> int:
@@ -159,7 +166,9 @@ class HeldOut:
     fold
         int64 (n,) the fold in which each window was held out.
     logits
-        float32 (T, n, C), before temperature and prior; None for baseline-only.
+        float32 (T, n, C), the network's alone, before temperature and prior; None for baseline-only.
+    offset
+        float32 (n, C), the rule's logits; None without a rule.
     novelty
         float64 (n,) raw novelty.
     records
@@ -170,9 +179,15 @@ class HeldOut:
 
     fold: IntArray
     logits: NDArray[np.float32] | None
+    offset: NDArray[np.float32] | None
     novelty: FloatArray
     records: tuple[FoldRecord, ...]
     notes: tuple[str, ...]
+
+    def mixed(self, rows: IntArray, share: float) -> NDArray[np.float32]:
+        """Logits (T, len(rows), C) with the rule's, at a share of the network."""
+        assert self.logits is not None
+        return mix(self.logits[:, rows], None if self.offset is None else self.offset[rows], share)
 
 
 def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
@@ -205,14 +220,12 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
                 fit, stop = rows[inner[0]], rows[inner[1]]
             fitted = task.fit(scaler, fit, stop, task.settings.epochs if stop.size else task.fixed_epochs, i + 1)
             logits[:, test] = sample_logits(thin(fitted.network, bank), scaler.network_inputs(scaled))
-            if (offset := task.offset(data.x[test])) is not None:
-                logits[:, test] += offset
             epochs = fitted.epochs
             notes += _unseen_classes(data, i, rows, test)
         records.append(FoldRecord(task.units(fit), task.units(stop), task.units(test), epochs, stop.size > 0))
     if bank is not None and not any(record.stopped_early for record in records):
         notes.append(f"too few units to stop early: {task.fixed_epochs} epochs, fixed beforehand")
-    return HeldOut(fold, logits, novelty, tuple(records), tuple(notes))
+    return HeldOut(fold, logits, task.offset(data.x), novelty, tuple(records), tuple(notes))
 
 
 def _unseen_classes(data: TrainingData, i: int, rows: IntArray, test: IntArray) -> list[str]:

@@ -2,46 +2,73 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.calibration import Temperature, fit_temperature, target_mask
 from models.crossfit import FloatArray, HeldOut, IntArray, Task
+from models.network_share import NetworkShare, network_share
 from models.report import TrainingReport, UnitMetrics, overall_metrics, truth_probability, unit_metrics
 
 _SUMMARISED_AT_ONCE = 2048
 
+NO_TEMPERATURE = Temperature(1.0, False, "no network, so no temperature")
 
-def temperature_of(task: Task, logits: NDArray[np.float32], rows: IntArray) -> Temperature:
-    """Fit the temperature on some held-out windows."""
+
+@dataclass(frozen=True)
+class Calibration:
+    """What held-out units say of how much to believe: the network's share beside the rule, and the temperature."""
+
+    share: NetworkShare
+    temperature: Temperature
+
+
+def calibrate(task: Task, held_out: HeldOut, rows: IntArray) -> Calibration:
+    """Calibrate on some held-out windows. A shrunk share has softened already: no prior temperature on top of it."""
+    assert held_out.logits is not None
     data, settings = task.data, task.settings
-    return fit_temperature(
-        logits[:, rows],
-        data.y[rows],
-        data.unit[rows],
-        task.weights(rows),
+    y, unit, weight = data.y[rows], data.unit[rows], task.weights(rows)
+    share = NetworkShare(1.0, False, "no rule that knows every fault")
+    prior = settings.prior_temperature
+    if held_out.offset is not None and task.rule_knows_every_fault:
+        share = network_share(
+            held_out.logits[:, rows],
+            held_out.offset[rows],
+            y,
+            unit,
+            weight,
+            healthy=task.healthy,
+            min_units=settings.min_calibration_units,
+            prior_units=settings.prior_units,
+        )
+        prior = prior if share.value == 1.0 else 1.0
+    temperature = fit_temperature(
+        held_out.mixed(rows, share.value),
+        y,
+        unit,
+        weight,
         healthy=task.healthy,
-        prior_temperature=settings.prior_temperature,
+        prior_temperature=prior,
         min_units=settings.min_calibration_units,
     )
+    return Calibration(share, temperature)
 
 
-def held_out_scores(task: Task, held_out: HeldOut, temperature: float) -> dict[str, FloatArray]:
+def held_out_scores(task: Task, held_out: HeldOut, found: Calibration | None) -> dict[str, FloatArray]:
     """Return fault probability, entropies and mutual information (n,) as the model would score the held-out windows."""
-    if held_out.logits is None:
+    if found is None:
         return {}
     parts = [
-        task.summarise(held_out.logits[:, start : start + _SUMMARISED_AT_ONCE], temperature, task.correction())
-        for start in range(0, task.data.y.size, _SUMMARISED_AT_ONCE)
+        task.summarise(held_out.mixed(rows, found.share.value), found.temperature.value, task.correction())
+        for rows in _parts(np.arange(task.data.y.size))
     ]
     names = ("fault_probability", "predictive_entropy", "expected_entropy", "mutual_information")
     return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
 
 
 def judge(
-    task: Task, held_out: HeldOut, *, temperature: Temperature, scores: dict[str, FloatArray], epochs: int
+    task: Task, held_out: HeldOut, *, found: Calibration | None, scores: dict[str, FloatArray], epochs: int
 ) -> TrainingReport:
     """Return the report of a training.
 
@@ -49,8 +76,8 @@ def judge(
     ----------
     task, held_out
         What was trained, and what the folds found.
-    temperature
-        The one in the model.
+    found
+        The calibration in the model; None without a network.
     scores
         From `held_out_scores`.
     epochs
@@ -61,9 +88,12 @@ def judge(
     records = held_out.records
     data = task.data
     if held_out.logits is not None:
-        found = [temperature_of(task, held_out.logits, np.flatnonzero(held_out.fold != i)) for i in range(len(records))]
-        records = tuple(replace(record, temperature=t.value) for record, t in zip(records, found, strict=True))
-        balanced, declared = _probabilities(task, held_out, [t.value for t in found])
+        others = [calibrate(task, held_out, np.flatnonzero(held_out.fold != i)) for i in range(len(records))]
+        records = tuple(
+            replace(record, temperature=one.temperature.value, network_share=one.share.value)
+            for record, one in zip(records, others, strict=True)
+        )
+        balanced, declared = _probabilities(task, held_out, others)
         overall = overall_metrics(balanced, data.y, healthy=task.healthy)
         overall["nll_at_fault_prior"] = _nll_at_prior(task, declared)
         units = unit_metrics(
@@ -82,22 +112,22 @@ def judge(
         overall=overall,
         units=units,
         folds=records,
-        temperature=temperature,
+        temperature=NO_TEMPERATURE if found is None else found.temperature,
+        network_share=None if found is None else found.share,
         epochs=epochs,
         notes=held_out.notes,
     )
 
 
-def _probabilities(task: Task, held_out: HeldOut, temperatures: list[float]) -> tuple[FloatArray, FloatArray]:
+def _probabilities(task: Task, held_out: HeldOut, others: list[Calibration]) -> tuple[FloatArray, FloatArray]:
     """Return held-out class probabilities (n, C) at the balanced training mix and at the declared prior."""
-    assert held_out.logits is not None
     shape = (task.data.y.size, len(task.data.classes))
     balanced, declared = np.empty(shape), np.empty(shape)
-    for i, temperature in enumerate(temperatures):
+    for i, found in enumerate(others):
         for rows in _parts(np.flatnonzero(held_out.fold == i)):
-            logits = held_out.logits[:, rows]
-            balanced[rows] = task.summarise(logits, temperature, np.zeros(shape[1])).class_probabilities
-            declared[rows] = task.summarise(logits, temperature, task.correction()).class_probabilities
+            logits, value = held_out.mixed(rows, found.share.value), found.temperature.value
+            balanced[rows] = task.summarise(logits, value, np.zeros(shape[1])).class_probabilities
+            declared[rows] = task.summarise(logits, value, task.correction()).class_probabilities
     return balanced, declared
 
 

@@ -110,6 +110,12 @@ class FoldedNetwork:
         """Units of each hidden layer."""
         return tuple(int(w.shape[0]) for w in self.weights[:-1])
 
+    def scaled(self, share: float) -> FoldedNetwork:
+        """Return the network whose logits are `share` times these."""
+        weights, biases = list(self.weights), list(self.biases)
+        weights[-1], biases[-1] = weights[-1] * share, biases[-1] * share
+        return FoldedNetwork(tuple(weights), tuple(biases), self.dropout)
+
     @property
     def n_inputs(self) -> int:
         """Number of inputs of the first layer."""

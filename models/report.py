@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from models.calibration import Temperature, target_mask
 from models.kinds import UNKNOWN_MODE, Kind
+from models.network_share import NetworkShare
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -40,7 +41,8 @@ class UnitMetrics:
 class FoldRecord:
     """Which units a fold fitted, stopped on and tested, and for how many epochs it trained.
 
-    `temperature` is the one fitted on the *other* folds, with which this one is judged; None without a network.
+    `temperature` and `network_share` are those found on the *other* folds, with which this one is judged; None without
+    a network.
     """
 
     fit_units: tuple[str, ...]
@@ -49,6 +51,7 @@ class FoldRecord:
     epochs: int
     stopped_early: bool
     temperature: float | None = None
+    network_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class TrainingReport:
         The splits.
     temperature
         The one in the model, fitted on all held-out units.
+    network_share
+        Likewise, see `models.network_share`; None without a network.
     epochs
         Epochs of the final network; 0 without a network.
     notes
@@ -81,6 +86,7 @@ class TrainingReport:
     units: tuple[UnitMetrics, ...]
     folds: tuple[FoldRecord, ...]
     temperature: Temperature
+    network_share: NetworkShare | None
     epochs: int
     notes: tuple[str, ...]
 

@@ -39,6 +39,8 @@ class TrainingSettings:
         Temperature used where the data cannot tell it.
     min_calibration_units
         Held-out units needed to fit a temperature.
+    prior_units
+        Units of a class at which network and rule count alike where the data cannot tell, see `models.network_share`.
     novelty_rows, novelty_neighbours
         Most reference windows, and k of the k-nearest-neighbour distance.
     network
@@ -59,6 +61,7 @@ class TrainingSettings:
     fault_prior: float = 0.05
     prior_temperature: float = 1.5
     min_calibration_units: int = 10
+    prior_units: float = 10.0
     novelty_rows: int = 2000
     novelty_neighbours: int = 5
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -79,6 +82,8 @@ class TrainingSettings:
         for name in ("learning_rate", "prior_temperature"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}.")
+        if not 0.0 <= self.prior_units < float("inf"):
+            raise ValueError(f"prior_units must be finite and not negative, got {self.prior_units}.")
         if not 0.0 <= self.length_scale < float("inf"):
             raise ValueError(f"length_scale must be finite and not negative, got {self.length_scale}.")
 

@@ -8,10 +8,9 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import Temperature
 from models.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
 from models.fit import Fitted
-from models.judge import held_out_scores, judge, temperature_of
+from models.judge import calibrate, held_out_scores, judge
 from models.kinds import Kind, kind_of
 from models.mask_bank import MaskBank, draw_mask_bank
 from models.model import QUANTILES, Model
@@ -94,31 +93,32 @@ def train(
         task = Task(kind, data, settings, _bank(kind, settings), extra, rule, tuple(feature_names))
         held_out = hold_out(task, lambda i, k: progress(f"fold {i + 1} of {k}", 0.85 * i / k))
         progress("calibrate", 0.85)
-        temperature = Temperature(1.0, False, "no network, so no temperature")
-        if held_out.logits is not None:
-            temperature = temperature_of(task, held_out.logits, np.arange(data.y.size))
-        scores = held_out_scores(task, held_out, temperature.value)
+        found = None if held_out.logits is None else calibrate(task, held_out, np.arange(data.y.size))
+        scores = held_out_scores(task, held_out, found)
         progress("final network", 0.9)
         scaler, fitted, reference = _final(task, held_out)
-        report = judge(
-            task, held_out, temperature=temperature, scores=scores, epochs=0 if fitted is None else fitted.epochs
-        )
+        report = judge(task, held_out, found=found, scores=scores, epochs=0 if fitted is None else fitted.epochs)
         model = Model(
             kind=kind,
             classes=tuple(classes),
             feature_names=tuple(feature_names),
             feature_version=feature_version,
             scaler=scaler,
-            network=None if fitted is None else fitted.network,
+            network=None if fitted is None or found is None else fitted.network.scaled(found.share.value),
             bank=task.bank,
             rule=rule,
-            temperature=temperature,
+            temperature=report.temperature,
             log_prior_correction=task.correction(),
             fault_prior=settings.fault_prior if kind == "classification" else None,
             novelty=reference,
             quantiles=_quantiles(task, held_out, scores),
             settings={**settings.as_dict(), "feature_groups": None if feature_groups is None else list(feature_groups)},
-            metrics={"overall": report.overall, "n_units": report.n_units, "n_windows": report.n_windows},
+            metrics={
+                "overall": report.overall,
+                "network_share": None if found is None else found.share.value,
+                "n_units": report.n_units,
+                "n_windows": report.n_windows,
+            },
         )
     progress("done", 1.0)
     return model, report

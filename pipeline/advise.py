@@ -73,8 +73,8 @@ def advise(
     Parameters
     ----------
     cases_since
-        What was last flagged before this time opens no case, but is counted; None where age does not matter, as in an
-        archive that somebody takes in by hand.
+        What was last flagged before this time opens and reopens no case, but is counted; None where age does not
+        matter, as in an archive that somebody takes in by hand.
     """
     report = AdviseReport()
     with store.read() as connection:
@@ -314,7 +314,7 @@ def _update_cases(
             since=since,
         )
         for case in after:
-            if cases_since is not None and happened.get(case.case_id) == "opened" and case.last_at < cases_since:
+            if cases_since is not None and case.case_id in happened and case.last_at < cases_since:
                 report.too_old += 1
                 continue
             if case != before.get(case.case_id):

@@ -85,6 +85,9 @@ class Settings(BaseSettings):
     sub_bank_size: int = Field(10, ge=2, description="Samples in a balanced sub-bank of masks; divides n_samples.")
     fault_prior: float = Field(0.05, gt=0, lt=1, description="Share of faulty windows expected where scores are used.")
     prior_temperature: float = Field(1.5, gt=0, description="Temperature used where too few units can identify one.")
+    prior_units: float = Field(
+        10.0, ge=0, le=1e6, description="Units of a class at which network and rule count alike; 0: network in full."
+    )
     min_calibration_units: int = Field(10, ge=2, description="Held-out units needed to fit a temperature.")
     evidence_weights: dict[str, float] = Field(
         {"signal_only": 0.5, "inspected": 1.0, "teardown": 1.0}, description="Training weight of a label by evidence."

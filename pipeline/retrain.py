@@ -59,6 +59,7 @@ def training_settings(settings: Settings) -> TrainingSettings:
         sub_bank_size=settings.sub_bank_size,
         fault_prior=settings.fault_prior,
         prior_temperature=settings.prior_temperature,
+        prior_units=settings.prior_units,
         min_calibration_units=settings.min_calibration_units,
         network=NetworkSettings(hidden=settings.hidden, dropout=settings.dropout, batch_norm=settings.batch_norm),
     )

@@ -137,9 +137,11 @@ def _beats_done(folder: Path) -> int:
 
 @contextmanager
 def _ends_on_signals() -> Iterator[None]:
-    """Let TERM end this like Ctrl-C, so that nothing is left running."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let TERM end this like Ctrl-C, and INT also where a shell started this in the background (ignored there)."""
+    ends = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(name, signal.default_int_handler) for name in ends]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for name, handler in zip(ends, before, strict=True):
+            signal.signal(name, handler)

@@ -37,6 +37,7 @@ SETTINGS_TOLD: Final = (
     "folds",
     "n_samples",
     "prior_temperature",
+    "prior_units",
     "min_calibration_units",
     "review_quantile",
     "novelty_percentile",

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -78,6 +80,11 @@ class Plant:
     def trigger(self, dag: str, at: datetime) -> str:
         """Start a run for a time."""
         run = self.local.api("POST", f"/dags/{dag}/dagRuns", {"logical_date": at.isoformat(), "conf": {}})
+        return str(run["dag_run_id"])
+
+    def ask(self, dag: str, conf: dict[str, Any]) -> str:
+        """Start a run by hand with parameters, as the button in the page does."""
+        run = self.local.api("POST", f"/dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})
         return str(run["dag_run_id"])
 
     def pause(self, dag: str, paused: bool) -> None:
@@ -260,6 +267,63 @@ def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[St
     plant.pause("axiswatch_retrain", False)
     for name, rows in wanted.items():
         assert found[name] == rows, name
+
+
+def test_a_named_model_scores_again_and_a_failure_is_told(plant: Plant) -> None:
+    store = plant.move_to("live", "landing", "case_max_age_days = 30.0\n")
+    aliases, cases = plant.command("models", "list"), plant.command("queue")
+    named = aliases[-1]["model_version"]  # trained after the last run of the monitor: it has scored nothing
+    before = count(store, Score)
+    asked = {"from_at": day(5).isoformat(), "to_at": day(8).isoformat(), "model_version": named}
+    run = plant.ask("axiswatch_backfill", asked)
+    assert plant.wait("axiswatch_backfill", run) == "success"
+    at = datetime.fromisoformat(plant.local.api("GET", f"/dags/axiswatch_backfill/dagRuns/{quote(run)}")["run_after"])
+    within = sa.and_(Extraction.started_at >= day(5), Extraction.started_at < day(8))
+    with store.read() as connection:
+        windows = connection.scalar(sa.select(sa.func.sum(Extraction.n_windows)).where(within))
+        own = sa.and_(Score.model_version == named, Score.started_at >= day(5), Score.started_at < day(8))
+        scored = connection.scalar(sa.select(sa.func.count()).where(own))
+        known = set(connection.scalars(sa.select(Score.known_at).where(own)))
+    assert scored == windows > 0
+    assert known == {at}, "what the backfill wrote is marked with the time at which it became known"
+    assert count(store, Score) > before
+    assert plant.command("models", "list") == aliases
+    assert {row["case_id"] for row in plant.command("queue")} == {row["case_id"] for row in cases}, "too old for a case"
+    with listening() as told:
+        store.dispose()
+        plant.move_to("live", "landing", f'webhook_url = "{told.url}"\n').dispose()
+        run = plant.ask("axiswatch_backfill", asked | {"to_at": day(1).isoformat()})
+        assert plant.wait("axiswatch_backfill", run) == "failed"
+        until(lambda: len(told.bodies) > 0, "word of the failure")
+    failure = next(row for row in plant.command("failures") if row["run_id"] == run)
+    assert (failure["task_id"], failure["webhook"]) == ("check", "sent")
+    assert "is not after from_at" in failure["message"]
+    assert told.bodies[0]["failure"]["run_id"] == run
+
+
+@contextmanager
+def listening() -> Iterator[Any]:
+    """Listen on a port of this machine for POSTs of JSON; `url` is where, `bodies` what came."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            length = int(self.headers["Content-Length"])
+            self.server.bodies.append(json.loads(self.rfile.read(length)))  # type: ignore[attr-defined]
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *words: Any) -> None:
+            """Say nothing on the test's output."""
+
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.bodies = []
+    server.url = f"http://127.0.0.1:{server.server_port}/"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def fill_in(plant: Plant, first: int, last: int) -> None:

@@ -114,13 +114,15 @@ def test_each_fold_is_judged_with_a_temperature_of_the_others(
 ) -> None:
     data = make()
     fitted_on: list[set[str]] = []
-    real = models.judge.temperature_of
+    real = models.judge.calibrate
 
-    def spy(task: Any, logits: Any, rows: Any) -> Any:
+    def spy(task: Any, held_out: Any, rows: Any) -> Any:
         fitted_on.append(set(task.data.unit[rows]))
-        return dataclasses.replace(real(task, logits, rows), value=1.0 + len(fitted_on))
+        found = real(task, held_out, rows)
+        temperature = dataclasses.replace(found.temperature, value=1.0 + len(fitted_on))
+        return dataclasses.replace(found, temperature=temperature)
 
-    monkeypatch.setattr(models.judge, "temperature_of", spy)
+    monkeypatch.setattr(models.judge, "calibrate", spy)
     _, report = train(**data, settings=dataclasses.replace(small, epochs=3))
     for used, fold in zip(fitted_on, report.folds, strict=True):
         assert used == set(data["unit"]) - set(fold.test_units)

@@ -1,0 +1,110 @@
+"""How much of the network is believed beside the rule: shrunk where few units taught it, fitted where units can tell.
+
+The logits are `rule + share * network`. A network that learned from a few units is confidently wrong on the next one;
+the rule of `models.rule_prior`, which learned from none, is not. So the network's part grows with the number of units
+it was taught by, as the weight of the data against the prior does for a normal mean of unknown value (A. Gelman et
+al., "Bayesian Data Analysis", 3rd ed. 2013, section 2.5), until the units held out can tell it by their likelihood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.calibration import fit_temperature, mixture_nll, too_few_units
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+SHARES: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
+"""What is tried on held-out units. Not 0: a network that says nothing could not say that it does not know."""
+
+SAMPLES: Final = 20
+"""So many of the samples are enough to choose a share by."""
+
+
+@dataclass(frozen=True)
+class NetworkShare:
+    """The share of the network beside the rule.
+
+    Attributes
+    ----------
+    value
+        In [0, 1]; 1 where there is no rule that knows every fault class.
+    fitted
+        Whether held-out units told it.
+    reason
+        In words.
+    """
+
+    value: float
+    fitted: bool
+    reason: str
+
+
+def shrunk_share(y: IntArray, unit: NDArray[np.str_], *, n_classes: int, prior_units: float) -> NetworkShare:
+    """Return n / (n + prior_units), n the units of the class that has fewest.
+
+    Parameters
+    ----------
+    y, unit
+        (n,) class index and unit of the windows that taught the network.
+    n_classes
+        Number of classes C.
+    prior_units
+        Units at which network and rule count alike, >= 0; 0: the network counts in full.
+    """
+    fewest = min(int(np.unique(unit[y == c]).size) for c in range(n_classes))
+    if prior_units == 0.0:
+        return NetworkShare(1.0, False, "not shrunk")
+    value = fewest / (fewest + prior_units)
+    return NetworkShare(value, False, f"the class with fewest has {fewest} units, which count against {prior_units:g}")
+
+
+def network_share(
+    logits: NDArray[np.float32],
+    offset: NDArray[np.float32],
+    y: IntArray,
+    unit: NDArray[np.str_],
+    weight: FloatArray,
+    *,
+    healthy: int | None,
+    min_units: int,
+    prior_units: float,
+) -> NetworkShare:
+    """Choose the share on held-out units by the lowest `models.calibration.mixture_nll`, each at its own temperature.
+
+    Parameters
+    ----------
+    logits
+        (T, n, C) the network's logits of windows whose unit it was *not* trained on, without the rule's.
+    offset
+        (n, C) the rule's logits.
+    y, unit, weight
+        (n,) class index, physical unit and weight.
+    healthy
+        Index of the healthy class or None.
+    min_units
+        Fewest held-out units that may tell; below, `shrunk_share` is returned.
+    prior_units
+        For `shrunk_share`.
+    """
+    if reason := too_few_units(y, unit, healthy=healthy, min_units=min_units):
+        found = shrunk_share(y, unit, n_classes=logits.shape[2], prior_units=prior_units)
+        return NetworkShare(found.value, False, f"{reason}; {found.reason}")
+    some = logits[:SAMPLES]
+    losses = []
+    for share in SHARES:
+        mixed = mix(some, offset, share)
+        fitted = fit_temperature(mixed, y, unit, weight, healthy=healthy, prior_temperature=1.0, min_units=min_units)
+        losses.append(mixture_nll(mixed, y, weight, temperature=fitted.value, healthy=healthy))
+    best = SHARES[int(np.argmin(losses))]
+    return NetworkShare(best, True, f"lowest held-out loss on {np.unique(unit).size} units")
+
+
+def mix(logits: NDArray[np.float32], offset: NDArray[np.float32] | None, share: float) -> NDArray[np.float32]:
+    """Return `offset + share * logits`, (T, n, C); the logits themselves where there is no rule."""
+    return logits if offset is None else (offset + np.float32(share) * logits).astype(np.float32)
