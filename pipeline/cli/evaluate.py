@@ -11,7 +11,7 @@ import typer
 
 from pipeline.cli.common import AsJson, emit, out, progress, table
 from pipeline.config import load_settings
-from pipeline.errors import PrerequisiteMissing, SettingsError
+from pipeline.errors import SettingsError
 
 STDOUT_KEYS = ("protocol", "commit", "summary", "runs")
 """What --json prints of the document."""
@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     folder: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and report.html.")],
-    manifest: Annotated[Path | None, typer.Option(help="CSV with one row per signal file and channel.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV with one row per signal file and channel; without it, a simulated fleet.")
+    ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="What is trained on and what is judged: a TOML file, or a shipped name.")
     ] = None,
@@ -36,18 +38,19 @@ def evaluate(
     ] = None,
     methods: Annotated[str, typer.Option(help="Rows of the table, by commas (default: all that the kind has).")] = "",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Train with the seeds 1 to this.")] = 5,
+    fleets: Annotated[
+        Path | None, typer.Option(help="Folder that simulated fleets are kept in (default: a temporary one).")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure methods on units that they were not trained on, as a protocol says."""
-    from pipeline.evaluation import Request, shipped_protocols, write
+    from pipeline.evaluation import SIMULATED_DEFAULT, Request, shipped_protocols, write
     from pipeline.evaluation import evaluate as step
 
-    if manifest is None:
-        raise PrerequisiteMissing(
-            "without --manifest a simulated fleet would be evaluated, which is not there yet; give a manifest"
-        )
     if protocol is None:
-        raise SettingsError(f"--protocol is missing; give a TOML file or one of: {', '.join(shipped_protocols())}")
+        if manifest is not None:
+            raise SettingsError(f"--protocol is missing; give a TOML file or one of: {', '.join(shipped_protocols())}")
+        protocol = SIMULATED_DEFAULT
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"--out {folder} is a file; name a folder")
     request = Request(
@@ -58,6 +61,7 @@ def evaluate(
         methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
         seeds=seeds,
         commit=commit_of(Path(__file__).parents[2]),
+        fleets=fleets,
     )
     folder.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
     with progress("evaluate", as_json) as bar:

@@ -2,9 +2,10 @@
 
 from pipeline.evaluation.output import report, summarise, write
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol, load_protocol, shipped_protocols
-from pipeline.evaluation.run import Request, evaluate
+from pipeline.evaluation.run import SIMULATED_DEFAULT, Request, evaluate
 
 __all__ = [
+    "SIMULATED_DEFAULT",
     "EvaluationRefused",
     "Protocol",
     "Request",

@@ -15,6 +15,7 @@ from models.kinds import HEALTHY, TrainingRefused
 from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures, entropy
 from pipeline.config import Settings
 from pipeline.evaluation.dataset import Dataset
+from pipeline.evaluation.fleet_figures import FLEET_FIGURES, fleet_figures
 from pipeline.evaluation.methods import (
     DEFAULT_ROW,
     METHODS,
@@ -49,13 +50,17 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Windows to judge: their class (-1: unseen), physical unit, vote, and whether the unit was trained on too."""
+    """Windows to judge: their class (-1: unseen), physical unit, vote, and whether the unit was trained on too.
+
+    `why_unseen` is there where the windows are a whole fleet: `class`, `program`, or '' for what training could know.
+    """
 
     windows: Windows
     y: NDArray[np.int64]
     unit: NDArray[np.str_]
     votes: NDArray[np.str_] | None
     leaked: NDArray[np.bool_]
+    why_unseen: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +150,8 @@ def _run(task: Task, name: str, seed: int) -> tuple[dict[str, Any], Prediction |
         fitted = METHODS[name](replace(task.training, seed=seed))
         prediction = fitted.predict(judged.windows)
     except (MethodNotDefined, TrainingRefused) as error:
-        empty = {"method": name, "seed": seed, "metrics": dict.fromkeys(COLUMNS), "leaked": None, "units": {}}
+        nothing = dict.fromkeys(columns_of(judged))
+        empty = {"method": name, "seed": seed, "metrics": nothing, "leaked": None, "units": {}}
         return {**empty, "notes": [f"not defined: {error}"]}, None
     seconds = time.perf_counter() - started
     clean: NDArray[np.bool_] = np.asarray((judged.y >= 0) & ~judged.leaked)
@@ -167,11 +173,9 @@ def _run(task: Task, name: str, seed: int) -> tuple[dict[str, Any], Prediction |
 def figures(judged: Judged, said: Prediction, healthy: int | None, rows: NDArray[np.bool_]) -> dict[str, Any]:
     """Judge what a method said of some windows; the unseen windows are the positives of their columns."""
     votes = None if judged.votes is None else judged.votes[rows]
-    found: dict[str, Any] = dict.fromkeys(COLUMNS)
+    found: dict[str, Any] = dict.fromkeys(columns_of(judged))
     found |= classification_figures(said.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
-    p = said.probabilities
-    finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
-    doubt = np.where(finite, entropy(np.where(finite[:, None], p, 1.0 / p.shape[1])), np.inf)
+    doubt = _doubt(said.probabilities)
     unseen = (judged.y < 0) & ~judged.leaked
     either = rows | unseen
     scores = (doubt, said.mutual_information, said.novelty, said.order)
@@ -179,7 +183,36 @@ def figures(judged: Judged, said: Prediction, healthy: int | None, rows: NDArray
         found[column] = None if score is None else auroc(unseen[either], score[either])
     found["review_rate"] = None if said.review is None or not rows.any() else float(said.review[rows].mean())
     found["n_units"] = int(np.unique(judged.unit[rows]).size)
+    if judged.why_unseen is not None and healthy is not None:
+        found |= _of_fleet(judged, said, healthy, np.flatnonzero(either))
     return found
+
+
+def columns_of(judged: Judged) -> tuple[str, ...]:
+    """Give the columns of a table, in order: a whole fleet has some more."""
+    return COLUMNS if judged.why_unseen is None else (*COLUMNS[:-2], *FLEET_FIGURES[1:], *COLUMNS[-2:])
+
+
+def _of_fleet(judged: Judged, said: Prediction, healthy: int, rows: NDArray[np.int64]) -> dict[str, float | None]:
+    """Judge a review of the whole fleet, in the method's own order, or by entropy where it has none."""
+    assert judged.why_unseen is not None
+    p, why = said.probabilities[rows], judged.why_unseen[rows]
+    order = _doubt(p) if said.order is None else said.order[rows]
+    called_healthy: NDArray[np.bool_] = np.asarray(~(1.0 - p[:, healthy] >= 0.5))
+    return fleet_figures(
+        order,
+        fault=(why == "class") | ((judged.y[rows] >= 0) & (judged.y[rows] != healthy)),
+        called_healthy=called_healthy,
+        unseen_class=why == "class",
+        unseen_program=why == "program",
+    )
+
+
+def _doubt(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Entropy of class probabilities (n, C); infinite where there is no score."""
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
+    doubt: NDArray[np.float64] = np.where(finite, entropy(np.where(finite[:, None], p, 1.0 / p.shape[1])), np.inf)
+    return doubt
 
 
 def _intervals(judged: Judged, predicted: list[Prediction], healthy: int | None) -> dict[str, tuple[float, float]]:
@@ -188,19 +221,32 @@ def _intervals(judged: Judged, predicted: list[Prediction], healthy: int | None)
     y = judged.y[clean]
     codes = None if judged.votes is None else np.unique(judged.votes[clean], return_inverse=True)[1]
 
-    def mean_figures(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
+    def known(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
         own = None if codes is None else draw * (int(codes.max()) + 1) + codes[rows]
-        all_seeds = [
-            classification_figures(said.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
-            for said in predicted
-        ]
-        found: dict[str, float | None] = {}
-        for name in CLASSIFICATION_FIGURES:
-            values = [one[name] for one in all_seeds]
-            found[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
-        return found
+        return _mean_of_seeds(
+            CLASSIFICATION_FIGURES,
+            [
+                classification_figures(said.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
+                for said in predicted
+            ],
+        )
 
-    return bootstrap_over_units(mean_figures, judged.unit[clean], seed=0)
+    def whole(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
+        assert healthy is not None
+        return _mean_of_seeds(FLEET_FIGURES, [_of_fleet(judged, said, healthy, rows) for said in predicted])
+
+    found = bootstrap_over_units(known, judged.unit[clean], seed=0)
+    if judged.why_unseen is not None and healthy is not None:
+        found |= bootstrap_over_units(whole, judged.unit, seed=0)
+    return found
+
+
+def _mean_of_seeds(names: Sequence[str], all_seeds: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name in names:
+        values = [one[name] for one in all_seeds]
+        found[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
+    return found
 
 
 def _by_unit(task: Task, said: Prediction) -> dict[str, dict[str, Any]]:
