@@ -324,7 +324,7 @@ class Case(Base):
 
     case_id: Mapped[str] = mapped_column(String(12), primary_key=True)
     axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), index=True)
-    family: Mapped[str] = mapped_column(String(8), comment="machine or data; one open case of a family an axis")
+    family: Mapped[str] = mapped_column(String(8), comment="machine or data, of which an axis has one open case; audit")
     state: Mapped[str] = mapped_column(String(16), index=True, comment="open, snoozed or closed")
     first_at: Mapped[datetime] = mapped_column(comment="first flagged recording")
     last_at: Mapped[datetime] = mapped_column(comment="last flagged recording")
@@ -337,6 +337,9 @@ class Case(Base):
     closed_at: Mapped[datetime | None] = mapped_column(comment="time up to which a verdict has covered it")
     closed_by: Mapped[str | None]
     snoozed_until: Mapped[datetime | None]
+    selection_probability: Mapped[float | None] = mapped_column(
+        comment="chance with which an audited bin was drawn; null: no audit"
+    )
     known_at: Mapped[datetime] = mapped_column(comment="when it was opened")
     changed_at: Mapped[datetime] = mapped_column(comment="as_of of the run or the act that changed it last")
 

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from models.intervals import bootstrap_over_units
 from models.kinds import HEALTHY, TrainingRefused
-from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures, entropy
+from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures
 from pipeline.config import Settings
+from pipeline.evaluation.budget import BudgetAsked, budgets
+from pipeline.evaluation.curves import curves
 from pipeline.evaluation.dataset import Dataset
 from pipeline.evaluation.fleet_figures import FLEET_FIGURES, fleet_figures
+from pipeline.evaluation.judged import Judged, doubt_of
 from pipeline.evaluation.methods import (
     DEFAULT_ROW,
     METHODS,
@@ -46,21 +49,6 @@ COLUMNS: Final = (
 ROWS: Final = (*METHODS, DEFAULT_ROW)
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Windows to judge: their class (-1: unseen), physical unit, vote, and whether the unit was trained on too.
-
-    `why_unseen` is there where the windows are a whole fleet: `class`, `program`, or '' for what training could know.
-    """
-
-    windows: Windows
-    y: NDArray[np.int64]
-    unit: NDArray[np.str_]
-    votes: NDArray[np.str_] | None
-    leaked: NDArray[np.bool_]
-    why_unseen: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +101,14 @@ def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings
 
 
 def evaluate_classification(
-    task: Task, *, methods: Sequence[str], seeds: Sequence[int], on_progress: Progress | None = None
+    task: Task,
+    *,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    budget: BudgetAsked | None = None,
+    on_progress: Progress | None = None,
 ) -> Found:
-    """Fit and judge every method with every seed."""
+    """Fit and judge every method with every seed; choose a review budget with the first where one is asked for."""
     names = list(dict.fromkeys(SHIPPED if name == DEFAULT_ROW else name for name in methods))
     runs: list[dict[str, Any]] = []
     predicted: dict[str, list[Prediction]] = {}
@@ -134,7 +127,18 @@ def evaluate_classification(
         for row in methods
         if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted
     }
-    return Found(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
+    found = Found(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
+    shown = {row: name for row in methods if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted}
+    if DEFAULT_ROW in shown:
+        shown.pop(SHIPPED, None)  # the same under two names
+    clean = np.flatnonzero((task.judged.y >= 0) & ~task.judged.leaked)
+    for row, name in shown.items():
+        said = [one.probabilities[clean] for one in predicted[name]]
+        found.curves[row] = curves(said, task.judged.y[clean], healthy=healthy_of(task))
+    if budget is not None:
+        first = {row: predicted[name][0] for row, name in shown.items()}
+        found.review_budget.update(budgets(task.judged, first, budget, healthy=healthy_of(task)))
+    return found
 
 
 def healthy_of(task: Task) -> int | None:
@@ -175,7 +179,7 @@ def figures(judged: Judged, said: Prediction, healthy: int | None, rows: NDArray
     votes = None if judged.votes is None else judged.votes[rows]
     found: dict[str, Any] = dict.fromkeys(columns_of(judged))
     found |= classification_figures(said.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
-    doubt = _doubt(said.probabilities)
+    doubt = doubt_of(said.probabilities)
     unseen = (judged.y < 0) & ~judged.leaked
     either = rows | unseen
     scores = (doubt, said.mutual_information, said.novelty, said.order)
@@ -197,7 +201,7 @@ def _of_fleet(judged: Judged, said: Prediction, healthy: int, rows: NDArray[np.i
     """Judge a review of the whole fleet, in the method's own order, or by entropy where it has none."""
     assert judged.why_unseen is not None
     p, why = said.probabilities[rows], judged.why_unseen[rows]
-    order = _doubt(p) if said.order is None else said.order[rows]
+    order = doubt_of(p) if said.order is None else said.order[rows]
     called_healthy: NDArray[np.bool_] = np.asarray(~(1.0 - p[:, healthy] >= 0.5))
     return fleet_figures(
         order,
@@ -206,13 +210,6 @@ def _of_fleet(judged: Judged, said: Prediction, healthy: int, rows: NDArray[np.i
         unseen_class=why == "class",
         unseen_program=why == "program",
     )
-
-
-def _doubt(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Entropy of class probabilities (n, C); infinite where there is no score."""
-    finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
-    doubt: NDArray[np.float64] = np.where(finite, entropy(np.where(finite[:, None], p, 1.0 / p.shape[1])), np.inf)
-    return doubt
 
 
 def _intervals(judged: Judged, predicted: list[Prediction], healthy: int | None) -> dict[str, tuple[float, float]]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from pipeline.config import Settings
 from pipeline.errors import SettingsError
 from pipeline.evaluation import classification, healthy, simulated, trend
+from pipeline.evaluation.budget import BudgetAsked
 from pipeline.evaluation.dataset import Dataset, load_dataset
 from pipeline.evaluation.fleet_protocol import SIMULATED, SimulatedProtocol
 from pipeline.evaluation.output import Found, summarise
@@ -42,6 +43,7 @@ SETTINGS_TOLD: Final = (
     "learning_rate",
     "folds",
     "n_samples",
+    "sub_bank_size",
     "prior_temperature",
     "min_calibration_units",
     "review_quantile",
@@ -71,6 +73,8 @@ class Request:
         What the document names as the state of the code.
     fleets
         Folder that simulated fleets are kept in and found in again; None: a temporary one.
+    budget
+        The review budget that is asked for, None for none.
     """
 
     manifest: Path | None
@@ -81,6 +85,7 @@ class Request:
     seeds: int = 5
     commit: str = "unknown"
     fleets: Path | None = None
+    budget: BudgetAsked | None = None
 
 
 def evaluate(request: Request, settings: Settings, *, on_progress: Progress | None = None) -> dict[str, Any]:
@@ -117,7 +122,11 @@ def evaluate(request: Request, settings: Settings, *, on_progress: Progress | No
         mappings=request.mappings,
         on_progress=reading,
     )
-    found = _carry_out(protocol, selection, dataset, settings, methods, seeds, on_progress)
+    if request.budget is not None and protocol.kind != "classification":
+        raise SettingsError(
+            f"--max-miss-rate: kind {protocol.kind!r} has no labelled faults and healthy units to judge"
+        )
+    found = _carry_out(protocol, selection, dataset, settings, methods, seeds, request.budget, on_progress)
     data = {
         "manifest": request.manifest.name,
         "mappings": list(dataset.mappings),
@@ -142,7 +151,9 @@ def _simulated(
         raise EvaluationRefused(f"protocol {protocol.name}", [f"kind 'simulated' has no use for {given}; leave it out"])
     with tempfile.TemporaryDirectory(prefix="axiswatch-fleets-") as scratch:
         prepared = simulated.prepare_fleets(protocol, settings, request.fleets or Path(scratch), on_progress)
-    found = classification.evaluate_classification(prepared.task, methods=methods, seeds=seeds, on_progress=on_progress)
+    found = classification.evaluate_classification(
+        prepared.task, methods=methods, seeds=seeds, budget=request.budget, on_progress=on_progress
+    )
     found.notes.insert(0, "A simulated figure never supports a claim about real machines.")
     data = {"recordings": prepared.recordings, **found.about}
     return document(request, protocol, found, settings, prepared.left_out, data)
@@ -177,6 +188,8 @@ def document(
         "summary": summarise(found.runs),
         "leaked_summary": leaked,
         "intervals": found.intervals,
+        "curves": found.curves,
+        "review_budget": found.review_budget,
         "runs": found.runs,
         "notes": found.notes,
         "left_out": left_out,
@@ -193,6 +206,7 @@ def _carry_out(
     settings: Settings,
     methods: Sequence[str],
     seeds: Sequence[int],
+    budget: BudgetAsked | None,
     on_progress: Progress | None,
 ) -> Found:
     if protocol.kind == "trend":
@@ -202,4 +216,6 @@ def _carry_out(
             protocol, selection, dataset.windows, settings, seeds=seeds, on_progress=on_progress
         )
     task = classification.prepare(protocol, selection, dataset, settings)
-    return classification.evaluate_classification(task, methods=methods, seeds=seeds, on_progress=on_progress)
+    return classification.evaluate_classification(
+        task, methods=methods, seeds=seeds, budget=budget, on_progress=on_progress
+    )

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from models.kinds import HEALTHY
 from pipeline.config import Settings
-from pipeline.evaluation.classification import Judged, Task
+from pipeline.evaluation.classification import Task
 from pipeline.evaluation.fleet_protocol import SimulatedProtocol
 from pipeline.evaluation.fleet_windows import Progress, Told, judged_fleet, take_in, training_fleet
+from pipeline.evaluation.judged import Judged
 from pipeline.evaluation.methods import Training, mode_of_word
 from pipeline.evaluation.protocol import EvaluationRefused
 from pipeline.evaluation.windows import Windows, join
