@@ -318,13 +318,16 @@ class AxisState(Base):
 
 
 class Case(Base):
-    """Something for an engineer to look at: consecutive flagged states of one axis. Key: axis, family, first bin."""
+    """Something for an engineer to look at: consecutive flagged states of one axis. Key: axis, family, first bin.
+
+    Of the family `audit` each is one bin that nothing was flagged in, and an axis may have several open ones.
+    """
 
     __tablename__ = "cases"
 
     case_id: Mapped[str] = mapped_column(String(12), primary_key=True)
     axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), index=True)
-    family: Mapped[str] = mapped_column(String(8), comment="machine or data, of which an axis has one open case; audit")
+    family: Mapped[str] = mapped_column(String(8), comment="machine or data; one open case of a family an axis")
     state: Mapped[str] = mapped_column(String(16), index=True, comment="open, snoozed or closed")
     first_at: Mapped[datetime] = mapped_column(comment="first flagged recording")
     last_at: Mapped[datetime] = mapped_column(comment="last flagged recording")

@@ -40,7 +40,6 @@ GROUPS: Final = (
             "unseen_class_reviewed_10",
             "unseen_program_reviewed_10",
             "fault_share",
-            "review_rate",
         ),
     ),
 )
@@ -62,7 +61,7 @@ def report(document: Mapping[str, Any]) -> str:
     if kind == "healthy":
         parts.append(f"<p class='note'>{html.escape(DEPENDENT)}</p>")
     parts.append("<h2>What came out</h2>")
-    parts.append(_legend_text(document.get("intervals", {}), document["runs"], kind))
+    parts.append(_legend_text(document.get("intervals", {}), document["summary"], document["runs"], kind))
     parts += _tables(document["summary"], document.get("intervals", {}))
     parts += _budget(document.get("review_budget"))
     parts += _curves(document.get("curves") or {}, document["data"])
@@ -103,7 +102,7 @@ def _data(data: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
     return f"<table class='facts'>{rows}</table>" if rows else ""
 
 
-def _legend_text(intervals: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], kind: str) -> str:
+def _legend_text(intervals: Mapping[str, Any], summary: Rows, runs: Sequence[Mapping[str, Any]], kind: str) -> str:
     text = "A figure, ± its spread over seeds." if len({run.get("seed") for run in runs}) > 1 else ""
     if kind == "healthy":
         text += " In brackets: 95 % intervals, recordings taken as independent."
@@ -111,7 +110,8 @@ def _legend_text(intervals: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]
         text += " In brackets: 95 % intervals, physical units drawn again (bootstrap)."
     elif kind != "trend":
         text += " No intervals: fewer than 10 units were judged."
-    return f"<p class='sub'>{text} A dash: not defined. Bold: the best row of a column.</p>"
+    best = " Bold: the best row of a column." if len(summary) > 1 and kind not in ("trend", "healthy") else ""
+    return f"<p class='sub'>{text} A dash: not defined.{best}</p>"
 
 
 def _tables(summary: Rows, intervals: Mapping[str, Any]) -> list[str]:
@@ -162,7 +162,7 @@ def _budget(budget: Mapping[str, Any] | None) -> list[str]:
     if not budget:
         return []
     names = ("review_rate", "cases_a_day", "fault_units", "missed_units", "miss_bound", "needed_units")
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("", *names, "reason"))
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("method", *names)) + "<th class='text'>reason</th>"
     lines = []
     for method, found in budget.items():
         cells = "".join(f"<td>{html.escape(_shown(found[name]))}</td>" for name in names)
@@ -236,6 +236,7 @@ table { border-collapse: collapse; margin: .5rem 0 1rem; }
 td, th { padding: .3rem .7rem; text-align: right; vertical-align: top; }
 tr > th:first-child { text-align: left; white-space: nowrap; } th { font-weight: 600; background: #f4f6f8; }
 td, th { border-bottom: 1px solid #dcdfe3; } .best { font-weight: 700; } .facts td, .text { text-align: left; }
+td.text { min-width: 22rem; }
 small { color: #666; font-weight: 400; } summary { cursor: pointer; margin-top: .8rem; }
 pre { background: #f4f6f8; padding: .8rem; }
 .pair { display: flex; flex-wrap: wrap; gap: 1.5rem; } figure { margin: 0; width: 30rem; max-width: 100%; }

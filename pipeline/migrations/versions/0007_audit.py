@@ -17,7 +17,7 @@ def upgrade() -> None:
         "cases",
         sa.Column(
             "selection_probability",
-            sa.Float(),
+            sa.Double(),
             nullable=True,
             comment="chance with which an audited bin was drawn; null: no audit",
         ),
