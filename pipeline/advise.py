@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection, Row
 
 from features.quality import Quality
 from pipeline.assets.events import replacement_times
+from pipeline.audit import open_audits
 from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, combine_channels
 from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_cases
 from pipeline.config import Settings
@@ -53,6 +54,7 @@ class AdviseReport:
     reopened: int = 0
     closed: int = 0
     silent: int = 0
+    audits: int = 0
     too_old: int = 0
 
     def as_dict(self) -> dict[str, int]:
@@ -146,6 +148,8 @@ def _advise_axis(
     if silent is not None:
         states.append(silent_row(axis_id, silent, period, as_of))
     upsert(connection, AxisState, states)
+    recent = [state for state in states if cases_since is None or state["last_at"] >= cases_since]
+    report.audits += open_audits(connection, recent, rate=settings.audit_rate, seed=settings.audit_seed, as_of=as_of)
     if pending:
         connection.execute(
             sa.update(Scoring)

@@ -137,6 +137,11 @@ class Settings(BaseSettings):
     )
     reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
 
+    audit_rate: float = Field(
+        0.0, ge=0, le=1, description="Share of the axis bins that nothing is flagged in that go to review all the same."
+    )
+    audit_seed: int = Field(1, ge=0, lt=2**63, description="Key of the hash that the audited bins are drawn by.")
+
     monitor_schedule: str = Field("*/10 * * * *", description="Cron expression (UTC) of the monitor's intervals.")
     retrain_schedule: str = Field("0 3 * * 1", description="Cron expression (UTC) of the regular retraining.")
     promotion_margin: float = Field(

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.axis_state import MACHINE_CODES
-from pipeline.ids import axis_id
+from pipeline.ids import axis_id, recording_id
 from pipeline.schema import AxisState, Case, Label
 from pipeline.store import Store
 
@@ -37,6 +37,35 @@ class AxisTruth:
     kind: str
     since: datetime | None
     has_finding: bool
+
+
+@dataclass(frozen=True)
+class RecordingTruth:
+    """What is true of a recording, see docs/simulation.md."""
+
+    mode: str
+    severity: float
+    visible: bool
+    unseen_class: bool
+    unseen_program: bool
+    sensor_fault: str
+
+
+def read_recording_truth(folder: Path) -> dict[str, RecordingTruth]:
+    """Read truth.csv of a simulated fleet: what is true of each recording, by its id."""
+    found = {}
+    with (folder / "truth.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            axis = axis_id(row["site"], row["cell"], row["robot_id"], row["axis"])
+            found[recording_id(axis, row["channel"], datetime.fromisoformat(row["started_at"]))] = RecordingTruth(
+                row["mode"],
+                float(row["severity"]),
+                row["visible"] == "true",
+                row["unseen_class"] == "true",
+                row["unseen_program"] == "true",
+                row["sensor_fault"],
+            )
+    return found
 
 
 def judge_fleet(store: Store, folder: Path) -> dict[str, Any]:

@@ -318,7 +318,10 @@ class AxisState(Base):
 
 
 class Case(Base):
-    """Something for an engineer to look at: consecutive flagged states of one axis. Key: axis, family, first bin."""
+    """Something for an engineer to look at: consecutive flagged states of one axis. Key: axis, family, first bin.
+
+    Of the family `audit` each is one bin that nothing was flagged in, and an axis may have several open ones.
+    """
 
     __tablename__ = "cases"
 
@@ -337,6 +340,9 @@ class Case(Base):
     closed_at: Mapped[datetime | None] = mapped_column(comment="time up to which a verdict has covered it")
     closed_by: Mapped[str | None]
     snoozed_until: Mapped[datetime | None]
+    selection_probability: Mapped[float | None] = mapped_column(
+        comment="chance with which an audited bin was drawn; null: no audit"
+    )
     known_at: Mapped[datetime] = mapped_column(comment="when it was opened")
     changed_at: Mapped[datetime] = mapped_column(comment="as_of of the run or the act that changed it last")
 

@@ -40,13 +40,15 @@ class TrainingSet:
     """Windows with their targets.
 
     `x` float32 (n, 2 F): features, then their changes against the unit's baseline, NaN = missing; `y` int64 (n,) index
-    into `classes` or `UNKNOWN_MODE`; `unit` (n,) physical units; `weight` float64 (n,) by evidence. `supplement` are
-    windows made from physics. `left_out` counts recordings by the reason why a label did not use them.
+    into `classes` or `UNKNOWN_MODE`; `unit` (n,) physical units; `recording` (n,) ids; `weight` float64 (n,) by
+    evidence. `supplement` are windows made from physics. `left_out` counts recordings by the reason why a label did
+    not use them.
     """
 
     x: npt.NDArray[np.float32]
     y: npt.NDArray[np.int64]
     unit: npt.NDArray[np.str_]
+    recording: npt.NDArray[np.str_]
     weight: npt.NDArray[np.float64]
     classes: tuple[str, ...]
     names: tuple[str, ...]
@@ -131,6 +133,7 @@ def build_training_set(
         x=x,
         y=y,
         unit=unit,
+        recording=spread([str(item.row.recording_id) for item in labelled], np.str_),
         weight=weight,
         classes=classes,
         names=names,

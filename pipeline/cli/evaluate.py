@@ -11,7 +11,7 @@ import typer
 
 from pipeline.cli.common import AsJson, emit, out, progress, table
 from pipeline.config import load_settings
-from pipeline.errors import PrerequisiteMissing, SettingsError
+from pipeline.errors import SettingsError
 
 STDOUT_KEYS = ("protocol", "commit", "summary", "runs")
 """What --json prints of the document."""
@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     folder: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and report.html.")],
-    manifest: Annotated[Path | None, typer.Option(help="CSV with one row per signal file and channel.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV with one row per signal file and channel; without it, a simulated fleet.")
+    ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="What is trained on and what is judged: a TOML file, or a shipped name.")
     ] = None,
@@ -36,20 +38,29 @@ def evaluate(
     ] = None,
     methods: Annotated[str, typer.Option(help="Rows of the table, by commas (default: all that the kind has).")] = "",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Train with the seeds 1 to this.")] = 5,
+    fleets: Annotated[
+        Path | None, typer.Option(help="Folder that simulated fleets are kept in (default: a temporary one).")
+    ] = None,
+    max_miss_rate: Annotated[
+        float | None, typer.Option(help="Choose a review budget: highest share of fault units that may be missed.")
+    ] = None,
+    capacity: Annotated[float | None, typer.Option(help="Windows that people can review a day.")] = None,
+    cases_a_day: Annotated[float | None, typer.Option(help="Windows that the plant has a day.")] = None,
+    confidence: Annotated[float, typer.Option(help="Confidence of the budget's promise.")] = 0.95,
     as_json: AsJson = False,
 ) -> None:
     """Measure methods on units that they were not trained on, as a protocol says."""
-    from pipeline.evaluation import Request, shipped_protocols, write
+    from pipeline.evaluation import SIMULATED_DEFAULT, BudgetAsked, Request, shipped_protocols, write
     from pipeline.evaluation import evaluate as step
 
-    if manifest is None:
-        raise PrerequisiteMissing(
-            "without --manifest a simulated fleet would be evaluated, which is not there yet; give a manifest"
-        )
     if protocol is None:
-        raise SettingsError(f"--protocol is missing; give a TOML file or one of: {', '.join(shipped_protocols())}")
+        if manifest is not None:
+            raise SettingsError(f"--protocol is missing; give a TOML file or one of: {', '.join(shipped_protocols())}")
+        protocol = SIMULATED_DEFAULT
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"--out {folder} is a file; name a folder")
+    if max_miss_rate is None and (capacity is not None or cases_a_day is not None):
+        raise SettingsError("--capacity and --cases-a-day belong to a review budget; give --max-miss-rate too")
     request = Request(
         manifest=manifest,
         protocol=protocol,
@@ -58,6 +69,8 @@ def evaluate(
         methods=tuple(name.strip() for name in methods.split(",") if name.strip()),
         seeds=seeds,
         commit=commit_of(Path(__file__).parents[2]),
+        fleets=fleets,
+        budget=None if max_miss_rate is None else BudgetAsked(max_miss_rate, capacity, cases_a_day, confidence),
     )
     folder.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
     with progress("evaluate", as_json) as bar:
@@ -68,7 +81,8 @@ def evaluate(
 
         found = step(request, load_settings(), on_progress=on_progress)
     paths = write(folder, found)
-    emit({key: found[key] for key in STDOUT_KEYS}, as_json, lambda: _show(found, paths))
+    keys = STDOUT_KEYS if max_miss_rate is None else (*STDOUT_KEYS, "review_budget")
+    emit({key: found[key] for key in keys}, as_json, lambda: _show(found, paths))
 
 
 def commit_of(folder: Path) -> str:
@@ -93,6 +107,9 @@ def _show(found: dict[str, Any], paths: tuple[Path, ...]) -> None:
     names = [name for name in next(iter(summary.values())) if not name.endswith("_sd")]
     rows = [(name, *(row.get(name) for row in summary.values())) for name in names]
     table(["", *summary], rows, f"{found['protocol']} at {found['commit']}")
+    for method, chosen in found["review_budget"].items():
+        word = "refused" if chosen["threshold"] is None else f"review {chosen['review_rate']:.1%} of the windows"
+        out.print(f"review budget, {method}: {word}: {chosen['reason']}", markup=False)
     for note in found["notes"]:
         out.print(f"note: {note}", markup=False)
     for reason, count in found["left_out"].items():

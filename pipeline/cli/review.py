@@ -117,38 +117,37 @@ def label(
     emit(found, as_json, counts("Recorded", found))
 
 
-def status(as_json: AsJson = False) -> None:
-    """Show the latest state of every axis."""
+def status(
+    audit: Annotated[bool, typer.Option("--audit", help="With --json: the audit slice too, as {axes, audit}.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the latest state of every axis, and what the audit slice says of misses."""
+    from pipeline.audit import audit_figures
     from pipeline.cases import fleet_states
 
-    axes = fleet_states(workplace().store)
+    store = workplace().store
+    axes, audited = fleet_states(store), audit_figures(store)
+    names = ["state", "fault_probability", "mutual_information", "novelty_percentile", "last_at"]
 
     def show() -> None:
-        table(
-            [
-                "axis",
-                "state",
-                "fault probability",
-                "mutual information",
-                "novelty percentile",
-                "last seen",
-            ],
-            [
-                (
-                    axis_name(axis),
-                    axis["state"],
-                    axis["fault_probability"],
-                    axis["mutual_information"],
-                    axis["novelty_percentile"],
-                    axis["last_at"],
-                )
-                for axis in axes
-            ],
-        )
+        head = ["axis", "state", "fault probability", "mutual information", "novelty percentile", "last seen"]
+        table(head, [(axis_name(axis), *(axis[name] for name in names)) for axis in axes])
         total = Counter(axis["state"] for axis in axes)
         out.print(", ".join(f"{state}: {count}" for state, count in sorted(total.items())) or "no axis is known yet")
+        if audited["audits"]:
+            out.print(audit_sentence(audited))
 
-    emit(axes, as_json, show)
+    emit({"axes": axes, "audit": audited} if audit else axes, as_json, show)
+
+
+def audit_sentence(found: dict[str, Any]) -> str:
+    """Say what the audits found."""
+    if found["miss_rate"] is None:
+        return f"audit: {found['audits']} drawn, none answered yet"
+    return (
+        f"audit: faults missed in {found['miss_rate']:.2%} of what nothing is flagged in (95 %: {found['low']:.2%} to "
+        f"{found['high']:.2%}), by {found['answers']} answers on {found['units']} units; {found['open']} open"
+    )
 
 
 @models_app.command("list", epilog="Example: axiswatch models list --json")

@@ -1,10 +1,14 @@
 """Measure by protocol: train on some units, judge others, say what was left out. Behind `axiswatch evaluate`."""
 
-from pipeline.evaluation.output import report, summarise, write
+from pipeline.evaluation.budget import BudgetAsked
+from pipeline.evaluation.output import summarise, write
+from pipeline.evaluation.page import report
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol, load_protocol, shipped_protocols
-from pipeline.evaluation.run import Request, evaluate
+from pipeline.evaluation.run import SIMULATED_DEFAULT, Request, evaluate
 
 __all__ = [
+    "SIMULATED_DEFAULT",
+    "BudgetAsked",
     "EvaluationRefused",
     "Protocol",
     "Request",

@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from models.intervals import bootstrap_over_units
 from models.kinds import HEALTHY, TrainingRefused
-from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures, entropy
+from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures
 from pipeline.config import Settings
+from pipeline.evaluation.budget import BudgetAsked, budgets
+from pipeline.evaluation.curves import curves
 from pipeline.evaluation.dataset import Dataset
+from pipeline.evaluation.fleet_figures import FLEET_FIGURES, fleet_figures
+from pipeline.evaluation.judged import Judged, doubt_of
 from pipeline.evaluation.methods import (
     DEFAULT_ROW,
     METHODS,
@@ -45,17 +49,6 @@ COLUMNS: Final = (
 ROWS: Final = (*METHODS, DEFAULT_ROW)
 
 Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """Windows to judge: their class (-1: unseen), physical unit, vote, and whether the unit was trained on too."""
-
-    windows: Windows
-    y: NDArray[np.int64]
-    unit: NDArray[np.str_]
-    votes: NDArray[np.str_] | None
-    leaked: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,9 +101,14 @@ def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings
 
 
 def evaluate_classification(
-    task: Task, *, methods: Sequence[str], seeds: Sequence[int], on_progress: Progress | None = None
+    task: Task,
+    *,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    budget: BudgetAsked | None = None,
+    on_progress: Progress | None = None,
 ) -> Found:
-    """Fit and judge every method with every seed."""
+    """Fit and judge every method with every seed; choose a review budget with the first where one is asked for."""
     names = list(dict.fromkeys(SHIPPED if name == DEFAULT_ROW else name for name in methods))
     runs: list[dict[str, Any]] = []
     predicted: dict[str, list[Prediction]] = {}
@@ -129,7 +127,18 @@ def evaluate_classification(
         for row in methods
         if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted
     }
-    return Found(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
+    found = Found(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
+    shown = {row: name for row in methods if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted}
+    if DEFAULT_ROW in shown:
+        shown.pop(SHIPPED, None)  # the same under two names
+    clean = np.flatnonzero((task.judged.y >= 0) & ~task.judged.leaked)
+    for row, name in shown.items():
+        said = [one.probabilities[clean] for one in predicted[name]]
+        found.curves[row] = curves(said, task.judged.y[clean], healthy=healthy_of(task))
+    if budget is not None:
+        first = {row: predicted[name][0] for row, name in shown.items()}
+        found.review_budget.update(budgets(task.judged, first, budget, healthy=healthy_of(task)))
+    return found
 
 
 def healthy_of(task: Task) -> int | None:
@@ -145,7 +154,8 @@ def _run(task: Task, name: str, seed: int) -> tuple[dict[str, Any], Prediction |
         fitted = METHODS[name](replace(task.training, seed=seed))
         prediction = fitted.predict(judged.windows)
     except (MethodNotDefined, TrainingRefused) as error:
-        empty = {"method": name, "seed": seed, "metrics": dict.fromkeys(COLUMNS), "leaked": None, "units": {}}
+        nothing = dict.fromkeys(columns_of(judged))
+        empty = {"method": name, "seed": seed, "metrics": nothing, "leaked": None, "units": {}}
         return {**empty, "notes": [f"not defined: {error}"]}, None
     seconds = time.perf_counter() - started
     clean: NDArray[np.bool_] = np.asarray((judged.y >= 0) & ~judged.leaked)
@@ -167,11 +177,9 @@ def _run(task: Task, name: str, seed: int) -> tuple[dict[str, Any], Prediction |
 def figures(judged: Judged, said: Prediction, healthy: int | None, rows: NDArray[np.bool_]) -> dict[str, Any]:
     """Judge what a method said of some windows; the unseen windows are the positives of their columns."""
     votes = None if judged.votes is None else judged.votes[rows]
-    found: dict[str, Any] = dict.fromkeys(COLUMNS)
+    found: dict[str, Any] = dict.fromkeys(columns_of(judged))
     found |= classification_figures(said.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
-    p = said.probabilities
-    finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
-    doubt = np.where(finite, entropy(np.where(finite[:, None], p, 1.0 / p.shape[1])), np.inf)
+    doubt = doubt_of(said.probabilities)
     unseen = (judged.y < 0) & ~judged.leaked
     either = rows | unseen
     scores = (doubt, said.mutual_information, said.novelty, said.order)
@@ -179,7 +187,29 @@ def figures(judged: Judged, said: Prediction, healthy: int | None, rows: NDArray
         found[column] = None if score is None else auroc(unseen[either], score[either])
     found["review_rate"] = None if said.review is None or not rows.any() else float(said.review[rows].mean())
     found["n_units"] = int(np.unique(judged.unit[rows]).size)
+    if judged.why_unseen is not None and healthy is not None:
+        found |= _of_fleet(judged, said, healthy, np.flatnonzero(either))
     return found
+
+
+def columns_of(judged: Judged) -> tuple[str, ...]:
+    """Give the columns of a table, in order: a whole fleet has some more."""
+    return COLUMNS if judged.why_unseen is None else (*COLUMNS[:-2], *FLEET_FIGURES[1:], *COLUMNS[-2:])
+
+
+def _of_fleet(judged: Judged, said: Prediction, healthy: int, rows: NDArray[np.int64]) -> dict[str, float | None]:
+    """Judge a review of the whole fleet, in the method's own order, or by entropy where it has none."""
+    assert judged.why_unseen is not None
+    p, why = said.probabilities[rows], judged.why_unseen[rows]
+    order = doubt_of(p) if said.order is None else said.order[rows]
+    called_healthy: NDArray[np.bool_] = np.asarray(~(1.0 - p[:, healthy] >= 0.5))
+    return fleet_figures(
+        order,
+        fault=(why == "class") | ((judged.y[rows] >= 0) & (judged.y[rows] != healthy)),
+        called_healthy=called_healthy,
+        unseen_class=why == "class",
+        unseen_program=why == "program",
+    )
 
 
 def _intervals(judged: Judged, predicted: list[Prediction], healthy: int | None) -> dict[str, tuple[float, float]]:
@@ -188,19 +218,32 @@ def _intervals(judged: Judged, predicted: list[Prediction], healthy: int | None)
     y = judged.y[clean]
     codes = None if judged.votes is None else np.unique(judged.votes[clean], return_inverse=True)[1]
 
-    def mean_figures(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
+    def known(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
         own = None if codes is None else draw * (int(codes.max()) + 1) + codes[rows]
-        all_seeds = [
-            classification_figures(said.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
-            for said in predicted
-        ]
-        found: dict[str, float | None] = {}
-        for name in CLASSIFICATION_FIGURES:
-            values = [one[name] for one in all_seeds]
-            found[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
-        return found
+        return _mean_of_seeds(
+            CLASSIFICATION_FIGURES,
+            [
+                classification_figures(said.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
+                for said in predicted
+            ],
+        )
 
-    return bootstrap_over_units(mean_figures, judged.unit[clean], seed=0)
+    def whole(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
+        assert healthy is not None
+        return _mean_of_seeds(FLEET_FIGURES, [_of_fleet(judged, said, healthy, rows) for said in predicted])
+
+    found = bootstrap_over_units(known, judged.unit[clean], seed=0)
+    if judged.why_unseen is not None and healthy is not None:
+        found |= bootstrap_over_units(whole, judged.unit, seed=0)
+    return found
+
+
+def _mean_of_seeds(names: Sequence[str], all_seeds: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name in names:
+        values = [one[name] for one in all_seeds]
+        found[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
+    return found
 
 
 def _by_unit(task: Task, said: Prediction) -> dict[str, dict[str, Any]]:

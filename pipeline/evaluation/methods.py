@@ -18,6 +18,7 @@ from models.model import Model
 from models.settings import TrainingSettings
 from models.splits import balanced_weights
 from models.train import train
+from models.training_data import Supplement
 from pipeline.bearing_rule import DB_PER_NAT, HEALTHY_DB, LINES, bearing_rule
 from pipeline.config import Settings
 from pipeline.evaluation.made_faults import made_faults
@@ -63,6 +64,8 @@ class Training:
         Share of faults declared for the judged windows; None: classes alike.
     settings : Settings
     seed : int
+    supplement : Supplement or None
+        Made faults as the product's training made them; None: made from `windows` alone.
     """
 
     windows: Windows
@@ -73,6 +76,7 @@ class Training:
     fault_prior: float | None
     settings: Settings
     seed: int
+    supplement: Supplement | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +162,7 @@ def mc_dropout(training: Training) -> Network:
         feature_version=training.windows.feature_version,
         feature_groups=training.windows.groups,
         settings=network_settings(training),
-        supplement=made_faults(training.windows, training.unit, words, seeded),
+        supplement=training.supplement or made_faults(training.windows, training.unit, words, seeded),
         rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
     )
     programs = frozenset(np.unique(training.windows.program).tolist()) - {""}

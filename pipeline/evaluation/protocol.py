@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.errors import AxiswatchError
+from pipeline.evaluation.fleet_protocol import SIMULATED, SimulatedProtocol
 from pipeline.importing.mapping import Filters
 
 Name = Annotated[str, Field(min_length=1)]
@@ -25,7 +26,6 @@ NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "classification": ("label", "unit", "train", "test"),
     "trend": ("unit", "test"),
     "healthy": ("unit", "test"),
-    "simulated": (),
 }
 """Keys that a kind cannot do without, besides name and kind."""
 
@@ -45,7 +45,6 @@ TAKEN: Final[dict[str, tuple[str, ...]]] = {
     ),
     "trend": ("label", "unit", "baseline_share", "test"),
     "healthy": ("label", "healthy", "unit", "vote", "shared_units", "baseline_share", "train", "test"),
-    "simulated": ("worlds", "sizes"),
 }
 """Keys that a kind has a use for."""
 
@@ -71,7 +70,7 @@ class Protocol(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]
-    kind: Literal["classification", "trend", "healthy", "simulated"]
+    kind: Literal["classification", "trend", "healthy"]
     label: Name | None = None
     healthy: Name | None = None
     unit: Name | None = None
@@ -84,8 +83,6 @@ class Protocol(BaseModel):
     test: Filters | None = None
     unseen: Filters | None = None
     baseline: Filters | None = None
-    worlds: list[Name] | None = None
-    sizes: list[Annotated[int, Field(ge=1)]] | None = None
 
     @property
     def rigs(self) -> tuple[str, ...]:
@@ -110,7 +107,7 @@ def shipped_protocols() -> list[str]:
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
-def load_protocol(protocol: Path | str) -> Protocol:
+def load_protocol(protocol: Path | str) -> Protocol | SimulatedProtocol:
     """Read a protocol file, or a shipped protocol by its name; EvaluationRefused lists everything wrong with it."""
     path = Path(protocol)
     where = f"protocol {path.name or path}"
@@ -126,11 +123,16 @@ def load_protocol(protocol: Path | str) -> Protocol:
         raise EvaluationRefused(where, [reason]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EvaluationRefused(where, [f"is not TOML ({error}); see docs/evaluate.md for an example"]) from error
+    read: Protocol | SimulatedProtocol
     try:
-        read = Protocol.model_validate(given)
+        if given.get("kind") == SIMULATED:
+            read = SimulatedProtocol.model_validate(given)
+            problems = read.problems()
+        else:
+            read = Protocol.model_validate(given)
+            problems = _misfits(read, given)
     except ValidationError as error:
         raise EvaluationRefused(where, [_explain(cast("dict[str, Any]", found)) for found in error.errors()]) from error
-    problems = _misfits(read, given)
     if problems:
         raise EvaluationRefused(where, problems)
     return read

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline.config import Settings
-from pipeline.errors import PrerequisiteMissing, SettingsError
-from pipeline.evaluation import classification, healthy, trend
+from pipeline.errors import SettingsError
+from pipeline.evaluation import classification, healthy, simulated, trend
+from pipeline.evaluation.budget import BudgetAsked
 from pipeline.evaluation.dataset import Dataset, load_dataset
+from pipeline.evaluation.fleet_protocol import SIMULATED, SimulatedProtocol
 from pipeline.evaluation.output import Found, summarise
-from pipeline.evaluation.protocol import Protocol, load_protocol
+from pipeline.evaluation.protocol import EvaluationRefused, Protocol, load_protocol
 from pipeline.evaluation.selection import Selection, select
 
 Progress = Callable[[str, int, int], None]
@@ -21,8 +24,12 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
     "classification": classification.ROWS,
     "trend": trend.ROWS,
     "healthy": healthy.ROWS,
+    SIMULATED: classification.ROWS,
 }
 """Rows of a table by kind of protocol; all of them by default."""
+
+SIMULATED_DEFAULT: Final = "simulated-a-to-b"
+"""The shipped protocol that is carried out where neither manifest nor protocol is given."""
 
 SETTINGS_TOLD: Final = (
     "window_mode",
@@ -36,6 +43,7 @@ SETTINGS_TOLD: Final = (
     "learning_rate",
     "folds",
     "n_samples",
+    "sub_bank_size",
     "prior_temperature",
     "prior_units",
     "min_calibration_units",
@@ -53,7 +61,7 @@ class Request:
     Attributes
     ----------
     manifest, root
-        CSV file, and the folder of its signal files (None: the manifest's).
+        CSV file, and the folder of its signal files (None: the manifest's). Kind `simulated` has neither.
     mappings
         Files or shipped names; empty: every shipped mapping that selects a row.
     protocol
@@ -64,15 +72,21 @@ class Request:
         Number of seeds, 1 to this.
     commit
         What the document names as the state of the code.
+    fleets
+        Folder that simulated fleets are kept in and found in again; None: a temporary one.
+    budget
+        The review budget that is asked for, None for none.
     """
 
-    manifest: Path
+    manifest: Path | None
     protocol: Path | str
     root: Path | None = None
     mappings: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     seeds: int = 5
     commit: str = "unknown"
+    fleets: Path | None = None
+    budget: BudgetAsked | None = None
 
 
 def evaluate(request: Request, settings: Settings, *, on_progress: Progress | None = None) -> dict[str, Any]:
@@ -84,11 +98,17 @@ def evaluate(request: Request, settings: Settings, *, on_progress: Progress | No
         Protocol, manifest, mappings or signals cannot give an honest figure.
     SettingsError
         A method that the kind does not have.
-    PrerequisiteMissing
-        The kind is not there yet.
     """
     protocol = load_protocol(request.protocol)
-    methods = methods_of(protocol, request.methods)
+    methods = methods_of(protocol.kind, request.methods)
+    seeds = range(1, request.seeds + 1)
+    if isinstance(protocol, SimulatedProtocol):
+        return _simulated(request, protocol, settings, methods, seeds, on_progress)
+    if request.manifest is None:
+        raise EvaluationRefused(
+            f"protocol {protocol.name}",
+            [f"kind {protocol.kind!r} judges recordings; give their manifest (--manifest), or a simulated protocol"],
+        )
     selection = select(request.manifest, protocol)
 
     def reading(done: int, total: int) -> None:
@@ -103,26 +123,61 @@ def evaluate(request: Request, settings: Settings, *, on_progress: Progress | No
         mappings=request.mappings,
         on_progress=reading,
     )
-    seeds = range(1, request.seeds + 1)
-    found = _carry_out(protocol, selection, dataset, settings, methods, seeds, on_progress)
-    return document(request, protocol, dataset, settings, found)
+    if request.budget is not None and protocol.kind != "classification":
+        raise SettingsError(
+            f"--max-miss-rate: kind {protocol.kind!r} has no labelled faults and healthy units to judge"
+        )
+    found = _carry_out(protocol, selection, dataset, settings, methods, seeds, request.budget, on_progress)
+    data = {
+        "manifest": request.manifest.name,
+        "mappings": list(dataset.mappings),
+        "recordings": dataset.recordings,
+        **found.about,
+    }
+    found.notes[:0] = dataset.notes
+    return document(request, protocol, found, settings, dataset.left_out, data)
 
 
-def methods_of(protocol: Protocol, wanted: Sequence[str]) -> tuple[str, ...]:
+def _simulated(
+    request: Request,
+    protocol: SimulatedProtocol,
+    settings: Settings,
+    methods: Sequence[str],
+    seeds: Sequence[int],
+    on_progress: Progress | None,
+) -> dict[str, Any]:
+    """Evaluate on simulated fleets, which are kept only where a folder is named for them."""
+    if request.manifest is not None or request.mappings or request.root is not None:
+        given = "a manifest, a mapping or a root"
+        raise EvaluationRefused(f"protocol {protocol.name}", [f"kind 'simulated' has no use for {given}; leave it out"])
+    with tempfile.TemporaryDirectory(prefix="axiswatch-fleets-") as scratch:
+        prepared = simulated.prepare_fleets(protocol, settings, request.fleets or Path(scratch), on_progress)
+    found = classification.evaluate_classification(
+        prepared.task, methods=methods, seeds=seeds, budget=request.budget, on_progress=on_progress
+    )
+    found.notes.insert(0, "A simulated figure never supports a claim about real machines.")
+    data = {"recordings": prepared.recordings, **found.about}
+    return document(request, protocol, found, settings, prepared.left_out, data)
+
+
+def methods_of(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
     """Give the rows of the table, in the order of the kind."""
-    rows = ROWS.get(protocol.kind)
-    if rows is None:
-        raise PrerequisiteMissing(f"protocols of kind {protocol.kind!r} cannot be evaluated yet")
+    rows = ROWS[kind]
     unknown = [name for name in wanted if name not in rows]
     if unknown:
         raise SettingsError(
-            f"--methods: kind {protocol.kind!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(rows)}"
+            f"--methods: kind {kind!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(rows)}"
         )
     return tuple(name for name in rows if not wanted or name in wanted)
 
 
 def document(
-    request: Request, protocol: Protocol, dataset: Dataset, settings: Settings, found: Found
+    request: Request,
+    protocol: Protocol | SimulatedProtocol,
+    found: Found,
+    settings: Settings,
+    left_out: dict[str, int],
+    data: dict[str, Any],
 ) -> dict[str, Any]:
     """Put together what is written."""
     told = settings.model_dump(mode="json", include=set(SETTINGS_TOLD))
@@ -134,15 +189,12 @@ def document(
         "summary": summarise(found.runs),
         "leaked_summary": leaked,
         "intervals": found.intervals,
+        "curves": found.curves,
+        "review_budget": found.review_budget,
         "runs": found.runs,
-        "notes": [*dataset.notes, *found.notes],
-        "left_out": dataset.left_out,
-        "data": {
-            "manifest": request.manifest.name,
-            "mappings": list(dataset.mappings),
-            "recordings": dataset.recordings,
-            **found.about,
-        },
+        "notes": found.notes,
+        "left_out": left_out,
+        "data": data,
         "protocol_read": protocol.model_dump(mode="json", exclude_none=True),
         "settings": told,
     }
@@ -155,6 +207,7 @@ def _carry_out(
     settings: Settings,
     methods: Sequence[str],
     seeds: Sequence[int],
+    budget: BudgetAsked | None,
     on_progress: Progress | None,
 ) -> Found:
     if protocol.kind == "trend":
@@ -164,4 +217,6 @@ def _carry_out(
             protocol, selection, dataset.windows, settings, seeds=seeds, on_progress=on_progress
         )
     task = classification.prepare(protocol, selection, dataset, settings)
-    return classification.evaluate_classification(task, methods=methods, seeds=seeds, on_progress=on_progress)
+    return classification.evaluate_classification(
+        task, methods=methods, seeds=seeds, budget=budget, on_progress=on_progress
+    )

@@ -362,8 +362,8 @@ def test_a_command_from_manifest_to_json(archive: Path, cli: Any) -> None:
     assert (cli.home / "results" / "report.html").is_file()
     wrong = cli("evaluate", *asked, "--methods", "rules,guess", "--out", "results")
     assert (wrong.code, "has no 'guess'" in wrong.err) == (2, True)
-    empty = cli("evaluate", "--out", "results")
-    assert (empty.code, "not there yet" in empty.err) == (3, True)
+    bare = cli("evaluate", "--protocol", archive / "p.toml", "--out", "results")
+    assert (bare.code, "give their manifest" in bare.err) == (1, True)
     refused = cli("evaluate", *asked[:2], "--protocol", "cwru-fault-type-7-14-to-21", "--out", "results")
     assert refused.code == 1
     assert "the manifest has no column 'label'" in refused.err

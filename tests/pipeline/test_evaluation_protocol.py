@@ -16,6 +16,8 @@ from pipeline.evaluation import (
     shipped_protocols,
     trend,
 )
+from pipeline.evaluation.fleet_figures import FLEET_FIGURES
+from pipeline.evaluation.fleet_protocol import FleetTable, SimulatedProtocol
 from pipeline.evaluation.run import ROWS as ROWS_BY_KIND
 from pipeline.evaluation.selection import Selection, select
 
@@ -207,7 +209,8 @@ def test_every_key_and_column_is_documented() -> None:
     told = {name for line in lines for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     rows = {row for rows in ROWS_BY_KIND.values() for row in rows}
     columns = {*classification.COLUMNS, *trend.COLUMNS, *healthy.COLUMNS}
-    assert told == set(Protocol.model_fields) | columns | set(ROWS_BY_KIND["classification"])
+    keys = {*Protocol.model_fields, *SimulatedProtocol.model_fields, *FleetTable.model_fields}
+    assert told == keys | columns | set(FLEET_FIGURES) | set(ROWS_BY_KIND["classification"])
     assert not [row for row in rows if f"`{row}`" not in text]
 
 
@@ -215,3 +218,55 @@ def test_the_example_of_the_document_is_read(tmp_path: Path) -> None:
     text = re.findall(r"```toml\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)[0]
     (tmp_path / "p.toml").write_text(text, encoding="utf-8")
     assert load_protocol(tmp_path / "p.toml").name == "my-bearings"
+
+
+FLEETS = """
+name = "fleets"
+kind = "simulated"
+fault_prior = 0.3
+[train]
+world = "A"
+robots = 3
+axes = 4
+days = 6
+seeds = [1]
+[test]
+world = "B"
+robots = 3
+axes = 4
+days = 6
+seeds = [1]
+"""
+
+
+def test_the_same_seed_of_another_world_is_another_fleet_and_of_the_same_world_a_leak(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(FLEETS, encoding="utf-8")
+    read = load_protocol(path)
+    assert isinstance(read, SimulatedProtocol)
+    assert [(fleet.world, fleet.seed, fleet.axes) for fleet in read.test.fleets()] == [("B", 1, 4)]
+    assert "seed 1 of world A is in [train] and in [test]" in refused(tmp_path, FLEETS.replace('"B"', '"A"'))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('world = "B"', 'world = "C"', "key test.world"),
+        ("fault_prior = 0.3", "", "key fault_prior: is missing"),
+        ("fault_prior = 0.3", "fault_prior = 1.0", "key fault_prior"),
+        ("fault_prior = 0.3", 'fault_prior = 0.3\nlabel = "x"', "key label: is not a key"),
+        ("robots = 3", "robots = 2", "8 axes are too few; from 12 on"),
+        ("days = 6", "days = 3", "key train.days"),
+        ("seeds = [1]", "seeds = [1, 2]", "key train.seeds: one fleet is trained on"),
+        ("seeds = [1]", "seeds = []", "key train.seeds"),
+        ("seeds = [1]", "seeds = [-1]", "key train.seeds.1"),
+        ("[test]", '[test]\nrig = ["x"]', "key test.rig: is not a key"),
+    ],
+)
+def test_what_is_wrong_with_fleets_is_said(tmp_path: Path, old: str, new: str, told: str) -> None:
+    assert told in refused(tmp_path, FLEETS.replace(old, new, 1))
+
+
+def test_the_same_fleet_twice_is_refused(tmp_path: Path) -> None:
+    twice = FLEETS.replace('"B"', '"B"').rpartition("seeds = [1]")
+    assert "key test.seeds: a seed is there twice" in refused(tmp_path, twice[0] + "seeds = [2, 2]\n")

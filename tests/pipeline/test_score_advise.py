@@ -18,6 +18,7 @@ from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.assets.replacement import replace_unit
+from pipeline.audit import is_drawn
 from pipeline.cases import fleet_states, get_case, give_verdict, queue
 from pipeline.config import Settings
 from pipeline.contract import Limits
@@ -462,3 +463,26 @@ def test_a_retraining_that_was_killed_before_its_decision_is_done_again_as_befor
     with plant.store.read() as connection:
         assert champions(connection)["acceleration"] == other["candidate"]
     assert len(plant.rows(sa.select(AliasEvent))) == 2
+
+
+def test_audits_are_drawn_from_what_nothing_is_flagged_in_and_once(plant: Plant) -> None:
+    plant.train()
+    plant.score()
+    settings = plant.settings.model_copy(update={"audit_rate": 0.3})
+    report = advise(plant.store, settings, as_of=plant.end)
+    sure = plant.rows(sa.select(AxisState).where(AxisState.state.in_(("healthy", "watch")), AxisState.n_windows > 0))
+    drawn = {
+        (row.axis_id, row.last_at)
+        for row in sure
+        if not row.flags and is_drawn(row.axis_id, row.bin_at, rate=0.3, seed=settings.audit_seed)
+    }
+    audits = plant.rows(sa.select(Case).where(Case.family == "audit"))
+    assert {(row.axis_id, row.last_at) for row in audits} == drawn
+    assert report.audits == len(audits) == len(drawn) > 0
+    assert {row.selection_probability for row in audits} == {0.3}
+    others = plant.rows(sa.select(Case).where(Case.family != "audit"))
+    assert {row.selection_probability for row in others} <= {None}
+    with plant.store.write() as connection:
+        connection.execute(sa.update(Scoring).values(advised=False))
+    assert advise(plant.store, settings, as_of=plant.end + timedelta(hours=1)).audits == 0
+    assert len(plant.rows(sa.select(Case).where(Case.family == "audit"))) == len(audits)

@@ -1,0 +1,172 @@
+"""The audit slice: a few axis bins of which axiswatch was sure, looked at all the same, so that misses can be counted.
+
+Who only looks at what is flagged never learns what was not. A bin is drawn by a keyed hash of axis, bin and the
+setting `audit_seed`: no random number, so a backfill draws what the live run drew. The chance of being drawn is stored
+with the case, and each answer then counts for 1 / chance bins (D. G. Horvitz and D. J. Thompson, "A generalization of
+sampling without replacement from a finite universe", 1952; as a share of the weights, J. Hajek 1971). All functions
+but `open_audits` and `audit_figures` are pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from scipy.stats import beta
+from sqlalchemy.engine import Connection
+
+from pipeline.axis_state import HEALTHY, WATCH
+from pipeline.ids import instant, stable_id, utc_text
+from pipeline.schema import Case, Label, ReviewEvent
+from pipeline.store import Store, insert_new
+from pipeline.taxonomy import Verdict
+
+AUDIT: Final = "audit"
+"""Family of these cases, and the code of their one reason."""
+
+PRIORITY: Final = 0.1
+"""Below every doubt: nobody should look at an audit before a case that somebody worries about."""
+
+MISSED: Final = frozenset({Verdict.FAULT})
+SOUND: Final = frozenset({Verdict.HEALTHY, Verdict.BENIGN_CHANGE})
+"""Verdicts that say whether a fault was missed; the others do not answer the question."""
+
+
+def is_drawn(axis_id: str, bin_at: datetime, *, rate: float, seed: int) -> bool:
+    """Say whether a bin is audited: whether its keyed hash, a number in [0, 1), lies below `rate`.
+
+    The hash is BLAKE2b keyed by the seed. A bin drawn at one rate is drawn at every higher one.
+    """
+    key = seed.to_bytes(8, "big")
+    text = f"{axis_id}|{instant(bin_at)}".encode()
+    number = int.from_bytes(hashlib.blake2b(text, key=key, digest_size=8).digest(), "big")
+    return number / 2.0**64 < rate
+
+
+def is_confident(state: Mapping[str, Any]) -> bool:
+    """Say whether axiswatch was sure that nothing is wrong: a scored bin, no flag of any kind, no alarm."""
+    return state["state"] in (HEALTHY, WATCH) and state["n_windows"] > 0 and not state["flags"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an audit found: the unit, the chance with which the bin was drawn, and whether a fault was missed."""
+
+    unit: str
+    chance: float
+    missed: bool
+
+
+def miss_rate(answers: Sequence[Answer], *, level: float = 0.95) -> dict[str, Any]:
+    """Estimate the share of confident bins in which a fault was missed.
+
+    Each answer weighs 1 / chance. The interval counts units, since bins of one are near copies: exact (Clopper and
+    Pearson) limits with the number of units that would tell as much, (sum w)^2 / sum w^2 over the weights of units (E.
+    L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected number of positive counts
+    estimated from survey data", 1998).
+
+    Returns
+    -------
+    dict
+        miss_rate, low, high (None without an answer), answers, units, effective_units.
+    """
+    weights: dict[str, float] = {}
+    total = missed = 0.0
+    for answer in answers:
+        if not 0.0 < answer.chance <= 1.0:
+            raise ValueError(f"A chance lies in (0, 1], got {answer.chance}.")
+        weight = 1.0 / answer.chance
+        weights[answer.unit] = weights.get(answer.unit, 0.0) + weight
+        total += weight
+        missed += weight * answer.missed
+    found: dict[str, Any] = {"answers": len(answers), "units": len(weights)}
+    if not answers:
+        return {"miss_rate": None, "low": None, "high": None, **found, "effective_units": 0.0}
+    n = total**2 / sum(weight**2 for weight in weights.values())
+    share, tail = missed / total, (1.0 - level) / 2.0
+    k = share * n
+    low = 0.0 if missed == 0.0 else float(beta.ppf(tail, k, n - k + 1.0))
+    high = 1.0 if missed == total else float(beta.ppf(1.0 - tail, k + 1.0, n - k))
+    return {"miss_rate": share, "low": low, "high": high, **found, "effective_units": n}
+
+
+def open_audits(
+    connection: Connection, states: Iterable[Mapping[str, Any]], *, rate: float, seed: int, as_of: datetime
+) -> int:
+    """Open a case for each confident bin that is drawn, once; give the number of new ones. The caller commits.
+
+    Parameters
+    ----------
+    states
+        Rows of `axis_states`. A bin that scores came to later is judged anew, and is not drawn twice.
+    """
+    opened = 0
+    for state in states:
+        if not is_confident(state) or not is_drawn(state["axis_id"], state["bin_at"], rate=rate, seed=seed):
+            continue
+        case = audit_case(state, rate=rate, as_of=as_of)
+        if insert_new(connection, Case, case):
+            opened += 1
+            details = {"reasons": [AUDIT], "selection_probability": rate}
+            event = {"case_id": case["case_id"], "sequence": 1, "at": as_of, "who": "axiswatch"}
+            connection.execute(sa.insert(ReviewEvent), {**event, "action": "opened", "details": details})
+    return opened
+
+
+def audit_case(state: Mapping[str, Any], *, rate: float, as_of: datetime) -> dict[str, Any]:
+    """Give the row of an audit's case."""
+    reason = {
+        "code": AUDIT,
+        "first_at": utc_text(state["first_at"]),
+        "last_at": utc_text(state["last_at"]),
+        "n_bins": 1,
+        "text": f"Drawn by lot (chance {rate:.3g}) from what axiswatch is sure of: is really nothing wrong?",
+    }
+    return {
+        "case_id": stable_id(state["axis_id"], AUDIT, instant(state["bin_at"]), length=12),
+        "axis_id": state["axis_id"],
+        "family": AUDIT,
+        "state": "open",
+        "first_at": state["first_at"],
+        "last_at": state["last_at"],
+        "n_bins": 1,
+        "priority": PRIORITY,
+        "reasons": [reason],
+        "fault_probability": state["fault_probability"],
+        "mode": None,
+        "selection_probability": rate,
+        "known_at": as_of,
+        "changed_at": as_of,
+    }
+
+
+def audit_figures(store: Store) -> dict[str, Any]:
+    """Estimate the miss rate from the newest answer to each audit; `open` are those that nobody has answered."""
+    with store.read() as connection:
+        cases = connection.execute(
+            sa.select(Case.case_id, Case.axis_id, Case.selection_probability)
+            .where(Case.family == AUDIT)
+            .order_by(Case.case_id)
+        ).all()
+        newest = {
+            row.case_id: row
+            for row in connection.execute(
+                sa.select(Label.case_id, Label.verdict, Label.unit_serial)
+                .where(Label.case_id.in_(sa.select(Case.case_id).where(Case.family == AUDIT)))
+                .order_by(Label.known_at, Label.label_id)
+            )
+        }
+    answers = [
+        Answer(
+            newest[case.case_id].unit_serial or f"axis {case.axis_id}",
+            case.selection_probability,
+            newest[case.case_id].verdict in MISSED,
+        )
+        for case in cases
+        if case.case_id in newest and newest[case.case_id].verdict in MISSED | SOUND
+    ]
+    return {**miss_rate(answers), "audits": len(cases), "open": len(cases) - len(answers)}

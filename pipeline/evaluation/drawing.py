@@ -1,0 +1,100 @@
+"""Small drawings for a report, as SVG text: nothing is loaded, nothing runs."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+COLOURS: Final = ("#1f5fa8", "#c4541c", "#2e7d4f", "#8b3f8f", "#8a6d00", "#4a4a4a", "#b3261e", "#00838f")
+"""One for each method, in order; told apart also by eyes that see less colour, by their lightness."""
+
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 320, 52, 44, 12, 14
+
+Points = Sequence[tuple[float, float]]
+
+
+def reliability(curves: Mapping[str, Any], *, x: str) -> str:
+    """Draw a reliability diagram: on the diagonal, what is said so sure comes true so often."""
+    lines = {name: [(p["confidence"], p["frequency"]) for p in curve["reliability"]] for name, curve in curves.items()}
+    sizes = {name: [p["windows"] for p in curve["reliability"]] for name, curve in curves.items()}
+    diagonal = f'<path d="{_path([(0.0, 0.0), (1.0, 1.0)], 1.0)}" class="ideal"/>'
+    return _figure(lines, x=x, y="how often it was so", top=1.0, before=diagonal, sizes=sizes)
+
+
+def risk_coverage(curves: Mapping[str, Any]) -> str:
+    """Draw error against coverage: the share of windows that are answered, the most certain first."""
+    lines = {name: [(p["coverage"], p["error"]) for p in curve["risk_coverage"]] for name, curve in curves.items()}
+    highest = max((value for points in lines.values() for _, value in points), default=0.0)
+    top = next((limit for limit in (0.05, 0.1, 0.2, 0.3, 0.5) if highest <= limit), 1.0)
+    return _figure(lines, x="share of windows answered", y="wrong among them", top=top)
+
+
+def legend(names: Sequence[str]) -> str:
+    """Name the colour of each method."""
+    items = "".join(
+        f'<span><i style="background:{_colour(index)}"></i>{html.escape(name)}</span>'
+        for index, name in enumerate(names)
+    )
+    return f'<p class="legend">{items}</p>'
+
+
+def _figure(
+    lines: Mapping[str, Points],
+    *,
+    x: str,
+    y: str,
+    top: float,
+    before: str = "",
+    sizes: Mapping[str, Sequence[int]] | None = None,
+) -> str:
+    drawn = [_axes(x, y, top), before]
+    for index, (name, points) in enumerate(lines.items()):
+        if not points:
+            continue
+        colour = _colour(index)
+        drawn.append(
+            f'<path d="{_path(points, top)}" style="stroke:{colour}"><title>{html.escape(name)}</title></path>'
+        )
+        if sizes is not None:
+            most = max(sizes[name])
+            drawn += [
+                f'<circle cx="{_x(a):.1f}" cy="{_y(b, top):.1f}" r="{2.0 + 5.0 * (n / most) ** 0.5:.1f}" '
+                f'style="fill:{colour}"><title>{html.escape(name)}: {n} windows</title></circle>'
+                for (a, b), n in zip(points, sizes[name], strict=True)
+            ]
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img">{"".join(drawn)}</svg>'
+
+
+def _axes(x: str, y: str, top: float) -> str:
+    parts = []
+    for step in range(6):
+        share = step / 5
+        across, up = _x(share), _y(share * top, top)
+        parts += [
+            f'<path d="M{across:.1f},{_y(0.0, top):.1f}V{TOP}M{LEFT},{up:.1f}H{WIDTH - RIGHT}" class="grid"/>',
+            f'<text x="{across:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{share:g}</text>',
+            f'<text x="{LEFT - 6}" y="{up + 4:.1f}" text-anchor="end">{share * top:.3g}</text>',
+        ]
+    middle = (TOP + HEIGHT - BOTTOM) / 2
+    parts += [
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{html.escape(x)}</text>',
+        f'<text transform="translate(13 {middle}) rotate(-90)" text-anchor="middle">{html.escape(y)}</text>',
+    ]
+    return "".join(parts)
+
+
+def _path(points: Points, top: float) -> str:
+    return "M" + "L".join(f"{_x(a):.1f},{_y(b, top):.1f}" for a, b in points)
+
+
+def _x(share: float) -> float:
+    return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+
+def _y(value: float, top: float) -> float:
+    return HEIGHT - BOTTOM - value / top * (HEIGHT - BOTTOM - TOP)
+
+
+def _colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]

@@ -1,0 +1,211 @@
+"""A simulated fleet taken in by the product's own steps, and its windows with the features that a score would see.
+
+Every fleet has a folder, a database and a lake of its own. Simulated, acquired, extracted and given baselines once, it
+is found done the next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.engine import Connection, Row
+
+from features.kinematics import Orders
+from features.settings import feature_groups, feature_names
+from features.windows import steady_shaft_hz
+from pipeline.acquire import acquire
+from pipeline.assets import import_assets, known_orders
+from pipeline.baseline import RELATIVE_GROUP, Baselines, relative_names, update_baselines
+from pipeline.config import Settings
+from pipeline.evaluation.windows import Windows
+from pipeline.extract import (
+    attributed_extraction,
+    extract_due,
+    feature_settings,
+    feature_versions,
+    installed_geometry,
+)
+from pipeline.fleet_truth import RecordingTruth, read_recording_truth
+from pipeline.labels import import_labels
+from pipeline.lake import Lake
+from pipeline.regime import program_of
+from pipeline.schema import Extraction, Recording, Unit
+from pipeline.schema_history import Baseline
+from pipeline.score import read_chunk
+from pipeline.simulation import FleetSettings, simulate
+from pipeline.store import Store
+from pipeline.training_set import TrainingSet, build_training_set
+from pipeline.workplace import limits_of
+
+SCOPE = "acceleration"
+"""The one scope that a simulated fleet has."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A fleet that was taken in.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the simulation wrote it.
+    end : datetime
+        End of its last day: everything of it is known.
+    """
+
+    folder: Path
+    end: datetime
+    settings: Settings
+    store: Store
+    lake: Lake
+
+
+def take_in(root: Path, fleet: FleetSettings, settings: Settings, on_progress: Progress | None = None) -> Fleet:
+    """Simulate a fleet below `root` and take it in: assets, findings, recordings, features, baselines."""
+    name = f"{fleet.world}{fleet.seed}-{fleet.robots}x{fleet.axes}-{fleet.days}d-{fleet.recordings_per_day}"
+    folder = root / f"{name}-{fleet.samples}"
+    own = settings.model_copy(update={"home": folder, "database_url": "", "lake_url": "", "landing": Path()})
+    end = fleet.start + timedelta(days=fleet.days)
+
+    def told(step: str) -> Callable[[int, int], None] | None:
+        return None if on_progress is None else lambda done, total: on_progress(f"{name}: {step}", done, total)
+
+    simulate(folder, fleet, workers=settings.workers, on_progress=told("simulate"))
+    store, lake = Store.open(own.database), Lake(own.lake)
+    import_assets(store, folder / "assets.toml", as_of=fleet.start)
+    import_labels(store, folder / "labels.csv", who="simulation")
+    limits = limits_of(own, end)
+    acquire(store, lake, own.landing_zone, limits=limits, settled_before=end, on_progress=told("acquire"))
+    extract_due(store, lake, own, as_of=end, on_progress=told("extract"))
+    update_baselines(store, lake, own, as_of=end)
+    return Fleet(folder, end, own, store, lake)
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What is told of every window besides its features.
+
+    Attributes
+    ----------
+    unit : str array, shape (n,)
+    truth : tuple of RecordingTruth
+    in_baseline : bool array, shape (n,)
+        The unit's baseline was made of this window's time, so it must not be judged by it.
+    """
+
+    unit: NDArray[np.str_]
+    truth: tuple[RecordingTruth, ...]
+    in_baseline: NDArray[np.bool_]
+
+
+def judged_fleet(fleet: Fleet) -> tuple[Windows, Told]:
+    """Read every window of a fleet as score sees it: features, changes, verdicts; and the truth about it."""
+    truth = read_recording_truth(fleet.folder)
+    with fleet.store.read() as connection:
+        rows = _recordings(connection, fleet.settings)
+        known = Baselines(connection, fleet.end)
+        baselines = {row.recording_id: known.of(row) for row in rows}
+        orders = known_orders(connection)
+        periods = _baseline_periods(connection)
+    absolute = feature_names(feature_settings(fleet.settings, SCOPE))
+    chunk = read_chunk(fleet.lake, rows, absolute + relative_names(absolute), baselines)
+    of = chunk.windows["row"]
+    windows = replace(
+        _windows(fleet, of, chunk.x, orders),
+        quality=np.array(chunk.windows["quality"], dtype=np.str_),
+        n_samples=np.array(chunk.windows["n_window_samples"], dtype=np.int64),
+    )
+    told = Told(
+        unit=np.array([str(row.unit_serial) for row in of], dtype=np.str_),
+        truth=tuple(truth[row.recording_id] for row in of),
+        in_baseline=np.array([_within(row.started_at, periods.get(_place(row), ())) for row in of], dtype=np.bool_),
+    )
+    return windows, told
+
+
+def training_fleet(fleet: Fleet) -> tuple[Windows, TrainingSet]:
+    """Build the training set of a fleet by its findings, as `train` does at its end; windows in the same order."""
+    with fleet.store.read() as connection:
+        found = build_training_set(connection, fleet.lake, fleet.settings, SCOPE, as_of=fleet.end)
+        by_id = {row.recording_id: row for row in _recordings(connection, fleet.settings)}
+        orders = known_orders(connection)
+    windows = _windows(fleet, [by_id[name] for name in found.recording.tolist()], found.x, orders)
+    return replace(windows, weight=found.weight), found
+
+
+def _recordings(connection: Connection, settings: Settings) -> list[Row[Any]]:
+    """Every recording with features, in order of time, with what the log says of it."""
+    geometry, on = installed_geometry()
+    context = (Recording.sampling_rate_hz, Recording.shaft_speed_rpm, Recording.speed_is_steady, Recording.n_samples)
+    query = (
+        sa.select(*attributed_extraction(), *context)
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
+        .where(
+            Extraction.scope == SCOPE,
+            Extraction.feature_version == feature_versions(settings)[SCOPE],
+            Extraction.geometry_version == geometry,
+        )
+        .order_by(Extraction.started_at, Extraction.recording_id)
+    )
+    return list(connection.execute(query))
+
+
+def _baseline_periods(connection: Connection) -> dict[tuple[str, str], list[tuple[datetime, datetime]]]:
+    query = sa.select(Baseline.axis_id, Baseline.unit_serial, Baseline.from_at, Baseline.to_at).distinct()
+    found: dict[tuple[str, str], list[tuple[datetime, datetime]]] = {}
+    for row in connection.execute(query):
+        found.setdefault((row.axis_id, str(row.unit_serial)), []).append((row.from_at, row.to_at))
+    return found
+
+
+def _place(row: Row[Any]) -> tuple[str, str]:
+    return row.axis_id, str(row.unit_serial)
+
+
+def _within(moment: datetime, periods: Iterable[tuple[datetime, datetime]]) -> bool:
+    return any(start <= moment < end for start, end in periods)
+
+
+def _windows(fleet: Fleet, of: Sequence[Row[Any]], x: NDArray[np.float32], geometries: Mapping[str, Orders]) -> Windows:
+    """Put windows together, `of` being the recording of each."""
+    features = feature_settings(fleet.settings, SCOPE)
+    names = feature_names(features)
+    groups = tuple(group for group, members in feature_groups(features).items() for _ in members)
+    orders = np.empty(len(of), dtype=object)
+    orders[:] = [geometries.get(row.geometry_version) for row in of]
+    shaft = [steady_shaft_hz(row.shaft_speed_rpm, speed_is_steady=bool(row.speed_is_steady)) for row in of]
+
+    def text(values: Iterable[str]) -> NDArray[np.str_]:
+        return np.array(list(values), dtype=np.str_)
+
+    return Windows(
+        names=names + relative_names(names),
+        groups=groups + (RELATIVE_GROUP,) * len(groups),
+        feature_version=feature_versions(fleet.settings)[SCOPE],
+        rows={},
+        x=x,
+        row=np.zeros(len(of), dtype=np.int64),
+        recording=text(row.recording_id for row in of),
+        quality=text("ok" for _ in of),
+        scope=text(row.scope for row in of),
+        channel=text(row.channel for row in of),
+        program=text(program_of(row.regime) or "" for row in of),
+        regime=text(row.regime for row in of),
+        started_s=np.array([row.started_at.timestamp() for row in of]),
+        sampling_rate_hz=np.array([row.sampling_rate_hz for row in of]),
+        shaft_hz=np.array([np.nan if value is None else value for value in shaft]),
+        n_samples=np.array([row.n_samples for row in of], dtype=np.int64),
+        orders=orders,
+        mode=text("" for _ in of),
+        weight=np.ones(len(of)),
+    )
