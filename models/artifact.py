@@ -23,10 +23,10 @@ from safetensors.numpy import save as save_tensors
 
 from models.checks import ModelInvalid
 from models.model import Model
-from models.state import arrays_of, described, rebuilt
+from models.state import MEMBERS, arrays_of, described, rebuilt
 
 FORMAT = "axiswatch-model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 MAX_FILE_BYTES = 256 << 20
 MAX_MANIFEST_BYTES = 4 << 20
@@ -192,6 +192,8 @@ def _check_sizes(sizes: Mapping[str, int]) -> None:
 def _check_files(files: Mapping[str, bytes], manifest: dict[str, Any]) -> None:
     """Compare every file with the manifest's size and hash."""
     expected = set(_COMMON if manifest.get("kind") == "baseline_only" else _COMMON + _NETWORK)
+    if manifest.get("members"):
+        expected.add(MEMBERS)
     listed, found = manifest.get("files"), set(files) - {MANIFEST}
     if not isinstance(listed, dict) or set(listed) != expected:
         raise ArtifactError(f"The manifest must list the files {sorted(expected)} and no others.")
@@ -229,7 +231,7 @@ def _opened(content: bytes) -> dict[str, Any]:
     if manifest.get("format_version") != FORMAT_VERSION:
         raise ArtifactError(
             f"Format version {manifest.get('format_version')!r} is unknown; this program reads version "
-            f"{FORMAT_VERSION}."
+            f"{FORMAT_VERSION}: train again, or score with the release that made it."
         )
     manifest.pop("checksum", None)
     if _sealed(manifest) != content:

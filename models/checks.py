@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kinds import TrainingRefused, kind_of
+from models.methods import METHODS, WITH_MEMBERS, WITHOUT_SPREAD
+from models.network import FoldedNetwork
 
 if TYPE_CHECKING:
     from models.model import Model
@@ -67,9 +69,22 @@ def _check_network(model: Model) -> None:
         _array(f"weights of layer {i}", weight.numpy(), tuple(weight.shape))
         _array(f"biases of layer {i}", bias.numpy(), (width,))
     _require(width == len(model.classes), f"{width} outputs for {len(model.classes)} classes")
+    _check_members(model, network)
     _require(
         bank.hidden == network.hidden and bank.dropout == network.dropout, "the mask bank was drawn for another network"
     )
+
+
+def _check_members(model: Model, network: FoldedNetwork) -> None:
+    _require(model.method in METHODS, f"'{model.method}' is no scoring method")
+    _require(bool(model.members) == (model.method in WITH_MEMBERS), f"{len(model.members)} members for {model.method}")
+    for number, member in enumerate(model.members):
+        _require(member.dropout == network.dropout, f"member {number} has another dropout rate")
+        for name in ("weights", "biases"):
+            ours, theirs = getattr(network, name), getattr(member, name)
+            _require(len(ours) == len(theirs), f"member {number} has other layers")
+            for layer, (own, other) in enumerate(zip(ours, theirs, strict=True)):
+                _array(f"{name} of layer {layer} of member {number}", other.numpy(), tuple(own.shape))
 
 
 def _check_rule(model: Model) -> None:
@@ -104,7 +119,8 @@ def _check_novelty(model: Model) -> None:
     _require(1 <= reference.k <= len(reference.rows), "novelty has fewer reference rows than neighbours")
     expected = {"novelty_raw"}
     if model.kind != "baseline_only":
-        expected |= {"mutual_information", "predictive_entropy", "expected_entropy"}
+        expected |= {"predictive_entropy"}
+        expected |= set() if model.method in WITHOUT_SPREAD else {"mutual_information", "expected_entropy"}
     _require(set(model.quantiles) == expected, f"held-out quantiles are of {sorted(model.quantiles)}")
     for name, values in model.quantiles.items():
         _array(f"quantiles of {name}", values, (101,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from models.calibration import effective_prior, log_prior_correction, target_pri
 from models.fit import Examples, Fitted, fit_network
 from models.kinds import UNKNOWN_MODE, Kind, healthy_index
 from models.mask_bank import MaskBank
-from models.mc_dropout import sample_logits, thin
+from models.methods import WITHOUT_SPREAD, predictor
+from models.moments import POINTS
 from models.network_share import mix
 from models.novelty import NoveltyReference, fit_novelty
 from models.predictive import Predictive, summarise
@@ -116,9 +118,30 @@ class Task:
             k=self.settings.novelty_neighbours,
         )
 
+    @property
+    def n_logits(self) -> int:
+        """Samples of logits that the method gives."""
+        settings = self.settings
+        by_method = {"mle": 1, "temperature": 1, "moments": POINTS, "swag": settings.swag_samples}
+        members = settings.ensemble_size if settings.method == "ensemble" else 1
+        return by_method.get(settings.method, settings.n_samples * members)
+
     def fit(self, scaler: RobustScaler, rows: IntArray, stop: IntArray, epochs: int, stream: int) -> Fitted:
-        """Fit a network to `rows`, stopping on `stop` if there are any."""
-        seed = int(np.random.SeedSequence([self.settings.seed, stream]).generate_state(1)[0])
+        """Fit the networks of the method to `rows`, stopping on `stop` if there are any."""
+        size = self.settings.ensemble_size if self.settings.method == "ensemble" else 1
+        found = [
+            self._fit(scaler, rows, stop, epochs, (stream,) if number == 0 else (stream, number))
+            for number in range(size)
+        ]
+        if size == 1:
+            return found[0]
+        middle = max(1, round(median(one.epochs for one in found)))
+        return Fitted(found[0].network, middle, tuple(one.network for one in found[1:]))
+
+    def _fit(
+        self, scaler: RobustScaler, rows: IntArray, stop: IntArray, epochs: int, stream: tuple[int, ...]
+    ) -> Fitted:
+        seed = int(np.random.SeedSequence([self.settings.seed, *stream]).generate_state(1)[0])
         return fit_network(
             self.fitted_examples(scaler, rows),
             group=scaler.group,
@@ -153,8 +176,16 @@ class Task:
             temperature=temperature,
             log_prior_correction=correction,
             healthy=self.healthy,
-            sub_bank_size=self.settings.sub_bank_size,
+            sub_bank_size=self.group,
+            spread=self.settings.method not in WITHOUT_SPREAD,
         )
+
+    @property
+    def group(self) -> int:
+        """Samples that belong together, as `models.methods.predictor` has them."""
+        settings = self.settings
+        members = {"mc_dropout": 1, "ensemble": settings.ensemble_size}.get(settings.method)
+        return 1 if members is None else settings.sub_bank_size * members
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +234,7 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
     data, bank = task.data, task.bank
     n = data.y.size
     fold, novelty = np.zeros(n, dtype=np.int64), np.full(n, np.nan)
-    logits = None if bank is None else np.empty((bank.n_samples, n, len(data.classes)), dtype=np.float32)
+    logits = None if bank is None else np.empty((task.n_logits, n, len(data.classes)), dtype=np.float32)
     records: list[FoldRecord] = []
     notes: list[str] = list(data.notes)
     splits = unit_folds(data.y, data.unit, folds=task.settings.folds, seed=task.settings.seed)
@@ -219,7 +250,8 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
             if inner is not None:
                 fit, stop = rows[inner[0]], rows[inner[1]]
             fitted = task.fit(scaler, fit, stop, task.settings.epochs if stop.size else task.fixed_epochs, i + 1)
-            logits[:, test] = sample_logits(thin(fitted.network, bank), scaler.network_inputs(scaled))
+            found = predictor(task.settings.method, fitted.network, fitted.members, bank)
+            logits[:, test] = found.logits(scaler.network_inputs(scaled))
             epochs = fitted.epochs
             notes += _unseen_classes(data, i, rows, test)
         records.append(FoldRecord(task.units(fit), task.units(stop), task.units(test), epochs, stop.size > 0))

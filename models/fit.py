@@ -15,6 +15,7 @@ from models.kinds import TrainingRefused
 from models.network import DropoutMLP, FoldedNetwork, fold
 from models.prior import weight_term
 from models.settings import TrainingSettings
+from models.swag import draw_networks, walk
 
 FloatArray = NDArray[np.float64]
 
@@ -51,10 +52,13 @@ class Fitted:
         Weights after the best epoch.
     epochs
         Number of epochs that led to them.
+    members
+        Further networks of the method, see `models.methods`.
     """
 
     network: FoldedNetwork
     epochs: int
+    members: tuple[FoldedNetwork, ...] = ()
 
 
 STOPPING_TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
@@ -121,20 +125,22 @@ def fit_network(
     mass = torch.from_numpy(np.cumsum(examples.weight) / examples.weight.sum())
     # At least eight steps an epoch where there are windows for it, or a small set would hardly move in an epoch.
     n_steps = max(1, round(n / settings.batch_size), min(8, n // 16))
-    best, best_loss, best_epoch = _copy(network), float("inf"), 0
-    for epoch in range(1, epochs + 1):
+
+    def run_epoch(stepper: torch.optim.Optimizer) -> None:
         network.train()
         for rows in torch.tensor_split(_draw(mass, n, generator), n_steps):
             batch = _hide_groups(inputs[rows], groups, settings.group_dropout, generator)
             loss = nll(network(batch) + offset[rows], targets[rows]).mean()
             loss = loss + weight_term(network, length_scale=settings.length_scale, n=n)
-            optimiser.zero_grad()
+            stepper.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            stepper.step()
         if not bool(torch.isfinite(loss)):
-            raise TrainingRefused(
-                f"The training loss became {float(loss.detach())} in epoch {epoch}; lower the learning rate."
-            )
+            raise TrainingRefused(f"The training loss became {float(loss.detach())}; lower the learning rate.")
+
+    best, best_loss, best_epoch = _copy(network), float("inf"), 0
+    for epoch in range(1, epochs + 1):
+        run_epoch(optimiser)
         if on_epoch is not None:
             on_epoch(epoch / epochs)
         if stop is None:
@@ -147,9 +153,21 @@ def fit_network(
     if stop is not None:
         network.load_state_dict(best)
     folded = fold(network)
-    if not all(bool(torch.isfinite(t).all()) for t in (*folded.weights, *folded.biases)):
+    members: tuple[FoldedNetwork, ...] = ()
+    if settings.method == "swag":
+        path = walk(
+            network,
+            run_epoch,
+            epochs=settings.swag_epochs,
+            learning_rate=settings.swag_learning_rate,
+            rank=settings.swag_rank,
+        )
+        shown = inputs[_draw(mass, n, generator)]
+        batches = torch.tensor_split(shown, n_steps)
+        members = draw_networks(network, path, batches, n=settings.swag_samples, generator=generator)
+    if not all(bool(torch.isfinite(t).all()) for one in (folded, *members) for t in (*one.weights, *one.biases)):
         raise TrainingRefused("The trained weights are not finite; lower the learning rate.")
-    return Fitted(folded, best_epoch if stop is not None else epochs)
+    return Fitted(folded, best_epoch if stop is not None else epochs, members)
 
 
 def _tensors(examples: Examples, n_classes: int, healthy: int | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -98,6 +98,7 @@ class BlockSampler:
 
     def __init__(self, networks: ThinnedNetworks) -> None:
         self.networks = networks
+        self.n_samples = networks.n_samples
         chunk = networks.chunk
         self._first = torch.empty(BLOCK, networks.first_weight.shape[1])
         self._hidden = [torch.empty(chunk, BLOCK, width) for width in networks.widths()]

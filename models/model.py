@@ -14,7 +14,8 @@ from models.calibration import Temperature
 from models.checks import check_model
 from models.kinds import Kind, healthy_index
 from models.mask_bank import MaskBank
-from models.mc_dropout import BLOCK, BlockSampler, ThinnedNetworks, blocks, padded, point, sample_logits, thin
+from models.mc_dropout import BLOCK, blocks, padded
+from models.methods import WITHOUT_SPREAD, Method, Predictor, predictor
 from models.network import FoldedNetwork
 from models.novelty import NoveltyReference, percentile
 from models.predictive import Predictive, summarise
@@ -81,6 +82,8 @@ class Model:
         calibration and prior correction. Absent where not defined.
     rule
         Added to every sample's logits before the temperature; None: nothing is.
+    method, members
+        See `models.methods`.
     training_data_hash, settings, metrics
         Where the model comes from; JSON values, not used in scoring.
     """
@@ -98,6 +101,8 @@ class Model:
     novelty: NoveltyReference
     quantiles: Mapping[str, FloatArray]
     rule: RulePrior | None = None
+    method: Method = "mc_dropout"
+    members: tuple[FoldedNetwork, ...] = ()
     training_data_hash: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -111,9 +116,11 @@ class Model:
         return healthy_index(self.classes)
 
     @cached_property
-    def thinned(self) -> ThinnedNetworks | None:
-        """The T sampled networks; None for ``baseline_only``."""
-        return None if self.network is None or self.bank is None else thin(self.network, self.bank)
+    def predictor(self) -> Predictor | None:
+        """The networks of the method; None for ``baseline_only``."""
+        if self.network is None or self.bank is None:
+            return None
+        return predictor(self.method, self.network, self.members, self.bank)
 
     def score(self, x: NDArray[np.float32], *, point_estimate: bool = False) -> Scores:
         """Score windows.
@@ -137,18 +144,20 @@ class Model:
             x does not have one column per feature.
         """
         x = self._checked(x)
-        networks = point(self.network) if point_estimate and self.network is not None else self.thinned
-        sampler = None if networks is None else BlockSampler(networks)
-        out = _empty_scores(len(x), len(self.classes), 0 if networks is None else networks.n_samples)
+        found = self.predictor
+        if point_estimate and self.network is not None and self.bank is not None:
+            found = predictor("temperature", self.network, (), self.bank)
+        sampler = None if found is None else found.sampler()
+        n_samples = 0 if sampler is None else sampler.n_samples
+        out = _empty_scores(len(x), len(self.classes), 1 if self.method == "moments" else n_samples)
         for rows in blocks(len(x)):
             block = padded(x, rows)
             scaled = self.scaler.scale_features(block)
             keep = rows.stop - rows.start
             self._novelty(out, rows, scaled, keep)
-            if sampler is not None:
-                self._predictive(
-                    out, rows, self._with_rule(sampler.sample(self.scaler.network_inputs(scaled)), block), keep
-                )
+            if sampler is not None and found is not None:
+                logits = self._with_rule(sampler.sample(self.scaler.network_inputs(scaled)), block)
+                self._predictive(out, rows, logits, keep, found.group)
         self._blank(out)
         return out
 
@@ -160,10 +169,10 @@ class Model:
         ValueError
             x does not have one column per feature, or the model has no network.
         """
-        if self.thinned is None:
+        if self.predictor is None:
             raise ValueError(f"A '{self.kind}' model has no network.")
         scaled = self.scaler.scale_features(self._checked(x))
-        return self._with_rule(sample_logits(self.thinned, self.scaler.network_inputs(scaled)), x)
+        return self._with_rule(self.predictor.logits(self.scaler.network_inputs(scaled)), x)
 
     def percentile(self, name: str, values: FloatArray) -> FloatArray:
         """Return where values (n,) of the score `name` fall among the held-out units, 0..100; NaN stays NaN."""
@@ -187,7 +196,7 @@ class Model:
         out.n_unexpected_missing[rows] = scaled.n_unexpected_missing[:keep]
         out.finite[rows] = scaled.finite[:keep]
 
-    def _predictive(self, out: Scores, rows: slice, logits: NDArray[np.float32], keep: int) -> None:
+    def _predictive(self, out: Scores, rows: slice, logits: NDArray[np.float32], keep: int, group: int) -> None:
         """Write the statistics of one padded block, in parts of fixed size where there are very many samples."""
         size = BLOCK
         while size > 1 and size * logits.shape[0] * logits.shape[2] > _SUMMARISED_AT_ONCE:
@@ -199,7 +208,8 @@ class Model:
                 temperature=self.temperature.value,
                 log_prior_correction=self.log_prior_correction,
                 healthy=self.healthy,
-                sub_bank_size=1 if self.bank is None else self.bank.sub_bank_size,
+                sub_bank_size=group,
+                spread=self.method not in WITHOUT_SPREAD,
             )
             target = slice(rows.start + start, rows.start + stop)
             for name in _PREDICTIVE:

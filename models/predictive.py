@@ -64,6 +64,7 @@ def summarise(
     log_prior_correction: ArrayLike,
     healthy: int | None,
     sub_bank_size: int,
+    spread: bool = True,
 ) -> Predictive:
     """Turn sampled logits into probabilities and their uncertainty.
 
@@ -82,6 +83,8 @@ def summarise(
         Index of the healthy class, or None.
     sub_bank_size
         Samples per balanced sub-bank; T must be a multiple, or 1.
+    spread
+        False: the samples are a means of averaging and no posterior; only probabilities and their entropy are defined.
 
     Returns
     -------
@@ -123,6 +126,8 @@ def summarise(
     columns = [np.where(bad, np.nan, c) for c in (fault, std, low, high, total, expected, information, error)]
     fault, std, low, high, total, expected, information, error = columns
     mean = np.where(bad[:, None], np.nan, mean)
+    if not spread:
+        return Predictive(fault, nothing, nothing, nothing, mean, total, nothing, nothing, nothing, 1)
     return Predictive(fault, std, low, high, mean, total, expected, information, error, n_samples)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from models.methods import METHODS, Method
 from models.network import NetworkSettings
 
 
@@ -41,6 +42,12 @@ class TrainingSettings:
         Held-out units needed to fit a temperature.
     prior_units
         Units of a class at which network and rule count alike where the data cannot tell, see `models.network_share`.
+    method
+        Scoring method, see `models.methods`.
+    ensemble_size
+        Members M of ``ensemble``, at least 2.
+    swag_samples, swag_epochs, swag_rank, swag_learning_rate
+        Of ``swag``: networks drawn K, epochs of SGD after training, deviations kept R, its learning rate.
     novelty_rows, novelty_neighbours
         Most reference windows, and k of the k-nearest-neighbour distance.
     network
@@ -62,6 +69,12 @@ class TrainingSettings:
     prior_temperature: float = 1.5
     min_calibration_units: int = 10
     prior_units: float = 10.0
+    method: Method = "mc_dropout"
+    ensemble_size: int = 5
+    swag_samples: int = 30
+    swag_epochs: int = 20
+    swag_rank: int = 10
+    swag_learning_rate: float = 0.01
     novelty_rows: int = 2000
     novelty_neighbours: int = 5
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -69,17 +82,20 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         at_least = {"epochs": 1, "fixed_epochs": 1, "batch_size": 2, "patience": 1, "folds": 2, "seed": 0}
         at_least |= {"n_samples": 2, "sub_bank_size": 1, "novelty_rows": 1, "novelty_neighbours": 1}
-        at_least |= {"min_calibration_units": 2}
+        at_least |= {"min_calibration_units": 2, "ensemble_size": 2}
+        at_least |= {"swag_samples": 2, "swag_epochs": 2, "swag_rank": 2}
         for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
         if self.n_samples % self.sub_bank_size:
             raise ValueError(f"n_samples ({self.n_samples}) must be a multiple of sub_bank_size {self.sub_bank_size}.")
+        if self.method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}.")
         if not 0.0 < self.fault_prior < 1.0:
             raise ValueError(f"fault_prior must lie strictly between 0 and 1, got {self.fault_prior}.")
         if not 0.0 <= self.group_dropout <= 1.0:
             raise ValueError(f"group_dropout must lie in [0, 1], got {self.group_dropout}.")
-        for name in ("learning_rate", "prior_temperature"):
+        for name in ("learning_rate", "prior_temperature", "swag_learning_rate"):
             if not 0.0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}.")
         if not 0.0 <= self.prior_units < float("inf"):

@@ -22,6 +22,9 @@ from models.scaler import RobustScaler
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 
+MEMBERS = "members.safetensors"
+MOST_MEMBERS = 10_000
+
 
 def field_of(manifest: Mapping[str, Any], key: str, kind: type[T]) -> T:
     """Give a value of a manifest that must be there and of a type; `ModelInvalid` where it is not."""
@@ -54,6 +57,8 @@ def described(model: Model) -> dict[str, Any]:
         "fault_prior": model.fault_prior,
         "network": None if network is None else {"hidden": list(network.hidden), "dropout": float(network.dropout)},
         "rule": None if model.rule is None else {**asdict(model.rule), "features": list(model.rule.features)},
+        "method": model.method,
+        "members": len(model.members),
         "sub_bank_size": None if bank is None else bank.sub_bank_size,
         "n_samples": None if bank is None else bank.n_samples,
         "novelty_neighbours": model.novelty.k,
@@ -81,6 +86,15 @@ def arrays_of(model: Model) -> dict[str, Arrays]:
             **{f"weight.{i}": w.numpy() for i, w in enumerate(model.network.weights)},
             **{f"bias.{i}": b.numpy() for i, b in enumerate(model.network.biases)},
         }
+        if model.members:
+            out[MEMBERS] = {
+                **{
+                    f"{m}.weight.{i}": w.numpy()
+                    for m, one in enumerate(model.members)
+                    for i, w in enumerate(one.weights)
+                },
+                **{f"{m}.bias.{i}": b.numpy() for m, one in enumerate(model.members) for i, b in enumerate(one.biases)},
+            }
         out["masks.safetensors"] = {f"layer.{i}": masks for i, masks in enumerate(model.bank.packed)}
     return {name: {key: np.ascontiguousarray(a) for key, a in arrays.items()} for name, arrays in out.items()}
 
@@ -100,6 +114,7 @@ def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
     network, bank = _rebuild_network(manifest, files)
     fault_prior = None if manifest.get("fault_prior") is None else field_of(manifest, "fault_prior", float)
     kind: Any = field_of(manifest, "kind", str)
+    method: Any = field_of(manifest, "method", str)
     scaler, novelty = files["scaler.safetensors"], files["novelty.safetensors"]
     f64 = np.dtype(np.float64)
     model = Model(
@@ -136,6 +151,8 @@ def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
             if name != "log_prior_correction"
         },
         rule=_rebuild_rule(manifest),
+        method=method,
+        members=_rebuild_members(manifest, files, network),
         training_data_hash=field_of(manifest, "training_data_hash", str),
         settings=field_of(manifest, "settings", dict),
         metrics=field_of(manifest, "metrics", dict),
@@ -166,6 +183,25 @@ def _rebuild_network(
     if bank.n_samples != field_of(manifest, "n_samples", int):
         raise ModelInvalid(f"There are {bank.n_samples} masks, the manifest says {manifest['n_samples']}.")
     return network, bank
+
+
+def _rebuild_members(
+    manifest: dict[str, Any], files: dict[str, Arrays], network: FoldedNetwork | None
+) -> tuple[FoldedNetwork, ...]:
+    n = field_of(manifest, "members", int)
+    if not 0 <= n <= MOST_MEMBERS or (n > 0 and network is None):
+        raise ModelInvalid(f"A model cannot have {n} members.")
+    if n == 0 or network is None:
+        return ()
+    tensors, f32 = files[MEMBERS], np.dtype(np.float32)
+    return tuple(
+        FoldedNetwork(
+            tuple(torch.from_numpy(_typed(tensors, f"{m}.weight.{i}", f32)) for i in range(len(network.weights))),
+            tuple(torch.from_numpy(_typed(tensors, f"{m}.bias.{i}", f32)) for i in range(len(network.biases))),
+            network.dropout,
+        )
+        for m in range(n)
+    )
 
 
 def _rebuild_rule(manifest: dict[str, Any]) -> RulePrior | None:

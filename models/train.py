@@ -107,6 +107,10 @@ def train(
             network=None if fitted is None or found is None else fitted.network.scaled(found.share.value),
             bank=task.bank,
             rule=rule,
+            method=settings.method,
+            members=()
+            if fitted is None or found is None
+            else tuple(member.scaled(found.share.value) for member in fitted.members),
             temperature=report.temperature,
             log_prior_correction=task.correction(),
             fault_prior=settings.fault_prior if kind == "classification" else None,
@@ -140,7 +144,7 @@ def _quantiles(task: Task, held_out: HeldOut, scores: dict[str, FloatArray]) -> 
     """Return the held-out quantiles, every unit weighing the same."""
     _, code, counts = np.unique(task.data.unit, return_inverse=True, return_counts=True)
     weight = 1.0 / counts[code]
-    values = {name: v for name, v in scores.items() if name in QUANTILES}
+    values = {name: v for name, v in scores.items() if name in QUANTILES and not np.isnan(v).all()}
     values["novelty_raw"] = held_out.novelty
     return {name: weighted_quantiles(v, weight) for name, v in values.items()}
 

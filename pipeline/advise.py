@@ -30,7 +30,6 @@ from pipeline.schema import (
     AxisState,
     Case,
     Extraction,
-    ModelVersion,
     Recording,
     ReviewEvent,
     Score,
@@ -40,6 +39,7 @@ from pipeline.schema import (
 from pipeline.silence import silent_axes, silent_row
 from pipeline.state_bins import bin_start
 from pipeline.store import Store, upsert
+from pipeline.thresholds import read_thresholds
 
 SYSTEM = "axiswatch"
 
@@ -100,24 +100,6 @@ def advise(
         if on_progress:
             on_progress(done + 1, len(axes))
     return report
-
-
-def read_thresholds(connection: Connection, settings: Settings, versions: Iterable[str]) -> dict[str, Thresholds]:
-    """Give the thresholds of each model version: settings, and its own percentiles on held-out units."""
-    query = sa.select(ModelVersion).where(ModelVersion.model_version.in_(list(versions)))
-    found = {}
-    for row in connection.execute(query):
-        quantiles = row.metrics.get("held_out_quantiles", {})
-        found[row.model_version] = Thresholds(
-            alarm_probability=settings.alarm_probability,
-            watch_probability=settings.watch_probability,
-            novelty_percentile=settings.novelty_percentile,
-            mutual_information=_percentile(quantiles.get("mutual_information"), settings.review_quantile),
-            expected_entropy=_percentile(quantiles.get("expected_entropy"), settings.review_quantile),
-            review_quantile=settings.review_quantile,
-            programs=frozenset(row.settings.get("programs", ())),
-        )
-    return found
 
 
 def _advise_axis(
@@ -230,7 +212,7 @@ def _read_windows(
         .order_by(Extraction.started_at, Extraction.recording_id)
     )
     for row in connection.execute(short):
-        nothing = (None,) * 7
+        nothing = (None,) * 8
         windows.append(
             Window(row.channel, Quality.TOO_SHORT, row.evidence, *nothing, program_of(row.regime), row.model_version)
         )
@@ -249,6 +231,7 @@ def _window(row: Row[Any]) -> Window:
         class_probabilities=row.class_probabilities,
         mutual_information=row.mutual_information,
         expected_entropy=row.expected_entropy,
+        predictive_entropy=row.predictive_entropy,
         novelty_percentile=row.novelty_percentile,
         program=program_of(row.regime),
         model_version=row.model_version,
@@ -388,12 +371,3 @@ def add_event(
     count = connection.scalar(sa.select(sa.func.count()).where(ReviewEvent.case_id == case_id)) or 0
     event = {"case_id": case_id, "sequence": count + 1, "at": at, "who": who, "action": action, "details": details}
     connection.execute(sa.insert(ReviewEvent), event)
-
-
-def _percentile(values: list[float] | None, wanted: float) -> float | None:
-    """Read a percentile off a list of the percentiles 0, 1, ... 100, straight between neighbours."""
-    if not values:
-        return None
-    place = wanted / 100 * (len(values) - 1)
-    low = min(int(place), len(values) - 2)
-    return values[low] + (place - low) * (values[low + 1] - values[low])

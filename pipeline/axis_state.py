@@ -70,6 +70,7 @@ class Window:
     class_probabilities: dict[str, float] | None
     mutual_information: float | None
     expected_entropy: float | None
+    predictive_entropy: float | None
     novelty_percentile: float | None
     program: str | None
     model_version: str
@@ -77,13 +78,17 @@ class Window:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a model's figures are high. From settings and from the model's own held-out percentiles."""
+    """When a model's figures are high. From settings and from the model's own held-out percentiles.
+
+    `predictive_entropy` speaks only where the method cannot split it, None otherwise.
+    """
 
     alarm_probability: float
     watch_probability: float
     novelty_percentile: float
     mutual_information: float | None
     expected_entropy: float | None
+    predictive_entropy: float | None
     review_quantile: float
     programs: frozenset[str]
 
@@ -189,6 +194,7 @@ def _doubts(speaking: list[list[Window]], thresholds: dict[str, Thresholds], nov
         for code, name, limit, words in (
             ("unseen", "mutual_information", limits.mutual_information, "The model has not seen enough of this"),
             ("ambiguous", "expected_entropy", limits.expected_entropy, "The signal itself is ambiguous"),
+            ("ambiguous", "predictive_entropy", limits.predictive_entropy, "The model is unsure, and cannot say why"),
         ):
             value = _mean(members, name)
             if value is not None and limit is not None and value > limit:

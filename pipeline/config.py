@@ -28,6 +28,7 @@ OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA"})
 
 
 Width = Annotated[int, Field(ge=1, le=65_536)]
+Method = Literal["mle", "temperature", "mc_dropout", "moments", "swag", "ensemble"]
 TEN_YEARS_H = 10 * 366 * 24.0
 
 
@@ -73,6 +74,12 @@ class Settings(BaseSettings):
         3, ge=1, le=10_000, description="Recordings of a regime and channel needed for a baseline."
     )
 
+    method: Method = Field("mc_dropout", description="Scoring method of the models that are trained.")
+    ensemble_size: int = Field(5, ge=2, le=100, description="Networks of method `ensemble`.")
+    swag_samples: int = Field(30, ge=2, le=1000, description="Networks drawn by method `swag`.")
+    swag_epochs: int = Field(20, ge=2, le=1000, description="Epochs of SGD after training, method `swag`.")
+    swag_rank: int = Field(10, ge=2, le=1000, description="Deviations of SGD kept for the covariance, method `swag`.")
+    swag_learning_rate: float = Field(0.01, gt=0, description="Constant learning rate of SGD, method `swag`.")
     hidden: tuple[Width, ...] = Field((128, 128), min_length=1, description="Width of each hidden layer.")
     dropout: float = Field(0.1, gt=0, lt=1, description="Dropout rate p of every hidden layer.")
     batch_norm: bool = Field(True, description="Linear-BatchNorm-ReLU-Dropout, or without BatchNorm.")

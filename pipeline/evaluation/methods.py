@@ -14,6 +14,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 
 from models.kinds import HEALTHY
+from models.methods import METHODS as SCORING_METHODS
+from models.methods import Method as ScoringMethod
 from models.model import Model
 from models.settings import TrainingSettings
 from models.splits import balanced_weights
@@ -148,25 +150,30 @@ def _unscored_last(values: FloatArray) -> FloatArray | None:
     return None if np.isnan(values).all() else np.where(np.isnan(values), np.inf, values)
 
 
-def mc_dropout(training: Training) -> Network:
-    """Train the product's network with the settings in force: training rows, faults made in their conditions, rule."""
-    words = tuple(str(training.modes.get(name, name)) for name in training.classes)
-    seeded = training.settings.model_copy(update={"seed": training.seed})
-    model, report = train(
-        training.windows.x,
-        training.y,
-        training.unit,
-        training.windows.weight,
-        classes=training.classes,
-        feature_names=training.windows.names,
-        feature_version=training.windows.feature_version,
-        feature_groups=training.windows.groups,
-        settings=network_settings(training),
-        supplement=training.supplement or made_faults(training.windows, training.unit, words, seeded),
-        rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
-    )
-    programs = frozenset(np.unique(training.windows.program).tolist()) - {""}
-    return Network(model, training.settings, programs, report.notes)
+def network(method: ScoringMethod) -> Method:
+    """Give the fitting of the product's network with a scoring method: training rows, made faults, rule, calibrator."""
+
+    def fit(training: Training) -> Network:
+        words = tuple(str(training.modes.get(name, name)) for name in training.classes)
+        seeded = training.settings.model_copy(update={"seed": training.seed, "method": method})
+        supplement = training.supplement or made_faults(training.windows, training.unit, words, seeded)
+        model, report = train(
+            training.windows.x,
+            training.y,
+            training.unit,
+            training.windows.weight,
+            classes=training.classes,
+            feature_names=training.windows.names,
+            feature_version=training.windows.feature_version,
+            feature_groups=training.windows.groups,
+            settings=replace(network_settings(training), method=method),
+            supplement=supplement,
+            rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
+        )
+        programs = frozenset(np.unique(training.windows.program).tolist()) - {""}
+        return Network(model, training.settings, programs, report.notes)
+
+    return fit
 
 
 def network_settings(training: Training) -> TrainingSettings:
@@ -277,7 +284,7 @@ def mode_of_word(word: str) -> Mode | None:
 
 
 METHODS: Final[dict[str, Method]] = {
-    "mc_dropout": mc_dropout,
+    **{method: network(method) for method in SCORING_METHODS},
     "random_forest": random_forest,
     "rules": rules,
 }

@@ -15,7 +15,7 @@ from pipeline.store import nullable
 
 MODEL = "evaluated"
 FAULT = "fault"
-_PERCENTILES = ("mutual_information", "expected_entropy")
+_PERCENTILES = ("mutual_information", "expected_entropy", "predictive_entropy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,7 @@ def thresholds_of(model: Model, settings: Settings, programs: frozenset[str]) ->
         novelty_percentile=settings.novelty_percentile,
         mutual_information=limits["mutual_information"],
         expected_entropy=limits["expected_entropy"],
+        predictive_entropy=None if "mutual_information" in model.quantiles else limits["predictive_entropy"],
         review_quantile=settings.review_quantile,
         programs=programs,
     )
@@ -73,6 +74,7 @@ def judged_windows(
                 "fault_q95",
                 "mutual_information",
                 "expected_entropy",
+                "predictive_entropy",
                 "novelty_percentile",
             )
         }
@@ -117,6 +119,8 @@ def doubts_of(figures: AxisFigures) -> list[str]:
 def _highest_percentile(window: Window, model: Model) -> float:
     found = [window.novelty_percentile or 0.0]
     for name in _PERCENTILES:
+        if name == "predictive_entropy" and "mutual_information" in model.quantiles:
+            continue  # its two parts speak
         value = getattr(window, name)
         if value is not None and name in model.quantiles:
             found.append(float(model.percentile(name, np.array([value]))[0]))

@@ -15,6 +15,7 @@ LIMITS = Thresholds(
     novelty_percentile=99.0,
     mutual_information=0.05,
     expected_entropy=0.4,
+    predictive_entropy=None,
     review_quantile=95.0,
     programs=frozenset({"pick"}),
 )
@@ -28,6 +29,7 @@ CALM = Window(
     class_probabilities={"healthy": 0.98, "ball": 0.015, "inner_race": 0.005},
     mutual_information=0.01,
     expected_entropy=0.1,
+    predictive_entropy=0.11,
     novelty_percentile=40.0,
     program="pick",
     model_version="m",
@@ -118,3 +120,14 @@ def test_priority_puts_known_faults_first_and_doubts_by_kind() -> None:
     assert order == sorted(order, reverse=True)
     assert priority_of(["unseen"], 0.9) > priority_of(["unseen"], 0.1)
     assert all(0 <= value <= 1 for value in order)
+
+
+def test_a_method_that_cannot_split_its_entropy_asks_by_the_whole_of_it() -> None:
+    limits = replace(LIMITS, mutual_information=None, expected_entropy=None, predictive_entropy=0.3)
+    plain = replace(CALM, mutual_information=None, expected_entropy=None)
+    assert combine_channels([plain], {"m": limits}).flags == ()
+    found = combine_channels([replace(plain, predictive_entropy=0.5)], {"m": limits})
+    assert [flag.code for flag in found.flags] == ["ambiguous"]
+    assert "cannot say why" in found.flags[0].text
+    # Where the two parts are known, they speak and not their sum.
+    assert combine_channels([replace(CALM, predictive_entropy=0.5)], {"m": LIMITS}).flags == ()

@@ -19,6 +19,7 @@ from features.extract import extract
 from features.kinematics import Orders
 from features.settings import FeatureSettings, feature_names
 from features.trend import running_median
+from models.methods import METHODS as SCORING_METHODS
 from pipeline.cli.evaluate import commit_of
 from pipeline.config import Settings
 from pipeline.evaluation import EvaluationRefused, Request, evaluate, report, summarise, write
@@ -140,7 +141,7 @@ def variant(tmp_path: Path, text: str) -> Path:
 
 def test_every_method_tells_bearings_never_trained_apart(archive: Path, small: Settings) -> None:
     found = evaluate(request(archive, seeds=2, commit="abc"), small)
-    assert list(found["summary"]) == ["mc_dropout", "random_forest", "rules", "default"]
+    assert list(found["summary"]) == [*SCORING_METHODS, "random_forest", "rules", "default"]
     for method, row in found["summary"].items():
         assert {name for name in row if not name.endswith("_sd")} == set(COLUMNS), method
         assert row["accuracy"] > 0.6, method

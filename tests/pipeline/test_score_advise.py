@@ -486,3 +486,19 @@ def test_audits_are_drawn_from_what_nothing_is_flagged_in_and_once(plant: Plant)
         connection.execute(sa.update(Scoring).values(advised=False))
     assert advise(plant.store, settings, as_of=plant.end + timedelta(hours=1)).audits == 0
     assert len(plant.rows(sa.select(Case).where(Case.family == "audit"))) == len(audits)
+
+
+@pytest.mark.parametrize("method", ["moments", "swag"])
+def test_another_scoring_method_by_the_same_steps(plant: Plant, method: str) -> None:
+    settings = plant.settings.model_copy(update={"method": method, "swag_samples": 4, "swag_epochs": 3, "swag_rank": 2})
+    (trained,) = train_scopes(plant.store, plant.lake, settings, as_of=plant.end)
+    promote(plant.store, plant.lake, trained.model_version, who="test", reason="another method", at=plant.end)
+    score_due(plant.store, plant.lake, settings, as_of=plant.end)
+    advise(plant.store, settings, as_of=plant.end)
+    rows = [row for row in plant.rows(sa.select(Score)) if row.model_version == trained.model_version]
+    said = [row for row in rows if row.fault_probability is not None]
+    assert len(said) > 0
+    assert all(row.predictive_entropy is not None for row in said)
+    for name in ("mutual_information", "expected_entropy", "fault_std", "fault_q05", "fault_q95", "monte_carlo_se"):
+        assert all((getattr(row, name) is None) == (method == "moments") for row in said), name
+    assert plant.rows(sa.select(AxisState)), "advise does without what the method does not define"

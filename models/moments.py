@@ -1,0 +1,90 @@
+"""Moments: mean and variance pushed through the network in one pass, in place of T samples (sampling-free).
+
+Through a Linear: mean W m + b, variance (W * W) v. Through ReLU: the moments of a rectified normal variable (B. J. Frey
+and G. E. Hinton, "Variational learning in nonlinear Gaussian belief networks", Neural Computation 11, 1999). Through
+dropout of rate p: mean m, variance (v + m^2) / (1 - p) - m^2. J. Postels et al., "Sampling-free epistemic uncertainty
+estimation using approximated variance propagation", ICCV 2019, section 3, use the same for dropout networks.
+
+Units are taken as uncorrelated, which the samples' are not: good for the probability, and far too small as epistemic
+uncertainty (about a sixth of the sampled mutual information). So the spread of these logits is used to average the
+softmax and is told to nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm, qmc
+from torch import Tensor
+
+from models.network import FoldedNetwork
+
+POINTS: Final = 256
+"""Quasi-random points at which the softmax of normal logits is averaged; their error is far below that of sampling."""
+
+_SQRT_2 = math.sqrt(2.0)
+_DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
+
+
+def rectified(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of max(0, z) for normal z of a mean and a variance >= 0 (any shape, alike)."""
+    deviation = variance.sqrt()
+    certain = deviation < 1e-12
+    ratio = mean / torch.where(certain, torch.ones_like(deviation), deviation)
+    below = 0.5 * (1.0 + torch.erf(ratio / _SQRT_2))
+    density = _DENSITY * torch.exp(-0.5 * ratio * ratio)
+    first = mean * below + deviation * density
+    second = (mean * mean + variance) * below + mean * deviation * density
+    spread = (second - first * first).clamp_min(0.0)
+    return torch.where(certain, mean.clamp_min(0.0), first), torch.where(certain, torch.zeros_like(spread), spread)
+
+
+def dropped(mean: Tensor, variance: Tensor, p: float) -> tuple[Tensor, Tensor]:
+    """Return the moments after dropout of rate p in [0, 1), kept units scaled by 1 / (1 - p)."""
+    return mean, (variance + mean * mean) / (1.0 - p) - mean * mean
+
+
+def logit_moments(network: FoldedNetwork, x: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    """Return mean and variance (n, C), float64, of the logits of inputs x (n, n_inputs) under random dropout."""
+    mean = torch.from_numpy(x).double()
+    variance = torch.zeros_like(mean)
+    last = len(network.weights) - 1
+    for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
+        w = weight.double()
+        mean, variance = mean @ w.T + bias.double(), variance @ (w * w).T
+        if layer < last:
+            mean, variance = dropped(*rectified(mean, variance), network.dropout)
+    return mean, variance
+
+
+@cache
+def normal_points(n_classes: int) -> NDArray[np.float64]:
+    """Return (POINTS, n_classes) standard normal quasi-random points (scrambled Sobol, fixed seed)."""
+    uniform = qmc.Sobol(n_classes, scramble=True, rng=np.random.default_rng(0)).random(POINTS)
+    points: NDArray[np.float64] = np.asarray(norm.ppf(uniform), dtype=np.float64)
+    points -= points.mean(axis=0)
+    points /= points.std(axis=0)
+    return points
+
+
+class MomentSampler:
+    """Logits at fixed points of the normal distribution that the moments describe, a block at a time."""
+
+    n_samples = POINTS
+
+    def __init__(self, network: FoldedNetwork) -> None:
+        self.network = network
+        self._points = torch.from_numpy(normal_points(network.n_classes))
+
+    def sample(self, x_block: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return logits (POINTS, n, C) of a block of inputs (n, n_inputs)."""
+        with torch.inference_mode():
+            mean, variance = logit_moments(self.network, x_block)
+            logits = mean[None] + variance.sqrt()[None] * self._points[:, None, :]
+        found: NDArray[np.float32] = logits.float().numpy()
+        return found

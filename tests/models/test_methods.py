@@ -1,0 +1,125 @@
+"""Every scoring method by the same interface: trained, scored, stored; null what it does not define."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.artifact import ArtifactError, model_version, pack, unpack
+from models.mc_dropout import BLOCK
+from models.methods import METHODS, WITH_MEMBERS, WITHOUT_SPREAD, predictor
+from models.model import Model
+from models.predictive import log_softmax
+from models.settings import TrainingSettings
+from models.train import train
+
+Make = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def models(make: Make, small: TrainingSettings) -> dict[str, Model]:
+    """A model of each method, of the same data and seed."""
+    few = dataclasses.replace(
+        small, epochs=6, ensemble_size=3, swag_samples=4, swag_epochs=3, swag_rank=2, n_samples=20
+    )
+    return {name: train(**make(), settings=dataclasses.replace(few, method=name))[0] for name in METHODS}
+
+
+@pytest.fixture(scope="module")
+def x(make: Make) -> np.ndarray:
+    found: np.ndarray = make(units=9)["x"]
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_method_does_not_define_is_null(method: str, models: dict[str, Model], x: np.ndarray) -> None:
+    scores = models[method].score(x)
+    assert scores.finite.all()
+    np.testing.assert_allclose(scores.class_probabilities.sum(axis=1), 1.0)
+    assert np.isfinite(scores.predictive_entropy).all()
+    split = (scores.mutual_information, scores.expected_entropy, scores.fault_std, scores.fault_q05, scores.fault_q95)
+    for values in split:
+        assert np.isnan(values).all() if method in WITHOUT_SPREAD else np.isfinite(values).all()
+    assert ("mutual_information" in models[method].quantiles) == (method not in WITHOUT_SPREAD)
+    expected = {"mle": 1, "temperature": 1, "moments": 1, "mc_dropout": 20, "swag": 4, "ensemble": 60}
+    assert scores.n_samples == expected[method]
+    defined = method in ("mc_dropout", "ensemble", "swag")
+    assert np.isfinite(scores.monte_carlo_se).all() == defined
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_score_does_not_depend_on_the_others(method: str, models: dict[str, Model], x: np.ndarray) -> None:
+    many = np.concatenate([x] * (1 + 2 * BLOCK // len(x)))
+    whole, alone = models[method].score(many), models[method].score(many[BLOCK + 3 : BLOCK + 4])
+    np.testing.assert_array_equal(whole.class_probabilities[BLOCK + 3], alone.class_probabilities[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_artifact_keeps_it_and_a_changed_byte_is_refused(
+    method: str, models: dict[str, Model], x: np.ndarray
+) -> None:
+    files = pack(models[method])
+    assert ("members.safetensors" in files) == (method in WITH_MEMBERS)
+    again = unpack(files)
+    assert again.method == method
+    assert pack(again) == files
+    np.testing.assert_array_equal(again.score(x).class_probabilities, models[method].score(x).class_probabilities)
+    name = "members.safetensors" if method in WITH_MEMBERS else "weights.safetensors"
+    broken = bytearray(files[name])
+    broken[-1] ^= 1
+    with pytest.raises(ArtifactError, match=name):
+        unpack({**files, name: bytes(broken)})
+    if method in WITH_MEMBERS:
+        with pytest.raises(ArtifactError, match="members"):
+            unpack({key: value for key, value in files.items() if key != name})
+
+
+def test_every_method_is_another_version(models: dict[str, Model]) -> None:
+    assert len({model_version(pack(model)) for model in models.values()}) == len(METHODS)
+
+
+def test_the_point_estimate_has_no_temperature_and_its_rival_one(models: dict[str, Model], x: np.ndarray) -> None:
+    mle, rival = models["mle"], models["temperature"]
+    assert mle.temperature.value == 1.0
+    assert rival.temperature.value != 1.0
+    np.testing.assert_array_equal(mle.logits(x), rival.logits(x))
+    logits = mle.logits(x)[0]
+    expected = np.exp(log_softmax(logits, temperature=1.0, log_prior_correction=mle.log_prior_correction))
+    np.testing.assert_allclose(mle.score(x).class_probabilities, expected, rtol=1e-6)
+
+
+def test_an_ensemble_of_one_network_thrice_is_that_network(models: dict[str, Model], x: np.ndarray) -> None:
+    one = models["mc_dropout"]
+    assert one.network is not None
+    assert one.bank is not None
+    thrice = predictor("ensemble", one.network, (one.network, one.network), one.bank)
+    inputs = one.scaler.network_inputs(one.scaler.scale_features(x))
+    single = predictor("mc_dropout", one.network, (), one.bank).logits(inputs)
+    np.testing.assert_array_equal(thrice.logits(inputs), np.repeat(single, 3, axis=0))
+    assert thrice.group == 3 * one.bank.sub_bank_size
+
+
+def test_members_of_an_ensemble_differ(models: dict[str, Model]) -> None:
+    ensemble = models["ensemble"]
+    assert ensemble.network is not None
+    firsts = [one.weights[0] for one in (ensemble.network, *ensemble.members)]
+    assert len(firsts) == 3
+    assert not any(a.equal(b) for a, b in ((firsts[0], firsts[1]), (firsts[0], firsts[2]), (firsts[1], firsts[2])))
+
+
+def test_a_member_of_another_shape_is_refused(models: dict[str, Model]) -> None:
+    ensemble = models["ensemble"]
+    assert ensemble.network is not None
+    other = dataclasses.replace(
+        ensemble.members[0], weights=tuple(weight[:, :-1] for weight in ensemble.members[0].weights)
+    )
+    with pytest.raises(ValueError, match="member 0"):
+        dataclasses.replace(ensemble, members=(other, *ensemble.members[1:]))
+    with pytest.raises(ValueError, match="members"):
+        dataclasses.replace(ensemble, members=())
+    with pytest.raises(ValueError, match="method must be one of"):
+        TrainingSettings(method="magic")  # type: ignore[arg-type]
