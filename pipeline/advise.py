@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Row
 
 from features.quality import Quality
 from pipeline.assets.events import replacement_times
-from pipeline.audit import open_audits
+from pipeline.audit_slice import open_audits
 from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, combine_channels
 from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_cases
 from pipeline.config import Settings

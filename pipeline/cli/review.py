@@ -122,7 +122,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the latest state of every axis, and what the audit slice says of misses."""
-    from pipeline.audit import audit_figures
+    from pipeline.audit_slice import audit_figures
     from pipeline.cases import fleet_states
 
     store = workplace().store

@@ -292,7 +292,7 @@ def test_killed_between_any_two_commits(
         cwd=copy.cli.home,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=360,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

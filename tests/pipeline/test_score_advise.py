@@ -18,7 +18,7 @@ from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.assets.replacement import replace_unit
-from pipeline.audit import is_drawn
+from pipeline.audit_slice import is_drawn
 from pipeline.cases import fleet_states, get_case, give_verdict, queue
 from pipeline.config import Settings
 from pipeline.contract import Limits

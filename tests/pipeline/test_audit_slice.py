@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pipeline.audit import AUDIT, Answer, audit_figures, is_confident, is_drawn, miss_rate, open_audits
+from pipeline.audit_slice import AUDIT, Answer, audit_figures, is_confident, is_drawn, miss_rate, open_audits
 from pipeline.cases import get_case, give_verdict, queue
 from pipeline.schema import Axis
 from pipeline.store import Store
