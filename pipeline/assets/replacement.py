@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from pipeline.advise import add_event
+from pipeline.audit import add_event
 from pipeline.assets.checks import Period, in_two_places
 from pipeline.assets.events import REPLACED, event_row, mirror_installations
 from pipeline.assets.geometry import ResolvedGeometry, bearing_alone
