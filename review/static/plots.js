@@ -1,8 +1,8 @@
 "use strict";
 // Draws what the interface gives. Plotly comes from its wheel, not from elsewhere.
 const INK = "#16202a", LOUD = "#b33000", CALM = "#5b6770", BLUE = "#0b4f8a";
-const layout = (x, y, more) => ({ margin: { l: 60, r: 15, t: 10, b: 45 }, xaxis: { title: { text: x } }, yaxis: { title: { text: y } }, legend: { orientation: "h", y: 1.12 }, font: { color: INK }, ...more });
-const options = { responsive: true, displaylogo: false };
+const layout = (x, y, more) => ({ margin: { l: 60, r: 15, t: 10, b: 45 }, xaxis: { title: { text: x } }, yaxis: { title: { text: y } }, legend: { orientation: "h", y: 1.18 }, font: { color: INK }, ...more });
+const options = { responsive: true, displayModeBar: false };
 function draw(name, traces, shape) {
   return Plotly.newPlot(`plot-${name}`, traces, shape, options);
 }
