@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from pipeline import case_work
 from pipeline.accounts import Account
@@ -37,31 +37,42 @@ Viewer = Annotated[Account, needs("viewer")]
 Reviewer = Annotated[Account, needs("reviewer")]
 
 
+def _storable(text: str) -> str:
+    """Refuse what no database takes as text: a NUL, or half of a surrogate pair."""
+    text.encode()
+    if "\0" in text:
+        raise ValueError("text has a NUL character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
 class Finding(BaseModel, extra="forbid"):
     """What somebody found; words of the taxonomy, times in ISO 8601 with an offset."""
 
-    verdict: str
-    evidence: str
-    component: str = ""
-    mode: str = ""
-    cause: str = ""
-    severity: str = ""
-    confidence: str = ""
-    note: str = Field("", max_length=4000)
-    from_at: str = ""
-    to_at: str = ""
+    verdict: Text
+    evidence: Text
+    component: Text = ""
+    mode: Text = ""
+    cause: Text = ""
+    severity: Text = ""
+    confidence: Text = ""
+    note: Text = Field("", max_length=4000)
+    from_at: Text = ""
+    to_at: Text = ""
 
 
 class Comment(BaseModel, extra="forbid"):
     """A comment."""
 
-    text: str = Field(min_length=1, max_length=4000)
+    text: Text = Field(min_length=1, max_length=4000)
 
 
 class WorkOrder(BaseModel, extra="forbid"):
     """The number of a work order; empty takes it away."""
 
-    number: str = Field(max_length=100)
+    number: Text = Field(max_length=100)
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import plotly
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -67,6 +67,8 @@ def static(name: str) -> Response:
 
 
 async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+    if "\0" in request.url.path or "%00" in request.url.query or "\0" in unquote(request.url.path):
+        return JSONResponse({"detail": "the address has a NUL character"}, 422, headers=HEADERS)
     response = await proceed(request)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)

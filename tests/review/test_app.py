@@ -62,11 +62,12 @@ def add_case(store: Store, case_id: str = "case0000", text: str = "Fault probabi
 
 
 @pytest.fixture
-def app(sqlite_store: Store, lake: Lake, tmp_path: Path) -> FastAPI:
-    add_case(sqlite_store)
+def app(store: Store, lake: Lake, tmp_path: Path) -> FastAPI:
+    """The application with one case and a user of each role, on both databases."""
+    add_case(store)
     for role in ROLES:
-        add_user(sqlite_store, role, role, f"password of {role}", at=AT)
-    return create_app(sqlite_store, lake, Settings(home=tmp_path), clock=lambda: AT)
+        add_user(store, role, role, f"password of {role}", at=AT)
+    return create_app(store, lake, Settings(home=tmp_path), clock=lambda: AT)
 
 
 def client(app: FastAPI, role: str = "") -> TestClient:
