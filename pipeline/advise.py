@@ -19,6 +19,7 @@ from features.quality import Quality
 from pipeline.assets.events import replacement_times
 from pipeline.audit_slice import open_audits
 from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, combine_channels
+from pipeline.case_audit import SYSTEM, add_event
 from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_cases
 from pipeline.config import Settings
 from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
@@ -31,17 +32,15 @@ from pipeline.schema import (
     Case,
     Extraction,
     Recording,
-    ReviewEvent,
     Score,
     Scoring,
     Unit,
 )
 from pipeline.silence import silent_axes, silent_row
+from pipeline.snoozing import wake_snoozed
 from pipeline.state_bins import bin_start
 from pipeline.store import Store, upsert
 from pipeline.thresholds import read_thresholds
-
-SYSTEM = "axiswatch"
 
 
 @dataclass
@@ -56,6 +55,7 @@ class AdviseReport:
     silent: int = 0
     audits: int = 0
     too_old: int = 0
+    woken: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """Give the counts by name."""
@@ -99,6 +99,7 @@ def advise(
             _advise_axis(connection, settings, axis_id, thresholds, silent.get(axis_id), as_of, cases_since, report)
         if on_progress:
             on_progress(done + 1, len(axes))
+    report.woken = wake_snoozed(store, as_of=as_of, margin=settings.reopen_margin)
     return report
 
 
@@ -362,12 +363,3 @@ def _close_spoken_again(connection: Connection, case: CaseState, as_of: datetime
         .values(state=CLOSED, closed_at=case.last_at, closed_by=SYSTEM, closed_priority=0.0, changed_at=as_of)
     )
     add_event(connection, case.case_id, SYSTEM, "closed", {"why": "recordings arrive again"}, as_of)
-
-
-def add_event(
-    connection: Connection, case_id: str, who: str, action: str, details: dict[str, Any], at: datetime
-) -> None:
-    """Append to the history of a case. The caller holds the lock on its axis or case."""
-    count = connection.scalar(sa.select(sa.func.count()).where(ReviewEvent.case_id == case_id)) or 0
-    event = {"case_id": case_id, "sequence": count + 1, "at": at, "who": who, "action": action, "details": details}
-    connection.execute(sa.insert(ReviewEvent), event)

@@ -9,12 +9,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.advise import add_event
+from pipeline.case_audit import add_event
 from pipeline.case_folding import CLOSED
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.ids import instant
+from pipeline.ids import instant, utc_text
 from pipeline.labels import label_row
 from pipeline.schema import Axis, AxisState, Case, Label, Recording, ReviewEvent, Unit
+from pipeline.schema_review import CaseWork
 from pipeline.store import Store, insert_ignore
 from pipeline.taxonomy import Verdict
 
@@ -52,7 +53,7 @@ def get_case(store: Store, case_id: str) -> dict[str, Any]:
         There is no such case.
     """
     with store.read() as connection:
-        case = _case(connection, case_id)
+        case = read_case(connection, case_id)
         events = connection.execute(
             sa.select(ReviewEvent).where(ReviewEvent.case_id == case_id).order_by(ReviewEvent.sequence)
         )
@@ -60,7 +61,14 @@ def get_case(store: Store, case_id: str) -> dict[str, Any]:
 
 
 def give_verdict(
-    store: Store, case_id: str, finding: Mapping[str, str], *, who: str, at: datetime, period_hours: float
+    store: Store,
+    case_id: str,
+    finding: Mapping[str, str],
+    *,
+    who: str,
+    at: datetime,
+    period_hours: float,
+    seen: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Record what somebody found out about a case: a label for its axis, unit and time range.
 
@@ -74,16 +82,20 @@ def give_verdict(
         note, channel, from_at, to_at. The range is the case's own where it is not given.
     period_hours
         Length of a bin; the label's range ends with the bin of the case's last recording.
+    seen
+        What was on the screen, such as model versions and score; kept in the history.
 
     Raises
     ------
     PrerequisiteMissing
         There is no such case.
     AxiswatchError
-        The finding has words or times that are not valid; all are listed and nothing is stored.
+        Somebody else has claimed the case; or the finding has words or times that are not valid; all
+        are listed and nothing is stored.
     """
     with store.write() as connection:
-        case = _case(connection, case_id, lock=True)
+        case = read_case(connection, case_id, lock=True)
+        refuse_claimed(connection, case_id, who, at)
         cells = {name: case[name] for name in ("site", "cell", "robot_id", "axis")}
         cells |= {name: value for name, value in finding.items() if value}
         cells["unit_serial"] = unit_of(connection, case["axis_id"], case["last_at"]) or ""
@@ -96,7 +108,7 @@ def give_verdict(
         if wrong:
             raise AxiswatchError("the verdict was not stored:\n" + "\n".join(f"  - {problem}" for problem in wrong))
         insert_ignore(connection, Label, [row])
-        add_event(connection, case_id, who, "verdict", {"label_id": row["label_id"], **finding}, at)
+        add_event(connection, case_id, who, "verdict", {"label_id": row["label_id"], **finding, **_shown(seen)}, at)
         closes = row["verdict"] != Verdict.UNSURE
         if closes:
             values = {
@@ -158,7 +170,8 @@ def fleet_states(store: Store) -> list[dict[str, Any]]:
         return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def _case(connection: Connection, case_id: str, *, lock: bool = False) -> dict[str, Any]:
+def read_case(connection: Connection, case_id: str, *, lock: bool = False) -> dict[str, Any]:
+    """Give a case with the names of its axis; `lock` holds both rows until the transaction ends."""
     query = (
         sa.select(Case, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
         .join(Axis, Axis.axis_id == Case.axis_id)
@@ -168,6 +181,24 @@ def _case(connection: Connection, case_id: str, *, lock: bool = False) -> dict[s
     if row is None:
         raise PrerequisiteMissing(f"there is no case {case_id}; `axiswatch queue` shows them")
     return dict(row._mapping)
+
+
+def refuse_claimed(connection: Connection, case_id: str, who: str, at: datetime) -> None:
+    """Refuse an act on a case that somebody else has claimed.
+
+    Raises
+    ------
+    AxiswatchError
+        It is claimed, and the claim has not expired.
+    """
+    query = sa.select(CaseWork.claimed_by, CaseWork.claimed_until).where(CaseWork.case_id == case_id)
+    row = connection.execute(query).one_or_none()
+    if row is not None and row.claimed_by not in (None, who) and row.claimed_until > at:
+        raise AxiswatchError(f"case {case_id} is claimed by {row.claimed_by} until {utc_text(row.claimed_until)}")
+
+
+def _shown(seen: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {"seen": dict(seen)} if seen else {}
 
 
 def _after(connection: Connection, axis_id: str, last_at: datetime, period_hours: float) -> datetime:

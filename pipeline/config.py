@@ -164,6 +164,10 @@ class Settings(BaseSettings):
     )
     webhook_url: str = Field("", description="Where a failed task is told of by an HTTP POST of JSON; empty: nowhere.")
 
+    review_claim_minutes: float = Field(60.0, gt=0, le=10_080, description="How long a claim on a case holds, min.")
+    review_session_hours: float = Field(12.0, gt=0, le=744, description="How long a log-in to the review lasts, h.")
+    review_secure_cookie: bool = Field(True, description="Send the session's cookie over HTTPS only.")
+
     trend_days: float = Field(
         7.0, gt=0, le=3660, description="Newest stretch of a trend that its slope is about, days."
     )

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from pipeline.errors import AxiswatchError
 from pipeline.ids import axis_id, instant, stable_id
 from pipeline.schema import Label
+from pipeline.schema_review import LabelWithdrawal
 from pipeline.store import Store, insert_ignore
 from pipeline.taxonomy import LABEL_CSV_COLUMNS, Cause, Component, Evidence, Mode, Severity, Verdict
 
@@ -124,8 +125,10 @@ def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None)
 
 
 def known_labels(connection: Connection, *, known_by: datetime) -> list[KnownLabel]:
-    """Give the labels that were known at a time, oldest knowledge first."""
-    query = sa.select(Label).where(Label.known_at <= known_by).order_by(Label.known_at, Label.label_id)
+    """Give the labels that were known at a time and not taken back by then, oldest knowledge first."""
+    withdrawn = sa.select(LabelWithdrawal.label_id).where(LabelWithdrawal.known_at <= known_by)
+    query = sa.select(Label).where(Label.known_at <= known_by, Label.label_id.not_in(withdrawn))
+    query = query.order_by(Label.known_at, Label.label_id)
     return [
         KnownLabel(
             row.label_id,

@@ -14,6 +14,7 @@ from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, Stri
 from sqlalchemy.orm import Mapped, mapped_column
 
 import pipeline.schema_operations
+import pipeline.schema_review
 import pipeline.schema_trend  # noqa: F401  (its tables)
 from pipeline.schema_assets import AxisEvent as AxisEvent
 from pipeline.schema_assets import GeometryName as GeometryName
@@ -345,6 +346,8 @@ class Case(Base):
     )
     known_at: Mapped[datetime] = mapped_column(comment="when it was opened")
     changed_at: Mapped[datetime] = mapped_column(comment="as_of of the run or the act that changed it last")
+
+    __table_args__ = (Index("ix_cases_queue", "state", "priority", "first_at", "case_id"),)
 
 
 class ReviewEvent(Base):

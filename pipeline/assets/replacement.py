@@ -13,12 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from pipeline.advise import add_event
 from pipeline.assets.checks import Period, in_two_places
 from pipeline.assets.events import REPLACED, event_row, mirror_installations
 from pipeline.assets.geometry import ResolvedGeometry, bearing_alone
 from pipeline.assets.places import find_axis, place_of
 from pipeline.assets.registry import geometries_by_name, geometry_columns, store_geometries, stored_periods
+from pipeline.case_audit import add_event
 from pipeline.case_folding import CLOSED, UNIT_FAMILIES
 from pipeline.errors import AxiswatchError
 from pipeline.ids import utc_text

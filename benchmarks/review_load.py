@@ -1,0 +1,143 @@
+"""How fast the review application answers: 100,000 cases, and users who each ask once in five seconds.
+
+    python benchmarks/review_load.py FOLDER [--cases 100000] [--users 50] [--seconds 60]
+
+Copies nothing: FOLDER is the home of a demonstration (`axiswatch demo --folder FOLDER`), and gets the cases added; use
+one that may be thrown away. Two users of three load the queue, the third one a case page with its signal. Times are
+those of the client, on the same machine, so that they are no less than the server's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import socket
+import statistics
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import sqlalchemy as sa
+import uvicorn
+
+from pipeline.accounts import add_user, list_users, make_token
+from pipeline.config import Settings
+from pipeline.lake import Lake
+from pipeline.schema import Axis, Case, Score
+from pipeline.store import Store
+from review.app import create_app
+
+EVERY_S = 5.0
+
+
+def add_cases(store: Store, number: int) -> list[str]:
+    """Fill the queue up to a number of cases on the axes that are there; give ids of cases that have scores."""
+    rng = np.random.default_rng(1)
+    with store.write() as connection:
+        axes = connection.scalars(sa.select(Axis.axis_id).order_by(Axis.axis_id)).all()
+        last = connection.scalar(sa.select(sa.func.max(Score.started_at, type_=Score.started_at.type)))
+        there = connection.scalar(sa.select(sa.func.count()).select_from(Case)) or 0
+        assert last is not None, "the folder holds no scores; make it by `axiswatch demo`"
+        rows = []
+        for index in range(there, number):
+            first = last - timedelta(days=float(rng.uniform(1, 12)))
+            probability = float(rng.uniform())
+            reason = {"code": "unseen", "text": "The model has not seen enough of this.", "n_bins": 3}
+            rows.append(
+                {
+                    "case_id": f"load{index:08d}",
+                    "axis_id": axes[index % len(axes)],
+                    "family": "machine",
+                    "state": ("open", "open", "closed")[index % 3],
+                    "first_at": first,
+                    "last_at": first + timedelta(days=1),
+                    "n_bins": 3,
+                    "priority": round(float(rng.uniform()), 6),
+                    "reasons": [reason],
+                    "fault_probability": probability,
+                    "mode": "ball",
+                    "known_at": last,
+                    "changed_at": last,
+                }
+            )
+        if rows:
+            connection.execute(sa.insert(Case), rows)
+        return list(connection.scalars(sa.select(Case.case_id).where(Case.state == "open").limit(500)))
+
+
+def serve(store: Store, settings: Settings) -> tuple[uvicorn.Server, threading.Thread, str]:
+    """Start the application on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = create_app(store, Lake(settings.lake), settings, clock=lambda: datetime.now(UTC))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    return server, thread, f"http://127.0.0.1:{port}"
+
+
+async def one_user(place: int, client: httpx.AsyncClient, cases: list[str], until: float, times: Any) -> None:
+    """Ask once in five seconds, at a beat of one's own."""
+    rng = np.random.default_rng(place)
+    await asyncio.sleep(float(rng.uniform(0, EVERY_S)))
+    while time.perf_counter() < until:
+        begin = time.perf_counter()
+        case = cases[int(rng.integers(len(cases)))]
+        what, paths = ("queue", ["/"]) if place % 3 else ("case", [f"/cases/{case}", f"/api/v1/cases/{case}/figures"])
+        for path in paths:
+            answer = await client.get(path)
+            assert answer.status_code == 200, (path, answer.status_code, answer.text[:200])
+        times[what].append(time.perf_counter() - begin)
+        await asyncio.sleep(max(0.0, EVERY_S - (time.perf_counter() - begin)))
+
+
+async def load(address: str, token: str, cases: list[str], users: int, seconds: float) -> dict[str, list[float]]:
+    """Let all users ask."""
+    times: dict[str, list[float]] = {"queue": [], "case": []}
+    headers = {"Authorization": f"Bearer {token}"}
+    until = time.perf_counter() + seconds
+    async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as client:
+        await asyncio.gather(*(one_user(place, client, cases, until, times) for place in range(users)))
+    return times
+
+
+def main() -> None:
+    """Measure and print one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cases", type=int, default=100_000)
+    parser.add_argument("--users", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    asked = parser.parse_args()
+    settings = Settings(home=asked.folder)
+    store = Store.open(settings.database)
+    cases = add_cases(store, asked.cases)
+    now = datetime.now(UTC)
+    if not any(user["name"] == "load" for user in list_users(store)):
+        add_user(store, "load", "viewer", "only for measuring", at=now)
+    token = make_token(store, "load", purpose="benchmark", at=now, days=1)
+    server, thread, address = serve(store, settings)
+    times = asyncio.run(load(address, token, cases, asked.users, asked.seconds))
+    server.should_exit = True
+    thread.join()
+    found = {
+        what: {
+            "requests": len(values),
+            "median_ms": round(1000 * statistics.median(values), 1),
+            "p95_ms": round(1000 * statistics.quantiles(values, n=20)[18], 1),
+        }
+        for what, values in times.items()
+    }
+    print(json.dumps({"cases": asked.cases, "users": asked.users, **found}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

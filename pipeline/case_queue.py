@@ -1,0 +1,99 @@
+"""The queue a page at a time: filters, search, and paging by key, so that a page never shifts under the reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.errors import AxiswatchError
+from pipeline.ids import instant
+from pipeline.schema import Axis, Case
+from pipeline.schema_review import AxisMute, CaseWork
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What is wanted of the queue; empty is anything. `state` may be `all`, `mine` is a user's name."""
+
+    state: str = "open"
+    site: str = ""
+    cell: str = ""
+    robot_id: str = ""
+    reason: str = ""
+    mine: str = ""
+    search: str = ""
+
+
+def queue_page(
+    store: Store, filters: Filters, *, as_of: datetime, after: str = "", limit: int = 50
+) -> tuple[list[dict[str, Any]], str]:
+    """Give cases behind a place in the queue, highest priority first, and the place of the next page ('': none).
+
+    Cases of axes that are muted at `as_of` are left out of open ones.
+
+    Raises
+    ------
+    AxiswatchError
+        `after` is no place that this function gave.
+    """
+    names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+    query = (
+        sa.select(Case, *names, CaseWork.claimed_by, CaseWork.claimed_until, CaseWork.work_order)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+        .where(*_conditions(filters, as_of))
+        .order_by(Case.priority.desc(), Case.first_at, Case.case_id)
+        .limit(limit + 1)
+    )
+    if after:
+        query = query.where(_behind(after))
+    with store.read() as connection:
+        rows = [dict(row._mapping) for row in connection.execute(query)]
+    for row in rows:
+        if row["claimed_until"] is not None and row["claimed_until"] <= as_of:
+            row["claimed_by"] = None
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return rows, place_of(rows[-1]) if more else ""
+
+
+def place_of(row: dict[str, Any]) -> str:
+    """Write the place of a case in the queue."""
+    return f"{row['priority']!r}~{instant(row['first_at'])}~{row['case_id']}"
+
+
+def _behind(after: str) -> sa.ColumnElement[bool]:
+    try:
+        priority, first_at, case_id = after.split("~")
+        key = (float(priority), datetime.fromisoformat(first_at))
+    except ValueError as error:
+        raise AxiswatchError(f"{after!r} is no place in the queue; begin at its first page") from error
+    if key[1].tzinfo is None or "\0" in case_id:
+        raise AxiswatchError(f"{after!r} is no place in the queue; begin at its first page")
+    later = sa.or_(Case.first_at > key[1], sa.and_(Case.first_at == key[1], Case.case_id > case_id))
+    return sa.and_(Case.priority <= key[0], sa.or_(Case.priority < key[0], later))
+
+
+def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool]]:
+    wanted: list[sa.ColumnElement[bool]] = []
+    for column, value in ((Axis.site, filters.site), (Axis.cell, filters.cell), (Axis.robot_id, filters.robot_id)):
+        if value:
+            wanted.append(column == value)
+    if filters.state != "all":
+        wanted.append(Case.state == filters.state)
+    if filters.state == "open":
+        muted = sa.select(AxisMute.axis_id).where(AxisMute.known_at <= as_of, AxisMute.until_at > as_of)
+        wanted.append(Case.axis_id.not_in(muted))
+    if filters.reason:
+        wanted.append(sa.cast(Case.reasons, sa.Text).contains(f'"code": "{filters.reason}"', autoescape=True))
+    if filters.mine:
+        wanted += [CaseWork.claimed_by == filters.mine, CaseWork.claimed_until > as_of]
+    if filters.search:
+        text = filters.search.replace("\0", "")
+        columns = (Case.case_id, Axis.site, Axis.cell, Axis.robot_id, Axis.axis, CaseWork.work_order)
+        wanted.append(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
+    return wanted

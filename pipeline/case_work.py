@@ -1,0 +1,183 @@
+"""Working together on cases: claim, hand over, snooze, comment, take back, mute. Each is one locked transaction.
+
+Every act is an event of the case's history. Serves the command line and the web alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.case_audit import add_event
+from pipeline.case_folding import CLOSED, OPEN
+from pipeline.cases import read_case, refuse_claimed
+from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.ids import utc_text
+from pipeline.schema import Axis, Case, Label, ReviewEvent
+from pipeline.schema_review import AxisMute, CaseWork, LabelWithdrawal, User
+from pipeline.snoozing import SNOOZED
+from pipeline.store import Store, insert_new
+
+LONGEST_COMMENT = 4000
+
+
+def claim(store: Store, case_id: str, *, who: str, at: datetime, minutes: float) -> dict[str, Any]:
+    """Take a case for some time; a claim of one's own is prolonged. Of two at once, one gets it.
+
+    Raises
+    ------
+    AxiswatchError
+        Somebody else has it, or it is closed.
+    """
+    with store.write() as connection:
+        case = read_case(connection, case_id, lock=True)
+        refuse_claimed(connection, case_id, who, at)
+        if case["state"] == CLOSED:
+            raise AxiswatchError(f"case {case_id} is closed; a later finding needs no claim")
+        until = at + timedelta(minutes=minutes)
+        _set_work(connection, case_id, at, claimed_by=who, claimed_until=until)
+        add_event(connection, case_id, who, "claimed", {"until": utc_text(until)}, at)
+    return {"case_id": case_id, "claimed_by": who, "claimed_until": until}
+
+
+def hand_over(store: Store, case_id: str, *, to: str, who: str, at: datetime, minutes: float) -> None:
+    """Give a case to another user who may review; empty gives it back to all.
+
+    Raises
+    ------
+    AxiswatchError
+        There is no such reviewer, or a third one has claimed the case.
+    """
+    with store.write() as connection:
+        read_case(connection, case_id, lock=True)
+        refuse_claimed(connection, case_id, who, at)
+        if not to:
+            _set_work(connection, case_id, at, claimed_by=None, claimed_until=None)
+            add_event(connection, case_id, who, "released", {}, at)
+            return
+        query = sa.select(User.name).where(User.name == to, User.disabled.is_(False), User.role != "viewer")
+        if connection.scalar(query) is None:
+            raise AxiswatchError(f"there is no reviewer {to!r}; `axiswatch user list` shows them")
+        until = at + timedelta(minutes=minutes)
+        _set_work(connection, case_id, at, claimed_by=to, claimed_until=until)
+        add_event(connection, case_id, who, "handed_over", {"to": to, "until": utc_text(until)}, at)
+
+
+def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetime | None) -> None:
+    """Put a case aside until a time, or (None) until its priority rises by the margin that reopens a case.
+
+    Raises
+    ------
+    AxiswatchError
+        The case is closed, claimed by somebody else, or the time is over.
+    """
+    if until is not None and until <= at:
+        raise AxiswatchError(f"cannot snooze until {utc_text(until)}: that is over; give a time to come")
+    with store.write() as connection:
+        case = read_case(connection, case_id, lock=True)
+        refuse_claimed(connection, case_id, who, at)
+        if case["state"] == CLOSED:
+            raise AxiswatchError(f"case {case_id} is closed; only open cases are snoozed")
+        values = {"state": SNOOZED, "snoozed_until": until, "changed_at": at}
+        connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
+        priority = case["priority"]
+        _set_work(connection, case_id, at, claimed_by=None, claimed_until=None, snoozed_priority=priority)
+        told = "it gets worse" if until is None else utc_text(until)
+        add_event(connection, case_id, who, "snoozed", {"until": told, "priority": priority}, at)
+
+
+def comment(store: Store, case_id: str, text: str, *, who: str, at: datetime) -> None:
+    """Add a comment to the history.
+
+    Raises
+    ------
+    AxiswatchError
+        The comment is empty or longer than 4,000 characters.
+    """
+    if not text.strip() or len(text) > LONGEST_COMMENT or "\0" in text:
+        raise AxiswatchError(f"a comment has 1 to {LONGEST_COMMENT} characters, this one has {len(text.strip())}")
+    with store.write() as connection:
+        read_case(connection, case_id, lock=True)
+        add_event(connection, case_id, who, "comment", {"text": text}, at)
+
+
+def set_work_order(store: Store, case_id: str, number: str, *, who: str, at: datetime) -> None:
+    """Write back the number that the maintenance system gave the case; empty takes it away."""
+    if len(number) > 100 or not all(character.isprintable() for character in number):
+        raise AxiswatchError("a work order's number has at most 100 characters that can be printed")
+    with store.write() as connection:
+        read_case(connection, case_id, lock=True)
+        _set_work(connection, case_id, at, work_order=number or None)
+        add_event(connection, case_id, who, "work_order", {"number": number}, at)
+
+
+def undo(store: Store, case_id: str, *, who: str, at: datetime) -> dict[str, Any]:
+    """Take back one's own verdict if nothing happened to the case since: its label counts no more, the case opens.
+
+    Raises
+    ------
+    AxiswatchError
+        The last act is not a verdict of this user.
+    """
+    with store.write() as connection:
+        read_case(connection, case_id, lock=True)
+        query = sa.select(ReviewEvent).where(ReviewEvent.case_id == case_id).order_by(ReviewEvent.sequence.desc())
+        last = [row for row in connection.execute(query.limit(2)) if row.action in ("verdict", "closed")]
+        given = next((row for row in last if row.action == "verdict" and row.who == who), None)
+        if given is None or last[0].who != who or (given is not last[0] and last[0].action != "closed"):
+            raise AxiswatchError(f"case {case_id}: its last act is no verdict of {who}, there is nothing to undo")
+        label_id = given.details["label_id"]
+        insert_new(connection, LabelWithdrawal, {"label_id": label_id, "who": who, "known_at": at})
+        values = {"state": OPEN, "closed_at": None, "closed_by": None, "closed_priority": None, "changed_at": at}
+        connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
+        add_event(connection, case_id, who, "undone", {"label_id": label_id}, at)
+    return {"case_id": case_id, "label_id": label_id, "state": OPEN}
+
+
+def mute(store: Store, axis_id: str, *, reason: str, until: datetime, who: str, at: datetime) -> None:
+    """Keep the cases of an axis out of the queue until a time. Scores and states go on.
+
+    Raises
+    ------
+    AxiswatchError
+        No reason, or the time is over.
+    PrerequisiteMissing
+        There is no such axis.
+    """
+    if not reason.strip() or len(reason) > LONGEST_COMMENT:
+        raise AxiswatchError("say why the axis is muted")
+    if until <= at:
+        raise AxiswatchError(f"cannot mute until {utc_text(until)}: that is over; give a time to come")
+    with store.write() as connection:
+        if connection.scalar(sa.select(Axis.axis_id).where(Axis.axis_id == axis_id).with_for_update()) is None:
+            raise PrerequisiteMissing(f"there is no axis {axis_id}; `axiswatch status` shows them")
+        row = {"axis_id": axis_id, "known_at": at, "until_at": until, "reason": reason, "who": who}
+        insert_new(connection, AxisMute, row)
+
+
+def work_of(connection: Connection, case_id: str) -> Mapping[str, Any]:
+    """Give what was agreed on a case; all None where nothing was."""
+    row = connection.execute(sa.select(CaseWork).where(CaseWork.case_id == case_id)).one_or_none()
+    names = ("claimed_by", "claimed_until", "snoozed_priority", "work_order")
+    return {name: None if row is None else getattr(row, name) for name in names}
+
+
+def labels_of(connection: Connection, case_id: str) -> list[dict[str, Any]]:
+    """Give every finding on a case, oldest first, each with the time at which it was taken back, if it was."""
+    query = (
+        sa.select(Label, LabelWithdrawal.known_at.label("withdrawn_at"))
+        .outerjoin(LabelWithdrawal, LabelWithdrawal.label_id == Label.label_id)
+        .where(Label.case_id == case_id)
+        .order_by(Label.known_at, Label.label_id)
+    )
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _set_work(connection: Connection, case_id: str, at: datetime, **values: Any) -> None:
+    empty = {"claimed_by": None, "claimed_until": None, "snoozed_priority": None, "work_order": None}
+    if not insert_new(connection, CaseWork, {"case_id": case_id, "known_at": at, **empty, **values}):
+        connection.execute(sa.update(CaseWork).where(CaseWork.case_id == case_id).values(known_at=at, **values))

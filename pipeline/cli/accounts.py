@@ -1,0 +1,109 @@
+"""Commands of the review application: `review serve`, and who may log in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import AsJson, counts, emit, table, workplace
+from pipeline.errors import PrerequisiteMissing, SettingsError
+
+review_app = typer.Typer(no_args_is_help=True, help="The review application: where engineers work on cases.")
+user_app = typer.Typer(no_args_is_help=True, help="Who may log in to the review application.")
+
+Name = Annotated[str, typer.Argument(help="The user's name.")]
+Password = Annotated[
+    str, typer.Option(help="At least 10 characters; asked for if left out.", prompt=True, hide_input=True)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(review_app, name="review")
+    app.add_typer(user_app, name="user")
+
+
+@review_app.callback()
+def _group() -> None:
+    """Make `serve` a command of a group, though it is the only one."""
+
+
+@review_app.command("serve", epilog="Example: axiswatch review serve --host 0.0.0.0 --port 8090")
+def review_serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8090,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the review application until it is stopped."""
+    try:
+        import uvicorn
+
+        from review.app import create_app
+    except ModuleNotFoundError as error:
+        raise PrerequisiteMissing(f"{error.name} is missing: pip install 'axiswatch[review]'") from error
+    place = workplace()
+    app = create_app(place.store, place.lake, place.settings, clock=lambda: datetime.now(UTC))
+    found = {"address": f"http://{host}:{port}"}
+    emit(found, as_json, counts("Serving", found))
+    uvicorn.run(app, host=host, port=port, log_level="warning")
+
+
+@user_app.command("add", epilog="Example: axiswatch user add mara --role reviewer")
+def user_add(
+    name: Name,
+    password: Password,
+    role: Annotated[str, typer.Option(help="viewer, reviewer or admin.")] = "viewer",
+    as_json: AsJson = False,
+) -> None:
+    """Add somebody who may log in."""
+    from pipeline.accounts import add_user
+
+    add_user(workplace().store, name, role, password, at=datetime.now(UTC))
+    found = {"name": name, "role": role}
+    emit(found, as_json, counts("Added", found))
+
+
+@user_app.command("set", epilog="Example: axiswatch user set mara --role admin")
+def user_set(
+    name: Name,
+    role: Annotated[str, typer.Option(help="viewer, reviewer or admin; left out: as it is.")] = "",
+    password: Annotated[str, typer.Option(help="A new password; left out: as it is.")] = "",
+    disable: Annotated[bool, typer.Option("--disable", help="May not log in any more.")] = False,
+    enable: Annotated[bool, typer.Option("--enable", help="May log in again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change a user, who then has to log in again."""
+    from pipeline.accounts import set_user
+
+    if disable and enable:
+        raise SettingsError("--disable and --enable contradict each other")
+    set_user(workplace().store, name, role=role, password=password, disabled=disable if disable or enable else None)
+    found = {"name": name}
+    emit(found, as_json, counts("Changed", found))
+
+
+@user_app.command("list", epilog="Example: axiswatch user list --json")
+def user_list(as_json: AsJson = False) -> None:
+    """List users and their roles."""
+    from pipeline.accounts import list_users
+
+    rows = list_users(workplace().store)
+    names = ["name", "role", "disabled", "known_at"]
+    emit(rows, as_json, lambda: table(names, [[row[name] for name in names] for row in rows]))
+
+
+@user_app.command("token", epilog="Example: axiswatch user token mara --purpose cmms --days 90")
+def user_token(
+    name: Name,
+    purpose: Annotated[str, typer.Option(help="Which program it is for.")],
+    days: Annotated[float, typer.Option(min=0.01, max=3660, help="Valid for so many days.")] = 90,
+    as_json: AsJson = False,
+) -> None:
+    """Make a token for a program that acts as a user. It is shown once."""
+    from pipeline.accounts import make_token
+
+    token = make_token(workplace().store, name, purpose=purpose, at=datetime.now(UTC), days=days)
+    found = {"token": token}
+    emit(found, as_json, counts("Token", found))

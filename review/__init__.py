@@ -1,0 +1,1 @@
+"""The review application: where an engineer meets the model. FastAPI over the store, no torch."""

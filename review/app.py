@@ -1,0 +1,92 @@
+"""The factory of the application: routes, headers, errors. Time comes from the clock that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import plotly
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from starlette.exceptions import HTTPException as RouteError
+
+from pipeline.accounts import Account
+from pipeline.config import Settings
+from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.lake import Lake
+from pipeline.store import Store
+from review import api, pages
+from review.access import PUBLIC, needs
+from review.page import render
+
+STATIC = Path(__file__).parent / "static"
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+# Plotly writes its rules into a style element of its own, so styles cannot be as strict as scripts.
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    "connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def create_app(store: Store, lake: Lake, settings: Settings, *, clock: Callable[[], datetime]) -> FastAPI:
+    """Make the application over a store and a lake.
+
+    Parameters
+    ----------
+    clock
+        Gives the time (with offset) of each request: the only clock of the application.
+    """
+    app = FastAPI(title="axiswatch review", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.store, app.state.lake, app.state.settings, app.state.clock = store, lake, settings, clock
+    app.include_router(pages.router)
+    app.include_router(api.router)
+    app.get("/static/{name}", dependencies=[needs(PUBLIC)], include_in_schema=False)(static)
+    app.middleware("http")(_with_headers)
+    for kind in (AxiswatchError, RouteError):
+        app.add_exception_handler(kind, _told)
+    return app
+
+
+def static(name: str) -> Response:
+    """Serve our own files, and plotly's from its wheel: a factory has no internet."""
+    if name == "plotly.min.js":
+        return FileResponse(PLOTLY, headers={"Cache-Control": "max-age=86400"})
+    found = {path.name: path for path in STATIC.iterdir()}.get(name)
+    if found is None:
+        raise HTTPException(404, "there is no such file")
+    return FileResponse(found, headers={"Cache-Control": "max-age=300"})
+
+
+async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
+    if "\0" in request.url.path or "%00" in request.url.query or "\0" in unquote(request.url.path):
+        return JSONResponse({"detail": "the address has a NUL character"}, 422, headers=HEADERS)
+    response = await proceed(request)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
+
+
+def _told(request: Request, error: Exception) -> Response:
+    """Say an error: as JSON to programs, as a page to people; who is not logged in is sent to do so."""
+    status = 409
+    if isinstance(error, PrerequisiteMissing):
+        status = 404
+    elif isinstance(error, RouteError):
+        status = error.status_code
+    text = str(error.detail) if isinstance(error, RouteError) else str(error)
+    if "/api/" in request.url.path or request.url.path.startswith("/static"):
+        return JSONResponse({"detail": text}, status)
+    if status == 401 and request.method == "GET":
+        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"{request.scope.get('root_path', '')}/login?next={quote(target)}", 303)
+    nobody: Account | None = None
+    return render(request, nobody, "error.html", status=status, text=text)

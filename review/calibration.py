@@ -1,0 +1,47 @@
+"""Reliability of what was reviewed: what the model said of a case, against what somebody found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.schema import Case, Label
+from pipeline.schema_review import LabelWithdrawal
+from pipeline.store import Store
+from pipeline.taxonomy import Verdict
+
+BINS = 10
+
+
+def reliability(store: Store) -> list[dict[str, Any]]:
+    """Give, by tenths of the case's fault probability, the mean said and the share found faulty, with the number.
+
+    The newest finding of a case counts. `unsure` and `sensor_or_data` say nothing of the machine and are left out.
+    All cases weigh alike: no probability of selection is stored yet.
+    """
+    query = (
+        sa.select(Label.case_id, Label.verdict, Case.fault_probability)
+        .join(Case, Case.case_id == Label.case_id)
+        .where(
+            Case.fault_probability.is_not(None),
+            Label.label_id.not_in(sa.select(LabelWithdrawal.label_id)),
+            Label.verdict.in_([Verdict.FAULT, Verdict.HEALTHY, Verdict.BENIGN_CHANGE]),
+        )
+        .order_by(Label.known_at, Label.label_id)
+    )
+    with store.read() as connection:
+        newest = {row.case_id: row for row in connection.execute(query)}
+    bins: dict[int, list[Any]] = {}
+    for row in newest.values():
+        bins.setdefault(min(int(row.fault_probability * BINS), BINS - 1), []).append(row)
+    return [
+        {
+            "from": index / BINS,
+            "to": (index + 1) / BINS,
+            "said": sum(row.fault_probability for row in rows) / len(rows),
+            "found": sum(row.verdict == Verdict.FAULT for row in rows) / len(rows),
+            "n": len(rows),
+        }
+        for index, rows in sorted(bins.items())
+    ]

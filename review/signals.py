@@ -1,0 +1,74 @@
+"""A recording as a screen shows it: waveform, spectrum and squared envelope spectrum, without losing peaks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.bearing_lines import find_best_band
+from features.envelope import squared_envelope_spectrum, whole_band_bins
+from features.settings import FeatureSettings
+from features.spectrum import power_spectrum, real_transform
+
+SCREEN_POINTS = 1500
+LONGEST_SPECTRUM = 1 << 18
+"""Samples that a spectrum is made of at most: its lines are finer than a screen long before."""
+
+HARMONICS = 3
+
+
+def envelope_of_points(values: npt.NDArray[Any], start: int, stop: int) -> tuple[list[int], list[float]]:
+    """Thin a stretch of a signal out to the lowest and the highest sample of each of 1,500 pieces, in order of time.
+
+    Returns
+    -------
+    list, list
+        Sample numbers and values; every extreme of the stretch is among them.
+    """
+    start, stop = max(0, start), min(len(values), stop)
+    edges = np.unique(np.linspace(start, stop, SCREEN_POINTS + 1).astype(np.int64))
+    places: list[int] = []
+    for low, high in pairwise(edges):
+        piece = values[low:high]
+        places += sorted({int(low + piece.argmin()), int(low + piece.argmax())})
+    return places, [float(values[place]) for place in places]
+
+
+def highest_of_pieces(values: npt.NDArray[Any], step: float) -> tuple[list[float], list[float]]:
+    """Thin a spectrum out to the highest line of each of 1,500 pieces; give places (bin x step) and values."""
+    edges = np.unique(np.linspace(0, len(values), SCREEN_POINTS + 1).astype(np.int64))
+    places = [int(low + values[low:high].argmax()) for low, high in pairwise(edges) if high > low]
+    return [place * step for place in places], [float(values[place]) for place in places]
+
+
+def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureSettings) -> dict[str, Any]:
+    """Compute the amplitude spectrum and the squared envelope spectrum of the best band (else of the whole one)."""
+    part = samples[:LONGEST_SPECTRUM][None, :].astype(np.float32)
+    part = part - part.mean(dtype=np.float64).astype(np.float32)
+    length, bin_hz = part.shape[1], rate_hz / part.shape[1]
+    at, power = highest_of_pieces(power_spectrum(part)[0], bin_hz)
+    found: dict[str, Any] = {"spectrum": {"hz": at, "rms": np.sqrt(power).tolist()}, "envelope": None}
+    transform = real_transform(part)
+    best = find_best_band(transform, bin_hz, length, settings)
+    band = best.bands[int(best.index[0])] if best.bands and best.index[0] >= 0 else whole_band_bins(length)
+    if band is not None:
+        lines = squared_envelope_spectrum(transform, band)[0]
+        wanted = min(len(lines), max(1, int(0.9 * len(lines))))
+        hz, values = highest_of_pieces(lines[:wanted], bin_hz)
+        found["envelope"] = {"hz": hz, "power": values, "band_hz": [band[0] * bin_hz, band[1] * bin_hz]}
+    return found
+
+
+def markers(orders: list[dict[str, Any]], shaft_speed_rpm: float | None) -> list[dict[str, Any]]:
+    """Give name, order, harmonic and frequency (Hz) of the characteristic lines; none without a speed."""
+    if shaft_speed_rpm is None:
+        return []
+    shaft_hz = shaft_speed_rpm / 60.0
+    return [
+        {"name": order["name"], "order": order["order"], "harmonic": k, "hz": k * order["order"] * shaft_hz}
+        for order in [{"name": "shaft", "order": 1.0}, *orders]
+        for k in range(1, HARMONICS + 1)
+    ]

@@ -1,0 +1,218 @@
+"""The application by requests made by hand: roles of all routes, hostile strings, exports, headers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+
+from pipeline.accounts import ROLES, add_user, make_token
+from pipeline.cases import get_case, give_verdict
+from pipeline.config import Settings
+from pipeline.ids import axis_id
+from pipeline.lake import Lake
+from pipeline.schema import Axis, Case
+from pipeline.store import Store
+from review.access import PUBLIC, role_of
+from review.app import create_app
+from review.calibration import reliability
+from review.signals import SCREEN_POINTS, envelope_of_points, highest_of_pieces
+from review.words import WORDS
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+EVIL = "<script>alert('x')</script>\"'&"
+
+
+def add_case(store: Store, case_id: str = "case0000", text: str = "Fault probability 0.97.") -> None:
+    axis = {
+        "axis_id": axis_id(text, "c1", case_id, "A1"),
+        "site": text,
+        "cell": "c1",
+        "robot_id": case_id,
+        "axis": "A1",
+        "known_at": AT,
+    }
+    case = {
+        "case_id": case_id,
+        "axis_id": axis["axis_id"],
+        "family": "machine",
+        "state": "open",
+        "first_at": AT.replace(month=2),
+        "last_at": AT.replace(month=2, day=2),
+        "n_bins": 3,
+        "priority": 0.9,
+        "reasons": [{"code": "fault", "text": text, "first_at": "", "last_at": "", "n_bins": 1}],
+        "fault_probability": 0.97,
+        "mode": "inner_race",
+        "known_at": AT,
+        "changed_at": AT,
+    }
+    with store.write() as connection:
+        connection.execute(sa.insert(Axis), axis | {"expected_every_s": None, "criticality": None})
+        connection.execute(sa.insert(Case), case)
+
+
+@pytest.fixture
+def app(store: Store, lake: Lake, tmp_path: Path) -> FastAPI:
+    """The application with one case and a user of each role, on both databases."""
+    add_case(store)
+    for role in ROLES:
+        add_user(store, role, role, f"password of {role}", at=AT)
+    return create_app(store, lake, Settings(home=tmp_path), clock=lambda: AT)
+
+
+def client(app: FastAPI, role: str = "") -> TestClient:
+    """A program that acts as the user of a role, or as nobody."""
+    headers = {}
+    if role:
+        token = make_token(app.state.store, role, purpose="test", at=AT, days=1)
+        headers = {"Authorization": f"Bearer {token}"}
+    return TestClient(app, base_url="https://testserver", headers=headers, follow_redirects=False)
+
+
+def routes(app: FastAPI) -> list[APIRoute]:
+    """All routes, those of routers included."""
+    found = []
+    waiting = list(app.routes)
+    while waiting:
+        route = waiting.pop()
+        if isinstance(route, APIRoute):
+            found.append(route)
+        else:
+            inner = getattr(route, "original_router", None)
+            assert inner is not None, f"{route!r} is no route that declares a role"
+            waiting += inner.routes
+    return found
+
+
+def test_every_route_declares_its_role_and_keeps_to_it(app: FastAPI) -> None:
+    walked = routes(app)
+    assert len(walked) > 25
+    asking = {role: client(app, role) for role in ("", *ROLES)}
+    for route in walked:
+        role = role_of(route.dependant)
+        assert role in (PUBLIC, *ROLES), f"{route.path} declares no role"
+        path = route.path if route.path.startswith("/api") or not route.path.startswith("//") else route.path[1:]
+        for name in ("case_id", "axis_id", "recording_id", "act"):
+            path = path.replace(f"{{{name}}}", "x")
+        path = path.replace("{what}.{form}", "labels.csv").replace("{name}", "review.css")
+        for method in route.methods:
+            for asker, browser in asking.items():
+                status = browser.request(method, path).status_code
+                place = f"{method} {path} as {asker or 'nobody'}: {status}"
+                may = role == PUBLIC or (asker and ROLES.index(asker) >= ROLES.index(role))
+                if asker == "" and role != PUBLIC:
+                    assert status == (401 if method != "GET" or path.startswith("/api") else 303), place
+                elif not may:
+                    assert status == 403, place
+                else:
+                    assert status not in (401, 500), place
+                    assert status != 403 or path == "/login", place
+
+
+def test_a_write_of_a_browser_needs_the_sessions_word(app: FastAPI) -> None:
+    browser = client(app)
+    form = {"name": "reviewer", "password": "password of reviewer"}
+    answer = browser.post("/login", data=form)
+    assert answer.status_code == 303
+    cookie = answer.headers["set-cookie"].lower()
+    assert all(word in cookie for word in ("httponly", "secure", "samesite=strict"))
+    assert browser.post("/cases/case0000/claim").status_code == 403
+    assert browser.post("/cases/case0000/claim", data={"csrf": "guessed"}).status_code == 403
+    assert get_case(app.state.store, "case0000")["events"] == []
+    word = browser.get("/cases/case0000").text.split('name="csrf" value="')[1].split('"')[0]
+    other = browser.post("/cases/case0000/claim", data={"csrf": word}, headers={"Origin": "https://evil.example"})
+    assert other.status_code == 403
+    assert browser.post("/cases/case0000/claim", data={"csrf": word}).status_code == 303
+    assert [event["action"] for event in get_case(app.state.store, "case0000")["events"]] == ["claimed"]
+    assert client(app).post("/login?next=//evil.example", data=form).headers["location"] == "/"
+
+
+def test_hostile_strings_are_text(app: FastAPI) -> None:
+    add_case(app.state.store, "case0001", EVIL)
+    browser = client(app, "reviewer")
+    assert browser.post("/cases/case0001/comment", data={"text": EVIL}).status_code == 303
+    assert browser.post("/cases/case0001/work-order", data={"number": EVIL}).status_code == 303
+    finding = {"verdict": "fault", "evidence": "inspected", "note": EVIL}
+    assert browser.post("/cases/case0001/verdict", data=finding).status_code == 303
+    for path in (
+        "/?state=all",
+        "/cases/case0001",
+        "/fleet",
+        f"/axes/{axis_id(EVIL, 'c1', 'case0001', 'A1')}",
+        f"/?search={EVIL}",
+        f"/?site={EVIL}",
+    ):
+        answer = browser.get(path)
+        assert answer.status_code == 200
+        assert "<script>alert" not in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self';" in policy
+        assert "script-src 'self' 'unsafe" not in policy
+        assert "<script>" not in answer.text, "no script of a page's own"
+
+
+def test_what_is_wrong_is_said(app: FastAPI) -> None:
+    browser = client(app, "reviewer")
+    answer = browser.post("/api/v1/cases/case0000/verdict", json={"verdict": "haunted", "evidence": "inspected"})
+    assert answer.status_code == 409
+    assert "verdict is 'haunted'" in answer.json()["detail"]
+    assert browser.get("/api/v1/cases/none").status_code == 404
+    assert browser.get("/cases/none").status_code == 404
+    assert browser.get("/?after=nonsense").status_code == 409
+    assert browser.post("/cases/case0000/haunt").status_code == 404
+
+
+def test_exports_hold_every_label_and_case(app: FastAPI) -> None:
+    finding = {"verdict": "fault", "evidence": "inspected", "note": 'a "quoted", note'}
+    give_verdict(app.state.store, "case0000", finding, who="mara", at=AT, period_hours=1)
+    browser = client(app, "viewer")
+    rows = list(csv.DictReader(io.StringIO(browser.get("/api/v1/export/labels.csv").text)))
+    assert [(row["robot_id"], row["verdict"], row["note"]) for row in rows] == [("case0000", "fault", finding["note"])]
+    table = pq.read_table(io.BytesIO(browser.get("/api/v1/export/cases.parquet").content))
+    assert table.column("case_id").to_pylist() == ["case0000"]
+    assert table.column("state").to_pylist() == ["closed"]
+    assert 'axiswatch_cases{state="closed"} 1.0' in browser.get("/api/v1/metrics").text
+    assert reliability(app.state.store) == [{"from": 0.9, "to": 1.0, "said": 0.97, "found": 1.0, "n": 1}]
+
+
+def test_every_path_of_the_interface_is_described(app: FastAPI) -> None:
+    told = client(app, "viewer").get("/api/v1/openapi.json").json()["paths"]
+    wanted = {route.path for route in routes(app) if route.include_in_schema}
+    assert {path.removeprefix("/api/v1") for path in told} == {path.removeprefix("/api/v1") for path in wanted}
+
+
+def test_no_peak_is_lost_on_the_screen() -> None:
+    rng = np.random.default_rng(1)
+    signal = rng.normal(0, 1, 1_000_000).astype(np.float32)
+    signal[[123_457, 765_431]] = 50, -60
+    places, values = envelope_of_points(signal, 0, len(signal))
+    assert len(places) <= 2 * SCREEN_POINTS
+    assert places == sorted(places)
+    assert (max(values), min(values)) == (50, -60)
+    assert {123_457, 765_431} <= set(places)
+    hz, lines = highest_of_pieces(np.abs(signal), 0.5)
+    assert (max(lines), hz[int(np.argmax(lines))]) == (60, 765_431 * 0.5)
+
+
+def test_every_word_is_there_in_both_languages() -> None:
+    assert all(set(words) == {"en", "ko"} and all(words.values()) for words in WORDS.values())
+    templates = Path(__file__).parents[2] / "review" / "templates"
+    import re
+
+    used = {
+        key
+        for path in templates.glob("*.html")
+        for key in re.findall(r'\bt\(["\'](\w+)["\']\)', path.read_text("utf-8"))
+    }
+    assert used
+    assert used <= set(WORDS)

@@ -1,0 +1,183 @@
+"""Claim, verdict, undo, snooze: atomic, kept in the history, refused with a reason."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.accounts import account_of_session, add_user, log_in, set_user
+from pipeline.case_queue import Filters, queue_page
+from pipeline.case_work import claim, comment, hand_over, labels_of, mute, snooze, undo
+from pipeline.cases import get_case, give_verdict
+from pipeline.errors import AxiswatchError
+from pipeline.labels import known_labels
+from pipeline.schema import Axis, Case
+from pipeline.snoozing import wake_snoozed
+from pipeline.store import Store
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+FINDING = {"verdict": "fault", "evidence": "inspected"}
+
+
+@pytest.fixture
+def cases(store: Store) -> Store:
+    """25 open cases on one axis each, some of equal priority."""
+    add_cases(store, 25)
+    return store
+
+
+def add_cases(store: Store, number: int) -> None:
+    axes, rows = [], []
+    for index in range(number):
+        axis = f"axis{index:04d}"
+        names = {"site": "plant1", "cell": "c1", "robot_id": f"R{index:02d}", "axis": "A1"}
+        blank = {"expected_every_s": None, "criticality": None, "known_at": AT}
+        axes.append({"axis_id": axis, **names, **blank})
+        reason = {"code": "fault", "text": "Fault probability 0.97.", "first_at": "", "last_at": "", "count": 2}
+        rows.append(
+            {
+                "case_id": f"case{index:04d}",
+                "axis_id": axis,
+                "family": "machine",
+                "state": "open",
+                "first_at": AT - timedelta(days=2),
+                "last_at": AT - timedelta(days=1),
+                "n_bins": 3,
+                "priority": 0.5 + index % 5 / 10,
+                "reasons": [reason],
+                "fault_probability": 0.97,
+                "mode": "inner_race",
+                "known_at": AT,
+                "changed_at": AT,
+            }
+        )
+    with store.write() as connection:
+        connection.execute(sa.insert(Axis), axes)
+        connection.execute(sa.insert(Case), rows)
+
+
+def test_of_many_claims_at_once_one_wins(cases: Store) -> None:
+    got, refused = [], []
+    barrier = threading.Barrier(8)
+
+    def try_it(name: str) -> None:
+        barrier.wait()
+        try:
+            claim(cases, "case0003", who=name, at=AT, minutes=30)
+            got.append(name)
+        except AxiswatchError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=try_it, args=(f"user{n}",)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(got) == 1
+    assert len(refused) == 7
+    assert all(f"claimed by {got[0]}" in text for text in refused)
+    assert [event["who"] for event in get_case(cases, "case0003")["events"]] == got
+
+
+def test_a_claim_expires_and_holds_others_off_before(cases: Store) -> None:
+    claim(cases, "case0000", who="mara", at=AT, minutes=30)
+    with pytest.raises(AxiswatchError, match="claimed by mara"):
+        give_verdict(cases, "case0000", FINDING, who="jun", at=AT + timedelta(minutes=29), period_hours=1)
+    give_verdict(cases, "case0000", FINDING, who="jun", at=AT + timedelta(minutes=30), period_hours=1)
+    assert get_case(cases, "case0000")["closed_by"] == "jun"
+
+
+def test_undo_takes_the_label_back_and_keeps_the_history(cases: Store) -> None:
+    give_verdict(cases, "case0000", FINDING, who="mara", at=AT, period_hours=1, seen={"model_versions": ["m1"]})
+    with pytest.raises(AxiswatchError, match="nothing to undo"):
+        undo(cases, "case0000", who="jun", at=AT)
+    later = AT + timedelta(minutes=1)
+    undo(cases, "case0000", who="mara", at=later)
+    told = get_case(cases, "case0000")
+    assert (told["state"], [e["action"] for e in told["events"]]) == ("open", ["verdict", "closed", "undone"])
+    assert told["events"][0]["details"]["seen"] == {"model_versions": ["m1"]}
+    with cases.read() as connection:
+        assert len(known_labels(connection, known_by=AT)) == 1, "what was known then stays known"
+        assert known_labels(connection, known_by=later) == []
+        assert [row["withdrawn_at"] for row in labels_of(connection, "case0000")] == [later]
+    with pytest.raises(AxiswatchError, match="nothing to undo"):
+        undo(cases, "case0000", who="mara", at=later)
+
+
+def test_a_later_finding_is_added(cases: Store) -> None:
+    give_verdict(cases, "case0000", FINDING, who="mara", at=AT, period_hours=1)
+    torn = {"verdict": "healthy", "evidence": "teardown"}
+    give_verdict(cases, "case0000", torn, who="jun", at=AT + timedelta(days=30), period_hours=1)
+    with cases.read() as connection:
+        assert [row["verdict"] for row in labels_of(connection, "case0000")] == ["fault", "healthy"]
+
+
+def test_snooze_ends_at_its_date_or_when_it_gets_worse(cases: Store) -> None:
+    snooze(cases, "case0000", who="mara", at=AT, until=AT + timedelta(days=1))
+    snooze(cases, "case0001", who="mara", at=AT, until=None)
+    assert wake_snoozed(cases, as_of=AT + timedelta(hours=23), margin=0.1) == 0
+    assert wake_snoozed(cases, as_of=AT + timedelta(days=1), margin=0.1) == 1
+    assert (get_case(cases, "case0000")["state"], get_case(cases, "case0001")["state"]) == ("open", "snoozed")
+    with cases.write() as connection:
+        connection.execute(sa.update(Case).where(Case.case_id == "case0001").values(priority=0.75))
+    assert wake_snoozed(cases, as_of=AT + timedelta(days=2), margin=0.1) == 1
+    assert get_case(cases, "case0001")["events"][-1]["details"] == {"why": "it got worse"}
+
+
+def test_pages_hold_every_case_once_in_order(cases: Store) -> None:
+    seen, after = [], ""
+    while True:
+        rows, after = queue_page(cases, Filters(), as_of=AT, after=after, limit=7)
+        seen += [(-row["priority"], row["case_id"]) for row in rows]
+        if not after:
+            break
+    assert seen == sorted(seen)
+    assert len(set(seen)) == 25
+    with pytest.raises(AxiswatchError, match="no place in the queue"):
+        queue_page(cases, Filters(), as_of=AT, after="x~y")
+
+
+def test_filters_search_and_mute(cases: Store) -> None:
+    def found(**wanted: str) -> list[str]:
+        return [row["robot_id"] for row in queue_page(cases, Filters(**wanted), as_of=AT)[0]]
+
+    assert found(search="r07") == ["R07"]
+    assert found(search="%") == []
+    assert (len(found(reason="fault")), found(reason="novel")) == (25, [])
+    claim(cases, "case0004", who="mara", at=AT, minutes=30)
+    assert (found(mine="mara"), found(mine="jun")) == (["R04"], [])
+    mute(cases, "axis0004", reason="gearbox on order", until=AT + timedelta(days=1), who="mara", at=AT)
+    assert (found(robot_id="R04"), found(robot_id="R04", state="all")) == ([], ["R04"])
+
+
+def test_hand_over_goes_to_reviewers_only(cases: Store) -> None:
+    add_user(cases, "jun", "reviewer", "long enough 1", at=AT)
+    add_user(cases, "viv", "viewer", "long enough 2", at=AT)
+    claim(cases, "case0000", who="mara", at=AT, minutes=30)
+    with pytest.raises(AxiswatchError, match="no reviewer 'viv'"):
+        hand_over(cases, "case0000", to="viv", who="mara", at=AT, minutes=30)
+    hand_over(cases, "case0000", to="jun", who="mara", at=AT, minutes=30)
+    with pytest.raises(AxiswatchError, match="claimed by jun"):
+        hand_over(cases, "case0000", to="", who="mara", at=AT, minutes=30)
+    with pytest.raises(AxiswatchError, match="comment"):
+        comment(cases, "case0000", "  ", who="jun", at=AT)
+
+
+def test_wrong_passwords_are_throttled_and_a_change_ends_sessions(store: Store) -> None:
+    add_user(store, "mara", "reviewer", "right password", at=AT)
+    for _ in range(5):
+        assert log_in(store, "mara", "wrong password", at=AT, hours=1) is None
+    with pytest.raises(AxiswatchError, match="too many"):
+        log_in(store, "mara", "right password", at=AT, hours=1)
+    later = AT + timedelta(minutes=5)
+    cookie = log_in(store, "mara", "right password", at=later, hours=1)
+    assert cookie is not None
+    account = account_of_session(store, cookie, at=later)
+    assert account is not None
+    assert (account.name, account.may("reviewer"), account.may("admin")) == ("mara", True, False)
+    assert account_of_session(store, cookie, at=later + timedelta(hours=1)) is None
+    set_user(store, "mara", role="viewer")
+    assert account_of_session(store, cookie, at=later) is None
