@@ -18,10 +18,11 @@ def reliability(store: Store) -> list[dict[str, Any]]:
     """Give, by tenths of the case's fault probability, the mean said and the share found faulty, with the number.
 
     The newest finding of a case counts. `unsure` and `sensor_or_data` say nothing of the machine and are left out.
-    All cases weigh alike: no probability of selection is stored yet.
+    A case weighs 1 / the chance with which it was selected (`Case.selection_probability`, audits); what was flagged
+    came to review for certain and weighs 1.
     """
     query = (
-        sa.select(Label.case_id, Label.verdict, Case.fault_probability)
+        sa.select(Label.case_id, Label.verdict, Case.fault_probability, Case.selection_probability)
         .join(Case, Case.case_id == Label.case_id)
         .where(
             Case.fault_probability.is_not(None),
@@ -39,9 +40,14 @@ def reliability(store: Store) -> list[dict[str, Any]]:
         {
             "from": index / BINS,
             "to": (index + 1) / BINS,
-            "said": sum(row.fault_probability for row in rows) / len(rows),
-            "found": sum(row.verdict == Verdict.FAULT for row in rows) / len(rows),
+            "said": _mean(rows, [row.fault_probability for row in rows]),
+            "found": _mean(rows, [float(row.verdict == Verdict.FAULT) for row in rows]),
             "n": len(rows),
         }
         for index, rows in sorted(bins.items())
     ]
+
+
+def _mean(rows: list[Any], values: list[float]) -> float:
+    weights = [1.0 / (row.selection_probability or 1.0) for row in rows]
+    return sum(w * value for w, value in zip(weights, values, strict=True)) / sum(weights)

@@ -102,10 +102,10 @@ _PAIRS: Final = {
     "found": ("Found faulty", "실제 고장"),
     "number": ("Cases", "사례 수"),
     "calibration_note": (
-        "No probability of selection is stored yet, so all reviewed cases weigh alike. Cases are in the queue because "
-        "they stood out: this is no figure for the whole fleet.",
-        "선정 확률이 아직 저장되지 않아 모든 검토 사례를 같은 가중치로 다룹니다. "
-        "눈에 띈 사례만 목록에 오르므로 전체 설비의 수치가 아닙니다.",
+        "Each reviewed case weighs 1 / the chance with which it was selected; what was flagged weighs 1. Without "
+        "audits this is a figure for what stood out, not for the whole fleet.",
+        "검토한 사례마다 선정 확률의 역수로 가중합니다. 눈에 띄어 오른 사례의 가중치는 1입니다. "
+        "무작위 점검이 없으면 전체 설비의 수치가 아닙니다.",
     ),
     "export": ("Export", "내보내기"),
     "help": ("Keys", "단축키"),

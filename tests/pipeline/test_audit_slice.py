@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pipeline.audit_slice import AUDIT, Answer, audit_figures, is_confident, is_drawn, miss_rate, open_audits
+from pipeline.case_work import undo
 from pipeline.cases import get_case, give_verdict, queue
 from pipeline.schema import Axis
 from pipeline.store import Store
@@ -164,3 +165,15 @@ def test_a_later_answer_counts_in_place_of_the_earlier(store: Store) -> None:
         at = NOW + timedelta(days=days)
         give_verdict(store, case["case_id"], finding, who="kim", at=at, period_hours=1.0)
     assert audit_figures(store)["miss_rate"] == 1.0
+
+
+def test_an_answer_that_was_taken_back_counts_no_more(store: Store) -> None:
+    add_axis(store)
+    with store.write() as connection:
+        open_audits(connection, [state(0)], rate=1.0, seed=1, as_of=NOW)
+    (case,) = queue(store)
+    finding = {"verdict": "fault", "evidence": "inspected"}
+    give_verdict(store, case["case_id"], finding, who="kim", at=NOW, period_hours=1.0)
+    assert audit_figures(store)["answers"] == 1
+    undo(store, case["case_id"], who="kim", at=NOW + timedelta(minutes=1))
+    assert (audit_figures(store)["answers"], audit_figures(store)["open"]) == (0, 1)

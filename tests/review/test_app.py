@@ -185,6 +185,20 @@ def test_exports_hold_every_label_and_case(app: FastAPI) -> None:
     assert reliability(app.state.store) == [{"from": 0.9, "to": 1.0, "said": 0.97, "found": 1.0, "n": 1}]
 
 
+def test_reliability_weighs_by_the_chance_of_selection(app: FastAPI) -> None:
+    """One case that was flagged and one drawn with a chance of a quarter: the second speaks for four."""
+    store = app.state.store
+    with store.write() as connection:
+        case = dict(connection.execute(sa.select(Case).where(Case.case_id == "case0000")).one()._mapping)
+        drawn = {"case_id": "drawn", "family": "audit", "fault_probability": 0.92, "selection_probability": 0.25}
+        connection.execute(sa.insert(Case), case | drawn)
+    for name, verdict in (("case0000", "fault"), ("drawn", "healthy")):
+        give_verdict(store, name, {"verdict": verdict, "evidence": "inspected"}, who="mara", at=AT, period_hours=1)
+    (found,) = reliability(store)
+    assert (found["found"], found["n"]) == (pytest.approx(1 / 5), 2)
+    assert found["said"] == pytest.approx((0.97 + 4 * 0.92) / 5)
+
+
 def test_every_path_of_the_interface_is_described(app: FastAPI) -> None:
     told = client(app, "viewer").get("/api/v1/openapi.json").json()["paths"]
     wanted = {route.path for route in routes(app) if route.include_in_schema}
