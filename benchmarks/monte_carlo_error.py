@@ -66,7 +66,7 @@ def scored(networks: ThinnedNetworks, x: np.ndarray) -> tuple[np.ndarray, np.nda
 
 def main() -> None:
     """Measure and print."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     rng = np.random.default_rng(1)
     x, y = made(rng, N_TRAIN)
     settings = TrainingSettings(network=SHAPE, group_dropout=0.0, length_scale=0.1)
@@ -161,8 +161,8 @@ def _train_mode(
     print("| --- | --- | --- | --- | --- |")
     for whole in (True, False):
         mixed = loop(np.concatenate([own, others[:128]]), whole=whole)[:128]
-        alike = loop(np.concatenate([own[:16], others[rest == 1][:240]]), whole=whole)[:16]
-        change, flips = alike - mixed[:16], ((alike > 0.5) != (mixed[:16] > 0.5)).mean()
+        alike = loop(np.concatenate([own[:64], others[rest == 1][:192]]), whole=whole)[:64]
+        change, flips = alike - mixed[:64], ((alike > 0.5) != (mixed[:64] > 0.5)).mean()
         right = [((p > 0.5) == truth[: len(p)]).mean() for p in (mixed, alike)]
         name = "train mode (the loop of tutorials)" if whole else "eval mode"
         print(f"| {name} | {right[0]:.2f} | {right[1]:.2f} | {np.sqrt(np.mean(change**2)):.3f} | {flips:.0%} |")
