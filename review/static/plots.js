@@ -1,6 +1,7 @@
 "use strict";
 // Draws what the interface gives. Plotly comes from its wheel, not from elsewhere.
 const INK = "#16202a", LOUD = "#b33000", CALM = "#5b6770", BLUE = "#0b4f8a";
+const NEAR_ORDERS = 20; // bearing lines lie below so many shaft orders
 const layout = (x, y, more) => ({ margin: { l: 60, r: 15, t: 10, b: 45 }, xaxis: { title: { text: x } }, yaxis: { title: { text: y } }, legend: { orientation: "h", y: 1.18 }, font: { color: INK }, ...more });
 const options = { responsive: true, displayModeBar: false };
 function draw(name, traces, shape) {
@@ -12,7 +13,7 @@ function lines(name, part, x, y, color, dash) {
 function marks(list, limit) {
   const shown = list.filter((mark) => mark.hz <= limit);
   return {
-    shapes: shown.map((mark) => ({ type: "line", x0: mark.hz, x1: mark.hz, yref: "paper", y0: 0, y1: 1, line: { color: BLUE, width: 1, dash: mark.harmonic === 1 ? "dash" : "dot" } })),
+    shapes: shown.map((mark) => ({ type: "line", layer: "below", x0: mark.hz, x1: mark.hz, yref: "paper", y0: 0, y1: 1, line: { color: BLUE, width: 1, dash: mark.harmonic === 1 ? "dash" : "dot" } })),
     annotations: shown.filter((mark) => mark.harmonic === 1).map((mark) => ({ x: mark.hz, yref: "paper", y: 1, yanchor: "top", xanchor: "left", textangle: -90, showarrow: false, font: { size: 10, color: BLUE }, text: mark.name.replace(/</g, "&lt;") })),
   };
 }
@@ -49,8 +50,9 @@ async function drawSignal(told, words, root) {
   const now = told.recording, before = told.reference, unit = now.unit;
   const pair = (read) => [...(before && read(before) ? [[words.reference, read(before), CALM]] : []), ...(read(now) ? [[words.recording, read(now), LOUD]] : [])];
   await draw("spectrum", pair((r) => r.spectrum).map(([name, part, color]) => lines(name, part, part.hz, part.rms, color)), layout("Hz", `${unit} rms`, { ...marks(told.markers, 0) }));
-  const envelope = pair((r) => r.envelope), highest = Math.max(50, ...told.markers.map((mark) => mark.hz)) * 1.15;
-  await draw("envelope", envelope.map(([name, part, color]) => lines(name, part, part.hz, part.power, color)), layout("Hz", "", { ...marks(told.markers, highest), xaxis: { title: { text: "Hz" }, range: [0, highest] } }));
+  const envelope = pair((r) => r.envelope), near = told.markers.filter((mark) => mark.order * mark.harmonic <= NEAR_ORDERS);
+  const highest = Math.max(50, ...near.map((mark) => mark.hz)) * 1.15; // gear mesh lies far out: drag the axis to see it
+  await draw("envelope", envelope.map(([name, part, color]) => lines(name, part, part.hz, part.power, color)), layout("Hz", "", { ...marks(told.markers, Infinity), xaxis: { title: { text: "Hz" }, range: [0, highest] } }));
   await draw("waveform", pair((r) => r.waveform).reverse().map(([name, part, color]) => lines(name, part, part.s, part.value, color)).reverse(), layout("s", unit));
   const element = document.getElementById("plot-waveform"), last = element.data.length - 1;
   element.on("plotly_relayout", async (change) => {
