@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.local_airflow import LocalAirflow, free_port
+from pipeline.local_airflow import LocalAirflow, celery_settings, free_port
 from pipeline.simulation import FleetSettings, simulate
 
 ROOT = Path(__file__).parents[1]
@@ -35,20 +35,14 @@ def fan_out_seconds(folder: Path, landing: Path, workers: int, batch_mib: float)
         ROOT / "dags",
         free_port(),
         {
-            "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{port}/0",
-            "AIRFLOW__CELERY__WORKER_CONCURRENCY": "1",
-            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            **celery_settings(port),
             "AXISWATCH_BATCH_MIB": str(batch_mib),
             "AXISWATCH_LANDING": str(landing),
         },
     )
     try:
         local.start_postgres()
-        local.run("db", "migrate")
-        for part in (("api-server",), ("scheduler",), ("dag-processor",)):
-            local.start(*part)
-        for number in range(workers):
-            local.start("celery", "worker", "-H", f"w{number}@%h", "--skip-serve-logs")
+        local.start_celery(workers)
         local.wait_until_healthy(SECONDS)
         return _mapped(local)
     finally:

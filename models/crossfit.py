@@ -14,7 +14,6 @@ from models.fit import Examples, Fitted, fit_network
 from models.kinds import UNKNOWN_MODE, Kind, healthy_index
 from models.mask_bank import MaskBank
 from models.methods import WITHOUT_SPREAD, predictor
-from models.moments import POINTS
 from models.network_share import mix
 from models.novelty import NoveltyReference, fit_novelty
 from models.predictive import Predictive, summarise
@@ -118,14 +117,6 @@ class Task:
             k=self.settings.novelty_neighbours,
         )
 
-    @property
-    def n_logits(self) -> int:
-        """Samples of logits that the method gives."""
-        settings = self.settings
-        by_method = {"mle": 1, "temperature": 1, "moments": POINTS, "swag": settings.swag_samples}
-        members = settings.ensemble_size if settings.method == "ensemble" else 1
-        return by_method.get(settings.method, settings.n_samples * members)
-
     def fit(self, scaler: RobustScaler, rows: IntArray, stop: IntArray, epochs: int, stream: int) -> Fitted:
         """Fit the networks of the method to `rows`, stopping on `stop` if there are any."""
         size = self.settings.ensemble_size if self.settings.method == "ensemble" else 1
@@ -169,23 +160,18 @@ class Task:
         shown, target = self.priors()
         return log_prior_correction(target, shown)
 
-    def summarise(self, logits: NDArray[np.float32], temperature: float, correction: FloatArray) -> Predictive:
-        """Statistics of sampled logits (T, n, C)."""
+    def summarise(
+        self, logits: NDArray[np.float32], temperature: float, correction: FloatArray, *, group: int
+    ) -> Predictive:
+        """Statistics of sampled logits (T, n, C), `group` samples of which belong together."""
         return summarise(
             logits,
             temperature=temperature,
             log_prior_correction=correction,
             healthy=self.healthy,
-            sub_bank_size=self.group,
+            sub_bank_size=group,
             spread=self.settings.method not in WITHOUT_SPREAD,
         )
-
-    @property
-    def group(self) -> int:
-        """Samples that belong together, as `models.methods.predictor` has them."""
-        settings = self.settings
-        members = {"mc_dropout": 1, "ensemble": settings.ensemble_size}.get(settings.method)
-        return 1 if members is None else settings.sub_bank_size * members
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +184,8 @@ class HeldOut:
         int64 (n,) the fold in which each window was held out.
     logits
         float32 (T, n, C), the network's alone, before temperature and prior; None for baseline-only.
+    group
+        Samples that belong together, as `models.methods.Predictor` has them.
     offset
         float32 (n, C), the rule's logits; None without a rule.
     novelty
@@ -210,6 +198,7 @@ class HeldOut:
 
     fold: IntArray
     logits: NDArray[np.float32] | None
+    group: int
     offset: NDArray[np.float32] | None
     novelty: FloatArray
     records: tuple[FoldRecord, ...]
@@ -234,7 +223,8 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
     data, bank = task.data, task.bank
     n = data.y.size
     fold, novelty = np.zeros(n, dtype=np.int64), np.full(n, np.nan)
-    logits = None if bank is None else np.empty((task.n_logits, n, len(data.classes)), dtype=np.float32)
+    logits: NDArray[np.float32] | None = None
+    group = 1
     records: list[FoldRecord] = []
     notes: list[str] = list(data.notes)
     splits = unit_folds(data.y, data.unit, folds=task.settings.folds, seed=task.settings.seed)
@@ -245,19 +235,22 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
         novelty[test] = task.reference(scaler, rows).distance(scaled.values, scaled.observed)
         fold[test] = i
         fit, stop, epochs = rows, rows[:0], 0
-        if bank is not None and logits is not None:
+        if bank is not None:
             inner = stopping_split(data.y[rows], data.unit[rows], seed=task.settings.seed)
             if inner is not None:
                 fit, stop = rows[inner[0]], rows[inner[1]]
             fitted = task.fit(scaler, fit, stop, task.settings.epochs if stop.size else task.fixed_epochs, i + 1)
             found = predictor(task.settings.method, fitted.network, fitted.members, bank)
-            logits[:, test] = found.logits(scaler.network_inputs(scaled))
+            sampled = found.logits(scaler.network_inputs(scaled))
+            if logits is None:
+                logits = np.empty((sampled.shape[0], n, sampled.shape[2]), dtype=np.float32)
+            logits[:, test], group = sampled, found.group
             epochs = fitted.epochs
             notes += _unseen_classes(data, i, rows, test)
         records.append(FoldRecord(task.units(fit), task.units(stop), task.units(test), epochs, stop.size > 0))
     if bank is not None and not any(record.stopped_early for record in records):
         notes.append(f"too few units to stop early: {task.fixed_epochs} epochs, fixed beforehand")
-    return HeldOut(fold, logits, task.offset(data.x), novelty, tuple(records), tuple(notes))
+    return HeldOut(fold, logits, group, task.offset(data.x), novelty, tuple(records), tuple(notes))
 
 
 def _unseen_classes(data: TrainingData, i: int, rows: IntArray, test: IntArray) -> list[str]:

@@ -63,7 +63,9 @@ def held_out_scores(task: Task, held_out: HeldOut, found: Calibration | None) ->
     if found is None:
         return {}
     parts = [
-        task.summarise(held_out.mixed(rows, found.share.value), found.temperature.value, task.correction())
+        task.summarise(
+            held_out.mixed(rows, found.share.value), found.temperature.value, task.correction(), group=held_out.group
+        )
         for rows in _parts(np.arange(task.data.y.size))
     ]
     names = ("fault_probability", "predictive_entropy", "expected_entropy", "mutual_information")
@@ -129,8 +131,8 @@ def _probabilities(task: Task, held_out: HeldOut, others: list[Calibration]) -> 
     for i, found in enumerate(others):
         for rows in _parts(np.flatnonzero(held_out.fold == i)):
             logits, value = held_out.mixed(rows, found.share.value), found.temperature.value
-            balanced[rows] = task.summarise(logits, value, np.zeros(shape[1])).class_probabilities
-            declared[rows] = task.summarise(logits, value, task.correction()).class_probabilities
+            balanced[rows] = task.summarise(logits, value, np.zeros(shape[1]), group=held_out.group).class_probabilities
+            declared[rows] = task.summarise(logits, value, task.correction(), group=held_out.group).class_probabilities
     return balanced, declared
 
 

@@ -7,6 +7,8 @@ kernels run in the same order whatever else is in the run. BatchNorm is folded b
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,6 +24,16 @@ _FOLDED_AT_ONCE = 1 << 26
 """Masked weights kept in memory, at most (float32: 256 MiB); beyond, they are folded anew for every sub-bank."""
 
 FloatArray = NDArray[np.float32]
+
+
+class Sampler(Protocol):
+    """Samples the logits of one block of windows; may reuse its buffers from call to call."""
+
+    n_samples: int
+
+    def sample(self, x_block: FloatArray) -> FloatArray:
+        """Return logits (n_samples, BLOCK, C) of inputs (BLOCK, n_inputs)."""
+        ...
 
 
 class ThinnedNetworks:
@@ -152,8 +164,12 @@ def sample_logits(networks: ThinnedNetworks, x: FloatArray) -> FloatArray:
     numpy.ndarray
         float32 (T, n, C). A window's logits are bit-equal whatever other windows are in x.
     """
-    out = np.empty((networks.n_samples, x.shape[0], networks.n_classes), dtype=np.float32)
-    sampler = BlockSampler(networks)
+    return run_blocks(BlockSampler(networks), x, networks.n_classes)
+
+
+def run_blocks(sampler: Sampler, x: FloatArray, n_classes: int) -> FloatArray:
+    """Return the logits (T, n, C) of inputs x (n, n_inputs): bit-equal whatever other windows are in x."""
+    out = np.empty((sampler.n_samples, x.shape[0], n_classes), dtype=np.float32)
     for rows in blocks(x.shape[0]):
         out[:, rows] = sampler.sample(padded(x, rows))[:, : rows.stop - rows.start]
     return out

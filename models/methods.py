@@ -13,14 +13,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.ensemble import JointSampler
 from models.mask_bank import MaskBank
-from models.mc_dropout import BlockSampler, ThinnedNetworks, blocks, padded, point, thin
+from models.mc_dropout import BlockSampler, Sampler, ThinnedNetworks, point, run_blocks, thin
 from models.moments import MomentSampler
 from models.network import FoldedNetwork
 
@@ -33,16 +33,6 @@ WITHOUT_SPREAD: Final = frozenset({"mle", "temperature", "moments"})
 
 WITH_MEMBERS: Final = frozenset({"swag", "ensemble"})
 """Methods that keep more networks than one."""
-
-
-class Sampler(Protocol):
-    """Samples the logits of one block of windows; may reuse its buffers from call to call."""
-
-    n_samples: int
-
-    def sample(self, x_block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return logits (n_samples, BLOCK, C) of inputs (BLOCK, n_inputs)."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +61,7 @@ class Predictor:
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (T, n, C) of inputs x (n, n_inputs): bit-equal whatever other windows are in x."""
-        sampler = self.sampler()
-        out = np.empty((sampler.n_samples, x.shape[0], self.folded.n_classes), dtype=np.float32)
-        for rows in blocks(x.shape[0]):
-            out[:, rows] = sampler.sample(padded(x, rows))[:, : rows.stop - rows.start]
-        return out
+        return run_blocks(self.sampler(), x, self.folded.n_classes)
 
 
 def predictor(method: Method, network: FoldedNetwork, members: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
@@ -86,7 +72,7 @@ def predictor(method: Method, network: FoldedNetwork, members: tuple[FoldedNetwo
     method
         One of `METHODS`.
     network
-        The trained network; the first member of an ensemble, the mean of ``swag``.
+        The trained network; the first member of an ensemble. ``swag`` samples its members only.
     members
         The other members of an ensemble; the networks that ``swag`` drew. Empty for the others.
     bank

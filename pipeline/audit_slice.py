@@ -21,8 +21,8 @@ from sqlalchemy.engine import Connection
 
 from pipeline.axis_state import HEALTHY, WATCH
 from pipeline.ids import instant, stable_id, utc_text
+from pipeline.labels import not_withdrawn
 from pipeline.schema import Case, Label, ReviewEvent
-from pipeline.schema_review import LabelWithdrawal
 from pipeline.store import Store, insert_new
 from pipeline.taxonomy import Verdict
 
@@ -159,7 +159,7 @@ def audit_figures(store: Store) -> dict[str, Any]:
                 sa.select(Label.case_id, Label.verdict, Label.unit_serial)
                 .where(
                     Label.case_id.in_(sa.select(Case.case_id).where(Case.family == AUDIT)),
-                    Label.label_id.not_in(sa.select(LabelWithdrawal.label_id)),
+                    not_withdrawn(),
                 )
                 .order_by(Label.known_at, Label.label_id)
             )

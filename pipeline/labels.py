@@ -124,10 +124,17 @@ def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None)
     return row, wrong
 
 
+def not_withdrawn(known_by: datetime | None = None) -> sa.ColumnElement[bool]:
+    """SQL: a label that was not taken back by a time; None: not at all."""
+    withdrawn = sa.select(LabelWithdrawal.label_id)
+    if known_by is not None:
+        withdrawn = withdrawn.where(LabelWithdrawal.known_at <= known_by)
+    return Label.label_id.not_in(withdrawn)
+
+
 def known_labels(connection: Connection, *, known_by: datetime) -> list[KnownLabel]:
     """Give the labels that were known at a time and not taken back by then, oldest knowledge first."""
-    withdrawn = sa.select(LabelWithdrawal.label_id).where(LabelWithdrawal.known_at <= known_by)
-    query = sa.select(Label).where(Label.known_at <= known_by, Label.label_id.not_in(withdrawn))
+    query = sa.select(Label).where(Label.known_at <= known_by, not_withdrawn(known_by))
     query = query.order_by(Label.known_at, Label.label_id)
     return [
         KnownLabel(

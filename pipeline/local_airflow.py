@@ -138,6 +138,17 @@ class LocalAirflow:
         self._processes.append(process)
         return process
 
+    def start_celery(self, workers: int) -> None:
+        """Start the parts of Airflow as processes of their own, with workers `w1`, `w2`, ... of one slot each.
+
+        Needs PostgreSQL, and the variables of `celery_settings`.
+        """
+        self.run("db", "migrate")
+        for part in (("api-server",), ("scheduler",), ("dag-processor",)):
+            self.start(*part)
+        for number in range(1, workers + 1):
+            self.start("celery", "worker", "-H", f"w{number}@%h", "--skip-serve-logs")
+
     def run(self, *words: str) -> str:
         """Run a command of Airflow to its end; give what it printed.
 
@@ -272,6 +283,15 @@ class LocalAirflow:
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+
+def celery_settings(redis_port: int) -> dict[str, str]:
+    """Give the variables that let Airflow hand its tasks to Celery workers over a Redis of this machine."""
+    return {
+        "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
+        "AIRFLOW__CELERY__WORKER_CONCURRENCY": "1",
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+    }
 
 
 def free_port() -> int:

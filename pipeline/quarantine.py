@@ -30,13 +30,15 @@ class Replayed:
     reasons: list[Any]
 
 
-def list_quarantine(store: Store, *, state: str | None = "open") -> list[dict[str, Any]]:
-    """Give the entries in the order in which they became known; `state` None gives all."""
+def list_quarantine(store: Store, *, state: str | None = "open", limit: int | None = None) -> list[dict[str, Any]]:
+    """Give the entries (the first `limit`) in the order in which they became known; `state` None gives all."""
     query = sa.select(QuarantineRow).order_by(
         QuarantineRow.known_at, QuarantineRow.path, QuarantineRow.row_number, QuarantineRow.quarantine_id
     )
     if state is not None:
         query = query.where(QuarantineRow.state == state)
+    if limit is not None:
+        query = query.limit(limit)
     with store.read() as connection:
         return [dict(row._mapping) for row in connection.execute(query)]
 

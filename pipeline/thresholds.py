@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -11,31 +11,48 @@ from pipeline.axis_state import Thresholds
 from pipeline.config import Settings
 from pipeline.schema import ModelVersion
 
+Percentiles = Mapping[str, Sequence[float]]
+"""Name of a score to its percentiles 0, 1, ... 100 on held-out units."""
+
 
 def read_thresholds(connection: Connection, settings: Settings, versions: Iterable[str]) -> dict[str, Thresholds]:
-    """Give the thresholds of each model version: settings, and its own percentiles on held-out units."""
+    """Give the thresholds of each model version."""
     query = sa.select(ModelVersion).where(ModelVersion.model_version.in_(list(versions)))
-    found = {}
-    for row in connection.execute(query):
-        quantiles = row.metrics.get("held_out_quantiles", {})
-        found[row.model_version] = Thresholds(
-            alarm_probability=settings.alarm_probability,
-            watch_probability=settings.watch_probability,
-            novelty_percentile=settings.novelty_percentile,
-            mutual_information=_percentile(quantiles.get("mutual_information"), settings.review_quantile),
-            expected_entropy=_percentile(quantiles.get("expected_entropy"), settings.review_quantile),
-            predictive_entropy=None
-            if "mutual_information" in quantiles
-            else _percentile(quantiles.get("predictive_entropy"), settings.review_quantile),
-            review_quantile=settings.review_quantile,
-            programs=frozenset(row.settings.get("programs", ())),
+    return {
+        row.model_version: thresholds_of(
+            settings, row.metrics.get("held_out_quantiles", {}), frozenset(row.settings.get("programs", ()))
         )
-    return found
+        for row in connection.execute(query)
+    }
 
 
-def _percentile(values: list[float] | None, wanted: float) -> float | None:
+def thresholds_of(settings: Settings, percentiles: Percentiles, programs: frozenset[str]) -> Thresholds:
+    """Give the thresholds of a model that knows these programs."""
+    limits = {
+        name: _percentile(percentiles.get(name), settings.review_quantile) for name in routed_entropies(percentiles)
+    }
+    return Thresholds(
+        alarm_probability=settings.alarm_probability,
+        watch_probability=settings.watch_probability,
+        novelty_percentile=settings.novelty_percentile,
+        mutual_information=limits.get("mutual_information"),
+        expected_entropy=limits.get("expected_entropy"),
+        predictive_entropy=limits.get("predictive_entropy"),
+        review_quantile=settings.review_quantile,
+        programs=programs,
+    )
+
+
+def routed_entropies(percentiles: Collection[str]) -> tuple[str, ...]:
+    """Name the entropies that send to review: its two parts, or all of it where the method cannot split it."""
+    return (
+        ("mutual_information", "expected_entropy") if "mutual_information" in percentiles else ("predictive_entropy",)
+    )
+
+
+def _percentile(values: Sequence[float] | None, wanted: float) -> float | None:
     """Read a percentile off a list of the percentiles 0, 1, ... 100, straight between neighbours."""
-    if not values:
+    if values is None or len(values) == 0:
         return None
     place = wanted / 100 * (len(values) - 1)
     low = min(int(place), len(values) - 2)

@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.labels import not_withdrawn
 from pipeline.schema import Case, Label
-from pipeline.schema_review import LabelWithdrawal
 from pipeline.store import Store
 from pipeline.taxonomy import Verdict
 
@@ -26,7 +26,7 @@ def reliability(store: Store) -> list[dict[str, Any]]:
         .join(Case, Case.case_id == Label.case_id)
         .where(
             Case.fault_probability.is_not(None),
-            Label.label_id.not_in(sa.select(LabelWithdrawal.label_id)),
+            not_withdrawn(),
             Label.verdict.in_([Verdict.FAULT, Verdict.HEALTHY, Verdict.BENIGN_CHANGE]),
         )
         .order_by(Label.known_at, Label.label_id)

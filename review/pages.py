@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -14,7 +15,7 @@ from starlette.datastructures import FormData
 from pipeline import case_work
 from pipeline.accounts import Account, log_in, log_out
 from pipeline.assets.events import timeline
-from pipeline.axis_state import HEALTHY
+from pipeline.axis_state import DATA_CODES, HEALTHY, MACHINE_CODES
 from pipeline.case_queue import Filters, queue_page
 from pipeline.cases import fleet_states, give_verdict
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
@@ -35,7 +36,7 @@ Viewer = Annotated[Account, needs("viewer")]
 Reviewer = Annotated[Account, needs("reviewer")]
 
 FINDING = ("verdict", "evidence", "component", "mode", "cause", "severity", "note", "from_at", "to_at")
-REASONS = ("fault", "unseen", "novel", "new_program", "ambiguous", "data", "silent")
+REASONS = (*MACHINE_CODES, *DATA_CODES)
 SHAPES = {"healthy": "●", "watch": "◐", "alarm": "▲", "data_fault": "✖", "silent": "◌", "unknown": "?"}
 WORDS = {"evidence": Evidence, "mode": Mode, "component": Component, "cause": Cause, "severity": Severity}
 
@@ -63,6 +64,12 @@ def back(request: Request, path: str) -> Response:
 def text_of(form: FormData, name: str) -> str:
     """Give a field of a form as text, '' where it is missing."""
     return str(form.get(name, "")).replace("\0", "").strip()
+
+
+def until_of(form: FormData) -> datetime:
+    """Read the field `until`; a time without an offset is UTC, as the page says."""
+    told = text_of(form, "until")
+    return read_time(told + ("Z" if "+" not in told and "Z" not in told else ""), "until")
 
 
 @router.get("/login")
@@ -183,9 +190,7 @@ def act_on_case(request: Request, account: Reviewer, case_id: str, act: str, for
     elif act == "undo":
         case_work.undo(store, case_id, who=who, at=at)
     elif act == "snooze":
-        told = text_of(form, "until")
-        until = read_time(told + ("Z" if "+" not in told and "Z" not in told else ""), "until") if told else None
-        case_work.snooze(store, case_id, who=who, at=at, until=until)
+        case_work.snooze(store, case_id, who=who, at=at, until=until_of(form) if text_of(form, "until") else None)
     elif act == "comment":
         case_work.comment(store, case_id, text_of(form, "text"), who=who, at=at)
     elif act == "hand-over":
@@ -236,10 +241,9 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
 @router.post("/axes/{axis_id}/mute")
 def mute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -> Response:
     """Keep an axis out of the queue for a time."""
-    state, told = request.app.state, text_of(form, "until")
-    until = read_time(told + ("Z" if "+" not in told and "Z" not in told else ""), "until")
+    state = request.app.state
     case_work.mute(
-        state.store, axis_id, reason=text_of(form, "reason"), until=until, who=account.name, at=state.clock()
+        state.store, axis_id, reason=text_of(form, "reason"), until=until_of(form), who=account.name, at=state.clock()
     )
     return back(request, f"/axes/{axis_id}")
 
@@ -247,7 +251,7 @@ def mute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -> 
 @router.get("/quarantine")
 def quarantine(request: Request, account: Viewer) -> Response:
     """Show what could not be read."""
-    return render(request, account, "quarantine.html", entries=list_quarantine(request.app.state.store)[:500])
+    return render(request, account, "quarantine.html", entries=list_quarantine(request.app.state.store, limit=500))
 
 
 @router.get("/models")

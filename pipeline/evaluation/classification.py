@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.intervals import bootstrap_over_units
 from models.kinds import HEALTHY, TrainingRefused
+from models.methods import METHODS as SCORING_METHODS
 from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures
 from pipeline.config import Settings
 from pipeline.evaluation.budget import BudgetAsked, budgets
@@ -27,6 +28,7 @@ from pipeline.evaluation.methods import (
     Prediction,
     Training,
     mode_of_word,
+    with_seed,
 )
 from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
@@ -113,10 +115,12 @@ def evaluate_classification(
     runs: list[dict[str, Any]] = []
     predicted: dict[str, list[Prediction]] = {}
     notes: list[str] = []
+    make = any(name in SCORING_METHODS for name in names)
+    trainings = {seed: with_seed(task.training, seed, make=make) for seed in seeds}
     for number, (name, seed) in enumerate((name, seed) for name in names for seed in seeds):
         if on_progress:
             on_progress(f"{name}, seed {seed}", number, len(names) * len(seeds))
-        run, prediction = _run(task, name, seed)
+        run, prediction = _run(task, name, trainings[seed])
         if prediction is not None:
             predicted.setdefault(name, []).append(prediction)
         notes += [f"{name}: {note}" for note in run["notes"]]
@@ -146,12 +150,12 @@ def healthy_of(task: Task) -> int | None:
     return 0 if task.training.classes[0] == HEALTHY else None
 
 
-def _run(task: Task, name: str, seed: int) -> tuple[dict[str, Any], Prediction | None]:
+def _run(task: Task, name: str, training: Training) -> tuple[dict[str, Any], Prediction | None]:
     """Fit one method with one seed and judge it."""
-    judged = task.judged
+    judged, seed = task.judged, training.seed
     started = time.perf_counter()
     try:
-        fitted = METHODS[name](replace(task.training, seed=seed))
+        fitted = METHODS[name](training)
         prediction = fitted.predict(judged.windows)
     except (MethodNotDefined, TrainingRefused) as error:
         nothing = dict.fromkeys(columns_of(judged))

@@ -17,11 +17,12 @@ from pipeline.axis_state import ALARM, DATA_FAULT, Thresholds, Window, combine_c
 from pipeline.config import Settings
 from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
-from pipeline.evaluation.routing import MODEL, doubts_of, judged_windows, thresholds_of
+from pipeline.evaluation.routing import MODEL, doubts_of, judged_windows
 from pipeline.evaluation.selection import Selection
 from pipeline.evaluation.sides import cut_shared
 from pipeline.evaluation.windows import Windows
-from pipeline.retrain import training_settings
+from pipeline.retrain import held_out_quantiles, training_settings
+from pipeline.thresholds import thresholds_of
 
 BoolArray = NDArray[np.bool_]
 
@@ -155,7 +156,7 @@ def _say(
     scores = model.score(judged.x)
     said = judged_windows(model, scores, quality=judged.quality, channel=judged.channel, program=judged.program)
     programs = frozenset(np.unique(baseline.program).tolist()) - {""}
-    return said, thresholds_of(model, settings, programs), report.notes
+    return said, thresholds_of(settings, held_out_quantiles(model), programs), report.notes
 
 
 def _count(

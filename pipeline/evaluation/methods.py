@@ -24,10 +24,11 @@ from models.training_data import Supplement
 from pipeline.bearing_rule import DB_PER_NAT, HEALTHY_DB, LINES, bearing_rule
 from pipeline.config import Settings
 from pipeline.evaluation.made_faults import made_faults
-from pipeline.evaluation.routing import judged_windows, route, thresholds_of
+from pipeline.evaluation.routing import judged_windows, route
 from pipeline.evaluation.windows import Windows
-from pipeline.retrain import training_settings
+from pipeline.retrain import held_out_quantiles, training_settings
 from pipeline.taxonomy import Mode
+from pipeline.thresholds import thresholds_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -67,7 +68,7 @@ class Training:
     settings : Settings
     seed : int
     supplement : Supplement or None
-        Made faults as the product's training made them; None: made from `windows` alone.
+        Made faults: as the product's training made them, else by `with_seed`.
     """
 
     windows: Windows
@@ -135,7 +136,8 @@ class Network:
         judged = judged_windows(
             self.model, scores, quality=windows.quality, channel=windows.channel, program=windows.program
         )
-        routed = route(judged, thresholds_of(self.model, self.settings, self.programs), self.model)
+        limits = thresholds_of(self.settings, held_out_quantiles(self.model), self.programs)
+        routed = route(judged, limits, self.model)
         return Prediction(
             scores.class_probabilities,
             _unscored_last(scores.mutual_information),
@@ -150,13 +152,25 @@ def _unscored_last(values: FloatArray) -> FloatArray | None:
     return None if np.isnan(values).all() else np.where(np.isnan(values), np.inf, values)
 
 
+def with_seed(training: Training, seed: int, *, make: bool) -> Training:
+    """Give the training of a seed; `make`: with faults from its windows where it has none, once for all networks."""
+    seeded = replace(training, seed=seed)
+    if not make or training.supplement is not None:
+        return seeded
+    settings = training.settings.model_copy(update={"seed": seed})
+    return replace(seeded, supplement=made_faults(training.windows, training.unit, words_of(training), settings))
+
+
+def words_of(training: Training) -> tuple[str, ...]:
+    """Give the failure mode of each class, or its own name where it has none."""
+    return tuple(str(training.modes.get(name, name)) for name in training.classes)
+
+
 def network(method: ScoringMethod) -> Method:
     """Give the fitting of the product's network with a scoring method: training rows, made faults, rule, calibrator."""
 
     def fit(training: Training) -> Network:
-        words = tuple(str(training.modes.get(name, name)) for name in training.classes)
-        seeded = training.settings.model_copy(update={"seed": training.seed, "method": method})
-        supplement = training.supplement or made_faults(training.windows, training.unit, words, seeded)
+        words = words_of(training)
         model, report = train(
             training.windows.x,
             training.y,
@@ -167,7 +181,7 @@ def network(method: ScoringMethod) -> Method:
             feature_version=training.windows.feature_version,
             feature_groups=training.windows.groups,
             settings=replace(network_settings(training), method=method),
-            supplement=supplement,
+            supplement=training.supplement,
             rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
         )
         programs = frozenset(np.unique(training.windows.program).tolist()) - {""}

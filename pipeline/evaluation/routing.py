@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from models.model import Model, Scores
 from pipeline.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels, priority_of
-from pipeline.config import Settings
 from pipeline.store import nullable
+from pipeline.thresholds import routed_entropies
 
 MODEL = "evaluated"
 FAULT = "fault"
-_PERCENTILES = ("mutual_information", "expected_entropy", "predictive_entropy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,26 +36,6 @@ class Routed:
     alarm: NDArray[np.bool_]
     data: NDArray[np.bool_]
     order: NDArray[np.float64]
-
-
-def thresholds_of(model: Model, settings: Settings, programs: frozenset[str]) -> Thresholds:
-    """Give the thresholds of a model as advise takes them: from settings, and its own held-out percentiles."""
-    limits: dict[str, float | None] = {
-        name: float(np.interp(settings.review_quantile, np.arange(101), model.quantiles[name]))
-        if name in model.quantiles
-        else None
-        for name in _PERCENTILES
-    }
-    return Thresholds(
-        alarm_probability=settings.alarm_probability,
-        watch_probability=settings.watch_probability,
-        novelty_percentile=settings.novelty_percentile,
-        mutual_information=limits["mutual_information"],
-        expected_entropy=limits["expected_entropy"],
-        predictive_entropy=None if "mutual_information" in model.quantiles else limits["predictive_entropy"],
-        review_quantile=settings.review_quantile,
-        programs=programs,
-    )
 
 
 def judged_windows(
@@ -118,9 +97,7 @@ def doubts_of(figures: AxisFigures) -> list[str]:
 
 def _highest_percentile(window: Window, model: Model) -> float:
     found = [window.novelty_percentile or 0.0]
-    for name in _PERCENTILES:
-        if name == "predictive_entropy" and "mutual_information" in model.quantiles:
-            continue  # its two parts speak
+    for name in routed_entropies(model.quantiles):
         value = getattr(window, name)
         if value is not None and name in model.quantiles:
             found.append(float(model.percentile(name, np.array([value]))[0]))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline.local_airflow import LocalAirflow, free_port
+from pipeline.local_airflow import LocalAirflow, celery_settings, free_port
 from pipeline.schema import Extraction, Recording
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store import Store
@@ -41,9 +41,7 @@ def celery() -> Iterator[LocalAirflow]:
         ROOT / "dags",
         free_port(),
         {
-            "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{port}/0",
-            "AIRFLOW__CELERY__WORKER_CONCURRENCY": "1",
-            "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+            **celery_settings(port),
             "AXISWATCH_BATCH_MIB": "0.7",
             "AXISWATCH_LANDING": str(folder / "fleet" / "landing"),
         },
@@ -51,11 +49,7 @@ def celery() -> Iterator[LocalAirflow]:
     try:
         simulate(folder / "fleet", FLEET)
         local.start_postgres()
-        local.run("db", "migrate")
-        for part in (("api-server",), ("scheduler",), ("dag-processor",)):
-            local.start(*part)
-        for name in ("w1", "w2"):
-            local.start("celery", "worker", "-H", f"{name}@%h", "--skip-serve-logs")
+        local.start_celery(2)
         local.wait_until_healthy(SECONDS)
         yield local
     finally:

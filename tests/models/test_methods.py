@@ -111,6 +111,21 @@ def test_members_of_an_ensemble_differ(models: dict[str, Model]) -> None:
     assert not any(a.equal(b) for a, b in ((firsts[0], firsts[1]), (firsts[0], firsts[2]), (firsts[1], firsts[2])))
 
 
+def test_networks_that_swag_draws_differ(models: dict[str, Model]) -> None:
+    """One iterate has no spread, and one seed draws one network: neither may pass."""
+    heads = [one.weights[-1] for one in models["swag"].members]
+    assert len(heads) == 4
+    assert not any(heads[i].equal(heads[j]) for i in range(4) for j in range(i))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_folds_are_sampled_and_calibrated_with_the_method_itself(method: str, models: dict[str, Model]) -> None:
+    model = models[method]
+    assert ("held-out units" in model.temperature.reason) == (method != "mle")
+    if method not in WITHOUT_SPREAD:
+        assert model.quantiles["mutual_information"][50] > 0.0, "one sample has none"
+
+
 def test_a_member_of_another_shape_is_refused(models: dict[str, Model]) -> None:
     ensemble = models["ensemble"]
     assert ensemble.network is not None
