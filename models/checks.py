@@ -94,7 +94,7 @@ def _check_rule(model: Model) -> None:
     _require(model.network is not None, "a model without a network has a rule")
     _require(len(rule.features) == len(model.classes), "the rule has not one entry a class")
     known = set(model.feature_names) | {None}
-    _require(set(rule.features) <= known, "the rule reads a feature that the model does not know")
+    _require({*rule.features, *rule.others} <= known, "the rule reads a feature that the model does not know")
 
 
 def _check_calibration(model: Model) -> None:

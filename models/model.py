@@ -44,6 +44,9 @@ class Scores(Predictive):
         int64 (n,) missing features.
     n_unexpected_missing
         int64 (n,) missing features that were never missing in training: the score stands on untried ground.
+    unmodelled
+        (n,) in [0, 1]: how much of its belief the textbook rule gives to faults that no class stands for
+        (`models.rule_prior`).
     finite
         bool (n,) False: an infinite feature, no feature at all, or a non-finite result. A data fault, never certain.
     """
@@ -52,6 +55,7 @@ class Scores(Predictive):
     novelty_percentile: FloatArray
     n_missing: NDArray[np.int64]
     n_unexpected_missing: NDArray[np.int64]
+    unmodelled: FloatArray
     finite: NDArray[np.bool_]
 
 
@@ -155,6 +159,8 @@ class Model:
             scaled = self.scaler.scale_features(block)
             keep = rows.stop - rows.start
             self._novelty(out, rows, scaled, keep)
+            if self.rule is not None:
+                out.unmodelled[rows] = self.rule.unmodelled(block, self.feature_names)[:keep]
             if sampler is not None and found is not None:
                 logits = self._with_rule(sampler.sample(self.scaler.network_inputs(scaled)), block)
                 self._predictive(out, rows, logits, keep, found.group)
@@ -220,7 +226,7 @@ class Model:
         out.finite[:] &= np.isfinite(out.novelty_raw)
         if self.network is not None:
             out.finite[:] &= np.isfinite(out.predictive_entropy)
-        for name in (*_PREDICTIVE, "novelty_raw", "novelty_percentile"):
+        for name in (*_PREDICTIVE, "novelty_raw", "novelty_percentile", "unmodelled"):
             getattr(out, name)[~out.finite] = np.nan
 
 
@@ -236,5 +242,6 @@ def _empty_scores(n: int, n_classes: int, n_samples: int) -> Scores:
         novelty_percentile=np.full(n, np.nan),
         n_missing=np.zeros(n, dtype=np.int64),
         n_unexpected_missing=np.zeros(n, dtype=np.int64),
+        unmodelled=np.full(n, np.nan),
         finite=np.zeros(n, dtype=bool),
     )

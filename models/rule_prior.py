@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,17 @@ class RulePrior:
         Height that a class without a feature stands at, dB: what is not above it is called healthy.
     db_per_nat : float
         So many dB more are e times the odds, > 0.
+    others : tuple of str
+        Features (dB) that speak for faults no class stands for, see `unmodelled`.
+    change_prefix : str
+        Put before a feature's name it gives the name of its change against the unit's own baseline; '' for none.
     """
 
     features: tuple[str | None, ...]
     default_db: float
     db_per_nat: float
+    others: tuple[str, ...] = ()
+    change_prefix: str = ""
 
     def __post_init__(self) -> None:
         if not np.isfinite(self.default_db) or not 0.0 < self.db_per_nat < np.inf:
@@ -67,3 +74,29 @@ class RulePrior:
             unknown &= ~known
         out[unknown] = 0.0
         return (out / self.db_per_nat).astype(np.float32)
+
+    def unmodelled(self, x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float64]:
+        """Return how much of its belief the rule gives to faults that no class stands for (n,), in [0, 1].
+
+        The rule alone, without the network and alike before it sees the window, between every class it has a line
+        for, nothing (at `default_db`), and the lines of `others`. Where the changes against the unit's baseline are
+        there as well, the lower of what lines and changes say: a line that has stood there from the start is no news.
+        NaN where no line of `others` is known.
+        """
+        said = self._others_share(x, names, "")
+        if self.change_prefix:
+            changed = self._others_share(x, names, self.change_prefix)
+            said = np.where(np.isfinite(changed), np.minimum(said, changed), said)
+        return said
+
+    def _others_share(self, x: NDArray[np.float32], names: Sequence[str], prefix: str) -> NDArray[np.float64]:
+        column = {name: number for number, name in enumerate(names)}
+        known = [prefix + name for name in self.features if name is not None]
+        strange = [prefix + name for name in self.others]
+        if not strange or not all(name in column for name in (*known, *strange)):
+            return np.full(len(x), np.nan)
+        lines = x[:, [column[name] for name in (*known, *strange)]].astype(np.float64)
+        lines[~np.isfinite(lines)] = np.nan
+        heights = np.column_stack([np.full(len(x), self.default_db), np.nan_to_num(lines)])
+        share: NDArray[np.float64] = softmax(heights / self.db_per_nat, axis=1)[:, 1 + len(known) :].sum(axis=1)
+        return np.where(np.isnan(lines[:, len(known) :]).all(axis=1), np.nan, share)

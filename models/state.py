@@ -56,7 +56,9 @@ def described(model: Model) -> dict[str, Any]:
         },
         "fault_prior": model.fault_prior,
         "network": None if network is None else {"hidden": list(network.hidden), "dropout": float(network.dropout)},
-        "rule": None if model.rule is None else {**asdict(model.rule), "features": list(model.rule.features)},
+        "rule": None
+        if model.rule is None
+        else {**asdict(model.rule), "features": list(model.rule.features), "others": list(model.rule.others)},
         "method": model.method,
         "members": len(model.members),
         "sub_bank_size": None if bank is None else bank.sub_bank_size,
@@ -211,7 +213,16 @@ def _rebuild_rule(manifest: dict[str, Any]) -> RulePrior | None:
     features = field_of(rule, "features", list)
     if not all(name is None or isinstance(name, str) for name in features):
         raise ModelInvalid("'features' of the rule in the manifest must be a list of strings and nulls.")
-    return RulePrior(tuple(features), field_of(rule, "default_db", float), field_of(rule, "db_per_nat", float))
+    others = field_of(rule, "others", list)
+    if not all(isinstance(name, str) for name in others):
+        raise ModelInvalid("'others' of the rule in the manifest must be a list of strings.")
+    return RulePrior(
+        tuple(features),
+        field_of(rule, "default_db", float),
+        field_of(rule, "db_per_nat", float),
+        tuple(others),
+        field_of(rule, "change_prefix", str),
+    )
 
 
 def _typed(arrays: Arrays, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from features.quality import Quality
 from pipeline.assets.events import replacement_times
 from pipeline.audit_slice import open_audits
 from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, combine_channels
+from pipeline.baseline import site_programs
 from pipeline.case_audit import SYSTEM, add_event
 from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_cases
 from pipeline.config import Settings
@@ -40,7 +41,7 @@ from pipeline.silence import silent_axes, silent_row
 from pipeline.snoozing import wake_snoozed
 from pipeline.state_bins import bin_start
 from pipeline.store import Store, upsert
-from pipeline.thresholds import read_thresholds
+from pipeline.thresholds import read_thresholds, with_programs
 
 
 @dataclass
@@ -82,6 +83,8 @@ def advise(
     with store.read() as connection:
         named = champions(connection)
         thresholds = read_thresholds(connection, settings, named.values())
+        programs = site_programs(connection, as_of=as_of)
+        site_of = {row.axis_id: row.site for row in connection.execute(sa.select(Axis.axis_id, Axis.site))}
         pending = connection.scalars(
             sa.select(Scoring.axis_id)
             .where(Scoring.advised.is_(False), Scoring.model_version.in_(named.values()))
@@ -94,9 +97,11 @@ def advise(
     report.silent = len(silent)
     silent = {axis: found for axis, found in silent.items() if (axis, found[1]) not in noted}
     axes = sorted({*pending, *silent})
+    local = {site: with_programs(thresholds, known) for site, known in programs.items()}
     for done, axis_id in enumerate(axes):
+        limits = local.get(site_of[axis_id], thresholds)
         with store.write() as connection:
-            _advise_axis(connection, settings, axis_id, thresholds, silent.get(axis_id), as_of, cases_since, report)
+            _advise_axis(connection, settings, axis_id, limits, silent.get(axis_id), as_of, cases_since, report)
         if on_progress:
             on_progress(done + 1, len(axes))
     report.woken = wake_snoozed(store, as_of=as_of, margin=settings.reopen_margin)
@@ -213,7 +218,7 @@ def _read_windows(
         .order_by(Extraction.started_at, Extraction.recording_id)
     )
     for row in connection.execute(short):
-        nothing = (None,) * 8
+        nothing = (None,) * 9
         windows.append(
             Window(row.channel, Quality.TOO_SHORT, row.evidence, *nothing, program_of(row.regime), row.model_version)
         )
@@ -234,6 +239,7 @@ def _window(row: Row[Any]) -> Window:
         expected_entropy=row.expected_entropy,
         predictive_entropy=row.predictive_entropy,
         novelty_percentile=row.novelty_percentile,
+        unmodelled_probability=row.unmodelled_probability,
         program=program_of(row.regime),
         model_version=row.model_version,
     )

@@ -6,8 +6,10 @@ The rule, in order:
    channel speaks, the state is `data_fault`.
 2. Of each speaking channel: mean fault probability, mean mutual information and expected entropy, median novelty
    percentile over its good windows. The axis takes the highest channel of each: one sick channel is enough.
-3. Flags: `new_program` (a program that the model was not trained on), `novel` (novelty percentile), `unseen` (mutual
-   information above the model's own held-out percentile), `ambiguous` (expected entropy, likewise).
+3. Flags: `unmodelled` (the textbook rule sees a fault that the model has no class for), `new_program` (a program that
+   neither the training nor the plant's first days had), `novel` (novelty percentile), `unseen` (mutual information
+   above the model's own held-out percentile, unless all but a few samples say fault), `ambiguous` (expected entropy,
+   likewise), `undecided` (a fault probability below the alarm that the review budget asks to look at).
 4. A fault probability at the alarm level is an `alarm` only where nothing says that the model does not know; otherwise
    the state is `unknown` and an engineer is asked first.
 """
@@ -30,18 +32,26 @@ DATA_FAULT: Final = "data_fault"
 SILENT: Final = "silent"
 UNKNOWN: Final = "unknown"
 
-MACHINE_CODES: Final = ("fault", "unseen", "novel", "new_program", "ambiguous")
+MACHINE_CODES: Final = ("fault", "unmodelled", "new_program", "unseen", "novel", "ambiguous", "undecided")
 DATA_CODES: Final = ("data", "silent")
 
 _BASE_PRIORITY: Final = {
     "fault": (0.6, 0.4),
+    "unmodelled": (0.45, 0.25),
+    "new_program": (0.40, 0.25),
     "unseen": (0.35, 0.25),
     "novel": (0.30, 0.25),
-    "new_program": (0.25, 0.25),
     "ambiguous": (0.20, 0.25),
+    "undecided": (0.15, 0.25),
     "silent": (0.45, 0.0),
     "data": (0.40, 0.0),
 }
+
+HOLD_NO_ALARM: Final = ("ambiguous", "undecided")
+"""Doubts that hold back no alarm: they say that the signal is unclear, not that the model does not know."""
+
+UNMODELLED: Final = 0.5
+"""The textbook rule believes in a fault that the model has no class for from here on."""
 
 QUALITY_WORDS: Final = {
     Quality.FLATLINE: "the signal does not move",
@@ -72,6 +82,7 @@ class Window:
     expected_entropy: float | None
     predictive_entropy: float | None
     novelty_percentile: float | None
+    unmodelled_probability: float | None
     program: str | None
     model_version: str
 
@@ -80,7 +91,9 @@ class Window:
 class Thresholds:
     """When a model's figures are high. From settings and from the model's own held-out percentiles.
 
-    `predictive_entropy` speaks only where the method cannot split it, None otherwise.
+    `predictive_entropy` speaks only where the method cannot split it, None otherwise. `unmodelled` names the faults
+    that have a bearing line and no class; `programs` are those of the training and of the plant's first days; none: the
+    model knows no programs, and asks after none.
     """
 
     alarm_probability: float
@@ -90,6 +103,8 @@ class Thresholds:
     expected_entropy: float | None
     predictive_entropy: float | None
     review_quantile: float
+    review_probability: float
+    unmodelled: tuple[str, ...]
     programs: frozenset[str]
 
 
@@ -149,8 +164,10 @@ def combine_channels(windows: Sequence[Window], thresholds: dict[str, Thresholds
     mode = _mode(loudest)
     limits = thresholds[loudest[0].model_version]
     doubts = _doubts(speaking, thresholds, novelty)
+    certain = not any(flag.code not in HOLD_NO_ALARM for flag in doubts)
+    if probability is not None and limits.review_probability <= probability < limits.alarm_probability:
+        doubts.append(_undecided_flag(probability, limits))
     flags += doubts
-    certain = not any(flag.code != "ambiguous" for flag in doubts)
     state = _state(probability, limits, certain=certain, doubted=bool(doubts))
     if state == ALARM:
         flags.append(_fault_flag(loudest, probability, mode))
@@ -179,9 +196,15 @@ def _doubts(speaking: list[list[Window]], thresholds: dict[str, Thresholds], nov
     flags: list[Flag] = []
     for members in speaking:
         limits = thresholds[members[0].model_version]
+        strange = _mean(members, "unmodelled_probability")
+        if strange is not None and strange >= UNMODELLED:
+            named = " or ".join(name.replace("_", " ") for name in limits.unmodelled) or "another fault"
+            text = f"The bearing lines speak for {named} ({strange:.2f}), which the model was never trained on."
+            flags.append(Flag("unmodelled", text))
         new = {window.program for window in members if window.program is not None} - limits.programs
         if new and limits.programs:
-            flags.append(Flag("new_program", f"Program {', '.join(sorted(map(str, new)))} was not in training."))
+            text = f"Program {', '.join(sorted(map(str, new)))} was neither in training nor in the plant's first days."
+            flags.append(Flag("new_program", text))
         median = _median_novelty(members)
         if median is not None and median == novelty and median >= limits.novelty_percentile:
             flags.append(
@@ -197,7 +220,7 @@ def _doubts(speaking: list[list[Window]], thresholds: dict[str, Thresholds], nov
             ("ambiguous", "predictive_entropy", limits.predictive_entropy, "The model is unsure, and cannot say why"),
         ):
             value = _mean(members, name)
-            if value is not None and limit is not None and value > limit:
+            if value is not None and limit is not None and value > limit and not _sure(members, name, limits):
                 kind = name.replace("_", " ")
                 flags.append(
                     Flag(
@@ -207,6 +230,20 @@ def _doubts(speaking: list[list[Window]], thresholds: dict[str, Thresholds], nov
                     )
                 )
     return list({flag.code: flag for flag in reversed(flags)}.values())[::-1]
+
+
+def _sure(members: list[Window], name: str, limits: Thresholds) -> bool:
+    """Whether nearly all samples say fault: then they may differ about which, but not about whether."""
+    low = _mean(members, "fault_q05")
+    return name == "mutual_information" and low is not None and low >= limits.alarm_probability
+
+
+def _undecided_flag(probability: float, limits: Thresholds) -> Flag:
+    text = (
+        f"Fault probability {probability:.2f}: too low for an alarm, and at or above the {limits.review_probability:g} "
+        "that the review budget asks to look at."
+    )
+    return Flag("undecided", text)
 
 
 def _fault_flag(members: list[Window], probability: float | None, mode: str | None) -> Flag:

@@ -28,7 +28,7 @@ from pipeline.feature_rows import read_features
 from pipeline.ids import instant, stable_id
 from pipeline.labels import KnownLabel, known_labels, label_for
 from pipeline.lake import Lake
-from pipeline.regime import coarser
+from pipeline.regime import coarser, is_any, program_of
 from pipeline.schema import Axis, Extraction, Recording, Unit
 from pipeline.schema_history import Baseline
 from pipeline.store import Store, insert_new, nullable
@@ -257,6 +257,9 @@ def _row(
         "n_windows": n_windows,
         "median": median,
         "spread": spread,
+        "programs": sorted({p for row in rows if (p := program_of(row.regime)) is not None})
+        if is_any(regime)
+        else None,
         "known_at": as_of,
     }
 
@@ -272,6 +275,8 @@ class Found:
     version: str
     regime: str
     reference: Reference
+    until: datetime
+    """End of the baseline period, not included."""
 
 
 @dataclass
@@ -317,12 +322,34 @@ class Baselines:
                 row.regime,
             )
             reference = Reference(_array(row.median), _array(row.spread))
-            found[key] = Found(row.baseline_version, row.regime, reference)
+            found[key] = Found(row.baseline_version, row.regime, reference, row.to_at)
         return found
 
 
 def _array(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def site_programs(connection: Connection, *, as_of: datetime) -> dict[str, frozenset[str]]:
+    """Give the programs that the axes of each site ran while they were new to axiswatch, by site.
+
+    Of each axis only the first unit's baseline period counts: what a plant ran when it was taken into service is what
+    it does, while a program that comes up in the baseline period of a replaced unit may well be new.
+    """
+    query = (
+        sa.select(Axis.site, Baseline.axis_id, Baseline.from_at, Baseline.programs)
+        .join(Axis, Axis.axis_id == Baseline.axis_id)
+        .where(Baseline.known_at <= as_of, Baseline.programs.is_not(None))
+    )
+    rows = connection.execute(query).all()
+    first: dict[str, datetime] = {}
+    for row in rows:
+        first[row.axis_id] = min(row.from_at, first.get(row.axis_id, row.from_at))
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if row.from_at == first[row.axis_id]:
+            found.setdefault(row.site, set()).update(row.programs)
+    return {site: frozenset(programs) for site, programs in found.items()}
 
 
 def relative_names(names: Sequence[str]) -> tuple[str, ...]:

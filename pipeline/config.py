@@ -122,6 +122,12 @@ class Settings(BaseSettings):
     review_quantile: float = Field(
         95.0, gt=0, lt=100, description="Percentile of held-out units above which uncertainty goes to review."
     )
+    review_probability: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Fault probability below the alarm from which a bin goes to review; 1: none. `evaluate` finds it.",
+    )
     novelty_percentile: float = Field(
         99.0, gt=0, le=100, description="Novelty percentile against held-out units above which a window is new."
     )

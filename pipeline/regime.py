@@ -25,6 +25,11 @@ def coarser(regime: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(ladder))
 
 
+def is_any(regime: str) -> bool:
+    """Whether a regime is the coarsest one, which every recording falls into."""
+    return regime == f"{ANY}|{ANY}|{ANY}"
+
+
 def program_of(regime: str) -> str | None:
     """Give the program of a regime, None where it is not known."""
     program = regime.split("|", 1)[0]

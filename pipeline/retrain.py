@@ -18,6 +18,7 @@ from pipeline.bearing_rule import bearing_rule
 from pipeline.config import Settings
 from pipeline.errors import PrerequisiteMissing
 from pipeline.lake import Lake
+from pipeline.own_levels import own_levels, without
 from pipeline.registry import Registered, register
 from pipeline.store import Store
 from pipeline.training_set import TrainingSet, build_training_set, scopes_with_labels
@@ -110,9 +111,10 @@ def _train_scope(
 ) -> TrainResult:
     with store.read() as connection:
         data = build_training_set(connection, lake, settings, scope, as_of=as_of)
+    own = own_levels(data.x, data.names, data.groups)
     try:
         model, report = train(
-            data.x,
+            without(data.x, own),
             data.y,
             data.unit,
             data.weight,

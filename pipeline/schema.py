@@ -280,6 +280,9 @@ class Score(Base):
     novelty: Mapped[float | None] = mapped_column(Float, comment="distance to the training set")
     novelty_percentile: Mapped[float | None] = mapped_column(Float, comment="against held-out units, 0 to 100")
     monte_carlo_se: Mapped[float | None] = mapped_column(Float, comment="standard error of fault_probability")
+    unmodelled_probability: Mapped[float | None] = mapped_column(
+        Float, comment="of the textbook rule, for faults that the model has no class for"
+    )
     n_mc_samples: Mapped[int | None]
     fault_prior: Mapped[float | None] = mapped_column(Float, comment="declared share of faults it is corrected to")
     n_missing_features: Mapped[int]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.schema_base import Base
@@ -35,6 +35,9 @@ class Baseline(Base):
         comment="of each feature, in the order of the feature version; null: none"
     )
     spread: Mapped[list[Any]] = mapped_column(comment="1.4826 x median absolute deviation; null: none")
+    programs: Mapped[list[Any] | None] = mapped_column(
+        JSON(none_as_null=True), comment="programs recorded in the period; only where the regime is * throughout"
+    )
     known_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "axis_id", "feature_version"),)

@@ -47,6 +47,7 @@ STATISTICS = {
     "novelty": "novelty_raw",
     "novelty_percentile": "novelty_percentile",
     "monte_carlo_se": "monte_carlo_se",
+    "unmodelled_probability": "unmodelled",
 }
 """Column of the score table: field of the model's scores."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.axis_state import Thresholds
+from pipeline.bearing_lines import unmodelled_modes
 from pipeline.config import Settings
 from pipeline.schema import ModelVersion
 
@@ -20,14 +22,19 @@ def read_thresholds(connection: Connection, settings: Settings, versions: Iterab
     query = sa.select(ModelVersion).where(ModelVersion.model_version.in_(list(versions)))
     return {
         row.model_version: thresholds_of(
-            settings, row.metrics.get("held_out_quantiles", {}), frozenset(row.settings.get("programs", ()))
+            settings,
+            row.metrics.get("held_out_quantiles", {}),
+            programs=frozenset(row.settings.get("programs", ())),
+            classes=row.settings.get("classes", ()),
         )
         for row in connection.execute(query)
     }
 
 
-def thresholds_of(settings: Settings, percentiles: Percentiles, programs: frozenset[str]) -> Thresholds:
-    """Give the thresholds of a model that knows these programs."""
+def thresholds_of(
+    settings: Settings, percentiles: Percentiles, *, programs: frozenset[str], classes: Sequence[str]
+) -> Thresholds:
+    """Give the thresholds of a model that knows these programs and classes."""
     limits = {
         name: _percentile(percentiles.get(name), settings.review_quantile) for name in routed_entropies(percentiles)
     }
@@ -39,8 +46,18 @@ def thresholds_of(settings: Settings, percentiles: Percentiles, programs: frozen
         expected_entropy=limits.get("expected_entropy"),
         predictive_entropy=limits.get("predictive_entropy"),
         review_quantile=settings.review_quantile,
+        review_probability=settings.review_probability,
+        unmodelled=tuple(str(mode) for mode in unmodelled_modes(classes)),
         programs=programs,
     )
+
+
+def with_programs(thresholds: Mapping[str, Thresholds], programs: frozenset[str]) -> dict[str, Thresholds]:
+    """Give thresholds that know a plant's own programs as well, where the model knows programs at all."""
+    return {
+        version: replace(limits, programs=limits.programs | programs) if limits.programs else limits
+        for version, limits in thresholds.items()
+    }
 
 
 def routed_entropies(percentiles: Collection[str]) -> tuple[str, ...]:

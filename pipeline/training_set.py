@@ -101,7 +101,7 @@ def build_training_set(
         classes += (UNKNOWN_FAULT,)
     labelled.sort(key=lambda item: str(item.row.recording_id))
     known = Baselines(connection, as_of)
-    baselines = [known.of(item.row) for item in labelled]
+    labelled, baselines = _after_baseline(labelled, [known.of(item.row) for item in labelled], left_out)
     absolute = read_features(lake, settings, [item.row for item in labelled])
     parts = [with_change(part, found) for part, found in zip(absolute, baselines, strict=True)]
     kept = list(zip(labelled, parts, strict=True))
@@ -186,6 +186,32 @@ def _labelled(
             weight = settings.evidence_weights.get(str(label.evidence), 1.0)
             found.append(_Labelled(row, row.unit_serial or f"axis {row.axis_id}", target, weight))
     return found, left_out
+
+
+IN_BASELINE = "in the unit's own baseline period"
+
+
+def _after_baseline(
+    labelled: list[_Labelled], baselines: list[Found | None], left_out: Counter[str]
+) -> tuple[list[_Labelled], list[Found | None]]:
+    """Leave out the recordings that a unit's baseline was made of, where it has later ones of the same finding.
+
+    Against a baseline that holds themselves they have not changed, whatever they are, and no score ever compares them
+    with it: it was not there yet. A unit that has no others keeps them, without changes, as they were scored.
+    """
+    inside = [
+        found is not None and item.row.started_at < found.until for item, found in zip(labelled, baselines, strict=True)
+    ]
+    later = {(item.unit, item.target) for item, early in zip(labelled, inside, strict=True) if not early}
+    kept: list[_Labelled] = []
+    compared: list[Found | None] = []
+    for item, found, early in zip(labelled, baselines, inside, strict=True):
+        if early and (item.unit, item.target) in later:
+            left_out[IN_BASELINE] += 1
+            continue
+        kept.append(item)
+        compared.append(None if early else found)
+    return kept, compared
 
 
 def target_of(label: KnownLabel) -> str | None:

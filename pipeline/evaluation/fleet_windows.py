@@ -22,7 +22,7 @@ from features.settings import feature_groups, feature_names
 from features.windows import steady_shaft_hz
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets, known_orders
-from pipeline.baseline import RELATIVE_GROUP, Baselines, relative_names, update_baselines
+from pipeline.baseline import RELATIVE_GROUP, Baselines, relative_names, site_programs, update_baselines
 from pipeline.config import Settings
 from pipeline.evaluation.windows import Windows
 from pipeline.extract import (
@@ -116,6 +116,7 @@ def judged_fleet(fleet: Fleet) -> tuple[Windows, Told]:
         baselines = {row.recording_id: known.of(row) for row in rows}
         orders = known_orders(connection)
         periods = _baseline_periods(connection)
+        programs = site_programs(connection, as_of=fleet.end)
     absolute = feature_names(feature_settings(fleet.settings, SCOPE))
     chunk = read_chunk(fleet.lake, rows, absolute + relative_names(absolute), baselines)
     of = chunk.windows["row"]
@@ -123,6 +124,7 @@ def judged_fleet(fleet: Fleet) -> tuple[Windows, Told]:
         _windows(fleet, of, chunk.x, orders),
         quality=np.array(chunk.windows["quality"], dtype=np.str_),
         n_samples=np.array(chunk.windows["n_window_samples"], dtype=np.int64),
+        site_programs=frozenset[str]().union(*programs.values()),
     )
     told = Told(
         unit=np.array([str(row.unit_serial) for row in of], dtype=np.str_),

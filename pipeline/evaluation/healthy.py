@@ -156,7 +156,8 @@ def _say(
     scores = model.score(judged.x)
     said = judged_windows(model, scores, quality=judged.quality, channel=judged.channel, program=judged.program)
     programs = frozenset(np.unique(baseline.program).tolist()) - {""}
-    return said, thresholds_of(settings, held_out_quantiles(model), programs), report.notes
+    limits = thresholds_of(settings, held_out_quantiles(model), programs=programs, classes=model.classes)
+    return said, limits, report.notes
 
 
 def _count(

@@ -21,11 +21,13 @@ from models.settings import TrainingSettings
 from models.splits import balanced_weights
 from models.train import train
 from models.training_data import Supplement
-from pipeline.bearing_rule import DB_PER_NAT, HEALTHY_DB, LINES, bearing_rule
+from pipeline.bearing_lines import LINES
+from pipeline.bearing_rule import DB_PER_NAT, HEALTHY_DB, bearing_rule
 from pipeline.config import Settings
 from pipeline.evaluation.made_faults import made_faults
 from pipeline.evaluation.routing import judged_windows, route
 from pipeline.evaluation.windows import Windows
+from pipeline.own_levels import own_levels, without
 from pipeline.retrain import held_out_quantiles, training_settings
 from pipeline.taxonomy import Mode
 from pipeline.thresholds import thresholds_of
@@ -128,6 +130,7 @@ class Network:
     model: Model
     settings: Settings
     programs: frozenset[str]
+    words: tuple[str, ...]
     notes: tuple[str, ...]
 
     def predict(self, windows: Windows) -> Prediction:
@@ -136,7 +139,12 @@ class Network:
         judged = judged_windows(
             self.model, scores, quality=windows.quality, channel=windows.channel, program=windows.program
         )
-        limits = thresholds_of(self.settings, held_out_quantiles(self.model), self.programs)
+        limits = thresholds_of(
+            self.settings,
+            held_out_quantiles(self.model),
+            programs=self.programs | windows.site_programs if self.programs else self.programs,
+            classes=self.words,
+        )
         routed = route(judged, limits, self.model)
         return Prediction(
             scores.class_probabilities,
@@ -171,8 +179,9 @@ def network(method: ScoringMethod) -> Method:
 
     def fit(training: Training) -> Network:
         words = words_of(training)
+        own = own_levels(training.windows.x, training.windows.names, training.windows.groups)
         model, report = train(
-            training.windows.x,
+            without(training.windows.x, own),
             training.y,
             training.unit,
             training.windows.weight,
@@ -185,7 +194,7 @@ def network(method: ScoringMethod) -> Method:
             rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
         )
         programs = frozenset(np.unique(training.windows.program).tolist()) - {""}
-        return Network(model, training.settings, programs, report.notes)
+        return Network(model, training.settings, programs, words, report.notes)
 
     return fit
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.model import Model, Scores
-from pipeline.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels, priority_of
+from pipeline.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels
 from pipeline.store import nullable
 from pipeline.thresholds import routed_entropies
 
@@ -28,8 +28,7 @@ class Routed:
     alarm, data : bool array, shape (n,)
         Called a known fault; called a fault of sensor or data.
     order : float64 array, shape (n,)
-        The higher, the earlier it comes to review: the priority of its doubts, then the highest percentile among
-        held-out units of any of its uncertainties. Ranks, 0 to n - 1; equal windows have equal ranks.
+        The higher, the earlier it comes to review, see `review_order`.
     """
 
     review: NDArray[np.bool_]
@@ -57,6 +56,8 @@ def judged_windows(
                 "novelty_percentile",
             )
         }
+        strange = scores.unmodelled[index]
+        figures["unmodelled_probability"] = nullable(strange) if usable else None
         p = scores.class_probabilities[index]
         known = usable and bool(np.isfinite(p).all())
         windows.append(
@@ -77,17 +78,64 @@ def route(windows: list[Window], limits: Thresholds, model: Model) -> Routed:
     """Route each window by itself."""
     found = [combine_channels([window], {MODEL: limits}) for window in windows]
     codes = [doubts_of(figures) for figures in found]
-    priority = np.array(
-        [priority_of(code, f.fault_probability) if code else 0.0 for code, f in zip(codes, found, strict=True)]
-    )
     percentile = np.array([_highest_percentile(window, model) for window in windows])
-    _, order = np.unique(np.column_stack([priority, percentile]), axis=0, return_inverse=True)
     return Routed(
         review=np.array([bool(code) for code in codes], dtype=np.bool_),
         alarm=np.array([figures.state == ALARM for figures in found], dtype=np.bool_),
         data=np.array([figures.state == DATA_FAULT for figures in found], dtype=np.bool_),
-        order=order.reshape(-1).astype(np.float64),
+        order=review_order(
+            np.array([bool(set(code) & set(FIRST)) for code in codes], dtype=np.bool_),
+            np.array([np.nan if w.unmodelled_probability is None else w.unmodelled_probability for w in windows]),
+            np.array([np.nan if w.fault_probability is None else w.fault_probability for w in windows]),
+            percentile,
+            alarm_probability=limits.alarm_probability,
+        ),
     )
+
+
+FIRST = ("unmodelled", "new_program")
+"""Doubts that come first: something is there that the model cannot know, whatever it says of it."""
+
+
+def review_order(
+    first: NDArray[np.bool_],
+    unmodelled: NDArray[np.float64],
+    fault_probability: NDArray[np.float64],
+    percentile: NDArray[np.float64],
+    *,
+    alarm_probability: float,
+) -> NDArray[np.float64]:
+    """Order windows by what it may cost to leave them unreviewed.
+
+    First come windows with something that the model cannot know. Of the others those with the highest fault
+    probability below the alarm: a fault is missed there most likely. A window at or above the alarm raises a case
+    anyway, so it comes last, the least certain first. Without fault probabilities, the highest percentile counts.
+
+    Parameters
+    ----------
+    first
+        (n,) whether a doubt of `FIRST` is there.
+    unmodelled
+        (n,) probability of a fault without a class; NaN: not defined.
+    fault_probability
+        (n,) NaN: not defined, or no score.
+    percentile
+        (n,) 0 to 100, highest percentile among held-out units of any of the window's uncertainties.
+    alarm_probability
+        Fault probability of an alarm.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (n,): the higher, the earlier. A window without a score is at 1 where others have fault probabilities.
+    """
+    if np.isnan(fault_probability).all():
+        cost = percentile / 100.0
+    else:
+        quiet = fault_probability < alarm_probability
+        cost = np.where(quiet, fault_probability, -fault_probability)
+        cost = np.where(np.isnan(fault_probability), 1.0, cost)
+    return np.where(first, 2.0 + np.nan_to_num(unmodelled), cost)
 
 
 def doubts_of(figures: AxisFigures) -> list[str]:

@@ -46,6 +46,8 @@ class Windows:
         Failure mode by the mapping's label table, '' where it says none.
     weight : float64 array
         Weight of the label's evidence.
+    site_programs : frozenset of str
+        Programs that the plant ran when it was taken into service; one value for all windows.
     """
 
     names: tuple[str, ...]
@@ -67,6 +69,7 @@ class Windows:
     orders: NDArray[np.object_]
     mode: NDArray[np.str_]
     weight: NDArray[np.float64]
+    site_programs: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -84,7 +87,7 @@ class Windows:
         return np.array([self.rows[number].cells[column] for number in self.row.tolist()], dtype=np.str_)
 
 
-PER_WINDOW = tuple(item.name for item in fields(Windows))[4:]
+PER_WINDOW = tuple(item.name for item in fields(Windows))[4:-1]
 
 
 def join(parts: Sequence[Windows]) -> Windows:
@@ -99,7 +102,8 @@ def join(parts: Sequence[Windows]) -> Windows:
         raise ValueError("Windows of different features cannot be put together.")
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PER_WINDOW}
     rows = {number: row for part in parts for number, row in part.rows.items()}
-    return replace(parts[0], rows=rows, **columns)
+    programs = frozenset[str]().union(*(part.site_programs for part in parts))
+    return replace(parts[0], rows=rows, site_programs=programs, **columns)
 
 
 def level_features(names: Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ LIMITS = Thresholds(
     expected_entropy=0.4,
     predictive_entropy=None,
     review_quantile=95.0,
+    review_probability=1.0,
+    unmodelled=("cage",),
     programs=frozenset({"pick"}),
 )
 CALM = Window(
@@ -31,6 +33,7 @@ CALM = Window(
     expected_entropy=0.1,
     predictive_entropy=0.11,
     novelty_percentile=40.0,
+    unmodelled_probability=0.02,
     program="pick",
     model_version="m",
 )
@@ -69,11 +72,35 @@ def test_windows_of_one_channel_are_averaged() -> None:
         ({"mutual_information": 0.06}, "unseen"),
         ({"novelty_percentile": 99.5}, "novel"),
         ({"program": "calibrate"}, "new_program"),
+        ({"unmodelled_probability": 0.6}, "unmodelled"),
     ],
 )
 def test_what_the_model_does_not_know_is_asked_before_any_alarm(change: dict[str, object], code: str) -> None:
     assert state_of(replace(FAULTY, **change)) == ("unknown", [code])
     assert state_of(replace(CALM, **change)) == ("unknown", [code])
+
+
+def test_a_fault_without_a_class_is_named_in_words() -> None:
+    (flag,) = combine_channels([replace(CALM, unmodelled_probability=0.83)], {"m": LIMITS}).flags
+    assert "speak for cage (0.83)" in flag.text
+    both = {"m": replace(LIMITS, unmodelled=("outer_race", "cage"))}
+    assert "outer race or cage" in combine_channels([replace(CALM, unmodelled_probability=0.5)], both).flags[0].text
+
+
+def test_samples_that_differ_about_which_fault_but_not_whether_hold_no_alarm_back() -> None:
+    torn = replace(FAULTY, mutual_information=0.3)
+    assert state_of(torn) == ("unknown", ["unseen"])
+    assert state_of(replace(torn, fault_q05=0.5)) == ("alarm", ["fault"])
+    assert state_of(replace(torn, fault_q05=0.9, novelty_percentile=99.5)) == ("unknown", ["novel"])
+
+
+def test_the_review_budget_asks_below_the_alarm_and_holds_none_back() -> None:
+    limits = {"m": replace(LIMITS, review_probability=0.1)}
+    assert combine_channels([CALM], limits).flags == ()
+    found = combine_channels([replace(CALM, fault_probability=0.1)], limits)
+    assert (found.state, [flag.code for flag in found.flags]) == ("unknown", ["undecided"])
+    assert "0.10" in found.flags[0].text
+    assert combine_channels([FAULTY], limits).state == "alarm"
 
 
 def test_an_ambiguous_signal_does_not_hide_an_alarm() -> None:
@@ -111,12 +138,8 @@ def test_a_model_without_programs_calls_no_program_new() -> None:
 
 
 def test_priority_puts_known_faults_first_and_doubts_by_kind() -> None:
-    order = [
-        priority_of(["fault"], 0.9),
-        priority_of(["unseen"], 0.4),
-        priority_of(["novel"], 0.4),
-        priority_of(["ambiguous"], 0.4),
-    ]
+    codes = ("unmodelled", "new_program", "unseen", "novel", "ambiguous", "undecided")
+    order = [priority_of(["fault"], 0.9), *(priority_of([code], 0.4) for code in codes)]
     assert order == sorted(order, reverse=True)
     assert priority_of(["unseen"], 0.9) > priority_of(["unseen"], 0.1)
     assert all(0 <= value <= 1 for value in order)

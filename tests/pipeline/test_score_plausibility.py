@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -41,7 +42,7 @@ def features_of(seed: int, *, factor: float = 1.0, n: int = 12) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def found() -> Found:
-    return Found("v1", "pick", fit_reference(features_of(1, n=40)))
+    return Found("v1", "pick", fit_reference(features_of(1, n=40)), datetime(2026, 1, 4, tzinfo=UTC))
 
 
 def judged(x: np.ndarray, found: Found | None, quality: str = "ok") -> dict[str, list[Any]]:
@@ -66,4 +67,4 @@ def test_a_window_keeps_the_verdict_that_it_has(found: Found) -> None:
 def test_nothing_is_said_without_a_baseline_of_the_same_regime(found: Found) -> None:
     x = features_of(2, factor=1000.0)
     assert judged(x, None)["quality"] == ["ok"] * 12
-    assert judged(x, Found("v1", "", found.reference))["quality"] == ["ok"] * 12
+    assert judged(x, Found("v1", "", found.reference, found.until))["quality"] == ["ok"] * 12
