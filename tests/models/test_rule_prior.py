@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.artifact import pack, unpack
+from models.checks import ModelInvalid
 from models.kinds import TrainingRefused
 from models.model import Model
 from models.rule_prior import RulePrior
@@ -33,6 +34,27 @@ def test_a_rule_that_reads_nothing_or_has_no_scale_is_refused() -> None:
             RulePrior(("line_a",), 6.0, scale)
     with pytest.raises(ValueError, match="line_b"):
         RULE.logits(np.zeros((1, 1), np.float32), ("line_a",))
+
+
+def test_the_share_of_faults_without_a_class_is_the_rule_s_softmax() -> None:
+    rule = RulePrior((None, "line_a", None, None), 6.0, 3.0, others=("line_b",))
+    x = np.array(
+        [[0.0, 6.0, 0.0], [6.0, 6.0, 0.0], [0.0, 60.0, 0.0], [0.0, np.nan, 0.0], [np.nan, 6.0, 0.0]], np.float32
+    )
+    half = np.exp(2.0) / (2 * np.exp(2.0) + 1)
+    np.testing.assert_allclose(rule.unmodelled(x, NAMES), [half, 1 / 3, 1.0, np.nan, half], rtol=1e-6)
+    assert np.isnan(RULE.unmodelled(x, NAMES)).all(), "without other lines nothing can be said"
+
+
+def test_a_line_that_stood_there_from_the_start_is_no_news() -> None:
+    names = (*NAMES, "change_line_a", "change_line_b")
+    rule = RulePrior((None, "line_a", None, None), 6.0, 3.0, others=("line_b",), change_prefix="change_")
+    lines = [0.0, 30.0, 0.0]
+    x = np.array([[*lines, 0.0, 0.5], [*lines, 0.0, 30.0], [*lines, np.nan, np.nan]], np.float32)
+    found = rule.unmodelled(x, names)
+    assert found[0] < 0.2
+    assert found[1] > 0.99
+    assert found[2] > 0.99, "without a baseline the line itself speaks"
 
 
 def trained(rule: RulePrior | None, seed: int = 0) -> Model:
@@ -74,9 +96,9 @@ def test_logits_are_the_network_s_plus_the_rule_s_and_scores_do_not_depend_on_th
 
 
 def test_an_artifact_keeps_the_rule() -> None:
-    model = trained(RULE)
+    model = replace(trained(RULE), rule=replace(RULE, others=("noise",), change_prefix="change_"))
     again = unpack(pack(model))
-    assert again.rule == RULE
+    assert again.rule == model.rule
     assert pack(again) == pack(model)
     assert unpack(pack(trained(None))).rule is None
 
@@ -89,3 +111,5 @@ def test_a_rule_that_does_not_fit_is_refused() -> None:
     model = trained(RULE)
     with pytest.raises(ValueError, match="does not know"):
         replace(model, rule=RulePrior((None, "line_c", None, None), 6.0, 3.0))
+    with pytest.raises(ModelInvalid, match="does not know"):
+        replace(model, rule=replace(RULE, others=("line_c",)))

@@ -20,7 +20,7 @@ from features.settings import feature_names
 from features.windows import cut, plan_windows
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets
-from pipeline.baseline import BaselineReport, Baselines, update_baselines
+from pipeline.baseline import BaselineReport, Baselines, site_programs, update_baselines
 from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import attributed_unit, extract_due, feature_settings, installed_geometry
@@ -175,6 +175,28 @@ def test_median_and_spread_are_those_of_the_windows_features(bench: Bench) -> No
             middle = np.median(column[np.isfinite(column)])
             spread = 1.4826 * np.median(np.abs(column[np.isfinite(column)] - middle))
             assert (row["median"][index], row["spread"][index]) == pytest.approx((middle, spread)), name
+
+
+def test_a_plant_s_programs_are_those_of_each_axis_s_first_days(bench: Bench) -> None:
+    """Not what a replaced unit begins with, nor what came after the first period; and not before it is known."""
+    bench.assets(("SN-1", None, START, START + 3 * DAY), ("SN-2", None, START + 3 * DAY, None))
+    for hour, program in (
+        (1, "pick"),
+        (2, "weld"),
+        (3, "pick"),
+        (30, "pack"),
+        (73, "grind"),
+        (74, "grind"),
+        (75, "grind"),
+    ):
+        serial = "SN-1" if hour < 72 else "SN-2"
+        bench.feed(*bench.hours(hour, program=program, unit_serial=serial))
+    bench.update(START + 5 * DAY)
+    assert {row["unit_serial"] for row in bench.rows(regime=ANY)} == {"SN-1", "SN-2"}
+    assert all(row["programs"] is None for row in bench.rows() if row["regime"] != ANY)
+    with bench.store.read() as connection:
+        assert site_programs(connection, as_of=START + 5 * DAY) == {"plant1": {"pick", "weld"}}
+        assert site_programs(connection, as_of=START + 5 * DAY - TICK) == {}
 
 
 def test_too_few_recordings_of_a_regime_fall_back_to_a_coarser_one(bench: Bench) -> None:

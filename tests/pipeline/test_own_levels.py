@@ -1,0 +1,30 @@
+"""What a network is not shown."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.own_levels import own_levels, without
+
+NAMES = ("rms_log10", "line_db", "relative_rms_log10", "relative_line_db", "band_log_power")
+GROUPS = ("time", "envelope_white", "relative", "relative", "bands")
+NONE = np.nan
+
+
+def table(*rows: list[float]) -> np.ndarray:
+    return np.array(rows, dtype=np.float32)
+
+
+def test_a_level_goes_where_its_change_is_known_and_a_line_stays() -> None:
+    x = table([1.0, 9.0, 0.1, 0.2, 3.0], [1.0, 9.0, NONE, NONE, 3.0])
+    own = own_levels(x, NAMES, GROUPS)
+    assert own.tolist() == [True, False, False, False, False], "band_log_power has no change beside it"
+    assert np.isnan(without(x, own)[:, 0]).all()
+    assert np.array_equal(without(x, own)[:, 1:], x[:, 1:], equal_nan=True)
+
+
+def test_where_most_units_have_no_baseline_the_level_is_all_there_is() -> None:
+    x = table([1.0, 9.0, 0.1, 0.2, 3.0], [1.0, 9.0, NONE, NONE, 3.0], [1.0, 9.0, NONE, NONE, 3.0])
+    assert not own_levels(x, NAMES, GROUPS).any()
+    assert not own_levels(np.full((2, 5), NONE, np.float32), NAMES, GROUPS).any(), "what no window has needs no hiding"
+    assert not own_levels(x[:, :2], NAMES[:2], GROUPS[:2]).any(), "no changes at all: an archive"
