@@ -19,6 +19,7 @@ from models.report import TrainingReport
 from models.rule_prior import RulePrior
 from models.scaler import RobustScaler
 from models.settings import TrainingSettings
+from models.shared_fits import SharedFits
 from models.threads import one_thread
 from models.training_data import Supplement, checked_rule, checked_supplement, checked_training_data
 
@@ -40,6 +41,7 @@ def train(
     settings: TrainingSettings | None = None,
     supplement: Supplement | None = None,
     rule: RulePrior | None = None,
+    fits: SharedFits | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Model, TrainingReport]:
     """Train a model and judge it on held-out units.
@@ -68,6 +70,8 @@ def train(
     rule
         Mean of the prior over the logits, see `models.rule_prior`; without it the mean is nothing. Not used where
         the kind has no network.
+    fits
+        Fits that other trainings made or will find, see `models.shared_fits`; they change the time and nothing else.
     on_progress
         Called with the stage and the share of the whole done (0..1).
 
@@ -90,7 +94,7 @@ def train(
     )
     extra = checked_supplement(supplement, classes=tuple(classes), n_features=len(feature_names))
     with one_thread():
-        task = Task(kind, data, settings, _bank(kind, settings), extra, rule, tuple(feature_names))
+        task = Task(kind, data, settings, _bank(kind, settings), extra, rule, tuple(feature_names), fits)
         held_out = hold_out(task, lambda i, k: progress(f"fold {i + 1} of {k}", 0.85 * i / k))
         progress("calibrate", 0.85)
         found = None if held_out.logits is None else calibrate(task, held_out, np.arange(data.y.size))

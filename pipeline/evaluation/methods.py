@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -18,6 +19,7 @@ from models.methods import METHODS as SCORING_METHODS
 from models.methods import Method as ScoringMethod
 from models.model import Model
 from models.settings import TrainingSettings
+from models.shared_fits import SharedFits
 from models.splits import balanced_weights
 from models.train import train
 from models.training_data import Supplement
@@ -69,6 +71,8 @@ class Training:
     seed : int
     supplement : Supplement or None
         Made faults: as the product's training made them, else by `with_seed`.
+    fits : SharedFits or None
+        Networks that methods of this seed fit alike, fitted once for all of them, by `with_seed`.
     """
 
     windows: Windows
@@ -80,6 +84,7 @@ class Training:
     settings: Settings
     seed: int
     supplement: Supplement | None = None
+    fits: SharedFits | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +117,11 @@ class Fitted(Protocol):
         """What the reader should know, in words."""
         ...
 
+    @property
+    def spared_seconds(self) -> float:
+        """Seconds of fitting that another method of the seed had done already; they count as this one's too."""
+        ...
+
     def predict(self, windows: Windows) -> Prediction:
         """Say what it thinks of windows; one window's prediction does not depend on the others."""
         ...
@@ -129,6 +139,7 @@ class Network:
     settings: Settings
     programs: frozenset[str]
     notes: tuple[str, ...]
+    spared_seconds: float = 0.0
 
     def predict(self, windows: Windows) -> Prediction:
         """Score windows and route each."""
@@ -153,8 +164,10 @@ def _unscored_last(values: FloatArray) -> FloatArray | None:
 
 
 def with_seed(training: Training, seed: int, *, make: bool) -> Training:
-    """Give the training of a seed; `make`: with faults from its windows where it has none, once for all networks."""
-    seeded = replace(training, seed=seed)
+    """Give the training of a seed, with fits that its methods share; `make`: with faults from its windows where it has
+    none, once for all networks.
+    """
+    seeded = replace(training, seed=seed, fits=SharedFits(time.perf_counter))
     if not make or training.supplement is not None:
         return seeded
     settings = training.settings.model_copy(update={"seed": seed})
@@ -171,6 +184,7 @@ def network(method: ScoringMethod) -> Method:
 
     def fit(training: Training) -> Network:
         words = words_of(training)
+        before = 0.0 if training.fits is None else training.fits.spared
         model, report = train(
             training.windows.x,
             training.y,
@@ -183,9 +197,11 @@ def network(method: ScoringMethod) -> Method:
             settings=replace(network_settings(training), method=method),
             supplement=training.supplement,
             rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
+            fits=training.fits,
         )
+        spared = 0.0 if training.fits is None else training.fits.spared - before
         programs = frozenset(np.unique(training.windows.program).tolist()) - {""}
-        return Network(model, training.settings, programs, report.notes)
+        return Network(model, training.settings, programs, report.notes, spared)
 
     return fit
 
@@ -210,6 +226,7 @@ class Forest:
     pipeline: object
     prior: FloatArray
     notes: tuple[str, ...] = ()
+    spared_seconds: float = 0.0
 
     def predict(self, windows: Windows) -> Prediction:
         """Give the mean class frequencies of the leaves, at the declared prior."""
@@ -243,6 +260,7 @@ class Rules:
     columns: tuple[int | None, ...]
     prior: FloatArray
     notes: tuple[str, ...] = ()
+    spared_seconds: float = 0.0
 
     def predict(self, windows: Windows) -> Prediction:
         """Turn signal-to-floor ratios (dB) into probabilities; a missing line counts as noise (0 dB)."""

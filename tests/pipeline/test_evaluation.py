@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from features.kinematics import Orders
 from features.settings import FeatureSettings, feature_names
 from features.trend import running_median
 from models.methods import METHODS as SCORING_METHODS
+from models.shared_fits import SharedFits
 from pipeline.cli.evaluate import commit_of
 from pipeline.config import Settings
 from pipeline.evaluation import EvaluationRefused, Request, evaluate, report, summarise, write
@@ -159,6 +161,25 @@ def test_every_method_tells_bearings_never_trained_apart(archive: Path, small: S
     assert found["data"]["classes"] == ["healthy", "inner", "outer race"]
     assert found["data"]["modes"] == {"inner": "inner_race", "outer race": "outer_race"}
     assert found["data"]["test"] == {"windows": 9, "units": 3}
+
+
+def test_a_fit_that_methods_share_is_made_once_and_counts_in_each_row(
+    archive: Path, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = count(0, 1000)
+    made: list[SharedFits] = []
+
+    def shared(_clock: Any) -> SharedFits:
+        made.append(SharedFits(lambda: float(next(ticks))))
+        return made[-1]
+
+    monkeypatch.setattr("pipeline.evaluation.methods.SharedFits", shared)
+    found = evaluate(request(archive, methods=("mle", "temperature", "mc_dropout", "rules")), small)["summary"]
+    assert [fits.made for fits in made] == [small.folds + 1]
+    assert found["mle"]["seconds"] < 1000, "it fitted them itself, in its own time"
+    for method in ("temperature", "mc_dropout"):
+        assert found[method]["seconds"] == pytest.approx(1000 * (small.folds + 1), abs=500), method
+    assert found["rules"]["seconds"] < 1000
 
 
 def test_the_same_again_is_the_same(archive: Path, small: Settings) -> None:
