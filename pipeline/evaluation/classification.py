@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -174,6 +174,7 @@ def _run(task: Task, name: str, training: Training) -> tuple[dict[str, Any], Pre
         "leaked": leaked,
         "units": _by_unit(task, prediction),
         "notes": list(fitted.notes),
+        "tuning": None if fitted.tuning is None else asdict(fitted.tuning),
     }
     return run, prediction
 
