@@ -16,7 +16,7 @@ import torch
 
 from models.fit import Examples, fit_network
 from models.mask_bank import draw_mask_bank
-from models.mc_dropout import ThinnedNetworks, sample_logits, thin
+from models.mc_dropout import BlockSampler, ThinnedNetworks, run_blocks, thin
 from models.network import DropoutMLP, FoldedNetwork, NetworkSettings
 from models.settings import TrainingSettings
 
@@ -57,9 +57,14 @@ def independent(network: FoldedNetwork, n_samples: int, rng: np.random.Generator
     return ThinnedNetworks(network, masks, SUB_BANK)
 
 
+def sampled(networks: ThinnedNetworks, x: np.ndarray) -> np.ndarray:
+    """Logits (T, n, C) of any number of windows."""
+    return run_blocks(BlockSampler(networks), x, networks.n_classes)
+
+
 def scored(networks: ThinnedNetworks, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean probability and mutual information of each window."""
-    total, expected = moments_of(sample_logits(networks, x))
+    total, expected = moments_of(sampled(networks, x))
     p = total / networks.n_samples
     return p, entropy(p) - expected / networks.n_samples
 
@@ -84,7 +89,7 @@ def main() -> None:
     total, expected = np.zeros(N_WINDOWS), np.zeros(N_WINDOWS)
     for _ in range(REFERENCE // 200):
         for sums, part in zip(
-            (total, expected), moments_of(sample_logits(independent(network, 200, rng), windows)), strict=True
+            (total, expected), moments_of(sampled(independent(network, 200, rng), windows)), strict=True
         ):
             sums += part
     p0 = total / REFERENCE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from models.report import FoldRecord
 from models.rule_prior import RulePrior
 from models.scaler import RobustScaler, fit_scaler
 from models.settings import TrainingSettings
+from models.shared_fits import SharedFits, key_of
 from models.splits import balanced_weights, stopping_split, unit_folds
 from models.training_data import Supplement, TrainingData
 
@@ -30,7 +32,9 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One training: kind, data, settings, masks shared by its networks (None for baseline-only), supplement, rule."""
+    """One training: kind, data, settings, masks shared by its networks (None for baseline-only), supplement, rule, and
+    the fits that it shares with other trainings (None: with none).
+    """
 
     kind: Kind
     data: TrainingData
@@ -39,6 +43,7 @@ class Task:
     supplement: Supplement | None = None
     rule: RulePrior | None = None
     feature_names: tuple[str, ...] = ()
+    fits: SharedFits | None = None
 
     @property
     def healthy(self) -> int | None:
@@ -133,16 +138,18 @@ class Task:
         self, scaler: RobustScaler, rows: IntArray, stop: IntArray, epochs: int, stream: tuple[int, ...]
     ) -> Fitted:
         seed = int(np.random.SeedSequence([self.settings.seed, *stream]).generate_state(1)[0])
-        return fit_network(
-            self.fitted_examples(scaler, rows),
-            group=scaler.group,
-            n_classes=len(self.data.classes),
-            healthy=self.healthy,
-            settings=self.settings,
-            epochs=epochs,
-            seed=seed,
-            stop=self.examples(scaler, stop) if stop.size else None,
-        )
+        examples, held = self.fitted_examples(scaler, rows), self.examples(scaler, stop) if stop.size else None
+        more: dict[str, Any] = {
+            "group": scaler.group,
+            "n_classes": len(self.data.classes),
+            "healthy": self.healthy,
+            "settings": self.settings,
+            "epochs": epochs,
+            "seed": seed,
+        }
+        if self.fits is None:
+            return fit_network(examples, stop=held, **more)
+        return self.fits.fit(key_of(examples, held, **more), lambda: fit_network(examples, stop=held, **more))
 
     def priors(self) -> tuple[FloatArray, FloatArray]:
         """Return the prior the network was shown and the declared one, (C,) each."""

@@ -162,7 +162,8 @@ def fit_network(
             learning_rate=settings.swag_learning_rate,
             rank=settings.swag_rank,
         )
-        shown = inputs[_draw(mass, n, generator)]
+        # As training shows them, groups hidden: statistics of whole inputs would be of another distribution.
+        shown = _hide_groups(inputs[_draw(mass, n, generator)], groups, settings.group_dropout, generator)
         batches = torch.tensor_split(shown, n_steps)
         members = draw_networks(network, path, batches, n=settings.swag_samples, generator=generator)
     if not all(bool(torch.isfinite(t).all()) for one in (folded, *members) for t in (*one.weights, *one.biases)):

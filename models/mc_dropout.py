@@ -149,24 +149,6 @@ def padded(x: FloatArray, rows: slice) -> FloatArray:
     return block
 
 
-def sample_logits(networks: ThinnedNetworks, x: FloatArray) -> FloatArray:
-    """Sample the logits of any number of windows.
-
-    Parameters
-    ----------
-    networks
-        What `thin` (T samples) or `point` (one) returned.
-    x
-        Network inputs (n, n_inputs), float32 and finite.
-
-    Returns
-    -------
-    numpy.ndarray
-        float32 (T, n, C). A window's logits are bit-equal whatever other windows are in x.
-    """
-    return run_blocks(BlockSampler(networks), x, networks.n_classes)
-
-
 def run_blocks(sampler: Sampler, x: FloatArray, n_classes: int) -> FloatArray:
     """Return the logits (T, n, C) of inputs x (n, n_inputs): bit-equal whatever other windows are in x."""
     out = np.empty((sampler.n_samples, x.shape[0], n_classes), dtype=np.float32)

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from models.calibration import Temperature, target_mask
 from models.kinds import UNKNOWN_MODE, Kind
 from models.network_share import NetworkShare
+from models.tuning_choice import Tuning
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -77,6 +78,8 @@ class TrainingReport:
         Epochs of the final network; 0 without a network.
     notes
         What the reader should know, in words.
+    tuning
+        How dropout rate, depth, BatchNorm and length scale were chosen; None where they were not.
     """
 
     kind: Kind
@@ -89,6 +92,7 @@ class TrainingReport:
     network_share: NetworkShare | None
     epochs: int
     notes: tuple[str, ...]
+    tuning: Tuning | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values (tuples as lists, never NaN)."""

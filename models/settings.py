@@ -48,6 +48,9 @@ class TrainingSettings:
         Members M of ``ensemble``, at least 2.
     swag_samples, swag_epochs, swag_rank, swag_learning_rate
         Of ``swag``: networks drawn K, epochs of SGD after training, deviations kept R, its learning rate.
+    tuning_budget, tuning_min_units
+        Candidates of `models.tune` tried before training, these settings among them (0 or 1: none); fewest units that
+        may choose.
     novelty_rows, novelty_neighbours
         Most reference windows, and k of the k-nearest-neighbour distance.
     network
@@ -75,6 +78,8 @@ class TrainingSettings:
     swag_epochs: int = 20
     swag_rank: int = 10
     swag_learning_rate: float = 0.01
+    tuning_budget: int = 0
+    tuning_min_units: int = 10
     novelty_rows: int = 2000
     novelty_neighbours: int = 5
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -84,6 +89,7 @@ class TrainingSettings:
         at_least |= {"n_samples": 2, "sub_bank_size": 1, "novelty_rows": 1, "novelty_neighbours": 1}
         at_least |= {"min_calibration_units": 2, "ensemble_size": 2}
         at_least |= {"swag_samples": 2, "swag_epochs": 2, "swag_rank": 2}
+        at_least |= {"tuning_budget": 0, "tuning_min_units": 2}
         for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -19,12 +20,18 @@ from models.report import TrainingReport
 from models.rule_prior import RulePrior
 from models.scaler import RobustScaler
 from models.settings import TrainingSettings
+from models.shared_fits import SharedFits
 from models.threads import one_thread
 from models.training_data import Supplement, checked_rule, checked_supplement, checked_training_data
+from models.tune import tune, with_settings
+from models.tuning_choice import Tuning
 
 __all__ = ["TrainingReport", "TrainingSettings", "train"]
 
 Progress = Callable[[str, float], None]
+
+TUNING_SHARE = 0.8
+"""Share of a training with tuning that the tuning is taken to be, for whoever watches its progress."""
 
 
 def train(
@@ -40,6 +47,7 @@ def train(
     settings: TrainingSettings | None = None,
     supplement: Supplement | None = None,
     rule: RulePrior | None = None,
+    fits: SharedFits | None = None,
     on_progress: Progress | None = None,
 ) -> tuple[Model, TrainingReport]:
     """Train a model and judge it on held-out units.
@@ -68,6 +76,8 @@ def train(
     rule
         Mean of the prior over the logits, see `models.rule_prior`; without it the mean is nothing. Not used where
         the kind has no network.
+    fits
+        Fits that other trainings made or will find, see `models.shared_fits`; they change the time and nothing else.
     on_progress
         Called with the stage and the share of the whole done (0..1).
 
@@ -90,7 +100,9 @@ def train(
     )
     extra = checked_supplement(supplement, classes=tuple(classes), n_features=len(feature_names))
     with one_thread():
-        task = Task(kind, data, settings, _bank(kind, settings), extra, rule, tuple(feature_names))
+        task = Task(kind, data, settings, _bank(kind, settings), extra, rule, tuple(feature_names), fits)
+        task, tuning, progress = _tuned(task, progress)
+        settings = task.settings
         held_out = hold_out(task, lambda i, k: progress(f"fold {i + 1} of {k}", 0.85 * i / k))
         progress("calibrate", 0.85)
         found = None if held_out.logits is None else calibrate(task, held_out, np.arange(data.y.size))
@@ -98,6 +110,7 @@ def train(
         progress("final network", 0.9)
         scaler, fitted, reference = _final(task, held_out)
         report = judge(task, held_out, found=found, scores=scores, epochs=0 if fitted is None else fitted.epochs)
+        report = _told(report, tuning)
         model = Model(
             kind=kind,
             classes=tuple(classes),
@@ -122,10 +135,32 @@ def train(
                 "network_share": None if found is None else found.share.value,
                 "n_units": report.n_units,
                 "n_windows": report.n_windows,
+                "tuning": report.as_dict()["tuning"],
             },
         )
     progress("done", 1.0)
     return model, report
+
+
+def _tuned(task: Task, progress: Progress) -> tuple[Task, Tuning | None, Progress]:
+    """Choose the settings where a budget says so; what progress is left is for the training with them."""
+    settings = task.settings
+    if settings.tuning_budget < 2 or task.bank is None:
+        return task, None, progress
+    if task.fits is None:
+        task = replace(task, fits=SharedFits(lambda: 0.0))  # what was tried is not trained again
+    chosen, tuning = tune(task, lambda i, k: progress(f"candidate {i + 1} of {k}", TUNING_SHARE * i / k))
+    start = TUNING_SHARE if tuning.tried else 0.0
+    return with_settings(task, chosen), tuning, lambda stage, share: progress(stage, start + (1.0 - start) * share)
+
+
+def _told(report: TrainingReport, tuning: Tuning | None) -> TrainingReport:
+    if tuning is None:
+        return report
+    notes = (*report.notes, f"tuning: {tuning.reason}")
+    if tuning.chosen:
+        notes += ("settings were chosen on the units that the held-out figures come from: they flatter a little",)
+    return replace(report, notes=notes, tuning=tuning)
 
 
 def _final(task: Task, held_out: HeldOut) -> tuple[RobustScaler, Fitted | None, NoveltyReference]:

@@ -83,6 +83,13 @@ class Settings(BaseSettings):
     hidden: tuple[Width, ...] = Field((128, 128), min_length=1, description="Width of each hidden layer.")
     dropout: float = Field(0.1, gt=0, lt=1, description="Dropout rate p of every hidden layer.")
     batch_norm: bool = Field(True, description="Linear-BatchNorm-ReLU-Dropout, or without BatchNorm.")
+    tuning_budget: int = Field(
+        0,
+        ge=0,
+        le=73,
+        description="Candidates for dropout, depth, BatchNorm and length scale; 0 for the settings as set.",
+    )
+    tuning_min_units: int = Field(10, ge=2, description="Labelled units needed to choose among candidates.")
     length_scale: float = Field(0.1, gt=0, description="Prior length scale l of the weights; sets the weight decay.")
     epochs: int = Field(60, ge=1, le=10_000, description="Most passes over the training windows.")
     learning_rate: float = Field(2e-3, gt=0, description="Learning rate of the optimiser.")

@@ -67,6 +67,8 @@ def training_settings(settings: Settings) -> TrainingSettings:
         swag_rank=settings.swag_rank,
         swag_learning_rate=settings.swag_learning_rate,
         prior_units=settings.prior_units,
+        tuning_budget=settings.tuning_budget,
+        tuning_min_units=settings.tuning_min_units,
         min_calibration_units=settings.min_calibration_units,
         network=NetworkSettings(hidden=settings.hidden, dropout=settings.dropout, batch_norm=settings.batch_norm),
     )

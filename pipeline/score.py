@@ -264,7 +264,7 @@ def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> lis
     with one_thread():
         scores = model.score(chunk.x)
     columns = {column: getattr(scores, name) for column, name in STATISTICS.items()}
-    n_samples = model.bank.n_samples if model.bank is not None else None
+    n_samples = scores.n_samples if scores.n_samples > 1 else None
     rows = []
     for index, extraction in enumerate(chunk.windows["row"]):
         quality, evidence = chunk.windows["quality"][index], chunk.windows["evidence"][index]

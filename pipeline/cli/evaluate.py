@@ -47,6 +47,12 @@ def evaluate(
     capacity: Annotated[float | None, typer.Option(help="Windows that people can review a day.")] = None,
     cases_a_day: Annotated[float | None, typer.Option(help="Windows that the plant has a day.")] = None,
     confidence: Annotated[float, typer.Option(help="Confidence of the budget's promise.")] = 0.95,
+    tune: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=73, help="Candidates of every method's settings, judged on training units (default: setting)."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure methods on units that they were not trained on, as a protocol says."""
@@ -72,6 +78,9 @@ def evaluate(
         fleets=fleets,
         budget=None if max_miss_rate is None else BudgetAsked(max_miss_rate, capacity, cases_a_day, confidence),
     )
+    settings = load_settings()
+    if tune is not None:
+        settings = settings.model_copy(update={"tuning_budget": tune})
     folder.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
     with progress("evaluate", as_json) as bar:
 
@@ -79,7 +88,7 @@ def evaluate(
             if bar is not None:
                 bar(done, total, step)
 
-        found = step(request, load_settings(), on_progress=on_progress)
+        found = step(request, settings, on_progress=on_progress)
     paths = write(folder, found)
     keys = STDOUT_KEYS if max_miss_rate is None else (*STDOUT_KEYS, "review_budget")
     emit({key: found[key] for key in keys}, as_json, lambda: _show(found, paths))

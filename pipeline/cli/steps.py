@@ -188,5 +188,11 @@ def show_training(results: list[dict[str, Any]]) -> None:
             ],
             f"Model {result['model_version']} of {result['scope']}{champion}",
         )
+        if report["tuning"] is not None and report["tuning"]["tried"]:
+            tried = report["tuning"]["tried"]
+            named = [[*one["settings"].values(), one["nll"], one["gain"], one["gain_se"]] for one in tried]
+            table(
+                [*tried[0]["settings"], "nll", "gain", "its standard error"], named, "Settings tried, the default first"
+            )
         names = ["unit", "class_name", "n_windows", "accuracy", "nll", "fault_probability", "mutual_information"]
         table(names, [[row[name] for name in names] for row in report["units"]], "By unit, each held out")

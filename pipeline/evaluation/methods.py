@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -9,21 +10,23 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline
 
 from models.kinds import HEALTHY
 from models.methods import METHODS as SCORING_METHODS
 from models.methods import Method as ScoringMethod
 from models.model import Model
 from models.settings import TrainingSettings
+from models.shared_fits import SharedFits
 from models.splits import balanced_weights
 from models.train import train
 from models.training_data import Supplement
+from models.tuning_choice import Tuning
 from pipeline.bearing_lines import LINES
 from pipeline.bearing_rule import DB_PER_NAT, HEALTHY_DB, bearing_rule
 from pipeline.config import Settings
+from pipeline.evaluation.forest import DEFAULT, tune_forest
+from pipeline.evaluation.forest import fit as fit_forest
 from pipeline.evaluation.made_faults import made_faults
 from pipeline.evaluation.routing import judged_windows, route
 from pipeline.evaluation.windows import Windows
@@ -34,8 +37,6 @@ from pipeline.thresholds import thresholds_of
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-
-TREES: Final = 500
 
 ALIASES: Final = {
     Mode.INNER_RACE: ("inner", "ir", "i", "inner_ring", "innerrace", "bpfi"),
@@ -71,6 +72,8 @@ class Training:
     seed : int
     supplement : Supplement or None
         Made faults: as the product's training made them, else by `with_seed`.
+    fits : SharedFits or None
+        Networks that methods of this seed fit alike, fitted once for all of them, by `with_seed`.
     """
 
     windows: Windows
@@ -82,6 +85,7 @@ class Training:
     settings: Settings
     seed: int
     supplement: Supplement | None = None
+    fits: SharedFits | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +118,16 @@ class Fitted(Protocol):
         """What the reader should know, in words."""
         ...
 
+    @property
+    def spared_seconds(self) -> float:
+        """Seconds of fitting that another method of the seed had done already; they count as this one's too."""
+        ...
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """What was tried before it was fitted, None where nothing was."""
+        ...
+
     def predict(self, windows: Windows) -> Prediction:
         """Say what it thinks of windows; one window's prediction does not depend on the others."""
         ...
@@ -132,6 +146,8 @@ class Network:
     programs: frozenset[str]
     words: tuple[str, ...]
     notes: tuple[str, ...]
+    spared_seconds: float = 0.0
+    tuning: Tuning | None = None
 
     def predict(self, windows: Windows) -> Prediction:
         """Score windows and route each."""
@@ -161,8 +177,10 @@ def _unscored_last(values: FloatArray) -> FloatArray | None:
 
 
 def with_seed(training: Training, seed: int, *, make: bool) -> Training:
-    """Give the training of a seed; `make`: with faults from its windows where it has none, once for all networks."""
-    seeded = replace(training, seed=seed)
+    """Give the training of a seed, with fits that its methods share; `make`: with faults from its windows where it has
+    none, once for all networks.
+    """
+    seeded = replace(training, seed=seed, fits=SharedFits(time.perf_counter))
     if not make or training.supplement is not None:
         return seeded
     settings = training.settings.model_copy(update={"seed": seed})
@@ -180,6 +198,7 @@ def network(method: ScoringMethod) -> Method:
     def fit(training: Training) -> Network:
         words = words_of(training)
         own = own_levels(training.windows.x, training.windows.names, training.windows.groups)
+        before = 0.0 if training.fits is None else training.fits.spared
         model, report = train(
             without(training.windows.x, own),
             training.y,
@@ -192,9 +211,11 @@ def network(method: ScoringMethod) -> Method:
             settings=replace(network_settings(training), method=method),
             supplement=training.supplement,
             rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
+            fits=training.fits,
         )
+        spared = 0.0 if training.fits is None else training.fits.spared - before
         programs = frozenset(np.unique(training.windows.program).tolist()) - {""}
-        return Network(model, training.settings, programs, words, report.notes)
+        return Network(model, training.settings, programs, words, report.notes, spared, report.tuning)
 
     return fit
 
@@ -216,24 +237,39 @@ def network_settings(training: Training) -> TrainingSettings:
 class Forest:
     """A random forest on the same features."""
 
-    pipeline: object
+    pipeline: Pipeline
     prior: FloatArray
     notes: tuple[str, ...] = ()
+    spared_seconds: float = 0.0
+    tuning: Tuning | None = None
 
     def predict(self, windows: Windows) -> Prediction:
         """Give the mean class frequencies of the leaves, at the declared prior."""
-        p = np.asarray(self.pipeline.predict_proba(windows.x), dtype=np.float64) * self.prior  # type: ignore[attr-defined]
+        p = np.asarray(self.pipeline.predict_proba(windows.x), dtype=np.float64) * self.prior
         return Prediction(p / p.sum(axis=1, keepdims=True))
 
 
 def random_forest(training: Training) -> Forest:
-    """Fit 500 trees; units count alike within their class and classes alike, missing features become the median."""
+    """Fit a forest; units count alike within their class and classes alike, tuned with the networks' budget."""
     healthy = 0 if training.classes[0] == HEALTHY else None
+    x, settings, tuning = training.windows.x, training.settings, None
     weight = balanced_weights(training.y, training.unit, training.windows.weight, healthy=healthy)
-    forest = RandomForestClassifier(TREES, random_state=training.seed, n_jobs=1)
-    pipeline = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), forest)
-    pipeline.fit(training.windows.x, training.y, randomforestclassifier__sample_weight=weight)
-    return Forest(pipeline, declared_prior(training))
+    if settings.tuning_budget > 1:
+        tuning = tune_forest(
+            x,
+            training.y,
+            training.unit,
+            training.windows.weight,
+            healthy=healthy,
+            folds=settings.folds,
+            seed=training.seed,
+            budget=settings.tuning_budget,
+            min_units=settings.tuning_min_units,
+        )
+    chosen = tuning.tried[tuning.chosen].settings if tuning is not None and tuning.tried else DEFAULT
+    fitted = fit_forest(x, training.y, weight, seed=training.seed, settings=chosen)
+    notes = () if tuning is None else (f"tuning: {tuning.reason}",)
+    return Forest(fitted, declared_prior(training), notes, 0.0, tuning)
 
 
 def declared_prior(training: Training) -> FloatArray:
@@ -252,6 +288,8 @@ class Rules:
     columns: tuple[int | None, ...]
     prior: FloatArray
     notes: tuple[str, ...] = ()
+    spared_seconds: float = 0.0
+    tuning: Tuning | None = None
 
     def predict(self, windows: Windows) -> Prediction:
         """Turn signal-to-floor ratios (dB) into probabilities; a missing line counts as noise (0 dB)."""

@@ -39,6 +39,8 @@ SETTINGS_TOLD: Final = (
     "dropout",
     "batch_norm",
     "length_scale",
+    "tuning_budget",
+    "tuning_min_units",
     "epochs",
     "learning_rate",
     "folds",

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import models.fit as fitting
+import models.train as training
 from models.artifact import ArtifactError, model_version, pack, unpack
 from models.mc_dropout import BLOCK
 from models.methods import METHODS, WITH_MEMBERS, WITHOUT_SPREAD, predictor
@@ -138,3 +140,42 @@ def test_a_member_of_another_shape_is_refused(models: dict[str, Model]) -> None:
         dataclasses.replace(ensemble, members=())
     with pytest.raises(ValueError, match="method must be one of"):
         TrainingSettings(method="magic")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_folds_have_as_many_samples_as_a_score(
+    method: str, make: Make, small: TrainingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calibration and percentiles of fewer samples would be those of another method."""
+    seen: list[Any] = []
+    real = training.hold_out
+
+    def spy(*args: Any) -> Any:
+        seen.append(real(*args))
+        return seen[-1]
+
+    monkeypatch.setattr(training, "hold_out", spy)
+    few = dataclasses.replace(small, epochs=2, ensemble_size=2, swag_samples=3, swag_epochs=2, swag_rank=2)
+    model, _ = train(**make(), settings=dataclasses.replace(few, method=method))
+    found = model.predictor
+    assert found is not None
+    assert seen[0].logits.shape[0] == found.sampler().n_samples
+    assert seen[0].group == found.group
+
+
+def test_swag_walks_and_draws_as_its_settings_say(
+    make: Make, small: TrainingSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walked: list[tuple[int, int]] = []
+    real = fitting.walk
+
+    def spy(*args: Any, **more: Any) -> Any:
+        path = real(*args, **more)
+        walked.append((path.n, len(path.deviations)))
+        return path
+
+    monkeypatch.setattr(fitting, "walk", spy)
+    wanted = dataclasses.replace(small, method="swag", epochs=2, swag_samples=6, swag_epochs=5, swag_rank=3)
+    model, report = train(**make(), settings=wanted)
+    assert walked == [(5, 3)] * (len(report.folds) + 1)
+    assert len(model.members) == 6

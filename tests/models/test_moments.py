@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from models.moments import POINTS, MomentSampler, dropped, logit_moments, normal_points, rectified
+import models.moments
+from models.moments import POINTS, MomentSampler, dropped, logit_moments, mirrored, normal_points, primes, rectified
 from models.network import FoldedNetwork
+
+GOLDEN = [
+    [0.011319320519026642, -0.41318049773361304, -0.8194329246311732],
+    [-0.6660012937123931, 0.45736081718549365, -0.22744232190096975],
+    [-2.8864267323517923, -0.021357180268082594, -0.6729380432316744],
+]
+"""Points 1, 2 and 256 of three dimensions."""
 
 
 def network(*sizes: int, dropout: float, seed: int = 0) -> FoldedNetwork:
@@ -77,3 +86,13 @@ def test_points_are_fixed_and_standard() -> None:
     np.testing.assert_allclose(points.std(axis=0), 1.0)
     assert np.abs(np.corrcoef(points.T) - np.eye(4)).max() < 0.05
     np.testing.assert_array_equal(points, normal_points.__wrapped__(4))
+
+
+def test_points_come_from_our_own_formula_and_no_library() -> None:
+    """Frozen: other points are other scores of the same model version, so they need another artifact format."""
+    assert primes(6) == [2, 3, 5, 7, 11, 13]
+    assert [mirrored(i, 2) for i in (1, 2, 3, 6)] == [0.5, 0.25, 0.75, 0.375]
+    assert mirrored(5, 3) == pytest.approx(2 / 3 + 1 / 9)
+    points = normal_points(3)
+    np.testing.assert_allclose(points[[0, 1, 255]], GOLDEN, rtol=1e-12)
+    assert "scipy" not in Path(models.moments.__file__).read_text("utf-8")

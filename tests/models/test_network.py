@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.mask_bank import draw_mask_bank
-from models.mc_dropout import point, sample_logits, thin
+from models.mc_dropout import BlockSampler, ThinnedNetworks, point, run_blocks, thin
 from models.network import DropoutMLP, FoldedNetwork, NetworkSettings, SeededDropout, fold
 from models.prior import prior_strengths, weight_term
 
@@ -31,12 +31,16 @@ def inputs(n: int = 40) -> np.ndarray:
     return np.random.default_rng(2).normal(size=(n, 6)).astype(np.float32)
 
 
+def sampled(networks: ThinnedNetworks, x: np.ndarray) -> np.ndarray:
+    return run_blocks(BlockSampler(networks), x, networks.n_classes)
+
+
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_folded_network_equals_eval_mode(batch_norm: bool) -> None:
     net = network(batch_norm=batch_norm).eval()
     with torch.inference_mode():
         expected = net(torch.from_numpy(inputs())).numpy()
-    np.testing.assert_allclose(sample_logits(point(fold(net)), inputs())[0], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sampled(point(fold(net)), inputs())[0], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_folding_matters() -> None:
@@ -53,15 +57,15 @@ def test_masks_mean_what_nn_dropout_means() -> None:
     net = network(batch_norm=False)
     bank = draw_mask_bank((16, 12), 0.2, n_samples=10, sub_bank_size=5, seed=4)
     masks = [torch.from_numpy(m.astype(np.float32)) for m in bank.unpack()]
-    sampled = sample_logits(thin(fold(net), bank), inputs())
+    drawn = sampled(thin(fold(net), bank), inputs())
     x = torch.from_numpy(inputs())
     first, second = net.linears
     with torch.inference_mode():
         for t in range(10):
             h = torch.relu(first(x)) * masks[0][t] / (1 - 0.2)
             h = torch.relu(second(h)) * masks[1][t] / (1 - 0.2)
-            np.testing.assert_allclose(sampled[t], net.head(h).numpy(), rtol=1e-4, atol=1e-5)
-    assert np.ptp(sampled, axis=0).max() > 0.01
+            np.testing.assert_allclose(drawn[t], net.head(h).numpy(), rtol=1e-4, atol=1e-5)
+    assert np.ptp(drawn, axis=0).max() > 0.01
 
 
 def test_seeded_dropout_scales_like_nn_dropout_and_leaves_the_global_generator_alone() -> None:
@@ -105,9 +109,9 @@ def test_mc_mean_of_a_linear_network_is_the_deterministic_output() -> None:
         )
     )
     bank = draw_mask_bank((32,), 0.2, n_samples=10, sub_bank_size=5, seed=4)
-    sampled = sample_logits(thin(net, bank), inputs())
-    assert sampled.std(axis=0).max() > 0.05
-    np.testing.assert_allclose(sampled.mean(axis=0), sample_logits(point(net), inputs())[0], atol=2e-5)
+    drawn = sampled(thin(net, bank), inputs())
+    assert drawn.std(axis=0).max() > 0.05
+    np.testing.assert_allclose(drawn.mean(axis=0), sampled(point(net), inputs())[0], atol=2e-5)
 
 
 def test_a_bank_of_another_network_is_refused() -> None:
@@ -120,9 +124,9 @@ def test_a_bank_of_another_network_is_refused() -> None:
 
 def test_masked_weights_folded_anew_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     net, bank = fold(network()), draw_mask_bank((16, 12), 0.2, n_samples=10, sub_bank_size=5, seed=4)
-    at_once = sample_logits(thin(net, bank), inputs())
+    at_once = sampled(thin(net, bank), inputs())
     monkeypatch.setattr("models.mc_dropout._FOLDED_AT_ONCE", 0)
-    np.testing.assert_array_equal(at_once, sample_logits(thin(net, bank), inputs()))
+    np.testing.assert_array_equal(at_once, sampled(thin(net, bank), inputs()))
 
 
 def test_folded_network_describes_itself() -> None:

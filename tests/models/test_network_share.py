@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from models.methods import METHODS, Method
 from models.model import Model
 from models.network_share import SHARES, mix, network_share, shrunk_share
 from models.report import TrainingReport
@@ -65,6 +67,29 @@ def test_mix_is_the_rule_plus_a_share_of_the_network(rng: np.random.Generator) -
     np.testing.assert_allclose(mix(logits, offset, 0.25), offset[None] + 0.25 * logits, rtol=1e-6)
     np.testing.assert_array_equal(mix(logits, offset, 0.0), np.broadcast_to(offset, logits.shape))  # the rule alone
     assert mix(logits, None, 0.25) is logits
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_but_the_plain_one_is_calibrated_with_a_share(method: Method) -> None:
+    rng = np.random.default_rng(7)
+    y = np.repeat(np.arange(2), 60)
+    few = TrainingSettings(epochs=2, fixed_epochs=2, folds=3, n_samples=20, sub_bank_size=10, prior_units=9.0)
+    _, report = train(
+        rng.normal(3, 1, (120, 2)).astype(np.float32),
+        y,
+        np.array([f"u{i % 6}-{c}" for i, c in enumerate(y)]),
+        classes=("healthy", "a"),
+        feature_names=("line_a", "noise"),
+        feature_version="v",
+        settings=replace(few, method=method, ensemble_size=2, swag_samples=2, swag_epochs=2, swag_rank=2),
+        rule=RulePrior((None, "line_a"), 6.0, 3.0),
+    )
+    assert report.network_share is not None
+    if method == "mle":
+        assert (report.network_share.value, report.temperature.value) == (1.0, 1.0)
+    else:
+        assert report.network_share.fitted, "twelve units, six of each class"
+        assert "12" in report.network_share.reason
 
 
 def test_a_trained_model_carries_its_share_in_the_last_layer() -> None:

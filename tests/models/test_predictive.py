@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from models.mask_bank import draw_mask_bank
-from models.mc_dropout import sample_logits, thin
+from models.mc_dropout import BlockSampler, run_blocks, thin
 from models.network import DropoutMLP, NetworkSettings, fold
 from models.predictive import Predictive, summarise
 
@@ -150,7 +150,7 @@ def test_standard_error_matches_the_spread_over_redrawn_banks() -> None:
     means, errors, naive = [], [], []
     for seed in range(60):
         bank = draw_mask_bank((64, 64), 0.2, n_samples=100, sub_bank_size=10, seed=seed)
-        found = of(sample_logits(thin(net, bank), x), size=10)
+        found = of(run_blocks(BlockSampler(thin(net, bank)), x, net.n_classes), size=10)
         means.append(found.fault_probability)
         errors.append(found.monte_carlo_se)
         naive.append(found.fault_std / 10)

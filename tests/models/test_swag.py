@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
+import models.fit
+from models.fit import Examples, fit_network
 from models.network import DropoutMLP, NetworkSettings, fold
+from models.settings import TrainingSettings
 from models.swag import Path, draw_networks, walk
 
 
@@ -66,3 +73,38 @@ def test_walk_takes_an_iterate_after_every_epoch() -> None:
     assert (path.n, len(path.deviations)) == (6, 4)
     assert float((path.mean - target.double()).abs().mean()) < 0.9, "it moved towards the optimum"
     assert fold(network).n_classes == 2
+
+
+def test_statistics_are_gathered_on_inputs_as_training_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where training hides groups of features, so do the windows that BatchNorm statistics come from."""
+    seen: list[torch.Tensor] = []
+    real = models.fit.draw_networks
+
+    def spy(network: DropoutMLP, path: Path, batches: Sequence[torch.Tensor], **more: Any) -> Any:
+        seen.extend(batches)
+        return real(network, path, batches, **more)
+
+    monkeypatch.setattr(models.fit, "draw_networks", spy)
+    rng = np.random.default_rng(0)
+    inputs = np.concatenate([rng.normal(1.0, 0.1, (600, 3)), np.zeros((600, 3))], axis=1).astype(np.float32)
+    for hidden in (0.0, 1.0):
+        seen.clear()
+        fit_network(
+            Examples(inputs, (np.arange(600) % 2).astype(np.int64), np.ones(600)),
+            group=np.arange(3),
+            n_classes=2,
+            healthy=0,
+            settings=TrainingSettings(
+                method="swag",
+                group_dropout=hidden,
+                swag_epochs=2,
+                swag_samples=2,
+                network=NetworkSettings(hidden=(8,)),
+            ),
+            epochs=1,
+            seed=0,
+        )
+        shown = torch.cat(seen)
+        # Each group is hidden at a rate uniform on 0 .. 1/2 in every window.
+        assert float(shown[:, 3:].mean()) == pytest.approx(0.25 * hidden, abs=0.05)
+        assert torch.equal(shown[:, :3] == 0.0, shown[:, 3:] == 1.0)

@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import models.tune as tuning
 from features.extract import extract
 from features.kinematics import Orders
 from features.settings import FeatureSettings, feature_names
 from features.trend import running_median
 from models.methods import METHODS as SCORING_METHODS
+from models.shared_fits import SharedFits
 from pipeline.cli.evaluate import commit_of
 from pipeline.config import Settings
 from pipeline.evaluation import EvaluationRefused, Request, evaluate, report, summarise, write
 from pipeline.evaluation.classification import COLUMNS, prepare
 from pipeline.evaluation.dataset import load_dataset
+from pipeline.evaluation.forest import DEFAULT, tune_forest
+from pipeline.evaluation.forest import candidates as forest_candidates
+from pipeline.evaluation.forest import fit as fit_forest
 from pipeline.evaluation.methods import line_probabilities, mode_of_word
 from pipeline.evaluation.protocol import load_protocol
 from pipeline.evaluation.selection import select
@@ -159,6 +166,90 @@ def test_every_method_tells_bearings_never_trained_apart(archive: Path, small: S
     assert found["data"]["classes"] == ["healthy", "inner", "outer race"]
     assert found["data"]["modes"] == {"inner": "inner_race", "outer race": "outer_race"}
     assert found["data"]["test"] == {"windows": 9, "units": 3}
+
+
+def test_a_fit_that_methods_share_is_made_once_and_counts_in_each_row(
+    archive: Path, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = count(0, 1000)
+    made: list[SharedFits] = []
+
+    def shared(_clock: Any) -> SharedFits:
+        made.append(SharedFits(lambda: float(next(ticks))))
+        return made[-1]
+
+    monkeypatch.setattr("pipeline.evaluation.methods.SharedFits", shared)
+    found = evaluate(request(archive, methods=("mle", "temperature", "mc_dropout", "rules")), small)["summary"]
+    assert [fits.made for fits in made] == [small.folds + 1]
+    assert found["mle"]["seconds"] < 1000, "it fitted them itself, in its own time"
+    for method in ("temperature", "mc_dropout"):
+        assert found[method]["seconds"] == pytest.approx(1000 * (small.folds + 1), abs=500), method
+    assert found["rules"]["seconds"] < 1000
+
+
+def test_every_row_that_learns_is_tuned_by_the_same_budget_on_training_units(
+    archive: Path, small: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+    real = tuning.tune
+
+    def spy(task: Any, progress: Any) -> Any:
+        seen.append(set(task.data.unit))
+        return real(task, progress)
+
+    monkeypatch.setattr("models.train.tune", spy)
+    settings = small.model_copy(update={"tuning_budget": 3, "tuning_min_units": 9, "epochs": 4})
+    asked = ("mle", "mc_dropout", "random_forest", "rules")
+    document = evaluate(request(archive, methods=asked), settings)
+    assert seen == [{f"{letter}{number}" for letter in "FIO" for number in (1, 2, 3)}] * 2, "no judged unit"
+    runs = {run["method"]: run["tuning"] for run in document["runs"]}
+    assert runs["rules"] is None
+    for method in asked[:3]:
+        assert len(runs[method]["tried"]) == 3, method
+        assert any(note.startswith(f"{method}: tuning: ") for note in document["notes"])
+    assert runs["mle"]["tried"][1]["settings"] == runs["mc_dropout"]["tried"][1]["settings"]
+    assert runs["mle"]["tried"][0]["settings"]["hidden"] == [16]
+    assert runs["random_forest"]["tried"][0]["settings"] == DEFAULT
+    assert (document["settings"]["tuning_budget"], document["settings"]["tuning_min_units"]) == (3, 9)
+    json.dumps(document, allow_nan=False)
+    refused = evaluate(
+        request(archive, methods=("mle", "random_forest")), settings.model_copy(update={"tuning_min_units": 10})
+    )
+    for run in refused["runs"]:
+        assert run["tuning"]["tried"] == ()
+        assert run["tuning"]["reason"] == "not tuned: 9 held-out units, at least 10 are needed"
+
+
+def test_a_forest_is_chosen_by_units_it_never_saw() -> None:
+    """Noise in every window and a class that a unit's level tells: trees grown to the end learn the units by heart."""
+    rng = np.random.default_rng(0)
+    unit = np.repeat(np.arange(24), 12)
+    y = (unit % 2).astype(np.int64)
+    x = (0.8 * y[:, None] + rng.normal(size=(24, 8))[unit] + 0.1 * rng.normal(size=(288, 8))).astype(np.float32)
+    names = np.array([f"u{i}" for i in unit])
+    more: dict[str, Any] = {"healthy": 0, "folds": 4, "seed": 1, "min_units": 10}
+    found = tune_forest(x, y, names, np.ones(288), budget=5, **more)
+    assert found.tried[0].settings == DEFAULT
+    assert [one.settings for one in found.tried] == forest_candidates(5)
+    assert len(forest_candidates(1000)) == 27
+    by_heart = fit_forest(x, y, np.ones(288), seed=1, settings=DEFAULT).predict_proba(x)
+    fitted = -np.log(by_heart[np.arange(288), y]).mean()
+    assert found.tried[0].nll is not None
+    assert found.tried[0].nll > fitted + 0.2, "held out by unit, not by window"
+    best = min(found.tried, key=lambda one: one.nll or np.inf)
+    assert found.chosen == 0 or found.tried[found.chosen] == best
+
+
+def test_the_option_tune_asks_for_the_budget(archive: Path, tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "from pipeline.cli import main; main()", "evaluate"]
+    words += ["--manifest", str(archive / "m.csv")]
+    words += ["--mapping", str(archive / "map.toml"), "--protocol", str(archive / "p.toml"), "--seeds", "1"]
+    words += ["--methods", "random_forest", "--tune", "2", "--out", str(tmp_path / "out"), "--json"]
+    environment = {**os.environ, "AXISWATCH_TUNING_MIN_UNITS": "9", "AXISWATCH_HOME": str(tmp_path)}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)["runs"]
+    assert len(run["tuning"]["tried"]) == 2
 
 
 def test_the_same_again_is_the_same(archive: Path, small: Settings) -> None:

@@ -501,4 +501,5 @@ def test_another_scoring_method_by_the_same_steps(plant: Plant, method: str) -> 
     assert all(row.predictive_entropy is not None for row in said)
     for name in ("mutual_information", "expected_entropy", "fault_std", "fault_q05", "fault_q95", "monte_carlo_se"):
         assert all((getattr(row, name) is None) == (method == "moments") for row in said), name
+    assert {row.n_mc_samples for row in said} == {None if method == "moments" else 4}, "not the masks of the bank"
     assert plant.rows(sa.select(AxisState)), "advise does without what the method does not define"

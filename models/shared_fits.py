@@ -1,0 +1,77 @@
+"""Networks fitted once for all trainings that would fit the very same: methods of one seed differ in how they sample.
+
+``mle``, ``temperature``, ``mc_dropout`` and ``moments`` train one network, and it is the first of ``ensemble``; only
+``swag`` goes on with training. A key covers every number that a fit reads, so what is shared is what would have come
+out anyway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.fit import Examples, Fitted
+from models.settings import TrainingSettings
+
+
+class SharedFits:
+    """Fitted networks by what they were fitted to, kept for as long as this object is.
+
+    Parameters
+    ----------
+    clock
+        Seconds, monotonic; so that a training can be told what the fits that it was spared had taken.
+
+    Attributes
+    ----------
+    made, spared
+        Fits carried out; seconds of the fits that were found instead.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.made = 0
+        self.spared = 0.0
+        self._clock = clock
+        self._found: dict[str, tuple[Fitted, float]] = {}
+
+    def fit(self, key: str, make: Callable[[], Fitted]) -> Fitted:
+        """Give the fit of a key, made where there is none."""
+        if key in self._found:
+            fitted, seconds = self._found[key]
+            self.spared += seconds
+            return fitted
+        started = self._clock()
+        fitted = make()
+        self._found[key] = fitted, self._clock() - started
+        self.made += 1
+        return fitted
+
+
+def key_of(
+    examples: Examples,
+    stop: Examples | None,
+    *,
+    group: NDArray[np.int64],
+    n_classes: int,
+    healthy: int | None,
+    settings: TrainingSettings,
+    epochs: int,
+    seed: int,
+) -> str:
+    """Digest the arguments of `models.fit.fit_network`, hex; methods whose training is the same have one key."""
+    sampled_later = settings if settings.method == "swag" else replace(settings, method="mc_dropout")
+    digest = hashlib.sha256(repr((n_classes, healthy, epochs, seed, sampled_later.as_dict())).encode())
+    arrays: list[NDArray[Any]] = [group]
+    for some in (examples, stop):
+        arrays += [] if some is None else [some.inputs, some.y, some.weight]
+        arrays += [] if some is None or some.offset is None else [some.offset]
+        digest.update(b"no more" if some is None or some.offset is None else b"offset")
+    for array in arrays:
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
