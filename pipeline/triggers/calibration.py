@@ -4,8 +4,8 @@ Flagged cases are no random sample: they were chosen because the model was unsur
 doubts even a calibrated model may be off. So what is judged depends on what is there:
 
 - with audited cases, every case weighs 1 / (chance that it was looked at), times the bins it stands for: together they
-  stand for all bins of the fleet (Horvitz and Thompson 1952, Hajek 1971), and of all bins a calibrated model is right on
-  average, below and above one half alike;
+  stand for all bins of the fleet (Horvitz and Thompson 1952, Hajek 1971), and of all bins a calibrated model is right
+  on average, below and above one half alike;
 - without any, only alarms are judged: they were chosen by the stated probability itself, and for every probability a
   calibrated model is right.
 

@@ -227,7 +227,7 @@ def _same_units(
         count = np.isfinite(block).sum(axis=0)
         kept = np.flatnonzero((count >= min_units) & np.isfinite(spread))
         blocks.append(block[:, kept])
-        labels += [(regime, names[index]) for index in kept]
+        labels += [(regime, names[int(index)]) for index in kept]
         effects.append(_median(block[:, kept]) / spread[kept])
         counts.append(count[kept])
     differences = np.concatenate(blocks, axis=1)
@@ -273,7 +273,7 @@ def _other_units(
         varies = np.nanmax(np.abs(np.nan_to_num(centred)), axis=0) > 0
         for index in np.flatnonzero((first >= min_units) & (second >= min_units) & varies):
             ranks.append(centred[:, index])
-            labels.append((regime, names[index]))
+            labels.append((regime, names[int(index)]))
             # Rank sum of the new units, less its mean, is delta times half the number of pairs.
             effects.append(2.0 * float(np.nansum(centred[len(old_units) :, index])) / (first[index] * second[index]))
             counts.append(int(first[index] + second[index]))

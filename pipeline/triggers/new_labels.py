@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pipeline.triggers.decision import Decision
 
@@ -25,6 +26,7 @@ def new_labels(
     new: Sequence[Finding],
     *,
     withdrawn: int = 0,
+    late: int = 0,
     known_classes: Collection[str] | None,
     min_labels: int,
     min_kind_units: int,
@@ -38,6 +40,9 @@ def new_labels(
     withdrawn
         Labels that the last retraining had and that were taken back since: its training set is wrong by so many, so
         they count as findings do.
+    late
+        Labels that were brought in only after the last retraining, known at a time before it; of which kind and of
+        which scope is not known, they count as findings.
     known_classes
         Classes of the champion; None: there is no champion, and one finding is enough.
     min_labels
@@ -50,12 +55,13 @@ def new_labels(
     for one in useful:
         units.setdefault(str(one.target), set()).add(one.unit)
     unknown = sorted(set(units) - set(known_classes or ()))
-    figures = {
+    figures: dict[str, Any] = {
         "new": len(useful),
         "units": len({one.unit for one in useful}),
         "classes": {name: len(members) for name, members in sorted(units.items())},
         "not_trained_on": dict(sorted(Counter(one.verdict for one in new if one.target is None).items())),
         "withdrawn": withdrawn,
+        "late": late,
         "new_kinds": {name: len(units[name]) for name in unknown},
         "min_labels": min_labels,
         "min_kind_units": min_kind_units,
@@ -64,9 +70,11 @@ def new_labels(
     told = f"{len(useful)} new findings on {figures['units']} units{apart}"
     if withdrawn:
         told += f", {withdrawn} taken back since the last training"
+    if late:
+        told += f", {late} brought in late"
     if known_classes is None:
-        return Decision(NAME, bool(useful), f"{told}; there is no champion yet", figures)
-    if len(useful) + withdrawn >= min_labels:
+        return Decision(NAME, bool(useful) or late > 0, f"{told}; there is no champion yet", figures)
+    if len(useful) + withdrawn + late >= min_labels:
         return Decision(NAME, True, f"{told}: {min_labels} are enough", figures)
     enough = [name for name in unknown if len(units[name]) >= min_kind_units]
     if enough:

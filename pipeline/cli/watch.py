@@ -1,0 +1,42 @@
+"""Commands of the model's life: whether a retraining is due, and what to ask next."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.common import AsJson, AsOf, emit, moment, table, workplace
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(epilog="Example: axiswatch watch --json")(watch)
+
+
+def watch(
+    as_of: AsOf = None,
+    history: Annotated[int, typer.Option(min=0, help="Show so many earlier decisions instead of looking anew.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate every trigger of a retraining, store what each says, and say why one is due or not. Trains nothing."""
+    from pipeline.watch import list_trigger_decisions
+    from pipeline.watch import watch as step
+
+    place = workplace()
+    if history:
+        rows = list_trigger_decisions(place.store, limit=history)
+    else:
+        rows = step(place.store, place.lake, place.settings, as_of=moment(as_of))
+    names = ["scope", "trigger", "fired", "reason"] if not history else ["decided_at", "scope", "fired", "reason"]
+
+    def show() -> None:
+        cells = [
+            ["yes" if row[name] is True else "no" if row[name] is False else row[name] for name in names]
+            for row in rows
+        ]
+        table(names, cells, "Earlier decisions" if history else "Triggers")
+        if not rows and not history:
+            table(["", ""], [("nothing to watch", "no scope has a model or a label that could give one")])
+
+    emit(rows, as_json, show)
