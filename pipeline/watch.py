@@ -38,6 +38,7 @@ from pipeline.watch_periods import (
     Span,
     feature_names_of,
     feature_period,
+    found_faulty,
     known_causes,
     sampled_recordings,
     score_period,
@@ -160,7 +161,8 @@ def _change(
     first = Span(start, start + length)
     now = Span(max(as_of - length, champion.label_cutoff), as_of)
     causes = known_causes(connection, scope, trained, now, as_of=as_of)
-    by_unit = {cause.unit: cause.text for cause in causes}
+    faulty = found_faulty(connection, now, as_of=as_of)
+    by_unit = {cause.unit: cause.text for cause in (*faulty, *causes)}
     rows = sampled_recordings(connection, settings, scope, now)
     found = [
         _feature_drift(connection, lake, settings, scope, trained, rows, by_unit),

@@ -31,6 +31,9 @@ from pipeline.triggers.drift import Period
 from pipeline.watch_history import unit_name
 
 SCORE_NAMES = ("fault_log_odds", "mutual_information_log10", "expected_entropy_log10", "novelty_log10")
+NO_AXIS = ""
+"""Axis of a cause that names a unit alone."""
+
 SMALLEST = 1e-6
 """Probabilities, entropies and distances below this are taken as this, so that their logarithm is finite."""
 
@@ -128,10 +131,17 @@ def _period(values: npt.NDArray[Any], rows: Sequence[Any]) -> Period:
     return Period(values, np.array(units, dtype=np.str_), np.array(regimes, dtype=np.str_))
 
 
+def found_faulty(connection: Connection, now: Span, *, as_of: datetime) -> list[Cause]:
+    """Give the units that a label calls faulty in a span: what moved on them is the machine's, and known."""
+    return _labelled(connection, Verdict.FAULT, "fault", now, as_of)
+
+
 def known_causes(connection: Connection, scope: str, then: Span, now: Span, *, as_of: datetime) -> list[Cause]:
     """Give the units whose change is explained: by bad recordings, by what people found, or by a replacement."""
     found = _bad_recordings(connection, scope, now) + _data_cases(connection, now, as_of)
-    found += _data_labels(connection, now, as_of) + _replaced(connection, scope, then, now)
+    found += _labelled(connection, Verdict.SENSOR_OR_DATA, "sensor or data", now, as_of) + _replaced(
+        connection, scope, then, now
+    )
     return found
 
 
@@ -180,10 +190,10 @@ def _data_cases(connection: Connection, now: Span, as_of: datetime) -> list[Caus
     ]
 
 
-def _data_labels(connection: Connection, now: Span, as_of: datetime) -> list[Cause]:
-    """Units of which somebody found that the sensor or the data are at fault."""
+def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as_of: datetime) -> list[Cause]:
+    """Units with a label of this verdict in the span."""
     query = sa.select(Label).where(
-        Label.verdict == Verdict.SENSOR_OR_DATA,
+        Label.verdict == verdict,
         Label.known_at <= as_of,
         not_withdrawn(as_of),
         Label.from_at < now.to_at,
@@ -191,9 +201,9 @@ def _data_labels(connection: Connection, now: Span, as_of: datetime) -> list[Cau
     )
     found = []
     for row in connection.execute(query.order_by(Label.label_id)).all():
-        text = f"label {row.label_id}: sensor or data"
+        text = f"label {row.label_id}: {word}"
         if row.unit_serial is not None:
-            found.append(Cause(row.axis_id or "", row.unit_serial, text))
+            found.append(Cause(row.axis_id or NO_AXIS, row.unit_serial, text))
         elif row.axis_id is not None:
             found += [Cause(row.axis_id, unit, text) for unit in _units_on(connection, row.axis_id, now)]
     return found

@@ -15,8 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
-DAGS = ("axiswatch_backfill", "axiswatch_monitor", "axiswatch_retrain")
-HEAVY = {"acquire", "extract", "score", "retrain"}
+DAGS = ("axiswatch_backfill", "axiswatch_monitor", "axiswatch_retrain", "axiswatch_watch")
+HEAVY = {"acquire", "extract", "score", "retrain", "decide"}
 
 
 @pytest.fixture(scope="module")
