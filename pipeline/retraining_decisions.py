@@ -16,6 +16,9 @@ from pipeline.schema_watch import TriggerDecision
 from pipeline.store import Store, insert_new
 from pipeline.training_set import scopes_with_labels
 
+FAILED = "failed"
+"""Outcome of a training that crashed: it has seen no label."""
+
 NO_SCOPE = ""
 """Scope of the decision that there was nothing to train on."""
 
@@ -66,8 +69,9 @@ def labels_since(connection: Connection, last: datetime | None, n_labels: int, *
 def _last_look(connection: Connection) -> tuple[datetime | None, int]:
     """Give the time of the newest retraining or watch, and how many labels were known then."""
     looks: list[tuple[datetime, int]] = []
+    trained = sa.and_(RetrainingDecision.scope != NO_SCOPE, RetrainingDecision.outcome != FAILED)
     for at, count, which in (
-        (RetrainingDecision.decided_at, RetrainingDecision.n_labels, RetrainingDecision.scope != NO_SCOPE),
+        (RetrainingDecision.decided_at, RetrainingDecision.n_labels, trained),
         (TriggerDecision.decided_at, TriggerDecision.n_labels, TriggerDecision.trigger == CONCLUSION),
     ):
         row = connection.execute(sa.select(at, count).where(which).order_by(at.desc()).limit(1)).first()

@@ -12,7 +12,7 @@ from pipeline.config import Settings
 from pipeline.extract import attributed_unit, installed_geometry
 from pipeline.labels import KnownLabel, known_labels
 from pipeline.model_versions import CHAMPION
-from pipeline.retraining_decisions import CONCLUSION, labels_since
+from pipeline.retraining_decisions import CONCLUSION, FAILED, labels_since
 from pipeline.schema import AliasEvent, Extraction, Label, ModelVersion, Recording, Unit
 from pipeline.schema_operations import RetrainingDecision
 from pipeline.schema_review import LabelWithdrawal
@@ -119,14 +119,26 @@ def news_of(
 def _last_training(
     connection: Connection, scope: str, champion: Champion | None, as_of: datetime
 ) -> tuple[datetime | None, int | None]:
-    """Give the time up to which labels were seen, and how many were known then (None where nobody counted)."""
-    query = sa.select(RetrainingDecision.decided_at, RetrainingDecision.n_labels).where(
-        RetrainingDecision.scope == scope, RetrainingDecision.decided_at < as_of
+    """Give the time up to which labels were seen, and how many were known then (None where nobody counted).
+
+    A retraining that was started less than a day ago and has no outcome yet has seen its labels.
+    """
+    decided = sa.select(RetrainingDecision.decided_at, RetrainingDecision.n_labels).where(
+        RetrainingDecision.scope == scope, RetrainingDecision.decided_at < as_of, RetrainingDecision.outcome != FAILED
     )
-    row = connection.execute(query.order_by(RetrainingDecision.decided_at.desc()).limit(1)).first()
-    if row is not None and (champion is None or row.decided_at >= champion.label_cutoff):
-        return row.decided_at, row.n_labels
-    return (None, None) if champion is None else (champion.label_cutoff, None)
+    started = sa.select(TriggerDecision.decided_at, TriggerDecision.n_labels).where(
+        TriggerDecision.scope == scope,
+        TriggerDecision.trigger == CONCLUSION,
+        TriggerDecision.fired,
+        TriggerDecision.decided_at > as_of - ONE_RUN,
+        TriggerDecision.decided_at < as_of,
+    )
+    looks: list[tuple[datetime, int | None]] = [] if champion is None else [(champion.label_cutoff, None)]
+    for query, at in ((decided, RetrainingDecision.decided_at), (started, TriggerDecision.decided_at)):
+        row = connection.execute(query.order_by(at.desc()).limit(1)).first()
+        looks += [] if row is None else [(row[0], row[1])]
+    # Of a retraining and its own cut-off at one time, the one that counted labels says more.
+    return max(looks, key=lambda look: (look[0], look[1] is not None), default=(None, None))
 
 
 def _unit_in_scope(connection: Connection, scope: str, label: KnownLabel) -> str | None:

@@ -165,7 +165,8 @@ def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[Cause
     ]
 
 
-def _units_on(connection: Connection, axis: str, span: Span) -> list[str]:
+def units_on(connection: Connection, axis: str, span: Span) -> list[str]:
+    """Give the units that recordings of an axis in a span belong to."""
     _, on = geometry_and_join()
     query = (
         sa.select(attributed_unit().label("unit"))
@@ -186,7 +187,7 @@ def _data_cases(connection: Connection, now: Span, as_of: datetime) -> list[Caus
         Cause(row.axis_id, unit, f"case {row.case_id} is about its data")
         for row in connection.execute(query.order_by(Case.case_id)).all()
         if any(reason["code"] == "data" for reason in row.reasons)
-        for unit in _units_on(connection, row.axis_id, now)
+        for unit in units_on(connection, row.axis_id, now)
     ]
 
 
@@ -205,7 +206,7 @@ def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as
         if row.unit_serial is not None:
             found.append(Cause(row.axis_id or NO_AXIS, row.unit_serial, text))
         elif row.axis_id is not None:
-            found += [Cause(row.axis_id, unit, text) for unit in _units_on(connection, row.axis_id, now)]
+            found += [Cause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
     return found
 
 

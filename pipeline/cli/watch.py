@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,6 +12,36 @@ from pipeline.cli.common import AsJson, AsOf, emit, moment, table, workplace
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command(epilog="Example: axiswatch watch --json")(watch)
+    app.command(epilog="Example: axiswatch ask --n 5")(ask)
+
+
+def ask(
+    n: Annotated[int, typer.Option("--n", min=1, help="How many cases.")] = 10,
+    method: Annotated[
+        Literal["bald", "random"] | None, typer.Option(help="How to choose (default: the setting ask_method).")
+    ] = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Name the open cases whose labels would teach the model most. The queue says what may be at fault instead."""
+    from pipeline.ask import ask as choose
+
+    place = workplace()
+    rows = choose(
+        place.store,
+        place.lake,
+        place.settings,
+        n=n,
+        method=method or place.settings.ask_method,
+        seed=place.settings.ask_seed,
+        as_of=moment(as_of),
+    )
+    names = ["rank", "case_id", "robot_id", "axis", "unit", "family", "priority", "reason"]
+
+    def show() -> None:
+        table(names, [[row[name] for name in names] for row in rows], f"{len(rows)} cases to ask about")
+
+    emit(rows, as_json, show)
 
 
 def watch(
