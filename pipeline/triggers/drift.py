@@ -123,7 +123,8 @@ def drift(
 
     found = compare(reference.without(known), current.without(known))
     beyond = moved(found)
-    there = {unit: why for unit, why in known.items() if unit in set(current.unit.tolist())}
+    seen = set(reference.unit.tolist()) | set(current.unit.tolist())
+    there = {unit: why for unit, why in known.items() if unit in seen}
     with_them = bool(beyond)
     if there and not beyond:
         with_them = bool(moved(compare(reference, current)))
