@@ -191,7 +191,6 @@ class Settings(BaseSettings):
         "bald", description="How `axiswatch ask` chooses: by what a label would teach, or by lot."
     )
     ask_seed: int = Field(1, ge=0, lt=2**63, description="Seed of the choice by lot.")
-    retrain_schedule: str = Field("0 3 * * 1", description="Cron expression (UTC) of the regular retraining.")
     promotion_margin: float = Field(
         0.0, ge=0, le=10, description="Higher held-out NLL that still counts as not worse than the champion's, nats."
     )
@@ -232,7 +231,7 @@ class Settings(BaseSettings):
                 ) from error
         if self.webhook_url and not self.webhook_url.startswith(("http://", "https://")):
             raise ValueError("webhook_url must begin with http:// or https://")
-        for name in ("monitor_schedule", "watch_schedule", "retrain_schedule"):
+        for name in ("monitor_schedule", "watch_schedule"):
             if len(getattr(self, name).split()) != 5:
                 raise ValueError(f"{name} is no cron expression of five fields; write for example */10 * * * *")
         if self.watch_probability > self.alarm_probability:
