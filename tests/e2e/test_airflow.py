@@ -29,6 +29,7 @@ from pipeline.labels import import_labels
 from pipeline.local_airflow import LocalAirflow, free_port
 from pipeline.schema import Extraction, LogFile, ModelVersion, Recording, Score
 from pipeline.schema_operations import RetrainingDecision
+from pipeline.schema_watch import TriggerDecision
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store import Store
 
@@ -290,6 +291,30 @@ def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[St
     plant.pause("axiswatch_watch", False)
     for name, rows in wanted.items():
         assert found[name] == rows, name
+
+
+def test_a_backfill_of_the_watch_starts_nothing(plant: Plant) -> None:
+    """At that time there were findings and no model: a live run would have started a retraining."""
+    store = plant.move_to("live", "landing")
+    before = {run["dag_run_id"] for run in plant.wait_quiet("axiswatch_retrain")}
+    date = day(7).replace(hour=3)
+    words = ("backfill", "create", "--dag-id", "axiswatch_watch", "--max-active-runs", "1")
+    plant.local.run(*words, "--from-date", date.isoformat(), "--to-date", date.isoformat())
+
+    def backfilled() -> list[dict[str, Any]]:
+        return [run for run in plant.runs("axiswatch_watch") if run["run_type"] == "backfill"]
+
+    until(lambda: [run["state"] for run in backfilled()] == ["success"], "the backfill's run")
+    states = {item["task_id"]: item["state"] for item in plant.tasks("axiswatch_watch", backfilled()[0]["dag_run_id"])}
+    assert (states["decide"], states["due"], states["start"]) == ("success", "skipped", "skipped")
+    with store.read() as connection:
+        at = (TriggerDecision.decided_at == date, TriggerDecision.trigger.in_(("new_labels", "decision")))
+        said = {row.trigger: row for row in connection.execute(sa.select(TriggerDecision).where(*at))}
+    assert said["new_labels"].fired
+    assert not said["decision"].fired
+    assert "a backfill starts no retraining" in said["decision"].reason
+    assert {run["dag_run_id"] for run in plant.wait_quiet("axiswatch_retrain")} == before
+    store.dispose()
 
 
 def test_a_named_model_scores_again_and_a_failure_is_told(plant: Plant) -> None:
