@@ -5,22 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, TriggerRule, dag, get_current_context, task
-from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, watch
+from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, START, as_of, watch
 
 DOCS = """
 ### What it does
-Weekly, by hand, and when the monitor tells of new findings: for every scope with labels it builds the training set,
-trains, and judges the candidate on units held out. The candidate becomes champion when it is not worse than the
-champion on the units that both were held out for. The decision and its reason are in `axiswatch models decisions`.
+When `axiswatch_watch` starts it, and by hand: for every scope asked for (none named: every one with labels) it builds
+the training set, trains, and judges the candidate on units held out. The candidate becomes champion when it is not
+worse than the champion on the units that both were held out for. The decision and its reason are in
+`axiswatch models decisions`.
 """
 
 
 @dag(
     dag_id="axiswatch_retrain",
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable(SETTINGS.retrain_schedule, timezone="UTC"), assets=[LABELS]
-    ),
+    schedule=None,
     start_date=START,
     catchup=False,
     max_active_runs=1,
@@ -29,19 +28,24 @@ champion on the units that both were held out for. The decision and its reason a
     tags=["axiswatch", "retrain"],
     description="Train a candidate and promote it if it is not worse",
     doc_md=DOCS,
+    params={
+        "scopes": Param([], type="array", items={"type": "string"}, description="Scopes; empty: all with labels"),
+        "trigger": Param("by hand", type="string", description="What asked for it"),
+    },
 )
 def axiswatch_retrain() -> None:
     """Wire the steps."""
 
     def trigger() -> str:
-        kind = str(getattr(get_current_context()["dag_run"], "run_type", "")).rsplit(".", 1)[-1].lower()
-        return {"manual": "by hand", "scheduled": "schedule"}.get(kind, "labels" if "asset" in kind else kind)
+        return str(get_current_context()["params"]["trigger"])
 
     @task
     def scopes() -> list[str]:
         from pipeline import scheduled
 
-        return scheduled.scopes_to_train(as_of(), trigger())
+        asked = get_current_context()["params"]["scopes"]
+        found = scheduled.scopes_to_train(as_of(), trigger())
+        return [scope for scope in found if not asked or scope in asked]
 
     @task(pool=HEAVY, execution_timeout=timedelta(hours=3))
     def retrain(scope: str) -> dict[str, Any]:

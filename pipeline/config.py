@@ -163,7 +163,47 @@ class Settings(BaseSettings):
     audit_seed: int = Field(1, ge=0, lt=2**63, description="Key of the hash that the audited bins are drawn by.")
 
     monitor_schedule: str = Field("*/10 * * * *", description="Cron expression (UTC) of the monitor's intervals.")
-    retrain_schedule: str = Field("0 3 * * 1", description="Cron expression (UTC) of the regular retraining.")
+    watch_schedule: str = Field("0 3 * * *", description="Cron expression (UTC) of the daily look at the triggers.")
+    retrain_after_days: float = Field(
+        30.0, ge=0, le=3660, description="Age at which a champion is trained anew whatever happened, days; 0: never."
+    )
+    retrain_min_labels: int = Field(5, ge=1, description="New findings that are enough for a retraining.")
+    retrain_kind_units: int = Field(
+        2, ge=1, description="Units of a class that the champion does not know that are enough for a retraining."
+    )
+    retrain_cooldown_days: float = Field(
+        1.0, ge=0, le=366, description="Time after a retraining without another, days."
+    )
+    retrain_budget: int = Field(8, ge=0, description="Retrainings of a scope in a budget period; 0: by hand only.")
+    retrain_budget_days: float = Field(30.0, gt=0, le=3660, description="Length of a budget period, days.")
+    drift_days: float = Field(
+        14.0, gt=0, le=366, description="Length of the periods that drift and rates compare, days."
+    )
+    drift_alpha: float = Field(
+        0.01, gt=0, lt=1, description="Chance of a false alarm of each trigger that tests for a change."
+    )
+    drift_shift: float = Field(
+        0.5, ge=0, le=30, description="Least median shift of units that is a drift, robust standard deviations."
+    )
+    drift_min_units: int = Field(8, ge=1, description="Units that a regime needs to tell a drift.")
+    drift_recordings: int = Field(
+        20, ge=3, le=10_000, description="Recordings of a unit, channel and regime that a period is judged by."
+    )
+    calibration_margin: float = Field(
+        0.05, ge=0, lt=1, description="Difference of stated and found fault probability that does no harm."
+    )
+    rate_rise: float = Field(
+        0.1, ge=0, lt=1, description="Least rise of the share of bins that are new, or go to review."
+    )
+    missed_rate: float = Field(0.2, gt=0, lt=1, description="Share of confirmed faults that may have had no case.")
+    false_alarm_rate: float = Field(0.5, gt=0, lt=1, description="Share of answered alarms that may have been false.")
+    max_windows_per_unit: int = Field(
+        5_000, ge=0, description="Windows of a unit that a training set takes at most, chosen evenly; 0: all."
+    )
+    ask_method: Literal["bald", "random"] = Field(
+        "bald", description="How `axiswatch ask` chooses: by what a label would teach, or by lot."
+    )
+    ask_seed: int = Field(1, ge=0, lt=2**63, description="Seed of the choice by lot.")
     promotion_margin: float = Field(
         0.0, ge=0, le=10, description="Higher held-out NLL that still counts as not worse than the champion's, nats."
     )
@@ -204,7 +244,7 @@ class Settings(BaseSettings):
                 ) from error
         if self.webhook_url and not self.webhook_url.startswith(("http://", "https://")):
             raise ValueError("webhook_url must begin with http:// or https://")
-        for name in ("monitor_schedule", "retrain_schedule"):
+        for name in ("monitor_schedule", "watch_schedule"):
             if len(getattr(self, name).split()) != 5:
                 raise ValueError(f"{name} is no cron expression of five fields; write for example */10 * * * *")
         if self.watch_probability > self.alarm_probability:

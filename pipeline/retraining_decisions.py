@@ -6,35 +6,77 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from pipeline.config import Settings
+from pipeline.labels import not_withdrawn
 from pipeline.schema import Label
 from pipeline.schema_operations import RetrainingDecision
+from pipeline.schema_watch import TriggerDecision
 from pipeline.store import Store, insert_new
 from pipeline.training_set import scopes_with_labels
 
+FAILED = "failed"
+"""Outcome of a training that crashed: it has seen no label."""
+
 NO_SCOPE = ""
 """Scope of the decision that there was nothing to train on."""
+
+CONCLUSION = "decision"
+"""Name of the row of `trigger_decisions` that says what came of all triggers."""
 
 SHOWN = ("scope", "outcome", "reason", "candidate", "champion", "figures", "n_labels")
 
 
 def count_labels(store: Store, *, as_of: datetime) -> int:
-    """Count the labels known at a time."""
+    """Count the labels known at a time, taken back or not."""
     with store.read() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(Label).where(Label.known_at <= as_of)) or 0
+        return count_labels_in(connection, as_of=as_of)
+
+
+def count_labels_in(connection: Connection, *, as_of: datetime) -> int:
+    """Count the labels known at a time, taken back or not."""
+    return connection.scalar(sa.select(sa.func.count()).select_from(Label).where(Label.known_at <= as_of)) or 0
 
 
 def new_labels(store: Store, settings: Settings, *, as_of: datetime) -> int:
-    """Count the labels known at a time that no retraining has seen yet; 0 as long as there is nothing to train on."""
-    newest = sa.select(RetrainingDecision.n_labels).where(RetrainingDecision.scope != NO_SCOPE)
+    """Count the labels known at a time that no retraining and no watch has seen; 0 while there is nothing to train on.
+
+    A label that was taken back by then is none, and one taken back hides no other. A label that was brought in late,
+    known at a time before the last look, is new all the same.
+    """
     with store.read() as connection:
-        seen = connection.scalar(newest.order_by(RetrainingDecision.decided_at.desc()).limit(1)) or 0
-    new = count_labels(store, as_of=as_of) - seen
-    if new <= 0:
-        return 0
-    with store.read() as connection:
-        return new if scopes_with_labels(connection, settings, as_of=as_of) else 0
+        seen = _last_look(connection)
+        count = labels_since(connection, *seen, as_of=as_of)
+        return count if count and scopes_with_labels(connection, settings, as_of=as_of) else 0
+
+
+def labels_since(connection: Connection, last: datetime | None, n_labels: int, *, as_of: datetime) -> int:
+    """Count labels known by `as_of`, not taken back by then, that a look at `last` had not seen among its `n_labels`.
+
+    `n_labels` counts what was known then, taken back or not: labels are never deleted, so whatever is known now with a
+    time before the look and was not counted then was brought in later.
+    """
+    valid = sa.select(sa.func.count()).select_from(Label).where(Label.known_at <= as_of, not_withdrawn(as_of))
+    if last is None:
+        return connection.scalar(valid) or 0
+    fresh = connection.scalar(valid.where(Label.known_at > last)) or 0
+    before = sa.select(sa.func.count()).select_from(Label).where(Label.known_at <= last)
+    late = max(0, (connection.scalar(before) or 0) - n_labels)
+    return min(fresh + late, connection.scalar(valid) or 0)
+
+
+def _last_look(connection: Connection) -> tuple[datetime | None, int]:
+    """Give the time of the newest retraining or watch, and how many labels were known then."""
+    looks: list[tuple[datetime, int]] = []
+    trained = sa.and_(RetrainingDecision.scope != NO_SCOPE, RetrainingDecision.outcome != FAILED)
+    for at, count, which in (
+        (RetrainingDecision.decided_at, RetrainingDecision.n_labels, trained),
+        (TriggerDecision.decided_at, TriggerDecision.n_labels, TriggerDecision.trigger == CONCLUSION),
+    ):
+        row = connection.execute(sa.select(at, count).where(which).order_by(at.desc()).limit(1)).first()
+        looks += [] if row is None else [(row[0], row[1])]
+    return max(looks) if looks else (None, 0)
 
 
 def standing_decision(store: Store, scope: str, *, as_of: datetime) -> dict[str, Any] | None:

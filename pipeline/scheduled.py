@@ -162,11 +162,29 @@ def advise(as_of: datetime) -> Json:
 
 
 def new_labels(as_of: datetime) -> int:
-    """Count the labels that no retraining has seen."""
+    """Count the labels that no retraining and no watch has seen."""
     from pipeline.retraining_decisions import new_labels as count
 
     with _open() as place:
         return count(place.store, place.settings, as_of=as_of)
+
+
+def watch(as_of: datetime, *, backfill: bool = False) -> Json:
+    """Evaluate the triggers of a retraining; name the scopes that one is started for, and say why or why not."""
+    from pipeline.ids import utc_text
+    from pipeline.retraining_decisions import CONCLUSION
+    from pipeline.watch import scopes_to_start
+    from pipeline.watch import watch as step
+
+    with _open() as place:
+        rows = step(place.store, place.lake, place.settings, as_of=as_of, backfill=backfill)
+    started = {} if backfill else scopes_to_start(rows)
+    return {
+        "as_of": utc_text(as_of),
+        "scopes": sorted(started),
+        "trigger": "; ".join(dict.fromkeys(started.values())),
+        "why": [f"{row['scope']}: {row['reason']}" for row in rows if row["trigger"] == CONCLUSION],
+    }
 
 
 def scopes_to_train(as_of: datetime, trigger: str) -> list[str]:

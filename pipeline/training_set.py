@@ -42,7 +42,7 @@ class TrainingSet:
     `x` float32 (n, 2 F): features, then their changes against the unit's baseline, NaN = missing; `y` int64 (n,) index
     into `classes` or `UNKNOWN_MODE`; `unit` (n,) physical units; `recording` (n,) ids; `weight` float64 (n,) by
     evidence. `supplement` are windows made from physics. `left_out` counts recordings by the reason why a label did
-    not use them.
+    not use them; `bad window` and `over the cap of a unit` count windows.
     """
 
     x: npt.NDArray[np.float32]
@@ -86,7 +86,8 @@ def build_training_set(
     """Build the training set of a scope from what was known at `as_of`.
 
     Windows with a data-quality verdict other than ok, and recordings whose label is `unsure` or `sensor_or_data`, are
-    left out and counted. The unit is the serial number of the log or of the asset registry, else the axis.
+    left out and counted. The unit is the serial number of the log or of the asset registry, else the axis. Of a unit
+    with more than `max_windows_per_unit` windows so many are taken, see `even_choice`.
     """
     labels = known_labels(connection, known_by=as_of)
     labelled, left_out = _labelled(connection, settings, scope, labels)
@@ -103,9 +104,11 @@ def build_training_set(
     known = Baselines(connection, as_of)
     labelled, baselines = _after_baseline(labelled, [known.of(item.row) for item in labelled], left_out)
     absolute = read_features(lake, settings, [item.row for item in labelled])
+    bad = sum(item.row.n_windows - len(part) for item, part in zip(labelled, absolute, strict=True))
+    absolute, over = _capped(labelled, absolute, most=settings.max_windows_per_unit)
     parts = [with_change(part, found) for part, found in zip(absolute, baselines, strict=True)]
     kept = list(zip(labelled, parts, strict=True))
-    left_out["bad window"] = sum(item.row.n_windows - len(part) for item, part in kept)
+    left_out["bad window"], left_out["over the cap of a unit"] = bad, over
     names += relative_names(names)
     groups += (RELATIVE_GROUP,) * len(groups)
     x = np.concatenate(parts) if parts else np.empty((0, len(names)), np.float32)
@@ -212,6 +215,55 @@ def _after_baseline(
         kept.append(item)
         compared.append(None if early else found)
     return kept, compared
+
+
+def even_choice(target: npt.NDArray[Any], *, most: int) -> npt.NDArray[np.bool_]:
+    """Choose windows of one unit: evenly over its time, and as many of each class, as far as there are so many.
+
+    Parameters
+    ----------
+    target : array, shape (n,)
+        Class of each window, in order of time.
+    most
+        Windows to choose; 0: all.
+
+    Returns
+    -------
+    bool array, shape (n,)
+        `most` of them chosen (all where there are no more): the same ones at every call. A class with less than its
+        share is taken whole, and what it leaves is shared by the others.
+    """
+    chosen = np.ones(len(target), dtype=np.bool_)
+    if most == 0 or len(target) <= most:
+        return chosen
+    chosen[:] = False
+    names, counts = np.unique(target, return_counts=True)
+    left = most
+    for place, index in enumerate(np.argsort(counts, kind="stable")):
+        share = min(int(counts[index]), left // (len(names) - place))
+        left -= share
+        members = np.flatnonzero(target == names[index])
+        chosen[members[(np.arange(share) * len(members)) // max(share, 1)]] = True
+    return chosen
+
+
+def _capped(
+    labelled: list[_Labelled], features: list[npt.NDArray[np.float32]], *, most: int
+) -> tuple[list[npt.NDArray[np.float32]], int]:
+    """Leave windows of units out that have too many; give the features, and how many windows were left out."""
+    members: dict[str, list[int]] = {}
+    for index, item in enumerate(labelled):
+        members.setdefault(item.unit, []).append(index)
+    capped, over = list(features), 0
+    for indices in members.values():
+        indices.sort(key=lambda index: (labelled[index].row.started_at, str(labelled[index].row.recording_id)))
+        sizes = [len(features[index]) for index in indices]
+        target = np.repeat([labelled[index].target for index in indices], sizes)
+        chosen = even_choice(target, most=most)
+        over += int((~chosen).sum())
+        for index, part in zip(indices, np.split(chosen, np.cumsum(sizes)[:-1]), strict=True):
+            capped[index] = features[index][part] if len(features[index]) else features[index]
+    return capped, over
 
 
 def target_of(label: KnownLabel) -> str | None:

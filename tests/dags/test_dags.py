@@ -15,8 +15,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
-DAGS = ("axiswatch_backfill", "axiswatch_monitor", "axiswatch_retrain")
-HEAVY = {"acquire", "extract", "score", "retrain"}
+DAGS = ("axiswatch_backfill", "axiswatch_monitor", "axiswatch_retrain", "axiswatch_watch")
+HEAVY = {"acquire", "extract", "score", "retrain", "decide"}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
-        "PYTHONPATH": str(ROOT / "dags"),
+        "PYTHONPATH": os.pathsep.join((str(ROOT / "dags"), str(ROOT))),
     }
     script = Path(__file__).with_name("dag_facts.py")
     done = subprocess.run(

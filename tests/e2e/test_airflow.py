@@ -29,12 +29,14 @@ from pipeline.labels import import_labels
 from pipeline.local_airflow import LocalAirflow, free_port
 from pipeline.schema import Extraction, LogFile, ModelVersion, Recording, Score
 from pipeline.schema_operations import RetrainingDecision
+from pipeline.schema_watch import TriggerDecision
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store import Store
 
 ROOT = Path(__file__).parents[2]
 FLEET = FleetSettings(robots=2, days=8, seed=3)
 FAST = "epochs = 4\nsynthetic_windows = 20\nn_samples = 20\nhidden = [32]\nfolds = 2\nbaseline_days = 2.0\n"
+FAST += "retrain_min_labels = 1\nretrain_cooldown_days = 0.0\n"
 MINUTES = 5
 
 pytestmark = pytest.mark.xdist_group("airflow")
@@ -178,9 +180,9 @@ def plant() -> Iterator[Plant]:
         found.move_to("nothing", "empty").dispose()
         local.start("standalone")
         local.wait_until_healthy(240)
-        until(lambda: len(local.api("GET", "/dags")["dags"]) == 3, "three DAGs")
+        until(lambda: len(local.api("GET", "/dags")["dags"]) == 4, "four DAGs")
         # Daily, never before: the last whole day is due at once, on an empty plant.
-        for dag in ("axiswatch_monitor", "axiswatch_retrain"):
+        for dag in ("axiswatch_monitor", "axiswatch_watch"):
             until(lambda dag=dag: len(found.runs(dag)) > 0, f"the first scheduled run of {dag}")
             found.wait_quiet(dag)
         yield found
@@ -215,17 +217,30 @@ def comparable(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
     }
 
 
+def asking(plant: Plant) -> list[dict[str, Any]]:
+    """The runs of the watch that started a retraining, oldest first."""
+    found = []
+    for run in plant.wait_quiet("axiswatch_watch"):
+        states = {item["task_id"]: item["state"] for item in plant.tasks("axiswatch_watch", run["dag_run_id"])}
+        found += [run] if states["start"] == "success" else []
+    return found
+
+
 def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[Store], Any]) -> None:
-    plant.forget_runs("axiswatch_monitor", "axiswatch_retrain")
+    plant.forget_runs("axiswatch_monitor", "axiswatch_watch", "axiswatch_retrain")
     store = plant.move_to("live", "landing")
     import_labels(store, plant.fleet / "labels.csv", who="inspection")
     for number in range(1, 7):
         assert plant.drop("landing", number - 1) == FLEET.robots
         plant.monitor(day(number))
-    # The monitor told of labels, so a retraining has started by itself; its time is that of the run.
+    # The monitor told of labels, so the watch has started a retraining; its time is that of the watch.
     until(lambda: count(store, ModelVersion) == 1, "a model")
     first = plant.wait_quiet("axiswatch_retrain")[-1]
     assert first["state"] == "success"
+    assert first["run_type"] == "operator_triggered"
+    assert first["conf"] == {"scopes": ["acceleration"], "trigger": "new_labels"}
+    looks = asking(plant)
+    assert looks[-1]["run_after"] == first["run_after"]
     plant.drop("landing", 6)
     plant.monitor(day(7))
     assert count(store, Score) > 0
@@ -239,6 +254,10 @@ def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[St
     until(lambda: count(store, RetrainingDecision) == 2, "a second retraining")
     second = plant.wait_quiet("axiswatch_retrain")[-1]
     assert second["dag_run_id"] != first["dag_run_id"]
+    looks = asking(plant)
+    assert [run["run_after"] for run in looks] == [first["run_after"], second["run_after"]], (
+        "none starts anything twice"
+    )
     decisions = plant.command("models", "decisions")
     assert decisions[-1]["outcome"] == "first"
     assert decisions[0]["outcome"] in ("promoted", "kept")
@@ -254,19 +273,48 @@ def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[St
     # The same days into an empty database, by Airflow's own backfill: each run has the time of its own interval.
     plant.forget_runs("axiswatch_monitor")
     again = plant.move_to("again", "landing")
-    plant.pause("axiswatch_retrain", True)  # the findings are told of again, and have had their retraining
+    plant.pause("axiswatch_watch", True)  # the findings are told of again, and have had their retraining
+    plant.pause("axiswatch_retrain", True)
     import_labels(again, plant.fleet / "labels.csv", who="inspection")
     fill_in(plant, 1, 6)
+    redo(plant, "axiswatch_watch", looks[0]["dag_run_id"])
     redo(plant, "axiswatch_retrain", first["dag_run_id"])
     fill_in(plant, 7, 7)
     assert plant.command(*answer)
     fill_in(plant, 8, 8)
+    redo(plant, "axiswatch_watch", looks[1]["dag_run_id"])
     redo(plant, "axiswatch_retrain", second["dag_run_id"])
+    assert len(plant.runs("axiswatch_retrain")) == 2, "done again, a watch finds the run that it had started"
     found, wanted = comparable(dump(again)), comparable(live)
     again.dispose()
     plant.pause("axiswatch_retrain", False)
+    plant.pause("axiswatch_watch", False)
     for name, rows in wanted.items():
         assert found[name] == rows, name
+
+
+def test_a_backfill_of_the_watch_starts_nothing(plant: Plant) -> None:
+    """At that time there were findings and no model: a live run would have started a retraining."""
+    store = plant.move_to("live", "landing")
+    before = {run["dag_run_id"] for run in plant.wait_quiet("axiswatch_retrain")}
+    date = day(7).replace(hour=3)
+    words = ("backfill", "create", "--dag-id", "axiswatch_watch", "--max-active-runs", "1")
+    plant.local.run(*words, "--from-date", date.isoformat(), "--to-date", date.isoformat())
+
+    def backfilled() -> list[dict[str, Any]]:
+        return [run for run in plant.runs("axiswatch_watch") if run["run_type"] == "backfill"]
+
+    until(lambda: [run["state"] for run in backfilled()] == ["success"], "the backfill's run")
+    states = {item["task_id"]: item["state"] for item in plant.tasks("axiswatch_watch", backfilled()[0]["dag_run_id"])}
+    assert (states["decide"], states["due"], states["start"]) == ("success", "skipped", "skipped")
+    with store.read() as connection:
+        at = (TriggerDecision.decided_at == date, TriggerDecision.trigger.in_(("new_labels", "decision")))
+        said = {row.trigger: row for row in connection.execute(sa.select(TriggerDecision).where(*at))}
+    assert said["new_labels"].fired
+    assert not said["decision"].fired
+    assert "a backfill starts no retraining" in said["decision"].reason
+    assert {run["dag_run_id"] for run in plant.wait_quiet("axiswatch_retrain")} == before
+    store.dispose()
 
 
 def test_a_named_model_scores_again_and_a_failure_is_told(plant: Plant) -> None:
@@ -389,7 +437,7 @@ def kill(victims: list[psutil.Process]) -> None:
 
 
 def test_killed_workers_are_made_up_for(plant: Plant) -> None:
-    plant.forget_runs("axiswatch_monitor", "axiswatch_retrain")
+    plant.forget_runs("axiswatch_monitor", "axiswatch_watch", "axiswatch_retrain")
     store = plant.move_to("killed", "killed_landing", "batch_mib = 0.7\n")
     for number in range(3):
         plant.drop("killed_landing", number)
@@ -404,7 +452,7 @@ def test_killed_workers_are_made_up_for(plant: Plant) -> None:
 
 
 def test_a_killed_scheduler_goes_on_after_its_restart(plant: Plant) -> None:
-    plant.forget_runs("axiswatch_monitor", "axiswatch_retrain")
+    plant.forget_runs("axiswatch_monitor", "axiswatch_watch", "axiswatch_retrain")
     store = plant.move_to("scheduler", "killed_landing", "batch_mib = 0.7\n")
     run = plant.trigger("axiswatch_monitor", day(3))
     wait_for_mapped(plant, run, "extract")
@@ -416,7 +464,7 @@ def test_a_killed_scheduler_goes_on_after_its_restart(plant: Plant) -> None:
 
 
 def test_a_week_without_airflow_is_worked_off_oldest_first(plant: Plant) -> None:
-    plant.forget_runs("axiswatch_monitor", "axiswatch_retrain")
+    plant.forget_runs("axiswatch_monitor", "axiswatch_watch", "axiswatch_retrain")
     store = plant.move_to("late", "late_landing", "batch_mib = 1.5\nmax_batches = 3\n")
     for number in reversed(range(7)):
         plant.drop("late_landing", number)

@@ -1,0 +1,74 @@
+"""DAG axiswatch_watch: whether a retraining is due, daily and when findings are told of; starts it if so."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, get_current_context, task
+from airflow.sdk.exceptions import AirflowSkipException
+from wiring import DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, watch
+
+DOCS = """
+### What it does
+Daily, by hand, and when the monitor tells of new findings: evaluates every trigger of a retraining for every scope, and
+stores what each says with all its figures, fired or not (`axiswatch watch` shows it; docs/triggers.md). For the scopes
+whose decision is to retrain it starts `axiswatch_retrain`, with the time of this run.
+
+### What it never does
+A run of a backfill starts nothing. A run that is done again says what it said, and starts nothing twice.
+"""
+
+
+class StartRun(TriggerDagRunOperator):
+    """Trigger a run of another DAG that stands for a time which is known only when this one runs."""
+
+    template_fields = (*TriggerDagRunOperator.template_fields, "run_after")
+
+
+@dag(
+    dag_id="axiswatch_watch",
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable(SETTINGS.watch_schedule, timezone="UTC"), assets=[LABELS]
+    ),
+    start_date=START,
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    dagrun_timeout=timedelta(hours=2),
+    tags=["axiswatch", "watch"],
+    description="Decide whether a retraining is due, and start it",
+    doc_md=DOCS,
+)
+def axiswatch_watch() -> None:
+    """Wire the steps."""
+
+    @task(pool=HEAVY)
+    def decide() -> dict[str, Any]:
+        from pipeline import scheduled
+
+        kind = str(getattr(get_current_context()["dag_run"], "run_type", "")).rsplit(".", 1)[-1].lower()
+        return scheduled.watch(as_of(), backfill="backfill" in kind)
+
+    @task
+    def due(decided: dict[str, Any]) -> dict[str, Any]:
+        if not decided["scopes"]:
+            raise AirflowSkipException("; ".join(decided["why"]) or "no scope has a model, or a label to make one from")
+        return {"scopes": decided["scopes"], "trigger": decided["trigger"]}
+
+    decided = decide()
+    asked = due(decided)
+    started = StartRun(
+        task_id="start",
+        trigger_dag_id="axiswatch_retrain",
+        trigger_run_id="watch__{{ ti.xcom_pull(task_ids='decide')['as_of'] }}",
+        run_after="{{ ti.xcom_pull(task_ids='decide')['as_of'] }}",
+        conf=asked,
+        skip_when_already_exists=True,
+    )
+    asked >> started
+    [decided, asked, started] >> watch()
+
+
+axiswatch_watch()

@@ -1,0 +1,142 @@
+"""ask: which open cases to label next so that the next training learns most. Changes nothing, and reads no clock.
+
+The queue's order stays what it is: it says where something may be wrong. This says where the model may learn. Both list
+open cases; whoever has to look after machines goes by the queue, whoever gathers labels by this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.active_choice import choose_diverse, choose_random
+from pipeline.audit_slice import AUDIT
+from pipeline.case_queue import Filters, queue_page
+from pipeline.config import Settings
+from pipeline.errors import PrerequisiteMissing
+from pipeline.extract import feature_versions
+from pipeline.lake import Lake
+from pipeline.model_versions import champions
+from pipeline.schema import AxisState, Extraction, Recording
+from pipeline.store import Store
+from pipeline.watch_history import unit_name
+from pipeline.watch_periods import Span, feature_names_of, feature_period, units_on
+
+MOST_CASES = 10_000
+"""Open cases that are looked at, highest priority first."""
+
+SHOWN = ("case_id", "site", "cell", "robot_id", "axis", "family", "priority")
+
+
+def ask(
+    store: Store, lake: Lake, settings: Settings, *, n: int, method: str, seed: int, as_of: datetime
+) -> list[dict[str, Any]]:
+    """Choose the open machine and audit cases to ask about next, the first one first.
+
+    Parameters
+    ----------
+    method
+        `bald` or `random`, see `pipeline.active_choice`.
+
+    Returns
+    -------
+    list of dict
+        `rank`, the case and its axis, `unit`, `mutual_information` (nats, mean over its bins; None: not defined),
+        `method` and `reason`.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        `bald` was asked for and no case has a mutual information.
+    """
+    rows, _ = queue_page(store, Filters(), as_of=as_of, limit=MOST_CASES)
+    cases = sorted((row for row in rows if row["family"] in ("machine", AUDIT)), key=lambda row: str(row["case_id"]))
+    if not cases:
+        return []
+    with store.read() as connection:
+        information = [_information(connection, case) for case in cases]
+        units = [_unit(connection, case) for case in cases]
+        if method == "random":
+            chosen = choose_random(len(cases), most=n, seed=seed)
+        else:
+            values = np.array([np.nan if value is None else value for value in information], dtype=np.float64)
+            if not np.isfinite(values).any():
+                raise PrerequisiteMissing(
+                    "no open case has a mutual information (the champion's method does not give one, or nothing was "
+                    "scored yet); ask with --method random"
+                )
+            places = _features(connection, lake, settings, cases)
+            chosen = choose_diverse(values, places, np.array(units, dtype=np.str_), most=n)
+    return [
+        {
+            "rank": rank,
+            **{name: cases[index][name] for name in SHOWN},
+            "unit": units[index],
+            "mutual_information": information[index],
+            "method": method,
+            "reason": _reason(method, rank, information[index]),
+        }
+        for rank, index in enumerate(chosen, start=1)
+    ]
+
+
+def _reason(method: str, rank: int, information: float | None) -> str:
+    if method == "random":
+        return "drawn by lot"
+    told = "no mutual information is known" if information is None else f"mutual information {information:.3f} nats"
+    return told if rank == 1 else f"{told}, and unlike those before it"
+
+
+def _information(connection: Connection, case: dict[str, Any]) -> float | None:
+    """Give the mean mutual information over the bins of a case: its windows are near copies, so it is no sum."""
+    within = (
+        AxisState.axis_id == case["axis_id"],
+        AxisState.last_at >= case["first_at"],
+        AxisState.first_at <= case["last_at"],
+    )
+    value = connection.scalar(sa.select(sa.func.avg(AxisState.mutual_information)).where(*within))
+    return None if value is None else float(value)
+
+
+def _unit(connection: Connection, case: dict[str, Any]) -> str:
+    span = Span(case["last_at"], case["last_at"] + timedelta(microseconds=1))
+    found = units_on(connection, case["axis_id"], span)
+    return found[0] if found else unit_name(None, case["axis_id"])
+
+
+def _features(connection: Connection, lake: Lake, settings: Settings, cases: Sequence[dict[str, Any]]) -> Any:
+    """Give where each case lies: medians of the features of some of its recordings, scope by scope."""
+    blocks = []
+    for scope in sorted(champions(connection)):
+        names = feature_names_of(settings, scope)
+        block = np.full((len(cases), len(names)), np.nan)
+        rows = [_recordings(connection, settings, scope, case) for case in cases]
+        for index, members in enumerate(rows):
+            values = feature_period(lake, settings, members, names).values
+            filled = np.isfinite(values).any(axis=0)
+            block[index, filled] = np.nanmedian(values[:, filled], axis=0)
+        blocks.append(block)
+    return np.concatenate(blocks, axis=1) if blocks else np.empty((len(cases), 0))
+
+
+def _recordings(connection: Connection, settings: Settings, scope: str, case: dict[str, Any]) -> list[Any]:
+    query = (
+        sa.select(Extraction)
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .where(
+            Extraction.axis_id == case["axis_id"],
+            Extraction.scope == scope,
+            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
+            Extraction.started_at >= case["first_at"],
+            Extraction.started_at <= case["last_at"],
+            Extraction.n_windows > 0,
+        )
+        .order_by(Extraction.recording_id)
+        .limit(settings.drift_recordings)
+    )
+    return list(connection.execute(query))

@@ -1,0 +1,169 @@
+"""What the triggers ask of the past: the champion at a time, earlier retrainings, and labels that none has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.config import Settings
+from pipeline.extract import attributed_unit, installed_geometry
+from pipeline.labels import KnownLabel, known_labels
+from pipeline.model_versions import CHAMPION
+from pipeline.retraining_decisions import CONCLUSION, FAILED, labels_since
+from pipeline.schema import AliasEvent, Extraction, Label, ModelVersion, Recording, Unit
+from pipeline.schema_operations import RetrainingDecision
+from pipeline.schema_review import LabelWithdrawal
+from pipeline.schema_watch import TriggerDecision
+from pipeline.training_set import scopes_with_labels, target_of
+from pipeline.triggers.new_labels import Finding
+
+ONE_RUN = timedelta(days=1)
+"""A start and what became of it within this time are one retraining."""
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The champion of a scope at a time."""
+
+    version: str
+    promoted_at: datetime
+    label_cutoff: datetime
+    classes: tuple[str, ...]
+
+
+def champion_at(connection: Connection, scope: str, *, as_of: datetime) -> Champion | None:
+    """Give the champion of a scope at a time, from the history of its alias."""
+    query = (
+        sa.select(AliasEvent.model_version, AliasEvent.at, ModelVersion.label_cutoff, ModelVersion.settings)
+        .join(ModelVersion, ModelVersion.model_version == AliasEvent.model_version)
+        .where(AliasEvent.scope == scope, AliasEvent.alias == CHAMPION, AliasEvent.at <= as_of)
+        .order_by(AliasEvent.sequence.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    return Champion(row.model_version, row.at, row.label_cutoff, tuple(row.settings.get("classes", ())))
+
+
+def watched_scopes(connection: Connection, settings: Settings, *, as_of: datetime) -> list[str]:
+    """Give the scopes that have a champion, and those that labels could give one."""
+    query = sa.select(AliasEvent.scope).where(AliasEvent.alias == CHAMPION, AliasEvent.at <= as_of).distinct()
+    known = set(connection.scalars(query))
+    there = set(connection.scalars(sa.select(Extraction.scope).distinct()))
+    if there - known:
+        known |= set(scopes_with_labels(connection, settings, as_of=as_of))
+    return sorted(known)
+
+
+def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[datetime]:
+    """Give when retrainings of a scope took place before a time, oldest first.
+
+    A start counts whatever became of it: one whose training crashed has cost its time all the same.
+    """
+    decided = list(
+        connection.scalars(
+            sa.select(RetrainingDecision.decided_at).where(
+                RetrainingDecision.scope == scope, RetrainingDecision.decided_at < as_of
+            )
+        )
+    )
+    started = connection.scalars(
+        sa.select(TriggerDecision.decided_at).where(
+            TriggerDecision.scope == scope,
+            TriggerDecision.trigger == CONCLUSION,
+            TriggerDecision.fired,
+            TriggerDecision.decided_at < as_of,
+        )
+    )
+    alone = [at for at in started if not any(at <= other < at + ONE_RUN for other in decided)]
+    return sorted(decided + alone)
+
+
+@dataclass(frozen=True)
+class News:
+    """Labels that no retraining of a scope has seen; `late` were brought in later than they were known."""
+
+    findings: list[Finding]
+    withdrawn: int
+    late: int
+
+
+def news_of(
+    connection: Connection, settings: Settings, scope: str, champion: Champion | None, *, as_of: datetime
+) -> News:
+    """Give the labels that hold for recordings of a scope and that no retraining of it has seen."""
+    last, n_labels = _last_training(connection, scope, champion, as_of)
+    known = known_labels(connection, known_by=as_of)
+    fresh = known if last is None else [label for label in known if label.known_at > last]
+    findings = [
+        Finding(unit, target_of(label), str(label.verdict))
+        for label in fresh
+        if (unit := _unit_in_scope(connection, scope, label)) is not None
+    ]
+    if last is None:
+        return News(findings, 0, 0)
+    taken_back = connection.scalar(
+        sa.select(sa.func.count())
+        .select_from(LabelWithdrawal)
+        .join(Label, Label.label_id == LabelWithdrawal.label_id)
+        .where(Label.known_at <= last, LabelWithdrawal.known_at > last, LabelWithdrawal.known_at <= as_of)
+    )
+    late = 0 if n_labels is None else max(0, labels_since(connection, last, n_labels, as_of=as_of) - len(fresh))
+    return News(findings, taken_back or 0, late)
+
+
+def _last_training(
+    connection: Connection, scope: str, champion: Champion | None, as_of: datetime
+) -> tuple[datetime | None, int | None]:
+    """Give the time up to which labels were seen, and how many were known then (None where nobody counted).
+
+    A retraining that was started less than a day ago and has no outcome yet has seen its labels.
+    """
+    decided = sa.select(RetrainingDecision.decided_at, RetrainingDecision.n_labels).where(
+        RetrainingDecision.scope == scope, RetrainingDecision.decided_at < as_of, RetrainingDecision.outcome != FAILED
+    )
+    started = sa.select(TriggerDecision.decided_at, TriggerDecision.n_labels).where(
+        TriggerDecision.scope == scope,
+        TriggerDecision.trigger == CONCLUSION,
+        TriggerDecision.fired,
+        TriggerDecision.decided_at > as_of - ONE_RUN,
+        TriggerDecision.decided_at < as_of,
+    )
+    looks: list[tuple[datetime, int | None]] = [] if champion is None else [(champion.label_cutoff, None)]
+    for query, at in ((decided, RetrainingDecision.decided_at), (started, TriggerDecision.decided_at)):
+        row = connection.execute(query.order_by(at.desc()).limit(1)).first()
+        looks += [] if row is None else [(row[0], row[1])]
+    # Of a retraining and its own cut-off at one time, the one that counted labels says more.
+    return max(looks, key=lambda look: (look[0], look[1] is not None), default=(None, None))
+
+
+def _unit_in_scope(connection: Connection, scope: str, label: KnownLabel) -> str | None:
+    """Give the unit that a label is about, if it reaches a recording of the scope with features."""
+    _, on = installed_geometry()
+    unit = attributed_unit()
+    query = (
+        sa.select(unit.label("unit"), Recording.axis_id)
+        .select_from(Extraction)
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
+        .where(
+            Extraction.scope == scope,
+            Extraction.started_at >= label.from_at,
+            Extraction.started_at < label.to_at,
+            *([Extraction.axis_id == label.axis_id] if label.axis_id is not None else []),
+            *([unit == label.unit_serial] if label.unit_serial is not None else []),
+            *([Extraction.channel == label.channel] if label.channel is not None else []),
+        )
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else unit_name(row.unit, row.axis_id)
+
+
+def unit_name(serial: str | None, axis_id: str) -> str:
+    """Name a physical unit: its serial number, else its axis."""
+    return serial or f"axis {axis_id}"

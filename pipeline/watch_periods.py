@@ -1,0 +1,243 @@
+"""What the drift triggers compare: features and scores of recordings in two periods, and changes with a known cause.
+
+A unit, channel and regime gives at most `drift_recordings` recordings a period, those with the lowest ids: ids are
+hashes, so this is a draw that comes out the same in every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from features.quality import Quality
+from features.settings import feature_names
+from pipeline.config import Settings
+from pipeline.extract import attributed_extraction, attributed_unit, feature_settings, feature_versions
+from pipeline.extract import installed_geometry as geometry_and_join
+from pipeline.feature_rows import read_features
+from pipeline.labels import not_withdrawn
+from pipeline.lake import Lake
+from pipeline.schema import Case, Extraction, Label, Recording, Score, Unit
+from pipeline.taxonomy import Verdict
+from pipeline.triggers.drift import Period
+from pipeline.watch_history import unit_name
+
+SCORE_NAMES = ("fault_log_odds", "mutual_information_log10", "expected_entropy_log10", "novelty_log10")
+NO_AXIS = ""
+"""Axis of a cause that names a unit alone."""
+
+SMALLEST = 1e-6
+"""Probabilities, entropies and distances below this are taken as this, so that their logarithm is finite."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of time, its end not included."""
+
+    from_at: datetime
+    to_at: datetime
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why what changed on an axis, or one of its units, says nothing about the model."""
+
+    axis_id: str
+    unit: str
+    text: str
+
+
+def sampled_recordings(connection: Connection, settings: Settings, scope: str, span: Span) -> list[Any]:
+    """Give extractions of good recordings of a span, so many a unit, channel and regime, in order of recording."""
+    geometry, on = geometry_and_join()
+    unit = attributed_unit()
+    order = sa.func.row_number().over(
+        partition_by=(Extraction.axis_id, unit, Extraction.channel, Extraction.regime),
+        order_by=Extraction.recording_id,
+    )
+    inner = (
+        sa.select(*attributed_extraction(), order.label("place"))
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
+        .where(
+            Extraction.scope == scope,
+            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
+            Extraction.geometry_version == geometry,
+            Extraction.started_at >= span.from_at,
+            Extraction.started_at < span.to_at,
+            Extraction.quality == Quality.OK,
+            Extraction.n_windows > 0,
+            Recording.time_basis == "clock",
+        )
+        .subquery()
+    )
+    query = sa.select(inner).where(inner.c.place <= settings.drift_recordings).order_by(inner.c.recording_id)
+    return list(connection.execute(query))
+
+
+def feature_names_of(settings: Settings, scope: str) -> tuple[str, ...]:
+    """Name the features of a scope."""
+    return feature_names(feature_settings(settings, scope.split(":", 1)[0]))
+
+
+def feature_period(lake: Lake, settings: Settings, rows: Sequence[Any], names: Sequence[str]) -> Period:
+    """Give the features of recordings: of each the median of its windows."""
+    parts = read_features(lake, settings, rows)
+    kept = [(row, part) for row, part in zip(rows, parts, strict=True) if len(part)]
+    values = np.full((len(kept), len(names)), np.nan)
+    for index, (_, part) in enumerate(kept):
+        filled = np.isfinite(part).any(axis=0)
+        values[index, filled] = np.nanmedian(np.where(np.isfinite(part), part, np.nan)[:, filled], axis=0)
+    return _period(values, [row for row, _ in kept])
+
+
+def score_period(connection: Connection, rows: Sequence[Any], version: str, span: Span) -> Period:
+    """Give what a model said of recordings: of each the mean of its windows, on scales without an end."""
+    wanted = {row.recording_id: row for row in rows}
+    means = [
+        sa.func.avg(getattr(Score, name)).label(name)
+        for name in ("fault_probability", "mutual_information", "expected_entropy", "novelty")
+    ]
+    query = (
+        sa.select(Score.recording_id, *means)
+        .where(
+            Score.model_version == version,
+            Score.started_at >= span.from_at,
+            Score.started_at < span.to_at,
+            Score.quality == Quality.OK,
+        )
+        .group_by(Score.recording_id)
+        .order_by(Score.recording_id)
+    )
+    found = [row for row in connection.execute(query) if row.recording_id in wanted]
+    raw = np.array([[np.nan if value is None else value for value in row[1:]] for row in found], dtype=np.float64)
+    raw = raw.reshape(len(found), len(SCORE_NAMES))
+    p = np.clip(raw[:, 0], SMALLEST, 1.0 - SMALLEST)
+    values = np.column_stack([np.log(p / (1.0 - p)), np.log10(np.maximum(raw[:, 1:], SMALLEST))])
+    return _period(values, [wanted[row.recording_id] for row in found])
+
+
+def _period(values: npt.NDArray[Any], rows: Sequence[Any]) -> Period:
+    units = [unit_name(row.unit_serial, row.axis_id) for row in rows]
+    regimes = [f"{row.channel} {row.regime}" for row in rows]
+    return Period(values, np.array(units, dtype=np.str_), np.array(regimes, dtype=np.str_))
+
+
+def found_faulty(connection: Connection, now: Span, *, as_of: datetime) -> list[Cause]:
+    """Give the units that a label calls faulty in a span: what moved on them is the machine's, and known."""
+    return _labelled(connection, Verdict.FAULT, "fault", now, as_of)
+
+
+def known_causes(connection: Connection, scope: str, then: Span, now: Span, *, as_of: datetime) -> list[Cause]:
+    """Give the units whose change is explained: by bad recordings, by what people found, or by a replacement."""
+    found = _bad_recordings(connection, scope, now) + _data_cases(connection, now, as_of)
+    found += _labelled(connection, Verdict.SENSOR_OR_DATA, "sensor or data", now, as_of) + _replaced(
+        connection, scope, then, now
+    )
+    return found
+
+
+def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[Cause]:
+    """Units of which, on a channel, most recordings have a bad data-quality verdict."""
+    _, on = geometry_and_join()
+    unit = attributed_unit()
+    bad = sa.func.sum(sa.case((Extraction.quality == Quality.OK, 0), else_=1))
+    query = (
+        sa.select(Extraction.axis_id, unit.label("unit"), Extraction.channel, bad, sa.func.count())
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
+        .where(Extraction.scope == scope, Extraction.started_at >= now.from_at, Extraction.started_at < now.to_at)
+        .group_by(Extraction.axis_id, unit, Extraction.channel)
+        .order_by(Extraction.axis_id, unit, Extraction.channel)
+    )
+    return [
+        Cause(axis, unit_name(serial, axis), f"{worse} of {total} recordings of {channel} have a bad data verdict")
+        for axis, serial, channel, worse, total in connection.execute(query)
+        if 2 * worse > total
+    ]
+
+
+def units_on(connection: Connection, axis: str, span: Span) -> list[str]:
+    """Give the units that recordings of an axis in a span belong to."""
+    _, on = geometry_and_join()
+    query = (
+        sa.select(attributed_unit().label("unit"))
+        .select_from(Recording)
+        .outerjoin(Unit, on)
+        .where(Recording.axis_id == axis, Recording.started_at >= span.from_at, Recording.started_at < span.to_at)
+        .distinct()
+    )
+    return sorted({unit_name(serial, axis) for serial in connection.scalars(query)})
+
+
+def _data_cases(connection: Connection, now: Span, as_of: datetime) -> list[Cause]:
+    """Axes with a case about their data (silence apart) that reaches into the span."""
+    query = sa.select(Case.case_id, Case.axis_id, Case.reasons).where(
+        Case.family == "data", Case.first_at < now.to_at, Case.last_at >= now.from_at, Case.known_at <= as_of
+    )
+    return [
+        Cause(row.axis_id, unit, f"case {row.case_id} is about its data")
+        for row in connection.execute(query.order_by(Case.case_id)).all()
+        if any(reason["code"] == "data" for reason in row.reasons)
+        for unit in units_on(connection, row.axis_id, now)
+    ]
+
+
+def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as_of: datetime) -> list[Cause]:
+    """Units with a label of this verdict in the span."""
+    query = sa.select(Label).where(
+        Label.verdict == verdict,
+        Label.known_at <= as_of,
+        not_withdrawn(as_of),
+        Label.from_at < now.to_at,
+        Label.to_at > now.from_at,
+    )
+    found = []
+    for row in connection.execute(query.order_by(Label.label_id)).all():
+        text = f"label {row.label_id}: {word}"
+        if row.unit_serial is not None:
+            found.append(Cause(row.axis_id or NO_AXIS, row.unit_serial, text))
+        elif row.axis_id is not None:
+            found += [Cause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
+    return found
+
+
+def _replaced(connection: Connection, scope: str, then: Span, now: Span) -> list[Cause]:
+    """Units that took another one's place on their axis: as the registry says, or the serial numbers of the logs."""
+    _, on = geometry_and_join()
+    unit = attributed_unit()
+    query = (
+        sa.select(
+            Extraction.axis_id,
+            unit.label("unit"),
+            sa.func.min(Extraction.started_at, type_=Extraction.started_at.type).label("first_at"),
+        )
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
+        .where(
+            Extraction.scope == scope,
+            sa.or_(
+                sa.and_(Extraction.started_at >= then.from_at, Extraction.started_at < then.to_at),
+                sa.and_(Extraction.started_at >= now.from_at, Extraction.started_at < now.to_at),
+            ),
+        )
+        .group_by(Extraction.axis_id, unit)
+    )
+    by_axis: dict[str, list[tuple[datetime, str]]] = {}
+    for row in connection.execute(query):
+        by_axis.setdefault(row.axis_id, []).append((row.first_at, unit_name(row.unit, row.axis_id)))
+    found = []
+    for axis, units in sorted(by_axis.items()):
+        ordered = sorted(units)
+        for (_, before), (first_at, after) in pairwise(ordered):
+            text = f"took the place of {before}, first seen {first_at:%Y-%m-%d}"
+            found.append(Cause(axis, after, text))
+    return found

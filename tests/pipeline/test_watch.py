@@ -1,0 +1,524 @@
+"""watch on a real database and lake: what it gathers, stores, explains and starts. On SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from pipeline import scheduled
+from pipeline.acquire import acquire
+from pipeline.assets.replacement import replace_unit
+from pipeline.config import Settings
+from pipeline.contract import Limits
+from pipeline.extract import extract_due, feature_versions
+from pipeline.ids import axis_id, utc_text
+from pipeline.lake import Lake
+from pipeline.retraining_decisions import decide, new_labels
+from pipeline.schema import AliasEvent, AxisState, Case, Label, ModelAlias, ModelVersion, Recording, Score
+from pipeline.schema_review import LabelWithdrawal
+from pipeline.schema_watch import TriggerDecision
+from pipeline.store import Store, ensure_partitions, insert_ignore
+from pipeline.watch import list_trigger_decisions, scopes_to_start, watch
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+CHAMPION = "c" * 16
+SCOPE = "acceleration"
+UNITS = 10
+ORDER = [
+    "schedule",
+    "new_labels",
+    "feature_drift",
+    "score_drift",
+    "calibration",
+    "novelty_rate",
+    "review_rate",
+    "performance",
+    "cooldown",
+    "budget",
+    "decision",
+]
+
+
+def day(number: float) -> datetime:
+    return START + timedelta(days=number)
+
+
+def axis_of(unit: int) -> str:
+    return axis_id("plant1", "c1", f"R{unit:02d}", "A1")
+
+
+@dataclass
+class Place:
+    """A store with a lake: ten axes, a champion trained at day 4, and what tests add."""
+
+    store: Store
+    lake: Lake
+    settings: Settings
+    landing: Path
+    limits: Limits
+    write_log: Callable[..., Path]
+    make_row: Callable[..., dict[str, Any]]
+    logs: int = field(default=0)
+
+    def send(self, days: tuple[int, int], *, level: dict[int, float] | None = None, **changes: Any) -> None:
+        """Three recordings a day of every axis; `level` multiplies the signal of some axes."""
+        rows = []
+        for unit in range(UNITS):
+            factor = (level or {}).get(unit, 1.0)
+            for number in range(3 * days[0], 3 * days[1]):
+                rng = np.random.default_rng((unit, number))
+                own = {name: value[unit] if isinstance(value, dict) else value for name, value in changes.items()}
+                at = START + timedelta(hours=8 * number, minutes=unit)
+                samples = (0.1 * (1 + 0.05 * unit) * factor * rng.normal(size=2_048)).astype(np.float32).tolist()
+                row = {"robot_id": f"R{unit:02d}", "unit_serial": f"SN-{unit}", "started_at": at, "samples": samples}
+                rows.append(self.make_row(0, **(row | own)))
+        self.logs += 1
+        self.write_log(self.landing / f"{self.logs}.parquet", rows)
+        acquire(self.store, self.lake, self.landing, limits=self.limits, settled_before=self.limits.as_of)
+        extract_due(self.store, self.lake, self.settings, as_of=day(30))
+
+    def promote(self, at: datetime) -> None:
+        """A champion without an artifact: nothing here opens one."""
+        version = {
+            "model_version": CHAMPION,
+            "scope": SCOPE,
+            "kind": "classification",
+            "feature_version": feature_versions(self.settings)[SCOPE],
+            "lake_prefix": "models/none",
+            "label_cutoff": at,
+            "training_data_hash": "",
+            "n_units": 1,
+            "n_windows": 1,
+            "settings": {"classes": ["healthy", "inner_race"]},
+            "metrics": {},
+            "known_at": at,
+        }
+        event = {"scope": SCOPE, "alias": "champion", "sequence": 1, "model_version": CHAMPION, "at": at}
+        with self.store.write() as connection:
+            insert_ignore(connection, ModelVersion, [version])
+            insert_ignore(connection, ModelAlias, [{"scope": SCOPE, "alias": "champion", "model_version": CHAMPION}])
+            named = {name: "first" for name in ("action",) if name in AliasEvent.__table__.columns}
+            insert_ignore(
+                connection, AliasEvent, [event | named | {"who": "test", "reason": "", "previous_version": None}]
+            )
+
+    def label(self, unit: int, verdict: str, known_at: datetime, **more: Any) -> str:
+        row = {
+            "label_id": f"L{unit}{verdict}{utc_text(known_at)}"[:16].ljust(16, "_") + "",
+            "axis_id": axis_of(unit),
+            "unit_serial": f"SN-{unit}",
+            "channel": None,
+            "from_at": day(0),
+            "to_at": day(8),
+            "verdict": verdict,
+            "component": None,
+            "mode": None,
+            "cause": None,
+            "severity": None,
+            "evidence": "inspected",
+            "confidence": None,
+            "note": "",
+            "who": "test",
+            "case_id": None,
+            "known_at": known_at,
+        } | more
+        with self.store.write() as connection:
+            insert_ignore(connection, Label, [row])
+        return str(row["label_id"])
+
+    def withdraw(self, label: str, at: datetime) -> None:
+        with self.store.write() as connection:
+            insert_ignore(connection, LabelWithdrawal, [{"label_id": label, "who": "test", "known_at": at}])
+
+    def said(self, as_of: datetime, **changes: Any) -> dict[str, dict[str, Any]]:
+        """What each trigger says."""
+        settings = self.settings.model_copy(update=changes)
+        rows = watch(self.store, self.lake, settings, as_of=as_of)
+        return {row["trigger"]: row for row in rows}
+
+
+@pytest.fixture
+def place(
+    store: Store,
+    lake: Lake,
+    landing: Path,
+    make_settings: Callable[..., Settings],
+    write_log: Callable[..., Path],
+    make_row: Callable[..., dict[str, Any]],
+    limits: Limits,
+) -> Place:
+    settings = make_settings(drift_days=4.0, retrain_min_labels=2)
+    return Place(store, lake, settings, landing, limits, write_log, make_row)
+
+
+@pytest.fixture
+def fleet(place: Place) -> Place:
+    """Four days, then a champion."""
+    place.send((0, 4))
+    place.promote(day(4))
+    return place
+
+
+# ----------------------------------------------------------------------------------------------- stored decisions
+
+
+def test_every_trigger_says_something_and_it_is_stored_once(fleet: Place) -> None:
+    fleet.send((4, 8))
+    rows = watch(fleet.store, fleet.lake, fleet.settings, as_of=day(8))
+    assert [row["trigger"] for row in rows] == ORDER
+    assert all(row["reason"] and row["figures"] for row in rows)
+    assert not any(row["fired"] for row in rows), [row["reason"] for row in rows if row["fired"]]
+    json.dumps([row["figures"] for row in rows], allow_nan=False)
+    with fleet.store.read() as connection:
+        before = connection.execute(sa.select(TriggerDecision).order_by(TriggerDecision.position)).all()
+    # More is known now of that very time; what was said then stands.
+    fleet.label(1, "healthy", day(7))
+    fleet.label(2, "healthy", day(7))
+    assert watch(fleet.store, fleet.lake, fleet.settings, as_of=day(8)) == rows
+    with fleet.store.read() as connection:
+        assert connection.execute(sa.select(TriggerDecision).order_by(TriggerDecision.position)).all() == before
+    later = watch(fleet.store, fleet.lake, fleet.settings, as_of=day(8) + timedelta(hours=1))
+    assert scopes_to_start(later) == {SCOPE: "new_labels"}
+    shown = list_trigger_decisions(fleet.store, limit=5)
+    assert [row["fired"] for row in shown] == [True, False]
+
+
+def test_without_a_model_the_first_finding_starts_one(place: Place) -> None:
+    place.send((0, 2))
+    assert watch(place.store, place.lake, place.settings, as_of=day(2)) == []
+    place.label(1, "healthy", day(1))
+    said = place.said(day(2))
+    assert list(said) == ["schedule", "new_labels", "cooldown", "budget", "decision"]
+    assert said["decision"]["fired"]
+    assert said["decision"]["champion"] is None
+
+
+def test_a_backfill_starts_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.send((0, 2))
+    place.label(1, "healthy", day(1))
+    rows = watch(place.store, place.lake, place.settings, as_of=day(2), backfill=True)
+    assert {row["trigger"]: row["fired"] for row in rows} == {
+        "schedule": False,
+        "new_labels": True,
+        "cooldown": False,
+        "budget": False,
+        "decision": False,
+    }
+    assert "a backfill starts no retraining" in rows[-1]["reason"]
+    # The task of the DAG: a live run had fired for that time, and the backfill comes over it.
+    monkeypatch.setenv("AXISWATCH_DATABASE_URL", place.store.engine.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("AXISWATCH_LAKE_URL", place.lake.root)
+    assert scheduled.watch(day(3))["scopes"] == [SCOPE]
+    assert scheduled.watch(day(3), backfill=True)["scopes"] == []
+    assert scheduled.watch(day(3))["scopes"] == [SCOPE]
+
+
+# ----------------------------------------------------------------------------------------------------- new labels
+
+
+def test_labels_taken_back_are_not_new(fleet: Place) -> None:
+    first = fleet.label(1, "healthy", day(5))
+    fleet.label(2, "healthy", day(5))
+    fleet.label(3, "unsure", day(5))
+    assert new_labels(fleet.store, fleet.settings, as_of=day(6)) == 3
+    fleet.withdraw(first, day(5.5))
+    assert new_labels(fleet.store, fleet.settings, as_of=day(6)) == 2
+    assert new_labels(fleet.store, fleet.settings, as_of=day(5.2)) == 3, "as it was known then"
+    said = fleet.said(day(6))["new_labels"]
+    assert (said["figures"]["new"], said["figures"]["not_trained_on"]) == (1, {"unsure": 1})
+    assert not said["fired"]
+    assert new_labels(fleet.store, fleet.settings, as_of=day(7)) == 0, "a watch has seen them"
+
+
+def test_one_taken_back_hides_no_new_one(fleet: Place) -> None:
+    """What was counted before: labels now minus labels then, so that one taken back swallowed one that was new."""
+    old = fleet.label(1, "healthy", day(3))
+    decide(fleet.store, SCOPE, as_of=day(5), trigger="by hand", outcome="kept", reason="test")
+    fleet.withdraw(old, day(5.2))
+    fleet.label(2, "healthy", day(5.5))
+    assert new_labels(fleet.store, fleet.settings, as_of=day(6)) == 1
+    said = fleet.said(day(6.5))["new_labels"]
+    assert (said["figures"]["new"], said["figures"]["withdrawn"]) == (1, 1)
+    assert said["fired"], "one more and one less than the training had: two changes"
+
+
+def test_labels_that_are_brought_in_late_are_new(fleet: Place) -> None:
+    fleet.label(1, "healthy", day(3))
+    decide(fleet.store, SCOPE, as_of=day(5), trigger="by hand", outcome="kept", reason="test")
+    assert new_labels(fleet.store, fleet.settings, as_of=day(6)) == 0
+    fleet.label(2, "healthy", day(2))
+    assert new_labels(fleet.store, fleet.settings, as_of=day(6)) == 1
+    assert fleet.said(day(6))["new_labels"]["figures"]["late"] == 1
+
+
+def test_labels_of_what_no_recording_has_do_not_count(fleet: Place) -> None:
+    fleet.label(1, "healthy", day(5), from_at=day(20), to_at=day(21))
+    fleet.label(2, "healthy", day(5), channel="acc_q")
+    fleet.label(3, "fault", day(5), mode="ball")
+    said = fleet.said(day(6))["new_labels"]["figures"]
+    assert (said["new"], said["new_kinds"]) == (1, {"ball": 1})
+
+
+# -------------------------------------------------------------------------------------------------------- guards
+
+
+def test_cooldown_and_budget_hold_back(fleet: Place) -> None:
+    for unit in range(4):
+        fleet.label(unit, "healthy", day(5))
+    decide(fleet.store, SCOPE, as_of=day(4.5), trigger="by hand", outcome="kept", reason="test")
+    held = fleet.said(day(5.2))
+    assert held["new_labels"]["fired"]
+    assert held["cooldown"]["fired"]
+    assert not held["decision"]["fired"]
+    assert held["decision"]["figures"]["held_back_by"] == ["cooldown"]
+    spent = fleet.said(day(6), retrain_budget=1)
+    assert [name for name, row in spent.items() if row["fired"]] == ["new_labels", "budget"]
+    assert fleet.said(day(6.1))["decision"]["fired"]
+    # What was started counts from then on, whatever becomes of it; its labels are taken as seen for a day.
+    after = fleet.said(day(6.2))
+    assert after["cooldown"]["figures"]["days_since"] == pytest.approx(0.1)
+    assert after["budget"]["figures"]["used"] == 2
+    assert not after["new_labels"]["fired"]
+    assert fleet.said(day(7.2))["new_labels"]["fired"], "nothing came of it, so they are new again"
+
+
+def test_an_old_champion_is_due(fleet: Place) -> None:
+    assert not fleet.said(day(33.9))["schedule"]["fired"]
+    said = fleet.said(day(34))
+    assert said["schedule"]["fired"]
+    assert said["decision"]["fired"]
+    decide(fleet.store, SCOPE, as_of=day(34.1), trigger="schedule", outcome="kept", reason="test")
+    assert not fleet.said(day(36))["schedule"]["fired"], "the retraining has found the champion good"
+
+
+# ---------------------------------------------------------------------------------------------------------- drift
+
+
+def test_a_shift_of_the_fleet_fires_and_asks_for_labels(fleet: Place) -> None:
+    fleet.send((4, 8), level=dict.fromkeys(range(UNITS), 1.6))
+    said = fleet.said(day(8))
+    drifted = said["feature_drift"]
+    assert drifted["fired"], drifted["reason"]
+    assert "rms_log10" in {one["feature"] for one in drifted["figures"]["strongest"]}
+    assert drifted["figures"]["units"] == UNITS
+    assert not said["decision"]["fired"]
+    assert "axiswatch ask" in said["decision"]["reason"]
+    fleet.label(1, "healthy", day(7))
+    assert scopes_to_start(fleet.said(day(8.01)).values()) == {SCOPE: "feature_drift"}
+
+
+def test_a_drifted_sensor_of_one_axis_does_not_fire(fleet: Place) -> None:
+    fleet.send((4, 8), level={3: 3.0})
+    said = fleet.said(day(8))
+    assert not any(row["fired"] for row in said.values())
+    assert said["feature_drift"]["figures"]["units"] == UNITS
+
+
+def test_sensors_that_people_found_bad_explain_a_drift(fleet: Place) -> None:
+    fleet.send((4, 8), level=dict.fromkeys(range(7), 1.6))
+    for unit in range(7):
+        fleet.label(unit, "sensor_or_data", day(7), from_at=day(4))
+    said = fleet.said(day(8), drift_min_units=3, drift_alpha=0.2)["feature_drift"]
+    assert not said["fired"]
+    assert sorted(said["figures"]["explained"]) == [f"SN-{unit}" for unit in range(7)]
+    assert said["figures"]["would_fire_with_explained"]
+    assert "explained by sensors" in said["reason"]
+
+
+def test_recordings_with_a_bad_verdict_explain_themselves(fleet: Place) -> None:
+    fleet.send((4, 8), level={0: 0.0, 1: 0.0})
+    said = fleet.said(day(8))["feature_drift"]
+    assert not said["fired"]
+    assert set(said["figures"]["explained"]) == {"SN-0", "SN-1"}
+    assert "bad data verdict" in said["figures"]["explained"]["SN-0"]
+
+
+def test_replaced_units_do_not_fire(fleet: Place) -> None:
+    """Half of the units are replaced, by the logs' word or by the registry's, and the new ones are louder."""
+    serials = {unit: None if unit < 2 else f"NEW-{unit}" if unit < 5 else f"SN-{unit}" for unit in range(UNITS)}
+    with fleet.store.write() as connection:
+        # Axes 0 and 1 never named a unit in their logs; the registry does.
+        connection.execute(
+            sa.update(Recording).where(Recording.axis_id.in_([axis_of(0), axis_of(1)])).values(unit_serial=None)
+        )
+    for unit in (0, 1):
+        known = {"as_of": day(5), "who": "test"}
+        replace_unit(fleet.store, f"R{unit:02d}", "A1", new_serial=f"OLD-{unit}", at=day(-1), **known)
+        replace_unit(fleet.store, f"R{unit:02d}", "A1", new_serial=f"NEW-{unit}", at=day(4), **known)
+    fleet.send((4, 8), level=dict.fromkeys(range(5), 1.6), unit_serial=serials)
+    said = fleet.said(day(8), drift_min_units=4, drift_alpha=0.2)
+    assert not said["feature_drift"]["fired"]
+    explained = said["feature_drift"]["figures"]["explained"]
+    assert set(explained) == {f"NEW-{unit}" for unit in range(5)}
+    assert explained["NEW-0"] == "took the place of OLD-0, first seen 2026-01-09"
+    assert explained["NEW-4"] == "took the place of SN-4, first seen 2026-01-09"
+
+
+def test_a_unit_found_faulty_is_no_drift(fleet: Place) -> None:
+    fleet.send((4, 8), level=dict.fromkeys(range(7), 1.6))
+    for unit in range(7):
+        fleet.label(unit, "fault", day(7), from_at=day(4))
+    assert set(fleet.said(day(8))["feature_drift"]["figures"]["explained"]) == {f"SN-{unit}" for unit in range(7)}
+
+
+# --------------------------------------------------------------------------------- scores, states, cases, verdicts
+
+
+def add_scores(place: Place, shift_from: datetime, odds: float) -> None:
+    """A score for every recording; from a time on all log odds are higher."""
+    rng = np.random.default_rng(1)
+    with place.store.read() as connection:
+        recordings = connection.execute(sa.select(Recording).order_by(Recording.recording_id)).all()
+    rows = []
+    for row in recordings:
+        logit = -2.0 + 0.3 * rng.normal() + (odds if row.started_at >= shift_from else 0.0)
+        figures = {
+            "fault_probability": 1 / (1 + np.exp(-logit)),
+            "mutual_information": 0.02 * np.exp(0.1 * rng.normal()),
+        }
+        rows.append(
+            {
+                "started_at": row.started_at,
+                "recording_id": row.recording_id,
+                "start_sample": 0,
+                "feature_version": "f",
+                "geometry_version": "none",
+                "baseline_version": "",
+                "model_version": CHAMPION,
+                "axis_id": row.axis_id,
+                "channel": row.channel,
+                "unit_serial": row.unit_serial,
+                "n_window_samples": 2_048,
+                "n_missing_features": 0,
+                "regime": "",
+                "quality": "ok",
+                "evidence": "",
+                "known_at": row.started_at,
+                **{name: float(value) for name, value in figures.items()},
+            }
+        )
+    ensure_partitions(place.store, [row["started_at"] for row in rows])
+    with place.store.write() as connection:
+        connection.execute(sa.insert(Score), rows)
+
+
+@pytest.mark.parametrize(("odds", "fired"), [(0.0, False), (2.0, True)])
+def test_scores_are_compared_with_the_champions_first_days(fleet: Place, odds: float, fired: bool) -> None:
+    fleet.send((4, 12))
+    assert "both have to be over" in fleet.said(day(11.9))["score_drift"]["reason"]
+    add_scores(fleet, day(8), odds)
+    said = fleet.said(day(12))["score_drift"]
+    assert said["fired"] is fired, said["reason"]
+    assert said["figures"]["tested"] == 2, "what the method does not define is not compared"
+    if fired:
+        assert said["figures"]["strongest"][0]["feature"] == "fault_log_odds"
+
+
+def add_states(place: Place, days: range, flagged: Callable[[int, int], list[str]], p: float = 0.1) -> None:
+    rows = []
+    for unit in range(UNITS):
+        for number in days:
+            for hour in range(0, 24, 4):
+                at = day(number) + timedelta(hours=hour)
+                codes = flagged(unit, number)
+                rows.append(
+                    {
+                        "axis_id": axis_of(unit),
+                        "bin_at": at,
+                        "state": "unknown" if codes else "healthy",
+                        "first_at": at,
+                        "last_at": at,
+                        "n_windows": 1,
+                        "fault_probability": p,
+                        "quality": "ok",
+                        "flags": [{"code": code, "text": ""} for code in codes],
+                        "model_versions": [CHAMPION],
+                        "known_at": at,
+                    }
+                )
+    with place.store.write() as connection:
+        connection.execute(sa.insert(AxisState), rows)
+
+
+def test_a_rise_of_novelty_fires_both_rates_and_one_axis_none(fleet: Place) -> None:
+    add_states(fleet, range(4, 8), lambda unit, number: [])
+    add_states(fleet, range(8, 12), lambda unit, number: ["novel"] if unit == 0 else [])
+    said = fleet.said(day(12))
+    assert not said["novelty_rate"]["fired"]
+    assert said["novelty_rate"]["figures"]["now"] == pytest.approx(1 / UNITS)
+    add_states(fleet, range(12, 16), lambda unit, number: ["novel", "unseen"])
+    said = fleet.said(day(16))
+    assert said["novelty_rate"]["fired"]
+    assert said["review_rate"]["fired"]
+    assert said["novelty_rate"]["figures"]["units"] == UNITS
+
+
+def add_case(place: Place, unit: int, at: datetime, code: str, *, chance: float | None = None) -> str:
+    case = f"{code[:4]}{unit:02d}{at:%d%H}"[:12]
+    row = {
+        "case_id": case,
+        "axis_id": axis_of(unit),
+        "family": "audit" if chance else "machine",
+        "state": "closed",
+        "first_at": at,
+        "last_at": at,
+        "n_bins": 1,
+        "priority": 0.5,
+        "reasons": [{"code": code}],
+        "fault_probability": 0.99,
+        "selection_probability": chance,
+        "known_at": at,
+        "changed_at": at,
+    }
+    with place.store.write() as connection:
+        connection.execute(sa.insert(Case), row)
+    return case
+
+
+def answer(place: Place, unit: int, case: str, verdict: str, at: datetime) -> str:
+    return place.label(unit, verdict, at, label_id=f"a{case}"[:16], case_id=case, from_at=day(0), to_at=day(12))
+
+
+def test_audits_that_find_faults_where_none_were_stated_are_a_decay(fleet: Place) -> None:
+    """Stated 0.02 in bins that were drawn by lot, and 6 of 10 were at fault: the state's figure, not the case's."""
+    add_states(fleet, range(5, 7), lambda unit, number: [], p=0.02)
+    labels = [
+        answer(
+            fleet, unit, add_case(fleet, unit, day(5), "audit", chance=0.05), "fault" if unit < 6 else "healthy", day(7)
+        )
+        for unit in range(UNITS)
+    ]
+    said = fleet.said(day(8))["calibration"]
+    assert said["fired"], said["reason"]
+    group = said["figures"]["groups"]["all"]
+    assert (group["stated"], group["found"], group["units"]) == (pytest.approx(0.02), pytest.approx(0.6), UNITS)
+    for label in labels[:6]:
+        fleet.withdraw(label, day(8.5))
+    later = fleet.said(day(9))["calibration"]
+    assert not later["fired"]
+    assert later["figures"]["reviewed"] == 4, "answers taken back are none"
+
+
+def test_missed_faults_and_false_alarms_are_counted_by_unit(fleet: Place) -> None:
+    add_states(fleet, range(5, 7), lambda unit, number: ["fault"], p=0.9)
+    for unit in range(4):
+        fleet.label(unit, "fault", day(7), from_at=day(5), to_at=day(6))
+    add_case(fleet, 0, day(5), "fault")  # found before anybody said so
+    add_case(fleet, 1, day(5), "audit", chance=0.1)  # found by lot: missed
+    for unit in range(5, 9):
+        answer(fleet, unit, add_case(fleet, unit, day(5), "fault"), "healthy", day(6))
+    fleet.label(9, "fault", day(7), evidence="signal_only")  # nobody looked at the machine
+    said = fleet.said(day(8))["performance"]
+    missed, false = said["figures"]["missed_faults"], said["figures"]["false_alarms"]
+    assert (missed["count"], missed["units"]) == (3, 4)
+    assert (false["count"], false["units"]) == (4, 4)
+    assert said["fired"] is (missed["low"] > 0.2 or false["low"] > 0.5)
+    assert fleet.said(day(8.1), missed_rate=0.1)["performance"]["fired"]
