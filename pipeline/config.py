@@ -164,7 +164,7 @@ class Settings(BaseSettings):
         0.05, ge=0, le=1, description="By how much macro AUROC may be lower at the bad end of its interval."
     )
     gate_missed_margin: float = Field(
-        0.0, ge=0, le=1, description="Higher missed-fault rate that still counts as not worse than the champion's."
+        0.02, ge=0, le=1, description="Higher missed-fault rate that still counts as not worse than the champion's."
     )
     gate_missed_limit: float = Field(
         0.1, ge=0, le=1, description="By how much the missed-fault rate may be higher at the bad end of its interval."

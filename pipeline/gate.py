@@ -35,11 +35,14 @@ class Judged:
         (n, C) class probabilities at the balanced mix, mean over the recordings of a row.
     nll
         (n,) negative log probability of the finding, nats, mean over the recordings.
+    recording_fault
+        (r,) probability of any fault of each recording; NaN where no healthy class is known.
     """
 
     classes: tuple[str, ...]
     p: FloatArray
     nll: FloatArray
+    recording_fault: FloatArray
 
     @property
     def fault(self) -> FloatArray | None:
@@ -57,11 +60,15 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The same held-out rows by both models: `unit`, `finding` (n,), `weight` (n,) of the evidence, in (0, 1]."""
+    """The same held-out rows by both models.
+
+    `unit`, `finding` (n,), `weight` (n,) of the evidence, in (0, 1]; `row_of` int64 (r,) the row of each recording.
+    """
 
     unit: npt.NDArray[np.str_]
     finding: npt.NDArray[np.str_]
     weight: FloatArray
+    row_of: npt.NDArray[np.int64]
     challenger: Judged
     champion: Judged
 
@@ -151,37 +158,40 @@ def macro_auroc(
 
 
 def missed_rate(fault: FloatArray, is_fault: BoolArray, weight: FloatArray, *, review_share: float) -> FloatArray:
-    """Share of faulty rows that nobody looks at, where at most `review_share` of the healthy ones may be looked at.
+    """Share of faulty recordings that nobody looks at, where `review_share` of the healthy ones may be looked at.
 
     The threshold is the model's own: the lowest that keeps to the budget. So it does not matter how many of the
-    labelled units are faulty, which no plant resembles.
+    labelled units are faulty, which no plant resembles. Recordings, not units, are counted (each with its part of its
+    unit's weight), because a rate of whole units moves in steps of one in a handful.
 
     Parameters
     ----------
     fault
-        (n,) probability of any fault.
+        (r,) probability of any fault.
     is_fault
-        (n,) whether the finding is a fault.
+        (r,) whether the finding is a fault.
     weight
-        (b, n) weights, 0 or more.
+        (b, r) weights, 0 or more.
     review_share
         In [0, 1).
 
     Returns
     -------
-    (b,) in [0, 1]; NaN without a faulty or without a healthy row.
+    (b,) in [0, 1]; NaN without a faulty or without a healthy recording.
     """
     if not is_fault.any() or is_fault.all():
         return np.full(len(weight), np.nan)
     order = np.argsort(-fault[~is_fault], kind="stable")
     healthy = fault[~is_fault][order]
     spent = np.cumsum(weight[:, ~is_fault][:, order], axis=1)
-    over = spent > review_share * spent[:, -1:] + 1e-12
-    threshold = healthy[over.argmax(axis=1)]  # the first healthy row that the budget does not pay for
-    missed = fault[is_fault][None, :] <= threshold[:, None]
-    own = weight[:, is_fault]
-    found: FloatArray = (own * missed).sum(axis=1) / own.sum(axis=1)
-    return found
+    over = spent > review_share * spent[:, -1:] * (1.0 + 1e-9)
+    threshold = healthy[over.argmax(axis=1)]  # the first healthy recording that the budget does not pay for
+    ascending = np.argsort(fault[is_fault], kind="stable")
+    faulty, own = fault[is_fault][ascending], weight[:, is_fault][:, ascending]
+    below = np.concatenate([np.zeros((len(own), 1)), np.cumsum(own, axis=1)], axis=1)
+    missed = np.searchsorted(faulty, threshold, side="right")
+    found: FloatArray = below[np.arange(len(own)), missed] / below[:, -1]
+    return np.where(np.isfinite(fault).all(), found, np.nan)
 
 
 def unit_draws(unit: npt.NDArray[np.str_], finding: npt.NDArray[np.str_], *, n_bootstrap: int, seed: int) -> FloatArray:
@@ -229,7 +239,14 @@ def measure(
     if any((rows.finding == name).any() and (rows.finding != name).any() for name in rows.common):
         add("macro_auroc", auroc)
     if rows.challenger.fault is not None and rows.champion.fault is not None and 0 < is_fault.sum() < is_fault.size:
-        add("missed_rate", lambda j, w: missed_rate(j.fault, is_fault, w, review_share=review_share))
+        share = 1.0 / np.bincount(rows.row_of, minlength=len(rows.unit))[rows.row_of]
+        faulty = is_fault[rows.row_of]
+        add(
+            "missed_rate",
+            lambda judged, weight: missed_rate(
+                judged.recording_fault, faulty, weight[:, rows.row_of] * share, review_share=review_share
+            ),
+        )
     return found
 
 

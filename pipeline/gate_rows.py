@@ -202,6 +202,7 @@ def make_rows(
         unit=np.array([unit for unit, _ in keys]),
         finding=np.array([finding for _, finding in keys]),
         weight=np.array([np.mean([weight for _, _, weight in groups[key]]) for key in keys]),
+        row_of=np.repeat(np.arange(len(keys)), [len(groups[key]) for key in keys]),
         challenger=_judged(challenger, [[place[0] for place in groups[key]] for key in keys], keys, common),
         champion=_judged(champion, [[place[1] for place in groups[key]] for key in keys], keys, common),
     )
@@ -215,7 +216,10 @@ def _judged(
         own = found.log_p[rows, found.classes.index(finding)] if finding in common else found.log_fault[rows]
         nll.append(-float(own.mean()))
     p: FloatArray = np.array([found.p[rows].mean(axis=0) for rows in members])
-    return Judged(found.classes, p, np.array(nll))
+    fault = np.full(sum(map(len, members)), np.nan)
+    if HEALTHY in found.classes:
+        fault = 1.0 - found.p[[row for rows in members for row in rows], found.classes.index(HEALTHY)]
+    return Judged(found.classes, p, np.array(nll), fault)
 
 
 def challenger_rows(

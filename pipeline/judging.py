@@ -11,7 +11,17 @@ import numpy as np
 
 from pipeline.config import Settings
 from pipeline.extract import feature_versions
-from pipeline.gate import Difference, Rows, Ruling, doubt, measure, rule_doubt, rule_measures, rule_must_not_fail
+from pipeline.gate import (
+    Difference,
+    Judged,
+    Rows,
+    Ruling,
+    doubt,
+    measure,
+    rule_doubt,
+    rule_measures,
+    rule_must_not_fail,
+)
 from pipeline.gate_rows import Labelled, challenger_rows, champion_predictions, labelled_recordings, make_rows
 from pipeline.held_out import Predictions, read_predictions
 from pipeline.lake import Lake
@@ -227,5 +237,5 @@ def _by_must_not_fail(pair: Pair, settings: Settings, figures: dict[str, Any]) -
     figures["must_not_fail"] = {"asked": sorted(set(named)), "not_in_scope": sorted(wanted - set(named))}
     if not keep:
         return []
-    own = type(judged)(judged.classes, judged.p[keep], judged.nll[keep])
+    own = Judged(judged.classes, judged.p[keep], judged.nll[keep], judged.recording_fault[:0])
     return rule_must_not_fail(np.array(named), finding[keep], own, probability=settings.must_not_fail_probability)
