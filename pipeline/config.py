@@ -196,6 +196,12 @@ class Settings(BaseSettings):
     rescore_days: float = Field(
         14.0, ge=0, le=3660, description="Days back from a promotion that the new champion scores again at once."
     )
+    payback_days: float = Field(
+        90.0,
+        ge=0,
+        le=3660,
+        description="Closed cases that changed in so many days are scored again, days.",
+    )
     batch_mib: float = Field(64.0, gt=0, le=65_536, description="Log files or samples that one task takes, MiB.")
     score_batch_windows: int = Field(40_000, ge=1, description="Windows that one scoring task takes.")
     max_batches: int = Field(
