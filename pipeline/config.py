@@ -191,7 +191,7 @@ class Settings(BaseSettings):
     )
     promotion_approval: bool = Field(False, description="A challenger that passes the gate waits for a person.")
     promotion_approval_hours: float = Field(
-        72.0, gt=0, le=8784, description="How long a run of the schedule asks for the approval of a challenger, h."
+        24.0, gt=0, le=8784, description="How long a run of the schedule asks for the approval of a challenger, h."
     )
     rescore_days: float = Field(
         14.0, ge=0, le=3660, description="Days back from a promotion that the new champion scores again at once."
