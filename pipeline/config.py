@@ -178,10 +178,10 @@ class Settings(BaseSettings):
     gate_confidence: float = Field(0.9, gt=0, lt=1, description="Confidence of the gate's two-sided intervals.")
     gate_bootstrap: int = Field(2000, ge=100, le=100_000, description="Resamples of units for the gate's intervals.")
     gate_doubt_probability: float = Field(
-        0.2, gt=0, lt=1, description="A finding that a model gives less than this is contradicted by it."
+        0.35, gt=0, lt=1, description="A finding that a model gives less than this is contradicted by it."
     )
     gate_doubt_excess: float = Field(
-        0.1, ge=0, le=1, description="Highest share of contradicted new findings beyond that of contradicted old ones."
+        0.05, ge=0, le=1, description="Highest share of contradicted new findings beyond that of contradicted old ones."
     )
     must_not_fail: tuple[str, ...] = Field(
         (), description="Serial numbers of units, and label:ID, that every challenger must get right."
