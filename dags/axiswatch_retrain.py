@@ -1,4 +1,4 @@
-"""DAG axiswatch_retrain: a new candidate from the labels known by now, and whether it becomes champion."""
+"""DAG axiswatch_retrain: a challenger from the labels known by now, the gate, promotion, and scoring again."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
-from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, START, as_of, watch
+from airflow.sdk.exceptions import AirflowSkipException
+from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, SETTINGS, START, as_of, watch
 
 DOCS = """
 ### What it does
-When `axiswatch_watch` starts it, and by hand: for every scope asked for (none named: every one with labels) it builds
-the training set, trains, and judges the candidate on units held out. The candidate becomes champion when it is not
-worse than the champion on the units that both were held out for. The decision and its reason are in
-`axiswatch models decisions`.
+Has no schedule: `axiswatch_watch` starts it, or somebody by hand. For every scope asked for (empty: every one with
+labels) it builds the training set, trains a challenger, and judges it against the champion on the same held-out units.
+The challenger becomes champion when it is not worse where it counts; else the champion stays. The decision, its reason
+and all figures are in `axiswatch models decisions`. With the setting `promotion_approval` a person is asked first, here
+under "Required actions" or by `axiswatch models approve`. After a promotion the new champion scores open cases and the
+newest days again, and closed cases beside what was said of them (`axiswatch payback`). See docs/model-life.md.
 """
+
+WAIT = timedelta(hours=SETTINGS.promotion_approval_hours if SETTINGS.promotion_approval else 0)
 
 
 @dag(
@@ -24,34 +29,45 @@ worse than the champion on the units that both were held out for. The decision a
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
-    dagrun_timeout=timedelta(hours=12),
-    tags=["axiswatch", "retrain"],
-    description="Train a candidate and promote it if it is not worse",
-    doc_md=DOCS,
+    dagrun_timeout=timedelta(hours=12) + WAIT,
     params={
-        "scopes": Param([], type="array", items={"type": "string"}, description="Scopes; empty: all with labels"),
-        "trigger": Param("by hand", type="string", description="What asked for it"),
+        "scopes": Param([], type="array", items={"type": "string"}, description="Model scopes; none: all with labels"),
+        "trigger": Param("by hand", type="string", minLength=1, description="What the retraining is done for"),
     },
+    tags=["axiswatch", "retrain"],
+    description="Train a challenger and promote it if it is not worse",
+    doc_md=DOCS,
 )
 def axiswatch_retrain() -> None:
     """Wire the steps."""
-
-    def trigger() -> str:
-        return str(get_current_context()["params"]["trigger"])
 
     @task
     def scopes() -> list[str]:
         from pipeline import scheduled
 
-        asked = get_current_context()["params"]["scopes"]
-        found = scheduled.scopes_to_train(as_of(), trigger())
-        return [scope for scope in found if not asked or scope in asked]
+        asked = get_current_context()["params"]
+        return scheduled.scopes_to_train(as_of(), asked["trigger"], asked["scopes"])
 
     @task(pool=HEAVY, execution_timeout=timedelta(hours=3))
     def retrain(scope: str) -> dict[str, Any]:
         from pipeline import scheduled
 
-        return scheduled.retrain(scope, as_of(), trigger())
+        return scheduled.retrain(scope, as_of(), get_current_context()["params"]["trigger"])
+
+    @task
+    def question(decisions: Any) -> str:
+        from pipeline import scheduled
+
+        lines = scheduled.waiting(decisions)
+        if not lines:
+            raise AirflowSkipException("no challenger waits for a person")
+        return "\n\n".join(lines)
+
+    @task
+    def promote(decisions: Any, answer: Any) -> list[dict[str, Any]]:
+        from pipeline import scheduled
+
+        return scheduled.approve_waiting(list(decisions), answer)
 
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[CHAMPION])
     def finish(decisions: Any, *, outlet_events: Any) -> list[dict[str, Any]]:
@@ -59,10 +75,54 @@ def axiswatch_retrain() -> None:
         outlet_events[CHAMPION].extra = {item["scope"]: f"{item['outcome']}: {item['reason']}" for item in found}
         return found
 
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def plan_rescore(decisions: Any) -> list[dict[str, Any]]:
+        from pipeline import scheduled
+
+        return scheduled.plan_rescore(list(decisions or []), as_of())
+
+    @task(pool=HEAVY)
+    def rescore(batch: dict[str, Any]) -> dict[str, Any]:
+        from pipeline import scheduled
+
+        return scheduled.rescore_batch(batch, as_of())
+
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def payback(rescored: Any) -> int:
+        from pipeline import scheduled
+
+        list(rescored or [])
+        return scheduled.write_payback(as_of())
+
     named = scopes()
     decisions = retrain.expand(scope=named)
     finished = finish(decisions)
-    [named, decisions, finished] >> watch()
+    tasks = [named, decisions, finished]
+    if SETTINGS.promotion_approval:
+        asked = question(decisions)
+        promoted = promote(decisions, approval(asked))
+        promoted >> finished
+        tasks += [asked, promoted]
+    batches = plan_rescore(finished)
+    rescored = rescore.expand(batch=batches)
+    [*tasks, batches, rescored, payback(rescored)] >> watch()
+
+
+def approval(asked: Any) -> Any:
+    """Ask a person, for so many hours; no answer is no.
+
+    An answer in the very second of the question fails the task in Airflow 3.3 (its retry asks again): programs wait.
+    """
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+    return ApprovalOperator(
+        task_id="approval",
+        subject="Promote the challenger?",
+        body=asked,
+        defaults=ApprovalOperator.REJECT,
+        response_timeout=WAIT,
+        execution_timeout=WAIT + timedelta(minutes=30),
+    ).output
 
 
 axiswatch_retrain()

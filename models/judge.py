@@ -9,7 +9,14 @@ import numpy as np
 from models.calibration import Temperature, fit_temperature, target_mask
 from models.crossfit import FloatArray, HeldOut, IntArray, Task
 from models.network_share import NetworkShare, network_share
-from models.report import TrainingReport, UnitMetrics, overall_metrics, truth_probability, unit_metrics
+from models.report import (
+    HeldOutWindows,
+    TrainingReport,
+    UnitMetrics,
+    overall_metrics,
+    truth_probability,
+    unit_metrics,
+)
 
 _SUMMARISED_AT_ONCE = 2048
 
@@ -90,6 +97,7 @@ def judge(
     """
     overall: dict[str, float | None] = {}
     units: tuple[UnitMetrics, ...] = ()
+    windows: HeldOutWindows | None = None
     records = held_out.records
     data = task.data
     if held_out.logits is not None:
@@ -99,6 +107,7 @@ def judge(
             for record, one in zip(records, others, strict=True)
         )
         balanced, declared = _probabilities(task, held_out, others)
+        windows = HeldOutWindows(data.rows, balanced)
         overall = overall_metrics(balanced, data.y, healthy=task.healthy)
         overall["nll_at_fault_prior"] = _nll_at_prior(task, declared)
         units = unit_metrics(
@@ -121,6 +130,7 @@ def judge(
         network_share=None if found is None else found.share,
         epochs=epochs,
         notes=held_out.notes,
+        held_out=windows,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,22 @@ class FoldRecord:
     network_share: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class HeldOutWindows:
+    """Out-of-fold class probabilities of windows, at the balanced training mix.
+
+    Attributes
+    ----------
+    rows
+        int64 (n,) which of the windows given to `models.train.train` they are.
+    probabilities
+        float64 (n, C), each fold with a temperature fitted on the others.
+    """
+
+    rows: IntArray
+    probabilities: FloatArray
+
+
 @dataclass(frozen=True)
 class TrainingReport:
     """Result of a training; every figure out of fold, with the temperature fitted on the *other* folds.
@@ -80,6 +96,8 @@ class TrainingReport:
         What the reader should know, in words.
     tuning
         How dropout rate, depth, BatchNorm and length scale were chosen; None where they were not.
+    held_out
+        What the figures are made of; None without a network. Not part of `as_dict`.
     """
 
     kind: Kind
@@ -93,10 +111,12 @@ class TrainingReport:
     epochs: int
     notes: tuple[str, ...]
     tuning: Tuning | None = None
+    held_out: HeldOutWindows | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values (tuples as lists, never NaN)."""
-        plain: dict[str, Any] = _plain(asdict(self))
+        plain: dict[str, Any] = _plain(asdict(replace(self, held_out=None)))
+        del plain["held_out"]
         return plain
 
 

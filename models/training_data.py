@@ -33,6 +33,8 @@ class TrainingData:
         One group name per feature, or None.
     notes
         What was left out, in words.
+    rows
+        int64 (n,) which of the windows that came in they are.
     """
 
     x: NDArray[np.float32]
@@ -42,6 +44,7 @@ class TrainingData:
     classes: tuple[str, ...]
     groups: tuple[str, ...] | None
     notes: tuple[str, ...]
+    rows: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +160,7 @@ def checked_training_data(
     _check_classes(y, classes)
     if kind_of(classes) != "baseline_only" and min((unit != name).sum() for name in np.unique(unit)) < 2:
         raise TrainingRefused("Without one of its units the training set has fewer than two windows; add windows.")
-    return TrainingData(x, y, unit, weight, classes, groups, tuple(notes))
+    return TrainingData(x, y, unit, weight, classes, groups, tuple(notes), np.flatnonzero(keep))
 
 
 def _arrays(

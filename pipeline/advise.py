@@ -165,13 +165,13 @@ def _read_one_unit(
 ) -> tuple[list[Window], list[datetime]]:
     """Read a bin. Where the unit was replaced in it, the bin speaks for the last unit that something came from."""
     for begin in (*(at for at in reversed(replaced) if start < at < end), start):
-        windows, times = _read_windows(connection, axis_id, begin, end, versions)
+        windows, times = read_windows(connection, axis_id, begin, end, versions)
         if windows:
             break
     return windows, times
 
 
-def _read_windows(
+def read_windows(
     connection: Connection, axis_id: str, start: datetime, end: datetime, versions: set[str]
 ) -> tuple[list[Window], list[datetime]]:
     """Read all that the champions said in a bin, and the recordings that were too short to say anything about.

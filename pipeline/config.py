@@ -207,6 +207,54 @@ class Settings(BaseSettings):
     promotion_margin: float = Field(
         0.0, ge=0, le=10, description="Higher held-out NLL that still counts as not worse than the champion's, nats."
     )
+    gate_nll_limit: float = Field(
+        0.1, ge=0, le=10, description="Highest upper limit of the paired difference of NLL that passes the gate, nats."
+    )
+    gate_auroc_margin: float = Field(
+        0.01, ge=0, le=1, description="Lower macro AUROC that still counts as not worse than the champion's."
+    )
+    gate_auroc_limit: float = Field(
+        0.05, ge=0, le=1, description="By how much macro AUROC may be lower at the bad end of its interval."
+    )
+    gate_missed_margin: float = Field(
+        0.02, ge=0, le=1, description="Higher missed-fault rate that still counts as not worse than the champion's."
+    )
+    gate_missed_limit: float = Field(
+        0.1, ge=0, le=1, description="By how much the missed-fault rate may be higher at the bad end of its interval."
+    )
+    gate_review_share: float = Field(
+        0.1, ge=0, lt=1, description="Share of healthy units that a review budget may look at, for the missed faults."
+    )
+    gate_min_units: int = Field(
+        8, ge=2, description="Units held out for both from which on the gate asks for intervals, not for points alone."
+    )
+    gate_confidence: float = Field(0.9, gt=0, lt=1, description="Confidence of the gate's two-sided intervals.")
+    gate_bootstrap: int = Field(2000, ge=100, le=100_000, description="Resamples of units for the gate's intervals.")
+    gate_doubt_probability: float = Field(
+        0.35, gt=0, lt=1, description="A finding that a model gives less than this is contradicted by it."
+    )
+    gate_doubt_excess: float = Field(
+        0.05, ge=0, le=1, description="Highest share of contradicted new findings beyond that of contradicted old ones."
+    )
+    must_not_fail: tuple[str, ...] = Field(
+        (), description="Serial numbers of units, and label:ID, that every challenger must get right."
+    )
+    must_not_fail_probability: float = Field(
+        0.5, gt=0, lt=1, description="What the right side must have in a case that must not fail."
+    )
+    promotion_approval: bool = Field(False, description="A challenger that passes the gate waits for a person.")
+    promotion_approval_hours: float = Field(
+        24.0, gt=0, le=8784, description="How long a run of the schedule asks for the approval of a challenger, h."
+    )
+    rescore_days: float = Field(
+        14.0, ge=0, le=3660, description="Days back from a promotion that the new champion scores again at once."
+    )
+    payback_days: float = Field(
+        90.0,
+        ge=0,
+        le=3660,
+        description="Closed cases that changed in so many days are scored again, days.",
+    )
     batch_mib: float = Field(64.0, gt=0, le=65_536, description="Log files or samples that one task takes, MiB.")
     score_batch_windows: int = Field(40_000, ge=1, description="Windows that one scoring task takes.")
     max_batches: int = Field(

@@ -7,17 +7,49 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.errors import PrerequisiteMissing
+from pipeline.alias_history import CHAMPION as CHAMPION
+from pipeline.alias_history import history
+from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.schema import ModelAlias, ModelVersion
+from pipeline.schema_operations import RetrainingDecision
 from pipeline.store import Store
-
-CHAMPION = "champion"
 
 
 def champions(connection: Connection) -> dict[str, str]:
     """Give the champion's version of every scope that has one."""
     query = sa.select(ModelAlias.scope, ModelAlias.model_version).where(ModelAlias.alias == CHAMPION)
     return {row.scope: row.model_version for row in connection.execute(query)}
+
+
+def champion_of(store: Store, scope: str) -> str:
+    """Give the champion of a scope.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        It has none.
+    """
+    with store.read() as connection:
+        found = champions(connection)
+    if scope not in found:
+        raise PrerequisiteMissing(f"scope {scope} has no champion; `axiswatch models list` shows the scopes")
+    return found[scope]
+
+
+def only_scope(store: Store) -> str:
+    """Give the one scope that has a champion.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        None has one, or there are several and the caller has to say which.
+    """
+    with store.read() as connection:
+        found = sorted(champions(connection))
+    if len(found) != 1:
+        told = "no scope has a champion; train first" if not found else f"name one by --scope: {', '.join(found)}"
+        raise PrerequisiteMissing(told)
+    return found[0]
 
 
 def list_versions(store: Store) -> list[dict[str, Any]]:
@@ -45,3 +77,60 @@ def get_version(store: Store, version: str) -> dict[str, Any]:
     if row is None:
         raise PrerequisiteMissing(f"there is no model version {version}; `axiswatch models list` shows them")
     return dict(row._mapping)
+
+
+def show_version(store: Store, version: str) -> dict[str, Any]:
+    """Give one version with its aliases, the events it had a part in, and the retrainings it came of.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        There is no such version.
+    """
+    found = get_version(store, version)
+    query = sa.select(RetrainingDecision).where(RetrainingDecision.candidate == version)
+    with store.read() as connection:
+        aliases = sa.select(ModelAlias.alias).where(ModelAlias.model_version == version).order_by(ModelAlias.alias)
+        found["aliases"] = list(connection.scalars(aliases))
+        rows = connection.execute(query.order_by(RetrainingDecision.decided_at))
+        found["decisions"] = [dict(row._mapping) for row in rows]
+    return found | {"history": history(store, version=version)}
+
+
+def compare_versions(store: Store, one: str, other: str) -> dict[str, Any]:
+    """Give two versions of a scope beside one another: figures, figures of common units, and what made them differ.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        There is no such version.
+    AxiswatchError
+        They are of two scopes.
+    """
+    rows = [get_version(store, name) for name in (one, other)]
+    if rows[0]["scope"] != rows[1]["scope"]:
+        raise AxiswatchError(
+            f"{one} is of scope {rows[0]['scope']} and {other} of {rows[1]['scope']}; name two of one scope"
+        )
+    units: dict[tuple[str, str], list[float | None]] = {}
+    for index, row in enumerate(rows):
+        for unit in row["metrics"].get("units", ()):
+            units.setdefault((unit["unit"], unit["class_name"]), [None, None])[index] = unit["nll"]
+    columns = ("kind", "feature_version", "label_cutoff", "training_data_hash", "n_units", "n_windows")
+    names = sorted(set(rows[0]["settings"]) | set(rows[1]["settings"]))
+    return {
+        "scope": rows[0]["scope"],
+        "versions": [one, other],
+        "lineage": {name: [row[name] for row in rows] for name in columns},
+        "code": [(row["lineage"] or {}).get("code") for row in rows],
+        "settings": {
+            name: values
+            for name in names
+            if (values := [row["settings"].get(name) for row in rows])[0] != values[1] and name != "files"
+        },
+        "overall": {
+            name: [row["metrics"].get("overall", {}).get(name) for row in rows]
+            for name in sorted(set().union(*(row["metrics"].get("overall", {}) for row in rows)))
+        },
+        "units": [{"unit": unit, "class_name": name, "nll": values} for (unit, name), values in sorted(units.items())],
+    }

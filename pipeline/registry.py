@@ -1,9 +1,13 @@
-"""The model registry: artifacts go into the lake, and versions become champions."""
+"""The model registry: artifacts go into the lake, and versions become champions, one transaction each.
+
+Whoever changes an alias holds the row of the scope's champion (on SQLite the one write lock), so of two promotions at
+once the second sees what the first did. History is kept in `alias_events`: see `pipeline.alias_history`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +16,19 @@ from sqlalchemy.engine import Connection
 
 from models.artifact import ArtifactError, model_version, unpack
 from models.model import Model
-from pipeline.errors import AxiswatchError
+from pipeline.alias_history import CHALLENGER, CHAMPION, predecessor, set_alias
+from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.held_out import Predictions, to_table
 from pipeline.lake import Lake
-from pipeline.model_versions import CHAMPION, get_version
-from pipeline.schema import AliasEvent, ModelAlias, ModelVersion, Scoring
-from pipeline.store import Store, insert_ignore, insert_new, upsert
+from pipeline.model_versions import get_version
+from pipeline.schema import LakeFile, ModelAlias, ModelVersion, Scoring
+from pipeline.store import Store, insert_ignore
+
+SYSTEM = "axiswatch"
+
+
+class ChampionChanged(AxiswatchError):
+    """Somebody else changed the champion that this promotion was judged against."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +44,16 @@ class Registered:
     n_windows: int
     settings: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+    held_out: Predictions | None = None
 
 
 def register(
     store: Store, lake: Lake, files: Mapping[str, bytes], about: Registered, *, as_of: datetime
 ) -> tuple[str, bool]:
     """Store an artifact; the first of its scope becomes champion.
+
+    Files first, then all rows in one transaction: a run that is killed in between leaves files that no row names.
 
     Returns
     -------
@@ -47,7 +63,7 @@ def register(
     version = model_version(files)
     prefix = f"models/{version}"
     for name, data in files.items():
-        lake.put_at(f"{prefix}/{name}", data)
+        _put_whole(lake, f"{prefix}/{name}", data)
     row = {
         "model_version": version,
         "scope": about.scope,
@@ -60,15 +76,30 @@ def register(
         "n_windows": about.n_windows,
         "settings": {**about.settings, "files": sorted(files)},
         "metrics": dict(about.metrics),
+        "lineage": dict(about.lineage),
+        "held_out_path": None,
         "known_at": as_of,
     }
+    committed = []
+    if about.held_out is not None:
+        path, size = lake.put_table("models", to_table(about.held_out))
+        n_rows = len(about.held_out.recording)
+        committed = [{"path": path, "kind": "models", "size_bytes": size, "n_rows": n_rows, "known_at": as_of}]
+        row["held_out_path"] = path
     with store.write() as connection:
+        insert_ignore(connection, LakeFile, committed)
         insert_ignore(connection, ModelVersion, [row])
-        alias = {"scope": about.scope, "alias": CHAMPION, "model_version": version}
-        first = insert_new(connection, ModelAlias, alias)
-        if first:
-            _record(connection, about.scope, version, None, who="axiswatch", reason="first version", at=as_of)
+        event: dict[str, Any] = {"who": SYSTEM, "reason": "first version of its scope", "at": as_of}
+        first = set_alias(connection, about.scope, CHAMPION, version, action="first", only_new=True, **event)
     return version, first
+
+
+def _put_whole(lake: Lake, path: str, data: bytes) -> None:
+    """Write a file, over a damaged one of the same name too: training again is how an artifact is healed."""
+    lake.put_at(path, data)
+    if lake.read(path) != data:
+        lake.remove(path)
+        lake.put_at(path, data)
 
 
 def load_model(store: Store, lake: Lake, version: str) -> Model:
@@ -93,46 +124,146 @@ def load_model(store: Store, lake: Lake, version: str) -> Model:
         ) from error
 
 
-def promote(store: Store, lake: Lake, version: str, *, who: str, reason: str, at: datetime) -> dict[str, Any]:
-    """Make a version the champion of its scope, after its artifact was read and found whole.
+def check_promotable(
+    store: Store,
+    lake: Lake,
+    version: str,
+    *,
+    scope: str | None = None,
+    feature_versions: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Read a version's artifact as a scorer would, and give its row.
 
     Raises
     ------
     PrerequisiteMissing
         There is no such version.
     AxiswatchError
-        The artifact is damaged; the champion stays.
+        The artifact is damaged, the version is of another scope, or its features are not those that are extracted.
     """
-    load_model(store, lake, version)
-    scope = get_version(store, version)["scope"]
-    with store.write() as connection:
-        current = (
-            sa.select(ModelAlias.model_version)
-            .where(ModelAlias.scope == scope, ModelAlias.alias == CHAMPION)
-            .with_for_update()
+    row = get_version(store, version)
+    if scope is not None and row["scope"] != scope:
+        raise AxiswatchError(
+            f"model {version} is of scope {row['scope']}, not of {scope}; `axiswatch models list` shows the scopes"
         )
-        previous = connection.scalar(current)
-        changed = previous != version
-        if changed:
-            upsert(connection, ModelAlias, [{"scope": scope, "alias": CHAMPION, "model_version": version}])
-            _record(connection, scope, version, previous, who=who, reason=reason, at=at)
-            # What this version said before counts again: its axis states are computed anew.
-            connection.execute(sa.update(Scoring).where(Scoring.model_version == version).values(advised=False))
+    wanted = (feature_versions or {}).get(str(row["scope"]).split(":", 1)[0], row["feature_version"])
+    if wanted != row["feature_version"]:
+        raise AxiswatchError(
+            f"model {version} was trained on feature version {row['feature_version']}, but {wanted} is extracted now: "
+            "it would score nothing new; train again, or set the settings of features back"
+        )
+    load_model(store, lake, version)
+    return row
+
+
+def promote(
+    store: Store,
+    lake: Lake,
+    version: str,
+    *,
+    who: str,
+    reason: str,
+    at: datetime,
+    scope: str | None = None,
+    feature_versions: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Make a version the champion of its scope, after its artifact was read and found whole.
+
+    Raises
+    ------
+    PrerequisiteMissing, AxiswatchError
+        As `check_promotable` says; the champion stays.
+    """
+    row = check_promotable(store, lake, version, scope=scope, feature_versions=feature_versions)
+    with store.write() as connection:
+        return crown(connection, row["scope"], version, action="promoted", who=who, reason=reason, at=at)
+
+
+def crown(
+    connection: Connection,
+    scope: str,
+    version: str,
+    *,
+    action: str,
+    who: str,
+    reason: str,
+    at: datetime,
+    figures: Mapping[str, Any] | None = None,
+    judged_against: str | None = None,
+) -> dict[str, Any]:
+    """Change the champion within a transaction of the caller, who has checked the artifact.
+
+    Parameters
+    ----------
+    judged_against
+        The champion that `version` was compared with; None where nothing was compared.
+
+    Raises
+    ------
+    ChampionChanged
+        The champion is another one by now; nothing was changed.
+    """
+    previous = locked_champion(connection, scope)
+    if judged_against is not None and previous not in (judged_against, version):
+        raise ChampionChanged(
+            f"the champion of {scope} has become {previous} while {version} was judged against {judged_against}; "
+            "it has to be judged again"
+        )
+    changed = previous != version
+    if changed:
+        event: dict[str, Any] = {"who": who, "reason": reason, "at": at}
+        set_alias(connection, scope, CHAMPION, version, action=action, figures=figures, **event)
+        # What this version said before counts again: its axis states are computed anew.
+        connection.execute(sa.update(Scoring).where(Scoring.model_version == version).values(advised=False))
+        if current_alias(connection, scope, CHALLENGER) == version:
+            set_alias(connection, scope, CHALLENGER, None, action=action, **event)
     return {"scope": scope, "champion": version, "previous": previous, "changed": changed}
 
 
-def _record(
-    connection: Connection, scope: str, version: str, previous: str | None, *, who: str, reason: str, at: datetime
-) -> None:
-    count = sa.select(sa.func.count()).where(AliasEvent.scope == scope, AliasEvent.alias == CHAMPION)
-    event = {
-        "scope": scope,
-        "alias": CHAMPION,
-        "sequence": (connection.scalar(count) or 0) + 1,
-        "model_version": version,
-        "previous_version": previous,
-        "who": who,
-        "reason": reason,
-        "at": at,
-    }
-    connection.execute(sa.insert(AliasEvent), event)
+def rollback(
+    store: Store,
+    lake: Lake,
+    scope: str,
+    *,
+    who: str,
+    reason: str,
+    at: datetime,
+    feature_versions: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Make the champion before the present one champion again.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        The scope has no champion, or it is the first and nothing stood before it.
+    AxiswatchError
+        The artifact of the one before is damaged or of other features; the champion stays.
+    ChampionChanged
+        The champion was changed while the artifact was read.
+    """
+    with store.read() as connection:
+        current = current_alias(connection, scope, CHAMPION)
+        before = predecessor(connection, scope)
+    if current is None:
+        raise PrerequisiteMissing(f"scope {scope} has no champion; `axiswatch models list` shows the scopes")
+    if before is None:
+        raise PrerequisiteMissing(
+            f"the champion {current} of {scope} has no predecessor to go back to; `axiswatch models promote` takes any"
+        )
+    check_promotable(store, lake, before, scope=scope, feature_versions=feature_versions)
+    with store.write() as connection:
+        if locked_champion(connection, scope) != current:
+            raise ChampionChanged(f"the champion of {scope} was changed just now; look, and roll back again if need be")
+        return crown(connection, scope, before, action="rolled_back", who=who, reason=reason, at=at)
+
+
+def locked_champion(connection: Connection, scope: str) -> str | None:
+    """Give the champion and hold it until the transaction ends."""
+    query = sa.select(ModelAlias.model_version).where(ModelAlias.scope == scope, ModelAlias.alias == CHAMPION)
+    return connection.scalar(query.with_for_update())
+
+
+def current_alias(connection: Connection, scope: str, alias: str) -> str | None:
+    """Give the version that an alias names, None where it names none."""
+    query = sa.select(ModelAlias.model_version).where(ModelAlias.scope == scope, ModelAlias.alias == alias)
+    return connection.scalar(query)

@@ -15,9 +15,12 @@ from models.report import TrainingReport
 from models.settings import TrainingSettings
 from models.train import train
 from pipeline.bearing_rule import bearing_rule
+from pipeline.code_version import code_version
 from pipeline.config import Settings
 from pipeline.errors import PrerequisiteMissing
+from pipeline.held_out import Predictions, by_recording
 from pipeline.lake import Lake
+from pipeline.model_versions import champions
 from pipeline.own_levels import own_levels, without
 from pipeline.registry import Registered, register
 from pipeline.store import Store
@@ -141,6 +144,8 @@ def _train_scope(
         n_windows=report.n_windows,
         settings={**model.settings, "programs": list(data.programs), "classes": list(data.classes)},
         metrics={**report.as_dict(), "held_out_quantiles": held_out_quantiles(model)},
+        lineage=lineage_of(store, settings, scope, data),
+        held_out=held_out_predictions(report, data),
     )
     files = pack(
         model,
@@ -150,6 +155,28 @@ def _train_scope(
     )
     version, champion = register(store, lake, files, about, as_of=as_of)
     return TrainResult(scope, version, champion, report, data)
+
+
+def lineage_of(store: Store, settings: Settings, scope: str, data: TrainingSet) -> dict[str, Any]:
+    """Give where a model comes from, beside the columns of its row: code, seeds, labels, the champion of then."""
+    with store.read() as connection:
+        champion = champions(connection).get(scope)
+    return {
+        "code": code_version(),
+        "seeds": {"training": settings.seed},
+        "labels_known": data.labels,
+        "left_out": data.left_out,
+        "supplement_windows": 0 if data.supplement is None else len(data.supplement.y),
+        "trained_beside": champion,
+    }
+
+
+def held_out_predictions(report: TrainingReport, data: TrainingSet) -> Predictions | None:
+    """Give what the folds said of each recording, None without a network."""
+    if report.held_out is None:
+        return None
+    rows = report.held_out.rows
+    return by_recording(report.held_out.probabilities, data.recording[rows], data.unit[rows], data.classes)
 
 
 def held_out_quantiles(model: Model) -> dict[str, list[float]]:

@@ -80,8 +80,12 @@ def _last_look(connection: Connection) -> tuple[datetime | None, int]:
 
 
 def standing_decision(store: Store, scope: str, *, as_of: datetime) -> dict[str, Any] | None:
-    """Give the decision that was made for a scope at a time, None where there is none yet."""
-    at = (RetrainingDecision.scope == scope, RetrainingDecision.decided_at == as_of)
+    """Give the decision that was made for a scope at a time, None where there is none yet or a training crashed."""
+    at = (
+        RetrainingDecision.scope == scope,
+        RetrainingDecision.decided_at == as_of,
+        RetrainingDecision.outcome != FAILED,
+    )
     with store.read() as connection:
         row = connection.execute(sa.select(RetrainingDecision).where(*at)).one_or_none()
     return None if row is None else {name: row._mapping[name] for name in SHOWN}
@@ -99,22 +103,44 @@ def decide(
     candidate: str | None = None,
     champion: str | None = None,
 ) -> dict[str, Any]:
-    """Write a decision down and give it; one that stands already stays."""
-    row = {
+    """Write a decision down and give it; one that stands already stays, unless it is that a training crashed."""
+    row = decision_row(
+        count_labels(store, as_of=as_of),
+        scope,
+        as_of=as_of,
+        trigger=trigger,
+        outcome=outcome,
+        reason=reason,
+        figures=figures,
+        candidate=candidate,
+        champion=champion,
+    )
+    with store.write() as connection:
+        write_decision(connection, row)
+    return {name: row[name] for name in SHOWN}
+
+
+def decision_row(n_labels: int, scope: str, *, as_of: datetime, trigger: str, **told: Any) -> dict[str, Any]:
+    """Give the row of a decision; `told` are outcome and reason, and figures, candidate and champion where known."""
+    return {
         "scope": scope,
         "decided_at": as_of,
         "trigger": trigger,
-        "n_labels": count_labels(store, as_of=as_of),
-        "outcome": outcome,
-        "reason": reason,
-        "candidate": candidate,
-        "champion": champion,
-        "figures": figures or {},
+        "n_labels": n_labels,
+        "outcome": told["outcome"],
+        "reason": told["reason"],
+        "candidate": told.get("candidate"),
+        "champion": told.get("champion"),
+        "figures": told.get("figures") or {},
         "known_at": as_of,
     }
-    with store.write() as connection:
-        insert_new(connection, RetrainingDecision, row)
-    return {name: row[name] for name in SHOWN}
+
+
+def write_decision(connection: Connection, row: dict[str, Any]) -> None:
+    """Write a decision within a transaction of the caller: one that crashed gives way, any other one stays."""
+    at = (RetrainingDecision.scope == row["scope"], RetrainingDecision.decided_at == row["decided_at"])
+    connection.execute(sa.delete(RetrainingDecision).where(*at, RetrainingDecision.outcome == FAILED))
+    insert_new(connection, RetrainingDecision, row)
 
 
 def list_decisions(store: Store, *, limit: int) -> list[dict[str, Any]]:

@@ -187,20 +187,91 @@ def watch(as_of: datetime, *, backfill: bool = False) -> Json:
     }
 
 
-def scopes_to_train(as_of: datetime, trigger: str) -> list[str]:
-    """Give the scopes that can be trained."""
+def scopes_to_train(as_of: datetime, trigger: str, wanted: Sequence[str] = ()) -> list[str]:
+    """Give the scopes that can be trained, of those that are wanted (empty: all)."""
     from pipeline.promotion import scopes_to_train as scopes
 
     with _open() as place:
-        return scopes(place.store, place.settings, as_of=as_of, trigger=trigger)
+        return scopes(place.store, place.settings, as_of=as_of, trigger=trigger, wanted=list(wanted) or None)
 
 
 def retrain(scope: str, as_of: datetime, trigger: str) -> Json:
-    """Train, compare, promote or not, and write down why."""
+    """Train, judge, promote or not, and write down why."""
     from pipeline.promotion import retrain as step
 
     with _open() as place:
         return step(place.store, place.lake, place.settings, scope, as_of=as_of, trigger=trigger)
+
+
+def waiting(decisions: Iterable[Json] | None) -> list[str]:
+    """Write a line for each challenger that waits for a person."""
+    rows = [row for row in decisions or () if row["outcome"] == "waiting"]
+    return [f"{row['scope']}: {row['candidate']} after {row['champion']}. {row['reason']}" for row in rows]
+
+
+def approve_waiting(decisions: Iterable[Json], answer: Json) -> list[Json]:
+    """Promote the challengers of a run that a person has approved in Airflow; `answer` says who and when.
+
+    One that no longer waits, because somebody has answered by the command meanwhile, is left as it is.
+    """
+    from pipeline.errors import PrerequisiteMissing
+    from pipeline.promotion import approve
+
+    user = answer.get("responded_by_user") or {}
+    who = f"{user.get('name') or user.get('id') or 'somebody'} (Airflow)"
+    at = datetime.fromisoformat(str(answer["responded_at"]))
+    found = []
+    with _open() as place:
+        for row in decisions:
+            if row["outcome"] != "waiting":
+                continue
+            version, why = row["candidate"], "asked by the run that trained it"
+            try:
+                found.append(approve(place.store, place.lake, place.settings, version, who=who, reason=why, at=at))
+            except PrerequisiteMissing as error:
+                print(f"{row['scope']}: {error}")
+    return found
+
+
+def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
+    """Cut what new champions have to score at once into batches; nothing where no candidate of the run is champion."""
+    from pipeline.model_versions import champions
+    from pipeline.rescore import plan_rescore as plan
+
+    candidates = {row["candidate"] for row in decisions if row["outcome"] != "unchanged"}
+    with _open() as place:
+        with place.store.read() as connection:
+            named = champions(connection)
+        batches: list[Json] = []
+        for scope, version in sorted(named.items()):
+            if version in candidates:
+                found, _, _ = plan(place.store, place.settings, scope, version, as_of=as_of)
+                batches += [{**batch, "scope": scope, "model_version": version} for batch in found]
+        return batches[: place.settings.max_batches]
+
+
+def rescore_batch(batch: Json, as_of: datetime) -> Json:
+    """Score a batch again with the champion that the plan named."""
+    from pipeline.rescore import rescore
+
+    with _open() as place:
+        return rescore(
+            place.store,
+            place.lake,
+            place.settings,
+            batch["scope"],
+            batch["model_version"],
+            as_of=as_of,
+            within=Stretch.from_dict(batch),
+        ).as_dict()
+
+
+def write_payback(as_of: datetime) -> int:
+    """Write what the champion and the one before it say of closed cases."""
+    from pipeline.payback import write_payback as write
+
+    with _open() as place:
+        return write(place.store, place.settings, as_of=as_of)
 
 
 def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:

@@ -21,6 +21,10 @@ from pipeline.schema_assets import AxisEvent as AxisEvent
 from pipeline.schema_assets import GeometryName as GeometryName
 from pipeline.schema_base import Base
 from pipeline.schema_history import Baseline as Baseline
+from pipeline.schema_models import AliasEvent as AliasEvent
+from pipeline.schema_models import CaseRescore as CaseRescore
+from pipeline.schema_models import ModelAlias as ModelAlias
+from pipeline.schema_models import ModelVersion as ModelVersion
 
 
 class LakeFile(Base):
@@ -29,7 +33,7 @@ class LakeFile(Base):
     __tablename__ = "lake_files"
 
     path: Mapped[str] = mapped_column(primary_key=True, comment="relative to the lake, named by content hash")
-    kind: Mapped[str] = mapped_column(String(16), comment="recordings, features or quarantine")
+    kind: Mapped[str] = mapped_column(String(16), comment="recordings, features, quarantine or models")
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     n_rows: Mapped[int]
     known_at: Mapped[datetime]
@@ -182,50 +186,6 @@ class Extraction(Base):
     known_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "feature_version", "scope", "started_at"), Index(None, "axis_id", "started_at"))
-
-
-class ModelVersion(Base):
-    """A trained model. Key: hash of its artifact's manifest. A few a week."""
-
-    __tablename__ = "model_versions"
-
-    model_version: Mapped[str] = mapped_column(String(16), primary_key=True)
-    scope: Mapped[str]
-    kind: Mapped[str] = mapped_column(String(16), comment="classification, fault_types or baseline_only")
-    feature_version: Mapped[str] = mapped_column(String(16))
-    lake_prefix: Mapped[str] = mapped_column(comment="folder of the artifact in the lake")
-    label_cutoff: Mapped[datetime] = mapped_column(comment="labels known by then were used")
-    training_data_hash: Mapped[str] = mapped_column(String(64))
-    n_units: Mapped[int]
-    n_windows: Mapped[int]
-    settings: Mapped[dict[str, Any]]
-    metrics: Mapped[dict[str, Any]] = mapped_column(comment="out of fold, overall and by unit")
-    known_at: Mapped[datetime]
-
-
-class ModelAlias(Base):
-    """Which version an alias names now. Key: scope and alias."""
-
-    __tablename__ = "model_aliases"
-
-    scope: Mapped[str] = mapped_column(primary_key=True)
-    alias: Mapped[str] = mapped_column(String(16), primary_key=True, comment="champion")
-    model_version: Mapped[str] = mapped_column(ForeignKey("model_versions.model_version"))
-
-
-class AliasEvent(Base):
-    """Every change of an alias, never deleted. Key: scope, alias and count."""
-
-    __tablename__ = "alias_events"
-
-    scope: Mapped[str] = mapped_column(primary_key=True)
-    alias: Mapped[str] = mapped_column(String(16), primary_key=True)
-    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="1, 2, 3 ...")
-    model_version: Mapped[str] = mapped_column(String(16))
-    previous_version: Mapped[str | None] = mapped_column(String(16))
-    who: Mapped[str]
-    reason: Mapped[str]
-    at: Mapped[datetime]
 
 
 class Scoring(Base):

@@ -36,6 +36,9 @@ from pipeline.store import Store, bulk_insert, ensure_partitions, insert_ignore,
 
 PAGE = 4000
 
+Only = sa.ColumnElement[bool] | None
+"""SQL condition on extractions that are scored; None: all that are due."""
+
 STATISTICS = {
     "fault_probability": "fault_probability",
     "fault_std": "fault_std",
@@ -113,10 +116,18 @@ def score_due(
 
 
 def plan_score(
-    store: Store, scope: str, version: str, *, as_of: datetime, between: Between = EVER, size: int, most: int
+    store: Store,
+    scope: str,
+    version: str,
+    *,
+    as_of: datetime,
+    between: Between = EVER,
+    only: Only = None,
+    size: int,
+    most: int,
 ) -> tuple[list[dict[str, Any]], int, int]:
     """Cut the recordings that a model has to score into batches of up to `size` windows; see `pipeline.batches`."""
-    due = _due_query(scope, version, as_of, None).where(*between.holds(Extraction.started_at))
+    due = _due_query(scope, version, as_of, None, only).where(*between.holds(Extraction.started_at))
     query = due.with_only_columns(Extraction.started_at, Extraction.recording_id, Extraction.n_windows)
     with store.read() as connection:
         rows = connection.execution_options(yield_per=PAGE).execute(
@@ -135,17 +146,24 @@ def score_scope(
     as_of: datetime,
     report: ScoreReport,
     within: Stretch | None = None,
+    only: Only = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Score every window of a scope that is due with one model and lies in `within`; add to the report."""
+    """Score every window of a scope that is due with one model and lies in `within`; add to the report.
+
+    Parameters
+    ----------
+    only
+        SQL condition on extractions; None: all that are due.
+    """
     with store.read() as connection:
-        counted = _due_query(scope, version, as_of, within).with_only_columns(sa.func.count())
+        counted = _due_query(scope, version, as_of, within, only).with_only_columns(sa.func.count())
         total = connection.scalar(counted) or 0
     if not total:
         return
     model = load_model(store, lake, version)
     done = 0
-    while rows := _due(store, scope, version, as_of, within, settings.score_chunk_windows):
+    while rows := _due(store, scope, version, as_of, within, only, settings.score_chunk_windows):
         with store.read() as connection:
             known = Baselines(connection, as_of)
             baselines = {row.recording_id: known.of(row) for row in rows}
@@ -164,7 +182,9 @@ def score_scope(
             on_progress(done, max(total, done))
 
 
-def _due_query(scope: str, version: str, as_of: datetime, within: Stretch | None = None) -> sa.Select[Any]:
+def _due_query(
+    scope: str, version: str, as_of: datetime, within: Stretch | None = None, only: Only = None
+) -> sa.Select[Any]:
     geometry, on = installed_geometry()
     scored = sa.exists().where(
         Scoring.recording_id == Extraction.recording_id,
@@ -184,6 +204,7 @@ def _due_query(scope: str, version: str, as_of: datetime, within: Stretch | None
             ~scored,
         )
     )
+    due = due if only is None else due.where(only)
     return due if within is None else due.where(within.holds(Extraction.started_at, Extraction.recording_id))
 
 
@@ -192,11 +213,10 @@ def _feature_version_of(version: str) -> sa.ScalarSelect[str]:
 
 
 def _due(
-    store: Store, scope: str, version: str, as_of: datetime, within: Stretch | None, windows: int
+    store: Store, scope: str, version: str, as_of: datetime, within: Stretch | None, only: Only, windows: int
 ) -> list[Row[Any]]:
-    query = (
-        _due_query(scope, version, as_of, within).order_by(Extraction.started_at, Extraction.recording_id).limit(PAGE)
-    )
+    due = _due_query(scope, version, as_of, within, only)
+    query = due.order_by(Extraction.started_at, Extraction.recording_id).limit(PAGE)
     taken: list[Row[Any]] = []
     held = 0
     with store.read() as connection:

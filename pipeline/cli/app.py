@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import accounts, airflow, data, demo, evaluate, review, steps, trend, watch
+from pipeline.cli import accounts, airflow, data, demo, evaluate, models, payback, review, steps, trend, watch
 from pipeline.cli.common import AsJson, emit, err, table
 from pipeline.config import explain, load_settings
 from pipeline.errors import AxiswatchError
@@ -38,6 +38,8 @@ def config(as_json: AsJson = False) -> None:
 steps.register(app)
 data.register(app)
 review.register(app)
+models.register(app)
+payback.register(app)
 demo.register(app)
 trend.register(app)
 evaluate.register(app)

@@ -1,4 +1,4 @@
-"""Commands for people who look at cases and models: queue, case, label, status, models."""
+"""Commands for people who look at cases: queue, case, label, status."""
 
 from __future__ import annotations
 
@@ -13,14 +13,6 @@ from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, o
 from pipeline.errors import SettingsError
 from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
 
-models_app = typer.Typer(no_args_is_help=True, help="Trained models: versions and the champion of each scope.")
-
-
-def _not_empty(text: str) -> str:
-    if not text.strip():
-        raise typer.BadParameter("say why")
-    return text
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
@@ -28,7 +20,6 @@ def register(app: typer.Typer) -> None:
     app.command("case", epilog="Example: axiswatch case 3fa9c1d27be0")(show_case)
     app.command(epilog="Example: axiswatch label 3fa9c1d27be0 fault --mode inner_race --evidence inspected")(label)
     app.command(epilog="Example: axiswatch status --json")(status)
-    app.add_typer(models_app, name="models")
 
 
 def show_queue(
@@ -148,66 +139,6 @@ def audit_sentence(found: dict[str, Any]) -> str:
         f"audit: faults missed in {found['miss_rate']:.2%} of what nothing is flagged in (95 %: {found['low']:.2%} to "
         f"{found['high']:.2%}), by {found['answers']} answers on {found['units']} units; {found['open']} open"
     )
-
-
-@models_app.command("list", epilog="Example: axiswatch models list --json")
-def models_list(as_json: AsJson = False) -> None:
-    """List model versions, oldest first, with their held-out figures and aliases."""
-    from pipeline.model_versions import list_versions
-
-    versions = list_versions(workplace().store)
-
-    def show() -> None:
-        table(
-            ["version", "scope", "kind", "units", "windows", "macro AUROC", "fault AUROC", "NLL", "trained", "alias"],
-            [
-                (
-                    row["model_version"],
-                    row["scope"],
-                    row["kind"],
-                    row["n_units"],
-                    row["n_windows"],
-                    *(row["metrics"]["overall"].get(name) for name in ("macro_auroc", "fault_auroc", "nll")),
-                    row["known_at"],
-                    ", ".join(row["aliases"]),
-                )
-                for row in versions
-            ],
-        )
-
-    emit(versions, as_json, show)
-
-
-@models_app.command("promote", epilog='Example: axiswatch models promote ae3b21048e8cd173 --reason "better on R07"')
-def models_promote(
-    version: Annotated[str, typer.Argument(help="Version from `axiswatch models list`.")],
-    reason: Annotated[str, typer.Option(help="Why; kept in the history.", callback=_not_empty)],
-    who: Who = None,
-    as_of: AsOf = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a version the champion of its scope. The next run scores with it."""
-    from pipeline.registry import promote
-
-    place = workplace()
-    found = promote(place.store, place.lake, version, who=user(who), reason=reason, at=moment(as_of))
-    emit(found, as_json, counts("Champion", found))
-
-
-@models_app.command("decisions", epilog="Example: axiswatch models decisions --json")
-def models_decisions(
-    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
-) -> None:
-    """Show what each scheduled retraining came to, and why."""
-    from pipeline.retraining_decisions import list_decisions
-
-    rows = list_decisions(workplace().store, limit=limit)
-
-    def show() -> None:
-        names = ["decided_at", "scope", "trigger", "outcome", "reason", "candidate", "champion"]
-        table(names, [[row[name] for name in names] for row in rows])
-
-    emit(rows, as_json, show)
 
 
 def axis_name(row: dict[str, Any]) -> str:

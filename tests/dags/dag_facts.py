@@ -17,6 +17,7 @@ facts = {
             "max_active_runs": dag.max_active_runs,
             "timeout_s": dag.dagrun_timeout.total_seconds() if dag.dagrun_timeout else None,
             "catchup": dag.catchup,
+            "schedule": type(dag.timetable).__name__,
             "params": {name: dag.params.get_param(name).schema for name in dag.params},
             "tasks": {
                 task.task_id: {

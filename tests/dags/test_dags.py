@@ -16,19 +16,30 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
 DAGS = ("axiswatch_backfill", "axiswatch_monitor", "axiswatch_retrain", "axiswatch_watch")
-HEAVY = {"acquire", "extract", "score", "retrain", "decide"}
+HEAVY = {"acquire", "extract", "score", "retrain", "rescore", "decide"}
 
 
 @pytest.fixture(scope="module")
 def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the files declare, read by Airflow in a process of its own."""
-    folder = tmp_path_factory.mktemp("airflow")
+    return read_facts(tmp_path_factory.mktemp("airflow"))
+
+
+@pytest.fixture(scope="module")
+def facts_with_approval(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same where a person has to approve promotions."""
+    folder = tmp_path_factory.mktemp("airflow-approval")
+    return read_facts(folder, AXISWATCH_PROMOTION_APPROVAL="true", AXISWATCH_PROMOTION_APPROVAL_HOURS="5")
+
+
+def read_facts(folder: Path, **variables: str) -> dict[str, Any]:
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "AXISWATCH"))},
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "PYTHONPATH": os.pathsep.join((str(ROOT / "dags"), str(ROOT))),
+        **variables,
     }
     script = Path(__file__).with_name("dag_facts.py")
     done = subprocess.run(
@@ -82,6 +93,28 @@ def test_params_have_a_schema(facts: dict[str, Any]) -> None:
     assert set(params) == {"from_at", "to_at", "extract", "score", "model_version"}
     assert params["from_at"]["format"] == params["to_at"]["format"] == "date-time"
     assert all("type" in schema for schema in params.values())
+
+
+def test_a_retraining_has_no_schedule_and_says_what_it_takes(facts: dict[str, Any]) -> None:
+    """No schedule: Airflow refuses to fill in the past with it, so no backfill promotes or demotes anybody."""
+    told = facts["dags"]["axiswatch_retrain"]
+    assert told["schedule"] == "NullTimetable"
+    assert {name: schema["type"] for name, schema in told["params"].items()} == {"scopes": "array", "trigger": "string"}
+    assert set(told["tasks"]) == {
+        "scopes", "retrain", "finish", "plan_rescore", "rescore", "payback", "watch"
+    }  # fmt: skip
+
+
+def test_with_the_setting_a_person_is_asked_before_a_promotion(facts_with_approval: dict[str, Any]) -> None:
+    assert facts_with_approval["errors"] == {}
+    told = facts_with_approval["dags"]["axiswatch_retrain"]
+    tasks = told["tasks"]
+    assert tasks["approval"]["upstream"] == ["question"]
+    assert set(tasks["promote"]["upstream"]) == {"approval", "retrain"}
+    assert "promote" in tasks["finish"]["upstream"], "what is scored again is known after the answer"
+    assert told["timeout_s"] == 17 * 3600.0
+    assert tasks["approval"]["timeout_s"] == 5.5 * 3600.0
+    assert "approval" not in tasks["watch"]["upstream"], "a refusal would skip it, and hide what else went wrong"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

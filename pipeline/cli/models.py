@@ -1,0 +1,249 @@
+"""Commands of a model's life: list, show, compare, promote, rollback, approve, refuse, decisions; retrain."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, table, user, workplace
+
+models_app = typer.Typer(no_args_is_help=True, help="Trained models: versions, champion and challenger of each scope.")
+
+
+def _not_empty(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("say why")
+    return text
+
+
+Version = Annotated[str, typer.Argument(help="Version from `axiswatch models list`.")]
+Reason = Annotated[str, typer.Option(help="Why; kept in the history.", callback=_not_empty)]
+ScopeOption = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(epilog="Example: axiswatch retrain --scope acceleration")(retrain)
+    app.add_typer(models_app, name="models")
+
+
+@models_app.command("list", epilog="Example: axiswatch models list --json")
+def models_list(as_json: AsJson = False) -> None:
+    """List model versions, oldest first, with their held-out figures and aliases."""
+    from pipeline.model_versions import list_versions
+
+    versions = list_versions(workplace().store)
+
+    def show() -> None:
+        table(
+            ["version", "scope", "kind", "units", "windows", "macro AUROC", "fault AUROC", "NLL", "trained", "alias"],
+            [
+                (
+                    row["model_version"],
+                    row["scope"],
+                    row["kind"],
+                    row["n_units"],
+                    row["n_windows"],
+                    *(row["metrics"]["overall"].get(name) for name in ("macro_auroc", "fault_auroc", "nll")),
+                    row["known_at"],
+                    ", ".join(row["aliases"]),
+                )
+                for row in versions
+            ],
+        )
+
+    emit(versions, as_json, show)
+
+
+@models_app.command("show", epilog="Example: axiswatch models show ae3b21048e8cd173")
+def models_show(version: Version, as_json: AsJson = False) -> None:
+    """Show a version: where it comes from, its held-out figures by unit, and everything that became of it."""
+    from pipeline.model_versions import show_version
+
+    found = show_version(workplace().store, version)
+
+    def show() -> None:
+        columns = ("scope", "kind", "feature_version", "label_cutoff", "training_data_hash", "n_units", "n_windows")
+        lineage = found["lineage"] or {}
+        told = [(name.replace("_", " "), found[name]) for name in (*columns, "known_at")]
+        told += [(name.replace("_", " "), flat(value)) for name, value in lineage.items()]
+        told += [("alias", ", ".join(found["aliases"]))]
+        told += list(found["metrics"].get("overall", {}).items())
+        table(["", ""], told, f"Model {version}")
+        names = ["unit", "class_name", "n_windows", "accuracy", "nll"]
+        rows = [[row[name] for name in names] for row in found["metrics"].get("units", [])]
+        table(names, rows, "By unit, each held out")
+        names = ["at", "alias", "action", "model_version", "previous_version", "who", "reason"]
+        table(names, [[event[name] for name in names] for event in found["history"]], "History")
+
+    emit(found, as_json, show)
+
+
+@models_app.command("compare", epilog="Example: axiswatch models compare ae3b21048e8cd173 71bbf7cc9ae82d03")
+def models_compare(
+    challenger: Version,
+    champion: Annotated[str | None, typer.Argument(help="Version to compare with (default: the champion).")] = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show two versions of a scope side by side, and what the gate would say of the first. Changes nothing."""
+    from pipeline.judging import judge
+    from pipeline.model_versions import champion_of, compare_versions, get_version
+
+    place = workplace()
+    other = champion or champion_of(place.store, get_version(place.store, challenger)["scope"])
+    found = compare_versions(place.store, challenger, other)
+    rows = [get_version(place.store, name) for name in (challenger, other)]
+    ruling = judge(place.store, place.lake, place.settings, *rows, as_of=moment(as_of))
+    found["gate"] = {"passed": ruling.passed, "reasons": list(ruling.reasons), "figures": ruling.figures}
+
+    def show() -> None:
+        head = ["", challenger, other]
+        told = [(name.replace("_", " "), *values) for name, values in found["lineage"].items()]
+        told += [(name, *(flat(value) for value in values)) for name, values in found["settings"].items()]
+        table(head, [*told, *((name, *values) for name, values in found["overall"].items())], found["scope"])
+        words = [(which, name, *item.values()) for which, name, item in _measures(ruling.figures)]
+        table(["findings", "measure", "challenger", "champion", "difference", "low", "high"], words, "Gate")
+        counts("the gate would promote" if ruling.passed else "the gate would keep", {"why": list(ruling.reasons)})()
+
+    emit(found, as_json, show)
+
+
+def _measures(figures: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (which, name, item)
+        for which in ("then", "now")
+        for name, item in figures.get(which, {}).items()
+        if isinstance(item, dict)
+    ]
+
+
+@models_app.command("promote", epilog='Example: axiswatch models promote ae3b21048e8cd173 --reason "better on R07"')
+def models_promote(
+    version: Version,
+    reason: Reason,
+    scope: ScopeOption = None,
+    who: Who = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a version the champion of its scope, without asking the gate. The next run scores with it."""
+    from pipeline.extract import feature_versions
+    from pipeline.registry import promote
+
+    place = workplace()
+    found = promote(
+        place.store,
+        place.lake,
+        version,
+        who=user(who),
+        reason=reason,
+        at=moment(as_of),
+        scope=scope,
+        feature_versions=feature_versions(place.settings),
+    )
+    emit(found, as_json, counts("Champion", found))
+
+
+@models_app.command("rollback", epilog='Example: axiswatch models rollback --reason "false alarms on R07"')
+def models_rollback(
+    reason: Reason,
+    scope: ScopeOption = None,
+    who: Who = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the champion before the present one champion again, in one step. The next run scores with it."""
+    from pipeline.extract import feature_versions
+    from pipeline.model_versions import only_scope
+    from pipeline.registry import rollback
+
+    place = workplace()
+    found = rollback(
+        place.store,
+        place.lake,
+        scope or only_scope(place.store),
+        who=user(who),
+        reason=reason,
+        at=moment(as_of),
+        feature_versions=feature_versions(place.settings),
+    )
+    emit(found, as_json, counts("Champion", found))
+
+
+@models_app.command("approve", epilog='Example: axiswatch models approve ae3b21048e8cd173 --reason "read the figures"')
+def models_approve(
+    version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
+) -> None:
+    """Promote a challenger that passed the gate and waits for a person (setting `promotion_approval`)."""
+    from pipeline.promotion import approve
+
+    place = workplace()
+    found = approve(place.store, place.lake, place.settings, version, who=user(who), reason=reason, at=moment(as_of))
+    emit(found, as_json, counts("Champion", found))
+
+
+@models_app.command("refuse", epilog='Example: axiswatch models refuse ae3b21048e8cd173 --reason "wait for teardown"')
+def models_refuse(
+    version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
+) -> None:
+    """Send a challenger away that waits for a person; the champion stays."""
+    from pipeline.promotion import refuse
+
+    found = refuse(workplace().store, version, who=user(who), reason=reason, at=moment(as_of))
+    emit(found, as_json, counts("Refused", found))
+
+
+@models_app.command("history", epilog="Example: axiswatch models history --scope acceleration")
+def models_history(scope: ScopeOption = None, as_json: AsJson = False) -> None:
+    """Show every change of champion and challenger: who or what, when, why, and the gate's figures. Oldest first."""
+    from pipeline.alias_history import history
+
+    rows = history(workplace().store, scope=scope)
+
+    def show() -> None:
+        names = ["at", "scope", "alias", "action", "model_version", "previous_version", "who", "reason"]
+        table(names, [[row[name] for name in names] for row in rows])
+
+    emit(rows, as_json, show)
+
+
+@models_app.command("decisions", epilog="Example: axiswatch models decisions --json")
+def models_decisions(
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
+) -> None:
+    """Show what each retraining came to, and why."""
+    from pipeline.retraining_decisions import list_decisions
+
+    rows = list_decisions(workplace().store, limit=limit)
+
+    def show() -> None:
+        names = ["decided_at", "scope", "trigger", "outcome", "reason", "candidate", "champion"]
+        table(names, [[row[name] for name in names] for row in rows])
+
+    emit(rows, as_json, show)
+
+
+def retrain(
+    scope: ScopeOption = None,
+    trigger: Annotated[str, typer.Option(help="What it is done for; kept in the decision.")] = "by hand",
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a challenger for each scope with labels, judge it against the champion, and promote it or not."""
+    from pipeline.promotion import retrain as step
+    from pipeline.promotion import scopes_to_train
+
+    place, at = workplace(), moment(as_of)
+    wanted = None if scope is None else [scope]
+    scopes = scopes_to_train(place.store, place.settings, as_of=at, trigger=trigger, wanted=wanted)
+    found = [step(place.store, place.lake, place.settings, name, as_of=at, trigger=trigger) for name in scopes]
+
+    def show() -> None:
+        names = ["scope", "outcome", "reason", "candidate", "champion"]
+        table(
+            names, [[row[name] for name in names] for row in found] or [["-", "refused", "no scope has labels", "", ""]]
+        )
+
+    emit(found, as_json, show)

@@ -1,0 +1,37 @@
+"""Which code a model was trained by: the release, its source, and the libraries whose arithmetic it rests on."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+FOLDERS = ("features", "models", "pipeline")
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
+
+
+@cache
+def code_version() -> dict[str, str]:
+    """Give versions by name; `source` is the start of a SHA-256 over every source file, so an edit shows as well."""
+    found = {name: _version(name) for name in ("axiswatch", *LIBRARIES)}
+    return found | {"source": source_hash(Path(__file__).parents[1]), "python": platform.python_version()}
+
+
+def source_hash(root: Path) -> str:
+    """Hash names and contents of the Python files below the folders that training rests on: 16 hex digits."""
+    digest = hashlib.sha256()
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()[:16]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,242 @@
+"""What the gate is asked about: the recordings that a label holds for, and what both models said of them, held out.
+
+Findings stand twice. `then` as the champion knew them: labels known at its cut-off and not taken back since, or what
+stronger evidence has found since. `now` as all labels say today. A poisoned batch can bend the second, never the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from models.kinds import HEALTHY
+from models.model import Model
+from models.threads import one_thread
+from pipeline.baseline import Baselines, with_change
+from pipeline.config import Settings
+from pipeline.extract import attributed_extraction, feature_versions, installed_geometry
+from pipeline.feature_rows import read_features
+from pipeline.gate import FloatArray, Judged, Rows
+from pipeline.held_out import Predictions, by_recording
+from pipeline.labels import KnownLabel, known_labels, label_for
+from pipeline.lake import Lake
+from pipeline.schema import Extraction, Recording, Unit
+from pipeline.taxonomy import Evidence
+from pipeline.training_set import target_of
+
+STRENGTH = {evidence: index for index, evidence in enumerate(Evidence)}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What labels say of one recording: a finding, its evidence's weight, and the label."""
+
+    finding: str
+    weight: float
+    label: KnownLabel
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A recording that the challenger was judged on: its extraction, its unit, and both findings."""
+
+    row: Any
+    unit: str
+    then: Found | None
+    now: Found | None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether today's finding is not the one that the champion knew."""
+        return self.now is not None and (self.then is None or self.then.label.label_id != self.now.label.label_id)
+
+
+def labelled_recordings(
+    connection: Connection, settings: Settings, scope: str, wanted: Iterable[str], *, cutoff: datetime, as_of: datetime
+) -> list[Labelled]:
+    """Give the recordings of a scope among `wanted` that a label holds for, then (`cutoff`) or now (`as_of`)."""
+    now = known_labels(connection, known_by=as_of)
+    standing = {label.label_id for label in now}
+    then = [label for label in known_labels(connection, known_by=cutoff) if label.label_id in standing]
+    by_unit = _by_unit(now), _by_unit(then)
+    geometry, on = installed_geometry()
+    query = (
+        sa.select(*attributed_extraction())
+        .join(Recording, Recording.recording_id == Extraction.recording_id)
+        .outerjoin(Unit, on)
+        .where(
+            Extraction.scope == scope,
+            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
+            Extraction.geometry_version == geometry,
+            Extraction.n_windows > 0,
+        )
+        .order_by(Extraction.started_at, Extraction.recording_id)
+    )
+    names = set(wanted)
+    rows = []
+    for row in connection.execute(query):
+        if row.recording_id not in names:
+            continue
+        today, before = (_found(settings, row, labels) for labels in by_unit)
+        if today is not None and before is not None and _corrected(before, today):
+            before = replace(today, label=before.label)
+        if today is not None or before is not None:
+            rows.append(Labelled(row, row.unit_serial or f"axis {row.axis_id}", before, today))
+    return rows
+
+
+def _by_unit(labels: Sequence[KnownLabel]) -> dict[str | None, list[KnownLabel]]:
+    found: dict[str | None, list[KnownLabel]] = {}
+    for label in labels:
+        found.setdefault(label.unit_serial, []).append(label)
+    return found
+
+
+def _found(settings: Settings, row: Any, labels: Mapping[str | None, list[KnownLabel]]) -> Found | None:
+    candidates = labels.get(None, []) + (labels.get(row.unit_serial, []) if row.unit_serial else [])
+    label = label_for(
+        candidates, axis=row.axis_id, unit_serial=row.unit_serial, channel=row.channel, started_at=row.started_at
+    )
+    finding = None if label is None else target_of(label)
+    if label is None or finding is None:
+        return None
+    weight = settings.evidence_weights.get(str(label.evidence), 1.0)
+    return Found(finding, weight, label) if weight > 0 else None
+
+
+def _corrected(before: Found, today: Found) -> bool:
+    """Say whether stronger evidence has found something else since: then that is the truth of before as well."""
+    stronger = STRENGTH[today.label.evidence] > STRENGTH[before.label.evidence]
+    return stronger and today.finding != before.finding
+
+
+def champion_predictions(
+    connection: Connection,
+    lake: Lake,
+    settings: Settings,
+    model: Model,
+    kept: Predictions | None,
+    known_units: frozenset[str],
+    recordings: Sequence[Labelled],
+    *,
+    as_of: datetime,
+) -> Predictions | None:
+    """Give what the champion says of recordings whose unit it did not know: kept out of fold, else scored now.
+
+    A recording of a unit that it was trained on, and that was not itself held out then, is left out: nothing that the
+    champion could say of it would be honest.
+    """
+    places = {} if kept is None else kept.place()
+    strangers = [item for item in recordings if item.row.recording_id not in places and item.unit not in known_units]
+    if model.kind == "baseline_only":
+        return None
+    if not strangers or model.feature_version != strangers[0].row.feature_version:
+        return kept
+    known = Baselines(connection, as_of)
+    absolute = read_features(lake, settings, [item.row for item in strangers])
+    parts, told = [], []
+    for item, part in zip(strangers, absolute, strict=True):
+        if len(part):
+            parts.append(with_change(part, known.of(item.row)))
+            told.append((str(item.row.recording_id), item.unit, len(part)))
+    if not parts:
+        return kept
+    x = np.concatenate(parts)
+    balanced = replace(model, log_prior_correction=np.zeros(len(model.classes)))
+    with one_thread():
+        scores = balanced.score(x)
+    sizes = [size for _, _, size in told]
+    fresh = by_recording(
+        scores.class_probabilities,
+        np.repeat([name for name, _, _ in told], sizes),
+        np.repeat([unit for _, unit, _ in told], sizes),
+        model.classes,
+    )
+    return fresh if kept is None else _joined(kept, fresh)
+
+
+def _joined(one: Predictions, other: Predictions) -> Predictions:
+    return Predictions(
+        one.classes,
+        **{
+            name: np.concatenate([getattr(one, name), getattr(other, name)])
+            for name in ("recording", "unit", "windows", "p", "log_p", "log_fault")
+        },
+    )
+
+
+def make_rows(
+    recordings: Sequence[Labelled], challenger: Predictions, champion: Predictions, *, which: str
+) -> Rows | None:
+    """Put recordings that both models were asked about together by unit and finding; None where there is none.
+
+    Parameters
+    ----------
+    which
+        `then` or `now`: the findings to judge by.
+    """
+    of_challenger, of_champion = challenger.place(), champion.place()
+    common = frozenset(challenger.classes) & frozenset(champion.classes)
+    any_fault = HEALTHY in common
+    groups: dict[tuple[str, str], list[tuple[int, int, float]]] = {}
+    for item in recordings:
+        found: Found | None = getattr(item, which)
+        name = str(item.row.recording_id)
+        if found is None or name not in of_challenger or name not in of_champion:
+            continue
+        if found.finding not in common and not any_fault:
+            continue
+        place = of_challenger[name], of_champion[name], found.weight
+        groups.setdefault((item.unit, found.finding), []).append(place)
+    if not groups:
+        return None
+    keys = sorted(groups)
+    return Rows(
+        unit=np.array([unit for unit, _ in keys]),
+        finding=np.array([finding for _, finding in keys]),
+        weight=np.array([np.mean([weight for _, _, weight in groups[key]]) for key in keys]),
+        row_of=np.repeat(np.arange(len(keys)), [len(groups[key]) for key in keys]),
+        challenger=_judged(challenger, [[place[0] for place in groups[key]] for key in keys], keys, common),
+        champion=_judged(champion, [[place[1] for place in groups[key]] for key in keys], keys, common),
+    )
+
+
+def _judged(
+    found: Predictions, members: list[list[int]], keys: list[tuple[str, str]], common: frozenset[str]
+) -> Judged:
+    nll = []
+    for rows, (_, finding) in zip(members, keys, strict=True):
+        own = found.log_p[rows, found.classes.index(finding)] if finding in common else found.log_fault[rows]
+        nll.append(-float(own.mean()))
+    p: FloatArray = np.array([found.p[rows].mean(axis=0) for rows in members])
+    fault = np.full(sum(map(len, members)), np.nan)
+    if HEALTHY in found.classes:
+        fault = 1.0 - found.p[[row for rows in members for row in rows], found.classes.index(HEALTHY)]
+    return Judged(found.classes, p, np.array(nll), fault)
+
+
+def challenger_rows(
+    recordings: Sequence[Labelled], challenger: Predictions
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], Judged, list[list[Labelled]]]:
+    """Put all recordings of the challenger together by unit and today's finding, whether or not the champion has them.
+
+    Returns
+    -------
+    units, findings, what the challenger said, and the recordings of each row.
+    """
+    place = challenger.place()
+    groups: dict[tuple[str, str], list[Labelled]] = {}
+    for item in recordings:
+        if item.now is not None and str(item.row.recording_id) in place:
+            groups.setdefault((item.unit, item.now.finding), []).append(item)
+    keys = sorted(groups)
+    members = [[place[str(item.row.recording_id)] for item in groups[key]] for key in keys]
+    judged = _judged(challenger, members, keys, frozenset(challenger.classes))
+    return np.array([k[0] for k in keys]), np.array([k[1] for k in keys]), judged, [groups[key] for key in keys]

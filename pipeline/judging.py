@@ -1,0 +1,241 @@
+"""Judging a challenger against the champion of its scope: reads what both said, asks the gate, says why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.config import Settings
+from pipeline.extract import feature_versions
+from pipeline.gate import (
+    Difference,
+    Judged,
+    Rows,
+    Ruling,
+    doubt,
+    measure,
+    rule_doubt,
+    rule_measures,
+    rule_must_not_fail,
+)
+from pipeline.gate_rows import Labelled, challenger_rows, champion_predictions, labelled_recordings, make_rows
+from pipeline.held_out import Predictions, read_predictions
+from pipeline.lake import Lake
+from pipeline.registry import load_model
+from pipeline.store import Store
+from pipeline.training_set import UNKNOWN_FAULT
+
+SEED: Final = 20260105
+"""Of the resampling: a judgement made again gives the same figures."""
+
+RANK: Final = {"baseline_only": 0, "fault_types": 1, "classification": 2}
+"""What a kind of model can be asked."""
+
+LABEL: Final = "label:"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Challenger and champion, rows of `model_versions`, and what both said of held-out recordings."""
+
+    challenger: dict[str, Any]
+    champion: dict[str, Any]
+    said: Predictions | None
+    champion_said: Predictions | None
+    recordings: tuple[Labelled, ...]
+
+
+def judge(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    challenger: dict[str, Any],
+    champion: dict[str, Any],
+    *,
+    as_of: datetime,
+) -> Ruling:
+    """Say whether the challenger may take the champion's place (both rows of `model_versions` of one scope)."""
+    pair = read_pair(store, lake, settings, challenger, champion, as_of=as_of)
+    if RANK[challenger["kind"]] != RANK[champion["kind"]] or pair.said is None:
+        return _by_kind(pair)
+    lost = sorted(set(champion["settings"]["classes"]) - set(challenger["settings"]["classes"]) - {UNKNOWN_FAULT})
+    if lost:
+        return Ruling(False, (f"it no longer knows {', '.join(lost)}, which the champion knows",))
+    figures: dict[str, Any] = {"champion": champion["model_version"]}
+    passed, against = _by_measures(pair, settings, figures)
+    hard = _by_must_not_fail(pair, settings, figures) + _by_doubt(pair, settings, figures)
+    left_behind = champion["feature_version"] != feature_versions(settings)[champion["scope"].split(":", 1)[0]]
+    if against and not hard and left_behind:
+        told = "the champion was trained on features that are no longer extracted, and scores nothing new"
+        return Ruling(True, (told, *against), figures)
+    return Ruling(not (hard or against), tuple(hard + against) or tuple(passed), figures)
+
+
+def read_pair(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    challenger: dict[str, Any],
+    champion: dict[str, Any],
+    *,
+    as_of: datetime,
+) -> Pair:
+    """Read what both models said of recordings whose unit they did not know."""
+    said = read_predictions(lake, challenger)
+    if said is None:
+        return Pair(challenger, champion, None, None, ())
+    kept = read_predictions(lake, champion)
+    known = frozenset(unit for fold in champion["metrics"].get("folds", ()) for unit in fold["test_units"])
+    with store.read() as connection:
+        recordings = labelled_recordings(
+            connection,
+            settings,
+            challenger["scope"],
+            said.recording.tolist(),
+            cutoff=champion["label_cutoff"],
+            as_of=as_of,
+        )
+        model = load_model(store, lake, champion["model_version"])
+        champion_said = champion_predictions(connection, lake, settings, model, kept, known, recordings, as_of=as_of)
+    return Pair(challenger, champion, said, champion_said, tuple(recordings))
+
+
+def _by_kind(pair: Pair) -> Ruling:
+    """Rule where the two cannot be asked the same question: what knows more wins, if it knows more than nothing."""
+    new, old = pair.challenger["kind"], pair.champion["kind"]
+    figures = {"challenger_kind": new, "champion_kind": old}
+    if RANK[new] < RANK[old]:
+        return Ruling(False, (f"it is {new}, the champion {old}: it would say less",), figures)
+    if pair.said is None:
+        before, now = (_units(row) for row in (pair.champion, pair.challenger))
+        gone = sorted(before - now)
+        if gone:
+            told = f"both give novelty only, and it does not know {', '.join(gone[:5])}, which the champion knows"
+            return Ruling(False, (told,), figures)
+        return Ruling(True, (f"both give novelty only, and it knows {len(now - before)} units more",), figures)
+    overall = pair.challenger["metrics"]["overall"]
+    nll, chance = overall.get("nll"), float(np.log(len(pair.said.classes)))
+    figures |= {"challenger_nll": nll, "chance_nll": chance}
+    if nll is None or not nll < chance:
+        return Ruling(False, (f"it is {new} after {old}, but its held-out NLL is no better than chance",), figures)
+    return Ruling(True, (f"it is {new}, the champion {old}: it says more, with held-out NLL {nll:.3f}",), figures)
+
+
+def _units(version: dict[str, Any]) -> set[str]:
+    return {unit for fold in version["metrics"].get("folds", ()) for unit in fold["test_units"]}
+
+
+def _by_measures(pair: Pair, settings: Settings, figures: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Measure by the findings of then and of now; give what speaks for, and what against the challenger."""
+    assert pair.said is not None
+    if pair.champion_said is None:
+        return [], ["the champion has no held-out predictions, and no new unit to be asked about; promote it by hand"]
+    passed, against = [], []
+    for which, words in (("then", "findings that the champion knew"), ("now", "all findings of now")):
+        rows = make_rows(pair.recordings, pair.said, pair.champion_said, which=which)
+        if rows is None:
+            figures[which] = {"units": 0}
+            if which == "now":
+                against.append("no unit was held out for both models, so they cannot be compared; promote it by hand")
+            continue
+        found = measured(rows, settings)
+        few = rows.units < settings.gate_min_units
+        figures[which] = {"units": rows.units, "rows": len(rows.unit), "few_units": few}
+        figures[which] |= {name: difference.as_dict() for name, difference in found.items()}
+        basis = f"on {rows.units} units by {words}" + (", too few for intervals" if few else "")
+        against += [f"{reason} ({basis})" for reason in ruled(found, settings)]
+        passed.append(f"not worse {basis}: " + ", ".join(_told(name, item) for name, item in found.items()))
+    figures["rule"] = _thresholds(settings)
+    return passed, against
+
+
+def measured(rows: Rows, settings: Settings) -> dict[str, Difference]:
+    """Measure with the settings in force."""
+    return measure(
+        rows,
+        review_share=settings.gate_review_share,
+        min_units=settings.gate_min_units,
+        confidence=settings.gate_confidence,
+        n_bootstrap=settings.gate_bootstrap,
+        seed=SEED,
+    )
+
+
+def ruled(found: dict[str, Difference], settings: Settings) -> list[str]:
+    """Rule with the settings in force."""
+    return rule_measures(
+        found,
+        nll_margin=settings.promotion_margin,
+        nll_limit=max(settings.gate_nll_limit, settings.promotion_margin),
+        auroc_margin=settings.gate_auroc_margin,
+        auroc_limit=settings.gate_auroc_limit,
+        missed_margin=settings.gate_missed_margin,
+        missed_limit=settings.gate_missed_limit,
+    )
+
+
+def _told(name: str, found: Difference) -> str:
+    words = {"nll": "NLL", "macro_auroc": "macro AUROC", "missed_rate": "missed faults"}
+    return f"{words[name]} {found.challenger:.3f} (champion {found.champion:.3f})"
+
+
+def _thresholds(settings: Settings) -> dict[str, Any]:
+    names = [name for name in type(settings).model_fields if name.startswith("gate_")]
+    return {name: getattr(settings, name) for name in ("promotion_margin", *names)}
+
+
+def _by_doubt(pair: Pair, settings: Settings, figures: dict[str, Any]) -> list[str]:
+    """Ask whether the batch of findings since the champion's training is to be believed."""
+    assert pair.said is not None
+    unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)
+    if not len(unit):
+        return []
+    believed = judged.truth(finding, frozenset(judged.classes))
+    other = np.full(len(unit), np.nan)
+    if pair.champion_said is not None:
+        other = _champion_believes(pair.champion_said, finding.tolist(), members)
+    is_new = np.array([any(item.is_new for item in group) for group in members])
+    found = doubt(unit, believed, other, is_new, probability=settings.gate_doubt_probability)
+    figures["doubt"] = {**vars(found), "units": list(found.units)}
+    return rule_doubt(found, max_excess=settings.gate_doubt_excess)
+
+
+def _champion_believes(said: Predictions, finding: Sequence[str], members: Sequence[Sequence[Labelled]]) -> Any:
+    """Give what the champion gives each finding, NaN where it cannot honestly be asked."""
+    place, found = said.place(), []
+    for name, group in zip(finding, members, strict=True):
+        rows = [place[str(item.row.recording_id)] for item in group if str(item.row.recording_id) in place]
+        if not rows:
+            found.append(np.nan)
+        elif name in said.classes:
+            found.append(float(said.p[rows, said.classes.index(name)].mean()))
+        elif "healthy" in said.classes:
+            found.append(1.0 - float(said.p[rows, said.classes.index("healthy")].mean()))
+        else:
+            found.append(np.nan)
+    return np.array(found)
+
+
+def _by_must_not_fail(pair: Pair, settings: Settings, figures: dict[str, Any]) -> list[str]:
+    """Ask for the cases that every challenger must get right. One that this scope knows nothing of is told of."""
+    assert pair.said is not None
+    unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)
+    wanted = set(settings.must_not_fail)
+    if not wanted:
+        return []
+    named: list[str] = []
+    keep: list[int] = []
+    for index, group in enumerate(members):
+        ids = {f"{LABEL}{item.now.label.label_id}" for item in group if item.now is not None} | {str(unit[index])}
+        if ids & wanted:
+            named.append(sorted(ids & wanted)[0])
+            keep.append(index)
+    figures["must_not_fail"] = {"asked": sorted(set(named)), "not_in_scope": sorted(wanted - set(named))}
+    if not keep:
+        return []
+    own = Judged(judged.classes, judged.p[keep], judged.nll[keep], judged.recording_fault[:0])
+    return rule_must_not_fail(np.array(named), finding[keep], own, probability=settings.must_not_fail_probability)

@@ -1,0 +1,86 @@
+"""After a promotion: the new champion scores again what matters now, before the monitor gets to the rest.
+
+That is the newest days, the time of every open or snoozed case, and that of cases closed lately, for the payback. Old
+scores stay: a score names its model. Everything older is scored by the next runs of score, oldest first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.batches import Stretch
+from pipeline.case_folding import CLOSED
+from pipeline.config import Settings
+from pipeline.lake import Lake
+from pipeline.schema import Case, Extraction
+from pipeline.score import ScoreReport, plan_score, score_scope
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is scored again: all since `recent_from`, and cases but those closed that changed before `closed_from`."""
+
+    recent_from: datetime
+    closed_from: datetime
+
+    @classmethod
+    def at(cls, settings: Settings, as_of: datetime) -> Wanted:
+        """Give what the settings ask for at a time."""
+        recent, closed = timedelta(days=settings.rescore_days), timedelta(days=settings.payback_days)
+        return cls(as_of - recent, as_of - closed)
+
+    def holds(self) -> sa.ColumnElement[bool]:
+        """SQL: an extraction belongs to it."""
+        in_case = sa.exists().where(
+            Case.axis_id == Extraction.axis_id,
+            Case.first_at <= Extraction.started_at,
+            Case.last_at >= Extraction.started_at,
+            sa.or_(Case.state != CLOSED, Case.changed_at >= self.closed_from),
+        )
+        return sa.or_(Extraction.started_at >= self.recent_from, in_case)
+
+
+def plan_rescore(
+    store: Store, settings: Settings, scope: str, version: str, *, as_of: datetime
+) -> tuple[list[dict[str, Any]], int, int]:
+    """Cut what a new champion has to score at once into batches; see `pipeline.batches`."""
+    return plan_score(
+        store,
+        scope,
+        version,
+        as_of=as_of,
+        only=Wanted.at(settings, as_of).holds(),
+        size=settings.score_batch_windows,
+        most=settings.max_batches,
+    )
+
+
+def rescore(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    scope: str,
+    version: str,
+    *,
+    as_of: datetime,
+    within: Stretch | None = None,
+) -> ScoreReport:
+    """Score what a new champion has to score at once, in `within`; what it has scored already is left alone."""
+    report = ScoreReport()
+    score_scope(
+        store,
+        lake,
+        settings,
+        scope,
+        version,
+        as_of=as_of,
+        report=report,
+        within=within,
+        only=Wanted.at(settings, as_of).holds(),
+    )
+    return report
