@@ -189,7 +189,8 @@ def network(method: ScoringMethod) -> Method:
 
     def fit(training: Training) -> Network:
         words = words_of(training)
-        before = 0.0 if training.fits is None else training.fits.spared
+        if training.fits is not None:
+            training.fits.begin()
         model, report = train(
             training.windows.x,
             training.y,
@@ -204,7 +205,7 @@ def network(method: ScoringMethod) -> Method:
             rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
             fits=training.fits,
         )
-        spared = 0.0 if training.fits is None else training.fits.spared - before
+        spared = 0.0 if training.fits is None else training.fits.spared
         programs = frozenset(np.unique(training.windows.program).tolist()) - {""}
         return Network(model, training.settings, programs, report.notes, spared, report.tuning)
 
