@@ -198,7 +198,8 @@ def network(method: ScoringMethod) -> Method:
     def fit(training: Training) -> Network:
         words = words_of(training)
         own = own_levels(training.windows.x, training.windows.names, training.windows.groups)
-        before = 0.0 if training.fits is None else training.fits.spared
+        if training.fits is not None:
+            training.fits.begin()
         model, report = train(
             without(training.windows.x, own),
             training.y,
@@ -213,7 +214,7 @@ def network(method: ScoringMethod) -> Method:
             rule=bearing_rule(words, training.windows.names, db_per_nat=training.settings.rule_db_per_nat),
             fits=training.fits,
         )
-        spared = 0.0 if training.fits is None else training.fits.spared - before
+        spared = 0.0 if training.fits is None else training.fits.spared
         programs = frozenset(np.unique(training.windows.program).tolist()) - {""}
         return Network(model, training.settings, programs, words, report.notes, spared, report.tuning)
 

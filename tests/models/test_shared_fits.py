@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from models.artifact import model_version, pack
-from models.fit import Examples
+from models.fit import Examples, Fitted
 from models.methods import METHODS
+from models.network import FoldedNetwork
 from models.settings import TrainingSettings
 from models.shared_fits import SharedFits, key_of
 from models.train import train
@@ -29,17 +30,29 @@ def ticking() -> Callable[[], float]:
 def test_methods_that_train_alike_are_trained_once_and_come_out_the_same(make: Make, small: TrainingSettings) -> None:
     few = dataclasses.replace(small, epochs=3, ensemble_size=2, swag_samples=2, swag_epochs=2, swag_rank=2)
     fits = SharedFits(ticking())
-    made = {}
+    made, spared = {}, {}
     for method in METHODS:
         settings, before = dataclasses.replace(few, method=method), fits.made
+        fits.begin()
         shared, report = train(**make(), settings=settings, fits=fits)
-        made[method] = fits.made - before
+        made[method], spared[method] = fits.made - before, fits.spared
         alone, other = train(**make(), settings=settings)
         assert model_version(pack(shared)) == model_version(pack(alone)), method
         assert report == other
     # Three folds and the final network; the second member of the ensemble, and swag which goes on, have their own.
     assert made == {"mle": 4, "temperature": 0, "mc_dropout": 0, "moments": 0, "swag": 4, "ensemble": 4}
-    assert fits.spared == (3 + 1) * 4 * 10.0
+    assert spared == {"mle": 0, "temperature": 40, "mc_dropout": 40, "moments": 40, "swag": 0, "ensemble": 40}
+
+
+def test_what_a_training_made_itself_it_was_not_spared() -> None:
+    fits, nothing = SharedFits(ticking()), Fitted(FoldedNetwork((), (), 0.0), 1)
+    for _ in range(2):
+        assert fits.fit("a", lambda: nothing) is nothing
+    assert (fits.made, fits.spared) == (1, 0.0)
+    fits.begin()
+    for _ in range(2):
+        fits.fit("a", lambda: nothing)
+    assert (fits.made, fits.spared) == (1, 10.0), "alone it would have made it, once"
 
 
 @pytest.mark.parametrize("change", ["inputs", "weight", "offset", "stop", "seed", "epochs", "settings", "group"])
