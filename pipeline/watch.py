@@ -40,7 +40,7 @@ from pipeline.watch_periods import (
     feature_period,
     found_faulty,
     known_causes,
-    sampled_recordings,
+    sample,
     score_period,
 )
 from pipeline.watch_reviews import confirmed, flagged_rates, reviewed_cases
@@ -163,10 +163,9 @@ def _change(
     causes = known_causes(connection, scope, trained, now, as_of=as_of)
     faulty = found_faulty(connection, now, as_of=as_of)
     by_unit = {cause.unit: cause.text for cause in (*faulty, *causes)}
-    rows = sampled_recordings(connection, settings, scope, now)
     found = [
-        _feature_drift(connection, lake, settings, scope, trained, rows, by_unit),
-        _score_drift(connection, settings, scope, champion, first, now, rows, by_unit),
+        _feature_drift(connection, lake, settings, scope, trained, now, by_unit),
+        _score_drift(connection, settings, scope, champion, first, now, by_unit),
     ]
     reviewed = reviewed_cases(connection, champion, as_of=as_of)
     found.append(calibration(**vars(reviewed), margin=settings.calibration_margin))
@@ -187,14 +186,14 @@ def _feature_drift(
     settings: Settings,
     scope: str,
     then: Span,
-    rows: list[Any],
+    now: Span,
     causes: dict[str, str],
 ) -> Decision:
     names = feature_names_of(settings, scope)
-    before = sampled_recordings(connection, settings, scope, then)
+    before, after = (list(connection.execute(sample(settings, scope, span))) for span in (then, now))
     return drift(
         feature_period(lake, settings, before, names),
-        feature_period(lake, settings, rows, names),
+        feature_period(lake, settings, after, names),
         names=names,
         alpha=settings.drift_alpha,
         min_shift=settings.drift_shift,
@@ -210,15 +209,13 @@ def _score_drift(
     champion: Champion,
     then: Span,
     now: Span,
-    rows: list[Any],
     causes: dict[str, str],
 ) -> Decision:
     if now.from_at < then.to_at:
         return _too_young("score_drift", then)
-    before = sampled_recordings(connection, settings, scope, then)
     return drift(
-        score_period(connection, before, champion.version, then),
-        score_period(connection, rows, champion.version, now),
+        score_period(connection, settings, scope, champion.version, then),
+        score_period(connection, settings, scope, champion.version, now),
         names=SCORE_NAMES,
         alpha=settings.drift_alpha,
         min_shift=settings.drift_shift,
