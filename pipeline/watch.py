@@ -51,12 +51,21 @@ SHOWN = ("scope", "trigger", "fired", "reason", "champion", "decided_at", "figur
 
 
 def watch(
-    store: Store, lake: Lake, settings: Settings, *, as_of: datetime, backfill: bool = False
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    as_of: datetime,
+    by_schedule: bool = False,
+    backfill: bool = False,
 ) -> list[dict[str, Any]]:
     """Evaluate the triggers of every scope at a time, store what they say, and give the rows.
 
     Parameters
     ----------
+    by_schedule
+        This is a run of the schedule, which starts what is decided: its starts count for cooldown and budget, and it
+        has seen the labels. A look by hand does neither.
     backfill
         This run fills in a time long past: all is evaluated and stored, and nothing asks for a retraining.
 
@@ -75,7 +84,14 @@ def watch(
                 champion, decisions = _evaluate(connection, lake, settings, scope, as_of=as_of, backfill=backfill)
                 n_labels = count_labels_in(connection, as_of=as_of)
         if not standing:
-            standing = _keep(store, scope, champion, decisions, n_labels=n_labels, as_of=as_of)
+            row = {
+                "champion": None if champion is None else champion.version,
+                "n_labels": n_labels,
+                "by_schedule": by_schedule and not backfill,
+            }
+            standing = _keep(store, scope, decisions, row, as_of=as_of)
+        elif by_schedule and not backfill:
+            _mark(store, scope, as_of=as_of)
         found += standing
     return found
 
@@ -261,8 +277,15 @@ def _shown(row: Any) -> dict[str, Any]:
     return {name: row._mapping[name] for name in SHOWN}
 
 
+def _mark(store: Store, scope: str, *, as_of: datetime) -> None:
+    """Mark what a look by hand had said for a time as what a run of the schedule goes by."""
+    at = (TriggerDecision.scope == scope, TriggerDecision.decided_at == as_of)
+    with store.write() as connection:
+        connection.execute(sa.update(TriggerDecision).where(*at).values(by_schedule=True))
+
+
 def _keep(
-    store: Store, scope: str, champion: Champion | None, decisions: list[Decision], *, n_labels: int, as_of: datetime
+    store: Store, scope: str, decisions: list[Decision], common: dict[str, Any], *, as_of: datetime
 ) -> list[dict[str, Any]]:
     """Store what was said, all of it or nothing; where another run was first, its rows stand and are given."""
     with store.write() as connection:
@@ -275,9 +298,8 @@ def _keep(
                 "fired": one.fired,
                 "reason": one.reason,
                 "figures": one.figures,
-                "champion": None if champion is None else champion.version,
-                "n_labels": n_labels,
                 "known_at": as_of,
+                **common,
             }
             # The decision goes in first: a second run at once waits for it, finds it there and leaves all else alone.
             if not insert_new(connection, TriggerDecision, row) and position == 0:

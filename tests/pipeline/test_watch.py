@@ -144,7 +144,7 @@ class Place:
     def said(self, as_of: datetime, **changes: Any) -> dict[str, dict[str, Any]]:
         """What each trigger says."""
         settings = self.settings.model_copy(update=changes)
-        rows = watch(self.store, self.lake, settings, as_of=as_of)
+        rows = watch(self.store, self.lake, settings, as_of=as_of, by_schedule=True)
         return {row["trigger"]: row for row in rows}
 
 
@@ -335,6 +335,22 @@ def test_cooldown_and_budget_hold_back(fleet: Place) -> None:
     assert after["budget"]["figures"]["used"] == 2
     assert not after["new_labels"]["fired"]
     assert fleet.said(day(7.2))["new_labels"]["fired"], "nothing came of it, so they are new again"
+
+
+def test_a_look_by_hand_starts_nothing_and_hides_nothing(fleet: Place) -> None:
+    for unit in range(4):
+        fleet.label(unit, "healthy", day(5))
+    by_hand = watch(fleet.store, fleet.lake, fleet.settings, as_of=day(6))
+    assert by_hand[-1]["fired"]
+    assert new_labels(fleet.store, fleet.settings, as_of=day(6.01)) == 4, "the monitor still tells of them"
+    said = fleet.said(day(6.02))
+    assert said["decision"]["fired"]
+    assert said["budget"]["figures"]["used"] == 0
+    assert not fleet.said(day(6.03))["decision"]["fired"], "the schedule has started it"
+    # The schedule comes to a time that somebody had looked at: it goes by what was said, and it counts from then on.
+    watch(fleet.store, fleet.lake, fleet.settings, as_of=day(7.5))
+    assert fleet.said(day(7.5))["decision"]["fired"]
+    assert fleet.said(day(7.6))["cooldown"]["fired"]
 
 
 def test_an_old_champion_is_due(fleet: Place) -> None:
