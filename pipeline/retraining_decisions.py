@@ -67,12 +67,13 @@ def labels_since(connection: Connection, last: datetime | None, n_labels: int, *
 
 
 def _last_look(connection: Connection) -> tuple[datetime | None, int]:
-    """Give the time of the newest retraining or watch, and how many labels were known then."""
+    """Give the time of the newest retraining or watch of the schedule, and how many labels were known then."""
     looks: list[tuple[datetime, int]] = []
     trained = sa.and_(RetrainingDecision.scope != NO_SCOPE, RetrainingDecision.outcome != FAILED)
+    looked = sa.and_(TriggerDecision.trigger == CONCLUSION, TriggerDecision.by_schedule)
     for at, count, which in (
         (RetrainingDecision.decided_at, RetrainingDecision.n_labels, trained),
-        (TriggerDecision.decided_at, TriggerDecision.n_labels, TriggerDecision.trigger == CONCLUSION),
+        (TriggerDecision.decided_at, TriggerDecision.n_labels, looked),
     ):
         row = connection.execute(sa.select(at, count).where(which).order_by(at.desc()).limit(1)).first()
         looks += [] if row is None else [(row[0], row[1])]

@@ -177,7 +177,7 @@ def watch(as_of: datetime, *, backfill: bool = False) -> Json:
     from pipeline.watch import watch as step
 
     with _open() as place:
-        rows = step(place.store, place.lake, place.settings, as_of=as_of, backfill=backfill)
+        rows = step(place.store, place.lake, place.settings, as_of=as_of, by_schedule=True, backfill=backfill)
     started = {} if backfill else scopes_to_start(rows)
     return {
         "as_of": utc_text(as_of),

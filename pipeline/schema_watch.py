@@ -12,7 +12,8 @@ from pipeline.schema_base import Base
 
 
 class TriggerDecision(Base):
-    """What a trigger or a guard said of a scope, fired or not; `decision` is what came of all of them. Never changed.
+    """What a trigger or a guard said of a scope, fired or not; `decision` is what came of all of them. Never changed,
+    but that a run of the schedule for the same time marks what a look by hand had said.
 
     Key: scope, trigger and as_of of the run. About a dozen a scope and day.
     """
@@ -27,6 +28,7 @@ class TriggerDecision(Base):
     reason: Mapped[str] = mapped_column(comment="a sentence")
     figures: Mapped[dict[str, Any]] = mapped_column(JSON, comment="all that it looked at, and its thresholds")
     champion: Mapped[str | None] = mapped_column(String(16), comment="the champion at decided_at")
+    by_schedule: Mapped[bool] = mapped_column(Boolean, comment="a run of the schedule, which starts what it decides")
     n_labels: Mapped[int] = mapped_column(comment="labels known at decided_at, taken back or not")
     known_at: Mapped[datetime]
 

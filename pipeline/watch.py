@@ -40,7 +40,7 @@ from pipeline.watch_periods import (
     feature_period,
     found_faulty,
     known_causes,
-    sampled_recordings,
+    sample,
     score_period,
 )
 from pipeline.watch_reviews import confirmed, flagged_rates, reviewed_cases
@@ -51,12 +51,21 @@ SHOWN = ("scope", "trigger", "fired", "reason", "champion", "decided_at", "figur
 
 
 def watch(
-    store: Store, lake: Lake, settings: Settings, *, as_of: datetime, backfill: bool = False
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    as_of: datetime,
+    by_schedule: bool = False,
+    backfill: bool = False,
 ) -> list[dict[str, Any]]:
     """Evaluate the triggers of every scope at a time, store what they say, and give the rows.
 
     Parameters
     ----------
+    by_schedule
+        This is a run of the schedule, which starts what is decided: its starts count for cooldown and budget, and it
+        has seen the labels. A look by hand does neither.
     backfill
         This run fills in a time long past: all is evaluated and stored, and nothing asks for a retraining.
 
@@ -75,7 +84,14 @@ def watch(
                 champion, decisions = _evaluate(connection, lake, settings, scope, as_of=as_of, backfill=backfill)
                 n_labels = count_labels_in(connection, as_of=as_of)
         if not standing:
-            standing = _keep(store, scope, champion, decisions, n_labels=n_labels, as_of=as_of)
+            row = {
+                "champion": None if champion is None else champion.version,
+                "n_labels": n_labels,
+                "by_schedule": by_schedule and not backfill,
+            }
+            standing = _keep(store, scope, decisions, row, as_of=as_of)
+        elif by_schedule and not backfill:
+            _mark(store, scope, as_of=as_of)
         found += standing
     return found
 
@@ -163,10 +179,9 @@ def _change(
     causes = known_causes(connection, scope, trained, now, as_of=as_of)
     faulty = found_faulty(connection, now, as_of=as_of)
     by_unit = {cause.unit: cause.text for cause in (*faulty, *causes)}
-    rows = sampled_recordings(connection, settings, scope, now)
     found = [
-        _feature_drift(connection, lake, settings, scope, trained, rows, by_unit),
-        _score_drift(connection, settings, scope, champion, first, now, rows, by_unit),
+        _feature_drift(connection, lake, settings, scope, trained, now, by_unit),
+        _score_drift(connection, settings, scope, champion, first, now, by_unit),
     ]
     reviewed = reviewed_cases(connection, champion, as_of=as_of)
     found.append(calibration(**vars(reviewed), margin=settings.calibration_margin))
@@ -187,14 +202,14 @@ def _feature_drift(
     settings: Settings,
     scope: str,
     then: Span,
-    rows: list[Any],
+    now: Span,
     causes: dict[str, str],
 ) -> Decision:
     names = feature_names_of(settings, scope)
-    before = sampled_recordings(connection, settings, scope, then)
+    before, after = (list(connection.execute(sample(settings, scope, span))) for span in (then, now))
     return drift(
         feature_period(lake, settings, before, names),
-        feature_period(lake, settings, rows, names),
+        feature_period(lake, settings, after, names),
         names=names,
         alpha=settings.drift_alpha,
         min_shift=settings.drift_shift,
@@ -210,15 +225,13 @@ def _score_drift(
     champion: Champion,
     then: Span,
     now: Span,
-    rows: list[Any],
     causes: dict[str, str],
 ) -> Decision:
     if now.from_at < then.to_at:
         return _too_young("score_drift", then)
-    before = sampled_recordings(connection, settings, scope, then)
     return drift(
-        score_period(connection, before, champion.version, then),
-        score_period(connection, rows, champion.version, now),
+        score_period(connection, settings, scope, champion.version, then),
+        score_period(connection, settings, scope, champion.version, now),
         names=SCORE_NAMES,
         alpha=settings.drift_alpha,
         min_shift=settings.drift_shift,
@@ -264,8 +277,15 @@ def _shown(row: Any) -> dict[str, Any]:
     return {name: row._mapping[name] for name in SHOWN}
 
 
+def _mark(store: Store, scope: str, *, as_of: datetime) -> None:
+    """Mark what a look by hand had said for a time as what a run of the schedule goes by."""
+    at = (TriggerDecision.scope == scope, TriggerDecision.decided_at == as_of)
+    with store.write() as connection:
+        connection.execute(sa.update(TriggerDecision).where(*at).values(by_schedule=True))
+
+
 def _keep(
-    store: Store, scope: str, champion: Champion | None, decisions: list[Decision], *, n_labels: int, as_of: datetime
+    store: Store, scope: str, decisions: list[Decision], common: dict[str, Any], *, as_of: datetime
 ) -> list[dict[str, Any]]:
     """Store what was said, all of it or nothing; where another run was first, its rows stand and are given."""
     with store.write() as connection:
@@ -278,9 +298,8 @@ def _keep(
                 "fired": one.fired,
                 "reason": one.reason,
                 "figures": one.figures,
-                "champion": None if champion is None else champion.version,
-                "n_labels": n_labels,
                 "known_at": as_of,
+                **common,
             }
             # The decision goes in first: a second run at once waits for it, finds it there and leaves all else alone.
             if not insert_new(connection, TriggerDecision, row) and position == 0:

@@ -62,7 +62,8 @@ def watched_scopes(connection: Connection, settings: Settings, *, as_of: datetim
 def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[datetime]:
     """Give when retrainings of a scope took place before a time, oldest first.
 
-    A start counts whatever became of it: one whose training crashed has cost its time all the same.
+    A start counts whatever became of it: one whose training crashed has cost its time all the same. A look by hand
+    starts nothing.
     """
     decided = list(
         connection.scalars(
@@ -76,6 +77,7 @@ def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[
             TriggerDecision.scope == scope,
             TriggerDecision.trigger == CONCLUSION,
             TriggerDecision.fired,
+            TriggerDecision.by_schedule,
             TriggerDecision.decided_at < as_of,
         )
     )
@@ -130,6 +132,7 @@ def _last_training(
         TriggerDecision.scope == scope,
         TriggerDecision.trigger == CONCLUSION,
         TriggerDecision.fired,
+        TriggerDecision.by_schedule,
         TriggerDecision.decided_at > as_of - ONE_RUN,
         TriggerDecision.decided_at < as_of,
     )

@@ -55,8 +55,8 @@ class Cause:
     text: str
 
 
-def sampled_recordings(connection: Connection, settings: Settings, scope: str, span: Span) -> list[Any]:
-    """Give extractions of good recordings of a span, so many a unit, channel and regime, in order of recording."""
+def sample(settings: Settings, scope: str, span: Span) -> sa.Select[Any]:
+    """SQL: extractions of good recordings of a span, so many a unit, channel and regime, in order of recording."""
     geometry, on = geometry_and_join()
     unit = attributed_unit()
     order = sa.func.row_number().over(
@@ -79,8 +79,7 @@ def sampled_recordings(connection: Connection, settings: Settings, scope: str, s
         )
         .subquery()
     )
-    query = sa.select(inner).where(inner.c.place <= settings.drift_recordings).order_by(inner.c.recording_id)
-    return list(connection.execute(query))
+    return sa.select(inner).where(inner.c.place <= settings.drift_recordings).order_by(inner.c.recording_id)
 
 
 def feature_names_of(settings: Settings, scope: str) -> tuple[str, ...]:
@@ -99,30 +98,32 @@ def feature_period(lake: Lake, settings: Settings, rows: Sequence[Any], names: S
     return _period(values, [row for row, _ in kept])
 
 
-def score_period(connection: Connection, rows: Sequence[Any], version: str, span: Span) -> Period:
-    """Give what a model said of recordings: of each the mean of its windows, on scales without an end."""
-    wanted = {row.recording_id: row for row in rows}
+def score_period(connection: Connection, settings: Settings, scope: str, version: str, span: Span) -> Period:
+    """Give what a model said of a sample of recordings: of each the mean of its windows, on scales without an end."""
+    drawn = sample(settings, scope, span).subquery()
     means = [
         sa.func.avg(getattr(Score, name)).label(name)
         for name in ("fault_probability", "mutual_information", "expected_entropy", "novelty")
     ]
+    place = (drawn.c.recording_id, drawn.c.unit_serial, drawn.c.axis_id, drawn.c.channel, drawn.c.regime)
     query = (
-        sa.select(Score.recording_id, *means)
+        sa.select(*place, *means)
+        .join(Score, Score.recording_id == drawn.c.recording_id)
         .where(
             Score.model_version == version,
             Score.started_at >= span.from_at,
             Score.started_at < span.to_at,
             Score.quality == Quality.OK,
         )
-        .group_by(Score.recording_id)
-        .order_by(Score.recording_id)
+        .group_by(*place)
+        .order_by(drawn.c.recording_id)
     )
-    found = [row for row in connection.execute(query) if row.recording_id in wanted]
-    raw = np.array([[np.nan if value is None else value for value in row[1:]] for row in found], dtype=np.float64)
-    raw = raw.reshape(len(found), len(SCORE_NAMES))
+    rows = list(connection.execute(query))
+    raw = np.array([[np.nan if value is None else value for value in row[len(place) :]] for row in rows], dtype=float)
+    raw = raw.reshape(len(rows), len(SCORE_NAMES))
     p = np.clip(raw[:, 0], SMALLEST, 1.0 - SMALLEST)
     values = np.column_stack([np.log(p / (1.0 - p)), np.log10(np.maximum(raw[:, 1:], SMALLEST))])
-    return _period(values, [wanted[row.recording_id] for row in found])
+    return _period(values, rows)
 
 
 def _period(values: npt.NDArray[Any], rows: Sequence[Any]) -> Period:

@@ -49,7 +49,7 @@ def watch(
     history: Annotated[int, typer.Option(min=0, help="Show so many earlier decisions instead of looking anew.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate every trigger of a retraining, store what each says, and say why one is due or not. Trains nothing."""
+    """Evaluate every trigger of a retraining, store what each says, and say why one is due or not. Starts nothing."""
     from pipeline.watch import list_trigger_decisions
     from pipeline.watch import watch as step
 

@@ -217,12 +217,67 @@ def comparable(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
     }
 
 
+def test_the_watch_starts_a_retraining_once_and_its_backfill_none(plant: Plant) -> None:
+    plant.forget_runs("axiswatch_monitor", "axiswatch_watch", "axiswatch_retrain")
+    store = plant.move_to("watched", "watched_landing")
+    for number in range(7):
+        plant.drop("watched_landing", number)
+    import_labels(store, plant.fleet / "labels.csv", who="inspection")
+    for step in ("acquire", "extract", "baseline"):
+        plant.command(step, "--as-of", day(7).isoformat())
+
+    # At the time of the backfill there were findings and no model: a live run would have started a retraining.
+    early = day(6).replace(hour=3)
+    words = ("backfill", "create", "--dag-id", "axiswatch_watch", "--max-active-runs", "1")
+    plant.local.run(*words, "--from-date", early.isoformat(), "--to-date", early.isoformat())
+
+    def backfilled() -> list[dict[str, Any]]:
+        return [run for run in plant.runs("axiswatch_watch") if run["run_type"] == "backfill"]
+
+    until(lambda: [run["state"] for run in backfilled()] == ["success"], "the backfill's run")
+    assert states(plant, backfilled()[0]["dag_run_id"]) == ("success", "skipped", "skipped")
+    with store.read() as connection:
+        at = TriggerDecision.decided_at == early
+        said = {row.trigger: row for row in connection.execute(sa.select(TriggerDecision).where(at))}
+    assert said["new_labels"].fired
+    assert not said["decision"].fired
+    assert "a backfill starts no retraining" in said["decision"].reason
+    assert plant.runs("axiswatch_retrain") == []
+
+    live = plant.trigger("axiswatch_watch", day(7))
+    assert plant.wait("axiswatch_watch", live) == "success"
+    assert states(plant, live) == ("success", "success", "success")
+    [started] = plant.wait_quiet("axiswatch_retrain")
+    assert started["state"] == "success"
+    assert started["run_type"] == "operator_triggered"
+    assert datetime.fromisoformat(started["run_after"]) == day(7), "it stands for the time of the watch"
+    assert started["conf"] == {"scopes": ["acceleration"], "trigger": "new_labels"}
+    with store.read() as connection:
+        [decision] = connection.execute(sa.select(RetrainingDecision)).all()
+        rows = connection.execute(sa.select(TriggerDecision)).all()
+    assert (decision.decided_at, decision.trigger, decision.outcome) == (day(7), "new_labels", "first")
+
+    # Cleared, it says what it said, and finds the run that it had started.
+    redo(plant, "axiswatch_watch", live)
+    plant.pause("axiswatch_watch", False)
+    assert states(plant, live) == ("success", "success", "skipped")
+    assert len(plant.wait_quiet("axiswatch_retrain")) == 1
+    with store.read() as connection:
+        assert connection.execute(sa.select(TriggerDecision)).all() == rows
+    store.dispose()
+
+
+def states(plant: Plant, run: str) -> tuple[str, ...]:
+    """How the tasks of a run of the watch ended."""
+    found = {item["task_id"]: item["state"] for item in plant.tasks("axiswatch_watch", run)}
+    return tuple(str(found[name]) for name in ("decide", "due", "start"))
+
+
 def asking(plant: Plant) -> list[dict[str, Any]]:
     """The runs of the watch that started a retraining, oldest first."""
     found = []
     for run in plant.wait_quiet("axiswatch_watch"):
-        states = {item["task_id"]: item["state"] for item in plant.tasks("axiswatch_watch", run["dag_run_id"])}
-        found += [run] if states["start"] == "success" else []
+        found += [run] if states(plant, run["dag_run_id"])[-1] == "success" else []
     return found
 
 
@@ -291,30 +346,6 @@ def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[St
     plant.pause("axiswatch_watch", False)
     for name, rows in wanted.items():
         assert found[name] == rows, name
-
-
-def test_a_backfill_of_the_watch_starts_nothing(plant: Plant) -> None:
-    """At that time there were findings and no model: a live run would have started a retraining."""
-    store = plant.move_to("live", "landing")
-    before = {run["dag_run_id"] for run in plant.wait_quiet("axiswatch_retrain")}
-    date = day(7).replace(hour=3)
-    words = ("backfill", "create", "--dag-id", "axiswatch_watch", "--max-active-runs", "1")
-    plant.local.run(*words, "--from-date", date.isoformat(), "--to-date", date.isoformat())
-
-    def backfilled() -> list[dict[str, Any]]:
-        return [run for run in plant.runs("axiswatch_watch") if run["run_type"] == "backfill"]
-
-    until(lambda: [run["state"] for run in backfilled()] == ["success"], "the backfill's run")
-    states = {item["task_id"]: item["state"] for item in plant.tasks("axiswatch_watch", backfilled()[0]["dag_run_id"])}
-    assert (states["decide"], states["due"], states["start"]) == ("success", "skipped", "skipped")
-    with store.read() as connection:
-        at = (TriggerDecision.decided_at == date, TriggerDecision.trigger.in_(("new_labels", "decision")))
-        said = {row.trigger: row for row in connection.execute(sa.select(TriggerDecision).where(*at))}
-    assert said["new_labels"].fired
-    assert not said["decision"].fired
-    assert "a backfill starts no retraining" in said["decision"].reason
-    assert {run["dag_run_id"] for run in plant.wait_quiet("axiswatch_retrain")} == before
-    store.dispose()
 
 
 def test_a_named_model_scores_again_and_a_failure_is_told(plant: Plant) -> None:

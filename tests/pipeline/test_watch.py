@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +28,7 @@ from pipeline.schema import AliasEvent, AxisState, Case, Label, ModelAlias, Mode
 from pipeline.schema_review import LabelWithdrawal
 from pipeline.schema_watch import TriggerDecision
 from pipeline.store import Store, ensure_partitions, insert_ignore
+from pipeline.training_set import TrainingSet, build_training_set
 from pipeline.watch import list_trigger_decisions, scopes_to_start, watch
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -141,7 +144,7 @@ class Place:
     def said(self, as_of: datetime, **changes: Any) -> dict[str, dict[str, Any]]:
         """What each trigger says."""
         settings = self.settings.model_copy(update=changes)
-        rows = watch(self.store, self.lake, settings, as_of=as_of)
+        rows = watch(self.store, self.lake, settings, as_of=as_of, by_schedule=True)
         return {row["trigger"]: row for row in rows}
 
 
@@ -189,6 +192,24 @@ def test_every_trigger_says_something_and_it_is_stored_once(fleet: Place) -> Non
     assert scopes_to_start(later) == {SCOPE: "new_labels"}
     shown = list_trigger_decisions(fleet.store, limit=5)
     assert [row["fired"] for row in shown] == [True, False]
+
+
+def test_two_looks_at_once_store_one(fleet: Place) -> None:
+    fleet.send((4, 6))
+    url = fleet.store.engine.url.render_as_string(hide_password=False)
+
+    def look(_: int) -> list[dict[str, Any]]:
+        own = Store.open(url)
+        try:
+            return watch(own, fleet.lake, fleet.settings, as_of=day(6))
+        finally:
+            own.dispose()
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(look, range(3)))
+    assert found[0] == found[1] == found[2]
+    with fleet.store.read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(TriggerDecision)) == len(ORDER)
 
 
 def test_without_a_model_the_first_finding_starts_one(place: Place) -> None:
@@ -267,6 +288,32 @@ def test_labels_of_what_no_recording_has_do_not_count(fleet: Place) -> None:
     assert (said["new"], said["new_kinds"]) == (1, {"ball": 1})
 
 
+# -------------------------------------------------------------------------------------------------- training set
+
+
+def test_a_training_set_takes_so_many_windows_of_a_unit(fleet: Place) -> None:
+    """Unit 1 has 12 windows, 9 of them healthy and 3 at fault; unit 3 is unsure."""
+    fleet.label(1, "healthy", day(4), from_at=day(0), to_at=day(3))
+    fleet.label(1, "fault", day(4), from_at=day(3), to_at=day(4), mode="ball")
+    fleet.label(2, "healthy", day(4), evidence="signal_only")
+    fleet.label(3, "unsure", day(4))
+    fleet.label(4, "healthy", day(5))  # not known yet
+
+    def built(most: int) -> TrainingSet:
+        settings = fleet.settings.model_copy(update={"max_windows_per_unit": most})
+        with fleet.store.read() as connection:
+            return build_training_set(connection, fleet.lake, settings, SCOPE, as_of=day(4.5))
+
+    every, few = built(0), built(5)
+    assert Counter(every.unit) == {"SN-1": 12, "SN-2": 12}
+    assert every.left_out == {"unsure": 12}
+    assert set(every.weight[every.unit == "SN-2"]) == {0.5}
+    assert Counter(zip(few.unit, few.y, strict=True)) == {("SN-1", 0): 3, ("SN-1", 1): 2, ("SN-2", 0): 5}
+    assert few.left_out == {"unsure": 12, "over the cap of a unit": 14}
+    assert built(5).data_hash == few.data_hash != every.data_hash
+    assert built(12).data_hash == every.data_hash, "a cap that nothing reaches changes nothing"
+
+
 # -------------------------------------------------------------------------------------------------------- guards
 
 
@@ -288,6 +335,22 @@ def test_cooldown_and_budget_hold_back(fleet: Place) -> None:
     assert after["budget"]["figures"]["used"] == 2
     assert not after["new_labels"]["fired"]
     assert fleet.said(day(7.2))["new_labels"]["fired"], "nothing came of it, so they are new again"
+
+
+def test_a_look_by_hand_starts_nothing_and_hides_nothing(fleet: Place) -> None:
+    for unit in range(4):
+        fleet.label(unit, "healthy", day(5))
+    by_hand = watch(fleet.store, fleet.lake, fleet.settings, as_of=day(6))
+    assert by_hand[-1]["fired"]
+    assert new_labels(fleet.store, fleet.settings, as_of=day(6.01)) == 4, "the monitor still tells of them"
+    said = fleet.said(day(6.02))
+    assert said["decision"]["fired"]
+    assert said["budget"]["figures"]["used"] == 0
+    assert not fleet.said(day(6.03))["decision"]["fired"], "the schedule has started it"
+    # The schedule comes to a time that somebody had looked at: it goes by what was said, and it counts from then on.
+    watch(fleet.store, fleet.lake, fleet.settings, as_of=day(7.5))
+    assert fleet.said(day(7.5))["decision"]["fired"]
+    assert fleet.said(day(7.6))["cooldown"]["fired"]
 
 
 def test_an_old_champion_is_due(fleet: Place) -> None:

@@ -23,6 +23,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False, comment="a sentence"),
         sa.Column("figures", sa.JSON(), nullable=False, comment="all that it looked at, and its thresholds"),
         sa.Column("champion", sa.String(length=16), nullable=True, comment="the champion at decided_at"),
+        sa.Column(
+            "by_schedule", sa.Boolean(), nullable=False, comment="a run of the schedule, which starts what it decides"
+        ),
         sa.Column("n_labels", sa.Integer(), nullable=False, comment="labels known at decided_at, taken back or not"),
         sa.Column("known_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("scope", "trigger", "decided_at", name=op.f("pk_trigger_decisions")),
