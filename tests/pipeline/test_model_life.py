@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,16 @@ from pipeline.model_versions import champions, compare_versions, get_version, sh
 from pipeline.promotion import approve, refuse, retrain
 from pipeline.registry import ChampionChanged, load_model, promote, rollback
 from pipeline.retrain import train_scopes
-from pipeline.schema import AliasEvent, Extraction, Label, LakeFile, ModelVersion, Score, Scoring
+from pipeline.schema import AliasEvent, Label, LakeFile, ModelVersion, Score, Scoring
 from pipeline.schema_operations import RetrainingDecision
 from pipeline.score import score_due
 from pipeline.store import Store
 from pipeline.sweep import sweep_lake
 
 SCOPE = "acceleration"
+SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+"""For what does not depend on the database."""
+
 LENIENT = {
     "promotion_margin": 10.0,
     "gate_auroc_margin": 1.0,
@@ -91,7 +95,7 @@ class Plant:
         events = [event for event in history(self.store, scope=SCOPE) if event["alias"] == "champion"]
         events.sort(key=lambda event: event["sequence"])
         assert [event["sequence"] for event in events] == list(range(1, len(events) + 1))
-        for before, after in zip(events, events[1:], strict=False):
+        for before, after in pairwise(events):
             assert after["previous_version"] == before["model_version"]
         assert (events[-1]["model_version"] if events else None) == self.champion()
 
@@ -135,6 +139,7 @@ def plant(
 # ------------------------------------------------------------------------------------------- lineage and held out
 
 
+@SQLITE
 def test_a_version_tells_where_it_comes_from(plant: Plant) -> None:
     version = plant.train(seed=7)
     found = show_version(plant.store, version)
@@ -151,6 +156,7 @@ def test_a_version_tells_where_it_comes_from(plant: Plant) -> None:
     assert set(told["overall"]) >= {"nll", "macro_auroc"}
 
 
+@SQLITE
 def test_what_was_said_of_held_out_recordings_is_kept_and_gives_the_report(plant: Plant) -> None:
     row = get_version(plant.store, plant.train())
     said = read_predictions(plant.lake, row)
@@ -169,6 +175,7 @@ def test_what_was_said_of_held_out_recordings_is_kept_and_gives_the_report(plant
     assert read_predictions(plant.lake, row) is not None, "a file that a row commits is not swept"
 
 
+@SQLITE
 def test_the_champion_is_asked_only_about_units_it_did_not_know(plant: Plant) -> None:
     """Kept predictions where it was judged out of fold; its own scores for units that are new since."""
     labels = plant.rows(sa.select(Label).order_by(Label.known_at))
@@ -216,6 +223,7 @@ def test_rollback_is_one_step_and_changes_what_scores_next(plant: Plant) -> None
     plant.whole()
 
 
+@SQLITE
 def test_a_second_rollback_goes_one_further_back(plant: Plant) -> None:
     versions = [plant.train(seed=seed) for seed in (1, 2, 3)]
     for version in versions[1:]:
@@ -224,6 +232,7 @@ def test_a_second_rollback_goes_one_further_back(plant: Plant) -> None:
     assert reign([("first", "a"), ("promoted", "b"), ("rolled_back", "a"), ("promoted", "c")]) == ["a", "c"]
 
 
+@SQLITE
 def test_what_cannot_be_rolled_back_or_promoted_is_told(plant: Plant) -> None:
     with pytest.raises(PrerequisiteMissing, match="scope nowhere has no champion"):
         rollback(plant.store, plant.lake, "nowhere", who="jo", reason="?", at=plant.end)
@@ -264,6 +273,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+@SQLITE
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_artifact_is_refused_and_the_champion_unharmed(plant: Plant, name: str) -> None:
     damage, told = DAMAGES[name]
@@ -278,6 +288,7 @@ def test_a_damaged_artifact_is_refused_and_the_champion_unharmed(plant: Plant, n
         assert plant.promote(second)["champion"] == second
 
 
+@SQLITE
 @pytest.mark.parametrize("files", [["../../etc/passwd"], ["/etc/passwd"], ["manifest.json", ".hidden"], ["a"] * 65])
 def test_hostile_names_are_refused(plant: Plant, files: list[str]) -> None:
     first, second = plant.train(), plant.train(seed=3)
@@ -286,11 +297,12 @@ def test_hostile_names_are_refused(plant: Plant, files: list[str]) -> None:
         connection.execute(
             sa.update(ModelVersion).where(ModelVersion.model_version == second).values(settings=settings)
         )
-    with pytest.raises(AxiswatchError, match="not acceptable|at most 64"):
+    with pytest.raises(AxiswatchError, match=r"not acceptable|at most 64"):
         plant.promote(second)
     assert plant.champion() == first
 
 
+@SQLITE
 def test_another_models_files_under_its_name_are_refused(plant: Plant) -> None:
     first, second = plant.train(), plant.train(seed=3)
     folders = [Path(plant.lake.root) / "models" / name for name in (first, second)]
@@ -303,11 +315,12 @@ def test_another_models_files_under_its_name_are_refused(plant: Plant) -> None:
 # ---------------------------------------------------------------------------------- crashes, kills, two at once
 
 
+@SQLITE
 def test_a_training_that_gives_nan_leaves_the_champion_and_its_reason(plant: Plant) -> None:
     champion = plant.retrain()["candidate"]
     found = plant.retrain(day=1, learning_rate=1e30, seed=2)
     assert (found["outcome"], found["candidate"]) == ("refused", None)
-    assert "diverged" in found["reason"] or "finite" in found["reason"]
+    assert "The training loss became nan" in found["reason"]
     assert plant.champion() == champion
     assert plant.retrain(day=2, seed=2)["outcome"] == "promoted", "the next run is clean"
     plant.whole()
@@ -344,7 +357,8 @@ def die(*args, **kw):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if told["where"] == "files":
-    registry._put_whole, put = lambda lake, path, data: die() if "scaler" in path else put(lake, path, data), registry._put_whole
+    put = registry._put_whole
+    registry._put_whole = lambda lake, path, data: die() if "scaler" in path else put(lake, path, data)
 elif told["where"] == "rows":
     registry.set_alias = die
 elif told["where"] == "aliases":
@@ -448,13 +462,7 @@ def test_a_run_that_scores_while_somebody_promotes_names_one_version(plant: Plan
         if 0 < done < total:
             promote(own, plant.lake, second, who="jo", reason="meanwhile", at=plant.end)
 
-    settings = plant.settings.model_copy(update={"score_chunk_windows": 256})
-    with plant.store.write() as connection:  # more than one chunk
-        halves = sa.select(Extraction.recording_id).order_by(Extraction.recording_id).limit(40)
-        connection.execute(
-            sa.update(Extraction).where(Extraction.recording_id.in_(halves)).values(n_windows=Extraction.n_windows)
-        )
-    settings = settings.model_copy(update={"score_chunk_windows": 30})
+    settings = plant.settings.model_copy(update={"score_chunk_windows": 30})
     report = score_due(plant.store, plant.lake, settings, as_of=plant.end, on_progress=promoting)
     own.dispose()
     assert plant.champion() == second, "it was promoted in the middle"
@@ -467,6 +475,7 @@ def test_a_run_that_scores_while_somebody_promotes_names_one_version(plant: Plan
     assert {(row.known_at, row.model_version) for row in by_run} == {(plant.end, first), (later, second)}
 
 
+@SQLITE
 def test_the_past_promotes_nobody(plant: Plant) -> None:
     plant.retrain(day=5)
     found = plant.retrain(day=3, seed=2)
@@ -495,6 +504,7 @@ def test_with_approval_a_challenger_waits_and_is_approved_once(plant: Plant) -> 
     assert show_version(plant.store, version)["aliases"] == ["champion"]
 
 
+@SQLITE
 def test_a_challenger_that_was_refused_or_overtaken_cannot_be_approved(plant: Plant) -> None:
     champion = plant.retrain()["candidate"]
     version = plant.retrain(day=1, seed=2, promotion_approval=True)["candidate"]
@@ -515,6 +525,7 @@ def test_a_challenger_that_was_refused_or_overtaken_cannot_be_approved(plant: Pl
 # ------------------------------------------------------------------------------------------------- gate, settings
 
 
+@SQLITE
 def test_a_case_that_must_not_fail_keeps_the_champion(plant: Plant) -> None:
     champion = plant.retrain()["candidate"]
     label = plant.rows(sa.select(Label).where(Label.verdict == "fault").order_by(Label.label_id))[0]
@@ -528,6 +539,7 @@ def test_a_case_that_must_not_fail_keeps_the_champion(plant: Plant) -> None:
     assert plant.retrain(day=2, seed=2, **easy)["outcome"] == "promoted"
 
 
+@SQLITE
 def test_a_model_that_only_knows_healthy_units_gives_way_to_one_that_knows_faults(plant: Plant) -> None:
     faults = sa.update(Label).where(Label.verdict == "fault")
     with plant.store.write() as connection:
@@ -541,6 +553,7 @@ def test_a_model_that_only_knows_healthy_units_gives_way_to_one_that_knows_fault
     )
 
 
+@SQLITE
 def test_a_challenger_that_forgot_a_class_is_kept_out(plant: Plant) -> None:
     champion = plant.retrain()["candidate"]
     known = get_version(plant.store, champion)["settings"]["classes"]
