@@ -28,7 +28,7 @@ from pipeline.rescore import plan_rescore, rescore
 from pipeline.retrain import train_scopes
 from pipeline.schema import Case, CaseRescore, Score
 from pipeline.score import score_due
-from pipeline.store import Store
+from pipeline.store import Store, partition_name
 
 SCOPE = "acceleration"
 Tables = dict[str, list[dict[str, Any]]]
@@ -84,8 +84,6 @@ def plant(
     tables = dump(source)
     source.dispose()
     with store.write() as connection:
-        from pipeline.store import partition_name  # scores of January
-
         if not store.is_sqlite:
             connection.exec_driver_sql(
                 f"CREATE TABLE {partition_name(2026, 1)} PARTITION OF scores "
