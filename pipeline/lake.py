@@ -119,6 +119,15 @@ class Lake:
                 f"{path} is not in the lake {self.root} though the database names it; restore it from a backup"
             ) from error
 
+    def size(self, path: str) -> int:
+        """Give the size of a file, bytes, without reading it; raises `LakeError` as `open` does."""
+        try:
+            return int(self.fs.size(self._full(path)))
+        except FileNotFoundError as error:
+            raise LakeError(
+                f"{path} is not in the lake {self.root} though the database names it; restore it from a backup"
+            ) from error
+
     def read(self, path: str) -> bytes:
         """Read a file whole."""
         with self.open(path) as file:

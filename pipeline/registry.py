@@ -6,7 +6,8 @@ once the second sees what the first did. History is kept in `alias_events`: see 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from models.artifact import ArtifactError, model_version, unpack
+from models.artifact import MAX_FILE_BYTES, MAX_FILES, ArtifactError, model_version, unpack
 from models.model import Model
 from pipeline.alias_history import CHALLENGER, CHAMPION, predecessor, set_alias
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
@@ -25,6 +26,7 @@ from pipeline.schema import LakeFile, ModelAlias, ModelVersion, Scoring
 from pipeline.store import Store, insert_ignore
 
 SYSTEM = "axiswatch"
+FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 class ChampionChanged(AxiswatchError):
@@ -113,8 +115,8 @@ def load_model(store: Store, lake: Lake, version: str) -> Model:
         A file of the artifact was changed or is missing.
     """
     row = get_version(store, version)
-    files = {name: lake.read(f"{row['lake_prefix']}/{name}") for name in row["settings"]["files"]}
     try:
+        files = _read_files(lake, row["lake_prefix"], row["settings"]["files"])
         if model_version(files) != version:
             raise ArtifactError("its manifest is not the one that was registered")
         return unpack(files, expect_feature_version=row["feature_version"])
@@ -122,6 +124,19 @@ def load_model(store: Store, lake: Lake, version: str) -> Model:
         raise AxiswatchError(
             f"model {version} cannot be used: {error}; restore the lake from its backup, or train again"
         ) from error
+
+
+def _read_files(lake: Lake, prefix: str, names: Sequence[str]) -> dict[str, bytes]:
+    """Read an artifact; names and sizes are looked at before anything is read."""
+    if len(names) > MAX_FILES:
+        raise ArtifactError(f"it names {len(names)} files; at most {MAX_FILES} are accepted")
+    for name in names:
+        if not FILE_NAME.fullmatch(name):
+            raise ArtifactError(f"the file name {name[:80]!r} is not acceptable in an artifact")
+        size = lake.size(f"{prefix}/{name}")
+        if size > MAX_FILE_BYTES:
+            raise ArtifactError(f"'{name}' has {size} bytes; at most {MAX_FILE_BYTES} are accepted")
+    return {name: lake.read(f"{prefix}/{name}") for name in names}
 
 
 def check_promotable(

@@ -21,6 +21,7 @@ from pipeline.cases import fleet_states, give_verdict
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.ids import read_time
 from pipeline.model_versions import list_versions
+from pipeline.payback import payback
 from pipeline.quarantine import list_quarantine
 from pipeline.schema import Axis, AxisState
 from pipeline.schema_review import AxisMute
@@ -257,7 +258,9 @@ def quarantine(request: Request, account: Viewer) -> Response:
 @router.get("/models")
 def models(request: Request, account: Viewer) -> Response:
     """Show versions, aliases and held-out figures; nothing can be changed here."""
-    return render(request, account, "models.html", versions=list_versions(request.app.state.store)[::-1])
+    store = request.app.state.store
+    changes = payback(store, limit=10)
+    return render(request, account, "models.html", versions=list_versions(store)[::-1], changes=changes)
 
 
 @router.get("/calibration")

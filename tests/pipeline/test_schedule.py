@@ -23,7 +23,6 @@ from pipeline.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.failures import Failure, list_failures, record_failure
 from pipeline.lake import Lake
 from pipeline.landing import decode_names, encode_name, plan_landing
-from pipeline.promotion import compare
 from pipeline.schema import Recording
 from pipeline.store import Store
 
@@ -142,28 +141,6 @@ def test_any_name_comes_back_as_it_was(tmp_path: Path) -> None:
         told = encode_name(Path(name))
         assert told.isascii()
         assert list(decode_names([told], tmp_path)) == [tmp_path / name]
-
-
-# -------------------------------------------------------------------------------------------------- promotion
-
-
-def rows(**nll: float | None) -> list[dict[str, Any]]:
-    return [{"unit": unit, "class_name": "healthy", "nll": value} for unit, value in nll.items()]
-
-
-def test_a_candidate_that_is_not_worse_on_the_same_units_is_promoted() -> None:
-    found = compare(rows(a=0.25, b=0.5, new=9.0), rows(a=0.5, b=0.25, gone=0.0), margin=0.0)
-    assert found.outcome == "promoted"
-    assert found.figures == {"units": 2, "candidate_nll": 0.375, "champion_nll": 0.375, "margin": 0.0}
-    assert compare(rows(a=0.31), rows(a=0.3), margin=0.0).outcome == "kept"
-    assert compare(rows(a=0.31), rows(a=0.3), margin=0.02).outcome == "promoted"
-
-
-def test_without_a_common_unit_nothing_is_promoted() -> None:
-    assert compare(rows(a=0.1), rows(b=0.1), margin=1.0).outcome == "kept"
-    assert compare(rows(a=None), rows(a=0.1), margin=1.0).outcome == "kept"
-    other = [{"unit": "a", "class_name": "inner_race", "nll": 0.0}]
-    assert compare(rows(a=0.1), other, margin=1.0).outcome == "kept", "the finding has changed"
 
 
 # --------------------------------------------------------------------------------------------------- failures

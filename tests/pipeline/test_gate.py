@@ -1,0 +1,202 @@
+"""The gate's measures and rules: pure functions, against closed forms and scikit-learn."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from pipeline.gate import (
+    Difference,
+    Judged,
+    Rows,
+    doubt,
+    macro_auroc,
+    mean_nll,
+    measure,
+    missed_rate,
+    rule_doubt,
+    rule_measures,
+    rule_must_not_fail,
+    unit_draws,
+)
+from pipeline.held_out import FLOOR, by_recording
+
+CLASSES = ("healthy", "inner_race", "ball")
+MARGINS = {
+    "nll_margin": 0.0,
+    "nll_limit": 0.1,
+    "auroc_margin": 0.01,
+    "auroc_limit": 0.05,
+    "missed_margin": 0.02,
+    "missed_limit": 0.1,
+}
+
+
+def made(n: int, skill: float, seed: int) -> tuple[Any, np.ndarray]:
+    """What a model of some skill says of n units, a third of each class, one recording each."""
+    rng = np.random.default_rng(seed)
+    finding = np.array([CLASSES[i % 3] for i in range(n)])
+    logits = rng.normal(0, 1, (n, 3))
+    logits[np.arange(n), [CLASSES.index(name) for name in finding]] += skill
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    nll = -np.log(p[np.arange(n), [CLASSES.index(name) for name in finding]])
+    return Judged(CLASSES, p, nll, 1 - p[:, 0]), finding
+
+
+def rows_of(challenger: Judged, champion: Judged, finding: np.ndarray) -> Rows:
+    n = len(finding)
+    return Rows(np.array([f"u{i:03d}" for i in range(n)]), finding, np.ones(n), np.arange(n), challenger, champion)
+
+
+def measured(rows: Rows, **changes: Any) -> dict[str, Difference]:
+    told = {"review_share": 0.1, "min_units": 8, "confidence": 0.9, "n_bootstrap": 4000, "seed": 1} | changes
+    return measure(rows, **told)
+
+
+# ----------------------------------------------------------------------------------------------------- measures
+
+
+def test_macro_auroc_is_that_of_scikit_learn_under_any_weights() -> None:
+    judged, finding = made(60, 0.7, 3)
+    judged.p[::7] = np.round(judged.p[::7], 1)  # ties
+    weight = np.random.default_rng(2).integers(0, 3, (5, 60)).astype(float)
+    for w, found in zip(weight, macro_auroc(judged.p, finding, CLASSES, weight), strict=True):
+        wanted = [roc_auc_score(finding == c, judged.p[:, i], sample_weight=w) for i, c in enumerate(CLASSES)]
+        assert found == pytest.approx(np.mean(wanted))
+
+
+def test_a_fault_of_unknown_mode_says_nothing_about_which_fault() -> None:
+    judged, finding = made(30, 1.0, 3)
+    without = macro_auroc(judged.p, finding, CLASSES, np.ones((1, 30)))
+    more = np.concatenate([judged.p, [[0.0, 1.0, 0.0]]]), np.append(finding, "fault_unknown")
+    found = macro_auroc(*more, CLASSES[1:], np.ones((1, 31)))
+    assert found == macro_auroc(judged.p, finding, CLASSES[1:], np.ones((1, 30)))
+    assert macro_auroc(*more, CLASSES, np.ones((1, 31))) != without, "but it is no healthy one"
+
+
+def test_missed_faults_at_a_budget() -> None:
+    healthy, faulty = [0.9, 0.4, 0.3, 0.2, 0.1, 0.1, 0.1, 0.0, 0.0, 0.0], [0.95, 0.5, 0.35, 0.05]
+    fault, is_fault = np.array(healthy + faulty), np.array([False] * 10 + [True] * 4)
+    one = np.ones((1, 14))
+    for share, missed in ((0.0, 0.75), (0.1, 0.5), (0.2, 0.25), (0.39, 0.25), (0.4, 0.25), (0.7, 0.0)):
+        assert missed_rate(fault, is_fault, one, review_share=share) == pytest.approx(missed), share
+    double = one.copy()
+    double[0, 11] = 3.0  # the one at 0.5 counts three times
+    assert missed_rate(fault, is_fault, double, review_share=0.0) == pytest.approx(5 / 6)
+    assert math.isnan(missed_rate(fault[:10], is_fault[:10], one[:, :10], review_share=0.1)[0])
+    assert math.isnan(missed_rate(np.where(fault == 0.5, np.nan, fault), is_fault, one, review_share=0.1)[0])
+
+
+def test_units_are_drawn_whole_and_no_class_vanishes() -> None:
+    unit = np.array(["a", "a", "b", "c", "d", "e", "f"])
+    finding = np.array(["healthy", "ball", "healthy", "healthy", "ball", "ball", "inner_race"])
+    drawn = unit_draws(unit, finding, n_bootstrap=500, seed=3)
+    assert (drawn[:, 0] == drawn[:, 1]).all()
+    assert (drawn[:, [2, 3]].sum(axis=1) == 2).all()
+    assert (drawn[:, [4, 5]].sum(axis=1) == 2).all()
+    assert (drawn[:, 6] == 1).all()
+    assert (drawn[:, 2] == 0).any()
+
+
+def test_the_interval_of_a_difference_is_that_of_its_mean() -> None:
+    """One class, n units: the bootstrap's standard error of a mean is s / sqrt(n)."""
+    rng = np.random.default_rng(5)
+    n = 400
+    old, change = rng.normal(1, 1, n), rng.normal(0.2, 0.3, n)
+    p = np.tile([0.5, 0.3, 0.2], (n, 1))
+    challenger, champion = (Judged(CLASSES, p, nll, 1 - p[:, 0]) for nll in (old + change, old))
+    found = measured(rows_of(challenger, champion, np.full(n, "healthy")))
+    assert set(found) == {"nll"}, "with healthy units alone nothing else is defined"
+    half = 1.645 * change.std() / np.sqrt(n)
+    assert found["nll"].value == pytest.approx(change.mean())
+    assert found["nll"].high - found["nll"].value == pytest.approx(half, rel=0.1)
+    assert found["nll"].value - found["nll"].low == pytest.approx(half, rel=0.1)
+
+
+def test_with_few_units_there_is_no_interval() -> None:
+    (challenger, finding), (champion, _) = made(6, 1.0, 1), made(6, 1.0, 2)
+    found = measured(rows_of(challenger, champion, finding))
+    assert [difference.low for difference in found.values()] == [None] * 3
+
+
+def test_what_both_do_not_know_by_name_is_judged_as_a_fault() -> None:
+    judged, _ = made(3, 1.0, 1)
+    finding = np.array(["healthy", "outer_race", "ball"])
+    truth = judged.truth(finding, frozenset({"healthy", "ball"}))
+    assert truth == pytest.approx([judged.p[0, 0], 1 - judged.p[1, 0], judged.p[2, 2]])
+
+
+def test_recordings_are_summed_up_so_that_any_finding_can_be_judged_later() -> None:
+    p = np.array([[0.8, 0.1, 0.1], [0.6, 0.4, 0.0], [0.2, 0.3, 0.5]])
+    found = by_recording(p, np.array(["r1", "r1", "r0"]), np.array(["u", "u", "v"]), CLASSES)
+    assert found.recording.tolist() == ["r0", "r1"]
+    assert found.unit.tolist() == ["v", "u"]
+    assert found.p[1] == pytest.approx([0.7, 0.25, 0.05])
+    assert found.log_p[1, 0] == pytest.approx(np.log([0.8, 0.6]).mean())
+    assert found.log_p[1, 2] == pytest.approx((np.log(0.1) + np.log(FLOOR)) / 2)
+    assert found.log_fault[1] == pytest.approx(np.log([0.2, 0.4]).mean())
+    broken = by_recording(np.full((1, 3), np.nan), np.array(["r"]), np.array(["u"]), CLASSES)
+    assert np.isnan(broken.p).all()
+    assert np.isnan(mean_nll(-broken.log_p[:, 0], np.ones((1, 1))))
+
+
+# -------------------------------------------------------------------------------------------------------- rules
+
+
+def test_a_better_challenger_passes_and_a_worse_one_does_not() -> None:
+    (weak, finding), (strong, _) = made(90, 1.0, 1), made(90, 2.5, 2)
+    assert rule_measures(measured(rows_of(strong, weak, finding)), **MARGINS) == []
+    against = rule_measures(measured(rows_of(weak, strong, finding)), **MARGINS)
+    assert [reason.split(" 0")[0].split(" 1")[0] for reason in against] == ["NLL", "macro AUROC", "missed-fault rate"]
+
+
+@pytest.mark.parametrize(
+    ("name", "difference", "told"),
+    [
+        ("nll", Difference(1.0, 1.0, -0.2, 0.1), None),
+        ("nll", Difference(1.01, 1.0, -0.2, 0.02), "worse by more than 0"),
+        ("nll", Difference(0.9, 1.0, -0.4, 0.11), "may be worse by 0.110, more than 0.1"),
+        ("nll", Difference(0.9, 1.0, None, None), None),
+        ("nll", Difference(float("nan"), 1.0, None, None), "not finite"),
+        ("nll", Difference(0.9, 1.0, float("nan"), float("nan")), "may be worse"),
+        ("macro_auroc", Difference(0.9, 0.905, -0.04, 0.1), None),
+        ("macro_auroc", Difference(0.9, 0.92, -0.04, 0.1), "worse by more than 0.01"),
+        ("macro_auroc", Difference(0.95, 0.9, -0.06, 0.1), "may be worse by 0.060"),
+        ("missed_rate", Difference(0.12, 0.1, -0.1, 0.1), None),
+        ("missed_rate", Difference(0.13, 0.1, -0.1, 0.1), "worse by more than 0.02"),
+        ("missed_rate", Difference(0.1, 0.1, -0.1, 0.2), "may be worse by 0.200"),
+    ],
+)
+def test_the_rule_of_each_measure(name: str, difference: Difference, told: str | None) -> None:
+    against = rule_measures({name: difference}, **MARGINS)
+    assert len(against) == (told is not None)
+    assert told is None or told in against[0]
+
+
+def test_new_findings_that_nobody_believes_are_doubted() -> None:
+    unit = np.array(["a", "b", "c", "d", "e", "f"])
+    is_new = np.array([True, True, True, True, False, False])
+    challenger = np.array([0.05, 0.05, 0.9, 0.05, 0.9, 0.05])
+    champion = np.array([0.05, 0.9, 0.05, np.nan, 0.9, 0.9])
+    found = doubt(unit, challenger, champion, is_new, probability=0.2)
+    assert (found.new_contradicted, found.new_rows, found.old_contradicted, found.old_rows) == (2, 4, 0, 2)
+    assert found.units == ("a", "d"), "c is new to the champion alone, b to the challenger: neither is a wrong label"
+    assert rule_doubt(found, max_excess=0.5) == []
+    assert "2 of 4 new findings are contradicted" in rule_doubt(found, max_excess=0.4)[0]
+    clean = doubt(unit, np.full(6, 0.9), champion, is_new, probability=0.2)
+    assert rule_doubt(clean, max_excess=0.0) == []
+
+
+def test_named_cases_must_be_on_the_right_side() -> None:
+    p = np.array([[0.6, 0.2, 0.2], [0.6, 0.2, 0.2], [0.3, 0.3, 0.4]])
+    judged = Judged(CLASSES, p, np.zeros(3), 1 - p[:, 0])
+    finding = np.array(["healthy", "ball", "inner_race"])
+    against = rule_must_not_fail(np.array(["A", "B", "C"]), finding, judged, probability=0.5)
+    assert against == ["B must not fail: ball has probability 0.40, below 0.5"]
+    types = Judged(CLASSES[1:], np.array([[0.5, 0.5], [0.43, 0.57]]), np.zeros(2), np.full(2, np.nan))
+    against = rule_must_not_fail(np.array(["A", "C"]), finding[[1, 2]], types, probability=0.5)
+    assert [reason.split()[0] for reason in against] == ["C"], "without a healthy class the mode has to be right"

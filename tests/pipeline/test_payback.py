@@ -1,0 +1,243 @@
+"""After a promotion: what is scored again, beside what was said, and what the labels bought. And the commands."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline import scheduled
+from pipeline.acquire import acquire
+from pipeline.advise import advise
+from pipeline.assets import import_assets
+from pipeline.cases import give_verdict
+from pipeline.config import Settings
+from pipeline.contract import Limits
+from pipeline.extract import extract_due
+from pipeline.labels import import_labels
+from pipeline.lake import Lake
+from pipeline.payback import payback, worth, write_payback
+from pipeline.registry import promote
+from pipeline.rescore import plan_rescore, rescore
+from pipeline.retrain import train_scopes
+from pipeline.schema import Case, CaseRescore, Score
+from pipeline.score import score_due
+from pipeline.store import Store, partition_name
+
+SCOPE = "acceleration"
+Tables = dict[str, list[dict[str, Any]]]
+
+
+@dataclass
+class Plant:
+    store: Store
+    lake: Lake
+    settings: Settings
+    end: datetime
+
+    def train(self, as_of: datetime) -> str:
+        return train_scopes(self.store, self.lake, self.settings, as_of=as_of)[0].model_version
+
+    def rows(self, query: sa.Select[Any]) -> list[Any]:
+        with self.store.read() as connection:
+            return list(connection.execute(query).all())
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> tuple[Path, Settings]:
+    """The small fleet up to closed cases: scored by a first champion, two cases answered."""
+    home = tmp_path_factory.mktemp("judged")
+    settings = Settings(home=home, workers=1, epochs=4, folds=2, n_samples=20, synthetic_windows=10, hidden=(16,))
+    store, lake = Store.open(settings.database), Lake(settings.lake)
+    import_assets(store, small_fleet.assets, as_of=small_fleet.settings.start)
+    import_labels(store, small_fleet.labels, who="simulation")
+    limits = Limits(small_fleet.end, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
+    acquire(store, lake, small_fleet.landing, limits=limits, settled_before=small_fleet.end)
+    extract_due(store, lake, settings, as_of=small_fleet.end)
+    plant = Plant(store, lake, settings, small_fleet.end)
+    plant.train(plant.end)
+    score_due(store, lake, settings, as_of=plant.end)
+    advise(store, settings, as_of=plant.end)
+    at = plant.end + timedelta(hours=1)
+    cases = plant.rows(sa.select(Case.case_id).where(Case.family == "machine").order_by(Case.case_id))
+    assert len(cases) >= 2
+    for row, verdict in zip(cases, ("healthy", "fault"), strict=False):
+        told = {"verdict": verdict, "evidence": "inspected", "mode": "inner_race" if verdict == "fault" else ""}
+        give_verdict(store, row.case_id, told, who="mara", at=at, period_hours=settings.state_period_hours)
+    store.dispose()
+    return home, settings
+
+
+@pytest.fixture
+def plant(
+    judged: tuple[Path, Settings], store: Store, small_fleet: Any, tmp_path: Path, dump: Callable[[Store], Tables]
+) -> Plant:
+    """A fresh copy in the database of the test (SQLite, then PostgreSQL), with a lake of its own."""
+    home, settings = judged
+    source = Store.open(settings.database)
+    tables = dump(source)
+    source.dispose()
+    with store.write() as connection:
+        if not store.is_sqlite:
+            connection.exec_driver_sql(
+                f"CREATE TABLE {partition_name(2026, 1)} PARTITION OF scores "
+                "FOR VALUES FROM ('2026-01-01 00:00:00+00') TO ('2026-02-01 00:00:00+00')"
+            )
+        for table in Score.metadata.sorted_tables:
+            if tables[table.name]:
+                connection.execute(sa.insert(table), tables[table.name])
+    shutil.copytree(home / "lake", tmp_path / "own" / "lake")
+    return Plant(store, Lake(str(tmp_path / "own" / "lake")), settings, small_fleet.end)
+
+
+def test_closed_cases_are_scored_beside_what_was_said(plant: Plant, dump: Callable[[Store], Tables]) -> None:
+    later = plant.end + timedelta(days=1)
+    second = plant.train(later)
+    told = promote(plant.store, plant.lake, second, who="jo", reason="new labels", at=later)
+    assert write_payback(plant.store, plant.settings, as_of=later) == 2, "the new champion has scored nothing yet"
+    before = dump(plant.store)
+    settings = plant.settings.model_copy(update={"rescore_days": 0.0})
+    report = rescore(plant.store, plant.lake, settings, SCOPE, second, as_of=later)
+    closed = plant.rows(sa.select(Case).where(Case.state == "closed").order_by(Case.case_id))
+    assert 0 < report.recordings < len({row["recording_id"] for row in before["scores"]}), "cases only, not the rest"
+    assert write_payback(plant.store, settings, as_of=later) == 2
+    assert write_payback(plant.store, settings, as_of=later) == 0
+    after = dump(plant.store)
+    for name in ("cases", "axis_states", "labels", "review_events", "alias_events"):
+        assert after[name] == before[name], f"{name} hold what was said"
+    assert [row for row in after["scores"] if row["model_version"] == told["previous"]] == before["scores"]
+    rows = plant.rows(sa.select(CaseRescore).order_by(CaseRescore.case_id, CaseRescore.model_version))
+    assert {(row.case_id, row.model_version) for row in rows} == {
+        (case.case_id, version) for case in closed for version in (told["previous"], second)
+    }
+    found = payback(plant.store)[0]
+    assert (found["from"], found["to"], found["who"]) == (told["previous"], second, "jo")
+    assert found["batch"] == {"labels": 2, "by_verdict": {"fault": 1, "healthy": 1}, "from_cases": 2}
+    assert found["decisions"]["cases"] == 2
+    states = {(row.case_id, row.model_version): row.state for row in rows}
+    changed = [c.case_id for c in closed if states[c.case_id, second] != states[c.case_id, told["previous"]]]
+    assert [case["case_id"] for case in found["decisions"]["list"]] == changed
+    own = found["uncertainty"]["cases_of_the_batch"]
+    mine = [row.mutual_information for row in rows if row.model_version == second]
+    assert own["n"] == 2
+    assert own["after"] == pytest.approx(sum(mine) / 2)
+    assert own["change"] == pytest.approx(own["after"] - own["before"])
+    assert own["low"] is None, "of two axes there is no interval"
+    assert found["uncertainty"]["held_out_units"]["n"] > 3
+
+
+def test_the_newest_days_and_open_cases_are_scored_first(plant: Plant) -> None:
+    later = plant.end + timedelta(days=1)
+    second = plant.train(later)
+    with plant.store.write() as connection:
+        connection.execute(sa.update(Case).values(state="closed", changed_at=plant.end))
+    settings = plant.settings.model_copy(update={"rescore_days": 3.0, "payback_days": 0.0})
+    batches, recordings, _ = plan_rescore(plant.store, settings, SCOPE, second, as_of=later)
+    wanted = sa.select(sa.func.count(Score.recording_id.distinct())).where(
+        Score.started_at >= later - timedelta(days=3)
+    )
+    assert recordings == plant.rows(wanted)[0][0] > 0
+    assert batches[0]["first_at"] >= (later - timedelta(days=3)).isoformat()[:10]
+    none = settings.model_copy(update={"rescore_days": 0.0})
+    assert plan_rescore(plant.store, none, SCOPE, second, as_of=later)[1] == 0
+    with plant.store.write() as connection:
+        case = connection.execute(sa.select(Case).order_by(Case.case_id)).first()
+        assert case is not None
+        connection.execute(sa.update(Case).where(Case.case_id == case.case_id).values(state="open"))
+    inside = (Score.axis_id == case.axis_id, Score.started_at >= case.first_at, Score.started_at <= case.last_at)
+    found = plan_rescore(plant.store, none, SCOPE, second, as_of=later)[1]
+    assert found == plant.rows(sa.select(sa.func.count(Score.recording_id.distinct())).where(*inside))[0][0] > 0
+
+
+@pytest.mark.parametrize(
+    ("verdict", "before", "after", "told"),
+    [
+        ("fault", "healthy", "alarm", "better"),
+        ("fault", "alarm", "unknown", "worse"),
+        ("fault", "watch", "unknown", "same"),
+        ("healthy", "alarm", "unknown", "better"),
+        ("benign_change", "healthy", "alarm", "worse"),
+        ("sensor_or_data", "alarm", "healthy", "nobody can tell"),
+        ("fault", "data_fault", "alarm", "nobody can tell"),
+        (None, "alarm", "healthy", "nobody can tell"),
+    ],
+)
+def test_what_a_change_is_worth(verdict: str | None, before: str, after: str, told: str) -> None:
+    assert worth(verdict, before, after) == told
+
+
+def test_the_tasks_of_the_schedule_after_a_promotion(
+    plant: Plant, store_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Train, wait for a person, approve in Airflow, score again, payback: the functions that the tasks call."""
+    for name, value in plant.settings.model_dump(mode="json").items():
+        if name in ("epochs", "folds", "n_samples", "synthetic_windows"):
+            monkeypatch.setenv(f"AXISWATCH_{name.upper()}", str(value))
+    monkeypatch.setenv("AXISWATCH_HIDDEN", "[16]")
+    monkeypatch.setenv("AXISWATCH_DATABASE_URL", store_url)
+    monkeypatch.setenv("AXISWATCH_HOME", str(tmp_path / "own"))
+    monkeypatch.setenv("AXISWATCH_PROMOTION_APPROVAL", "true")
+    for name in ("PROMOTION_MARGIN", "GATE_NLL_LIMIT"):
+        monkeypatch.setenv(f"AXISWATCH_{name}", "10")
+    for name in ("AUROC_MARGIN", "AUROC_LIMIT", "MISSED_MARGIN", "MISSED_LIMIT", "DOUBT_EXCESS"):
+        monkeypatch.setenv(f"AXISWATCH_GATE_{name}", "1")
+    later = plant.end + timedelta(days=1)
+    assert scheduled.scopes_to_train(later, "labels", ["nowhere"]) == []
+    assert scheduled.scopes_to_train(later, "labels", [SCOPE]) == [SCOPE]
+    decision = scheduled.retrain(SCOPE, later, "labels")
+    assert decision["outcome"] == "waiting"
+    assert scheduled.plan_rescore([decision], later) == [], "nobody was promoted yet"
+    assert decision["candidate"] in scheduled.waiting([decision])[0]
+    answer = {
+        "responded_by_user": {"id": "7", "name": "mara"},
+        "responded_at": (later + timedelta(hours=1)).isoformat(),
+    }
+    assert scheduled.approve_waiting([decision], answer)[0]["champion"] == decision["candidate"]
+    batches = scheduled.plan_rescore([decision], later)
+    done = [scheduled.rescore_batch(batch, later) for batch in batches]
+    assert sum(report["windows"] for report in done) > 0
+    assert scheduled.write_payback(later) == 4
+    assert payback(plant.store)[0]["who"] == "mara (Airflow)"
+    decisions = scheduled.scopes_to_train(later, "labels", []), scheduled.retrain(SCOPE, later, "labels")
+    assert decisions == ([SCOPE], decision), "done again it gives the decision that stands"
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_the_commands_from_training_to_payback(plant: Plant, cli_at: Callable[[Path], Any], tmp_path: Path) -> None:
+    cli = cli_at(tmp_path / "own")
+    small = {"epochs": 4, "folds": 2, "n_samples": 20, "synthetic_windows": 10, "hidden": "[16]"}
+    small |= {"database_url": str(plant.store.engine.url), "promotion_margin": 10, "gate_nll_limit": 10}
+    small |= {f"gate_{name}": 1 for name in ("auroc_margin", "auroc_limit", "missed_margin", "missed_limit")}
+    small |= {"gate_doubt_excess": 1}
+    later = (plant.end + timedelta(days=1)).isoformat()
+    first = cli("models", "list", "--json", **small).json()[0]["model_version"]
+    found = cli("retrain", "--as-of", later, "--json", **small).json()[0]
+    assert (found["outcome"], found["champion"]) == ("promoted", first)
+    second = found["candidate"]
+    assert cli("models", "show", second, "--json", **small).json()["aliases"] == ["champion"]
+    told = cli("models", "compare", second, first, "--as-of", later, "--json", **small).json()
+    assert told["gate"]["passed"] is True
+    assert told["gate"]["figures"]["now"]["nll"]["champion"] == found["figures"]["now"]["nll"]["champion"]
+    again = cli("rescore", "--as-of", later, "--json", **small).json()
+    assert again["models"] == {SCOPE: second}
+    assert (again["windows"] > 0, again["cases_judged"]) == (True, 4)
+    assert cli("payback", "--json", **small).json()[0]["decisions"]["cases"] == 2
+    assert "labels that were new to it" in cli("payback", **small).out
+    back = cli("models", "rollback", "--reason", "try", "--json", **small).json()
+    assert (back["champion"], back["previous"]) == (first, second)
+    refused = cli("models", "rollback", "--reason", "try", **small)
+    assert (refused.code, "no predecessor" in refused.err) == (3, True)
+    actions = [
+        row["action"] for row in cli("models", "history", "--json", **small).json() if row["alias"] == "champion"
+    ]
+    assert actions == ["first", "promoted", "rolled_back"]
+    assert cli("models", "approve", second, "--reason", "x", **small).code == 3
+    assert cli("models", "refuse", second, "--reason", "x", **small).code == 3
+    assert cli("models", "promote", second, "--reason", "x", "--scope", "current", **small).code == 1
+    assert cli("models", "show", "nothing", **small).code == 3

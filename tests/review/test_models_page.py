@@ -1,0 +1,75 @@
+"""The models page: versions, and what labels bought after each change of champion."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from fastapi.testclient import TestClient
+
+from pipeline.accounts import add_user, make_token
+from pipeline.alias_history import set_alias
+from pipeline.config import Settings
+from pipeline.lake import Lake
+from pipeline.schema import Axis, Case, CaseRescore, Label, ModelVersion
+from pipeline.store import Store
+from review.app import create_app
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def version(name: str, day: int) -> dict[str, Any]:
+    unit = {"unit": "u", "class_name": "healthy", "mutual_information": 0.4 / day}
+    return {
+        "model_version": name,
+        "scope": "acceleration",
+        "kind": "classification",
+        "feature_version": "f",
+        "lake_prefix": f"models/{name}",
+        "label_cutoff": AT + timedelta(days=day),
+        "training_data_hash": "",
+        "n_units": 1,
+        "n_windows": 1,
+        "settings": {"files": []},
+        "metrics": {"overall": {}, "units": [unit]},
+        "known_at": AT + timedelta(days=day),
+    }
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_the_page_shows_decisions_that_changed_and_how_far_doubt_fell(store: Store, lake: Lake, tmp_path: Path) -> None:
+    case = {
+        "case_id": "case0000", "axis_id": "a", "family": "machine", "state": "closed", "first_at": AT, "last_at": AT,
+        "n_bins": 1, "priority": 0.9, "reasons": [], "fault_probability": 0.9, "mode": None, "known_at": AT,
+        "changed_at": AT,
+    }  # fmt: skip
+    label = {
+        "label_id": "l", "axis_id": "a", "from_at": AT, "to_at": AT + timedelta(days=1), "verdict": "fault",
+        "evidence": "inspected", "note": "", "who": "mara", "case_id": "case0000", "known_at": AT + timedelta(days=2),
+    }  # fmt: skip
+    axis = {"axis_id": "a", "site": "", "cell": "", "robot_id": "R", "axis": "A", "known_at": AT}
+    with store.write() as connection:
+        connection.execute(sa.insert(Axis), axis)
+        connection.execute(sa.insert(Case), case)
+        connection.execute(sa.insert(Label), label)
+        connection.execute(sa.insert(ModelVersion), [version("old", 1), version("new", 2)])
+        for name, action in (("old", "first"), ("new", "promoted")):
+            told = {"action": action, "who": "jo", "reason": "r", "at": AT}
+            set_alias(connection, "acceleration", "champion", name, **told)
+        for name, state, information in (("old", "healthy", 0.30), ("new", "alarm", 0.05)):
+            row = {"case_id": "case0000", "scope": "acceleration", "model_version": name, "state": state, "flags": []}
+            row |= {"n_windows": 3, "mutual_information": information, "known_at": AT}
+            connection.execute(sa.insert(CaseRescore), row)
+    add_user(store, "viewer", "viewer", "password of viewer", at=AT)
+    app = create_app(store, lake, Settings(home=tmp_path), clock=lambda: AT)
+    token = make_token(store, "viewer", purpose="test", at=AT, days=1)
+    page = TestClient(app, base_url="https://testserver", headers={"Authorization": f"Bearer {token}"}).get("/models")
+    assert page.status_code == 200
+    table = page.text.split('<table id="payback">')[1]
+    assert "old → new" in table
+    assert "1 (1, 0)" in table, "one decision changed, for the better"
+    assert 'href="/cases/case0000">case0000</a> healthy → alarm' in table
+    assert "0.40 → 0.20 (n = 1)" in table
