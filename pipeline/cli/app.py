@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import accounts, airflow, data, demo, evaluate, review, steps, trend
+from pipeline.cli import accounts, airflow, data, demo, evaluate, handoff, review, steps, trend
 from pipeline.cli.common import AsJson, emit, err, table
 from pipeline.config import explain, load_settings
 from pipeline.errors import AxiswatchError
@@ -43,6 +43,7 @@ trend.register(app)
 evaluate.register(app)
 airflow.register(app)
 accounts.register(app)
+handoff.register(app)
 
 
 def _print_version(wanted: bool) -> None:
