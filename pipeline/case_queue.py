@@ -29,6 +29,7 @@ class Filters:
     site: str = ""
     cell: str = ""
     robot_id: str = ""
+    axis_id: str = ""
     reason: str = ""
     mine: str = ""
     search: str = ""
@@ -100,7 +101,13 @@ def _behind(after: str) -> sa.ColumnElement[bool]:
 
 def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool]]:
     wanted: list[sa.ColumnElement[bool]] = []
-    for column, value in ((Axis.site, filters.site), (Axis.cell, filters.cell), (Axis.robot_id, filters.robot_id)):
+    exact = (
+        (Axis.site, filters.site),
+        (Axis.cell, filters.cell),
+        (Axis.robot_id, filters.robot_id),
+        (Case.axis_id, filters.axis_id),
+    )
+    for column, value in exact:
         if value:
             wanted.append(column == value)
     if filters.state != "all":

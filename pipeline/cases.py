@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -106,6 +106,25 @@ def give_verdict(
             connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
             add_event(connection, case_id, who, "closed", {"verdict": row["verdict"]}, at, seen=seen)
     return {"case_id": case_id, "label_id": row["label_id"], "state": CLOSED if closes else case["state"]}
+
+
+def give_verdicts(
+    store: Store, case_ids: Iterable[str], finding: Mapping[str, str], *, who: str, at: datetime, period_hours: float
+) -> dict[str, list[dict[str, Any]]]:
+    """Give one verdict to many cases; each is a finding of its own, and one that is refused stops no other.
+
+    Returns
+    -------
+    dict
+        `done`: what `give_verdict` gives, and `refused`: `case_id` and `detail` (why).
+    """
+    done, refused = [], []
+    for case_id in dict.fromkeys(case_ids):
+        try:
+            done.append(give_verdict(store, case_id, finding, who=who, at=at, period_hours=period_hours))
+        except AxiswatchError as error:
+            refused.append({"case_id": case_id, "detail": str(error)})
+    return {"done": done, "refused": refused}
 
 
 def unit_of(connection: Connection, axis_id: str, moment: datetime) -> str | None:

@@ -17,7 +17,7 @@ from pipeline.config import Settings
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.lake import Lake
 from pipeline.store import Store
-from review import api, pages
+from review import api, api_acts, pages
 from review.access import PUBLIC, needs
 from review.page import render
 
@@ -49,6 +49,7 @@ def create_app(store: Store, lake: Lake, settings: Settings, *, clock: Callable[
     app.state.store, app.state.lake, app.state.settings, app.state.clock = store, lake, settings, clock
     app.include_router(pages.router)
     app.include_router(api.router)
+    app.include_router(api_acts.router)
     app.get("/static/{name}", dependencies=[needs(PUBLIC)], include_in_schema=False)(static)
     app.middleware("http")(_with_headers)
     for kind in (AxiswatchError, RouteError):
