@@ -130,7 +130,7 @@ def test_a_case_goes_its_whole_way(app: FastAPI, clock: Clock) -> None:
     clock.now = AT + DAY
     do(jun, "cases/case0/verdict", **FINDING)
     clock.now = AT + 30 * DAY
-    do(mara, "cases/case0/verdict", verdict="fault", evidence="teardown", mode="outer_race", severity="replace")
+    do(mara, "cases/case0/verdict", verdict="fault", evidence="teardown", mode="outer_race", severity="urgent")
     told = mara.get("/api/v1/cases/case0").json()
     found = [(row["who"], row["mode"], row["known_at"][:10], row["withdrawn_at"] is None) for row in told["labels"]]
     assert found == [
