@@ -86,9 +86,11 @@ def retrain(
         before = _champion_before(connection, scope, as_of)
     told = partial(decide, store, scope, as_of=as_of, trigger=trigger, champion=before)
     try:
-        candidate = train_scopes(store, lake, settings, as_of=as_of, scope=scope)[0].model_version
+        trained = train_scopes(store, lake, settings, as_of=as_of, scope=scope)[0]
     except PrerequisiteMissing as error:
         return told(outcome="refused", reason=str(error))
+    candidate = trained.model_version
+    told = partial(told, n_labels=trained.training_set.labels)
     if before is None:
         return told(outcome="first", reason="first version of its scope", candidate=candidate)
     found = _compare_versions(store, candidate, before, margin=settings.promotion_margin)

@@ -26,6 +26,7 @@ from pipeline.extract import extract_due
 from pipeline.labels import import_labels, not_withdrawn
 from pipeline.lake import Lake
 from pipeline.retrain import train_scopes
+from pipeline.retraining_decisions import decide, new_labels
 from pipeline.schema import Case, Label, ReviewEvent, Score, Scoring
 from pipeline.schema_review import LabelWithdrawal
 from pipeline.schema_webhook import WebhookEvent
@@ -213,3 +214,40 @@ class Clock:
         with self.lock:
             self.ticks += 1
             return self.start + timedelta(seconds=time.monotonic() - self.begun, microseconds=self.ticks)
+
+
+def test_a_retraining_is_asked_for_by_answers_that_stand(sqlite_store: Store, tmp_path: Path, small_fleet: Any) -> None:
+    plant = Plant(sqlite_store, tmp_path, small_fleet)
+    store, settings = plant.store, plant.settings
+    first, second, third, *_ = [row["case_id"] for row in queue(store, as_of=FAR)]
+    start = plant.end + timedelta(days=1)
+
+    def hour(number: float) -> datetime:
+        return start + timedelta(hours=number)
+
+    def answer(case_id: str, at: float) -> None:
+        give_verdict(
+            store, case_id, {"verdict": "fault", "evidence": "inspected"}, who="mara", at=hour(at), period_hours=1
+        )
+
+    def new(at: float) -> int:
+        return new_labels(store, settings, as_of=hour(at))
+
+    imported = len(standing_labels(store))
+    answer(first, 1)
+    undo(store, first, who="mara", at=hour(2))
+    assert new(1.5) == imported + 1
+    assert new(3) == imported, "one that was taken back asks for nothing"
+    answer(second, 3)
+    decide(store, "acceleration", as_of=hour(4), trigger="by hand", outcome="kept", reason="x", n_labels=imported + 1)
+    assert new(4) == 0
+    answer(first, 3.9)
+    assert new(5) == 1, "it was given before the run's time, and came after the run had read"
+    undo(store, second, who="mara", at=hour(6))
+    assert new(6) == 1, "one that was trained on and taken back hides no new one"
+    undo(store, first, who="mara", at=hour(7))
+    assert new(7) == 0
+    answer(third, 8)
+    assert new(8) == 1
+    decided = decide(store, "acceleration", as_of=hour(9), trigger="by hand", outcome="kept", reason="x")
+    assert (decided["n_labels"], new(9)) == (imported + 1, 0)
