@@ -32,7 +32,8 @@ def new_labels(store: Store, settings: Settings, *, as_of: datetime) -> int:
     """Count the labels known at a time that no retraining has seen yet; 0 as long as there is nothing to train on.
 
     A label that was taken back before any retraining saw it is none. One that was seen and taken back since is no new
-    one, and does not hide one either.
+    one, and does not hide one either. (One that came too late for a run and is taken back after it counts: a retraining
+    too many rather than one too few.)
     """
     newest = sa.select(RetrainingDecision.n_labels, RetrainingDecision.decided_at)
     newest = newest.where(RetrainingDecision.scope != NO_SCOPE).order_by(RetrainingDecision.decided_at.desc()).limit(1)

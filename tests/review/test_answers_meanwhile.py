@@ -245,9 +245,9 @@ def test_a_retraining_is_asked_for_by_answers_that_stand(sqlite_store: Store, tm
     assert new(5) == 1, "it was given before the run's time, and came after the run had read"
     undo(store, second, who="mara", at=hour(6))
     assert new(6) == 1, "one that was trained on and taken back hides no new one"
-    undo(store, first, who="mara", at=hour(7))
-    assert new(7) == 0
-    answer(third, 8)
+    answer(third, 7)
+    assert new(7) == 2
+    undo(store, third, who="mara", at=hour(8))
     assert new(8) == 1
     decided = decide(store, "acceleration", as_of=hour(9), trigger="by hand", outcome="kept", reason="x")
     assert (decided["n_labels"], new(9)) == (imported + 1, 0)
