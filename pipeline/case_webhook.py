@@ -32,6 +32,9 @@ LONGEST_PAUSE: Final = timedelta(hours=6)
 DOWN_AFTER: Final = 3
 """Tries in a row without a sound answer after which a run stops: the receiver is down, and the rest can wait."""
 
+KEPT: Final = timedelta(days=90)
+"""How long what was delivered or skipped can be told again; the history keeps every act for ever."""
+
 SHORTEST_SECRET: Final = 24
 AT_A_TIME: Final = 100
 
@@ -111,6 +114,7 @@ def deliver(
         After so long a run stops and leaves the rest to the next one, s.
     """
     report, begun = DeliveryReport(), time.monotonic()
+    _forget_old(store, at)
 
     def now() -> datetime:
         return at + timedelta(seconds=time.monotonic() - begun)
@@ -162,6 +166,15 @@ def tell_again(store: Store, *, states: tuple[str, ...], case_id: str = "") -> i
         change = change.where(WebhookEvent.case_id == case_id)
     with store.write() as connection:
         return int(connection.execute(change).rowcount)
+
+
+def _forget_old(store: Store, at: datetime) -> None:
+    old = (WebhookEvent.state.in_((DELIVERED, SKIPPED)), WebhookEvent.ended_at < at - KEPT)
+    with store.read() as connection:
+        if connection.scalar(sa.select(WebhookEvent.case_id).where(*old).limit(1)) is None:
+            return
+    with store.write() as connection:
+        connection.execute(sa.delete(WebhookEvent).where(*old))
 
 
 def _skip(store: Store, at: datetime) -> int:

@@ -235,7 +235,8 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
     wanted = Filters(state="all", site=axis.site, cell=axis.cell, robot_id=axis.robot_id)
     cases = [row for row in queue_page(store, wanted, as_of=request.app.state.clock())[0] if row["axis_id"] == axis_id]
     values = {"axis": axis, "events": events, "mutes": mutes, "states": states, "cases": cases, "shapes": SHAPES}
-    return render(request, account, "axis.html", healthy=HEALTHY, **values)
+    muted = bool(mutes) and mutes[-1].until_at > request.app.state.clock()
+    return render(request, account, "axis.html", healthy=HEALTHY, muted=muted, **values)
 
 
 @router.post("/axes/{axis_id}/mute")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import tomllib
@@ -170,6 +173,19 @@ def routes(tmp_path: Path, store: Store) -> list[tuple[str, str, bool]]:
         path = path.replace("{what}.{form}", "labels.csv").replace("{name}", "review.css")
         found += [(method, path, method not in ("GET", "HEAD")) for method in route.methods]
     return found
+
+
+def test_every_part_of_airflow_can_load_the_plugin_at_no_cost() -> None:
+    """Scheduler and workers load it, too: nothing of ours is imported, no database opened, no setting read."""
+    ours = (
+        "[name for name in sys.modules if name.split('.')[0] in ('pipeline', 'features', 'models', 'torch', 'plotly')]"
+    )
+    code = f"import sys, review.airflow_plugin as p; print({ours}, [m for m in sys.modules if m.startswith('review')])"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[] ['review', 'review.airflow_plugin']"
 
 
 def test_without_airflows_log_in_every_route_is_refused(plant: Plant, tmp_path: Path) -> None:

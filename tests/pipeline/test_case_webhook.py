@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from pipeline.case_audit import add_event
 from pipeline.case_folding import CaseState, what_got_worse
 from pipeline.case_outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING
 from pipeline.case_webhook import (
+    KEPT,
     LEASE,
     count_events,
     deliver,
@@ -312,6 +315,35 @@ def test_without_an_address_what_waits_is_skipped(store: Store, receiver: Receiv
     assert states(store) == {"case0-1": SKIPPED, "case0-2": DELIVERED}
     assert count_events(store) == {SKIPPED: 1, DELIVERED: 1}
     assert tell_again(store, states=(SKIPPED,)) == 1
+
+
+def test_what_was_told_long_ago_is_forgotten_and_what_was_not_is_kept(store: Store, receiver: Receiver) -> None:
+    add_cases(store, 2)
+    receiver.behave = lambda request, told: answer(request, 200 if told["id"] == "case0-1" else 400)
+    assert tell(store, receiver.url, most=1) == {"delivered": 1, "failed": 1, "given_up": 1, "skipped": 0, "waiting": 0}
+    comment(store, "case0", "second", who="mara", at=AT)
+    receiver.behave = lambda request, told: answer(request, 503)
+    tell(store, receiver.url, at=AT + KEPT - timedelta(hours=1), most=99)
+    assert states(store) == {"case0-1": DELIVERED, "case0-2": WAITING, "case1-1": GIVEN_UP}
+    tell(store, receiver.url, at=AT + KEPT + timedelta(hours=1), most=99)
+    assert states(store) == {"case0-2": WAITING, "case1-1": GIVEN_UP}
+    assert len(get_case(store, "case0")["events"]) == 2
+
+
+def test_the_documented_check_accepts_ours_and_nothing_else() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "handoff.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(compile(code, "handoff.md", "exec"), scope)
+    now = datetime.now(UTC)
+    for secret in (SECRET, "a text of more than 24 characters"):
+        headers = signed("case0-1", b"{}", secret, at=now)
+        assert scope["is_ours"](headers, b"{}", secret)
+        assert not scope["is_ours"](headers, b"{ }", secret)
+        assert not scope["is_ours"](headers | {"Webhook-Id": "case0-2"}, b"{}", secret)
+        assert not scope["is_ours"](headers, b"{}", secret + "x" if secret != SECRET else "another text of the length")
+    old = signed("case0-1", b"{}", SECRET, at=now - timedelta(hours=1))
+    assert not scope["is_ours"](old, b"{}", SECRET)
 
 
 def test_the_history_cannot_be_changed(store: Store) -> None:

@@ -198,8 +198,10 @@ def test_an_axis_is_muted_and_heard_again(app: FastAPI, clock: Clock) -> None:
     page = mara.post("/axes/axis0/mute", data={"reason": "by the page", "until": "2026-03-20T00:00"})
     assert page.status_code == 200
     assert "by the page" in page.text
+    assert 'id="unmute"' in page.text
     clock.now += DAY
-    assert mara.post("/axes/axis0/unmute", data={"reason": "by the page, too"}).status_code == 200
+    lifted = mara.post("/axes/axis0/unmute", data={"reason": "by the page, too"})
+    assert (lifted.status_code, 'id="unmute"' in lifted.text) == (200, False)
     assert "case0" in ids(mara)
 
 
