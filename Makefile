@@ -36,7 +36,7 @@ lint: .venv-test/installed
 .venv-airflow/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-airflow
 	.venv-airflow/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
-	.venv-airflow/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e '.[airflow,postgres,s3,local]'
+	.venv-airflow/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e '.[airflow,postgres,s3,local,review]'
 	touch $@
 
 .venv-test/installed: pyproject.toml constraints.txt

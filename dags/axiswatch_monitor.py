@@ -20,14 +20,15 @@ from wiring import (
     as_of,
     extract,
     score,
+    true_time,
     watch,
 )
 
 DOCS = """
 ### What it does
 Takes every log file that is due at the end of the interval, in batches, oldest first: **acquire**, **extract**,
-**baseline**, **trend**, **score**, **advise**. Then tells the asset `labels` where findings have come that no
-retraining has seen.
+**baseline**, **trend**, **score**, **advise**. Then tells the webhook of cases, and the asset `labels` where findings
+have come that no retraining has seen.
 
 ### When a task is red
 The other batches go on; `watch` makes the run red. What was not done is due again in the next run. The reason is in the
@@ -100,6 +101,12 @@ def axiswatch_monitor() -> None:
         outlet_events[CASES].extra = found
         return found
 
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def deliver() -> dict[str, Any]:
+        from pipeline import scheduled
+
+        return scheduled.deliver(true_time())
+
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[LABELS])
     def labels(*, outlet_events: Any) -> int:
         from pipeline import scheduled
@@ -116,10 +123,10 @@ def axiswatch_monitor() -> None:
     extracted = extract.expand(batch=recordings)
     baselines, trends, windows = baseline(extracted), trend(), plan_score()
     scored = score.expand(batch=windows)
-    advised, told = advise(scored), labels()
+    advised, delivered, told = advise(scored), deliver(), labels()
     baselines >> trends >> windows
-    advised >> told
-    [files, acquired, recordings, extracted, baselines, trends, windows, scored, advised, told] >> watch()
+    advised >> [delivered, told]
+    [files, acquired, recordings, extracted, baselines, trends, windows, scored, advised, delivered, told] >> watch()
 
 
 axiswatch_monitor()

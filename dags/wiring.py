@@ -35,6 +35,11 @@ def as_of() -> datetime:
     return run_time(get_current_context())
 
 
+def true_time() -> datetime:
+    """Time at which this task began, by the clock: for what is told to the outside, which judges its age."""
+    return get_current_context()["ti"].start_date
+
+
 def tell_failure(context: Any) -> None:
     """Write down a task that failed for good, and tell the webhook."""
     from pipeline import scheduled

@@ -21,6 +21,9 @@ ROLES = ("viewer", "reviewer", "admin")
 """Each may what those before it may."""
 
 SHORTEST_PASSWORD = 10
+NO_PASSWORD = "outside"
+"""Stands in place of a hash, and is the hash of no password."""
+
 FREE_TRIES = 5
 WAIT = timedelta(minutes=5)
 
@@ -78,6 +81,24 @@ def set_user(store: Store, name: str, *, role: str = "", password: str = "", dis
         connection.execute(sa.delete(UserSession).where(UserSession.name == name))
         if disabled:
             connection.execute(sa.delete(ApiToken).where(ApiToken.name == name))
+
+
+def enter_outside_user(store: Store, name: str, role: str, *, at: datetime) -> bool:
+    """Keep the books of somebody whom another system has let in; say whether we do, too (False: disabled here).
+
+    They stand among the users, so that cases can be handed over to them, and have no password: nobody can log in by
+    their name.
+    """
+    query = sa.select(User.role, User.disabled).where(User.name == name)
+    with store.read() as connection:
+        known = connection.execute(query).one_or_none()
+    if known is not None and (known.disabled or known.role == role):
+        return not known.disabled
+    row = {"name": name, "role": role, "password_hash": NO_PASSWORD, "disabled": False, "known_at": at}
+    with store.write() as connection:
+        if not insert_new(connection, User, row):
+            connection.execute(sa.update(User).where(User.name == name).values(role=role))
+    return True
 
 
 def list_users(store: Store) -> list[dict[str, Any]]:
@@ -184,6 +205,7 @@ def _hash(password: str) -> str:
 def _verify(hashed: str | None, password: str) -> bool:
     """Check a password; an unknown name takes as long as a wrong password."""
     hasher = _hasher()
+    hashed = None if hashed == NO_PASSWORD else hashed
     from argon2.exceptions import VerifyMismatchError
 
     try:

@@ -21,7 +21,7 @@ from pipeline.audit_slice import open_audits
 from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, combine_channels
 from pipeline.baseline import site_programs
 from pipeline.case_audit import SYSTEM, add_event
-from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_cases
+from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_cases, what_got_worse
 from pipeline.config import Settings
 from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
 from pipeline.extract import installed_geometry
@@ -354,6 +354,8 @@ def _write_case(
     if happened:
         codes = [reason["code"] for reason in case.reasons]
         add_event(connection, case.case_id, SYSTEM, happened, {"reasons": codes, "priority": case.priority}, as_of)
+    elif worse := next((what_got_worse(_case_state(old), case) for old in stored if old.case_id == case.case_id), {}):
+        add_event(connection, case.case_id, SYSTEM, "changed", worse, as_of)
 
 
 def _has_spoken_again(case: CaseState, bins: list[FlaggedBin]) -> bool:

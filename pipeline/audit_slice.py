@@ -20,9 +20,10 @@ from scipy.stats import beta
 from sqlalchemy.engine import Connection
 
 from pipeline.axis_state import HEALTHY, WATCH
+from pipeline.case_audit import SYSTEM, add_event
 from pipeline.ids import instant, stable_id, utc_text
 from pipeline.labels import not_withdrawn
-from pipeline.schema import Case, Label, ReviewEvent
+from pipeline.schema import Case, Label
 from pipeline.store import Store, insert_new
 from pipeline.taxonomy import Verdict
 
@@ -113,8 +114,7 @@ def open_audits(
         if insert_new(connection, Case, case):
             opened += 1
             details = {"reasons": [AUDIT], "selection_probability": rate}
-            event = {"case_id": case["case_id"], "sequence": 1, "at": as_of, "who": "axiswatch"}
-            connection.execute(sa.insert(ReviewEvent), {**event, "action": "opened", "details": details})
+            add_event(connection, case["case_id"], SYSTEM, "opened", details, as_of)
     return opened
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from math import floor
 from typing import Any
 
 from pipeline.episodes import Episode, FlaggedBin, bin_priority, reasons_of
@@ -94,6 +95,29 @@ def fold_cases(
             mode=loudest.mode,
         )
     return sorted(current.values(), key=lambda case: (case.first_at, case.case_id)), happened
+
+
+def what_got_worse(before: CaseState, after: CaseState, *, step: float = 0.1) -> dict[str, Any]:
+    """Say what of a case that goes on is worth telling: new reasons, another mode, or a priority past a next step.
+
+    Steps of priority are counted from 0, so that a slow rise is told, too. Of a closed case nothing is told.
+
+    Returns
+    -------
+    dict
+        `reasons` (new codes), `mode`, `priority`, as far as they changed; empty where nothing is worth it.
+    """
+    if after.state == CLOSED:
+        return {}
+    codes = [reason["code"] for reason in after.reasons]
+    told: dict[str, Any] = {}
+    if new := [code for code in codes if code not in {reason["code"] for reason in before.reasons}]:
+        told["reasons"] = new
+    if after.mode is not None and after.mode != before.mode:
+        told["mode"] = after.mode
+    if floor(after.priority / step + 1e-9) > floor(before.priority / step + 1e-9):
+        told["priority"] = after.priority
+    return told
 
 
 def _case_for(episode: Episode, cases: list[CaseState], gap: timedelta) -> CaseState | None:

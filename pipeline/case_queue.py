@@ -1,4 +1,4 @@
-"""The queue a page at a time: filters, search, and paging by key, so that a page never shifts under the reader."""
+"""The one queue, of the command line and the web: filters, search, and paging by key, so that a page never shifts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.audit_slice import AUDIT
+from pipeline.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.errors import AxiswatchError
 from pipeline.ids import instant
+from pipeline.muting import muted_axes
 from pipeline.schema import Axis, Case
-from pipeline.schema_review import AxisMute, CaseWork
+from pipeline.schema_review import CaseWork
 from pipeline.store import Store
+
+REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT)
+"""Codes of reasons that the queue can be filtered by."""
 
 
 @dataclass(frozen=True)
@@ -23,47 +29,62 @@ class Filters:
     site: str = ""
     cell: str = ""
     robot_id: str = ""
+    axis_id: str = ""
     reason: str = ""
     mine: str = ""
     search: str = ""
 
 
-def queue_page(
-    store: Store, filters: Filters, *, as_of: datetime, after: str = "", limit: int = 50
-) -> tuple[list[dict[str, Any]], str]:
-    """Give cases behind a place in the queue, highest priority first, and the place of the next page ('': none).
+def queue(
+    store: Store, filters: Filters = Filters(), *, as_of: datetime, after: str = "", limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Give cases behind a place in the queue, highest priority first, with the names of their axes.
 
-    Cases of axes that are muted at `as_of` are left out of open ones.
+    Cases of axes that are muted at `as_of` are left out of open ones, and a claim that is over is no claim.
 
     Raises
     ------
     AxiswatchError
-        `after` is no place that this function gave.
+        `after` is no place that `queue_page` gave.
     """
     names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
-    query = (
-        sa.select(Case, *names, CaseWork.claimed_by, CaseWork.claimed_until, CaseWork.work_order)
-        .join(Axis, Axis.axis_id == Case.axis_id)
-        .outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
-        .where(*_conditions(filters, as_of))
-        .order_by(Case.priority.desc(), Case.first_at, Case.case_id)
-        .limit(limit + 1)
-    )
+    query: Any = sa.select(Case, *names, CaseWork.claimed_by, CaseWork.claimed_until, CaseWork.work_order)
+    query = _within(query)
+    query = query.where(*_conditions(filters, as_of)).order_by(Case.priority.desc(), Case.first_at, Case.case_id)
     if after:
         query = query.where(_behind(after))
     with store.read() as connection:
-        rows = [dict(row._mapping) for row in connection.execute(query)]
+        rows = [dict(row._mapping) for row in connection.execute(query.limit(limit))]
     for row in rows:
         if row["claimed_until"] is not None and row["claimed_until"] <= as_of:
-            row["claimed_by"] = None
+            row["claimed_by"] = row["claimed_until"] = None
+    return rows
+
+
+def queue_page(
+    store: Store, filters: Filters, *, as_of: datetime, after: str = "", limit: int = 50
+) -> tuple[list[dict[str, Any]], str]:
+    """Give a page of the queue, and the place of the next page ('': none)."""
+    rows = queue(store, filters, as_of=as_of, after=after, limit=limit + 1)
     more = len(rows) > limit
     rows = rows[:limit]
     return rows, place_of(rows[-1]) if more else ""
 
 
+def count_queue(store: Store, filters: Filters = Filters(), *, as_of: datetime) -> int:
+    """Count the cases that `queue` gives."""
+    query = _within(sa.select(sa.func.count()).select_from(Case)).where(*_conditions(filters, as_of))
+    with store.read() as connection:
+        return connection.scalar(query) or 0
+
+
 def place_of(row: dict[str, Any]) -> str:
     """Write the place of a case in the queue."""
     return f"{row['priority']!r}~{instant(row['first_at'])}~{row['case_id']}"
+
+
+def _within(query: Any) -> Any:
+    return query.join(Axis, Axis.axis_id == Case.axis_id).outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
 
 
 def _behind(after: str) -> sa.ColumnElement[bool]:
@@ -80,14 +101,19 @@ def _behind(after: str) -> sa.ColumnElement[bool]:
 
 def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool]]:
     wanted: list[sa.ColumnElement[bool]] = []
-    for column, value in ((Axis.site, filters.site), (Axis.cell, filters.cell), (Axis.robot_id, filters.robot_id)):
+    exact = (
+        (Axis.site, filters.site),
+        (Axis.cell, filters.cell),
+        (Axis.robot_id, filters.robot_id),
+        (Case.axis_id, filters.axis_id),
+    )
+    for column, value in exact:
         if value:
             wanted.append(column == value)
     if filters.state != "all":
         wanted.append(Case.state == filters.state)
     if filters.state == "open":
-        muted = sa.select(AxisMute.axis_id).where(AxisMute.known_at <= as_of, AxisMute.until_at > as_of)
-        wanted.append(Case.axis_id.not_in(muted))
+        wanted.append(Case.axis_id.not_in(muted_axes(as_of)))
     if filters.reason:
         wanted.append(sa.cast(Case.reasons, sa.Text).contains(f'"code": "{filters.reason}"', autoescape=True))
     if filters.mine:

@@ -1,6 +1,7 @@
-"""Working together on cases: claim, hand over, snooze, comment, take back, mute. Each is one locked transaction.
+"""Working together on cases: claim, hand over, snooze, comment, take back. Each is one locked transaction.
 
-Every act is an event of the case's history. Serves the command line and the web alike.
+Every act is an event of the case's history, with what was on the screen: `seen`, or what is on record where it is not
+given. Serves the command line and the web alike.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from sqlalchemy.engine import Connection
 from pipeline.case_audit import add_event
 from pipeline.case_folding import CLOSED, OPEN
 from pipeline.cases import read_case, refuse_claimed
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.errors import AxiswatchError
 from pipeline.ids import utc_text
-from pipeline.schema import Axis, Case, Label, ReviewEvent
-from pipeline.schema_review import AxisMute, CaseWork, LabelWithdrawal, User
+from pipeline.schema import Case, Label, ReviewEvent
+from pipeline.schema_review import CaseWork, LabelWithdrawal, User
 from pipeline.snoozing import SNOOZED
 from pipeline.store import Store, insert_new
 
 LONGEST_COMMENT = 4000
+Seen = Mapping[str, Any] | None
 
 
-def claim(store: Store, case_id: str, *, who: str, at: datetime, minutes: float) -> dict[str, Any]:
+def claim(store: Store, case_id: str, *, who: str, at: datetime, minutes: float, seen: Seen = None) -> dict[str, Any]:
     """Take a case for some time; a claim of one's own is prolonged. Of two at once, one gets it.
 
     Raises
@@ -40,11 +42,13 @@ def claim(store: Store, case_id: str, *, who: str, at: datetime, minutes: float)
             raise AxiswatchError(f"case {case_id} is closed; a later finding needs no claim")
         until = at + timedelta(minutes=minutes)
         _set_work(connection, case_id, at, claimed_by=who, claimed_until=until)
-        add_event(connection, case_id, who, "claimed", {"until": utc_text(until)}, at)
+        add_event(connection, case_id, who, "claimed", {"until": utc_text(until)}, at, seen=seen)
     return {"case_id": case_id, "claimed_by": who, "claimed_until": until}
 
 
-def hand_over(store: Store, case_id: str, *, to: str, who: str, at: datetime, minutes: float) -> None:
+def hand_over(
+    store: Store, case_id: str, *, to: str, who: str, at: datetime, minutes: float, seen: Seen = None
+) -> None:
     """Give a case to another user who may review; empty gives it back to all.
 
     Raises
@@ -57,17 +61,17 @@ def hand_over(store: Store, case_id: str, *, to: str, who: str, at: datetime, mi
         refuse_claimed(connection, case_id, who, at)
         if not to:
             _set_work(connection, case_id, at, claimed_by=None, claimed_until=None)
-            add_event(connection, case_id, who, "released", {}, at)
+            add_event(connection, case_id, who, "released", {}, at, seen=seen)
             return
         query = sa.select(User.name).where(User.name == to, User.disabled.is_(False), User.role != "viewer")
         if connection.scalar(query) is None:
             raise AxiswatchError(f"there is no reviewer {to!r}; `axiswatch user list` shows them")
         until = at + timedelta(minutes=minutes)
         _set_work(connection, case_id, at, claimed_by=to, claimed_until=until)
-        add_event(connection, case_id, who, "handed_over", {"to": to, "until": utc_text(until)}, at)
+        add_event(connection, case_id, who, "handed_over", {"to": to, "until": utc_text(until)}, at, seen=seen)
 
 
-def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetime | None) -> None:
+def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetime | None, seen: Seen = None) -> None:
     """Put a case aside until a time, or (None) until its priority rises by the margin that reopens a case.
 
     Raises
@@ -87,10 +91,10 @@ def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetim
         priority = case["priority"]
         _set_work(connection, case_id, at, claimed_by=None, claimed_until=None, snoozed_priority=priority)
         told = "it gets worse" if until is None else utc_text(until)
-        add_event(connection, case_id, who, "snoozed", {"until": told, "priority": priority}, at)
+        add_event(connection, case_id, who, "snoozed", {"until": told, "priority": priority}, at, seen=seen)
 
 
-def comment(store: Store, case_id: str, text: str, *, who: str, at: datetime) -> None:
+def comment(store: Store, case_id: str, text: str, *, who: str, at: datetime, seen: Seen = None) -> None:
     """Add a comment to the history.
 
     Raises
@@ -102,20 +106,20 @@ def comment(store: Store, case_id: str, text: str, *, who: str, at: datetime) ->
         raise AxiswatchError(f"a comment has 1 to {LONGEST_COMMENT} characters, this one has {len(text.strip())}")
     with store.write() as connection:
         read_case(connection, case_id, lock=True)
-        add_event(connection, case_id, who, "comment", {"text": text}, at)
+        add_event(connection, case_id, who, "comment", {"text": text}, at, seen=seen)
 
 
-def set_work_order(store: Store, case_id: str, number: str, *, who: str, at: datetime) -> None:
+def set_work_order(store: Store, case_id: str, number: str, *, who: str, at: datetime, seen: Seen = None) -> None:
     """Write back the number that the maintenance system gave the case; empty takes it away."""
     if len(number) > 100 or not all(character.isprintable() for character in number):
         raise AxiswatchError("a work order's number has at most 100 characters that can be printed")
     with store.write() as connection:
         read_case(connection, case_id, lock=True)
         _set_work(connection, case_id, at, work_order=number or None)
-        add_event(connection, case_id, who, "work_order", {"number": number}, at)
+        add_event(connection, case_id, who, "work_order", {"number": number}, at, seen=seen)
 
 
-def undo(store: Store, case_id: str, *, who: str, at: datetime) -> dict[str, Any]:
+def undo(store: Store, case_id: str, *, who: str, at: datetime, seen: Seen = None) -> dict[str, Any]:
     """Take back one's own verdict if nothing happened to the case since: its label counts no more, the case opens.
 
     Raises
@@ -134,29 +138,8 @@ def undo(store: Store, case_id: str, *, who: str, at: datetime) -> dict[str, Any
         insert_new(connection, LabelWithdrawal, {"label_id": label_id, "who": who, "known_at": at})
         values = {"state": OPEN, "closed_at": None, "closed_by": None, "closed_priority": None, "changed_at": at}
         connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
-        add_event(connection, case_id, who, "undone", {"label_id": label_id}, at)
+        add_event(connection, case_id, who, "undone", {"label_id": label_id}, at, seen=seen)
     return {"case_id": case_id, "label_id": label_id, "state": OPEN}
-
-
-def mute(store: Store, axis_id: str, *, reason: str, until: datetime, who: str, at: datetime) -> None:
-    """Keep the cases of an axis out of the queue until a time. Scores and states go on.
-
-    Raises
-    ------
-    AxiswatchError
-        No reason, or the time is over.
-    PrerequisiteMissing
-        There is no such axis.
-    """
-    if not reason.strip() or len(reason) > LONGEST_COMMENT:
-        raise AxiswatchError("say why the axis is muted")
-    if until <= at:
-        raise AxiswatchError(f"cannot mute until {utc_text(until)}: that is over; give a time to come")
-    with store.write() as connection:
-        if connection.scalar(sa.select(Axis.axis_id).where(Axis.axis_id == axis_id).with_for_update()) is None:
-            raise PrerequisiteMissing(f"there is no axis {axis_id}; `axiswatch status` shows them")
-        row = {"axis_id": axis_id, "known_at": at, "until_at": until, "reason": reason, "who": who}
-        insert_new(connection, AxisMute, row)
 
 
 def work_of(connection: Connection, case_id: str) -> Mapping[str, Any]:

@@ -1,15 +1,15 @@
-"""Cases as a person works with them: the queue, a case, a verdict. Serves the command line and the web alike."""
+"""Cases as a person works with them: a case, a verdict, the fleet. Serves the command line and the web alike."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.case_audit import add_event
+from pipeline.case_audit import add_event, lock_axis_of
 from pipeline.case_folding import CLOSED
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.ids import instant, utc_text
@@ -18,21 +18,6 @@ from pipeline.schema import Axis, AxisState, Case, Label, Recording, ReviewEvent
 from pipeline.schema_review import CaseWork
 from pipeline.store import Store, insert_ignore
 from pipeline.taxonomy import Verdict
-
-
-def queue(store: Store, *, state: str | None = "open", limit: int | None = None) -> list[dict[str, Any]]:
-    """Give cases, highest priority first, with the names of their axes; `state` None gives all."""
-    query = (
-        sa.select(Case, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
-        .join(Axis, Axis.axis_id == Case.axis_id)
-        .order_by(Case.priority.desc(), Case.first_at, Case.case_id)
-    )
-    if state is not None:
-        query = query.where(Case.state == state)
-    if limit is not None:
-        query = query.limit(limit)
-    with store.read() as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def count_cases(store: Store, *, state: str | None = "open") -> int:
@@ -83,7 +68,7 @@ def give_verdict(
     period_hours
         Length of a bin; the label's range ends with the bin of the case's last recording.
     seen
-        What was on the screen, such as model versions and score; kept in the history.
+        What was on the screen, such as model versions and score; kept in the history. Without it, what is on record.
 
     Raises
     ------
@@ -108,7 +93,7 @@ def give_verdict(
         if wrong:
             raise AxiswatchError("the verdict was not stored:\n" + "\n".join(f"  - {problem}" for problem in wrong))
         insert_ignore(connection, Label, [row])
-        add_event(connection, case_id, who, "verdict", {"label_id": row["label_id"], **finding, **_shown(seen)}, at)
+        add_event(connection, case_id, who, "verdict", {"label_id": row["label_id"], **finding}, at, seen=seen)
         closes = row["verdict"] != Verdict.UNSURE
         if closes:
             values = {
@@ -119,8 +104,27 @@ def give_verdict(
                 "changed_at": at,
             }
             connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
-            add_event(connection, case_id, who, "closed", {"verdict": row["verdict"]}, at)
+            add_event(connection, case_id, who, "closed", {"verdict": row["verdict"]}, at, seen=seen)
     return {"case_id": case_id, "label_id": row["label_id"], "state": CLOSED if closes else case["state"]}
+
+
+def give_verdicts(
+    store: Store, case_ids: Iterable[str], finding: Mapping[str, str], *, who: str, at: datetime, period_hours: float
+) -> dict[str, list[dict[str, Any]]]:
+    """Give one verdict to many cases; each is a finding of its own, and one that is refused stops no other.
+
+    Returns
+    -------
+    dict
+        `done`: what `give_verdict` gives, and `refused`: `case_id` and `detail` (why).
+    """
+    done, refused = [], []
+    for case_id in dict.fromkeys(case_ids):
+        try:
+            done.append(give_verdict(store, case_id, finding, who=who, at=at, period_hours=period_hours))
+        except AxiswatchError as error:
+            refused.append({"case_id": case_id, "detail": str(error)})
+    return {"done": done, "refused": refused}
 
 
 def unit_of(connection: Connection, axis_id: str, moment: datetime) -> str | None:
@@ -171,13 +175,14 @@ def fleet_states(store: Store) -> list[dict[str, Any]]:
 
 
 def read_case(connection: Connection, case_id: str, *, lock: bool = False) -> dict[str, Any]:
-    """Give a case with the names of its axis; `lock` holds both rows until the transaction ends."""
+    """Give a case with the names of its axis; `lock` holds the axis, then the case, until the transaction ends."""
     query = (
         sa.select(Case, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
         .join(Axis, Axis.axis_id == Case.axis_id)
         .where(Case.case_id == case_id)
     )
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    there = lock_axis_of(connection, case_id) if lock else True
+    row = connection.execute(query.with_for_update(of=Case) if lock else query).one_or_none() if there else None
     if row is None:
         raise PrerequisiteMissing(f"there is no case {case_id}; `axiswatch queue` shows them")
     return dict(row._mapping)
@@ -195,10 +200,6 @@ def refuse_claimed(connection: Connection, case_id: str, who: str, at: datetime)
     row = connection.execute(query).one_or_none()
     if row is not None and row.claimed_by not in (None, who) and row.claimed_until > at:
         raise AxiswatchError(f"case {case_id} is claimed by {row.claimed_by} until {utc_text(row.claimed_until)}")
-
-
-def _shown(seen: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {"seen": dict(seen)} if seen else {}
 
 
 def _after(connection: Connection, axis_id: str, last_at: datetime, period_hours: float) -> datetime:

@@ -265,6 +265,16 @@ class Settings(BaseSettings):
     )
     webhook_url: str = Field("", description="Where a failed task is told of by an HTTP POST of JSON; empty: nowhere.")
 
+    case_webhook_url: str = Field(
+        "", description="Where new, changed and closed cases are told of by a signed HTTP POST; empty: nowhere."
+    )
+    case_webhook_secret: str = Field(
+        "", description="Key of the signature: at least 24 characters, or whsec_ and base64."
+    )
+    case_webhook_attempts: int = Field(
+        20, ge=1, le=1000, description="Tries after which a message is given up; 20 take about three days."
+    )
+
     review_claim_minutes: float = Field(60.0, gt=0, le=10_080, description="How long a claim on a case holds, min.")
     review_session_hours: float = Field(12.0, gt=0, le=744, description="How long a log-in to the review lasts, h.")
     review_secure_cookie: bool = Field(True, description="Send the session's cookie over HTTPS only.")
@@ -292,6 +302,13 @@ class Settings(BaseSettings):
                 ) from error
         if self.webhook_url and not self.webhook_url.startswith(("http://", "https://")):
             raise ValueError("webhook_url must begin with http:// or https://")
+        if self.case_webhook_url and not self.case_webhook_url.startswith(("http://", "https://")):
+            raise ValueError("case_webhook_url must begin with http:// or https://")
+        if self.case_webhook_url and len(self.case_webhook_secret) < 24:
+            raise ValueError(
+                "case_webhook_url needs a case_webhook_secret of at least 24 characters; make one with "
+                '`python -c "import secrets; print(secrets.token_urlsafe(32))"`'
+            )
         for name in ("monitor_schedule", "watch_schedule"):
             if len(getattr(self, name).split()) != 5:
                 raise ValueError(f"{name} is no cron expression of five fields; write for example */10 * * * *")
@@ -421,7 +438,7 @@ def _shown(settings: Settings, name: str) -> str:
     """Write the value in force: passwords masked, empty places as what they stand for."""
     if name == "database_url":
         return make_url(settings.database).render_as_string(hide_password=True)
-    if name == "webhook_url":
-        return "set, not shown" if settings.webhook_url else ""
+    if name in ("webhook_url", "case_webhook_url", "case_webhook_secret"):
+        return "set, not shown" if getattr(settings, name) else ""
     places = {"lake_url": settings.lake, "landing": str(settings.landing_zone)}
     return places.get(name, str(getattr(settings, name)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -11,11 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.http_sender import post
 from pipeline.ids import utc_text
 from pipeline.schema_operations import TaskFailure
 from pipeline.store import Store, upsert
 
-WEBHOOK_SECONDS = 10
 LONGEST_MESSAGE = 4000
 
 
@@ -61,9 +60,5 @@ def list_failures(store: Store, *, limit: int) -> list[dict[str, Any]]:
 
 def _tell(url: str, row: Mapping[str, Any]) -> str:
     told = {"text": f"{row['dag_id']}.{row['task_id']} failed: {row['message'][:500]}", "failure": dict(row)}
-    request = urllib.request.Request(url, json.dumps(told).encode(), {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=WEBHOOK_SECONDS) as answer:
-            return "sent" if answer.status < 300 else f"answered {answer.status}"
-    except (OSError, ValueError) as error:
-        return f"not told: {type(error).__name__}: {error}"
+    answer = post(url, json.dumps(told).encode(), {"Content-Type": "application/json"})
+    return "sent" if answer.good else answer.told

@@ -74,6 +74,7 @@ def retrain(
     if late is not None:
         reason = f"the champion was changed at {late.isoformat()}, after the time of this run: the past promotes nobody"
         return decide(store, scope, outcome="refused", reason=reason, **told)
+    told["n_labels"] = n_labels = count_labels(store, as_of=as_of)
     try:
         try:
             candidate = train_scopes(store, lake, settings, as_of=as_of, scope=scope)[0].model_version
@@ -83,7 +84,9 @@ def retrain(
             return decide(
                 store, scope, outcome="first", reason="first version of its scope", candidate=candidate, **told
             )
-        return _challenge(store, lake, settings, scope, candidate, before, as_of=as_of, trigger=trigger)
+        return _challenge(
+            store, lake, settings, scope, candidate, before, as_of=as_of, trigger=trigger, n_labels=n_labels
+        )
     except Exception as error:
         decide(store, scope, outcome=FAILED, reason=f"{type(error).__name__}: {error}", **told)
         raise
@@ -99,6 +102,7 @@ def _challenge(
     *,
     as_of: datetime,
     trigger: str,
+    n_labels: int,
 ) -> dict[str, Any]:
     """Judge a candidate, then change aliases and write the decision in one transaction."""
     new, old = get_version(store, candidate), get_version(store, champion)
@@ -106,7 +110,6 @@ def _challenge(
     if not _is_same(new, old):
         check_promotable(store, lake, candidate, scope=scope, feature_versions=feature_versions(settings))
         ruling = judge(store, lake, settings, new, old, as_of=as_of)
-    n_labels = count_labels(store, as_of=as_of)
     outcome, reason = _outcome(ruling, waits=settings.promotion_approval)
     figures = {} if ruling is None else ruling.figures
     event: dict[str, Any] = {"who": SYSTEM, "at": as_of, "figures": figures}

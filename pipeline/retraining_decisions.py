@@ -103,10 +103,18 @@ def decide(
     figures: dict[str, Any] | None = None,
     candidate: str | None = None,
     champion: str | None = None,
+    n_labels: int | None = None,
 ) -> dict[str, Any]:
-    """Write a decision down and give it; one that stands already stays, unless it is that a training crashed."""
+    """Write a decision down and give it; one that stands already stays, unless it is that a training crashed.
+
+    Parameters
+    ----------
+    n_labels
+        Labels known when the training began; those known at `as_of`, where none was trained. An answer that comes
+        while the model is trained is not among them, and so is new to the next look.
+    """
     row = decision_row(
-        count_labels(store, as_of=as_of),
+        count_labels(store, as_of=as_of) if n_labels is None else n_labels,
         scope,
         as_of=as_of,
         trigger=trigger,

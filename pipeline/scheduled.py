@@ -161,6 +161,20 @@ def advise(as_of: datetime) -> Json:
         return step(place.store, place.settings, as_of=as_of, cases_since=since).as_dict()
 
 
+def deliver(started_at: datetime) -> Json:
+    """Tell the webhook of cases what it has not been told yet. `started_at` is the true time, not the run's."""
+    from pipeline.case_webhook import deliver as step
+
+    with _open() as place:
+        return step(
+            place.store,
+            url=place.settings.case_webhook_url,
+            secret=place.settings.case_webhook_secret,
+            most_attempts=place.settings.case_webhook_attempts,
+            at=started_at,
+        ).as_dict()
+
+
 def new_labels(as_of: datetime) -> int:
     """Count the labels that no retraining and no watch has seen."""
     from pipeline.retraining_decisions import new_labels as count

@@ -16,7 +16,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 import pipeline.schema_operations
 import pipeline.schema_review
 import pipeline.schema_trend
-import pipeline.schema_watch  # noqa: F401  (its tables)
+import pipeline.schema_watch
+import pipeline.schema_webhook  # noqa: F401  (their tables)
 from pipeline.schema_assets import AxisEvent as AxisEvent
 from pipeline.schema_assets import GeometryName as GeometryName
 from pipeline.schema_base import Base

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Boolean, ForeignKey, Index, String
+from sqlalchemy import JSON, Boolean, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.schema_base import Base
@@ -80,7 +81,10 @@ class LabelWithdrawal(Base):
 
 
 class AxisMute(Base):
-    """Cases of an axis stay out of the queue for a time, for a reason. Key: axis and start. A few a week."""
+    """Cases of an axis stay out of the queue for a time, for a reason. Key: axis and start. A few a week.
+
+    The newest row of an axis holds; one that ends at its own start lifts the mute before it.
+    """
 
     __tablename__ = "axis_mutes"
 
@@ -89,5 +93,8 @@ class AxisMute(Base):
     until_at: Mapped[datetime] = mapped_column(comment="its end, not included")
     reason: Mapped[str]
     who: Mapped[str]
+    seen: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), comment="what was on record of the axis: state, figures, models"
+    )
 
     __table_args__ = (Index(None, "until_at"),)

@@ -6,9 +6,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pipeline.case_audit import SYSTEM, add_event
+from pipeline.case_audit import SYSTEM, add_event, lock_axis_of
 from pipeline.case_folding import OPEN
-from pipeline.schema import Axis, Case
+from pipeline.schema import Case
 from pipeline.schema_review import CaseWork
 from pipeline.store import Store
 
@@ -31,10 +31,10 @@ def wake_snoozed(store: Store, *, as_of: datetime, margin: float) -> int:
     woken = 0
     for case_id in waiting:
         with store.write() as connection:
-            again = sa.select(Case.snoozed_until).join(Axis, Axis.axis_id == Case.axis_id)
-            again = again.join(CaseWork, CaseWork.case_id == Case.case_id)
+            lock_axis_of(connection, case_id)
+            again = sa.select(Case.snoozed_until).outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
             row = connection.execute(
-                again.where(Case.case_id == case_id, due(as_of, margin)).with_for_update(of=[Case, Axis])
+                again.where(Case.case_id == case_id, due(as_of, margin)).with_for_update(of=Case)
             ).one_or_none()
             if row is None:
                 continue

@@ -38,7 +38,7 @@ class Needs:
         """Give the account; None where the route is open and nobody is logged in."""
         if request.method not in READS:
             _refuse_other_origins(request)
-        account = _account(request)
+        account: Account | None = request.app.state.account_of(request)
         if self.role == PUBLIC:
             return account
         if account is None:
@@ -65,7 +65,8 @@ def role_of(dependant: Any) -> str | None:
     return None
 
 
-def _account(request: Request) -> Account | None:
+def own_account(request: Request) -> Account | None:
+    """Give whose token or session a request carries; None where it is nobody's."""
     state = request.app.state
     clock: Callable[[], Any] = state.clock
     kind, _, token = request.headers.get("authorization", "").partition(" ")

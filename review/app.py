@@ -17,9 +17,9 @@ from pipeline.config import Settings
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.lake import Lake
 from pipeline.store import Store
-from review import api, pages
-from review.access import PUBLIC, needs
-from review.page import render
+from review import api, api_acts, pages
+from review.access import PUBLIC, needs, own_account
+from review.page import here, render
 
 STATIC = Path(__file__).parent / "static"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -37,18 +37,29 @@ HEADERS = {
 }
 
 
-def create_app(store: Store, lake: Lake, settings: Settings, *, clock: Callable[[], datetime]) -> FastAPI:
+def create_app(
+    store: Store,
+    lake: Lake,
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime],
+    account_of: Callable[[Request], Account | None] = own_account,
+) -> FastAPI:
     """Make the application over a store and a lake.
 
     Parameters
     ----------
     clock
         Gives the time (with offset) of each request: the only clock of the application.
+    account_of
+        Says who asks: by our own log-in and tokens, or whom another system, which this is mounted in, has let in.
     """
     app = FastAPI(title="axiswatch review", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.store, app.state.lake, app.state.settings, app.state.clock = store, lake, settings, clock
+    app.state.account_of, app.state.own_log_in = account_of, account_of is own_account
     app.include_router(pages.router)
     app.include_router(api.router)
+    app.include_router(api_acts.router)
     app.get("/static/{name}", dependencies=[needs(PUBLIC)], include_in_schema=False)(static)
     app.middleware("http")(_with_headers)
     for kind in (AxiswatchError, RouteError):
@@ -83,10 +94,10 @@ def _told(request: Request, error: Exception) -> Response:
     elif isinstance(error, RouteError):
         status = error.status_code
     text = str(error.detail) if isinstance(error, RouteError) else str(error)
-    if "/api/" in request.url.path or request.url.path.startswith("/static"):
+    if "/api/" in request.url.path or here(request).startswith("/static"):
         return JSONResponse({"detail": text}, status)
     if status == 401 and request.method == "GET":
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        target = here(request) + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{request.scope.get('root_path', '')}/login?next={quote(target)}", 303)
     nobody: Account | None = None
     return render(request, nobody, "error.html", status=status, text=text)

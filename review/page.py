@@ -30,6 +30,11 @@ def language_of(request: Request) -> str:
     return "ko" if request.headers.get("accept-language", "").lower().startswith("ko") else "en"
 
 
+def here(request: Request) -> str:
+    """Give the path of a page below wherever the application is mounted."""
+    return request.url.path.removeprefix(request.scope.get("root_path", "")) or "/"
+
+
 def render(request: Request, account: Account | None, template: str, *, status: int = 200, **values: Any) -> Response:
     """Fill a template. Everything from outside is shown as text: templates escape."""
     language = language_of(request)
@@ -37,7 +42,7 @@ def render(request: Request, account: Account | None, template: str, *, status: 
     def t(key: str) -> str:
         return WORDS[key][language]
 
-    text = templates.get_template(template).render(
-        t=t, language=language, account=account, root=request.scope.get("root_path", ""), request=request, **values
-    )
+    root = request.scope.get("root_path", "")
+    values |= {"account": account, "root": root, "here": here(request), "request": request}
+    text = templates.get_template(template).render(t=t, language=language, **values)
     return HTMLResponse(text, status)

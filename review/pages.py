@@ -15,12 +15,13 @@ from starlette.datastructures import FormData
 from pipeline import case_work
 from pipeline.accounts import Account, log_in, log_out
 from pipeline.assets.events import timeline
-from pipeline.axis_state import DATA_CODES, HEALTHY, MACHINE_CODES
-from pipeline.case_queue import Filters, queue_page
+from pipeline.axis_state import HEALTHY
+from pipeline.case_queue import REASONS, Filters, queue_page
 from pipeline.cases import fleet_states, give_verdict
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.ids import read_time
 from pipeline.model_versions import list_versions
+from pipeline.muting import mute, unmute
 from pipeline.payback import payback
 from pipeline.quarantine import list_quarantine
 from pipeline.schema import Axis, AxisState
@@ -37,7 +38,6 @@ Viewer = Annotated[Account, needs("viewer")]
 Reviewer = Annotated[Account, needs("reviewer")]
 
 FINDING = ("verdict", "evidence", "component", "mode", "cause", "severity", "note", "from_at", "to_at")
-REASONS = (*MACHINE_CODES, *DATA_CODES)
 SHAPES = {"healthy": "●", "watch": "◐", "alarm": "▲", "data_fault": "✖", "silent": "◌", "unknown": "?"}
 WORDS = {"evidence": Evidence, "mode": Mode, "component": Component, "cause": Cause, "severity": Severity}
 
@@ -236,16 +236,24 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
     wanted = Filters(state="all", site=axis.site, cell=axis.cell, robot_id=axis.robot_id)
     cases = [row for row in queue_page(store, wanted, as_of=request.app.state.clock())[0] if row["axis_id"] == axis_id]
     values = {"axis": axis, "events": events, "mutes": mutes, "states": states, "cases": cases, "shapes": SHAPES}
-    return render(request, account, "axis.html", healthy=HEALTHY, **values)
+    muted = bool(mutes) and mutes[-1].until_at > request.app.state.clock()
+    return render(request, account, "axis.html", healthy=HEALTHY, muted=muted, **values)
 
 
 @router.post("/axes/{axis_id}/mute")
 def mute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -> Response:
     """Keep an axis out of the queue for a time."""
     state = request.app.state
-    case_work.mute(
-        state.store, axis_id, reason=text_of(form, "reason"), until=until_of(form), who=account.name, at=state.clock()
-    )
+    until = until_of(form)
+    mute(state.store, axis_id, reason=text_of(form, "reason"), until=until, who=account.name, at=state.clock())
+    return back(request, f"/axes/{axis_id}")
+
+
+@router.post("/axes/{axis_id}/unmute")
+def unmute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -> Response:
+    """Let the cases of an axis into the queue again."""
+    state = request.app.state
+    unmute(state.store, axis_id, reason=text_of(form, "reason"), who=account.name, at=state.clock())
     return back(request, f"/axes/{axis_id}")
 
 

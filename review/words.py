@@ -90,6 +90,8 @@ _PAIRS: Final = {
     "timeline": ("Maintenance events", "정비 이력"),
     "cases": ("Cases", "사례"),
     "mute": ("Mute", "알림 중지"),
+    "unmute": ("Lift the mute", "알림 중지 해제"),
+    "lifted": ("lifted", "해제됨"),
     "until": ("Until (UTC)", "까지 (UTC)"),
     "what": ("What", "내용"),
     "file": ("File", "파일"),

@@ -155,6 +155,24 @@ def dump() -> Callable[[Store], Tables]:
     return read_tables
 
 
+def empty_of_cases(store: Store) -> None:
+    """Delete all cases and axis states. The history refuses that, so its triggers go first; a test may do so."""
+    with store.write() as connection:
+        if store.is_sqlite:
+            for act in ("update", "delete"):
+                connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS review_events_no_{act}")
+        else:
+            connection.exec_driver_sql("ALTER TABLE review_events DISABLE TRIGGER USER")
+        for table in ("webhook_events", "review_events", "cases", "axis_states"):
+            connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
+
+
+@pytest.fixture(scope="session")
+def forget_cases() -> Callable[[Store], None]:
+    """Delete all cases and axis states of a database, with their history."""
+    return empty_of_cases
+
+
 # ------------------------------------------------------------------------------------------- lake, logs, settings
 
 

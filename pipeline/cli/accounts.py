@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.common import AsJson, counts, emit, table, workplace
+from pipeline.cli.handoff import delivering
 from pipeline.errors import PrerequisiteMissing, SettingsError
 
 review_app = typer.Typer(no_args_is_help=True, help="The review application: where engineers work on cases.")
@@ -47,7 +48,8 @@ def review_serve(
     app = create_app(place.store, place.lake, place.settings, clock=lambda: datetime.now(UTC))
     found = {"address": f"http://{host}:{port}"}
     emit(found, as_json, counts("Serving", found))
-    uvicorn.run(app, host=host, port=port, log_level="warning")
+    with delivering(place):
+        uvicorn.run(app, host=host, port=port, log_level="warning")
 
 
 @user_app.command("add", epilog="Example: axiswatch user add mara --role reviewer")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli import accounts, airflow, data, demo, evaluate, models, payback, review, steps, trend, watch
+from pipeline.cli import accounts, airflow, data, demo, evaluate, handoff, models, payback, review, steps, trend, watch
 from pipeline.cli.common import AsJson, emit, err, table
 from pipeline.config import explain, load_settings
 from pipeline.errors import AxiswatchError
@@ -46,6 +46,7 @@ evaluate.register(app)
 airflow.register(app)
 accounts.register(app)
 watch.register(app)
+handoff.register(app)
 
 
 def _print_version(wanted: bool) -> None:

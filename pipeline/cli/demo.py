@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, emit, out, progress, table
+from pipeline.cli.common import AsJson, emit, moment, out, progress, table
 from pipeline.cli.review import print_queue
 from pipeline.config import load_settings
 
@@ -27,7 +27,8 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Watch a simulated fleet from its first log to the review queue, and hold the result against the truth."""
-    from pipeline.cases import fleet_states, queue
+    from pipeline.case_queue import queue
+    from pipeline.cases import fleet_states
     from pipeline.demo import demo_settings, run_demo
     from pipeline.simulation import FleetSettings
     from pipeline.store import Store
@@ -42,7 +43,7 @@ def demo(
 
         report = run_demo(settings, fleet, on_progress=on_progress)
     store = Store.open(settings.database)
-    cases = queue(store)
+    cases = queue(store, as_of=moment(None))
     states = Counter(axis["state"] for axis in fleet_states(store))
     found = {**vars(report), "states": dict(states), "open_cases": len(cases)}
     emit(found, as_json, lambda: _show(found, cases, folder))

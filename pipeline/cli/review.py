@@ -28,13 +28,13 @@ def show_queue(
     as_json: AsJson = False,
 ) -> None:
     """Show the review queue: what an engineer should look at, most urgent first."""
-    from pipeline.cases import count_cases, queue
+    from pipeline.case_queue import Filters, count_queue, queue
 
     if state not in ("open", "snoozed", "closed", "all"):
         raise SettingsError(f"--state {state!r} is none of open, snoozed, closed, all")
-    store, wanted = workplace().store, None if state == "all" else state
-    cases = queue(store, state=wanted, limit=limit)
-    emit(cases, as_json, lambda: print_queue(cases, state, total=count_cases(store, state=wanted)))
+    store, wanted, now = workplace().store, Filters(state=state), moment(None)
+    cases = queue(store, wanted, as_of=now, limit=limit)
+    emit(cases, as_json, lambda: print_queue(cases, state, total=count_queue(store, wanted, as_of=now)))
 
 
 def print_queue(cases: list[dict[str, Any]], state: str = "open", total: int | None = None) -> None:

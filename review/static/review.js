@@ -7,6 +7,7 @@ for (const element of document.querySelectorAll("time")) {
     element.title = element.dateTime;
   }
 }
+if (window.top !== window) window.focus(); // inside Airflow's page: keys are for us
 const root = document.body.dataset.root;
 const rows = [...document.querySelectorAll("table.queue tr[data-case]")];
 let here = rows.findIndex((row) => row.dataset.case === sessionStorage.getItem("case"));

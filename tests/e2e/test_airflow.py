@@ -25,9 +25,10 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.assets import import_assets
+from pipeline.case_work import comment
 from pipeline.labels import import_labels
 from pipeline.local_airflow import LocalAirflow, free_port
-from pipeline.schema import Extraction, LogFile, ModelVersion, Recording, Score
+from pipeline.schema import Axis, Case, Extraction, LogFile, ModelVersion, Recording, Score
 from pipeline.schema_operations import RetrainingDecision
 from pipeline.schema_watch import TriggerDecision
 from pipeline.simulation import FleetSettings, simulate
@@ -203,14 +204,19 @@ def count(store: Store, table: Any) -> int:
         return connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
 
 
-TOLD_TIMES = {"known_at", "changed_at", "at", "decided_at", "baselines_at"}
+TOLD_TIMES = {"known_at", "changed_at", "at", "decided_at", "baselines_at", "ended_at", "body"}
+"""Of a message of the webhook, `body`: made of a case and an act, which are compared, and of when it was known."""
 
 
 def comparable(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[str]]:
     """Every row but when it was known."""
     return {
         name: sorted(
-            json.dumps({key: value for key, value in row.items() if key not in TOLD_TIMES}, default=str, sort_keys=True)
+            json.dumps(
+                {key: value for key, value in row.items() if key not in TOLD_TIMES},
+                default=str,
+                sort_keys=True,
+            )
             for row in rows
         )
         for name, rows in tables.items()
@@ -381,13 +387,35 @@ def test_a_named_model_scores_again_and_a_failure_is_told(plant: Plant) -> None:
     assert told.bodies[0]["failure"]["run_id"] == run
 
 
+def test_the_monitor_tells_the_webhook_of_cases(plant: Plant) -> None:
+    plant.forget_runs("axiswatch_monitor")
+    with listening() as told:
+        secret = "a secret of the test, long enough"
+        more = f'case_webhook_url = "{told.url}"\ncase_webhook_secret = "{secret}"\n'
+        store = plant.move_to("told", "empty", more)
+        with store.write() as connection:
+            axis = connection.scalars(sa.select(Axis.axis_id).order_by(Axis.axis_id)).first()
+            case = {"case_id": "case0", "axis_id": axis, "family": "machine", "state": "open", "reasons": []}
+            times = dict.fromkeys(("first_at", "last_at", "known_at", "changed_at"), day(1))
+            connection.execute(sa.insert(Case), case | times | {"n_bins": 1, "priority": 0.9})
+        comment(store, "case0", "what does the maintenance system say?", who="mara", at=day(1))
+        store.dispose()
+        plant.monitor(day(2))
+        (body,) = told.bodies
+        assert (body["id"], body["details"]["text"]) == ("case0-1", "what does the maintenance system say?")
+        stamp = int(told.headers[0]["Webhook-Timestamp"])
+        assert abs(stamp - time.time()) < 300, "the true time, not the run's"
+        assert [row["state"] for row in plant.command("webhook", "list")] == ["delivered"]
+
+
 @contextmanager
 def listening() -> Iterator[Any]:
-    """Listen on a port of this machine for POSTs of JSON; `url` is where, `bodies` what came."""
+    """Listen on a port of this machine for POSTs of JSON; `url` is where, `bodies` and `headers` what came."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
+            self.server.headers.append(dict(self.headers.items()))  # type: ignore[attr-defined]
             self.server.bodies.append(json.loads(self.rfile.read(length)))  # type: ignore[attr-defined]
             self.send_response(204)
             self.end_headers()
@@ -396,7 +424,7 @@ def listening() -> Iterator[Any]:
             """Say nothing on the test's output."""
 
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.bodies = []
+    server.bodies, server.headers = [], []
     server.url = f"http://127.0.0.1:{server.server_port}/"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from pipeline.audit_slice import AUDIT, Answer, audit_figures, is_confident, is_drawn, miss_rate, open_audits
+from pipeline.case_queue import queue
 from pipeline.case_work import undo
-from pipeline.cases import get_case, give_verdict, queue
+from pipeline.cases import get_case, give_verdict
 from pipeline.schema import Axis
 from pipeline.store import Store
 
@@ -139,7 +140,7 @@ def test_a_drawn_bin_becomes_a_case_once_and_its_answer_the_estimate(store: Stor
     assert opened == expected > 2
     with store.write() as connection:
         assert open_audits(connection, states, rate=0.25, seed=1, as_of=NOW + timedelta(days=1)) == 0
-    cases = queue(store)
+    cases = queue(store, as_of=NOW)
     assert {(case["family"], case["selection_probability"], case["known_at"]) for case in cases} == {(AUDIT, 0.25, NOW)}
     assert [reason["code"] for case in cases for reason in case["reasons"]] == [AUDIT] * opened
     assert [event["action"] for event in get_case(store, cases[0]["case_id"])["events"]] == ["opened"]
@@ -159,7 +160,7 @@ def test_a_later_answer_counts_in_place_of_the_earlier(store: Store) -> None:
     add_axis(store)
     with store.write() as connection:
         open_audits(connection, [state(0)], rate=1.0, seed=1, as_of=NOW)
-    (case,) = queue(store)
+    (case,) = queue(store, as_of=NOW)
     for days, verdict in ((0, "healthy"), (3, "fault")):
         finding = {"verdict": verdict, "evidence": "inspected"}
         at = NOW + timedelta(days=days)
@@ -171,7 +172,7 @@ def test_an_answer_that_was_taken_back_counts_no_more(store: Store) -> None:
     add_axis(store)
     with store.write() as connection:
         open_audits(connection, [state(0)], rate=1.0, seed=1, as_of=NOW)
-    (case,) = queue(store)
+    (case,) = queue(store, as_of=NOW)
     finding = {"verdict": "fault", "evidence": "inspected"}
     give_verdict(store, case["case_id"], finding, who="kim", at=NOW, period_hours=1.0)
     assert audit_figures(store)["answers"] == 1

@@ -19,7 +19,8 @@ from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.assets.replacement import replace_unit
 from pipeline.audit_slice import is_drawn
-from pipeline.cases import fleet_states, get_case, give_verdict, queue
+from pipeline.case_queue import queue
+from pipeline.cases import fleet_states, get_case, give_verdict
 from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.errors import AxiswatchError, PrerequisiteMissing
@@ -307,16 +308,15 @@ def test_without_labels_training_says_what_is_missing(plant: Plant) -> None:
 
 
 def test_advise_in_one_go_or_recording_by_recording_ends_the_same(
-    plant: Plant, dump: Callable[[Store], Tables]
+    plant: Plant, dump: Callable[[Store], Tables], forget_cases: Callable[[Store], None]
 ) -> None:
     plant.train()
     plant.score()
     plant.advise()
     once = dump(plant.store)
     assert once["cases"], "the fleet has faults; something must be in the queue"
+    forget_cases(plant.store)
     with plant.store.write() as connection:
-        for name in ("review_events", "cases", "axis_states"):
-            connection.execute(sa.text(f"DELETE FROM {name}"))  # noqa: S608
         connection.execute(sa.update(Scoring).values(advised=True))
     times = sorted({row.started_at for row in plant.rows(sa.select(Scoring.started_at))})
     for first in range(0, len(times), 25):
@@ -343,7 +343,7 @@ def test_a_verdict_becomes_a_label_and_closes_the_case_unless_unsure(plant: Plan
     plant.train()
     plant.score()
     plant.advise()
-    case = queue(plant.store)[0]
+    case = queue(plant.store, as_of=plant.end)[0]
     at = plant.end + timedelta(hours=1)
 
     def tell(**finding: str) -> dict[str, Any]:
@@ -357,7 +357,7 @@ def test_a_verdict_becomes_a_label_and_closes_the_case_unless_unsure(plant: Plan
     assert tell(verdict="fault", evidence="teardown", mode="ball", component="bearing")["state"] == "closed"
     told = get_case(plant.store, case["case_id"])
     assert [event["action"] for event in told["events"]] == ["opened", "verdict", "verdict", "closed"]
-    assert case["case_id"] not in {other["case_id"] for other in queue(plant.store)}
+    assert case["case_id"] not in {other["case_id"] for other in queue(plant.store, as_of=plant.end)}
     with plant.store.read() as connection:
         ours = [label for label in known_labels(connection, known_by=at) if label.known_at == at]
     assert sorted(str(label.verdict) for label in ours) == ["fault", "unsure"]
@@ -374,7 +374,11 @@ def test_an_axis_falls_silent_and_its_case_is_closed_when_recordings_arrive_agai
     later = plant.end + timedelta(days=5)
     report = plant.advise(later)
     assert report.silent == len(fleet_states(plant.store)) == 12
-    told = [case for case in queue(plant.store) if "silent" in [reason["code"] for reason in case["reasons"]]]
+    told = [
+        case
+        for case in queue(plant.store, as_of=plant.end)
+        if "silent" in [reason["code"] for reason in case["reasons"]]
+    ]
     assert len({case["axis_id"] for case in told}) == len(told) == 12
     assert plant.advise(later + timedelta(days=1)).opened == 0, "the same silence is one case"
     moved = next(case["axis_id"] for case in told if len(case["reasons"]) == 1)
@@ -393,7 +397,7 @@ def test_an_axis_falls_silent_and_its_case_is_closed_when_recordings_arrive_agai
     plant.score(later)
     report = plant.advise(later)
     assert report.closed == 1
-    assert moved not in {case["axis_id"] for case in queue(plant.store) if case["family"] == "data"}
+    assert moved not in {case["axis_id"] for case in queue(plant.store, as_of=plant.end) if case["family"] == "data"}
 
 
 def test_an_archive_and_a_retired_axis_are_not_silent(plant: Plant) -> None:

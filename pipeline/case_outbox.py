@@ -1,0 +1,99 @@
+"""The outbox: every act on a case as the webhook will tell it, written in the act's own transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.ids import utc_text
+from pipeline.schema import Axis, Case
+from pipeline.schema_review import CaseWork
+from pipeline.schema_webhook import WebhookEvent
+
+PAYLOAD_VERSION: Final = 1
+WAITING: Final = "waiting"
+DELIVERED: Final = "delivered"
+GIVEN_UP: Final = "given_up"
+SKIPPED: Final = "skipped"
+
+OWN_KINDS = frozenset({"opened", "reopened", "closed"})
+"""Acts that a kind is named after; every other act is a change."""
+
+CASE_FIELDS = (
+    "case_id",
+    "axis_id",
+    "family",
+    "state",
+    "priority",
+    "fault_probability",
+    "mode",
+    "n_bins",
+    "first_at",
+    "last_at",
+    "closed_at",
+    "closed_by",
+    "snoozed_until",
+)
+
+
+def event_id(case_id: str, sequence: int) -> str:
+    """Id of an act: the same at every try, so that a receiver knows what it has had already."""
+    return f"{case_id}-{sequence}"
+
+
+def kind_of(action: str) -> str:
+    """Give the kind under which an act is told."""
+    return f"case.{action if action in OWN_KINDS else 'changed'}"
+
+
+def put_in_outbox(connection: Connection, event: Mapping[str, Any]) -> None:
+    """Write an act into the outbox with the case as it is now, in this transaction. The caller commits."""
+    names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis, CaseWork.work_order)
+    query = (
+        sa.select(Case, *names)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+        .where(Case.case_id == event["case_id"])
+    )
+    case = connection.execute(query).one()
+    row = {
+        "case_id": event["case_id"],
+        "sequence": event["sequence"],
+        "kind": kind_of(event["action"]),
+        "body": json.dumps(payload(event, dict(case._mapping)), ensure_ascii=False, sort_keys=True, default=_plain),
+        "state": WAITING,
+        "attempts": 0,
+        "not_before": None,
+        "answer": "",
+        "ended_at": None,
+        "known_at": event["at"],
+    }
+    connection.execute(sa.insert(WebhookEvent), row)
+
+
+def payload(event: Mapping[str, Any], case: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what is told of an act: who did what when, and the case after it. What was on the screen stays here."""
+    told = {name: case[name] for name in (*CASE_FIELDS, "site", "cell", "robot_id", "axis", "work_order")}
+    told["reasons"] = [{"code": reason["code"], "text": reason.get("text", "")} for reason in case["reasons"]]
+    return {
+        "version": PAYLOAD_VERSION,
+        "id": event_id(event["case_id"], event["sequence"]),
+        "type": kind_of(event["action"]),
+        "sequence": event["sequence"],
+        "at": event["at"],
+        "who": event["who"],
+        "action": event["action"],
+        "details": {name: value for name, value in event["details"].items() if name != "seen"},
+        "case": told,
+    }
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return utc_text(value)
+    return str(value)

@@ -1,0 +1,142 @@
+"""Commands that hand cases and labels on to other systems: `webhook` and `export`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.cli.common import AsJson, counts, emit, err, moment, table, workplace
+from pipeline.errors import AxiswatchError, SettingsError
+from pipeline.workplace import Workplace
+
+webhook_app = typer.Typer(no_args_is_help=True, help="The webhook of cases: what it was told, and what waits.")
+export_app = typer.Typer(no_args_is_help=True, help="Labels and cases as a file.")
+
+EVERY_SECONDS = 10.0
+
+
+class Form(StrEnum):
+    """Formats of an export."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+Format = Annotated[Form, typer.Option("--format", help="csv or parquet.")]
+Out = Annotated[Path, typer.Option(help="File to write; one that is there is replaced.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.add_typer(webhook_app, name="webhook")
+    app.add_typer(export_app, name="export")
+
+
+@webhook_app.command("deliver", epilog="Example: axiswatch webhook deliver --json")
+def webhook_deliver(as_json: AsJson = False) -> None:
+    """Tell the webhook of cases all that is due. The monitor and `review serve` do so by themselves."""
+    found = _deliver(workplace())
+    emit(found, as_json, counts("Webhook", found))
+
+
+@webhook_app.command("list", epilog="Example: axiswatch webhook list --state given_up")
+def webhook_list(
+    state: Annotated[str, typer.Option(help="waiting, delivered, given_up, skipped or all.")] = "all",
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Show what the webhook was told of, and what came of it."""
+    from pipeline.case_webhook import list_events
+
+    rows = list_events(workplace().store, state=_state(state), limit=limit)
+    names = ["id", "kind", "known_at", "state", "attempts", "not_before", "answer"]
+    emit(rows, as_json, lambda: table(names, [[row[name] for name in names] for row in rows]))
+
+
+@webhook_app.command("again", epilog="Example: axiswatch webhook again --state given_up")
+def webhook_again(
+    state: Annotated[str, typer.Option(help="given_up, skipped or delivered: what is to be told again.")] = "given_up",
+    case: Annotated[str, typer.Option(help="Only of this case.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Put what was given up back among what waits, for example after the receiver was mended."""
+    from pipeline.case_webhook import tell_again
+
+    wanted = _state(state)
+    if wanted in (None, "waiting"):
+        raise SettingsError(f"--state {state!r} is none of given_up, skipped, delivered")
+    found = {"waiting_again": tell_again(workplace().store, states=(str(wanted),), case_id=case)}
+    emit(found, as_json, counts("Webhook", found))
+
+
+@export_app.command("labels", epilog="Example: axiswatch export labels --format parquet --out labels.parquet")
+def export_labels(out: Out, form: Format = Form.CSV, as_json: AsJson = False) -> None:
+    """Write all labels, those that were taken back with the time of that."""
+    _export("labels", out, form, as_json)
+
+
+@export_app.command("cases", epilog="Example: axiswatch export cases --format csv --out cases.csv")
+def export_cases(out: Out, form: Format = Form.CSV, as_json: AsJson = False) -> None:
+    """Write all cases with their work-order numbers."""
+    _export("cases", out, form, as_json)
+
+
+@contextmanager
+def delivering(place: Workplace) -> Iterator[None]:
+    """Tell the webhook every few seconds in the background, as long as the block runs; nothing without an address."""
+    if not place.settings.case_webhook_url:
+        yield
+        return
+    stop = threading.Event()
+
+    def work() -> None:
+        from sqlalchemy.exc import SQLAlchemyError
+
+        while not stop.wait(EVERY_SECONDS):
+            try:
+                _deliver(place)
+            except (AxiswatchError, SQLAlchemyError) as error:
+                err.print(f"webhook: {error}", markup=False, highlight=False)
+
+    thread = threading.Thread(target=work, name="webhook", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _deliver(place: Workplace) -> dict[str, Any]:
+    from pipeline.case_webhook import deliver
+
+    settings = place.settings
+    return deliver(
+        place.store,
+        url=settings.case_webhook_url,
+        secret=settings.case_webhook_secret,
+        most_attempts=settings.case_webhook_attempts,
+        at=moment(None),
+    ).as_dict()
+
+
+def _state(state: str) -> str | None:
+    from pipeline.case_outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING
+
+    known = (WAITING, DELIVERED, GIVEN_UP, SKIPPED, "all")
+    if state not in known:
+        raise SettingsError(f"--state {state!r} is none of {', '.join(known)}")
+    return None if state == "all" else state
+
+
+def _export(what: str, out: Path, form: Form, as_json: bool) -> None:
+    from pipeline.exporting import write_export
+
+    found = {"out": str(out), "rows": write_export(workplace().store, what, str(form), out)}
+    emit(found, as_json, counts("Exported", found))

@@ -1,0 +1,188 @@
+"""The JSON interface, version 1: what can be done. Everything that the pages can do, by the same functions."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+
+from pipeline import case_work, muting
+from pipeline.accounts import Account
+from pipeline.cases import give_verdict, give_verdicts
+from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
+from review.access import needs
+from review.api import REFUSED
+
+router = APIRouter(prefix="/api/v1", responses=REFUSED)
+Reviewer = Annotated[Account, needs("reviewer")]
+MOST_IN_BULK = 200
+
+
+def _storable(text: str) -> str:
+    """Refuse what no database takes as text: a NUL, or half of a surrogate pair."""
+    text.encode()
+    if "\0" in text:
+        raise ValueError("text has a NUL character")
+    return text
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("out of range in UTC") from error
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+def _words(kind: Any, *, empty: bool = True) -> Any:
+    return Field(*([""] if empty else []), json_schema_extra={"enum": [*([""] if empty else []), *map(str, kind)]})
+
+
+class Finding(BaseModel, extra="forbid"):
+    """What somebody found; words of the taxonomy, times in ISO 8601 with an offset, ends of the range optional."""
+
+    verdict: Text = _words(Verdict, empty=False)
+    evidence: Text = _words(Evidence, empty=False)
+    component: Text = _words(Component)
+    mode: Text = _words(Mode)
+    cause: Text = _words(Cause)
+    severity: Text = _words(Severity)
+    confidence: float | None = Field(None, ge=0, le=1)
+    note: Text = Field("", max_length=4000)
+    channel: Text = Field("", max_length=200)
+    from_at: Text = ""
+    to_at: Text = ""
+
+    def cells(self) -> dict[str, str]:
+        """Give the words as a label is made of; what is empty is left out."""
+        told = {name: "" if value is None else str(value) for name, value in self.model_dump().items()}
+        return {name: value for name, value in told.items() if value or name in ("verdict", "evidence")}
+
+
+class BulkFinding(BaseModel, extra="forbid"):
+    """One finding for many cases."""
+
+    case_ids: list[Text] = Field(min_length=1, max_length=MOST_IN_BULK)
+    finding: Finding
+
+
+class Comment(BaseModel, extra="forbid"):
+    """A comment."""
+
+    text: Text = Field(min_length=1, max_length=case_work.LONGEST_COMMENT)
+
+
+class WorkOrder(BaseModel, extra="forbid"):
+    """The number of a work order; empty takes it away."""
+
+    number: Text = Field(max_length=100)
+
+
+class HandOver(BaseModel, extra="forbid"):
+    """Who gets the claim; empty gives the case back to all."""
+
+    to: Text = Field(max_length=200)
+
+
+class Snooze(BaseModel, extra="forbid"):
+    """Until when; null: until it gets worse."""
+
+    until: Moment | None = None
+
+
+class Mute(BaseModel, extra="forbid"):
+    """Why, and until when."""
+
+    reason: Text = Field(min_length=1, max_length=muting.LONGEST_REASON)
+    until: Moment
+
+
+class Unmute(BaseModel, extra="forbid"):
+    """Why the axis is to be heard again."""
+
+    reason: Text = Field(min_length=1, max_length=muting.LONGEST_REASON)
+
+
+@router.post("/cases/{case_id}/claim")
+def claim(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
+    """Claim a case, or prolong one's own claim."""
+    app = request.app.state
+    minutes = app.settings.review_claim_minutes
+    return case_work.claim(app.store, case_id, who=account.name, at=app.clock(), minutes=minutes)
+
+
+@router.post("/cases/{case_id}/hand-over")
+def hand_over(request: Request, account: Reviewer, case_id: str, told: HandOver) -> dict[str, str]:
+    """Give the claim to another reviewer, or the case back to all."""
+    app = request.app.state
+    minutes = app.settings.review_claim_minutes
+    case_work.hand_over(app.store, case_id, to=told.to, who=account.name, at=app.clock(), minutes=minutes)
+    return {"case_id": case_id, "claimed_by": told.to}
+
+
+@router.post("/cases/{case_id}/verdict")
+def verdict(request: Request, account: Reviewer, case_id: str, finding: Finding) -> dict[str, Any]:
+    """Record what was found. On a case that is closed it is a later finding: added, with the time it became known."""
+    app = request.app.state
+    hours = app.settings.state_period_hours
+    return give_verdict(app.store, case_id, finding.cells(), who=account.name, at=app.clock(), period_hours=hours)
+
+
+@router.post("/bulk/verdict")
+def bulk_verdict(request: Request, account: Reviewer, told: BulkFinding) -> dict[str, Any]:
+    """Record one finding for many cases; says which were done and which were refused, and why."""
+    app = request.app.state
+    hours = app.settings.state_period_hours
+    return give_verdicts(
+        app.store, told.case_ids, told.finding.cells(), who=account.name, at=app.clock(), period_hours=hours
+    )
+
+
+@router.post("/cases/{case_id}/undo")
+def undo(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
+    """Take one's own verdict back."""
+    app = request.app.state
+    return case_work.undo(app.store, case_id, who=account.name, at=app.clock())
+
+
+@router.post("/cases/{case_id}/snooze")
+def snooze(request: Request, account: Reviewer, case_id: str, told: Snooze) -> dict[str, Any]:
+    """Put a case aside until a time, or until it gets worse."""
+    app = request.app.state
+    case_work.snooze(app.store, case_id, who=account.name, at=app.clock(), until=told.until)
+    return {"case_id": case_id, "state": "snoozed", "until": told.until}
+
+
+@router.post("/cases/{case_id}/comment")
+def comment(request: Request, account: Reviewer, case_id: str, told: Comment) -> dict[str, str]:
+    """Add a comment."""
+    app = request.app.state
+    case_work.comment(app.store, case_id, told.text, who=account.name, at=app.clock())
+    return {"case_id": case_id}
+
+
+@router.post("/cases/{case_id}/work-order")
+def work_order(request: Request, account: Reviewer, case_id: str, told: WorkOrder) -> dict[str, str]:
+    """Write the number of a work order back."""
+    app = request.app.state
+    case_work.set_work_order(app.store, case_id, told.number, who=account.name, at=app.clock())
+    return {"case_id": case_id, "work_order": told.number}
+
+
+@router.post("/axes/{axis_id}/mute")
+def mute(request: Request, account: Reviewer, axis_id: str, told: Mute) -> dict[str, Any]:
+    """Keep the cases of an axis out of the queue until a time, for a reason."""
+    app = request.app.state
+    return muting.mute(app.store, axis_id, reason=told.reason, until=told.until, who=account.name, at=app.clock())
+
+
+@router.post("/axes/{axis_id}/unmute")
+def unmute(request: Request, account: Reviewer, axis_id: str, told: Unmute) -> dict[str, Any]:
+    """Let the cases of an axis into the queue again."""
+    app = request.app.state
+    return muting.unmute(app.store, axis_id, reason=told.reason, who=account.name, at=app.clock())
