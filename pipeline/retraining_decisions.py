@@ -29,14 +29,15 @@ SHOWN = ("scope", "outcome", "reason", "candidate", "champion", "figures", "n_la
 
 
 def count_labels(store: Store, *, as_of: datetime) -> int:
-    """Count the labels known at a time, taken back or not."""
+    """Count the labels known at a time and not taken back by then."""
     with store.read() as connection:
         return count_labels_in(connection, as_of=as_of)
 
 
 def count_labels_in(connection: Connection, *, as_of: datetime) -> int:
-    """Count the labels known at a time, taken back or not."""
-    return connection.scalar(sa.select(sa.func.count()).select_from(Label).where(Label.known_at <= as_of)) or 0
+    """Count the labels known at a time and not taken back by then."""
+    known = (Label.known_at <= as_of, not_withdrawn(as_of))
+    return connection.scalar(sa.select(sa.func.count()).select_from(Label).where(*known)) or 0
 
 
 def new_labels(store: Store, settings: Settings, *, as_of: datetime) -> int:
@@ -54,16 +55,17 @@ def new_labels(store: Store, settings: Settings, *, as_of: datetime) -> int:
 def labels_since(connection: Connection, last: datetime | None, n_labels: int, *, as_of: datetime) -> int:
     """Count labels known by `as_of`, not taken back by then, that a look at `last` had not seen among its `n_labels`.
 
-    `n_labels` counts what was known then, taken back or not: labels are never deleted, so whatever is known now with a
-    time before the look and was not counted then was brought in later.
+    `n_labels` counts what was known and not taken back then. Labels and withdrawals are never deleted, so what stands
+    for that time by today's knowledge and was not counted then was brought in later. (One that came late and was taken
+    back since counts too: a retraining too many rather than one too few.)
     """
-    valid = sa.select(sa.func.count()).select_from(Label).where(Label.known_at <= as_of, not_withdrawn(as_of))
+    standing = count_labels_in(connection, as_of=as_of)
     if last is None:
-        return connection.scalar(valid) or 0
-    fresh = connection.scalar(valid.where(Label.known_at > last)) or 0
-    before = sa.select(sa.func.count()).select_from(Label).where(Label.known_at <= last)
-    late = max(0, (connection.scalar(before) or 0) - n_labels)
-    return min(fresh + late, connection.scalar(valid) or 0)
+        return standing
+    newer = (Label.known_at > last, Label.known_at <= as_of, not_withdrawn(as_of))
+    fresh = connection.scalar(sa.select(sa.func.count()).select_from(Label).where(*newer)) or 0
+    late = max(0, count_labels_in(connection, as_of=last) - n_labels)
+    return min(fresh + late, standing)
 
 
 def _last_look(connection: Connection) -> tuple[datetime | None, int]:

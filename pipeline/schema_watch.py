@@ -29,7 +29,7 @@ class TriggerDecision(Base):
     figures: Mapped[dict[str, Any]] = mapped_column(JSON, comment="all that it looked at, and its thresholds")
     champion: Mapped[str | None] = mapped_column(String(16), comment="the champion at decided_at")
     by_schedule: Mapped[bool] = mapped_column(Boolean, comment="a run of the schedule, which starts what it decides")
-    n_labels: Mapped[int] = mapped_column(comment="labels known at decided_at, taken back or not")
+    n_labels: Mapped[int] = mapped_column(comment="labels known at decided_at and not taken back by then")
     known_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "decided_at"),)

@@ -280,6 +280,16 @@ def test_labels_that_are_brought_in_late_are_new(fleet: Place) -> None:
     assert fleet.said(day(6))["new_labels"]["figures"]["late"] == 1
 
 
+def test_a_label_that_comes_while_the_model_is_trained_is_new(fleet: Place) -> None:
+    """Its time is before that of the run, and the training set was built without it; another was taken back before."""
+    fleet.withdraw(fleet.label(0, "healthy", day(3)), day(3.5))
+    fleet.label(1, "healthy", day(3))
+    fleet.label(2, "healthy", day(4.9))
+    decide(fleet.store, SCOPE, as_of=day(5), trigger="by hand", outcome="kept", reason="test", n_labels=1)
+    assert new_labels(fleet.store, fleet.settings, as_of=day(6)) == 1
+    assert fleet.said(day(6))["new_labels"]["figures"]["late"] == 1
+
+
 def test_labels_of_what_no_recording_has_do_not_count(fleet: Place) -> None:
     fleet.label(1, "healthy", day(5), from_at=day(20), to_at=day(21))
     fleet.label(2, "healthy", day(5), channel="acc_q")

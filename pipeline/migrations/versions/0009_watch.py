@@ -26,7 +26,9 @@ def upgrade() -> None:
         sa.Column(
             "by_schedule", sa.Boolean(), nullable=False, comment="a run of the schedule, which starts what it decides"
         ),
-        sa.Column("n_labels", sa.Integer(), nullable=False, comment="labels known at decided_at, taken back or not"),
+        sa.Column(
+            "n_labels", sa.Integer(), nullable=False, comment="labels known at decided_at and not taken back by then"
+        ),
         sa.Column("known_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("scope", "trigger", "decided_at", name=op.f("pk_trigger_decisions")),
     )
