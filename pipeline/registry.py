@@ -91,7 +91,7 @@ def register(
     with store.write() as connection:
         insert_ignore(connection, LakeFile, committed)
         insert_ignore(connection, ModelVersion, [row])
-        event: dict[str, Any] = {"who": SYSTEM, "reason": "first version of its scope", "at": as_of}
+        event: dict[str, Any] = {"who": SYSTEM, "reason": "first version", "at": as_of}
         first = set_alias(connection, about.scope, CHAMPION, version, action="first", only_new=True, **event)
     return version, first
 
