@@ -401,11 +401,11 @@ def test_the_monitor_tells_the_webhook_of_cases(plant: Plant) -> None:
         comment(store, "case0", "what does the maintenance system say?", who="mara", at=day(1))
         store.dispose()
         plant.monitor(day(2))
-        (body,) = told.bodies
-        assert (body["id"], body["details"]["text"]) == ("case0-1", "what does the maintenance system say?")
+        body = next(item for item in told.bodies if item["id"] == "case0-1")  # the run opens cases about silence, too
+        assert body["details"]["text"] == "what does the maintenance system say?"
         stamp = int(told.headers[0]["Webhook-Timestamp"])
         assert abs(stamp - time.time()) < 300, "the true time, not the run's"
-        assert [row["state"] for row in plant.command("webhook", "list")] == ["delivered"]
+        assert {row["state"] for row in plant.command("webhook", "list")} == {"delivered"}
 
 
 @contextmanager
