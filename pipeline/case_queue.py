@@ -46,7 +46,7 @@ def queue_page(
         .join(Axis, Axis.axis_id == Case.axis_id)
         .outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
         .where(*_conditions(filters, as_of))
-        .order_by(Case.priority.desc(), Case.first_at, Case.case_id)
+        .order_by(Case.queue_priority.desc(), Case.first_at, Case.case_id)
         .limit(limit + 1)
     )
     if after:
@@ -63,7 +63,7 @@ def queue_page(
 
 def place_of(row: dict[str, Any]) -> str:
     """Write the place of a case in the queue."""
-    return f"{row['priority']!r}~{instant(row['first_at'])}~{row['case_id']}"
+    return f"{row['queue_priority']!r}~{instant(row['first_at'])}~{row['case_id']}"
 
 
 def _behind(after: str) -> sa.ColumnElement[bool]:
@@ -75,7 +75,7 @@ def _behind(after: str) -> sa.ColumnElement[bool]:
     if key[1].tzinfo is None or "\0" in case_id:
         raise AxiswatchError(f"{after!r} is no place in the queue; begin at its first page")
     later = sa.or_(Case.first_at > key[1], sa.and_(Case.first_at == key[1], Case.case_id > case_id))
-    return sa.and_(Case.priority <= key[0], sa.or_(Case.priority < key[0], later))
+    return sa.and_(Case.queue_priority <= key[0], sa.or_(Case.queue_priority < key[0], later))
 
 
 def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool]]:

@@ -25,7 +25,7 @@ def queue(store: Store, *, state: str | None = "open", limit: int | None = None)
     query = (
         sa.select(Case, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
         .join(Axis, Axis.axis_id == Case.axis_id)
-        .order_by(Case.priority.desc(), Case.first_at, Case.case_id)
+        .order_by(Case.queue_priority.desc(), Case.first_at, Case.case_id)
     )
     if state is not None:
         query = query.where(Case.state == state)
