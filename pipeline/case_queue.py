@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -97,3 +98,26 @@ def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool
         columns = (Case.case_id, Axis.site, Axis.cell, Axis.robot_id, Axis.axis, CaseWork.work_order)
         wanted.append(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
     return wanted
+
+
+def before_in_queue(store: Store, filters: Filters, case: Mapping[str, Any], *, as_of: datetime) -> str:
+    """Give the id of the case just before a place in the queue, '' at its head. `case` need not be in the queue."""
+    ahead = sa.or_(
+        Case.queue_priority > case["queue_priority"],
+        sa.and_(Case.queue_priority == case["queue_priority"], Case.first_at < case["first_at"]),
+        sa.and_(
+            Case.queue_priority == case["queue_priority"],
+            Case.first_at == case["first_at"],
+            Case.case_id < case["case_id"],
+        ),
+    )
+    query = (
+        sa.select(Case.case_id)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+        .where(*_conditions(filters, as_of), Case.queue_priority >= case["queue_priority"], ahead)
+        .order_by(Case.queue_priority, Case.first_at.desc(), Case.case_id.desc())
+        .limit(1)
+    )
+    with store.read() as connection:
+        return connection.scalar(query) or ""

@@ -18,6 +18,7 @@ LONGEST_SPECTRUM = 1 << 18
 """Samples that a spectrum is made of at most: its lines are finer than a screen long before."""
 
 HARMONICS = 3
+KINDS = ("shaft", "bpfo", "bpfi", "bsf", "ftf", "gear mesh")
 
 
 def envelope_of_points(values: npt.NDArray[Any], start: int, stop: int) -> tuple[list[int], list[float]]:
@@ -63,12 +64,26 @@ def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureS
 
 
 def markers(orders: list[dict[str, Any]], shaft_speed_rpm: float | None) -> list[dict[str, Any]]:
-    """Give name, order, harmonic and frequency (Hz) of the characteristic lines; none without a speed."""
+    """Give name, kind, order, harmonic and frequency (Hz) of the characteristic lines; none without a speed.
+
+    The kind is `shaft`, `bpfo`, `bpfi`, `bsf`, `ftf`, `gear mesh` or '' for any other: a name says it in brackets.
+    """
     if shaft_speed_rpm is None:
         return []
     shaft_hz = shaft_speed_rpm / 60.0
     return [
-        {"name": order["name"], "order": order["order"], "harmonic": k, "hz": k * order["order"] * shaft_hz}
+        {
+            "name": order["name"],
+            "kind": _kind(order["name"]),
+            "order": order["order"],
+            "harmonic": k,
+            "hz": k * order["order"] * shaft_hz,
+        }
         for order in [{"name": "shaft", "order": 1.0}, *orders]
         for k in range(1, HARMONICS + 1)
     ]
+
+
+def _kind(name: str) -> str:
+    inside = name.rpartition("(")[2].rstrip(")")
+    return next((kind for kind in KINDS if kind in (name, inside)), "")
