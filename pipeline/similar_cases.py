@@ -16,7 +16,7 @@ from pipeline.schema_evidence import CaseEvidence
 from pipeline.taxonomy import Verdict
 
 MOST_COMPARED: Final = 2000
-LOOK_ALIKE: Final = 0.8
+LOOK_ALIKE: Final = 0.6
 """Similarity from which an open case is offered for the same verdict."""
 
 Numbers = npt.NDArray[np.float64]

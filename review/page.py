@@ -15,7 +15,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from features.quality import Quality
 from pipeline.accounts import Account
 from pipeline.ids import utc_text
-from review.terms import term
+from review.terms import share_text, term
 from review.words import LANGUAGES, WORDS
 
 LANGUAGE_COOKIE = "axiswatch_language"
@@ -43,6 +43,7 @@ def _plotted(values: Any) -> Any:
 
 
 templates.filters["plotted"] = _plotted
+templates.filters["share"] = share_text
 templates.filters["utc"] = lambda moment: "" if moment is None else utc_text(moment)
 templates.filters["figure"] = lambda value: "–" if value is None else f"{value:.2f}"
 

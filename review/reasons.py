@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from review.terms import term
+from review.terms import share_text, term
 from review.words import WORDS
 
 
@@ -40,7 +40,7 @@ def _headline(
 ) -> str:
     code = str(reason.get("code", ""))
     if code == "fault" and case["fault_probability"] is not None:
-        p = f"{case['fault_probability']:.2f}"
+        p = share_text(case["fault_probability"])
         if case["mode"] is None:
             return t("why_fault_plain", p=p)
         return t("why_fault", p=p, mode=term(case["mode"], language))

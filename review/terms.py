@@ -144,6 +144,15 @@ def term(word: str | None, language: str) -> str:
     return str(word) if pair is None else pair[language == "ko"]
 
 
+def share_text(value: float | None) -> str:
+    """Write a probability with two digits; what is not quite 0 or 1 is not written as if it were."""
+    if value is None:
+        return "–"
+    if 0.0 < value < 0.005:
+        return "<0.01"
+    return ">0.99" if 0.995 < value < 1.0 else f"{value:.2f}"
+
+
 def known_terms() -> frozenset[str]:
     """Give the stored words that have a translation."""
     return frozenset(_TERMS)

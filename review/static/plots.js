@@ -11,6 +11,10 @@ const layout = (x, y, more) => ({
   margin: { l: 62, r: 15, t: 8, b: 44 }, xaxis: { title: { text: x } }, yaxis: { title: { text: y } }, dragmode: "zoom", showlegend: true,
   legend: { orientation: "h", y: 1.16 }, font: { color: INK, size: 13 }, paper_bgcolor: "#fff", plot_bgcolor: "#fff", ...more,
 });
+const dates = () => ({
+  type: "date",
+  ...(document.documentElement.lang === "ko" ? { tickformatstops: [{ dtickrange: [null, 86399999], value: "%H:%M\n%-m월 %-d일" }, { dtickrange: [86400000, "M1"], value: "%-m월 %-d일\n%Y" }, { dtickrange: ["M1", null], value: "%Y.%-m" }] } : {}),
+});
 function settings(words) {
   const dictionary = { Zoom: words.plot_zoom, Pan: words.plot_pan, "Zoom in": words.plot_in, "Zoom out": words.plot_out, "Reset axes": words.plot_reset };
   const lang = document.documentElement.lang;
@@ -74,12 +78,12 @@ async function drawCourse(told, words) {
     { x: at, y: column("fault_q05"), mode: "lines", line: { width: 0 }, fill: "tonexty", fillcolor: "rgba(11,79,138,.28)", name: "5-95 %" },
     { x: at, y: column("fault_probability"), mode: "lines+markers", line: { color: LOUD, width: 1.5 }, marker: { size: 5, color: LOUD }, name: words.fault_probability },
     { x: [null], y: [null], mode: "markers", marker: { symbol: "square", size: 12, color: "rgba(154,116,0,.35)" }, name: words.case_time },
-  ], layout("", "", { xaxis: { type: "date" }, yaxis: { range: [-0.02, 1.02] }, shapes }), words);
+  ], layout("", "", { xaxis: dates(), yaxis: { range: [-0.02, 1.02] }, shapes }), words);
   await draw("doubt", [
     line(words.mutual_information, at, column("mutual_information"), BLUE),
     line(words.expected_entropy, at, column("expected_entropy"), OCHRE, "dash"),
     { ...line(words.novelty, at, column("novelty_percentile"), CALM, "dot"), yaxis: "y2" },
-  ], layout("", "nat", { xaxis: { type: "date" }, yaxis: { title: { text: "nat" }, rangemode: "tozero" }, yaxis2: { overlaying: "y", side: "right", range: [0, 101], tickmode: "auto", showgrid: false, title: { text: "%" } }, margin: { l: 62, r: 60, t: 8, b: 44 }, shapes }), words);
+  ], layout("", "nat", { xaxis: dates(), yaxis: { title: { text: "nat" }, rangemode: "tozero" }, yaxis2: { overlaying: "y", side: "right", range: [0, 101], tickmode: "auto", showgrid: false, title: { text: "%" } }, margin: { l: 62, r: 60, t: 8, b: 44 }, shapes }), words);
 }
 function drawMoved(told, words) {
   const place = element("plot-moved");
@@ -176,7 +180,7 @@ function drawStates(place) {
     { ...line(words.mutual_information, at, told.mutual_information, BLUE, "dash"), yaxis: "y2" },
     { ...line(words.expected_entropy, at, told.expected_entropy, OCHRE, "dot"), yaxis: "y2" },
   ], layout("", "", {
-    xaxis: { type: "date", ...(at.length > 1 ? { range: [at[0], at.at(-1)] } : {}) }, yaxis: { range: [-0.02, 1.02], title: { text: words.fault_probability } }, yaxis2: { overlaying: "y", side: "right", tickmode: "auto", showgrid: false, title: { text: "nat" }, rangemode: "tozero" }, margin: { l: 62, r: 60, t: 8, b: 44 },
+    xaxis: { ...dates(), ...(at.length > 1 ? { range: [at[0], at.at(-1)] } : {}) }, yaxis: { range: [-0.02, 1.02], title: { text: words.fault_probability } }, yaxis2: { overlaying: "y", side: "right", tickmode: "auto", showgrid: false, title: { text: "nat" }, rangemode: "tozero" }, margin: { l: 62, r: 60, t: 8, b: 44 },
     shapes: told.events.map((event) => ({ type: "line", x0: local(event.at), x1: local(event.at), yref: "paper", y0: 0, y1: 1, line: { color: INK, width: 1.5, dash: "dot" } })),
     annotations: told.events.map((event) => ({ x: local(event.at), yref: "paper", y: 1, yanchor: "top", xanchor: "left", textangle: -90, showarrow: false, text: words[event.kind] || plain(event.kind) })),
   }), words).then(() => { place.dataset.drawn = "yes"; });
