@@ -34,7 +34,7 @@ def similarity(moved: Numbers, others: Numbers, *, least_share: float = 0.5) -> 
         In spreads of the unit's own baseline; NaN where not known.
     others : float64 array, shape (n, F)
     least_share
-        Share of the features that both have to know.
+        Of the features that are known in the one case, the share that has to be known in the other too.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def similarity(moved: Numbers, others: Numbers, *, least_share: float = 0.5) -> 
     here = np.where(known, _compressed(moved), 0.0)
     there = np.where(known, _compressed(others), 0.0)
     norm = np.sqrt((here**2).sum(axis=1) * (there**2).sum(axis=1))
-    comparable = (known.mean(axis=1) >= least_share) & (norm > 0) if moved.size else np.zeros(len(others), dtype=bool)
+    comparable = (known.sum(axis=1) >= least_share * (~np.isnan(moved)).sum()) & (norm > 0)
     found = np.full(len(others), np.nan)
     found[comparable] = (here * there).sum(axis=1)[comparable] / norm[comparable]
     return found

@@ -14,6 +14,10 @@ TIME = sa.DateTime(timezone=True)
 PLACE = "highest first in the queue: priority, uncertainty, age and criticality, see pipeline.queue_priority"
 
 
+WAS = "0 to 1, highest first in the queue"
+IS = "how bad, 0 to 1; a rise reopens and wakes"
+
+
 def upgrade() -> None:
     """Apply. Until advise has run, the place of a case is its priority, as before."""
     op.drop_index("ix_cases_queue", "cases")
@@ -23,6 +27,7 @@ def upgrade() -> None:
     op.add_column("cases", column)
     op.execute("UPDATE cases SET queue_priority = priority")
     op.create_index("ix_cases_queue", "cases", ["state", "queue_priority", "first_at", "case_id"])
+    _explain_priority(WAS, IS)
     op.create_table(
         "case_evidence",
         sa.Column("case_id", sa.String(length=12), nullable=False),
@@ -59,4 +64,12 @@ def downgrade() -> None:
     op.drop_table("case_evidence")
     op.drop_index("ix_cases_queue", "cases")
     op.drop_column("cases", "queue_priority")
+    _explain_priority(IS, WAS)
     op.create_index("ix_cases_queue", "cases", ["state", "priority", "first_at", "case_id"])
+
+
+def _explain_priority(before: str, after: str) -> None:
+    """SQLite keeps no comments on columns."""
+    if op.get_bind().dialect.name == "postgresql":
+        told = {"existing_comment": before, "comment": after}
+        op.alter_column("cases", "priority", existing_type=sa.Double(), existing_nullable=False, **told)
