@@ -46,7 +46,8 @@ def queue_priority(
         How unsure: epistemic and aleatoric uncertainty together (predictive entropy), highest bin, bits. One bit, that
         of a coin, is the most that counts. NaN where the model gives none, which counts as a coin.
     age_days : float64 array, shape (n,)
-        Since the first flagged recording. What lies in the future counts as 0.
+        Since the first flagged recording. Whole days count, so that a run soon after another changes nothing; what lies
+        in the future counts as 0.
     criticality : float64 array, shape (n,)
         Of the axis, 1 (does not matter) to 5 (stops the plant); NaN where nobody said counts as `usual_criticality`.
     doubt_weight, age_per_day, most_for_age, criticality_step, usual_criticality
@@ -58,7 +59,7 @@ def queue_priority(
         0 to 1.3 for a `priority` of 0.1 to 1.
     """
     unsure = np.where(np.isnan(doubt_bits), 1.0, np.clip(doubt_bits, 0.0, 1.0))
-    waiting = np.minimum(np.maximum(age_days, 0.0) * age_per_day, most_for_age)
+    waiting = np.minimum(np.floor(np.maximum(age_days, 0.0)) * age_per_day, most_for_age)
     matters = np.where(np.isnan(criticality), usual_criticality, criticality) - usual_criticality
     found: Numbers = priority + doubt_weight * unsure + waiting + criticality_step * matters
     return np.round(found, 6)

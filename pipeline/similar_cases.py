@@ -15,7 +15,7 @@ from pipeline.schema import Axis, Case, Label
 from pipeline.schema_evidence import CaseEvidence
 from pipeline.taxonomy import Verdict
 
-MOST_COMPARED: Final = 2000
+MOST_COMPARED: Final = 1000
 LOOK_ALIKE: Final = 0.6
 """Similarity from which an open case is offered for the same verdict."""
 
@@ -54,67 +54,72 @@ def similarity(moved: Numbers, others: Numbers, *, least_share: float = 0.5) -> 
 def similar_past(connection: Connection, case_id: str, *, most: int = 5) -> list[dict[str, Any]]:
     """Give the cases most similar to one of which somebody found out what they were, each with its newest finding.
 
-    What was taken back and `unsure` are no findings. The newest 2,000 that have one are compared. Empty where
-    nothing is known of what moved in the case.
+    What was taken back and `unsure` are no findings. The 1,000 newest findings are compared. Empty where nothing is
+    known of what moved in the case.
     """
+    findings = (not_withdrawn(), Label.verdict != Verdict.UNSURE)
     query = (
-        sa.select(
-            Case.case_id,
-            Case.first_at,
-            Axis.site,
-            Axis.cell,
-            Axis.robot_id,
-            Axis.axis,
-            Label.verdict,
-            Label.mode,
-            Label.cause,
-            Label.evidence,
-            Label.note,
-        )
+        sa.select(Case.case_id, CaseEvidence.moved)
         .join(Label, Label.case_id == Case.case_id)
-        .where(not_withdrawn(), Label.verdict != Verdict.UNSURE)
+        .where(*findings)
         .order_by(Label.known_at.desc(), Label.label_id)
     )
-    return _closest(connection, case_id, query, most=most, least=-1.0)
+    closest = _closest(connection, case_id, query, most=most, least=-1.0)
+    columns = (Label.case_id, Label.verdict, Label.mode, Label.cause, Label.evidence, Label.note)
+    found = sa.select(*columns).where(*findings, Label.case_id.in_(list(closest)))
+    # The newest comes last, and stays.
+    rows = connection.execute(found.order_by(Label.known_at, Label.label_id.desc()))
+    newest = {row.case_id: dict(row._mapping) for row in rows}
+    return [told | newest[told["case_id"]] for told in _told(connection, closest)]
 
 
 def look_alikes(
     connection: Connection, case_id: str, *, most: int = 10, least: float = LOOK_ALIKE
 ) -> list[dict[str, Any]]:
-    """Give the open cases that look like one: similarity at least `least`, the most similar first."""
+    """Give the open cases that look like one: similarity at least `least`, the most similar first.
+
+    The 1,000 first of the queue are compared.
+    """
     query = (
-        sa.select(Case.case_id, Case.first_at, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+        sa.select(Case.case_id, CaseEvidence.moved)
         .where(Case.state == OPEN)
         .order_by(Case.queue_priority.desc(), Case.first_at, Case.case_id)
     )
-    return _closest(connection, case_id, query, most=most, least=least)
+    return _told(connection, _closest(connection, case_id, query, most=most, least=least))
 
 
-def _closest(connection: Connection, case_id: str, query: Any, *, most: int, least: float) -> list[dict[str, Any]]:
+def _told(connection: Connection, closest: dict[str, float]) -> list[dict[str, Any]]:
+    query = (
+        sa.select(Case.case_id, Case.first_at, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .where(Case.case_id.in_(list(closest)))
+    )
+    rows = {row.case_id: dict(row._mapping) for row in connection.execute(query)}
+    return [rows[case] | {"similarity": alike} for case, alike in closest.items()]
+
+
+def _closest(connection: Connection, case_id: str, query: Any, *, most: int, least: float) -> dict[str, float]:
+    """Give the ids of the most similar cases that a query of ids and distances names, and how similar they are."""
     own = connection.execute(sa.select(CaseEvidence).where(CaseEvidence.case_id == case_id)).one_or_none()
     if own is None or own.moved is None:
-        return []
+        return {}
     query = (
-        query.add_columns(CaseEvidence.moved)
-        .join(CaseEvidence, CaseEvidence.case_id == Case.case_id)
-        .join(Axis, Axis.axis_id == Case.axis_id)
+        query.join(CaseEvidence, CaseEvidence.case_id == Case.case_id)
         .where(
             Case.case_id != case_id,
             CaseEvidence.feature_version == own.feature_version,
-            CaseEvidence.moved.is_not(None),
+            sa.func.length(CaseEvidence.moved) == len(own.moved),
         )
         .limit(MOST_COMPARED)
     )
-    rows: dict[str, dict[str, Any]] = {}
-    for row in connection.execute(query):
-        rows.setdefault(row.case_id, dict(row._mapping))
-    moved = _numbers(own.moved)
-    others = [row for row in rows.values() if len(row["moved"]) == len(own.moved)]
-    if not others:
-        return []
-    alike = similarity(moved, np.stack([_numbers(row.pop("moved")) for row in others]))
+    moved = {case: told for case, told in connection.execute(query).tuples()}
+    if not moved:
+        return {}
+    others = _numbers(b"".join(moved.values())).reshape(len(moved), -1)
+    alike = similarity(_numbers(own.moved), others)
     order = np.argsort(-np.nan_to_num(alike, nan=-2.0), kind="stable")
-    return [others[int(i)] | {"similarity": float(alike[i])} for i in order[:most] if alike[i] >= least]
+    names = list(moved)
+    return {names[int(i)]: float(alike[i]) for i in order[:most] if alike[i] >= least}
 
 
 def _numbers(stored: bytes) -> Numbers:

@@ -30,7 +30,7 @@ def place(priority: float, doubt: float = 0.0, age: float = 0.0, criticality: fl
 def test_each_of_them_raises_the_place_by_what_is_documented() -> None:
     assert place(0.8) == 0.8
     assert place(0.8, doubt=0.5) == pytest.approx(0.85)
-    assert place(0.8, age=10) == pytest.approx(0.85)
+    assert place(0.8, age=10) == place(0.8, age=10.9) == pytest.approx(0.85)
     assert place(0.8, criticality=5) == pytest.approx(0.90)
     assert place(0.8, criticality=1) == pytest.approx(0.70)
     assert place(0.8, doubt=math.nan) == place(0.8, doubt=1.0), "a doubt that nobody can tell counts as a coin"
