@@ -78,6 +78,8 @@ _TERMS: Final = {
     "wrong_speed": ("wrong speed", "속도 불일치"),
     "gain_mismatch": ("wrong gain or unit", "이득·단위 불일치"),
     "loose_mount": ("sensor sits loose", "센서 고정 불량"),
+    "swapped_channels": ("channels swapped", "채널 뒤바뀜"),
+    "polarity": ("polarity reversed", "극성 반대"),
     "non_finite": ("score not finite", "점수 계산 불가"),
     "too_short": ("too short", "기록이 너무 짧음"),
     # acts
