@@ -10,12 +10,16 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from features.quality import Quality
 from features.settings import feature_names
 from pipeline.config import Settings
 from pipeline.extract import feature_settings
 from pipeline.regime import coarser
 from pipeline.schema import Extraction, Recording, Score
 from pipeline.schema_history import Baseline
+
+DATA = "data"
+"""The family of cases about sensor, cable and logger."""
 
 Numbers = npt.NDArray[np.float64]
 
@@ -38,8 +42,11 @@ def channels_of(connection: Connection, case: Any) -> list[str]:
 def loudest_recording(connection: Connection, case: Any, channel: str = "") -> Any:
     """Give the recording of a case (of one channel) with the highest fault probability; without any, the newest one.
 
-    None where nothing was recorded, or nothing is left of it.
+    Of a case about data it is the newest one whose data cannot be trusted. None where nothing was recorded, or nothing
+    is left of it.
     """
+    if case["family"] == DATA and (bad := _newest_bad(connection, case, channel)) is not None:
+        return bad
     inside = [
         Score.axis_id == case["axis_id"],
         Score.started_at >= case["first_at"],
@@ -58,6 +65,21 @@ def loudest_recording(connection: Connection, case: Any, channel: str = "") -> A
     newest = sa.select(Recording).where(*of_axis)
     newest = newest.order_by(Recording.started_at.desc(), Recording.recording_id).limit(1)
     return connection.execute(newest).one_or_none()
+
+
+def _newest_bad(connection: Connection, case: Any, channel: str) -> Any:
+    query = (
+        sa.select(Recording)
+        .join(Extraction, Extraction.recording_id == Recording.recording_id)
+        .where(
+            Extraction.axis_id == case["axis_id"],
+            Extraction.started_at >= case["first_at"],
+            Extraction.started_at <= case["last_at"],
+            Extraction.quality != Quality.OK,
+            *([Extraction.channel == channel] if channel else []),
+        )
+    )
+    return connection.execute(query.order_by(Extraction.started_at.desc(), Recording.recording_id).limit(1)).first()
 
 
 def newest_extraction(connection: Connection, recording_id: str) -> Any:

@@ -112,7 +112,7 @@ def _closest(connection: Connection, case_id: str, query: Any, *, most: int, lea
         )
         .limit(MOST_COMPARED)
     )
-    moved = {case: told for case, told in connection.execute(query).tuples()}
+    moved = {case: told for case, told in connection.execute(query)}
     if not moved:
         return {}
     others = _numbers(b"".join(moved.values())).reshape(len(moved), -1)

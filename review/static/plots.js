@@ -70,12 +70,26 @@ function describe(told, words) {
     return made;
   }));
 }
+// A band for each stretch that is known: filled across a gap, it would say what nobody knows.
+function bands(at, low, high) {
+  const stretches = [];
+  at.forEach((moment, place) => {
+    if (low[place] === null || high[place] === null) { stretches.push([]); return; }
+    if (!stretches.length) stretches.push([]);
+    stretches.at(-1).push(place);
+  });
+  return stretches.filter((stretch) => stretch.length).flatMap((stretch, number) => {
+    const pick = (values) => stretch.map((place) => values[place]), alone = stretch.length === 1;
+    const shared = { x: pick(at), mode: "lines", line: { width: alone ? 5 : 0, color: "rgba(11,79,138,.28)" }, hoverinfo: "skip", legendgroup: "band" };
+    if (alone) return [{ ...shared, x: [shared.x[0], shared.x[0]], y: [low[stretch[0]], high[stretch[0]]], name: "5-95 %", showlegend: number === 0 }];
+    return [{ ...shared, y: pick(high), showlegend: false }, { ...shared, y: pick(low), fill: "tonexty", fillcolor: "rgba(11,79,138,.28)", name: "5-95 %", showlegend: number === 0 }];
+  });
+}
 async function drawCourse(told, words) {
   const at = told.course.map((row) => local(row.started_at)), column = (name) => told.course.map((row) => row[name]);
   const shapes = [band(local(told.case.first_at), local(told.case.last_at))];
   await draw("course", [
-    { x: at, y: column("fault_q95"), mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false },
-    { x: at, y: column("fault_q05"), mode: "lines", line: { width: 0 }, fill: "tonexty", fillcolor: "rgba(11,79,138,.28)", name: "5-95 %" },
+    ...bands(at, column("fault_q05"), column("fault_q95")),
     { x: at, y: column("fault_probability"), mode: "lines+markers", line: { color: LOUD, width: 1.5 }, marker: { size: 5, color: LOUD }, name: words.fault_probability },
     { x: [null], y: [null], mode: "markers", marker: { symbol: "square", size: 12, color: "rgba(154,116,0,.35)" }, name: words.case_time },
   ], layout("", "", { xaxis: dates(), yaxis: { range: [-0.02, 1.02] }, shapes }), words);
@@ -124,7 +138,7 @@ async function spectrum(name, told, words, shaft, how) {
     const shown = told.markers.filter((mark) => chosen.kinds.has(mark.kind || mark.name));
     return {
       shapes: shown.map((mark) => ({ type: "line", layer: "below", x0: mark.hz * scale(), x1: mark.hz * scale(), yref: "paper", y0: 0, y1: 1, line: { color: COLORS[mark.kind] || BLUE, width: mark.harmonic === 1 ? 1.6 : 1, dash: DASHES[mark.kind] || "dash" } })),
-      annotations: shown.map((mark) => ({ x: mark.hz * scale(), yref: "paper", y: HEIGHTS[mark.kind] ?? 1, yanchor: "top", xanchor: "left", textangle: -90, showarrow: false, font: { size: 11, color: COLORS[mark.kind] || BLUE }, text: plain((mark.harmonic > 1 ? `${mark.harmonic} × ` : "") + label(mark)) })),
+      annotations: shown.filter((mark) => mark.harmonic === 1 || mark.order > 1.5).map((mark) => ({ x: mark.hz * scale(), yref: "paper", y: HEIGHTS[mark.kind] ?? 1, yanchor: "top", xanchor: "left", textangle: -90, showarrow: false, font: { size: 11, color: COLORS[mark.kind] || BLUE }, text: plain((mark.harmonic > 1 ? `${mark.harmonic} × ` : "") + label(mark)) })),
     };
   };
   const axis = () => ({ title: { text: chosen.orders ? words.orders : words.hertz }, ...(how.range ? { range: [0, how.range * scale()] } : { rangemode: "tozero" }) });

@@ -17,6 +17,7 @@ from pipeline.acquire import acquire
 from pipeline.assets import import_assets
 from pipeline.baseline import update_baselines
 from pipeline.case_evidence import loudest_line, note_evidence
+from pipeline.case_signal import loudest_recording
 from pipeline.case_work import undo
 from pipeline.cases import give_verdict
 from pipeline.config import Settings
@@ -24,7 +25,7 @@ from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.fleet_truth import read_recording_truth
 from pipeline.lake import Lake
-from pipeline.schema import Axis, Case
+from pipeline.schema import Axis, Case, Extraction
 from pipeline.schema_evidence import CaseEvidence
 from pipeline.similar_cases import look_alikes, similar_past, similarity
 from pipeline.store import Store
@@ -144,3 +145,20 @@ def test_past_cases_that_were_taken_back_or_unsure_are_not_shown(plant: Plant) -
     assert first in {row["case_id"] for row in alike}
     values = [row["similarity"] for row in alike]
     assert values == sorted(values, reverse=True)
+
+
+def test_a_case_about_data_shows_what_is_bad(plant: Plant) -> None:
+    with plant.store.write() as connection:
+        case = dict(connection.execute(sa.select(Case).limit(1)).one()._mapping)
+        good = loudest_recording(connection, case)
+        earlier = connection.scalars(
+            sa.select(Extraction.recording_id)
+            .where(Extraction.axis_id == case["axis_id"], Extraction.started_at >= case["first_at"])
+            .order_by(Extraction.started_at)
+        ).all()[1]
+        assert good.recording_id != earlier
+        spoilt = sa.update(Extraction).where(Extraction.recording_id == earlier)
+        connection.execute(spoilt.values(quality="clipping"))
+        assert loudest_recording(connection, case).recording_id == good.recording_id
+        assert loudest_recording(connection, case | {"family": "data"}).recording_id == earlier
+        connection.execute(spoilt.values(quality="ok"))

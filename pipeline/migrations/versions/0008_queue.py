@@ -71,5 +71,11 @@ def downgrade() -> None:
 def _explain_priority(before: str, after: str) -> None:
     """SQLite keeps no comments on columns."""
     if op.get_bind().dialect.name == "postgresql":
-        told = {"existing_comment": before, "comment": after}
-        op.alter_column("cases", "priority", existing_type=sa.Double(), existing_nullable=False, **told)
+        op.alter_column(
+            "cases",
+            "priority",
+            existing_type=sa.Double(),
+            existing_nullable=False,
+            existing_comment=before,
+            comment=after,
+        )
