@@ -57,6 +57,16 @@ def back(request: Request, path: str) -> Response:
     return RedirectResponse(request.scope.get("root_path", "") + path, 303)
 
 
+def inside(request: Request, target: str) -> str:
+    """Give a path of the application that somebody is to go on to; any other place is the queue.
+
+    The path may have the part under which the application is mounted; `back` adds it.
+    """
+    path = target.removeprefix(request.scope.get("root_path", "")) or "/"
+    ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if ours else "/"
+
+
 def text_of(form: FormData, name: str) -> str:
     """Give a field of a form as text, '' where it is missing."""
     return str(form.get(name, "")).replace("\0", "").strip()

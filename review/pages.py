@@ -29,6 +29,7 @@ from review.forms import (
     back,
     filters_of,
     finding_of,
+    inside,
     seen_by,
     text_of,
     time_of,
@@ -64,9 +65,7 @@ def login(request: Request, account: Anybody, form: Form) -> Response:
         return render(request, None, "login.html", wrong=str(error), status=429)
     if cookie is None:
         return render(request, None, "login.html", wrong="wrong_password", status=403)
-    target = request.query_params.get("next", "/")
-    inside = target.startswith("/") and not target.startswith(("//", "/\\"))
-    response = back(request, target if inside and target.isprintable() else "/")
+    response = back(request, inside(request, request.query_params.get("next", "/")))
     secure = state.settings.review_secure_cookie
     response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, max_age=int(hours * 3600))
     return response
@@ -86,8 +85,7 @@ def logout(request: Request, account: Viewer) -> Response:
 def change_language(request: Request, account: Anybody, form: Form) -> Response:
     """Change between English and Korean; a choice of this browser, nothing is stored."""
     del account
-    target = text_of(form, "next")
-    response = back(request, target if target.startswith("/") and not target.startswith(("//", "/\\")) else "/")
+    response = back(request, inside(request, text_of(form, "next")))
     response.set_cookie(LANGUAGE_COOKIE, "en" if language_of(request) == "ko" else "ko", samesite="lax")
     return response
 

@@ -70,7 +70,7 @@ _PAIRS: Final = {
     "timeline": ("Maintenance events", "정비 이력"),
     "cases": ("Cases", "사례"),
     "mute": ("Mute", "알림 중지"),
-    "until": ("Until (UTC)", "까지 (UTC)"),
+    "until": ("until", "까지"),
     "what": ("What", "내용"),
     "file": ("File", "파일"),
     "version": ("Version", "버전"),

@@ -5,10 +5,12 @@ const NEAR_ORDERS = 20; // bearing lines lie below so many shaft orders
 const DASHES = { shaft: "dot", bpfo: "dash", bpfi: "dashdot", bsf: "longdash", ftf: "longdashdot", "gear mesh": "solid" };
 const HEIGHTS = { bpfi: 0.7, bsf: 0.85, ftf: 0.55 }; // so that names of lines that lie close do not cover each other
 const COLORS = { shaft: CALM, bpfo: BLUE, bpfi: "#7a3e9d", bsf: "#1b7f5c", ftf: OCHRE, "gear mesh": "#33404b" };
+// A finger moves the page; it zooms once the mode bar says so.
+const TOUCHED = matchMedia("(pointer: coarse)").matches;
 // What a name from a log would say in plotly's own small HTML is shown as it is.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
 const layout = (x, y, more) => ({
-  margin: { l: 62, r: 15, t: 8, b: 44 }, xaxis: { title: { text: x } }, yaxis: { title: { text: y } }, dragmode: "zoom", showlegend: true,
+  margin: { l: 62, r: 15, t: 8, b: 44 }, xaxis: { title: { text: x } }, yaxis: { title: { text: y } }, dragmode: TOUCHED ? false : "zoom", showlegend: true,
   legend: { orientation: "h", y: 1.16 }, font: { color: INK, size: 13 }, paper_bgcolor: "#fff", plot_bgcolor: "#fff", ...more,
 });
 const dates = () => ({

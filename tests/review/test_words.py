@@ -20,7 +20,7 @@ from pipeline.audit_slice import AUDIT
 from pipeline.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
 from review.app import POLICY
-from review.forms import address_of
+from review.forms import address_of, inside
 from review.reasons import headlines
 from review.sparkline import HEIGHT, MOST_POINTS, WIDTH, sparkline
 from review.terms import known_terms, share_text, term
@@ -99,6 +99,15 @@ def test_an_address_keeps_what_is_wanted_of_the_queue() -> None:
     assert address_of(request) == "?search=a%26b&mine=1"
     assert address_of(request, without=("recorded",), after="") == "?search=a%26b&after=x&mine=1"
     assert address_of(Request({"type": "http", "query_string": b"", "headers": []})) == ""
+
+
+def test_one_goes_on_only_inside_of_the_application() -> None:
+    mounted = Request({"type": "http", "query_string": b"", "headers": [], "root_path": "/review"})
+    assert [inside(mounted, path) for path in ("/review/fleet?state=alarm", "/fleet", "/review", "")] == [
+        *("/fleet?state=alarm", "/fleet", "/", "/"),
+    ]
+    for hostile in ("//evil.example", "/\\evil.example", "https://evil.example", "/review//evil.example", "/a\nb"):
+        assert inside(mounted, hostile) == "/", hostile
 
 
 def test_plotlys_own_rules_are_in_our_file() -> None:
