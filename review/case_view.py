@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from features.settings import FeatureSettings
 from pipeline.assets.geometry import characteristic_orders
 from pipeline.assets.registry import orders_from
 from pipeline.case_signal import (
@@ -130,7 +132,7 @@ def stretch_of_signal(store: Store, lake: Lake, recording_id: str, start: int, s
         row = connection.execute(sa.select(Recording).where(Recording.recording_id == recording_id)).one_or_none()
     if row is None:
         return {"s": [], "value": []}
-    return _waveform(_samples(lake, row), row.sampling_rate_hz, start, stop)
+    return _waveform(_samples(lake, row.lake_path, row.lake_row), row.sampling_rate_hz, start, stop)
 
 
 def _state_of(connection: Connection, case: dict[str, Any]) -> Any:
@@ -200,8 +202,8 @@ def _course(connection: Connection, case: dict[str, Any], channel: str, versions
     return [dict(row._mapping) for row in reversed(connection.execute(query).all())]
 
 
-def _samples(lake: Lake, row: Any) -> Any:
-    for _, values in lake.rows(row.lake_path, [row.lake_row], columns=["samples"]):
+def _samples(lake: Lake, path: str, lake_row: int) -> Any:
+    for _, values in lake.rows(path, [lake_row], columns=["samples"]):
         return np.asarray(values["samples"].values.to_numpy(zero_copy_only=False), dtype=np.float32)
     return np.empty(0, np.float32)
 
@@ -212,8 +214,16 @@ def _waveform(samples: Any, rate_hz: float, start: int, stop: int) -> dict[str, 
 
 
 def _drawn(lake: Lake, settings: Settings, row: Any) -> dict[str, Any]:
-    samples = _samples(lake, row)
     names = ("recording_id", "channel", "started_at", "unit", "sampling_rate_hz", "shaft_speed_rpm", "program", "load")
     told = {name: getattr(row, name) for name in names}
-    told |= {"n_samples": len(samples), "waveform": _waveform(samples, row.sampling_rate_hz, 0, len(samples))}
-    return told | spectra(samples, row.sampling_rate_hz, feature_settings(settings, row.quantity))
+    return told | _pictures(
+        lake, row.lake_path, row.lake_row, row.sampling_rate_hz, feature_settings(settings, row.quantity)
+    )
+
+
+@lru_cache(maxsize=64)
+def _pictures(lake: Lake, path: str, lake_row: int, rate_hz: float, settings: FeatureSettings) -> dict[str, Any]:
+    """Draw a recording. Kept for a while: a recording never changes, and each act on a case loads its page again."""
+    samples = _samples(lake, path, lake_row)
+    waveform = _waveform(samples, rate_hz, 0, len(samples))
+    return {"n_samples": len(samples), "waveform": waveform} | spectra(samples, rate_hz, settings)
