@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -162,3 +162,26 @@ def test_a_case_about_data_shows_what_is_bad(plant: Plant) -> None:
         assert loudest_recording(connection, case).recording_id == good.recording_id
         assert loudest_recording(connection, case | {"family": "data"}).recording_id == earlier
         connection.execute(spoilt.values(quality="ok"))
+
+
+def test_the_closest_come_first_on_both_databases(store: Store) -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    moved = {"asked": [9.0, 0.0, 1.0], "near": [8.0, 0.0, 1.0], "far": [0.0, 9.0, 0.0], "shorter": [9.0, 0.0]}
+    with store.write() as connection:
+        names = {"site": "", "cell": "", "robot_id": "R1", "axis": "A1", "criticality": None}
+        connection.execute(sa.insert(Axis), {"axis_id": "a", "expected_every_s": None, "known_at": at, **names})
+        for case, values in moved.items():
+            row = {"case_id": case, "axis_id": "a", "family": "machine", "state": "open", "n_bins": 1, "mode": None}
+            row |= {"first_at": at, "last_at": at, "priority": 0.5, "reasons": [], "fault_probability": None}
+            connection.execute(sa.insert(Case), row | {"known_at": at, "changed_at": at})
+            told = {"case_id": case, "feature_version": "v", "moved": np.array(values, "<f4").tobytes()}
+            connection.execute(sa.insert(CaseEvidence), told | {"case_changed_at": at, "known_at": at})
+    with store.read() as connection:
+        assert [row["case_id"] for row in look_alikes(connection, "asked", least=-1.0)] == ["near", "far"]
+        assert [row["case_id"] for row in look_alikes(connection, "asked")] == ["near"]
+    for hour, (case, verdict) in enumerate((("far", "healthy"), ("near", "healthy"), ("near", "fault"))):
+        told = {"verdict": verdict, "evidence": "inspected"}
+        give_verdict(store, case, told, who="mara", at=at + timedelta(hours=hour), period_hours=1)
+    with store.read() as connection:
+        found = [(row["case_id"], row["verdict"]) for row in similar_past(connection, "asked")]
+    assert found == [("near", "fault"), ("far", "healthy")], "the newest finding of each"
