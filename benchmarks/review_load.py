@@ -4,7 +4,8 @@
 
 Copies nothing: FOLDER is the home of a demonstration (`axiswatch demo --folder FOLDER`), and gets the cases added; use
 one that may be thrown away. Two users of three load the queue, the third one a case page with its signal. Times are
-those of the client, on the same machine, so that they are no less than the server's.
+those of the client, on the same machine, so that they are no less than the server's; the server's processor time a page
+does not depend on what else runs.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import socket
 import statistics
-import threading
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,14 +26,13 @@ from typing import Any
 import httpx
 import numpy as np
 import sqlalchemy as sa
-import uvicorn
+from sqlalchemy.engine import Connection
 
 from pipeline.accounts import add_user, list_users, make_token
 from pipeline.config import Settings
-from pipeline.lake import Lake
-from pipeline.schema import Axis, Case, Score
+from pipeline.schema import Axis, Case, Label, Score
+from pipeline.schema_evidence import CaseEvidence
 from pipeline.store import Store
-from review.app import create_app
 
 EVERY_S = 5.0
 
@@ -67,21 +69,46 @@ def add_cases(store: Store, number: int) -> list[str]:
             )
         if rows:
             connection.execute(sa.insert(Case), rows)
+            add_evidence(connection, rows, rng)
         return list(connection.scalars(sa.select(Case.case_id).where(Case.state == "open").limit(500)))
 
 
-def serve(store: Store, settings: Settings) -> tuple[uvicorn.Server, threading.Thread, str]:
-    """Start the application on a free port."""
+def add_evidence(connection: Connection, cases: list[dict[str, Any]], rng: np.random.Generator) -> None:
+    """Give each case the evidence of one of the demonstration's, shaken; and 5,000 closed ones a finding."""
+    known = [dict(row._mapping) for row in connection.execute(sa.select(CaseEvidence)) if row.moved is not None]
+    assert known, "the folder holds no evidence; run `axiswatch advise` on it"
+    rows = []
+    for case in cases:
+        row = known[int(rng.integers(len(known)))]
+        moved = np.frombuffer(row["moved"], "<f4") + rng.normal(0, 1, len(row["moved"]) // 4)
+        rows.append(row | {"case_id": case["case_id"], "moved": moved.astype("<f4").tobytes()})
+    connection.execute(sa.insert(CaseEvidence), rows)
+    blank = {name: None for name in ("unit_serial", "channel", "component", "cause", "severity", "confidence")}
+    labels = [
+        {"label_id": f"load{number:08d}", "axis_id": case["axis_id"], "case_id": case["case_id"], "mode": "ball"}
+        | {"from_at": case["first_at"], "to_at": case["last_at"], "verdict": "fault", "evidence": "inspected"}
+        | {"note": "", "who": "load", "known_at": case["known_at"], **blank}
+        for number, case in enumerate([case for case in cases if case["state"] == "closed"][:5000])
+    ]
+    connection.execute(sa.insert(Label), labels)
+
+
+def serve(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    """Start the application as a process of its own, as `axiswatch review serve` does, on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = create_app(store, Lake(settings.lake), settings, clock=lambda: datetime.now(UTC))
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    return server, thread, f"http://127.0.0.1:{port}"
+    command = "from pipeline.cli import main; main()"
+    options = ["review", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    environment = os.environ | {"AXISWATCH_HOME": str(folder)}
+    process = subprocess.Popen([sys.executable, "-c", command, *options], env=environment)
+    while True:
+        if process.poll() is not None:
+            raise SystemExit("the application did not start; see above")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process, f"http://127.0.0.1:{port}"
+        time.sleep(0.1)
 
 
 async def one_user(place: int, client: httpx.AsyncClient, cases: list[str], until: float, times: Any) -> None:
@@ -124,10 +151,12 @@ def main() -> None:
     if not any(user["name"] == "load" for user in list_users(store)):
         add_user(store, "load", "viewer", "only for measuring", at=now)
     token = make_token(store, "load", purpose="benchmark", at=now, days=1)
-    server, thread, address = serve(store, settings)
+    process, address = serve(asked.folder.absolute())
+    before = _cpu_seconds(process.pid)
     times = asyncio.run(load(address, token, cases, asked.users, asked.seconds))
-    server.should_exit = True
-    thread.join()
+    spent = _cpu_seconds(process.pid) - before
+    process.terminate()
+    process.wait()
     found = {
         what: {
             "requests": len(values),
@@ -136,7 +165,16 @@ def main() -> None:
         }
         for what, values in times.items()
     }
-    print(json.dumps({"cases": asked.cases, "users": asked.users, **found}, indent=2))
+    pages = sum(len(values) for values in times.values())
+    machine = {"load_average": round(os.getloadavg()[0], 1), "cores": os.cpu_count()}
+    server = {"server_cpu_ms_per_page": round(1000 * spent / pages, 1), **machine}
+    print(json.dumps({"cases": asked.cases, "users": asked.users, **server, **found}, indent=2))
+
+
+def _cpu_seconds(process: int) -> float:
+    """Give the processor time that a process has taken, user and system (Linux)."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

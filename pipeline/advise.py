@@ -26,6 +26,7 @@ from pipeline.config import Settings
 from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
 from pipeline.extract import installed_geometry
 from pipeline.model_versions import champions
+from pipeline.queue_priority import refresh_queue
 from pipeline.regime import program_of
 from pipeline.schema import (
     Axis,
@@ -105,6 +106,7 @@ def advise(
         if on_progress:
             on_progress(done + 1, len(axes))
     report.woken = wake_snoozed(store, as_of=as_of, margin=settings.reopen_margin)
+    refresh_queue(store, as_of=as_of)
     return report
 
 
@@ -350,7 +352,8 @@ def _write_case(
     row |= {"closed_by": None, "snoozed_until": None}
     if case.state == OPEN:
         row |= {"closed_at": None, "closed_priority": None} if happened == "opened" else {}
-    upsert(connection, Case, [row], keep=() if happened else ("closed_by", "snoozed_until"))
+    kept = ("queue_priority",) if happened else ("queue_priority", "closed_by", "snoozed_until")
+    upsert(connection, Case, [row], keep=kept)
     if happened:
         codes = [reason["code"] for reason in case.reasons]
         add_event(connection, case.case_id, SYSTEM, happened, {"reasons": codes, "priority": case.priority}, as_of)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -49,8 +50,8 @@ def queue(
     """
     names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
     query: Any = sa.select(Case, *names, CaseWork.claimed_by, CaseWork.claimed_until, CaseWork.work_order)
-    query = _within(query)
-    query = query.where(*_conditions(filters, as_of)).order_by(Case.priority.desc(), Case.first_at, Case.case_id)
+    query = _within(query).where(*_conditions(filters, as_of))
+    query = query.order_by(Case.queue_priority.desc(), Case.first_at, Case.case_id)
     if after:
         query = query.where(_behind(after))
     with store.read() as connection:
@@ -80,7 +81,7 @@ def count_queue(store: Store, filters: Filters = Filters(), *, as_of: datetime) 
 
 def place_of(row: dict[str, Any]) -> str:
     """Write the place of a case in the queue."""
-    return f"{row['priority']!r}~{instant(row['first_at'])}~{row['case_id']}"
+    return f"{row['queue_priority']!r}~{instant(row['first_at'])}~{row['case_id']}"
 
 
 def _within(query: Any) -> Any:
@@ -96,7 +97,7 @@ def _behind(after: str) -> sa.ColumnElement[bool]:
     if key[1].tzinfo is None or "\0" in case_id:
         raise AxiswatchError(f"{after!r} is no place in the queue; begin at its first page")
     later = sa.or_(Case.first_at > key[1], sa.and_(Case.first_at == key[1], Case.case_id > case_id))
-    return sa.and_(Case.priority <= key[0], sa.or_(Case.priority < key[0], later))
+    return sa.and_(Case.queue_priority <= key[0], sa.or_(Case.queue_priority < key[0], later))
 
 
 def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool]]:
@@ -123,3 +124,26 @@ def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool
         columns = (Case.case_id, Axis.site, Axis.cell, Axis.robot_id, Axis.axis, CaseWork.work_order)
         wanted.append(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
     return wanted
+
+
+def before_in_queue(store: Store, filters: Filters, case: Mapping[str, Any], *, as_of: datetime) -> str:
+    """Give the id of the case just before a place in the queue, '' at its head. `case` need not be in the queue."""
+    ahead = sa.or_(
+        Case.queue_priority > case["queue_priority"],
+        sa.and_(Case.queue_priority == case["queue_priority"], Case.first_at < case["first_at"]),
+        sa.and_(
+            Case.queue_priority == case["queue_priority"],
+            Case.first_at == case["first_at"],
+            Case.case_id < case["case_id"],
+        ),
+    )
+    query = (
+        sa.select(Case.case_id)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+        .where(*_conditions(filters, as_of), Case.queue_priority >= case["queue_priority"], ahead)
+        .order_by(Case.queue_priority, Case.first_at.desc(), Case.case_id.desc())
+        .limit(1)
+    )
+    with store.read() as connection:
+        return connection.scalar(query) or ""

@@ -14,6 +14,7 @@ from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.baseline import update_baselines
+from pipeline.case_evidence import note_evidence
 from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
@@ -75,6 +76,7 @@ def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress)
         )
     steps["score"] = score_due(store, lake, settings, as_of=end, on_progress=report("score")).as_dict()
     steps["advise"] = advise(store, settings, as_of=end, on_progress=report("advise")).as_dict()
+    note_evidence(store, lake, settings, as_of=end)
     return DemoReport(list_versions(store)[0], steps, judge_fleet(store, folder))
 
 

@@ -155,10 +155,13 @@ def score_batch(batch: Json, as_of: datetime) -> Json:
 def advise(as_of: datetime) -> Json:
     """Turn new scores into axis states and cases."""
     from pipeline.advise import advise as step
+    from pipeline.case_evidence import note_evidence
 
     with _open() as place:
         since = as_of - timedelta(days=place.settings.case_max_age_days)
-        return step(place.store, place.settings, as_of=as_of, cases_since=since).as_dict()
+        found = step(place.store, place.settings, as_of=as_of, cases_since=since).as_dict()
+        note_evidence(place.store, place.lake, place.settings, as_of=as_of)
+        return found
 
 
 def deliver(started_at: datetime) -> Json:

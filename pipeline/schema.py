@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Boolean, Float, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+import pipeline.schema_evidence
 import pipeline.schema_operations
 import pipeline.schema_review
 import pipeline.schema_trend
@@ -298,7 +299,12 @@ class Case(Base):
     first_at: Mapped[datetime] = mapped_column(comment="first flagged recording")
     last_at: Mapped[datetime] = mapped_column(comment="last flagged recording")
     n_bins: Mapped[int] = mapped_column(comment="flagged bins")
-    priority: Mapped[float] = mapped_column(comment="0 to 1, highest first in the queue")
+    priority: Mapped[float] = mapped_column(comment="how bad, 0 to 1; a rise reopens and wakes")
+    queue_priority: Mapped[float] = mapped_column(
+        default=lambda context: context.get_current_parameters()["priority"],
+        server_default="0",
+        comment="highest first in the queue: priority, uncertainty, age and criticality, see pipeline.queue_priority",
+    )
     reasons: Mapped[list[Any]] = mapped_column(comment="code, sentence, first and last time and count of each")
     fault_probability: Mapped[float | None] = mapped_column(comment="highest of its bins")
     mode: Mapped[str | None] = mapped_column(comment="most probable fault class at that bin")
@@ -312,7 +318,7 @@ class Case(Base):
     known_at: Mapped[datetime] = mapped_column(comment="when it was opened")
     changed_at: Mapped[datetime] = mapped_column(comment="as_of of the run or the act that changed it last")
 
-    __table_args__ = (Index("ix_cases_queue", "state", "priority", "first_at", "case_id"),)
+    __table_args__ = (Index("ix_cases_queue", "state", "queue_priority", "first_at", "case_id"),)
 
 
 class ReviewEvent(Base):

@@ -118,11 +118,11 @@ def case(request: Request, account: Viewer, case_id: str) -> dict[str, Any]:
 
 
 @router.get("/cases/{case_id}/figures")
-def figures(request: Request, account: Viewer, case_id: str) -> dict[str, Any]:
-    """Give what the page of a case draws."""
+def figures(request: Request, account: Viewer, case_id: str, channel: str = "") -> dict[str, Any]:
+    """Give what the page of a case draws, of one channel or (empty) of the most suspicious one."""
     del account
     app = request.app.state
-    return case_figures(app.store, app.lake, app.settings, case_id)
+    return case_figures(app.store, app.lake, app.settings, case_id, channel.replace("\0", ""))
 
 
 @router.get("/recordings/{recording_id}/waveform")

@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
 
+from features.quality import Quality
 from pipeline.accounts import Account
 from pipeline.ids import utc_text
+from review.terms import share_text, term
 from review.words import LANGUAGES, WORDS
 
 LANGUAGE_COOKIE = "axiswatch_language"
+PLOT_WORDS: Final = (
+    *("recording", "reference", "no_reference", "no_signal", "no_baseline", "fault_probability", "case_time"),
+    *("mutual_information", "expected_entropy", "novelty", "hertz", "orders", "marks", "seconds", "timeline"),
+    *("feature", "was", "now", "distance", "shown", "channel", "program", "speed", "regime", "quality"),
+    *("plot_zoom", "plot_pan", "plot_in", "plot_out", "plot_reset"),
+)
+PLOT_TERMS: Final = ("shaft", "bpfo", "bpfi", "bsf", "ftf", "gear mesh", *(str(verdict) for verdict in Quality))
+PLOT_TERMS_OF_AXES: Final = ("healthy", "watch", "alarm", "data_fault", "silent", "unknown", "installed", "replaced")
 
 templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
 )
+
+
+def _plotted(values: Any) -> Any:
+    """Write what a plot is made of as JSON that is safe within an attribute."""
+
+    def write(value: Any) -> str:
+        return utc_text(value) if isinstance(value, datetime) else str(value)
+
+    return htmlsafe_json_dumps(values, dumps=lambda told, **_: json.dumps(told, default=write))
+
+
+templates.filters["plotted"] = _plotted
+templates.filters["share"] = share_text
 templates.filters["utc"] = lambda moment: "" if moment is None else utc_text(moment)
 templates.filters["figure"] = lambda value: "–" if value is None else f"{value:.2f}"
 
@@ -42,7 +68,18 @@ def render(request: Request, account: Account | None, template: str, *, status: 
     def t(key: str) -> str:
         return WORDS[key][language]
 
+    def w(word: str | None) -> str:
+        return term(word, language)
+
+    def detail(value: Any) -> str:
+        """Write a detail of an act: stored words in the viewer's language, figures short."""
+        if isinstance(value, list):
+            return ", ".join(map(detail, value))
+        return f"{value:.2f}" if isinstance(value, float) else w(str(value))
+
+    words = {key: t(key) for key in PLOT_WORDS} | {key: w(key) for key in (*PLOT_TERMS, *PLOT_TERMS_OF_AXES)}
     root = request.scope.get("root_path", "")
     values |= {"account": account, "root": root, "here": here(request), "request": request}
-    text = templates.get_template(template).render(t=t, language=language, **values)
+    values |= {"plot_words": words, "detail": detail}
+    text = templates.get_template(template).render(t=t, w=w, language=language, **values)
     return HTMLResponse(text, status)

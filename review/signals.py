@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ LONGEST_SPECTRUM = 1 << 18
 """Samples that a spectrum is made of at most: its lines are finer than a screen long before."""
 
 HARMONICS = 3
+KINDS = ("shaft", "bpfo", "bpfi", "bsf", "ftf", "gear mesh")
 
 
 def envelope_of_points(values: npt.NDArray[Any], start: int, stop: int) -> tuple[list[int], list[float]]:
@@ -29,19 +29,28 @@ def envelope_of_points(values: npt.NDArray[Any], start: int, stop: int) -> tuple
         Sample numbers and values; every extreme of the stretch is among them.
     """
     start, stop = max(0, start), min(len(values), stop)
-    edges = np.unique(np.linspace(start, stop, SCREEN_POINTS + 1).astype(np.int64))
-    places: list[int] = []
-    for low, high in pairwise(edges):
-        piece = values[low:high]
-        places += sorted({int(low + piece.argmin()), int(low + piece.argmax())})
-    return places, [float(values[place]) for place in places]
+    piece = values[start:stop]
+    if not len(piece):
+        return [], []
+    found = np.union1d(_first_of_pieces(piece, np.minimum), _first_of_pieces(piece, np.maximum))
+    return (start + found).tolist(), piece[found].astype(float).tolist()
 
 
 def highest_of_pieces(values: npt.NDArray[Any], step: float) -> tuple[list[float], list[float]]:
     """Thin a spectrum out to the highest line of each of 1,500 pieces; give places (bin x step) and values."""
-    edges = np.unique(np.linspace(0, len(values), SCREEN_POINTS + 1).astype(np.int64))
-    places = [int(low + values[low:high].argmax()) for low, high in pairwise(edges) if high > low]
-    return [place * step for place in places], [float(values[place]) for place in places]
+    if not len(values):
+        return [], []
+    found = _first_of_pieces(values, np.maximum)
+    return (found * step).tolist(), values[found].astype(float).tolist()
+
+
+def _first_of_pieces(values: npt.NDArray[Any], extreme: np.ufunc) -> npt.NDArray[np.int64]:
+    """Give the place of the first lowest or highest value of each of 1,500 pieces."""
+    starts = np.unique(np.linspace(0, len(values), SCREEN_POINTS + 1).astype(np.int64))[:-1]
+    reached = extreme.reduceat(values, starts)
+    places = np.flatnonzero(values == np.repeat(reached, np.diff(starts, append=len(values))))
+    pieces = np.searchsorted(starts, places, side="right")
+    return places[np.unique(pieces, return_index=True)[1]]
 
 
 def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureSettings) -> dict[str, Any]:
@@ -63,12 +72,26 @@ def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureS
 
 
 def markers(orders: list[dict[str, Any]], shaft_speed_rpm: float | None) -> list[dict[str, Any]]:
-    """Give name, order, harmonic and frequency (Hz) of the characteristic lines; none without a speed."""
+    """Give name, kind, order, harmonic and frequency (Hz) of the characteristic lines; none without a speed.
+
+    The kind is `shaft`, `bpfo`, `bpfi`, `bsf`, `ftf`, `gear mesh` or '' for any other: a name says it in brackets.
+    """
     if shaft_speed_rpm is None:
         return []
     shaft_hz = shaft_speed_rpm / 60.0
     return [
-        {"name": order["name"], "order": order["order"], "harmonic": k, "hz": k * order["order"] * shaft_hz}
+        {
+            "name": order["name"],
+            "kind": _kind(order["name"]),
+            "order": order["order"],
+            "harmonic": k,
+            "hz": k * order["order"] * shaft_hz,
+        }
         for order in [{"name": "shaft", "order": 1.0}, *orders]
         for k in range(1, HARMONICS + 1)
     ]
+
+
+def _kind(name: str) -> str:
+    inside = name.rpartition("(")[2].rstrip(")")
+    return next((kind for kind in KINDS if kind in (name, inside)), "")

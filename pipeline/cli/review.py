@@ -42,7 +42,8 @@ def print_queue(cases: list[dict[str, Any]], state: str = "open", total: int | N
     of = f" of {total}" if total is not None and total != len(cases) else ""
     out.print(f"{len(cases)}{of} case{'' if len(cases) == 1 and not of else 's'} ({state})", style="bold")
     for case in cases:
-        line = f"{case['case_id']}  {axis_name(case)}  priority {case['priority']:.2f}"
+        place = f"queue priority {case['queue_priority']:.2f} (priority {case['priority']:.2f})"
+        line = f"{case['case_id']}  {axis_name(case)}  {place}"
         span = f"{shown(case['first_at'])} to {shown(case['last_at'])}"
         out.print(f"{line}  {span}", markup=False, highlight=False, style="cyan", soft_wrap=True)
         for reason in case["reasons"]:

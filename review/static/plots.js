@@ -1,79 +1,208 @@
 "use strict";
 // Draws what the interface gives. Plotly comes from its wheel, not from elsewhere.
-const INK = "#16202a", LOUD = "#b33000", CALM = "#5b6770", BLUE = "#0b4f8a";
+const INK = "#16202a", LOUD = "#b33000", CALM = "#5b6770", BLUE = "#0b4f8a", OCHRE = "#9a7400";
 const NEAR_ORDERS = 20; // bearing lines lie below so many shaft orders
-const layout = (x, y, more) => ({ margin: { l: 60, r: 15, t: 10, b: 45 }, xaxis: { title: { text: x } }, yaxis: { title: { text: y } }, legend: { orientation: "h", y: 1.18 }, font: { color: INK }, ...more });
-const options = { responsive: true, displayModeBar: false };
-function draw(name, traces, shape) {
-  return Plotly.newPlot(`plot-${name}`, traces, shape, options);
-}
-function lines(name, part, x, y, color, dash) {
-  return { x, y, name, mode: "lines", line: { color, width: 1.2, dash: dash || "solid" } };
-}
-function marks(list, limit) {
-  const shown = list.filter((mark) => mark.hz <= limit);
+const DASHES = { shaft: "dot", bpfo: "dash", bpfi: "dashdot", bsf: "longdash", ftf: "longdashdot", "gear mesh": "solid" };
+const HEIGHTS = { bpfi: 0.7, bsf: 0.85, ftf: 0.55 }; // so that names of lines that lie close do not cover each other
+const COLORS = { shaft: CALM, bpfo: BLUE, bpfi: "#7a3e9d", bsf: "#1b7f5c", ftf: OCHRE, "gear mesh": "#33404b" };
+// A finger moves the page; it zooms once the mode bar says so.
+const TOUCHED = matchMedia("(pointer: coarse)").matches;
+// What a name from a log would say in plotly's own small HTML is shown as it is.
+const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
+const layout = (x, y, more) => ({
+  margin: { l: 62, r: 15, t: 8, b: 44 }, xaxis: { title: { text: x } }, yaxis: { title: { text: y } }, dragmode: TOUCHED ? false : "zoom", showlegend: true,
+  legend: { orientation: "h", y: 1.16 }, font: { color: INK, size: 13 }, paper_bgcolor: "#fff", plot_bgcolor: "#fff", ...more,
+});
+const dates = () => ({
+  type: "date",
+  ...(document.documentElement.lang === "ko" ? { tickformatstops: [{ dtickrange: [null, 86399999], value: "%H:%M\n%-m월 %-d일" }, { dtickrange: [86400000, "M1"], value: "%-m월 %-d일\n%Y" }, { dtickrange: ["M1", null], value: "%Y.%-m" }] } : {}),
+});
+function settings(words) {
+  const dictionary = { Zoom: words.plot_zoom, Pan: words.plot_pan, "Zoom in": words.plot_in, "Zoom out": words.plot_out, "Reset axes": words.plot_reset };
+  const lang = document.documentElement.lang;
   return {
-    shapes: shown.map((mark) => ({ type: "line", layer: "below", x0: mark.hz, x1: mark.hz, yref: "paper", y0: 0, y1: 1, line: { color: BLUE, width: 1, dash: mark.harmonic === 1 ? "dash" : "dot" } })),
-    annotations: shown.filter((mark) => mark.harmonic === 1).map((mark) => ({ x: mark.hz, yref: "paper", y: 1, yanchor: "top", xanchor: "left", textangle: -90, showarrow: false, font: { size: 10, color: BLUE }, text: mark.name.replace(/</g, "&lt;") })),
+    responsive: true, displaylogo: false, displayModeBar: true, locale: lang, locales: { [lang]: { dictionary, format: {} } },
+    modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
   };
 }
+function draw(name, traces, shape, words) {
+  return Plotly.newPlot(`plot-${name}`, traces, shape, settings(words));
+}
+const line = (name, x, y, color, dash) => ({ x, y, name, mode: "lines", line: { color, width: 1.3, dash: dash || "solid" } });
+const element = (id) => document.getElementById(id);
+function cell(tag, text) {
+  const made = document.createElement(tag);
+  made.textContent = text;
+  return made;
+}
+// Times of the interface are UTC; plotly draws times without an offset as they stand.
+function local(text) {
+  const moment = new Date(text);
+  return new Date(moment.getTime() - moment.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+}
+const band = (from, to) => ({ type: "rect", layer: "below", xref: "x", yref: "paper", x0: from, x1: to, y0: 0, y1: 1, line: { width: 0 }, fillcolor: "rgba(154,116,0,.13)" });
+
 async function drawCase(page) {
-  const root = document.body.dataset.root, words = JSON.parse(page.dataset.words);
-  const answer = await fetch(`${root}/api/v1/cases/${page.dataset.case}/figures`);
+  const root = document.body.dataset.root, words = JSON.parse(page.dataset.words), channel = page.dataset.channel;
+  const answer = await fetch(`${root}/api/v1/cases/${page.dataset.case}/figures?channel=${encodeURIComponent(channel)}`);
   const told = await answer.json();
-  if (!answer.ok) { document.getElementById("plot-course").textContent = told.detail; return; }
-  const at = told.course.map((row) => row.started_at), column = (name) => told.course.map((row) => row[name]);
-  await draw("course", [
-    { x: at, y: column("fault_q95"), mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false },
-    { x: at, y: column("fault_q05"), mode: "lines", line: { width: 0 }, fill: "tonexty", fillcolor: "rgba(11,79,138,.25)", name: "5-95 %" },
-    { x: at, y: column("fault_probability"), mode: "lines+markers", line: { color: LOUD }, marker: { size: 4 }, name: words.fault_probability },
-  ], layout("", "", { yaxis: { range: [0, 1.02] } }));
-  await draw("doubt", [
-    lines(words.mutual_information, "", at, column("mutual_information"), BLUE),
-    lines(words.expected_entropy, "", at, column("expected_entropy"), "#9a7400", "dash"),
-    { ...lines(words.novelty, "", at, column("novelty_percentile"), CALM, "dot"), yaxis: "y2" },
-  ], layout("", "nats", { yaxis2: { overlaying: "y", side: "right", range: [0, 101], title: { text: "%" } }, margin: { l: 60, r: 60, t: 10, b: 45 } }));
-  const moved = document.getElementById("plot-moved"), list = document.createElement("table");
-  for (const row of told.moved) {
-    const line = list.insertRow();
-    [row.name, row.baseline.toPrecision(3), row.now.toPrecision(3), `${row.sigmas > 0 ? "+" : ""}${row.sigmas.toFixed(1)} σ`].forEach((text) => { line.insertCell().textContent = text; });
-  }
-  moved.append(told.moved.length ? list : words.no_signal);
+  if (!answer.ok) { element("shown").textContent = told.detail; return; }
+  describe(told, words);
+  await drawCourse(told, words);
+  drawMoved(told, words);
   if (!told.recording) {
-    for (const name of ["waveform", "spectrum", "envelope"]) document.getElementById(`plot-${name}`).textContent = words.no_signal;
+    for (const name of ["waveform", "spectrum", "envelope"]) element(`plot-${name}`).textContent = words.no_signal;
   } else {
-    await drawSignal(told, words, root);
+    await drawSpectra(told, words);
+    await drawWaveform(told, words, root);
   }
   page.dataset.drawn = "yes";
 }
-async function drawSignal(told, words, root) {
-  const now = told.recording, before = told.reference, unit = now.unit;
-  const pair = (read) => [...(before && read(before) ? [[words.reference, read(before), CALM]] : []), ...(read(now) ? [[words.recording, read(now), LOUD]] : [])];
-  await draw("spectrum", pair((r) => r.spectrum).map(([name, part, color]) => lines(name, part, part.hz, part.rms, color)), layout("Hz", `${unit} rms`, { ...marks(told.markers, 0) }));
-  const envelope = pair((r) => r.envelope), near = told.markers.filter((mark) => mark.order * mark.harmonic <= NEAR_ORDERS);
-  const highest = Math.max(50, ...near.map((mark) => mark.hz)) * 1.15; // gear mesh lies far out: drag the axis to see it
-  await draw("envelope", envelope.map(([name, part, color]) => lines(name, part, part.hz, part.power, color)), layout("Hz", "", { ...marks(told.markers, Infinity), xaxis: { title: { text: "Hz" }, range: [0, highest] } }));
-  await draw("waveform", pair((r) => r.waveform).reverse().map(([name, part, color]) => lines(name, part, part.s, part.value, color)).reverse(), layout("s", unit));
-  const element = document.getElementById("plot-waveform"), last = element.data.length - 1;
-  element.on("plotly_relayout", async (change) => {
-    const full = change["xaxis.autorange"], from = change["xaxis.range[0]"], to = change["xaxis.range[1]"];
-    if (!full && from === undefined) return;
-    const start = full ? 0 : Math.max(0, Math.floor(from * now.sampling_rate_hz)), stop = full ? now.n_samples : Math.max(0, Math.ceil(to * now.sampling_rate_hz));
-    const answer = await fetch(`${root}/api/v1/recordings/${now.recording_id}/waveform?start=${start}&stop=${stop}`);
-    const part = await answer.json();
-    if (answer.ok) Plotly.restyle(element, { x: [part.s], y: [part.value] }, [last]);
+function describe(told, words) {
+  const now = told.recording, place = element("shown");
+  if (!now) { place.textContent = words.no_signal; return; }
+  for (const tab of document.querySelectorAll("[data-channel-tab]")) if (tab.dataset.channelTab === now.channel) tab.setAttribute("aria-current", "page");
+  const when = new Date(now.started_at).toLocaleString(spoken, { dateStyle: "short", timeStyle: "medium" });
+  const parts = [[words.shown, when], [words.channel, now.channel], [words.program, now.program], [words.speed, now.shaft_speed_rpm === null ? null : `${now.shaft_speed_rpm.toFixed(0)} rpm`], [words.regime, now.regime],
+    [words.quality, now.quality && (words[now.quality] || now.quality) + (now.evidence ? `: ${now.evidence}` : "")]];
+  if (!told.reference) parts.push([words.reference, words.no_reference]);
+  place.replaceChildren(...parts.filter((part) => part[1]).map(([name, value]) => {
+    const made = cell("span", `${name}: `);
+    made.append(cell("b", value));
+    return made;
+  }));
+}
+// A band for each stretch that is known: filled across a gap, it would say what nobody knows.
+function bands(at, low, high) {
+  const stretches = [];
+  at.forEach((moment, place) => {
+    if (low[place] === null || high[place] === null) { stretches.push([]); return; }
+    if (!stretches.length) stretches.push([]);
+    stretches.at(-1).push(place);
+  });
+  return stretches.filter((stretch) => stretch.length).flatMap((stretch, number) => {
+    const pick = (values) => stretch.map((place) => values[place]), alone = stretch.length === 1;
+    const shared = { x: pick(at), mode: "lines", line: { width: alone ? 5 : 0, color: "rgba(11,79,138,.28)" }, hoverinfo: "skip", legendgroup: "band" };
+    if (alone) return [{ ...shared, x: [shared.x[0], shared.x[0]], y: [low[stretch[0]], high[stretch[0]]], name: "5-95 %", showlegend: number === 0 }];
+    return [{ ...shared, y: pick(high), showlegend: false }, { ...shared, y: pick(low), fill: "tonexty", fillcolor: "rgba(11,79,138,.28)", name: "5-95 %", showlegend: number === 0 }];
   });
 }
-function drawStates(table) {
-  const rows = [...table.rows].map((row) => [...row.cells].map((cell) => cell.textContent));
-  const number = (text) => (text === "" ? null : Number(text));
+async function drawCourse(told, words) {
+  const at = told.course.map((row) => local(row.started_at)), column = (name) => told.course.map((row) => row[name]);
+  const shapes = [band(local(told.case.first_at), local(told.case.last_at))];
+  await draw("course", [
+    ...bands(at, column("fault_q05"), column("fault_q95")),
+    { x: at, y: column("fault_probability"), mode: "lines+markers", line: { color: LOUD, width: 1.5 }, marker: { size: 5, color: LOUD }, name: words.fault_probability },
+    { x: [null], y: [null], mode: "markers", marker: { symbol: "square", size: 12, color: "rgba(154,116,0,.35)" }, name: words.case_time },
+  ], layout("", "", { xaxis: dates(), yaxis: { range: [-0.02, 1.02] }, shapes }), words);
+  await draw("doubt", [
+    line(words.mutual_information, at, column("mutual_information"), BLUE),
+    line(words.expected_entropy, at, column("expected_entropy"), OCHRE, "dash"),
+    { ...line(words.novelty, at, column("novelty_percentile"), CALM, "dot"), yaxis: "y2" },
+  ], layout("", "nat", { xaxis: dates(), yaxis: { title: { text: "nat" }, rangemode: "tozero" }, yaxis2: { overlaying: "y", side: "right", range: [0, 101], tickmode: "auto", showgrid: false, title: { text: "%" } }, margin: { l: 62, r: 60, t: 8, b: 44 }, shapes }), words);
+}
+function drawMoved(told, words) {
+  const place = element("plot-moved");
+  if (!told.moved.length) { place.textContent = words.no_baseline; return; }
+  if (told.baseline_regime) element("baseline-regime").textContent = `(${told.baseline_regime})`;
+  const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody();
+  for (const name of [words.feature, words.was, words.now, words.distance, ""]) head.append(cell("th", name));
+  const most = Math.max(...told.moved.map((row) => Math.abs(row.sigmas)));
+  for (const row of told.moved) {
+    const made = body.insertRow();
+    for (const text of [row.name, row.baseline.toPrecision(3), row.now.toPrecision(3), `${row.sigmas > 0 ? "+" : ""}${row.sigmas.toFixed(1)} σ`]) made.append(cell("td", text));
+    const bar = document.createElement("meter");
+    bar.max = most; bar.value = Math.abs(row.sigmas);
+    made.insertCell().append(bar);
+  }
+  place.replaceChildren(table);
+}
+function pairs(told, words, read) {
+  const found = [];
+  if (told.reference && read(told.reference)) found.push([words.reference, read(told.reference), CALM]);
+  if (read(told.recording)) found.push([words.recording, read(told.recording), LOUD]);
+  return found;
+}
+async function drawSpectra(told, words) {
+  const now = told.recording, shaft = now.shaft_speed_rpm === null ? null : now.shaft_speed_rpm / 60;
+  const near = told.markers.filter((mark) => mark.order * mark.harmonic <= NEAR_ORDERS);
+  if (now.envelope) element("band").textContent = `${(now.envelope.band_hz[0] / 1000).toFixed(2)}–${(now.envelope.band_hz[1] / 1000).toFixed(2)} kHz`;
+  const highest = Math.max(50, ...near.map((mark) => mark.hz)) * 1.12; // the rest lies far out: drag or zoom out to see it
+  await spectrum("envelope", told, words, shaft, { traces: pairs(told, words, (r) => r.envelope), value: "power", unit: `${plain(now.unit)}²`, on: ["bpfo", "bpfi", "bsf", "ftf"], range: highest });
+  await spectrum("spectrum", told, words, shaft, { traces: pairs(told, words, (r) => r.spectrum), value: "rms", unit: `${plain(now.unit)} rms`, on: ["shaft", "gear mesh"], range: null });
+}
+async function spectrum(name, told, words, shaft, how) {
+  if (!how.traces.length) { element(`plot-${name}`).textContent = words.no_signal; return; }
+  const chosen = { kinds: new Set(how.on), orders: false };
+  const scale = () => (chosen.orders ? 1 / shaft : 1);
+  const label = (mark) => (mark.kind ? words[mark.kind] : mark.name);
+  const marks = () => {
+    const shown = told.markers.filter((mark) => chosen.kinds.has(mark.kind || mark.name));
+    return {
+      shapes: shown.map((mark) => ({ type: "line", layer: "below", x0: mark.hz * scale(), x1: mark.hz * scale(), yref: "paper", y0: 0, y1: 1, line: { color: COLORS[mark.kind] || BLUE, width: mark.harmonic === 1 ? 1.6 : 1, dash: DASHES[mark.kind] || "dash" } })),
+      annotations: shown.filter((mark) => mark.harmonic === 1 || mark.order > 1.5).map((mark) => ({ x: mark.hz * scale(), yref: "paper", y: HEIGHTS[mark.kind] ?? 1, yanchor: "top", xanchor: "left", textangle: -90, showarrow: false, font: { size: 11, color: COLORS[mark.kind] || BLUE }, text: plain((mark.harmonic > 1 ? `${mark.harmonic} × ` : "") + label(mark)) })),
+    };
+  };
+  const axis = () => ({ title: { text: chosen.orders ? words.orders : words.hertz }, ...(how.range ? { range: [0, how.range * scale()] } : { rangemode: "tozero" }) });
+  const xs = () => how.traces.map(([, part]) => part.hz.map((hz) => hz * scale()));
+  await draw(name, how.traces.map(([title, part, color], place) => line(title, xs()[place], part[how.value], color)), layout("", "", { xaxis: axis(), yaxis: { title: { text: how.unit }, rangemode: "tozero" }, ...marks() }), words);
+  const plot = element(`plot-${name}`), chips = element(`marks-${name}`);
+  const kinds = [...new Map(told.markers.map((mark) => [mark.kind || mark.name, mark])).entries()];
+  for (const [kind, mark] of kinds) {
+    const chip = document.createElement("button");
+    chip.type = "button"; chip.className = "chip"; chip.dataset.kind = kind;
+    chip.textContent = `${label(mark)} ${mark.order.toFixed(2)} ×`;
+    chip.setAttribute("aria-pressed", chosen.kinds.has(kind));
+    chip.addEventListener("click", () => {
+      if (!chosen.kinds.delete(kind)) chosen.kinds.add(kind);
+      chip.setAttribute("aria-pressed", chosen.kinds.has(kind));
+      Plotly.relayout(plot, marks());
+    });
+    chips.append(chip);
+  }
+  if (shaft) {
+    const unit = document.createElement("button");
+    unit.type = "button"; unit.className = "chip unit"; unit.textContent = `${words.hertz} ↔ ${words.orders}`;
+    unit.addEventListener("click", () => {
+      chosen.orders = !chosen.orders;
+      Plotly.update(plot, { x: xs() }, { xaxis: axis(), ...marks() });
+    });
+    chips.append(unit);
+  }
+}
+async function drawWaveform(told, words, root) {
+  const shown = [[words.reference, told.reference, CALM], [words.recording, told.recording, LOUD]].filter((one) => one[1]);
+  await draw("waveform", shown.map(([name, record, color]) => line(name, record.waveform.s, record.waveform.value, color)), layout(words.seconds, plain(told.recording.unit)), words);
+  const plot = element("plot-waveform");
+  plot.on("plotly_relayout", async (change) => {
+    const full = change["xaxis.autorange"], range = change["xaxis.range"] || [change["xaxis.range[0]"], change["xaxis.range[1]"]];
+    if (!full && range[0] === undefined) return;
+    // The finer signal of what is seen, of this recording and of the reference.
+    for (const [place, [, record]] of shown.entries()) {
+      const start = full ? 0 : Math.max(0, Math.floor(range[0] * record.sampling_rate_hz)), stop = full ? record.n_samples : Math.max(0, Math.ceil(range[1] * record.sampling_rate_hz));
+      const answer = await fetch(`${root}/api/v1/recordings/${record.recording_id}/waveform?start=${start}&stop=${stop}`);
+      if (!answer.ok) continue;
+      const part = await answer.json();
+      await Plotly.restyle(plot, { x: [part.s], y: [part.value] }, [place]);
+    }
+    plot.dataset.finer = String(Number(plot.dataset.finer || 0) + 1);
+  });
+}
+function drawStates(place) {
+  const told = JSON.parse(place.dataset.course), words = JSON.parse(place.dataset.words), at = told.at.map(local);
+  const marks = { healthy: "circle", watch: "circle-open", alarm: "triangle-up", data_fault: "x", silent: "circle-dot", unknown: "diamond-open" };
   draw("states", [
-    { x: rows.map((row) => row[0]), y: rows.map((row) => number(row[1])), text: rows.map((row) => row[3]), mode: "lines+markers", name: "p", line: { color: LOUD } },
-    { x: rows.map((row) => row[0]), y: rows.map((row) => number(row[2])), mode: "lines", name: "MI (nats)", line: { color: BLUE, dash: "dash" } },
-  ], layout("", "", { yaxis: { range: [0, 1.02] } }));
+    { x: at, y: told.fault_probability, text: told.state.map((state) => words[state] || plain(state)), mode: "lines+markers", name: words.fault_probability, line: { color: LOUD, width: 1.2 }, marker: { symbol: told.state.map((state) => marks[state] || "circle"), size: 6, color: LOUD } },
+    { ...line(words.mutual_information, at, told.mutual_information, BLUE, "dash"), yaxis: "y2" },
+    { ...line(words.expected_entropy, at, told.expected_entropy, OCHRE, "dot"), yaxis: "y2" },
+  ], layout("", "", {
+    xaxis: { ...dates(), ...(at.length > 1 ? { range: [at[0], at.at(-1)] } : {}) }, yaxis: { range: [-0.02, 1.02], title: { text: words.fault_probability } }, yaxis2: { overlaying: "y", side: "right", tickmode: "auto", showgrid: false, title: { text: "nat" }, rangemode: "tozero" }, margin: { l: 62, r: 60, t: 8, b: 44 },
+    shapes: told.events.map((event) => ({ type: "line", x0: local(event.at), x1: local(event.at), yref: "paper", y0: 0, y1: 1, line: { color: INK, width: 1.5, dash: "dot" } })),
+    annotations: told.events.map((event) => ({ x: local(event.at), yref: "paper", y: 1, yanchor: "top", xanchor: "left", textangle: -90, showarrow: false, text: words[event.kind] || plain(event.kind) })),
+  }), words).then(() => { place.dataset.drawn = "yes"; });
 }
 document.addEventListener("DOMContentLoaded", () => {
-  const page = document.getElementById("case"), states = document.getElementById("states");
+  const page = element("case"), states = element("plot-states");
   if (page) drawCase(page);
   if (states) drawStates(states);
 });

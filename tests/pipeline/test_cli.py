@@ -431,11 +431,12 @@ def test_the_fleet_goes_from_logs_to_a_queue(fleet: tuple[CommandLine, dict[str,
 
 
 def test_the_queue_is_one_document_that_a_script_can_read(fleet: tuple[CommandLine, dict[str, Any]]) -> None:
-    """Sorted by priority, with names, reasons, and times in UTC that end in Z."""
+    """Sorted by queue priority, with names, reasons, and times in UTC that end in Z."""
     command, said = fleet
     cases = command("queue", "--json").data
     assert len(cases) == sum(said[run]["advise"]["opened"] for run in ("first run", "second run")) > 0
-    assert [case["priority"] for case in cases] == sorted((case["priority"] for case in cases), reverse=True)
+    places = [case["queue_priority"] for case in cases]
+    assert places == sorted(places, reverse=True)
     for case in cases:
         assert case["reasons"]
         assert case["state"] == "open"
@@ -447,6 +448,8 @@ def test_the_queue_is_one_document_that_a_script_can_read(fleet: tuple[CommandLi
     text = command("queue").out
     assert text.startswith(f"{len(cases)} cases (open)")
     assert all(case["case_id"] in text for case in cases)
+    printed = [float(told) for told in re.findall(r"queue priority (\d\.\d\d) \(priority", text)]
+    assert printed == [round(place, 2) for place in places]
 
 
 def test_status_and_models_show_the_fleet(fleet: tuple[CommandLine, dict[str, Any]]) -> None:

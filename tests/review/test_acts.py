@@ -199,9 +199,11 @@ def test_an_axis_is_muted_and_heard_again(app: FastAPI, clock: Clock) -> None:
     assert page.status_code == 200
     assert "by the page" in page.text
     assert 'id="unmute"' in page.text
+    assert "muted until" in mara.get("/fleet").text
     clock.now += DAY
     lifted = mara.post("/axes/axis0/unmute", data={"reason": "by the page, too"})
     assert (lifted.status_code, 'id="unmute"' in lifted.text) == (200, False)
+    assert "muted until" not in mara.get("/fleet").text, "the newest row of an axis holds there, too"
     assert "case0" in ids(mara)
 
 

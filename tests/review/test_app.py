@@ -230,3 +230,50 @@ def test_every_word_is_there_in_both_languages() -> None:
     }
     assert used
     assert used <= set(WORDS)
+
+
+def test_an_axis_lists_its_cases_however_many_its_robot_has(app: FastAPI) -> None:
+    """Cases of another axis of the robot, all before it in the queue, do not push its own ones out."""
+    store = app.state.store
+    with store.write() as connection:
+        case = dict(connection.execute(sa.select(Case).where(Case.case_id == "case0000")).one()._mapping)
+        axis = dict(connection.execute(sa.select(Axis).where(Axis.axis_id == case["axis_id"])).one()._mapping)
+        connection.execute(sa.insert(Axis), axis | {"axis_id": "busy", "axis": "A2"})
+        more = [case | {"case_id": f"busy{n:04d}", "axis_id": "busy", "priority": 0.99} for n in range(60)]
+        connection.execute(sa.insert(Case), [{k: v for k, v in row.items() if k != "queue_priority"} for row in more])
+    shown = client(app, "viewer").get(f"/axes/{case['axis_id']}").text
+    assert "/cases/case0000" in shown
+    assert "/cases/busy" not in shown
+
+
+def test_bulk_gives_what_it_can_and_says_what_it_cannot(app: FastAPI) -> None:
+    store, browser = app.state.store, client(app, "reviewer")
+    add_case(store, "case0001", "another plant")
+    form = {"case": ["case0000", "none", "case0001"], "verdict": "fault", "evidence": "inspected", "mode": "ball"}
+    answer = browser.post("/bulk", data=form)
+    assert (answer.status_code, "there is no case none" in answer.text) == (409, True)
+    assert [get_case(store, case)["state"] for case in ("case0000", "case0001")] == ["closed", "closed"]
+    assert browser.post("/bulk/undo", data={"case": ["case0000", "case0001"]}).headers["location"] == "/"
+    assert [get_case(store, case)["state"] for case in ("case0000", "case0001")] == ["open", "open"]
+    again = browser.post("/bulk?mine=1", data=form | {"case": ["case0000"]})
+    assert again.headers["location"] == "/?mine=1&recorded=case0000"
+    assert browser.post("/bulk/undo", data={"case": ["case0001"]}).status_code == 409
+
+
+def test_a_snooze_says_until_when(app: FastAPI) -> None:
+    browser = client(app, "reviewer")
+    assert browser.post("/cases/case0000/snooze", data={"when": "date", "until": ""}).status_code == 409
+    assert get_case(app.state.store, "case0000")["state"] == "open"
+    worse = {"when": "worse", "until": "2026-03-09T08:00"}
+    assert browser.post("/cases/case0000/snooze", data=worse).status_code == 303
+    assert get_case(app.state.store, "case0000")["snoozed_until"] is None
+    dated = {"when": "date", "until": "2026-03-09T08:00:00+09:00"}
+    assert browser.post("/cases/case0000/snooze", data=dated).status_code == 303
+    assert get_case(app.state.store, "case0000")["snoozed_until"] == datetime(2026, 3, 8, 23, tzinfo=UTC)
+
+
+def test_figures_of_a_channel_that_is_not_there_are_refused(app: FastAPI) -> None:
+    browser = client(app, "viewer")
+    assert browser.get("/api/v1/cases/case0000/figures").json()["recording"] is None
+    answer = browser.get("/api/v1/cases/case0000/figures?channel=acc_z")
+    assert (answer.status_code, "acc_z" in answer.json()["detail"]) == (404, True)

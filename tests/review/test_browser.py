@@ -1,4 +1,4 @@
-"""A real browser, by keyboard: log in, claim, look, verdict, undo, bulk, export, Korean."""
+"""A real browser: log in, claim, look, verdict by keyboard alone, undo, bulk, export, Korean, hostile text, tablet."""
 
 from __future__ import annotations
 
@@ -7,140 +7,408 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 import uvicorn
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipeline.accounts import add_user
 from pipeline.acquire import acquire
-from pipeline.cases import get_case
+from pipeline.baseline import update_baselines
+from pipeline.case_evidence import note_evidence
+from pipeline.case_work import comment, set_work_order
+from pipeline.cases import get_case, give_verdict
 from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.lake import Lake
-from pipeline.schema import Axis, Case
+from pipeline.muting import mute
+from pipeline.schema import Axis, AxisState, Case
 from pipeline.store import Store
 from review.app import create_app
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
+FIRST, LAST = datetime(2026, 1, 6, 4, tzinfo=UTC), datetime(2026, 1, 6, 20, tzinfo=UTC)
+EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>\'"&<b>'
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+PATHS = ("/", "/fleet", "/cases/case0", "/axes/{axis}", "/models", "/quarantine", "/calibration")
+
+
+@pytest.fixture(scope="module")
+def prepared(
+    tmp_path_factory: pytest.TempPathFactory,
+    limits: Limits,
+    make_row: Callable[..., dict[str, Any]],
+    write_log: Callable[..., Path],
+) -> Path:
+    """Three axes of two channels, noise that gets a loud tone after a day, a case each: made once."""
+    home = tmp_path_factory.mktemp("plant")
+    settings = Settings(home=home, workers=1, baseline_days=1.0)
+    store, lake = Store.open(settings.database), Lake(settings.lake)
+    rng, hum = np.random.default_rng(1), 5 * np.sin(np.arange(16_384) * 1.5)
+    rows = [
+        make_row(
+            hour,
+            robot_id=f"R0{robot}",
+            channel=channel,
+            unit_serial=f"SN-{robot}",
+            samples=(rng.normal(0, 1, 16_384) + (hour > 24) * hum).tolist(),
+        )
+        for hour in range(0, 48, 6)
+        for robot in range(3)
+        for channel in ("acc_x", "acc_y")
+    ]
+    settings.landing_zone.mkdir()
+    write_log(settings.landing_zone / "log.parquet", rows)
+    acquire(store, lake, settings.landing_zone, limits=limits, settled_before=AT)
+    extract_due(store, lake, settings, as_of=AT)
+    update_baselines(store, lake, settings, as_of=AT)
+    add_cases(store)
+    note_evidence(store, lake, settings, as_of=AT)
+    for name in ("mara", "jun"):
+        add_user(store, name, "reviewer", "a long password", at=AT)
+    store.dispose()
+    return home
 
 
 @pytest.fixture
-def address(
-    sqlite_store: Store,
-    lake: Lake,
-    landing: Path,
-    limits: Limits,
-    make_settings: Callable[..., Settings],
-    make_row: Callable[..., dict[str, Any]],
-    write_log: Callable[..., Path],
-) -> Iterator[str]:
-    """The application over three axes with a recording and a case each, at an address."""
-    settings = make_settings(review_secure_cookie=False)
-    write_log(landing / "log.parquet", [make_row(i, robot_id=f"R0{i % 3}") for i in range(6)])
-    acquire(sqlite_store, lake, landing, limits=limits, settled_before=AT)
-    extract_due(sqlite_store, lake, settings, as_of=AT)
-    with sqlite_store.write() as connection:
-        for number, axis in enumerate(connection.scalars(sa.select(Axis.axis_id).order_by(Axis.robot_id)).all()):
-            reason = {"code": "unseen", "text": "The model has not seen this <b>program</b>.", "n_bins": 2}
-            row = {
-                "case_id": f"case{number}",
-                "axis_id": axis,
-                "family": "machine",
-                "state": "open",
-                "first_at": AT.replace(month=1, day=5),
-                "last_at": AT.replace(month=1, day=6),
-                "n_bins": 2,
-                "priority": 0.9 - number / 10,
-                "reasons": [reason],
-                "fault_probability": 0.5,
-                "mode": None,
-                "known_at": AT,
-                "changed_at": AT,
-            }
-            connection.execute(sa.insert(Case), row)
-    add_user(sqlite_store, "mara", "reviewer", "a long password", at=AT)
+def plant(prepared: Path, tmp_path: Path) -> Iterator[tuple[Store, str]]:
+    """The application over a copy of it, and the address at which it answers."""
+    home = tmp_path / "home"
+    shutil.copytree(prepared, home)
+    settings = Settings(home=home, workers=1, review_secure_cookie=False)
+    store = Store.open(settings.database)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    app = create_app(sqlite_store, lake, settings, clock=lambda: AT)
+    app = create_app(store, Lake(settings.lake), settings, clock=lambda: AT)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
+    yield store, f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
+    store.dispose()
+
+
+def add_cases(store: Store) -> None:
+    reason = {"code": "unseen", "text": "The model has not seen this <b>program</b>.", "n_bins": 2}
+    with store.write() as connection:
+        for number, axis in enumerate(connection.scalars(sa.select(Axis.axis_id).order_by(Axis.robot_id)).all()):
+            case = {"case_id": f"case{number}", "axis_id": axis, "family": "machine", "state": "open", "n_bins": 2}
+            case |= {"first_at": FIRST, "last_at": LAST, "priority": 0.9 - number / 10, "reasons": [reason]}
+            case |= {"fault_probability": 0.5, "mode": None, "known_at": AT, "changed_at": AT}
+            connection.execute(sa.insert(Case), case)
+            states = [
+                {"axis_id": axis, "bin_at": LAST - timedelta(hours=hour), "state": "unknown", "first_at": LAST}
+                | {"last_at": LAST, "n_windows": 1, "fault_probability": hour / 20, "mode": None, "quality": "ok"}
+                | {"mutual_information": 0.1, "expected_entropy": 0.2, "novelty_percentile": 50.0, "flags": []}
+                | {"model_versions": [], "known_at": AT}
+                for hour in range(12)
+            ]
+            connection.execute(sa.insert(AxisState), states)
 
 
 @pytest.fixture
-def page(address: str) -> Iterator[Page]:
-    """A page that is logged in by keyboard, at the queue; errors of its scripts fail the test."""
-    wrong: list[str] = []
+def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")
-        opened.on("pageerror", lambda error: wrong.append(str(error)))
-        opened.on("console", lambda told: wrong.append(told.text) if "Content Security" in told.text else None)
-        opened.goto(address)
-        opened.keyboard.type("mara")
-        opened.keyboard.press("Tab")
-        opened.keyboard.type("a long password")
-        opened.keyboard.press("Enter")
-        opened.wait_for_selector("table.queue")
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
-        browser.close()
+        opened.close()
+
+
+@pytest.fixture
+def enter(plant: tuple[Store, str], browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Log somebody in by keyboard, in a zone and with a screen; errors of scripts and broken policies fail the test."""
+    wrong: list[str] = []
+
+    def at_the_queue(name: str = "mara", width: int = 1280, zone: str = "Asia/Seoul") -> Page:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, locale="en-GB", timezone_id=zone, accept_downloads=True
+        )
+        page = context.new_page()
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda told: wrong.append(told.text) if "Content Security" in told.text else None)
+        page.goto(plant[1])
+        page.keyboard.type(name)
+        page.keyboard.press("Tab")
+        page.keyboard.type("a long password")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("table.queue")
+        return page
+
+    yield at_the_queue
     assert wrong == []
 
 
-def test_a_case_by_keyboard_alone(page: Page, address: str, sqlite_store: Store) -> None:
-    page.keyboard.press("j")
-    page.keyboard.press("j")
-    page.keyboard.press("k")
+def acts(store: Store, case_id: str) -> list[str]:
+    return [event["action"] for event in get_case(store, case_id)["events"]]
+
+
+def wait_for_act(page: Page, action: str) -> None:
+    page.wait_for_selector(f"#history li[data-action={action}]")
+
+
+def test_a_case_by_keyboard_alone(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    store, address = plant
+    page = enter()
+    for key in "jjk":
+        page.keyboard.press(key)
     page.keyboard.press("Enter")
     page.wait_for_selector("[data-drawn=yes]")
     assert page.url == f"{address}/cases/case0"
     assert page.locator(".plot .main-svg").count() >= 5, "course, doubt and three pictures of the signal"
     assert page.locator(".reason b").count() == 0
+    assert "The model has not seen enough of program pick at 1,500 rpm" in page.inner_text(".head")
     page.keyboard.press("c")
     page.wait_for_selector("#claimed:has-text('mara')")
     page.keyboard.press("2")
-    page.wait_for_selector("#history >> text=closed")
-    assert get_case(sqlite_store, "case0")["state"] == "closed"
+    wait_for_act(page, "closed")
+    assert get_case(store, "case0")["state"] == "closed"
     page.keyboard.press("u")
-    page.wait_for_selector("#history >> text=undone")
-    told = get_case(sqlite_store, "case0")
-    assert [event["action"] for event in told["events"]] == ["claimed", "verdict", "closed", "undone"]
+    wait_for_act(page, "undone")
+    told = get_case(store, "case0")
+    assert acts(store, "case0") == ["claimed", "verdict", "closed", "undone"]
     assert told["events"][1]["details"]["seen"]["fault_probability"] == 0.5
     page.keyboard.press("?")
     assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.wait_for_url("**/cases/case1")
+    page.keyboard.press("k")
+    page.wait_for_url("**/cases/case0")
+    page.keyboard.press("q")
+    page.wait_for_selector("tr.here[data-case=case0]")
 
 
-def test_bulk_export_and_korean(page: Page, sqlite_store: Store) -> None:
-    for case_id in ("case1", "case2"):
-        page.check(f"input[value={case_id}]")
-    page.select_option("select[name=verdict]", "benign_change")
+def test_after_a_verdict_the_next_case_is_a_key_away(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    page = enter()
+    page.goto(f"{plant[1]}/cases/case1?search=R0")
+    page.keyboard.press("4")
+    wait_for_act(page, "closed")
+    assert page.url.endswith("/cases/case1?search=R0"), "the queue that one came from is kept"
+    assert "later finding" in page.inner_text(".acts")
+    page.keyboard.press("j")
+    page.wait_for_url("**/cases/case2?search=R0")
+    page.keyboard.press("k")
+    page.wait_for_url("**/cases/case0?search=R0")
+
+
+def test_what_is_drawn(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    """Two channels, the healthy reference over the signal, marks that can be chosen, a finer signal when zoomed."""
+    page = enter()
+    page.goto(f"{plant[1]}/cases/case0")
+    page.wait_for_selector("[data-drawn=yes]")
+    names = "document.getElementById('plot-waveform').data.map(trace => trace.name)"
+    assert page.evaluate(names) == ["healthy reference, same regime", "this case"]
+    page.click("[data-channel-tab=acc_y]")
+    page.wait_for_selector("[data-drawn=yes]")
+    assert "acc_y" in page.inner_text("#shown")
+    assert page.locator("[data-channel-tab=acc_y]").get_attribute("aria-current") == "page"
+    assert page.locator("#plot-moved tbody tr").count() > 3
+    chip = page.locator("#marks-envelope .chip[data-kind=shaft]")
+    marks = "document.getElementById('plot-envelope').layout.shapes.length"
+    before = page.evaluate(marks)
+    chip.click()
+    page.wait_for_function(f"{marks} === {before + 3}")
+    page.click("#marks-envelope .chip.unit")
+    title = "document.getElementById('plot-envelope').layout.xaxis.title.text"
+    page.wait_for_function(f"{title} === '× shaft speed'")
+    points = "document.getElementById('plot-waveform').data[1].x"
+    step = page.evaluate(f"{points}[2] - {points}[0]")
+    page.evaluate("Plotly.relayout('plot-waveform', {'xaxis.range': [0.1, 0.12]})")
+    page.wait_for_selector("#plot-waveform[data-finer]")
+    assert page.evaluate(f"{points}[2] - {points}[0]") < step / 2
+
+
+def test_a_part_of_the_time_is_typed_in_the_viewers_zone(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    store, address = plant
+    page = enter(zone="Asia/Seoul")
+    page.goto(f"{address}/cases/case0")
+    page.wait_for_selector("[data-drawn=yes]")
+    assert page.inner_text("dt:has-text('First seen') + dd") == "06/01/2026, 13:00", "04:00 UTC in Seoul"
+    page.click("text=Only for part of the time")
+    page.fill("[name=from_at]", "2026-01-06T14:00:00")
+    page.fill("[name=to_at]", "2026-01-06T15:00:00")
+    page.select_option("[name=mode]", "inner_race")
+    page.click("[data-key='2']")
+    wait_for_act(page, "closed")
+    details = get_case(store, "case0")["events"][0]["details"]
+    assert (details["from_at"], details["to_at"]) == ("2026-01-06T05:00:00Z", "2026-01-06T06:00:00Z")
+    assert details["mode"] == "inner_race"
+
+
+def test_snooze_until_a_date_or_until_worse(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    store, address = plant
+    page = enter(zone="UTC")
+    for case, button in (("case0", "Snooze until then"), ("case1", "Snooze until worse")):
+        page.goto(f"{address}/cases/{case}")
+        page.click("summary:has-text('Snooze')")
+        if case == "case0":
+            page.fill("#snooze-form [name=until]", "2026-03-05T06:00")
+        page.click(f"button:has-text('{button}')")
+        wait_for_act(page, "snoozed")
+    dates = [get_case(store, case)["snoozed_until"] for case in ("case0", "case1")]
+    assert dates == [datetime(2026, 3, 5, 6, tzinfo=UTC), None]
+    page.goto(f"{address}/?state=snoozed")
+    assert page.locator("tr[data-case]").count() == 2
+
+
+def test_bulk_take_back_export_and_korean(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    store = plant[0]
+    page = enter()
+    for key in "jjxjx":
+        page.keyboard.press(key)
+    page.wait_for_selector("#chosen:has-text('2')")
+    page.keyboard.press("b")
+    page.keyboard.type("benign")
     page.click("#bulk")
     page.wait_for_function("document.querySelectorAll('tr[data-case]').length === 1")
-    assert {get_case(sqlite_store, name)["closed_by"] for name in ("case1", "case2")} == {"mara"}
+    assert {get_case(store, name)["closed_by"] for name in ("case1", "case2")} == {"mara"}
+    assert get_case(store, "case1")["events"][0]["details"]["verdict"] == "benign_change"
     with page.expect_download() as download:
         page.click("text=labels.csv")
     assert "benign_change" in Path(download.value.path()).read_text("utf-8")
+    page.click("#take-back")
+    page.wait_for_function("document.querySelectorAll('tr[data-case]').length === 3")
+    assert [get_case(store, name)["state"] for name in ("case1", "case2")] == ["open", "open"]
     page.click("text=한국어")
     page.wait_for_selector("text=검토 목록")
     assert page.get_attribute("html", "lang") == "ko"
+    assert page.locator("select[name=verdict] option").all_inner_texts()[1] == "고장"
+    page.goto(f"{plant[1]}/cases/case0")
+    page.wait_for_selector("[data-drawn=yes]")
+    assert page.locator("[name=mode] option").all_inner_texts()[1] == "내륜"
+    assert "프로그램 pick, 1,500 rpm" in page.inner_text(".head")
 
 
-def test_tablet_does_not_scroll_sideways(page: Page, address: str) -> None:
-    page.set_viewport_size({"width": 820, "height": 1180})
-    for path in ("/", "/fleet", "/cases/case0", "/models", "/quarantine", "/calibration"):
+def test_look_alikes_get_the_same_verdict(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    """All three axes got the same tone: one look, one verdict."""
+    store, address = plant
+    page = enter()
+    page.goto(f"{address}/cases/case0")
+    assert page.locator("#look-alikes input[name=case]").count() == 3
+    page.check("#look-alikes input[value=case1]")
+    page.select_option("#look-alikes [name=verdict]", "fault")
+    page.select_option("#look-alikes [name=mode]", "looseness")
+    page.click("#look-alikes button")
+    page.wait_for_selector("table.queue")
+    states = [get_case(store, f"case{number}")["state"] for number in range(3)]
+    assert states == ["closed", "closed", "open"]
+    page.goto(f"{address}/cases/case2")
+    assert page.locator("#similar li").count() == 2
+    assert "looseness" in page.inner_text("#similar")
+
+
+def test_refresh_keeps_the_place(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    store, _ = plant
+    page = enter()
+    for key in "jjj":
+        page.keyboard.press(key)
+    page.keyboard.press("x")
+    give_verdict(store, "case0", {"verdict": "healthy", "evidence": "inspected"}, who="jun", at=AT, period_hours=1)
+    page.keyboard.press("r")
+    page.wait_for_selector("#rows[data-refreshed='1']")
+    assert page.locator("tr[data-case]").count() == 2
+    assert page.locator("tr.here").get_attribute("data-case") == "case2"
+    assert page.locator("input[value=case2]").is_checked()
+    assert page.evaluate("document.activeElement.closest('tr').dataset.case") == "case2"
+
+
+def test_of_two_people_one_gets_the_case(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    store, address = plant
+    pages = [enter(name) for name in ("mara", "jun")]
+    for page in pages:
+        page.goto(f"{address}/cases/case0")
+    for page in pages:
+        page.keyboard.press("c")
+    pages[0].wait_for_selector("#claimed:has-text('mara')")
+    pages[1].wait_for_selector("[role=alert]:has-text('claimed by mara')")
+    assert acts(store, "case0") == ["claimed"]
+
+
+def test_hostile_strings_run_nothing(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    """In every field that a log or a person fills: names, reasons, regime, mode, notes, comments, mutes, searches."""
+    store, address = plant
+    with store.write() as connection:
+        axis = connection.scalar(sa.select(Case.axis_id).where(Case.case_id == "case0"))
+        names = {"site": EVIL, "cell": EVIL, "robot_id": EVIL, "axis": EVIL}
+        connection.execute(sa.update(Axis).where(Axis.axis_id == axis).values(**names))
+        reasons = [{"code": code, "text": EVIL, "n_bins": 1} for code in ("unseen", "data", EVIL)]
+        connection.execute(sa.update(Case).where(Case.case_id == "case0").values(reasons=reasons, mode=EVIL))
+        for table, columns in HOSTILE.items():
+            told = ", ".join(f"{column} = :evil" for column in columns)
+            connection.execute(sa.text(f"UPDATE {table} SET {told}"), {"evil": EVIL})  # noqa: S608
+        connection.execute(sa.text("UPDATE extractions SET regime = :evil"), {"evil": f"{EVIL}|1500|0.5"})
+        states = connection.execute(sa.select(AxisState.axis_id, AxisState.bin_at).limit(1)).one()
+        connection.execute(
+            sa.update(AxisState)
+            .where(AxisState.axis_id == states.axis_id, AxisState.bin_at == states.bin_at)
+            .values(state=EVIL[:16], quality=EVIL[:16], model_versions=[EVIL])
+        )
+    comment(store, "case0", EVIL, who="mara", at=AT)
+    set_work_order(store, "case0", EVIL, who="mara", at=AT)
+    mute(store, axis, reason=EVIL, until=AT + timedelta(days=1), who="mara", at=AT - timedelta(days=1))
+    give_verdict(
+        store, "case1", {"verdict": "fault", "evidence": "inspected", "note": EVIL}, who="mara", at=AT, period_hours=1
+    )
+    page = enter()
+    query = "?" + "&".join(f"{name}=" + sa.engine.url.quote_plus(EVIL) for name in ("search", "site", "robot", "after"))
+    paths = [path.format(axis=axis) for path in PATHS]
+    for path in (*paths, "/?state=all", "/cases/case1", "/" + query, "/cases/case0" + query.partition("&after")[0]):
         page.goto(address + path)
+        if "/cases/" in path:
+            page.wait_for_selector("[data-drawn=yes]")
+        assert page.evaluate("window.hacked") is None, path
+        assert page.locator("img[src=x], main script").count() == 0, path
+    page.goto(f"{address}/cases/case0")
+    assert EVIL in page.inner_text("h1")
+    page.wait_for_selector("[data-drawn=yes]")
+    assert page.locator("#plot-envelope b, #plot-course b").count() == 0
+
+
+HOSTILE = {
+    "recordings": ("program", "unit"),
+    "extractions": ("evidence", "quality"),
+    "case_evidence": ("program",),
+    "units": ("geometry_name",),
+}
+
+
+@pytest.mark.parametrize("width", [768, 1024, 1280])
+def test_no_page_scrolls_sideways(enter: Callable[..., Page], plant: tuple[Store, str], width: int) -> None:
+    store, address = plant
+    page = enter(width=width)
+    with store.read() as connection:
+        axis = connection.scalar(sa.select(Axis.axis_id).limit(1))
+    for path in PATHS:
+        page.goto(address + path.format(axis=axis))
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+    page.goto(address)
+    heights = page.evaluate("[...document.querySelectorAll('tr[data-case]')].map(row => row.offsetHeight)")
+    assert max(heights) < 260, "no column is squeezed to a letter"
+
+
+def test_focus_is_seen_and_all_can_be_reached(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    page = enter()
+    page.goto(f"{plant[1]}/cases/case0")
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        told = page.evaluate(
+            "(() => { const e = document.activeElement, s = getComputedStyle(e);"
+            " return [e.name || e.id || e.textContent.trim(), s.outlineStyle, parseFloat(s.outlineWidth)] })()"
+        )
+        if told[0] and page.evaluate("document.activeElement !== document.body"):
+            assert told[1] == "solid", told
+            assert told[2] >= 2, told
+        reached.add(told[0])
+    assert {"verdict", "evidence", "mode", "severity", "note"} <= reached

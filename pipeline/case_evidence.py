@@ -1,0 +1,141 @@
+"""What the signal of a case shows by itself: regime, the bearing line that stands out, what moved.
+
+Made for cases after advise from stored features, so that the queue can say it in words and cases can be compared by
+features without a look into the lake. The model has no part in it: the line is what a textbook reader sees
+(`features.evidence`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+
+from features.envelope import VERSIONS
+from features.evidence import DIAGNOSES, diagnose
+from pipeline.case_signal import Numbers, loudest_recording, moved_by, names_of, newest_extraction, unit_baseline
+from pipeline.config import Settings
+from pipeline.feature_rows import read_features
+from pipeline.lake import Lake
+from pipeline.schema import Case, Geometry
+from pipeline.schema_evidence import CaseEvidence
+from pipeline.store import Store, upsert
+
+LINES: Final = {"outer_race": ("bpfo", 1.0), "inner_race": ("bpfi", 1.0), "ball": ("bsf", 2.0)}
+"""Which order of the geometry a diagnosis is about, and times what: a ball strikes twice a turn."""
+
+LEAST_DB: Final = 6.0
+"""A line of twice the floor's amplitude; a lower one is not called a peak, whatever its harmonics say."""
+
+MOST_A_RUN: Final = 2000
+BATCH: Final = 200
+FARTHEST: Final = 100.0
+"""Spreads; what lies farther is told as this."""
+
+
+def loudest_line(
+    values: npt.NDArray[Any], names: Sequence[str], orders: Mapping[str, Any], *, least_db: float = LEAST_DB
+) -> tuple[str, float, float] | None:
+    """Name the bearing line that stands out in the envelope spectra: `bpfo`, `bpfi` or `bsf2x`, its order, its height.
+
+    Parameters
+    ----------
+    values : float array, shape (n, F)
+        Features of the windows of one recording; their median is judged.
+    names : sequence of str, length F
+    orders : mapping
+        Orders of the geometry: bpfo, bpfi, bsf (multiples of the shaft's speed).
+    least_db
+        The first harmonic stands so high over the floor in one of the envelopes at least.
+
+    Returns
+    -------
+    (str, float, float) or None
+        None where `features.evidence.diagnose` names no defect, the order is not known, or the line is no peak. Height
+        in dB.
+    """
+    if not len(values) or not any(name.startswith("evidence_") for name in names):
+        return None
+    middle = _median(values)
+    index, _ = diagnose(middle[None, :], names)
+    if index[0] < 0 or DIAGNOSES[int(index[0])] not in LINES:
+        return None
+    base, times = LINES[DIAGNOSES[int(index[0])]]
+    order = orders.get(base)
+    line = base if times == 1.0 else "bsf2x"
+    places = [list(names).index(name) for version in VERSIONS if (name := f"ses_{version}_{line}_h1_db") in names]
+    heights = middle[places]
+    heights = heights[np.isfinite(heights)]
+    if order is None or not len(heights) or heights.max() < least_db:
+        return None
+    return line, times * float(order), float(heights.max())
+
+
+def note_evidence(store: Store, lake: Lake, settings: Settings, *, as_of: datetime) -> int:
+    """Look at the cases that are new or have changed, newest first and at most 2,000 a run; give their number."""
+    with store.read() as connection:
+        query = (
+            sa.select(Case)
+            .outerjoin(CaseEvidence, CaseEvidence.case_id == Case.case_id)
+            .where(sa.or_(CaseEvidence.case_id.is_(None), CaseEvidence.case_changed_at != Case.changed_at))
+            .order_by(Case.changed_at.desc(), Case.case_id)
+            .limit(MOST_A_RUN)
+        )
+        due = [dict(row._mapping) for row in connection.execute(query)]
+    for first in range(0, len(due), BATCH):
+        rows = _evidence_of(store, lake, settings, due[first : first + BATCH], as_of)
+        with store.write() as connection:
+            upsert(connection, CaseEvidence, rows)
+    return len(due)
+
+
+def _evidence_of(
+    store: Store, lake: Lake, settings: Settings, cases: list[dict[str, Any]], as_of: datetime
+) -> list[dict[str, Any]]:
+    found = []
+    with store.read() as connection:
+        for case in cases:
+            shown = loudest_recording(connection, case)
+            extraction = None if shown is None else newest_extraction(connection, shown.recording_id)
+            baseline = orders = None
+            if extraction is not None:
+                baseline = unit_baseline(connection, extraction)
+                geometry = sa.select(Geometry.orders).where(Geometry.geometry_version == extraction.geometry_version)
+                orders = connection.scalar(geometry)
+            found.append((case, shown, extraction, baseline, orders or {}))
+    wanted = [item[2] for item in found if item[2] is not None]
+    features = iter(read_features(lake, settings, wanted))
+    rows = []
+    for case, shown, extraction, baseline, orders in found:
+        values = np.empty((0, 0)) if extraction is None else next(features).astype(np.float64)
+        row = {"case_id": case["case_id"], "case_changed_at": case["changed_at"], "known_at": as_of}
+        for name in ("recording_id", "channel", "program", "shaft_speed_rpm"):
+            row[name] = None if shown is None else getattr(shown, name)
+        row["feature_version"] = None if extraction is None else extraction.feature_version
+        rows.append(row | _read(values, settings, extraction, baseline, orders))
+    return rows
+
+
+def _read(
+    values: Numbers, settings: Settings, extraction: Any, baseline: Any, orders: Mapping[str, Any]
+) -> dict[str, Any]:
+    names = () if extraction is None else names_of(settings, extraction)
+    line, moved = None, None
+    if len(values) and values.shape[1] == len(names):
+        line = loudest_line(values, names, orders)
+        if baseline is not None and len(baseline.median) == len(names):
+            moved = np.clip(moved_by(_median(values), baseline.median, baseline.spread), -FARTHEST, FARTHEST)
+    told: dict[str, Any] = dict(zip(("line", "line_order", "line_db"), line or (None, None, None), strict=True))
+    return told | {"moved": None if moved is None else moved.astype("<f4").tobytes()}
+
+
+def _median(values: Numbers) -> Numbers:
+    """Median of each column over the rows that know it; NaN where none does."""
+    known = ~np.isnan(values).all(axis=0)
+    found = np.full(values.shape[1], np.nan)
+    found[known] = np.nanmedian(values[:, known], axis=0)
+    return found

@@ -1,0 +1,131 @@
+"""Cases that look alike: by which features moved against their own baselines, and in which proportion."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.case_folding import OPEN
+from pipeline.labels import not_withdrawn
+from pipeline.schema import Axis, Case, Label
+from pipeline.schema_evidence import CaseEvidence
+from pipeline.taxonomy import Verdict
+
+MOST_COMPARED: Final = 1000
+LOOK_ALIKE: Final = 0.6
+"""Similarity from which an open case is offered for the same verdict."""
+
+Numbers = npt.NDArray[np.float64]
+
+
+def similarity(moved: Numbers, others: Numbers, *, least_share: float = 0.5) -> Numbers:
+    """Compare what moved in one case with what moved in others.
+
+    The cosine between the signed logarithms sign(z) log(1 + |z|) of the distances z from the baselines: which features
+    moved, to which side and in which proportion counts, how far all of them moved hardly.
+
+    Parameters
+    ----------
+    moved : float64 array, shape (F,)
+        In spreads of the unit's own baseline; NaN where not known.
+    others : float64 array, shape (n, F)
+    least_share
+        Of the features that are known in the one case, the share that has to be known in the other too.
+
+    Returns
+    -------
+    float64 array, shape (n,)
+        -1 to 1; NaN where too few features are known, or nothing moved at all.
+    """
+    known = ~np.isnan(others) & ~np.isnan(moved)
+    here = np.where(known, _compressed(moved), 0.0)
+    there = np.where(known, _compressed(others), 0.0)
+    norm = np.sqrt((here**2).sum(axis=1) * (there**2).sum(axis=1))
+    comparable = (known.sum(axis=1) >= least_share * (~np.isnan(moved)).sum()) & (norm > 0)
+    found = np.full(len(others), np.nan)
+    found[comparable] = (here * there).sum(axis=1)[comparable] / norm[comparable]
+    return found
+
+
+def similar_past(connection: Connection, case_id: str, *, most: int = 5) -> list[dict[str, Any]]:
+    """Give the cases most similar to one of which somebody found out what they were, each with its newest finding.
+
+    What was taken back and `unsure` are no findings. The 1,000 newest findings are compared. Empty where nothing is
+    known of what moved in the case.
+    """
+    findings = (not_withdrawn(), Label.verdict != Verdict.UNSURE)
+    query = (
+        sa.select(Case.case_id, CaseEvidence.moved)
+        .join(Label, Label.case_id == Case.case_id)
+        .where(*findings)
+        .order_by(Label.known_at.desc(), Label.label_id)
+    )
+    closest = _closest(connection, case_id, query, most=most, least=-1.0)
+    columns = (Label.case_id, Label.verdict, Label.mode, Label.cause, Label.evidence, Label.note)
+    found = sa.select(*columns).where(*findings, Label.case_id.in_(list(closest)))
+    # The newest comes last, and stays.
+    rows = connection.execute(found.order_by(Label.known_at, Label.label_id.desc()))
+    newest = {row.case_id: dict(row._mapping) for row in rows}
+    return [told | newest[told["case_id"]] for told in _told(connection, closest)]
+
+
+def look_alikes(
+    connection: Connection, case_id: str, *, most: int = 10, least: float = LOOK_ALIKE
+) -> list[dict[str, Any]]:
+    """Give the open cases that look like one: similarity at least `least`, the most similar first.
+
+    The 1,000 first of the queue are compared.
+    """
+    query = (
+        sa.select(Case.case_id, CaseEvidence.moved)
+        .where(Case.state == OPEN)
+        .order_by(Case.queue_priority.desc(), Case.first_at, Case.case_id)
+    )
+    return _told(connection, _closest(connection, case_id, query, most=most, least=least))
+
+
+def _told(connection: Connection, closest: dict[str, float]) -> list[dict[str, Any]]:
+    query = (
+        sa.select(Case.case_id, Case.first_at, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .where(Case.case_id.in_(list(closest)))
+    )
+    rows = {row.case_id: dict(row._mapping) for row in connection.execute(query)}
+    return [rows[case] | {"similarity": alike} for case, alike in closest.items()]
+
+
+def _closest(connection: Connection, case_id: str, query: Any, *, most: int, least: float) -> dict[str, float]:
+    """Give the ids of the most similar cases that a query of ids and distances names, and how similar they are."""
+    own = connection.execute(sa.select(CaseEvidence).where(CaseEvidence.case_id == case_id)).one_or_none()
+    if own is None or own.moved is None:
+        return {}
+    query = (
+        query.join(CaseEvidence, CaseEvidence.case_id == Case.case_id)
+        .where(
+            Case.case_id != case_id,
+            CaseEvidence.feature_version == own.feature_version,
+            sa.func.length(CaseEvidence.moved) == len(own.moved),
+        )
+        .limit(MOST_COMPARED)
+    )
+    moved = {case: told for case, told in connection.execute(query)}
+    if not moved:
+        return {}
+    others = _numbers(b"".join(moved.values())).reshape(len(moved), -1)
+    alike = similarity(_numbers(own.moved), others)
+    order = np.argsort(-np.nan_to_num(alike, nan=-2.0), kind="stable")
+    names = list(moved)
+    return {names[int(i)]: float(alike[i]) for i in order[:most] if alike[i] >= least}
+
+
+def _numbers(stored: bytes) -> Numbers:
+    return np.frombuffer(stored, dtype="<f4").astype(np.float64)
+
+
+def _compressed(moved: Numbers) -> Numbers:
+    found: Numbers = np.sign(moved) * np.log1p(np.abs(moved))
+    return found

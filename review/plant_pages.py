@@ -1,0 +1,144 @@
+"""The pages about the plant and the models: fleet, axis, quarantine, models, calibration."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.engine import Connection
+
+from pipeline.assets.events import timeline
+from pipeline.case_folding import CLOSED
+from pipeline.cases import fleet_states
+from pipeline.errors import PrerequisiteMissing
+from pipeline.model_versions import list_versions
+from pipeline.muting import mute, muted_axes, mutes_of, unmute
+from pipeline.payback import payback
+from pipeline.quarantine import list_quarantine
+from pipeline.schema import AliasEvent, Axis, AxisState, Case
+from pipeline.schema_review import AxisMute
+from review.access import Form
+from review.calibration import reliability
+from review.case_view import evidence_of
+from review.forms import Reviewer, Viewer, back, text_of, time_of
+from review.page import language_of, render
+from review.reasons import headlines
+
+router = APIRouter(include_in_schema=False)
+
+SHAPES = {"healthy": "●", "watch": "◐", "alarm": "▲", "data_fault": "✖", "silent": "◌", "unknown": "?"}
+MOST_STATES = 2000
+MOST_CASES = 100
+
+
+@router.get("/fleet")
+def fleet(request: Request, account: Viewer) -> Response:
+    """Show the state of every axis."""
+    state = request.app.state
+    axes = fleet_states(state.store)
+    with state.store.read() as connection:
+        counts = sa.select(Case.axis_id, sa.func.count()).where(Case.state != CLOSED).group_by(Case.axis_id)
+        cases = {axis: number for axis, number in connection.execute(counts)}
+        muted = _muted(connection, state.clock())
+    for axis in axes:
+        axis["n_cases"], axis["muted_until"] = cases.get(axis["axis_id"], 0), muted.get(axis["axis_id"])
+    wanted = request.query_params.get("state", "")
+    shown = [axis for axis in axes if wanted not in SHAPES or axis["state"] == wanted]
+    total = Counter(axis["state"] for axis in axes)
+    return render(request, account, "fleet.html", axes=shown, shapes=SHAPES, total=total, wanted=wanted)
+
+
+@router.get("/axes/{axis_id}")
+def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
+    """Show one axis: its course, its maintenance, its cases, its mutes."""
+    store, language = request.app.state.store, language_of(request)
+    with store.read() as connection:
+        axis = connection.execute(sa.select(Axis).where(Axis.axis_id == axis_id)).one_or_none()
+        if axis is None:
+            raise PrerequisiteMissing(f"there is no axis {axis_id}")
+        events = timeline(connection, axis_id)
+        mutes = mutes_of(connection, axis_id)[::-1]
+        states = _states(connection, axis_id)
+        cases = _cases(connection, axis_id)
+        evidence = evidence_of(connection, [case["case_id"] for case in cases])
+    for case in cases:
+        case["headlines"] = headlines(case, evidence.get(case["case_id"]), language)
+    latest = states[-1] if states else None
+    course = {
+        "at": [row.bin_at for row in states],
+        **{name: [getattr(row, name) for row in states] for name in FIGURES},
+        "events": [{"at": event["at"], "kind": event["kind"]} for event in events],
+    }
+    values: dict[str, Any] = {"axis": axis, "events": events, "mutes": mutes, "cases": cases, "course": course}
+    now = request.app.state.clock()
+    muted = bool(mutes) and mutes[0]["until_at"] > now
+    return render(request, account, "axis.html", latest=latest, shapes=SHAPES, muted=muted, **values)
+
+
+@router.post("/axes/{axis_id}/mute")
+def mute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -> Response:
+    """Keep an axis out of the queue for a time."""
+    state = request.app.state
+    reason, until = text_of(form, "reason"), time_of(form, "until")
+    mute(state.store, axis_id, reason=reason, until=until, who=account.name, at=state.clock())
+    return back(request, f"/axes/{axis_id}")
+
+
+@router.post("/axes/{axis_id}/unmute")
+def unmute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -> Response:
+    """Let the cases of an axis into the queue again."""
+    state = request.app.state
+    unmute(state.store, axis_id, reason=text_of(form, "reason"), who=account.name, at=state.clock())
+    return back(request, f"/axes/{axis_id}")
+
+
+@router.get("/quarantine")
+def quarantine(request: Request, account: Viewer) -> Response:
+    """Show what could not be read."""
+    state = "replayed" if request.query_params.get("state") == "replayed" else "open"
+    entries = list_quarantine(request.app.state.store, state=state, limit=500)
+    return render(request, account, "quarantine.html", entries=entries, state=state)
+
+
+@router.get("/models")
+def models(request: Request, account: Viewer) -> Response:
+    """Show versions, held-out figures, aliases and what labels bought; nothing can be changed here."""
+    store = request.app.state.store
+    with store.read() as connection:
+        changes = connection.execute(_ALIAS_HISTORY).all()
+    values = {"versions": list_versions(store)[::-1], "changes": changes, "bought": payback(store, limit=10)}
+    return render(request, account, "models.html", **values)
+
+
+@router.get("/calibration")
+def calibration(request: Request, account: Viewer) -> Response:
+    """Hold what was said against what was found."""
+    return render(request, account, "calibration.html", bins=reliability(request.app.state.store))
+
+
+_ALIAS_HISTORY = (
+    sa.select(AliasEvent).order_by(AliasEvent.at.desc(), AliasEvent.scope, AliasEvent.alias, AliasEvent.sequence.desc())
+).limit(100)
+FIGURES = ("fault_probability", "mutual_information", "expected_entropy", "novelty_percentile", "state")
+
+
+def _states(connection: Connection, axis_id: str) -> list[Any]:
+    """Give the newest states of an axis, oldest first."""
+    columns = [getattr(AxisState, name) for name in ("bin_at", *FIGURES, "last_at", "quality")]
+    query = sa.select(*columns).where(AxisState.axis_id == axis_id).order_by(AxisState.bin_at.desc())
+    return list(reversed(connection.execute(query.limit(MOST_STATES)).all()))
+
+
+def _cases(connection: Connection, axis_id: str) -> list[dict[str, Any]]:
+    """Give the newest cases of an axis, whatever their state."""
+    query = sa.select(Case).where(Case.axis_id == axis_id).order_by(Case.last_at.desc(), Case.case_id)
+    return [dict(row._mapping) for row in connection.execute(query.limit(MOST_CASES))]
+
+
+def _muted(connection: Connection, at: datetime) -> dict[str, datetime]:
+    """Give the end of the mute of each axis that is muted; the newest row of an axis holds."""
+    rows = connection.execute(muted_axes(at).add_columns(AxisMute.until_at))
+    return {row.axis_id: row.until_at for row in rows}

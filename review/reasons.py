@@ -1,0 +1,62 @@
+"""Why a case is in the queue, in the viewer's language: from the code of each reason and what its signal shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from review.terms import share_text, term
+from review.words import WORDS
+
+
+def headlines(case: Mapping[str, Any], evidence: Mapping[str, Any] | None, language: str) -> list[str]:
+    """Give one short sentence for each reason, then what the envelope shows.
+
+    Parameters
+    ----------
+    case
+        `reasons`, `fault_probability` and `mode` are read.
+    evidence
+        The row of `pipeline.schema_evidence.CaseEvidence`; None where there is none yet, and sentences stay general.
+    """
+
+    def t(key: str, **parts: str) -> str:
+        return WORDS[key][language].format(**parts) if parts else WORDS[key][language]
+
+    told = [_headline(reason, case, evidence or {}, t, language) for reason in case["reasons"]]
+    if evidence is not None and evidence["line"] is not None:
+        order, height = f"{evidence['line_order']:.2f}", f"{evidence['line_db']:.0f}"
+        line = {"bpfo": "outer_race", "bpfi": "inner_race", "bsf2x": "ball"}.get(evidence["line"], evidence["line"])
+        told.append(t("why_line", order=order, line=term(line, language), db=height))
+    return told
+
+
+def _headline(
+    reason: Mapping[str, Any],
+    case: Mapping[str, Any],
+    evidence: Mapping[str, Any],
+    t: Callable[..., str],
+    language: str,
+) -> str:
+    code = str(reason.get("code", ""))
+    if code == "fault" and case["fault_probability"] is not None:
+        p = share_text(case["fault_probability"])
+        if case["mode"] is None:
+            return t("why_fault_plain", p=p)
+        return t("why_fault", p=p, mode=term(case["mode"], language))
+    if code in ("unseen", "new_program"):
+        regime = _regime(evidence, t)
+        return t(f"why_{code}", regime=regime) if regime else t(f"why_{code}_plain")
+    if f"why_{code}" in WORDS and code != "fault":
+        return t(f"why_{code}")
+    return str(reason.get("text", code))
+
+
+def _regime(evidence: Mapping[str, Any], t: Callable[..., str]) -> str:
+    program, speed = evidence.get("program"), evidence.get("shaft_speed_rpm")
+    told = "" if speed is None else f"{speed:,.0f}"
+    if program is not None and speed is not None:
+        return t("regime_words", program=program, speed=told)
+    if program is not None:
+        return t("regime_program", program=program)
+    return t("regime_speed", speed=told) if speed is not None else ""

@@ -1,0 +1,91 @@
+"""The course of the fault probability as a line in a row of the queue: one query for a page, drawn as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.schema import AxisState
+from pipeline.store import Store
+
+DAYS = 7.0
+WIDTH, HEIGHT, EDGE = 120, 30, 2
+MOST_POINTS = 60
+"""More than a line of 120 pixels shows."""
+
+Point = tuple[datetime, float | None]
+
+
+@dataclass(frozen=True)
+class Sparkline:
+    """What a template draws: pieces of line (places of points), the newest point, and both ends in words."""
+
+    lines: tuple[str, ...]
+    last: tuple[float, float] | None
+    first_value: float | None
+    last_value: float | None
+
+
+def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = DAYS) -> dict[str, list[Point]]:
+    """Give the states' fault probability over the last days of each case, by case; one query for all of them."""
+    if not cases:
+        return {}
+    stretches = [
+        sa.and_(
+            AxisState.axis_id == case["axis_id"],
+            AxisState.bin_at >= case["last_at"] - timedelta(days=days),
+            AxisState.bin_at <= case["last_at"],
+        )
+        for case in cases
+    ]
+    columns = sa.select(AxisState.axis_id, AxisState.bin_at, AxisState.fault_probability)
+    by_axis: dict[str, list[Point]] = {}
+    with store.read() as connection:
+        for axis, at, value in connection.execute(columns.where(sa.or_(*stretches)).order_by(AxisState.bin_at)):
+            by_axis.setdefault(axis, []).append((at, value))
+    found = {}
+    for case in cases:
+        first = case["last_at"] - timedelta(days=days)
+        found[case["case_id"]] = [
+            point for point in by_axis.get(case["axis_id"], []) if first <= point[0] <= case["last_at"]
+        ]
+    return found
+
+
+def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS) -> Sparkline:
+    """Turn a course into the points of a line, 0 at the bottom and 1 at the top; a gap where nothing is known.
+
+    Of more points than the line has pixels for, the highest of each piece is kept: a peak is what one looks for.
+    """
+    known = [(at, value) for at, value in points if value is not None]
+    if not known:
+        return Sparkline((), None, None, None)
+    start = end - timedelta(days=days)
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for at, value in _thinned(points):
+        if value is None:
+            pieces.append([])
+            continue
+        share = (at - start) / (end - start)
+        x = EDGE + min(max(share, 0.0), 1.0) * (WIDTH - 2 * EDGE)
+        y = EDGE + (1.0 - min(max(value, 0.0), 1.0)) * (HEIGHT - 2 * EDGE)
+        pieces[-1].append((round(x, 1), round(y, 1)))
+    drawn = [piece for piece in pieces if piece]
+    lines = tuple(" ".join(f"{x},{y}" for x, y in piece) for piece in drawn)
+    return Sparkline(lines, drawn[-1][-1], known[0][1], known[-1][1])
+
+
+def _thinned(points: Sequence[Point]) -> list[Point]:
+    if len(points) <= MOST_POINTS:
+        return list(points)
+    found: list[Point] = []
+    for piece in range(MOST_POINTS - 1):
+        low, high = (place * (len(points) - 1) // (MOST_POINTS - 1) for place in (piece, piece + 1))
+        members = points[low:high]
+        if members:
+            found.append(max(members, key=lambda point: -1.0 if point[1] is None else point[1]))
+    return [*found, points[-1]]

@@ -1,0 +1,170 @@
+"""The words that are stored - of the taxonomy, reasons, acts, verdicts on data - in English and Korean."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_TERMS: Final = {
+    # verdicts and states
+    "healthy": ("healthy", "정상"),
+    "fault": ("fault", "고장"),
+    "sensor_or_data": ("sensor or data", "센서·데이터 문제"),
+    "benign_change": ("benign change", "무해한 변화"),
+    "unsure": ("unsure", "판단 보류"),
+    "watch": ("watch", "관찰"),
+    "alarm": ("alarm", "경보"),
+    "data_fault": ("data fault", "데이터 이상"),
+    "silent": ("silent", "무응답"),
+    "unknown": ("unknown", "불확실"),
+    "open": ("open", "열림"),
+    "snoozed": ("snoozed", "보류"),
+    "closed": ("closed", "종결"),
+    "all": ("any", "전체"),
+    "replayed": ("accepted later", "나중에 수용됨"),
+    # evidence
+    "signal_only": ("from the signal only", "신호만으로 판단"),
+    "inspected": ("inspected on the machine", "현장 점검"),
+    "teardown": ("teardown", "분해 확인"),
+    # components
+    "bearing": ("bearing", "베어링"),
+    "gear": ("gear", "기어"),
+    "reducer": ("reducer", "감속기"),
+    "motor": ("motor", "모터"),
+    "belt": ("belt", "벨트"),
+    "brake": ("brake", "브레이크"),
+    "sensor": ("sensor", "센서"),
+    "cable": ("cable", "케이블"),
+    "other": ("other", "기타"),
+    # failure modes
+    "inner_race": ("inner race", "내륜"),
+    "outer_race": ("outer race", "외륜"),
+    "ball": ("ball", "볼(전동체)"),
+    "cage": ("cage", "케이지"),
+    "gear_tooth": ("gear tooth", "기어 이 손상"),
+    "gear_wear": ("gear wear", "기어 마모"),
+    "lubrication": ("lubrication", "윤활 불량"),
+    "looseness": ("looseness", "풀림"),
+    "misalignment": ("misalignment", "축 정렬 불량"),
+    "imbalance": ("imbalance", "불균형"),
+    # causes
+    "new_load": ("new load", "새 부하"),
+    "new_speed": ("new speed", "새 속도"),
+    "new_unit": ("new unit", "새 장치"),
+    "maintenance": ("maintenance", "정비"),
+    "temperature": ("temperature", "온도"),
+    "sensor_fault": ("sensor fault", "센서 고장"),
+    "cable_fault": ("cable fault", "케이블 고장"),
+    "clock_fault": ("clock fault", "시계 이상"),
+    # severities
+    "monitor": ("keep an eye on it", "지켜보기"),
+    "plan": ("plan a repair", "정비 계획"),
+    "urgent": ("urgent", "긴급"),
+    "stop": ("stop the machine", "즉시 정지"),
+    # reasons
+    "unseen": ("not seen enough", "학습 부족"),
+    "novel": ("far from the training data", "학습 데이터와 다름"),
+    "new_program": ("new program", "새 프로그램"),
+    "unmodelled": ("fault without a class", "모델에 없는 고장"),
+    "undecided": ("undecided", "판단 불가"),
+    "ambiguous": ("ambiguous signal", "모호한 신호"),
+    "data": ("data quality", "데이터 품질"),
+    "audit": ("audit by lot", "무작위 점검"),
+    "machine": ("machine", "기계"),
+    # verdicts on data quality
+    "ok": ("good", "양호"),
+    "flatline": ("the signal does not move", "신호 변화 없음"),
+    "clipping": ("clipped", "신호 잘림"),
+    "dropout": ("stretches are lost", "신호 일부 유실"),
+    "mains_hum": ("mains hum", "전원 잡음"),
+    "rate_mismatch": ("wrong sampling rate", "샘플링 속도 불일치"),
+    "wrong_speed": ("wrong speed", "속도 불일치"),
+    "gain_mismatch": ("wrong gain or unit", "이득·단위 불일치"),
+    "loose_mount": ("sensor sits loose", "센서 고정 불량"),
+    "swapped_channels": ("channels swapped", "채널 뒤바뀜"),
+    "polarity": ("polarity reversed", "극성 반대"),
+    "non_finite": ("score not finite", "점수 계산 불가"),
+    "too_short": ("too short", "기록이 너무 짧음"),
+    # acts
+    "opened": ("opened", "사례 생성"),
+    "reopened": ("reopened", "다시 열림"),
+    "changed": ("got worse", "악화됨"),
+    "verdict": ("verdict", "판정"),
+    "claimed": ("claimed", "담당 시작"),
+    "released": ("given back", "담당 해제"),
+    "handed_over": ("handed over", "인계"),
+    "woken": ("woken", "보류 해제"),
+    "comment": ("comment", "의견"),
+    "work_order": ("work order", "작업지시"),
+    "undone": ("verdict taken back", "판정 취소"),
+    # details of acts
+    "until": ("until", "까지"),
+    "to": ("to", "받는 사람"),
+    "text": ("text", "내용"),
+    "why": ("why", "이유"),
+    "number": ("number", "번호"),
+    "reasons": ("reasons", "사유"),
+    "priority": ("priority", "우선순위"),
+    "evidence": ("evidence", "근거"),
+    "mode": ("failure mode", "고장 모드"),
+    "component": ("component", "부품"),
+    "cause": ("cause", "원인"),
+    "severity": ("severity", "심각도"),
+    "selection_probability": ("chance", "선정 확률"),
+    "from_at": ("from", "시작"),
+    "to_at": ("to", "끝"),
+    "it gets worse": ("it gets worse", "악화될 때까지"),
+    "it got worse": ("it got worse", "악화됨"),
+    "its date has come": ("its date has come", "보류 기한 도래"),
+    "recordings arrive again": ("recordings arrive again", "기록이 다시 들어옴"),
+    # the timeline of an axis
+    "installed": ("installed", "설치"),
+    "replaced": ("replaced", "교체"),
+    "removed": ("removed", "제거"),
+    "note": ("note", "메모"),
+    # lines
+    "shaft": ("shaft", "축 회전"),
+    "bpfo": ("outer race (bpfo)", "외륜 (bpfo)"),
+    "bpfi": ("inner race (bpfi)", "내륜 (bpfi)"),
+    "bsf": ("ball spin (bsf)", "볼 자전 (bsf)"),
+    "bsf2x": ("ball", "볼(전동체)"),
+    "ftf": ("cage (ftf)", "케이지 (ftf)"),
+    "gear mesh": ("gear mesh", "기어 맞물림"),
+    # models and people
+    "classification": ("classification", "분류"),
+    "fault_types": ("fault types only", "고장 유형만"),
+    "baseline_only": ("baseline only", "기준선만"),
+    "champion": ("champion", "현재 사용 모델"),
+    "challenger": ("challenger", "도전 모델"),
+    "first": ("first", "최초"),
+    "promoted": ("promoted", "승격"),
+    "rolled_back": ("rolled back", "되돌림"),
+    "trained": ("trained", "학습됨"),
+    "kept": ("kept", "유지"),
+    "waiting": ("waiting", "대기"),
+    "refused": ("refused", "거부됨"),
+    "viewer": ("viewer", "열람자"),
+    "reviewer": ("reviewer", "검토자"),
+    "admin": ("admin", "관리자"),
+}
+
+
+def term(word: str | None, language: str) -> str:
+    """Give a stored word in a language; '' for None, and a word that is not known as it is."""
+    if word is None:
+        return ""
+    pair = _TERMS.get(word)
+    return str(word) if pair is None else pair[language == "ko"]
+
+
+def share_text(value: float | None) -> str:
+    """Write a probability with two digits; what is not quite 0 or 1 is not written as if it were."""
+    if value is None:
+        return "–"
+    if 0.0 < value < 0.005:
+        return "<0.01"
+    return ">0.99" if 0.995 < value < 1.0 else f"{value:.2f}"
+
+
+def known_terms() -> frozenset[str]:
+    """Give the stored words that have a translation."""
+    return frozenset(_TERMS)

@@ -1,0 +1,187 @@
+"""What the signal of a case shows by itself, from stored features of a simulated fleet; and which cases look alike."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from pipeline.acquire import acquire
+from pipeline.assets import import_assets
+from pipeline.baseline import update_baselines
+from pipeline.case_evidence import loudest_line, note_evidence
+from pipeline.case_signal import loudest_recording
+from pipeline.case_work import undo
+from pipeline.cases import give_verdict
+from pipeline.config import Settings
+from pipeline.contract import Limits
+from pipeline.extract import extract_due
+from pipeline.fleet_truth import read_recording_truth
+from pipeline.lake import Lake
+from pipeline.schema import Axis, Case, Extraction
+from pipeline.schema_evidence import CaseEvidence
+from pipeline.similar_cases import look_alikes, similar_past, similarity
+from pipeline.store import Store
+
+NAMES = ("evidence_outer_mean_db", "evidence_inner_mean_db", "evidence_ball_mean_db", "ses_white_bpfi_h1_db")
+ORDERS = {"bpfo": 3.58, "bpfi": 5.42, "bsf": 2.36, "ftf": 0.4, "gear_mesh": []}
+
+
+def test_a_line_is_named_only_where_it_stands_out() -> None:
+    clear = np.array([[1.0, 8.0, 2.0, 19.0]])
+    assert loudest_line(clear, NAMES, ORDERS) == ("bpfi", 5.42, 19.0)
+    assert loudest_line(np.array([[1.0, 3.0, 2.0, 19.0]]), NAMES, ORDERS) is None, "no evidence above noise"
+    assert loudest_line(np.array([[1.0, 8.0, 2.0, 5.9]]), NAMES, ORDERS) is None, "no peak"
+    assert loudest_line(clear, NAMES, ORDERS | {"bpfi": None}) is None, "nobody knows where it would be"
+    assert loudest_line(np.full((1, 4), np.nan), NAMES, ORDERS) is None
+    assert loudest_line(np.empty((0, 4)), NAMES, ORDERS) is None
+    ball = (*NAMES, "ses_best_bsf2x_h1_db")
+    assert loudest_line(np.array([[1.0, 2.0, 8.0, math.nan, 9.0]]), ball, ORDERS) == ("bsf2x", 4.72, 9.0)
+
+
+def test_similarity_is_about_which_features_moved_and_to_which_side() -> None:
+    moved = np.array([10.0, 0.0, -5.0, 0.0])
+    others = np.array([moved, 3 * moved, -moved, [0.0, 4.0, 0.0, 4.0], np.full(4, np.nan)])
+    found = similarity(moved, others)
+    assert found[0] == pytest.approx(1.0)
+    assert found[1] > 0.99
+    assert found[2] == pytest.approx(-1.0)
+    assert found[3] == pytest.approx(0.0)
+    assert math.isnan(found[4])
+    assert np.isnan(similarity(np.zeros(4), others)).all(), "nothing moved"
+    assert math.isnan(similarity(moved, np.array([[10.0, np.nan, np.nan, np.nan]]))[0]), "too little is known"
+
+
+@dataclass
+class Plant:
+    """A store in which every axis of the small fleet has a case over its last two days; what each really had."""
+
+    store: Store
+    lake: Lake
+    settings: Settings
+    end: Any
+    modes: dict[str, str]
+    """Id of the case to the failure mode, '' where there is none to be seen."""
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> Iterator[Plant]:
+    home = tmp_path_factory.mktemp("evidence")
+    settings = Settings(home=home, workers=1, baseline_days=2.0)
+    store, lake, end = Store.open(settings.database), Lake(settings.lake), small_fleet.end
+    import_assets(store, small_fleet.assets, as_of=small_fleet.settings.start)
+    limits = Limits(end, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
+    acquire(store, lake, small_fleet.landing, limits=limits, settled_before=end)
+    extract_due(store, lake, settings, as_of=end)
+    update_baselines(store, lake, settings, as_of=end)
+    with store.write() as connection:
+        for axis in connection.scalars(sa.select(Axis.axis_id)).all():
+            row = {"case_id": axis[:12], "axis_id": axis, "family": "machine", "state": "open", "n_bins": 1}
+            row |= {"first_at": end - timedelta(days=2), "last_at": end, "priority": 0.5, "reasons": []}
+            row |= {"fault_probability": None, "mode": None, "known_at": end, "changed_at": end}
+            connection.execute(sa.insert(Case), row)
+    note_evidence(store, lake, settings, as_of=end)
+    truth = read_recording_truth(small_fleet.folder)
+    with store.read() as connection:
+        rows = connection.execute(sa.select(CaseEvidence)).all()
+    modes = {}
+    for row in rows:
+        told = truth[row.recording_id]
+        modes[row.case_id] = told.mode if told.visible and not told.sensor_fault else ""
+    yield Plant(store, lake, settings, end, modes)
+    store.dispose()
+
+
+def evidence(plant: Plant) -> dict[str, Any]:
+    with plant.store.read() as connection:
+        return {row.case_id: row for row in connection.execute(sa.select(CaseEvidence))}
+
+
+def test_the_line_is_that_of_the_fault(plant: Plant) -> None:
+    wanted = {"outer_race": "bpfo", "inner_race": "bpfi", "ball": "bsf2x"}
+    found = evidence(plant)
+    right = Counter((mode in wanted, found[case].line == wanted.get(mode)) for case, mode in plant.modes.items())
+    bearing, healthy = right[True, True] + right[True, False], right[False, True] + right[False, False]
+    assert bearing >= 2, plant.modes
+    assert right[True, True] >= bearing - 1, [(found[case].line, mode) for case, mode in plant.modes.items()]
+    assert right[False, True] >= healthy - 1
+    assert all(row.program and row.shaft_speed_rpm > 0 for row in found.values())
+    assert all((row.line is None) == (row.line_order is None) == (row.line_db is None) for row in found.values())
+
+
+def test_nothing_is_done_twice_and_a_change_is_looked_at(plant: Plant) -> None:
+    before = evidence(plant)
+    assert note_evidence(plant.store, plant.lake, plant.settings, as_of=plant.end + timedelta(days=1)) == 0
+    case = min(plant.modes)
+    later = plant.end + timedelta(hours=1)
+    with plant.store.write() as connection:
+        connection.execute(sa.update(Case).where(Case.case_id == case).values(changed_at=later))
+    assert note_evidence(plant.store, plant.lake, plant.settings, as_of=later) == 1
+    after = evidence(plant)
+    assert (after[case].known_at, after[case].moved) == (later, before[case].moved)
+
+
+def test_past_cases_that_were_taken_back_or_unsure_are_not_shown(plant: Plant) -> None:
+    first, second, third, asked = sorted(plant.modes)[:4]
+    at, who = plant.end + timedelta(hours=2), "mara"
+    for case, verdict in ((first, "fault"), (second, "unsure"), (third, "healthy")):
+        told = {"verdict": verdict, "evidence": "inspected"}
+        give_verdict(plant.store, case, told, who=who, at=at, period_hours=1)
+    with plant.store.read() as connection:
+        assert {row["case_id"] for row in similar_past(connection, asked)} == {first, third}
+    undo(plant.store, first, who=who, at=at + timedelta(minutes=1))
+    with plant.store.read() as connection:
+        (shown,) = similar_past(connection, asked)
+        assert (shown["case_id"], shown["verdict"]) == (third, "healthy")
+        alike = look_alikes(connection, asked, least=-1.0, most=99)
+    assert third not in {row["case_id"] for row in alike}, "it is closed"
+    assert first in {row["case_id"] for row in alike}
+    values = [row["similarity"] for row in alike]
+    assert values == sorted(values, reverse=True)
+
+
+def test_a_case_about_data_shows_what_is_bad(plant: Plant) -> None:
+    with plant.store.write() as connection:
+        case = dict(connection.execute(sa.select(Case).limit(1)).one()._mapping)
+        good = loudest_recording(connection, case)
+        earlier = connection.scalars(
+            sa.select(Extraction.recording_id)
+            .where(Extraction.axis_id == case["axis_id"], Extraction.started_at >= case["first_at"])
+            .order_by(Extraction.started_at)
+        ).all()[1]
+        assert good.recording_id != earlier
+        spoilt = sa.update(Extraction).where(Extraction.recording_id == earlier)
+        connection.execute(spoilt.values(quality="clipping"))
+        assert loudest_recording(connection, case).recording_id == good.recording_id
+        assert loudest_recording(connection, case | {"family": "data"}).recording_id == earlier
+        connection.execute(spoilt.values(quality="ok"))
+
+
+def test_the_closest_come_first_on_both_databases(store: Store) -> None:
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    moved = {"asked": [9.0, 0.0, 1.0], "near": [8.0, 0.0, 1.0], "far": [0.0, 9.0, 0.0], "shorter": [9.0, 0.0]}
+    with store.write() as connection:
+        names = {"site": "", "cell": "", "robot_id": "R1", "axis": "A1", "criticality": None}
+        connection.execute(sa.insert(Axis), {"axis_id": "a", "expected_every_s": None, "known_at": at, **names})
+        for case, values in moved.items():
+            row = {"case_id": case, "axis_id": "a", "family": "machine", "state": "open", "n_bins": 1, "mode": None}
+            row |= {"first_at": at, "last_at": at, "priority": 0.5, "reasons": [], "fault_probability": None}
+            connection.execute(sa.insert(Case), row | {"known_at": at, "changed_at": at})
+            told = {"case_id": case, "feature_version": "v", "moved": np.array(values, "<f4").tobytes()}
+            connection.execute(sa.insert(CaseEvidence), told | {"case_changed_at": at, "known_at": at})
+    with store.read() as connection:
+        assert [row["case_id"] for row in look_alikes(connection, "asked", least=-1.0)] == ["near", "far"]
+        assert [row["case_id"] for row in look_alikes(connection, "asked")] == ["near"]
+    for hour, (case, verdict) in enumerate((("far", "healthy"), ("near", "healthy"), ("near", "fault"))):
+        told = {"verdict": verdict, "evidence": "inspected"}
+        give_verdict(store, case, told, who="mara", at=at + timedelta(hours=hour), period_hours=1)
+    with store.read() as connection:
+        found = [(row["case_id"], row["verdict"]) for row in similar_past(connection, "asked")]
+    assert found == [("near", "fault"), ("far", "healthy")], "the newest finding of each"

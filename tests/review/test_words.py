@@ -1,0 +1,140 @@
+"""What is said and drawn without a browser: stored words, reasons, the line of a row, addresses, plotly's own rules."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import plotly
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from features.quality import Quality
+from pipeline.audit_slice import AUDIT
+from pipeline.axis_state import DATA_CODES, MACHINE_CODES
+from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
+from review.app import POLICY
+from review.forms import address_of, inside
+from review.reasons import headlines
+from review.sparkline import HEIGHT, MOST_POINTS, WIDTH, sparkline
+from review.terms import known_terms, share_text, term
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+PLOTLY = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_text("utf-8")
+STATIC = Path(__file__).parents[2] / "review" / "static"
+
+
+def test_every_stored_word_has_a_korean_one() -> None:
+    taxonomy = [word for words in (Verdict, Component, Mode, Cause, Severity, Evidence) for word in words]
+    stored = {*map(str, taxonomy), *MACHINE_CODES, *DATA_CODES, AUDIT, *map(str, Quality)}
+    assert stored <= known_terms(), stored - known_terms()
+    assert all(re.search(r"[\uac00-\ud7a3]", term(word, "ko")) for word in known_terms())
+    assert term("<script>", "ko") == "<script>", "what is not known stays as it is"
+    assert term(None, "en") == ""
+
+
+def case(*codes: str, **changes: Any) -> dict[str, Any]:
+    reasons = [{"code": code, "text": f"stored text of {code}"} for code in codes]
+    return {"reasons": reasons, "fault_probability": 0.97, "mode": "inner_race", **changes}
+
+
+EVIDENCE = {"program": "weld", "shaft_speed_rpm": 1529.4, "line": "bpfi", "line_order": 5.4152, "line_db": 19.2}
+SILENT = EVIDENCE | {"line": None, "line_order": None, "line_db": None}
+
+
+def test_reasons_are_told_by_what_is_known_of_the_case() -> None:
+    assert headlines(case("fault"), EVIDENCE, "en") == [
+        "Fault probability 0.97, most likely inner race",
+        "Envelope peak at 5.42 × shaft: inner race (19 dB)",
+    ]
+    assert headlines(case("fault"), EVIDENCE, "ko")[0] == "고장 확률 0.97, 가장 유력: 내륜"
+    assert headlines(case("fault", mode=None), None, "en") == ["Fault probability 0.97"]
+    assert headlines(case("unseen"), SILENT, "en") == ["The model has not seen enough of program weld at 1,529 rpm"]
+    assert headlines(case("new_program"), None, "en") == [
+        "Neither the training nor the plant's first days had this program"
+    ]
+    assert headlines(case("unmodelled", "undecided"), None, "en") == [
+        "The bearing lines speak for a fault that the model was never trained on",
+        "Fault probability below the alarm, above the level of the review budget",
+    ]
+    assert headlines(case("unseen"), SILENT | {"program": None}, "en")[0].endswith("this at 1,529 rpm")
+    assert headlines(case("newer_code"), None, "ko") == ["stored text of newer_code"]
+    hostile = headlines(case("unseen"), SILENT | {"program": "{regime} {0} <b>"}, "en")
+    assert hostile == ["The model has not seen enough of program {regime} {0} <b> at 1,529 rpm"]
+
+
+def test_a_probability_that_is_not_quite_certain_is_not_written_as_if_it_were() -> None:
+    assert [share_text(value) for value in (None, 0.0, 0.004, 0.005, 0.5, 0.995, 0.996, 1.0)] == [
+        *("–", "0.00", "<0.01", "0.01", "0.50", "0.99", ">0.99", "1.00"),
+    ]
+
+
+def test_a_sparkline_has_its_peak_its_gap_and_its_ends() -> None:
+    points = [(AT - timedelta(hours=hour), 0.1) for hour in range(160, -1, -1)]
+    points[77] = (points[77][0], 1.0)
+    drawn = sparkline(points, end=AT)
+    (line,) = drawn.lines
+    assert len(line.split()) <= MOST_POINTS
+    assert min(float(pair.split(",")[1]) for pair in line.split()) == 2.0, "the peak is at the top"
+    assert (drawn.first_value, drawn.last_value) == (0.1, 0.1)
+    assert drawn.last == (WIDTH - 2, round(2 + 0.9 * (HEIGHT - 4), 1))
+    broken = sparkline([(AT - timedelta(hours=3), 0.2), (AT - timedelta(hours=2), None), (AT, 0.9)], end=AT)
+    assert len(broken.lines) == 2
+    assert sparkline([(AT, None)], end=AT).last is None
+    assert sparkline([], end=AT).lines == ()
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(0, 1)), max_size=300))
+def test_a_sparkline_stays_inside(values: list[float | None]) -> None:
+    points = [(AT - timedelta(minutes=30 * (len(values) - place)), value) for place, value in enumerate(values)]
+    drawn = sparkline(points, end=AT)
+    places = [tuple(map(float, pair.split(","))) for line in drawn.lines for pair in line.split()]
+    assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in places)
+    assert bool(places) == any(value is not None for value in values)
+
+
+def test_an_address_keeps_what_is_wanted_of_the_queue() -> None:
+    query = b"search=a%26b&state=&after=x&recorded=c1&mine=1"
+    request = Request({"type": "http", "query_string": query, "headers": []})
+    assert address_of(request) == "?search=a%26b&mine=1"
+    assert address_of(request, without=("recorded",), after="") == "?search=a%26b&after=x&mine=1"
+    assert address_of(Request({"type": "http", "query_string": b"", "headers": []})) == ""
+
+
+def test_one_goes_on_only_inside_of_the_application() -> None:
+    mounted = Request({"type": "http", "query_string": b"", "headers": [], "root_path": "/review"})
+    assert [inside(mounted, path) for path in ("/review/fleet?state=alarm", "/fleet", "/review", "")] == [
+        *("/fleet?state=alarm", "/fleet", "/", "/"),
+    ]
+    for hostile in ("//evil.example", "/\\evil.example", "https://evil.example", "/review//evil.example", "/a\nb"):
+        assert inside(mounted, hostile) == "/", hostile
+
+
+def test_plotlys_own_rules_are_in_our_file() -> None:
+    """Else plots would lose them, since the policy lets no style be written into the page."""
+    told = re.search(r'\{"X,X div":.*?\}(?=;)', PLOTLY, re.DOTALL)
+    assert told is not None, "plotly writes its rules in another way now; see how plotly.css was made"
+    pair = r"""(?:"((?:[^"\\]|\\.)*)"|(\w+)):(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')"""
+    ours = (STATIC / "plotly.css").read_text("utf-8")
+    rules = re.findall(pair, told[0])
+    assert len(rules) > 50
+    for quoted, plain, double, single in rules:
+        selector = (quoted or plain).replace("X", ".js-plotly-plot .plotly").replace("Y", ".plotly-notifier")
+        assert f"{selector} {{ {double or single} }}" in ours
+
+
+def test_the_one_style_that_is_let_through_is_that_of_maps() -> None:
+    """Its hash stands in the policy; plotly brings it along for maps."""
+    told = re.search(r"\.textContent='(\.maplibregl-map\{.*?)',document\.head", PLOTLY, re.DOTALL)
+    if told is None:
+        pytest.fail("plotly brings its rules for maps in another way now; mend POLICY in review/app.py")
+    text = told[1].encode().decode("unicode_escape").encode("latin-1").decode("utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in POLICY
+    assert "unsafe" not in POLICY
