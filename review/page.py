@@ -45,6 +45,7 @@ def _plotted(values: Any) -> Any:
 templates.filters["plotted"] = _plotted
 templates.filters["share"] = share_text
 templates.filters["utc"] = lambda moment: "" if moment is None else utc_text(moment)
+templates.filters["fine"] = lambda value: "–" if value is None else f"{value:.4f}"
 templates.filters["figure"] = lambda value: "–" if value is None else f"{value:.2f}"
 
 

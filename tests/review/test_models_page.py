@@ -72,4 +72,4 @@ def test_the_page_shows_decisions_that_changed_and_how_far_doubt_fell(store: Sto
     assert "old → new" in table
     assert "1 (1, 0)" in table, "one decision changed, for the better"
     assert 'href="/cases/case0000">case0000</a> healthy → alarm' in table
-    assert "0.40 → 0.20 (n = 1)" in table
+    assert "0.4000 → 0.2000 (n = 1)" in table
