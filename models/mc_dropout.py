@@ -1,8 +1,9 @@
 """Monte Carlo dropout with stored masks, in blocks of fixed size.
 
 Each mask is one thinned network (Gal & Ghahramani 2016). The masks are folded into the weights once, the first layer
-is computed once per block, and every block has the same shape (the last one is padded with zeros), so that the same
-kernels run in the same order whatever else is in the run. BatchNorm is folded beforehand, hence always in eval mode.
+is computed once per block, and every block has the same shape: the last one is padded with zeros, and so are the
+columns of every layer (`models.aligned`). So the same kernels run in the same order for a window whatever else is in
+the run. BatchNorm is folded beforehand, hence always in eval mode.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.aligned import aligned, aligned_masks
 from models.mask_bank import MaskBank
 from models.network import FoldedNetwork
 
@@ -50,14 +52,16 @@ class ThinnedNetworks:
     """
 
     def __init__(self, network: FoldedNetwork, masks: list[Tensor], chunk: int) -> None:
-        self.first_weight = network.weights[0].T.contiguous()
-        self.first_bias = network.biases[0]
-        self.biases = network.biases[1:]
+        wide = aligned(network)
+        masks = [aligned_masks(one) for one in masks]
+        self.first_weight = wide.weights[0].T.contiguous()
+        self.first_bias = wide.biases[0]
+        self.biases = wide.biases[1:]
         self.chunk = chunk
         self.n_samples = int(masks[0].shape[0])
         self.n_classes = network.n_classes
         self._masks = masks
-        self._weights = [weight.T.contiguous() for weight in network.weights[1:]]
+        self._weights = [weight.T.contiguous() for weight in wide.weights[1:]]
         size = sum(self.n_samples * weight.numel() for weight in self._weights)
         everything = slice(0, self.n_samples)
         self._folded = (
@@ -65,7 +69,7 @@ class ThinnedNetworks:
         )
 
     def widths(self) -> list[int]:
-        """Return the units of the hidden layers after the first."""
+        """Return the units of the hidden layers after the first, padded."""
         return [int(weight.shape[1]) for weight in self._weights[:-1]]
 
     def weight(self, layer: int, part: slice) -> Tensor:
@@ -114,7 +118,7 @@ class BlockSampler:
         chunk = networks.chunk
         self._first = torch.empty(BLOCK, networks.first_weight.shape[1])
         self._hidden = [torch.empty(chunk, BLOCK, width) for width in networks.widths()]
-        self._logits = torch.empty(networks.n_samples, BLOCK, networks.n_classes)
+        self._logits = torch.empty(networks.n_samples, BLOCK, networks.biases[-1].shape[0])
 
     def sample(self, x_block: FloatArray) -> FloatArray:
         """Return the logits (T, BLOCK, C) of one block of inputs (BLOCK, n_inputs), float32.
@@ -133,7 +137,7 @@ class BlockSampler:
                     below = buffer.relu_()
                 last = len(self._hidden)
                 torch.baddbmm(nets.biases[last], below, nets.weight(last, part), out=self._logits[part])
-        logits: FloatArray = self._logits.numpy()
+        logits: FloatArray = self._logits[:, :, : nets.n_classes].numpy()
         return logits
 
 

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.aligned import aligned
 from models.network import FoldedNetwork
 
 POINTS: Final = 256
@@ -107,13 +108,14 @@ class MomentSampler:
     n_samples = POINTS
 
     def __init__(self, network: FoldedNetwork) -> None:
-        self.network = network
+        self.network = aligned(network)
+        self.n_classes = network.n_classes
         self._points = torch.from_numpy(normal_points(network.n_classes))
 
     def sample(self, x_block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (POINTS, n, C) of a block of inputs (n, n_inputs)."""
         with torch.inference_mode():
-            mean, variance = logit_moments(self.network, x_block)
+            mean, variance = (part[:, : self.n_classes] for part in logit_moments(self.network, x_block))
             logits = mean[None] + variance.sqrt()[None] * self._points[:, None, :]
         found: NDArray[np.float32] = logits.float().numpy()
         return found

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.aligned import WIDTH
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
@@ -52,8 +54,8 @@ class NoveltyReference:
         centred = np.where(observed, values - self.mean, 0.0)
         d, n_features = self.components.shape
         products = (self.components[:, None, :] * self.components[None, :, :]).reshape(d * d, n_features)
-        gram = (seen @ products.T).reshape(-1, d, d) + np.diag(self.shrink)
-        latent = np.linalg.solve(gram, (centred @ self.components.T)[:, :, None])[:, :, 0]
+        gram = product(seen, products).reshape(-1, d, d) + np.diag(self.shrink)
+        latent = np.linalg.solve(gram, product(centred, self.components)[:, :, None])[:, :, 0]
         residual = (centred - latent @ self.components) * seen
         count = seen.sum(axis=1)
         # Scaled up to all F features, as if the missing ones lay as far outside as the observed ones.
@@ -70,10 +72,20 @@ class NoveltyReference:
         """
         here = self.coordinates(values, observed)
         squared = np.square(here).sum(axis=1)[:, None] + np.square(self.rows).sum(axis=1)[None, :]
-        squared -= 2.0 * (here @ self.rows.T)
+        squared -= 2.0 * product(here, self.rows)
         nearest = np.sort(np.partition(squared, self.k - 1, axis=1)[:, : self.k], axis=1)
         mean: FloatArray = np.sqrt(np.maximum(nearest, 0.0)).mean(axis=1) / np.sqrt(self.components.shape[1])
         return mean
+
+
+def product(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return a @ b.T, (n, m), each row of a by itself: the same bits wherever in a it stands.
+
+    The columns are padded by zeros to whole vector registers, see `models.aligned`.
+    """
+    extra = -len(b) % WIDTH
+    found: FloatArray = a @ np.concatenate([b, np.zeros((extra, b.shape[1]))]).T
+    return found[:, : len(b)]
 
 
 def reference_rows(unit: NDArray[np.str_], *, max_rows: int) -> NDArray[np.int64]:

@@ -118,6 +118,8 @@ def _show(found: dict[str, Any], paths: tuple[Path, ...]) -> None:
     table(["", *summary], rows, f"{found['protocol']} at {found['commit']}")
     for method, chosen in found["review_budget"].items():
         word = "refused" if chosen["threshold"] is None else f"review {chosen['review_rate']:.1%} of the windows"
+        if chosen["review_probability"] is not None:
+            word += f" (AXISWATCH_REVIEW_PROBABILITY={chosen['review_probability']:.3g})"
         out.print(f"review budget, {method}: {word}: {chosen['reason']}", markup=False)
     for note in found["notes"]:
         out.print(f"note: {note}", markup=False)

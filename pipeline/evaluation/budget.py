@@ -82,7 +82,33 @@ def budgets(
             cases_a_day=asked.cases_a_day,
             confidence=asked.confidence,
         ).as_dict()
-    return {name: {**one, "threshold": _plain(one["threshold"])} for name, one in found.items()}
+    return {
+        name: {
+            **one,
+            "threshold": _plain(one["threshold"]),
+            "review_probability": None
+            if predicted[name].order is None or healthy is None
+            else review_probability(one["threshold"]),
+        }
+        for name, one in found.items()
+    }
+
+
+def review_probability(threshold: float | None) -> float | None:
+    """Give the setting that a threshold on `pipeline.evaluation.routing.review_order` amounts to.
+
+    Parameters
+    ----------
+    threshold
+        Above 1: only what comes first anyway is reviewed; 0 to 1: from that fault probability on; below 0: alarms are
+        looked at too, so everything below them is. None: there is no promise.
+
+    Returns
+    -------
+    float or None
+        In (0, 1]; 1 asks for nothing by the fault probability.
+    """
+    return None if threshold is None else float(np.clip(threshold, 1e-6, 1.0))
 
 
 def _plain(threshold: float | None) -> float | str | None:

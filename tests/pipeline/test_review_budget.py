@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.evaluation.budget import review_probability
 from pipeline.review_budget import choose_threshold, miss_bound, unit_reach, units_needed
 
 
@@ -134,3 +135,11 @@ def test_a_capacity_says_of_how_many_cases() -> None:
     every = np.ones(3, dtype=bool)
     with pytest.raises(ValueError, match="cases_a_day has to say"):
         choose_threshold(np.ones(3), every, every, np.array(["a", "b", "c"]), max_miss_rate=0.1, capacity=1)
+
+
+def test_a_threshold_is_told_as_the_setting_that_advise_routes_by() -> None:
+    assert review_probability(None) is None
+    assert review_probability(0.12) == pytest.approx(0.12)
+    assert review_probability(2.3) == 1.0, "only what comes before all probabilities"
+    assert review_probability(float("inf")) == 1.0
+    assert 0.0 < review_probability(-0.4) < 1e-5, "alarms are looked at too, so everything below them is"
