@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pipeline.config import Settings, load_settings
+from pipeline.config import Settings
+from pipeline.settings_sources import load_settings
 
 if TYPE_CHECKING:
     from pipeline.contract import Limits

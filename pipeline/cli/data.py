@@ -23,7 +23,7 @@ from pipeline.cli.common import (
     user,
     workplace,
 )
-from pipeline.config import load_settings
+from pipeline.settings_sources import load_settings
 
 labels_app = typer.Typer(no_args_is_help=True, help="Findings about units and axes.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="Rows and files that could not be read or were ambiguous.")

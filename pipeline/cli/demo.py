@@ -11,7 +11,7 @@ import typer
 
 from pipeline.cli.common import AsJson, emit, moment, out, progress, table
 from pipeline.cli.review import print_queue
-from pipeline.config import load_settings
+from pipeline.settings_sources import load_settings
 
 
 def register(app: typer.Typer) -> None:

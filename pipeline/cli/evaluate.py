@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.common import AsJson, emit, out, progress, table
-from pipeline.config import load_settings
 from pipeline.errors import SettingsError
+from pipeline.settings_sources import load_settings
 
 STDOUT_KEYS = ("protocol", "commit", "summary", "runs")
 """What --json prints of the document."""
