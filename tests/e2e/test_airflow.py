@@ -312,7 +312,6 @@ def test_live_answered_retrained_and_done_again(plant: Plant, dump: Callable[[St
     plant.command(*answer)
     plant.drop("landing", 7)
     plant.monitor(day(8))
-    plant.ask("axiswatch_retrain", {"scopes": ["acceleration"], "trigger": "labels"})
     until(lambda: count(store, RetrainingDecision) == 2, "a second retraining")
     second = plant.wait_quiet("axiswatch_retrain")[-1]
     assert second["dag_run_id"] != first["dag_run_id"]
