@@ -1,0 +1,144 @@
+"""What a replay came to, counted by truth after its end, and compared over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from replay_cases import ALARM, day_of, episodes
+from replay_fleet import Plant
+from replay_loop import Log
+from replay_model import SENSOR, UNSURE
+
+from models.kinds import HEALTHY
+from pipeline.config import Settings
+
+GRACE_DAYS: Final = 14
+"""A fault counts as missed if it was neither alarmed nor found by a question so many days after it could be seen."""
+
+MEASURES: Final = (
+    "faults",
+    "missed",
+    "missed_alarm",
+    "missed_a",
+    "missed_b",
+    "false_alarms",
+    "false_a",
+    "false_b",
+    "silent_share",
+    "labels",
+    "retrainings",
+    "promotions",
+)
+
+
+def outcome(plant: Plant, log: Log, settings: Settings, *, days: int) -> dict[str, Any]:
+    """Count faults and false alarms.
+
+    Returns
+    -------
+    dict
+        `faults`: units whose fault could first be seen (or that came into service with it) at least `GRACE_DAYS` before
+        the end, and was not found by the first inspection. `missed`: of them, neither alarmed (debounced) nor found by
+        a question in time; `missed_alarm`: not alarmed in time; `_a`, `_b`: by world. `false_alarms`: alarm episodes on
+        units without any fault and without a sensor fault. `silent_share`: share of recordings with a fault to be seen,
+        not known yet, that are no alarm. `labels` asked for after the first inspection, `retrainings`, `promotions`.
+        `days_missed`, `days_false`: the day of each.
+    """
+    rows_of: dict[str, list[int]] = {}
+    for row in sorted(log.bins.figures):
+        rows_of.setdefault(str(plant.axis[row]), []).append(row)
+    alarms: dict[str, list[list[float]]] = {}
+    for rows in rows_of.values():
+        for episode in episodes(plant, log.bins, rows, settings, only=frozenset({ALARM})):
+            by_unit: dict[str, list[float]] = {}
+            for item in episode.bins:
+                moment = day_of(item.bin_at)
+                row = rows[int(np.argmin(np.abs(plant.day[rows] - moment)))]
+                by_unit.setdefault(str(plant.unit[row]), []).append(moment)
+            for unit, moments in by_unit.items():
+                alarms.setdefault(unit, []).append(moments)
+    found_on: dict[str, float] = {}
+    for label in log.labels:
+        if label.finding not in (HEALTHY, UNSURE, SENSOR):
+            found_on[label.unit] = min(found_on.get(label.unit, np.inf), label.known_day)
+    faults: list[dict[str, Any]] = []
+    false: list[tuple[float, str]] = []
+    for unit in np.unique(plant.unit).tolist():
+        own = plant.unit == unit
+        world = str(plant.world[own][0])
+        seen = own & plant.visible
+        if seen.any():
+            since = max(float(plant.day[seen].min()), log.start)
+            if since + GRACE_DAYS > days or found_on.get(unit, np.inf) <= log.start:
+                continue
+            until = since + GRACE_DAYS
+            alarmed = any(since <= day <= until for moments in alarms.get(unit, []) for day in moments)
+            asked = found_on.get(unit, np.inf) <= until
+            faults.append({"unit": unit, "world": world, "until": until, "alarmed": alarmed, "asked": asked})
+        elif not (plant.mode[own] != "").any() and not plant.sensor[own].any():
+            false += [(moments[0], world) for moments in alarms.get(unit, [])]
+    missed = [item for item in faults if not (item["alarmed"] or item["asked"])]
+    due = [row for row in log.bins.figures if plant.visible[row] and found_on.get(str(plant.unit[row]), 1e9) > 0]
+    silent = [row for row in due if log.bins.figures[row].state != "alarm"]
+    later = [label for label in log.labels if label.asked_day > log.start]
+    return {
+        "faults": len(faults),
+        "missed": len(missed),
+        "missed_alarm": sum(not item["alarmed"] for item in faults),
+        "missed_a": sum(item["world"] == "A" for item in missed),
+        "missed_b": sum(item["world"] == "B" for item in missed),
+        "faults_a": sum(item["world"] == "A" for item in faults),
+        "faults_b": sum(item["world"] == "B" for item in faults),
+        "false_alarms": len(false),
+        "false_a": sum(world == "A" for _, world in false),
+        "false_b": sum(world == "B" for _, world in false),
+        "silent_share": len(silent) / len(due) if due else None,
+        "labels": len(later),
+        "labels_healthy": sum(label.finding == HEALTHY for label in later),
+        "labels_useless": sum(label.target is None for label in later),
+        "retrainings": len(log.trainings),
+        "promotions": sum(item["promoted"] for item in log.trainings),
+        "days_missed": sorted(item["until"] for item in missed),
+        "days_false": sorted(day for day, _ in false),
+        "days_labels": sorted(label.asked_day for label in later),
+        "trainings": log.trainings,
+        "fired": log.fired,
+        "asked": log.asked,
+    }
+
+
+def interval(
+    values: Sequence[float] | npt.NDArray[np.float64], *, level: float = 0.95, draws: int = 10_000, seed: int = 1
+) -> tuple[float, float, float]:
+    """Give the mean over seeds and its percentile bootstrap interval; NaN limits below 3 values."""
+    wide = np.asarray(values, dtype=np.float64)
+    mean = float(wide.mean()) if wide.size else float("nan")
+    if wide.size < 3:
+        return mean, float("nan"), float("nan")
+    drawn = wide[np.random.default_rng(seed).integers(0, wide.size, (draws, wide.size))].mean(axis=1)
+    low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
+    return mean, float(low), float(high)
+
+
+def summary(results: dict[int, dict[str, dict[str, Any]]], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Sum up results by seed and run: means, and paired differences (first minus second) of the same seeds."""
+    seeds = sorted(results)
+    runs = list(results[seeds[0]]) if seeds else []
+
+    def values(run: str, measure: str) -> list[float]:
+        return [float(results[seed][run][measure] or 0.0) for seed in seeds]
+
+    return {
+        "seeds": seeds,
+        "runs": {run: {name: interval(values(run, name)) for name in MEASURES} for run in runs},
+        "paired": {
+            f"{one} minus {other}": {
+                name: interval(np.subtract(values(one, name), values(other, name))) for name in MEASURES
+            }
+            for one, other in pairs
+            if one in runs and other in runs
+        },
+    }
