@@ -18,17 +18,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from replay_counts import MEASURES, outcome, summary
-from replay_fleet import Plant, load_plant, plant_settings
-from replay_loop import CHOICES, Plan, first_labels, run
-from replay_model import fit
-from replay_watch import STRATEGIES
+from replaying.counts import MEASURES, outcome, summary
+from replaying.fleet import Plant, load_plant, plant_settings
+from replaying.loop import CHOICES, Plan, first_labels, run
+from replaying.model import fit
+from replaying.watch import STRATEGIES
 
 from pipeline.config import Settings
 
 DAYS = 84
 SIZE = {"robots": 3, "days": DAYS, "per_day": 2, "samples": 10_240}
+RUNS = {f"{strategy}, {choice}": (strategy, choice, True) for strategy in STRATEGIES for choice in CHOICES}
+RUNS["all triggers, active, no gate"] = ("all triggers", "active", False)
+RUNS["all triggers, random, no gate"] = ("all triggers", "random", False)
+"""Name of each run: its triggers, its way of asking, and whether the gate has a say."""
+
 PAIRS = [
+    ("all triggers, active, no gate", "all triggers, active"),
+    ("all triggers, active, no gate", "never, active"),
+    ("all triggers, active, no gate", "all triggers, random, no gate"),
     *((f"{name}, active", "never, active") for name in STRATEGIES if name != "never"),
     ("all triggers, active", "calendar, active"),
     *((f"{name}, active", f"{name}, random") for name in STRATEGIES),
@@ -55,15 +63,14 @@ def replay_seed(plant: Plant, seed: int, *, a_week: int) -> dict[str, Any]:
     if first is None:
         raise RuntimeError(f"seed {seed}: the first inspection found no fault, or nothing healthy; no model to start from")
     found = {}
-    for strategy in STRATEGIES:
-        for choice in CHOICES:
-            began = time.perf_counter()
-            log = run(plant, settings, plan, first, strategy=strategy, choice=choice, days=DAYS)
-            result = outcome(plant, log, settings, days=DAYS)
-            result["seconds"] = round(time.perf_counter() - began, 1)
-            found[f"{strategy}, {choice}"] = result
-            told = {name: result[name] for name in (*MEASURES, "seconds")}
-            print(seed, strategy, choice, json.dumps(told), flush=True)
+    for name, (strategy, choice, gated) in RUNS.items():
+        began = time.perf_counter()
+        log = run(plant, settings, plan, first, strategy=strategy, choice=choice, days=DAYS, gated=gated)
+        result = outcome(plant, log, settings, days=DAYS)
+        result["seconds"] = round(time.perf_counter() - began, 1)
+        found[name] = result
+        told = {measure: result[measure] for measure in (*MEASURES, "seconds")}
+        print(seed, name, json.dumps(told), flush=True)
     return found
 
 
@@ -92,13 +99,14 @@ def draw(results: dict[int, dict[str, dict[str, Any]]], file: Path) -> None:
     def over_time(run_name: str, measure: str) -> Any:
         return np.mean([(np.array(r[run_name][measure])[:, None] <= days).sum(axis=0) for r in results.values()], axis=0)
 
-    for strategy, colour in colours.items():
-        for choice, style in zip(CHOICES, ("-", ":"), strict=True):
-            name = f"{strategy}, {choice}"
-            labels, missed, false = (over_time(name, m) for m in ("days_labels", "days_missed", "days_false"))
-            axes[0].plot(days, missed, style, color=colour, label=name)
-            axes[1].plot(days, false, style, color=colour)
-            axes[2].plot(labels, missed + 0.0, style, color=colour)
+    for name, (strategy, choice, gated) in RUNS.items():
+        style = {"color": colours[strategy], "linestyle": "-" if choice == "active" else ":", "label": name}
+        if not gated:
+            style["color"] = "#ff9896"
+        labels, missed, false = (over_time(name, m) for m in ("days_labels", "days_missed", "days_false"))
+        axes[0].plot(days, missed, **style)
+        axes[1].plot(days, false, **style)
+        axes[2].plot(labels, missed, **style)
     for place, (title, x, y) in enumerate(
         (
             ("missed faults", "day", "missed so far (mean a plant)"),

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from replay_cases import Bins, cases
-from replay_fleet import Plant
-from replay_model import SENSOR, UNSURE, Label, Version, known
+from replaying.cases import Bins, cases
+from replaying.fleet import Plant
+from replaying.model import SENSOR, UNSURE, Label, Version, known
 
 from models.kinds import HEALTHY
 from pipeline.baseline import RELATIVE
@@ -64,7 +64,11 @@ def decide(
     trained: Sequence[float],
     rows_of: dict[str, list[int]],
 ) -> list[Decision]:
-    """Evaluate a strategy's triggers, the guards and the conclusion from what is known now."""
+    """Evaluate a strategy's triggers, the guards and the conclusion from what is known now.
+
+    What only says that something changed is not asked where it could start nothing: without a label to learn from, or
+    while a guard holds back. The conclusion is the same.
+    """
     wanted = STRATEGIES[strategy]
     told = known(labels, now)
     last = max([champion.cutoff, *trained[-1:]])
@@ -81,21 +85,28 @@ def decide(
                 min_kind_units=settings.retrain_kind_units,
             )
         )
-    changes = {name: value for name, value in locals().items() if name in _CHANGE_ARGUMENTS}
-    triggers += _changes(wanted=wanted, told=told, **changes) if wanted & _CHANGES else []
     guards = [
         cooldown(now - trained[-1] if trained else None, cooldown_days=settings.retrain_cooldown_days),
         budget([now - at for at in trained], most=settings.retrain_budget, period_days=settings.retrain_budget_days),
     ]
     useful = sum(one.target is not None for one in fresh)
+    if wanted & _CHANGES and useful and not any(guard.fired for guard in guards):
+        triggers += _changes(
+            wanted=wanted,
+            told=told,
+            plant=plant,
+            champion=champion,
+            bins=bins,
+            settings=settings,
+            now=now,
+            promoted=promoted,
+            version=version,
+            rows_of=rows_of,
+        )
     return [*triggers, *guards, conclude(triggers, guards, to_learn_from=useful)]
 
 
 _CHANGES: Final = frozenset(STRATEGIES["all triggers"] - {"schedule", "new_labels"})
-_CHANGE_ARGUMENTS: Final = frozenset(
-    {"plant", "champion", "bins", "settings", "now", "promoted", "version", "rows_of"}
-)
-
 
 def _changes(
     *,

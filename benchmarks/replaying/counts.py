@@ -7,15 +7,16 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from replay_cases import ALARM, day_of, episodes
-from replay_fleet import Plant
-from replay_loop import Log
-from replay_model import SENSOR, UNSURE
+from replaying.cases import ALARM, day_of, episodes
+from replaying.fleet import Plant
+from replaying.loop import Log
+from replaying.model import SENSOR, UNSURE
 
 from models.kinds import HEALTHY
+from pipeline.axis_state import MACHINE_CODES
 from pipeline.config import Settings
 
-GRACE_DAYS: Final = 14
+GRACE_DAYS: Final = 10
 """A fault counts as missed if it was neither alarmed nor found by a question so many days after it could be seen."""
 
 MEASURES: Final = (
@@ -27,7 +28,10 @@ MEASURES: Final = (
     "false_alarms",
     "false_a",
     "false_b",
+    "unflagged",
     "silent_share",
+    "review_a",
+    "review_b",
     "labels",
     "retrainings",
     "promotions",
@@ -44,22 +48,15 @@ def outcome(plant: Plant, log: Log, settings: Settings, *, days: int) -> dict[st
         the end, and was not found by the first inspection. `missed`: of them, neither alarmed (debounced) nor found by
         a question in time; `missed_alarm`: not alarmed in time; `_a`, `_b`: by world. `false_alarms`: alarm episodes on
         units without any fault and without a sensor fault. `silent_share`: share of recordings with a fault to be seen,
-        not known yet, that are no alarm. `labels` asked for after the first inspection, `retrainings`, `promotions`.
+        not known yet, that are no alarm. `unflagged`: faults without any machine case in time, doubts included.
+        `review_a`, `review_b`: share of the healthy recordings of a world that any machine flag sends to people. `labels` asked for after the first inspection, `retrainings`, `promotions`.
         `days_missed`, `days_false`: the day of each.
     """
     rows_of: dict[str, list[int]] = {}
     for row in sorted(log.bins.figures):
         rows_of.setdefault(str(plant.axis[row]), []).append(row)
-    alarms: dict[str, list[list[float]]] = {}
-    for rows in rows_of.values():
-        for episode in episodes(plant, log.bins, rows, settings, only=frozenset({ALARM})):
-            by_unit: dict[str, list[float]] = {}
-            for item in episode.bins:
-                moment = day_of(item.bin_at)
-                row = rows[int(np.argmin(np.abs(plant.day[rows] - moment)))]
-                by_unit.setdefault(str(plant.unit[row]), []).append(moment)
-            for unit, moments in by_unit.items():
-                alarms.setdefault(unit, []).append(moments)
+    alarms = _moments(plant, log, rows_of, settings, frozenset({ALARM}))
+    flags = _moments(plant, log, rows_of, settings, frozenset(MACHINE_CODES))
     found_on: dict[str, float] = {}
     for label in log.labels:
         if label.finding not in (HEALTHY, UNSURE, SENSOR):
@@ -77,11 +74,14 @@ def outcome(plant: Plant, log: Log, settings: Settings, *, days: int) -> dict[st
             until = since + GRACE_DAYS
             alarmed = any(since <= day <= until for moments in alarms.get(unit, []) for day in moments)
             asked = found_on.get(unit, np.inf) <= until
-            faults.append({"unit": unit, "world": world, "until": until, "alarmed": alarmed, "asked": asked})
+            flagged = any(since <= day <= until for moments in flags.get(unit, []) for day in moments)
+            told = {"alarmed": alarmed, "asked": asked, "flagged": flagged}
+            faults.append({"unit": unit, "world": world, "until": until, **told})
         elif not (plant.mode[own] != "").any() and not plant.sensor[own].any():
             false += [(moments[0], world) for moments in alarms.get(unit, [])]
     missed = [item for item in faults if not (item["alarmed"] or item["asked"])]
-    due = [row for row in log.bins.figures if plant.visible[row] and found_on.get(str(plant.unit[row]), 1e9) > 0]
+    healthy = [row for row in log.bins.figures if not plant.mode[row] and not plant.sensor[row]]
+    due = [row for row in log.bins.figures if plant.visible[row]]
     silent = [row for row in due if log.bins.figures[row].state != "alarm"]
     later = [label for label in log.labels if label.asked_day > log.start]
     return {
@@ -95,6 +95,9 @@ def outcome(plant: Plant, log: Log, settings: Settings, *, days: int) -> dict[st
         "false_alarms": len(false),
         "false_a": sum(world == "A" for _, world in false),
         "false_b": sum(world == "B" for _, world in false),
+        "unflagged": sum(not item["flagged"] for item in faults),
+        "review_a": _flagged(log, [row for row in healthy if plant.world[row] == "A"]),
+        "review_b": _flagged(log, [row for row in healthy if plant.world[row] == "B"]),
         "silent_share": len(silent) / len(due) if due else None,
         "labels": len(later),
         "labels_healthy": sum(label.finding == HEALTHY for label in later),
@@ -108,6 +111,28 @@ def outcome(plant: Plant, log: Log, settings: Settings, *, days: int) -> dict[st
         "fired": log.fired,
         "asked": log.asked,
     }
+
+
+def _flagged(log: Log, rows: list[int]) -> float | None:
+    hits = [any(flag.code in MACHINE_CODES for flag in log.bins.figures[row].flags) for row in rows]
+    return float(np.mean(hits)) if hits else None
+
+
+def _moments(
+    plant: Plant, log: Log, rows_of: dict[str, list[int]], settings: Settings, codes: frozenset[str]
+) -> dict[str, list[list[float]]]:
+    """Give for each unit the days of the bins of each of its episodes with these flags."""
+    found: dict[str, list[list[float]]] = {}
+    for rows in rows_of.values():
+        for episode in episodes(plant, log.bins, rows, settings, only=codes):
+            by_unit: dict[str, list[float]] = {}
+            for item in episode.bins:
+                moment = day_of(item.bin_at)
+                row = rows[int(np.argmin(np.abs(plant.day[rows] - moment)))]
+                by_unit.setdefault(str(plant.unit[row]), []).append(moment)
+            for unit, moments in by_unit.items():
+                found.setdefault(unit, []).append(moments)
+    return found
 
 
 def interval(

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 import numpy as np
-from replay_fleet import START, Plant
+from replaying.fleet import START, Plant
 
 from pipeline.axis_state import MACHINE_CODES, AxisFigures
 from pipeline.config import Settings

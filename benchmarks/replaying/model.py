@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from replay_fleet import Plant
+from replaying.fleet import Plant
 
 from models.kinds import HEALTHY, TrainingRefused
 from models.model import Model

@@ -230,3 +230,13 @@ def _joined(parts: list[dict[str, Any]]) -> Plant:
                 whole if name.startswith("made_") else whole[by_window if name in ("x", "ok") else order]
             )
     return Plant(**found)
+
+
+def side_by_side(plants: list[Plant]) -> Plant:
+    """Put plants together as halls of one, in order of time; their axes keep apart by the hall's number."""
+    parts = []
+    for hall, plant in enumerate(plants):
+        part = {field.name: getattr(plant, field.name) for field in fields(Plant)}
+        part["axis"] = np.char.add(f"hall {hall} ", plant.axis)
+        parts.append(part)
+    return _joined(parts)
