@@ -19,24 +19,25 @@ from typing import Any
 
 import numpy as np
 from replaying.counts import MEASURES, outcome, summary
-from replaying.fleet import Plant, load_plant, plant_settings
-from replaying.loop import CHOICES, Plan, first_labels, run
+from replaying.fleet import Plant, load_plant, plant_settings, side_by_side
+from replaying.loop import CHOICES, Plan, Shared, first_labels, run
 from replaying.model import fit
 from replaying.watch import STRATEGIES
 
 from pipeline.config import Settings
 
 DAYS = 84
+AXES = 18
+"""Axes of each world in a hall."""
+
 SIZE = {"robots": 3, "days": DAYS, "per_day": 2, "samples": 10_240}
 RUNS = {f"{strategy}, {choice}": (strategy, choice, True) for strategy in STRATEGIES for choice in CHOICES}
 RUNS["all triggers, active, no gate"] = ("all triggers", "active", False)
-RUNS["all triggers, random, no gate"] = ("all triggers", "random", False)
 """Name of each run: its triggers, its way of asking, and whether the gate has a say."""
 
 PAIRS = [
     ("all triggers, active, no gate", "all triggers, active"),
     ("all triggers, active, no gate", "never, active"),
-    ("all triggers, active, no gate", "all triggers, random, no gate"),
     *((f"{name}, active", "never, active") for name in STRATEGIES if name != "never"),
     ("all triggers, active", "calendar, active"),
     *((f"{name}, active", f"{name}, random") for name in STRATEGIES),
@@ -48,7 +49,7 @@ def settings_of() -> Settings:
     return plant_settings().model_copy(update={"retrain_after_days": 21.0})
 
 
-def replay_seed(plant: Plant, seed: int, *, a_week: int) -> dict[str, Any]:
+def replay_seed(plant: Plant, seed: int, *, axes: int, a_week: int) -> dict[str, Any]:
     """Replay all strategies and choices on one plant.
 
     Raises
@@ -57,15 +58,17 @@ def replay_seed(plant: Plant, seed: int, *, a_week: int) -> dict[str, Any]:
         The first inspection gives no model.
     """
     settings = settings_of()
-    plan = Plan(seed=seed, a_week=a_week)
+    plan = Plan(seed=seed, first_axes=axes, a_week=a_week)
     labels = first_labels(plant, plan)
     first = fit(plant, labels, settings, day=max(label.known_day for label in labels), seed=seed)
     if first is None:
-        raise RuntimeError(f"seed {seed}: the first inspection found no fault, or nothing healthy; no model to start from")
-    found = {}
+        raise RuntimeError(
+            f"seed {seed}: the first inspection found no fault, or nothing healthy; no model to start from"
+        )
+    found, shared = {}, Shared()
     for name, (strategy, choice, gated) in RUNS.items():
         began = time.perf_counter()
-        log = run(plant, settings, plan, first, strategy=strategy, choice=choice, days=DAYS, gated=gated)
+        log = run(plant, settings, plan, first, strategy=strategy, choice=choice, days=DAYS, gated=gated, shared=shared)
         result = outcome(plant, log, settings, days=DAYS)
         result["seconds"] = round(time.perf_counter() - began, 1)
         found[name] = result
@@ -97,7 +100,9 @@ def draw(results: dict[int, dict[str, dict[str, Any]]], file: Path) -> None:
     colours = dict(zip(STRATEGIES, ("#888888", "#1f77b4", "#2ca02c", "#d62728"), strict=True))
 
     def over_time(run_name: str, measure: str) -> Any:
-        return np.mean([(np.array(r[run_name][measure])[:, None] <= days).sum(axis=0) for r in results.values()], axis=0)
+        return np.mean(
+            [(np.array(r[run_name][measure])[:, None] <= days).sum(axis=0) for r in results.values()], axis=0
+        )
 
     for name, (strategy, choice, gated) in RUNS.items():
         style = {"color": colours[strategy], "linestyle": "-" if choice == "active" else ":", "label": name}
@@ -130,7 +135,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder that plants are kept in")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--seeds", type=int, nargs="*", default=[])
-    parser.add_argument("--a-week", type=int, default=3, help="labels that may be asked for in a week")
+    parser.add_argument(
+        "--halls", type=int, default=1, help="plants (seed, seed + 1, ...) that are put together as one"
+    )
+    parser.add_argument("--a-week", type=int, default=3, help="labels that may be asked for in a week and hall")
     parser.add_argument("--sum-up", action="store_true", help="sum up what is there")
     given = parser.parse_args()
     if given.seeds and given.work is None:
@@ -139,7 +147,10 @@ def main() -> None:
     for seed in given.seeds:
         file = given.out / f"seed-{seed}.json"
         if not file.exists():
-            found = replay_seed(load_plant(given.work, seed, **SIZE), seed, a_week=given.a_week)
+            halls = [load_plant(given.work, seed + index, **SIZE) for index in range(given.halls)]
+            plant = halls[0] if given.halls == 1 else side_by_side(halls)
+            axes = AXES * given.halls
+            found = replay_seed(plant, seed, axes=axes, a_week=given.a_week * given.halls)
             file.write_text(json.dumps(found) + "\n", encoding="utf-8")
     if given.sum_up:
         print(json.dumps(sum_up(given.out), indent=1))

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Final
 
 import numpy as np
-from replaying.fleet import START, Plant
 
 from pipeline.axis_state import MACHINE_CODES, AxisFigures
 from pipeline.config import Settings
 from pipeline.episodes import Episode, FlaggedBin, find_episodes
+from replaying.fleet import START, Plant
 
 ALARM: Final = "fault"
 
@@ -37,7 +37,12 @@ def day_of(moment: object) -> float:
 
 
 def episodes(
-    plant: Plant, bins: Bins, rows: Iterable[int], settings: Settings, *, only: frozenset[str] = frozenset(MACHINE_CODES)
+    plant: Plant,
+    bins: Bins,
+    rows: Iterable[int],
+    settings: Settings,
+    *,
+    only: frozenset[str] = frozenset(MACHINE_CODES),
 ) -> list[Episode]:
     """Find the machine episodes in bins of one axis, in order of time; `only`: flags that count."""
     flagged = []

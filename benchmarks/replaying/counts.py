@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from replaying.cases import ALARM, day_of, episodes
-from replaying.fleet import Plant
-from replaying.loop import Log
-from replaying.model import SENSOR, UNSURE
 
 from models.kinds import HEALTHY
 from pipeline.axis_state import MACHINE_CODES
 from pipeline.config import Settings
+from replaying.cases import ALARM, day_of, episodes
+from replaying.fleet import Plant
+from replaying.loop import Log
+from replaying.model import SENSOR, UNSURE
 
 GRACE_DAYS: Final = 10
 """A fault counts as missed if it was neither alarmed nor found by a question so many days after it could be seen."""
@@ -49,7 +49,8 @@ def outcome(plant: Plant, log: Log, settings: Settings, *, days: int) -> dict[st
         a question in time; `missed_alarm`: not alarmed in time; `_a`, `_b`: by world. `false_alarms`: alarm episodes on
         units without any fault and without a sensor fault. `silent_share`: share of recordings with a fault to be seen,
         not known yet, that are no alarm. `unflagged`: faults without any machine case in time, doubts included.
-        `review_a`, `review_b`: share of the healthy recordings of a world that any machine flag sends to people. `labels` asked for after the first inspection, `retrainings`, `promotions`.
+        `review_a`, `review_b`: share of the healthy recordings of a world that any machine flag sends to people.
+        `labels` asked for after the first inspection, `retrainings`, `promotions`.
         `days_missed`, `days_false`: the day of each.
     """
     rows_of: dict[str, list[int]] = {}

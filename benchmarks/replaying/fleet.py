@@ -226,9 +226,7 @@ def _joined(parts: list[dict[str, Any]]) -> Plant:
             found[name] = of[by_window]
         else:
             whole = np.concatenate([part[name] for part in parts])
-            found[name] = (
-                whole if name.startswith("made_") else whole[by_window if name in ("x", "ok") else order]
-            )
+            found[name] = whole if name.startswith("made_") else whole[by_window if name in ("x", "ok") else order]
     return Plant(**found)
 
 

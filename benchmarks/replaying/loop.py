@@ -1,24 +1,25 @@
 """The replay itself: day by day, what is scored, asked, answered days later, decided, trained and promoted.
 
-Truth is read in two places: by `answer`, which plays the engineer, and by `replaying.counts`, after the end. What decides
-reads labels through `replaying.model.known`, and recordings of the past.
+Truth is read in two places: by `answer`, which plays the engineer, and by `replaying.counts`, after the end. What
+decides reads labels through `replaying.model.known`, and recordings of the past.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
-from replaying.cases import Bins, Case, cases
-from replaying.fleet import Plant
-from replaying.model import SENSOR, UNSURE, Label, Version, fit, known, rule, score
-from replaying.watch import decide
 
 from models.kinds import HEALTHY
 from pipeline.active_choice import choose_diverse, choose_random
 from pipeline.baseline import RELATIVE
 from pipeline.config import Settings
+from pipeline.triggers import Decision
+from replaying.cases import Bins, Case, cases
+from replaying.fleet import Plant
+from replaying.model import SENSOR, UNSURE, Label, Version, fit, known, rule, score
+from replaying.watch import decide
 
 CHOICES: Final = ("active", "random")
 WEEK: Final = 7
@@ -52,6 +53,22 @@ class Plan:
     open_days: float = 7.0
     again_days: float = 28.0
     seed: int = 0
+
+
+@dataclass
+class Shared:
+    """What runs on one plant need not work out twice; it changes the time and nothing else."""
+
+    drifts: dict[Any, Decision] = field(default_factory=dict)
+    models: dict[Any, Version | None] = field(default_factory=dict)
+
+    def fit(self, plant: Plant, labels: list[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
+        """Train, or give the model of the same labels with this day as its cut-off."""
+        of = tuple(sorted((one.unit, one.from_day, one.to_day, one.finding) for one in known(labels, day)))
+        if of not in self.models:
+            self.models[of] = fit(plant, labels, settings, day=day, seed=seed)
+        found = self.models[of]
+        return None if found is None else replace(found, cutoff=day)
 
 
 @dataclass
@@ -99,7 +116,16 @@ def first_labels(plant: Plant, plan: Plan) -> list[Label]:
 
 
 def run(
-    plant: Plant, settings: Settings, plan: Plan, first: Version, *, strategy: str, choice: str, days: int, gated: bool = True
+    plant: Plant,
+    settings: Settings,
+    plan: Plan,
+    first: Version,
+    *,
+    strategy: str,
+    choice: str,
+    days: int,
+    gated: bool = True,
+    shared: Shared | None = None,
 ) -> Log:
     """Replay one strategy with one way of asking from the first champion on.
 
@@ -112,6 +138,7 @@ def run(
     """
     if choice not in CHOICES:
         raise ValueError(f"choice must be one of {', '.join(CHOICES)}, got {choice!r}.")
+    shared = shared or Shared()
     log = Log(labels=first_labels(plant, plan), start=first.cutoff)
     champion, promoted, version = first, first.cutoff, 0
     ahead = score(plant, champion, since=promoted)
@@ -143,6 +170,7 @@ def run(
             version=version,
             trained=trained,
             rows_of=rows_of,
+            drifts=shared.drifts,
         )
         for one in decisions:
             log.fired[one.trigger] = log.fired.get(one.trigger, 0) + one.fired
@@ -151,7 +179,7 @@ def run(
         trained.append(now)
         entry: dict[str, Any] = {"day": day, "triggers": decisions[-1].figures["triggers"], "promoted": False}
         log.trainings.append(entry)
-        challenger = fit(plant, log.labels, settings, day=now, seed=plan.seed)
+        challenger = shared.fit(plant, log.labels, settings, day=now, seed=plan.seed)
         if challenger is None:
             entry["reason"] = "the labels cannot give a model"
             continue

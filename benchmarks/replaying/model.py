@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from replaying.fleet import Plant
 
 from models.kinds import HEALTHY, TrainingRefused
 from models.model import Model
@@ -30,6 +29,7 @@ from pipeline.retrain import held_out_quantiles
 from pipeline.supplement import MEASURED_SHARE
 from pipeline.taxonomy import Evidence
 from pipeline.thresholds import thresholds_of
+from replaying.fleet import Plant
 
 VERSION = "replay"
 SENSOR, UNSURE = "sensor_or_data", "unsure"
@@ -267,5 +267,3 @@ def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[Ax
         novelty = scores.novelty_raw[good].mean() if good else np.nan
         found[row] = (figures, (*map(float, told), float(novelty)))
     return found
-
-

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from replaying.cases import Bins, cases
-from replaying.fleet import Plant
-from replaying.model import SENSOR, UNSURE, Label, Version, known
 
 from models.kinds import HEALTHY
 from pipeline.baseline import RELATIVE
@@ -29,6 +27,9 @@ from pipeline.triggers.drift import Period
 from pipeline.triggers.new_labels import Finding
 from pipeline.watch_periods import SCORE_NAMES, SMALLEST
 from pipeline.watch_reviews import NOVELTY_CODES, REVIEW_CODES
+from replaying.cases import Bins, cases
+from replaying.fleet import Plant
+from replaying.model import SENSOR, UNSURE, Label, Version, known
 
 STRATEGIES: Final[dict[str, frozenset[str]]] = {
     "never": frozenset(),
@@ -63,11 +64,13 @@ def decide(
     version: int,
     trained: Sequence[float],
     rows_of: dict[str, list[int]],
+    drifts: dict[Any, Decision],
 ) -> list[Decision]:
     """Evaluate a strategy's triggers, the guards and the conclusion from what is known now.
 
     What only says that something changed is not asked where it could start nothing: without a label to learn from, or
-    while a guard holds back. The conclusion is the same.
+    while a guard holds back. The conclusion is the same. `drifts` keeps what feature drift said, which is the
+    same for all runs on one plant with the same cut-off, day and units left out.
     """
     wanted = STRATEGIES[strategy]
     told = known(labels, now)
@@ -102,11 +105,13 @@ def decide(
             promoted=promoted,
             version=version,
             rows_of=rows_of,
+            drifts=drifts,
         )
     return [*triggers, *guards, conclude(triggers, guards, to_learn_from=useful)]
 
 
 _CHANGES: Final = frozenset(STRATEGIES["all triggers"] - {"schedule", "new_labels"})
+
 
 def _changes(
     *,
@@ -120,6 +125,7 @@ def _changes(
     promoted: float,
     version: int,
     rows_of: dict[str, list[int]],
+    drifts: dict[Any, Decision],
 ) -> list[Decision]:
     length = settings.drift_days
     start = max(promoted, champion.cutoff)
@@ -128,20 +134,24 @@ def _changes(
     current = (max(now - length, champion.cutoff), now)
     causes = _causes(plant, told, trained, current)
     faulty = {item.unit: "found faulty" for item in told if item.finding not in (HEALTHY, UNSURE, SENSOR)}
+    # Units whose change is explained are taken out here: the triggers would compare a second time with them, to tell.
+    left_out = faulty | causes
     limits = {
         "alpha": settings.drift_alpha,
         "min_shift": settings.drift_shift,
         "min_units": settings.drift_min_units,
-        "explained": faulty | causes,
     }
     found = []
     if "feature_drift" in wanted:
-        names = tuple(name for name in plant.names.tolist() if not name.startswith(RELATIVE))
-        periods = [_features(plant, span, len(names)) for span in (trained, current)]
-        found.append(drift(*periods, names=names, **limits))
+        key = (champion.cutoff, now, tuple(sorted(left_out)))
+        if key not in drifts:
+            names = tuple(name for name in plant.names.tolist() if not name.startswith(RELATIVE))
+            periods = [_features(plant, span, len(names)).without(left_out) for span in (trained, current)]
+            drifts[key] = drift(*periods, names=names, **limits)
+        found.append(drifts[key])
     old_enough = current[0] >= first[1]
     if "score_drift" in wanted and old_enough:
-        sides = [_scores(plant, bins, span, version) for span in (first, current)]
+        sides = [_scores(plant, bins, span, version).without(left_out) for span in (first, current)]
         found.append(drift(*sides, names=SCORE_NAMES, trigger="score_drift", **limits))
     if "calibration" in wanted or "performance" in wanted:
         reviewed = _reviewed(plant, champion, bins, told, settings, now, promoted, version, rows_of)
@@ -194,9 +204,7 @@ def _within(plant: Plant, span: tuple[float, float]) -> Any:
     return (plant.day >= span[0]) & (plant.day < span[1])
 
 
-def _causes(
-    plant: Plant, told: list[Label], then: tuple[float, float], current: tuple[float, float]
-) -> dict[str, str]:
+def _causes(plant: Plant, told: list[Label], then: tuple[float, float], current: tuple[float, float]) -> dict[str, str]:
     """Units whose change has a known cause: mostly bad recordings, found to be a sensor, or put in another's place."""
     good = np.zeros(len(plant.day), dtype=np.bool_)
     good[plant.of[plant.ok]] = True
@@ -209,7 +217,7 @@ def _causes(
     both = recent | _within(plant, then)
     for axis in np.unique(plant.axis[both]).tolist():
         units = list(dict.fromkeys(plant.unit[both & (plant.axis == axis)].tolist()))
-        found |= {unit: f"took the place of {before}" for before, unit in zip(units, units[1:], strict=False)}
+        found |= {unit: f"took the place of {before}" for before, unit in pairwise(units)}
     return found
 
 
@@ -224,7 +232,7 @@ def _features(plant: Plant, span: tuple[float, float], width: int) -> Period:
 
 def _runs(first: Any, total: int) -> list[tuple[int, int]]:
     edges = [*first.tolist(), total]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _scores(plant: Plant, bins: Bins, span: tuple[float, float], version: int) -> Period:
