@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from replaying.counts import MEASURES, outcome, summary
+from replaying.counts import MEASURES, outcome, refusals, summary
 from replaying.fleet import Plant, load_plant, plant_settings, side_by_side
 from replaying.loop import CHOICES, Plan, Shared, first_labels, run
 from replaying.model import fit
@@ -82,7 +82,7 @@ def sum_up(out: Path) -> dict[str, Any]:
     results = {
         int(file.stem.split("-")[1]): json.loads(file.read_text(encoding="utf-8")) for file in out.glob("seed-*.json")
     }
-    found = summary(results, PAIRS)
+    found = {**summary(results, PAIRS), "gate": refusals(results)}
     (out / "replay.json").write_text(json.dumps({**found, "results": results}, indent=1) + "\n", encoding="utf-8")
     draw(results, out / "replay.png")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -168,3 +169,36 @@ def summary(results: dict[int, dict[str, dict[str, Any]]], pairs: Sequence[tuple
             if one in runs and other in runs
         },
     }
+
+
+WORDS: Final = {
+    "NLL": "NLL",
+    "macro AUROC": "macro AUROC",
+    "missed-fault rate": "missed-fault rate",
+    "new findings are contradicted": "doubt",
+}
+"""What a reason of the gate is told by: its name in `refusals`."""
+
+
+def refusals(results: dict[int, dict[str, dict[str, Any]]]) -> dict[str, dict[str, int]]:
+    """Count for each run what the gate said of challengers: passed, and the reasons against the others.
+
+    A challenger counts under each of its reasons. `same`: passed with the champion's own figures, for it was trained on
+    the same labels.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for runs in results.values():
+        for run, result in runs.items():
+            count = found.setdefault(run, dict.fromkeys(("judged", "passed", "same", *WORDS.values()), 0))
+            for item in result["trainings"]:
+                if "gate" not in item:
+                    continue
+                count["judged"] += 1
+                count["passed"] += item["gate"]
+                if item["gate"]:
+                    pairs = re.findall(r"NLL (\S+) \(champion (\S+)\)", item["reason"])
+                    count["same"] += all(one == other for one, other in pairs)
+                else:
+                    for words, name in WORDS.items():
+                        count[name] += words in item["reason"]
+    return found
