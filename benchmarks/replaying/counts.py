@@ -140,8 +140,12 @@ def _moments(
 def interval(
     values: Sequence[float] | npt.NDArray[np.float64], *, level: float = 0.95, draws: int = 10_000, seed: int = 1
 ) -> tuple[float, float, float]:
-    """Give the mean over seeds and its percentile bootstrap interval; NaN limits below 3 values."""
+    """Give the mean over seeds and its percentile bootstrap interval; NaN limits below 3 values.
+
+    A seed without a value is left out.
+    """
     wide = np.asarray(values, dtype=np.float64)
+    wide = wide[np.isfinite(wide)]
     mean = float(wide.mean()) if wide.size else float("nan")
     if wide.size < 3:
         return mean, float("nan"), float("nan")
@@ -153,10 +157,11 @@ def interval(
 def summary(results: dict[int, dict[str, dict[str, Any]]], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Sum up results by seed and run: means, and paired differences (first minus second) of the same seeds."""
     seeds = sorted(results)
-    runs = list(results[seeds[0]]) if seeds else []
+    runs = [run for run in results[seeds[0]] if all(run in results[seed] for seed in seeds)] if seeds else []
 
     def values(run: str, measure: str) -> list[float]:
-        return [float(results[seed][run][measure] or 0.0) for seed in seeds]
+        found = [results[seed][run][measure] for seed in seeds]
+        return [float("nan") if value is None else float(value) for value in found]
 
     return {
         "seeds": seeds,
