@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from replaying.counts import MEASURES, outcome, refusals, summary
+from replaying.counts import MEASURES, interval, outcome, refusals, summary
 from replaying.fleet import Plant, load_plant, plant_settings, side_by_side
 from replaying.loop import CHOICES, Plan, Shared, first_labels, run
 from replaying.model import fit
@@ -89,13 +89,13 @@ def sum_up(out: Path) -> dict[str, Any]:
 
 
 def draw(results: dict[int, dict[str, dict[str, Any]]], file: Path) -> None:
-    """Draw missed faults and false alarms over time and over labels, mean over seeds, and the totals."""
+    """Draw missed faults over time and over labels, false alarms over time, and review load; means over seeds."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4), dpi=80)
+    figure, axes = plt.subplots(1, 4, figsize=(15, 4), dpi=80)
     days = np.arange(DAYS + 1)
     colours = dict(zip(STRATEGIES, ("#888888", "#1f77b4", "#2ca02c", "#d62728"), strict=True))
 
@@ -104,24 +104,23 @@ def draw(results: dict[int, dict[str, dict[str, Any]]], file: Path) -> None:
             [(np.array(r[run_name][measure])[:, None] <= days).sum(axis=0) for r in results.values()], axis=0
         )
 
-    for name, (strategy, choice, gated) in RUNS.items():
+    for place, (name, (strategy, choice, gated)) in enumerate(RUNS.items()):
         style = {"color": colours[strategy], "linestyle": "-" if choice == "active" else ":", "label": name}
         if not gated:
             style["color"] = "#ff9896"
         labels, missed, false = (over_time(name, m) for m in ("days_labels", "days_missed", "days_false"))
         axes[0].plot(days, missed, **style)
-        axes[1].plot(days, false, **style)
-        axes[2].plot(labels, missed, **style)
-    for place, (title, x, y) in enumerate(
-        (
-            ("missed faults", "day", "missed so far (mean a plant)"),
-            ("false alarms", "day", "alarm episodes so far (mean a plant)"),
-            ("labels and missed faults", "labels spent (mean a plant)", "missed so far"),
-        )
-    ):
-        axes[place].set(title=title, xlabel=x, ylabel=y)
-        if place < 2:
-            axes[place].axvline(DAYS // 2, color="black", linewidth=0.6)
+        axes[1].plot(labels, missed, **style)
+        axes[2].plot(days, false, **style)
+        mean, low, high = interval([result[name]["review_b"] for result in results.values()])
+        errors = None if not np.isfinite(low) else [[mean - low], [high - mean]]
+        axes[3].barh(place, mean, xerr=errors, color=style["color"], alpha=1.0 if choice == "active" else 0.5)
+    axes[0].set(title="missed faults", xlabel="day", ylabel="missed so far, mean a plant", xlim=(DAYS // 2, DAYS))
+    axes[1].set(title="labels and missed faults", xlabel="labels spent, mean a plant", ylabel="missed so far")
+    axes[2].set(title="false alarms", xlabel="day", ylabel="alarm episodes so far, mean a plant", ylim=(0, None))
+    axes[3].set(title="healthy recordings of world B\nthat are sent to people", xlabel="share", xlim=(0, 1.05))
+    axes[3].set_yticks(range(len(RUNS)), list(RUNS), fontsize=7)
+    axes[3].invert_yaxis()
     axes[0].legend(fontsize=7)
     figure.suptitle(f"{len(results)} simulated plants; world B comes into service on day {DAYS // 2}", fontsize=10)
     figure.tight_layout()

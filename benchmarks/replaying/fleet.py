@@ -57,8 +57,6 @@ class Plant:
         True sensor fault.
     made_x, made_class, made_unit, made_measured
         Windows made from physics in the conditions of a unit, (m, F), (m,); measured: on that unit's own background.
-    first_programs : str (k,)
-        Programs of the plant's first days.
     names, groups : str (F,)
     """
 
@@ -78,7 +76,6 @@ class Plant:
     made_class: npt.NDArray[np.str_]
     made_unit: npt.NDArray[np.str_]
     made_measured: npt.NDArray[np.bool_]
-    first_programs: npt.NDArray[np.str_]
     names: npt.NDArray[np.str_]
     groups: npt.NDArray[np.str_]
 
@@ -139,7 +136,6 @@ def _part(fleet: Fleet, world: str) -> dict[str, Any]:
         "mode": np.array([item.mode for item in truth], dtype=np.str_),
         "visible": np.array([item.visible for item in truth]),
         "sensor": np.array([item.sensor_fault != "" for item in truth]),
-        "first_programs": np.array(sorted(windows.site_programs) if world == "A" else [], dtype=np.str_),
         "names": np.array(windows.names),
         "groups": np.array(windows.groups),
         **made,
@@ -220,7 +216,7 @@ def _joined(parts: list[dict[str, Any]]) -> Plant:
     by_window = np.argsort(of, kind="stable")
     found: dict[str, Any] = {}
     for name in parts[0]:
-        if name in ("names", "groups", "first_programs"):
+        if name in ("names", "groups"):
             found[name] = parts[0][name]
         elif name == "of":
             found[name] = of[by_window]

@@ -32,6 +32,9 @@ from pipeline.thresholds import thresholds_of
 from replaying.fleet import Plant
 
 VERSION = "replay"
+FIRST_DAYS = 7.0
+"""Length of the baseline period, days."""
+
 SENSOR, UNSURE = "sensor_or_data", "unsure"
 MADE_A_CLASS = 100
 """Windows made from physics that a training takes of each class at most."""
@@ -142,7 +145,7 @@ def fit(plant: Plant, labels: Sequence[Label], settings: Settings, *, day: float
     return Version(
         model,
         day,
-        replace(limits, programs=limits.programs | frozenset(plant.first_programs.tolist())),
+        limits,
         frozenset(unit.tolist()),
         by_recording(held.probabilities, _ids(of[held.rows]), unit[held.rows], classes),
     )
@@ -233,6 +236,7 @@ def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[Ax
         scores = version.model.score(plant.x[take])
     fields = ("fault_probability", "fault_q05", "fault_q95", "mutual_information", "expected_entropy")
     columns = {name: getattr(scores, name) for name in (*fields, "predictive_entropy", "novelty_percentile")}
+    own = first_programs(plant)
     by_recording_: dict[int, list[int]] = {}
     for place, row in enumerate(plant.of[take].tolist()):
         by_recording_.setdefault(row, []).append(place)
@@ -261,7 +265,9 @@ def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[Ax
                     **values,
                 )
             )
-        figures = combine_channels(windows, {VERSION: version.thresholds})
+        limits = version.thresholds
+        known_by = frozenset(name for name, since in own.items() if since <= plant.day[row])
+        figures = combine_channels(windows, {VERSION: replace(limits, programs=limits.programs | known_by)})
         good = [place for place in places if plant.ok[take[place]] and scores.finite[place]]
         told = [columns[name][good].mean() if good else np.nan for name in ("fault_probability", *fields[3:])]
         novelty = scores.novelty_raw[good].mean() if good else np.nan

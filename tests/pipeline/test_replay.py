@@ -81,7 +81,6 @@ def made_plant(replaying: Any, *, seed: int = 3) -> Any:
         made_class=empty,
         made_unit=empty,
         made_measured=np.array([], dtype=np.bool_),
-        first_programs=np.array(["weld"]),
         names=np.array([f"f{k}" for k in range(6)]),
         groups=np.array([f"g{k}" for k in range(6)]),
         **column,
