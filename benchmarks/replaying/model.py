@@ -225,6 +225,20 @@ def _champion_said(plant: Plant, champion: Version, recordings: Sequence[Labelle
     return _joined(kept, by_recording(p, _ids(of), plant.unit[of], champion.model.classes))
 
 
+def first_programs(plant: Plant) -> dict[str, float]:
+    """Give from which day on a program is the plant's own: an axis ran it in its first days, and they are over.
+
+    As `pipeline.baseline.site_programs` has it.
+    """
+    found: dict[str, float] = {}
+    for axis in np.unique(plant.axis).tolist():
+        own = plant.axis == axis
+        over = float(plant.day[own].min()) + FIRST_DAYS
+        for program in np.unique(plant.program[own & (plant.day < over)]).tolist():
+            found[program] = min(found.get(program, np.inf), over)
+    return found
+
+
 def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[AxisFigures, tuple[float, ...]]]:
     """Say what a model says of every recording from a day on, one bin each: its state, and what drift looks at.
 
