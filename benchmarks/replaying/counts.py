@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import t as student
 
 from models.kinds import HEALTHY
 from pipeline.axis_state import MACHINE_CODES
@@ -137,10 +138,8 @@ def _moments(
     return found
 
 
-def interval(
-    values: Sequence[float] | npt.NDArray[np.float64], *, level: float = 0.95, draws: int = 10_000, seed: int = 1
-) -> tuple[float, float, float]:
-    """Give the mean over seeds and its percentile bootstrap interval; NaN limits below 3 values.
+def interval(values: Sequence[float] | npt.NDArray[np.float64], *, level: float = 0.95) -> tuple[float, float, float]:
+    """Give the mean over seeds and its interval by Student's t, which is honest about few seeds; NaN limits below 3.
 
     A seed without a value is left out.
     """
@@ -149,9 +148,8 @@ def interval(
     mean = float(wide.mean()) if wide.size else float("nan")
     if wide.size < 3:
         return mean, float("nan"), float("nan")
-    drawn = wide[np.random.default_rng(seed).integers(0, wide.size, (draws, wide.size))].mean(axis=1)
-    low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
-    return mean, float(low), float(high)
+    half = float(student.ppf(0.5 + level / 2, wide.size - 1) * wide.std(ddof=1) / np.sqrt(wide.size))
+    return mean, mean - half, mean + half
 
 
 def summary(results: dict[int, dict[str, dict[str, Any]]], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:

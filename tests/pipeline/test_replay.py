@@ -201,7 +201,13 @@ def test_faults_and_false_alarms_are_counted_by_truth(replaying: Any, settings: 
     assert (nothing["missed"], nothing["unflagged"], nothing["silent_share"]) == (3, 3, 1.0)
 
 
-def test_differences_are_paired_over_seeds(replaying: Any) -> None:
+def test_intervals_and_pairs_are_over_seeds(replaying: Any) -> None:
     mean, low, high = replaying.counts.interval([1.0, 2.0, 3.0, 2.0])
-    assert (mean, low >= 1.0, high <= 3.0) == (2.0, True, True)
+    half = 3.182446 * np.sqrt(2.0 / 3.0) / 2.0  # Student's t of 3 degrees of freedom at 97.5 %
+    assert (mean, low, high) == pytest.approx((2.0, 2.0 - half, 2.0 + half), rel=1e-5)
     assert np.isnan(replaying.counts.interval([1.0, 2.0])[1])
+    one, other = ({name: value for name in replaying.counts.MEASURES} for value in (1.0, 3.0))
+    results = {seed: {"a": one, "b": {**other, "missed": 3.0 + seed}} for seed in (1, 2, 3)}
+    found = replaying.counts.summary(results, [("b", "a")])["paired"]["b minus a"]
+    assert found["faults"] == (2.0, 2.0, 2.0)
+    assert found["missed"][0] == pytest.approx(4.0)
