@@ -1,0 +1,159 @@
+"""What triggers, gate and the choice of questions are worth on a simulated plant, replayed with labels days late.
+
+    OMP_NUM_THREADS=1 nice python benchmarks/replay.py --work FOLDER --out FOLDER --seeds 1 2 3
+    python benchmarks/replay.py --out FOLDER --sum-up
+
+World A for 84 days, axes of world B from day 42 on. Each seed is simulated, taken in and extracted once by the
+product's own steps and kept in `--work`; then every strategy is replayed on the same arrays with the same first
+champion, the same budget of labels a week and the same delays. Each seed leaves one JSON in `--out`; seeds that are
+there are not run again. Summed up is what is there: `replay.json` and `replay.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from replaying.counts import MEASURES, interval, outcome, refusals, summary
+from replaying.fleet import Plant, load_plant, plant_settings, side_by_side
+from replaying.loop import CHOICES, Plan, Shared, first_labels, run
+from replaying.model import fit
+from replaying.watch import STRATEGIES
+
+from pipeline.config import Settings
+
+DAYS = 84
+AXES = 18
+"""Axes of each world in a hall."""
+
+SIZE = {"robots": 3, "days": DAYS, "per_day": 2, "samples": 10_240}
+RUNS = {f"{strategy}, {choice}": (strategy, choice, True) for strategy in STRATEGIES for choice in CHOICES}
+RUNS["all triggers, active, no gate"] = ("all triggers", "active", False)
+"""Name of each run: its triggers, its way of asking, and whether the gate has a say."""
+
+PAIRS = [
+    ("all triggers, active, no gate", "all triggers, active"),
+    ("all triggers, active, no gate", "never, active"),
+    *((f"{name}, active", "never, active") for name in STRATEGIES if name != "never"),
+    ("all triggers, active", "calendar, active"),
+    *((f"{name}, active", f"{name}, random") for name in STRATEGIES),
+]
+
+
+def settings_of() -> Settings:
+    """Give the settings of all strategies: defaults but for a plant that records seldom, and a faster calendar."""
+    return plant_settings().model_copy(update={"retrain_after_days": 21.0})
+
+
+def replay_seed(plant: Plant, seed: int, *, axes: int, a_week: int) -> dict[str, Any]:
+    """Replay all strategies and choices on one plant.
+
+    Raises
+    ------
+    RuntimeError
+        The first inspection gives no model.
+    """
+    settings = settings_of()
+    plan = Plan(seed=seed, first_axes=axes, a_week=a_week)
+    labels = first_labels(plant, plan)
+    first = fit(plant, labels, settings, day=max(label.known_day for label in labels), seed=seed)
+    if first is None:
+        raise RuntimeError(
+            f"seed {seed}: the first inspection found no fault, or nothing healthy; no model to start from"
+        )
+    found, shared = {}, Shared()
+    for name, (strategy, choice, gated) in RUNS.items():
+        began = time.perf_counter()
+        log = run(plant, settings, plan, first, strategy=strategy, choice=choice, days=DAYS, gated=gated, shared=shared)
+        result = outcome(plant, log, settings, days=DAYS)
+        result["seconds"] = round(time.perf_counter() - began, 1)
+        found[name] = result
+        told = {measure: result[measure] for measure in (*MEASURES, "seconds")}
+        print(seed, name, json.dumps(told), flush=True)
+    return found
+
+
+def sum_up(out: Path) -> dict[str, Any]:
+    """Sum up the seeds that are there and write replay.json."""
+    results = {
+        int(file.stem.split("-")[1]): json.loads(file.read_text(encoding="utf-8")) for file in out.glob("seed-*.json")
+    }
+    found = {**summary(results, PAIRS), "gate": refusals(results)}
+    (out / "replay.json").write_text(json.dumps({**found, "results": results}, indent=1) + "\n", encoding="utf-8")
+    draw(results, out / "replay.png")
+    return found
+
+
+def draw(results: dict[int, dict[str, dict[str, Any]]], file: Path) -> None:
+    """Draw missed faults over time and over labels, false alarms over time, and review load; means over seeds."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, 4, figsize=(15, 4), dpi=80)
+    days = np.arange(DAYS + 1)
+    colours = dict(zip(STRATEGIES, ("#888888", "#1f77b4", "#2ca02c", "#d62728"), strict=True))
+
+    def over_time(run_name: str, measure: str) -> Any:
+        return np.mean(
+            [(np.array(r[run_name][measure])[:, None] <= days).sum(axis=0) for r in results.values()], axis=0
+        )
+
+    for place, (name, (strategy, choice, gated)) in enumerate(RUNS.items()):
+        style = {"color": colours[strategy], "linestyle": "-" if choice == "active" else ":", "label": name}
+        if not gated:
+            style["color"] = "#ff9896"
+        labels, missed, false = (over_time(name, m) for m in ("days_labels", "days_missed", "days_false"))
+        axes[0].plot(days, missed, **style)
+        axes[1].plot(labels, missed, **style)
+        axes[2].plot(days, false, **style)
+        mean, low, high = interval([result[name]["review_b"] for result in results.values()])
+        errors = None if not np.isfinite(low) else [[mean - low], [high - mean]]
+        axes[3].barh(place, mean, xerr=errors, color=style["color"], alpha=1.0 if choice == "active" else 0.5)
+    axes[0].set(title="missed faults", xlabel="day", ylabel="missed so far, mean a plant", xlim=(DAYS // 2, DAYS))
+    axes[1].set(title="labels and missed faults", xlabel="labels spent, mean a plant", ylabel="missed so far")
+    axes[2].set(title="false alarms", xlabel="day", ylabel="alarm episodes so far, mean a plant", ylim=(0, None))
+    axes[3].set(title="healthy recordings of world B\nthat are sent to people", xlabel="share", xlim=(0, 1.05))
+    axes[3].set_yticks(range(len(RUNS)), list(RUNS), fontsize=7)
+    axes[3].invert_yaxis()
+    axes[0].legend(fontsize=7)
+    figure.suptitle(f"{len(results)} simulated plants; world B comes into service on day {DAYS // 2}", fontsize=10)
+    figure.tight_layout()
+    figure.savefig(file)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Run the seeds that are asked for, then sum up."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, help="folder that plants are kept in")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[])
+    parser.add_argument(
+        "--halls", type=int, default=1, help="plants (seed, seed + 1, ...) that are put together as one"
+    )
+    parser.add_argument("--a-week", type=int, default=3, help="labels that may be asked for in a week and hall")
+    parser.add_argument("--sum-up", action="store_true", help="sum up what is there")
+    given = parser.parse_args()
+    if given.seeds and given.work is None:
+        parser.error("--work FOLDER is needed to run seeds: plants are kept there")
+    given.out.mkdir(parents=True, exist_ok=True)
+    for seed in given.seeds:
+        file = given.out / f"seed-{seed}.json"
+        if not file.exists():
+            halls = [load_plant(given.work, seed + index, **SIZE) for index in range(given.halls)]
+            plant = halls[0] if given.halls == 1 else side_by_side(halls)
+            axes = AXES * given.halls
+            found = replay_seed(plant, seed, axes=axes, a_week=given.a_week * given.halls)
+            file.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    if given.sum_up:
+        print(json.dumps(sum_up(given.out), indent=1))
+
+
+if __name__ == "__main__":
+    main()

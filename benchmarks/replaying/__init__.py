@@ -1,0 +1,1 @@
+"""Parts of the replay benchmark, see `benchmarks/replay.py`."""

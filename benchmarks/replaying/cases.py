@@ -1,0 +1,98 @@
+"""Cases of the replay: episodes of flagged bins, as the product finds them, from what was scored by a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+
+from pipeline.axis_state import MACHINE_CODES, AxisFigures
+from pipeline.config import Settings
+from pipeline.episodes import Episode, FlaggedBin, find_episodes
+from replaying.fleet import START, Plant
+
+ALARM: Final = "fault"
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """What was said of each recording at its time: figures, what score drift looks at, and the version's number."""
+
+    figures: dict[int, AxisFigures]
+    told: dict[int, tuple[float, ...]]
+    version: dict[int, int]
+
+    @staticmethod
+    def empty() -> Bins:
+        """Give none."""
+        return Bins({}, {}, {})
+
+
+def day_of(moment: object) -> float:
+    """Give the days of a time since the plant's first day."""
+    return (moment - START).total_seconds() / 86_400.0  # type: ignore[operator]
+
+
+def episodes(
+    plant: Plant,
+    bins: Bins,
+    rows: Iterable[int],
+    settings: Settings,
+    *,
+    only: frozenset[str] = frozenset(MACHINE_CODES),
+) -> list[Episode]:
+    """Find the machine episodes in bins of one axis, in order of time; `only`: flags that count."""
+    flagged = []
+    for row in rows:
+        figures = bins.figures[row]
+        at = START + timedelta(days=float(plant.day[row]))
+        flags = tuple(flag for flag in figures.flags if flag.code in only)
+        flagged.append(FlaggedBin(at, at, at, figures.fault_probability, figures.mode, flags))
+    return find_episodes(
+        flagged,
+        "machine",
+        hits=settings.debounce_hits,
+        span=settings.debounce_span,
+        gap=timedelta(hours=settings.case_gap_hours),
+    )
+
+
+@dataclass(frozen=True)
+class Case:
+    """An open machine case of an axis."""
+
+    axis: str
+    unit: str
+    first_day: float
+    last_day: float
+    information: float
+    rows: tuple[int, ...]
+    alarm_alone: bool
+
+
+def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Settings, *, now: float) -> list[Case]:
+    """Give the cases in bins up to now, axis by axis; whether one is open decides who asks."""
+    found = []
+    for axis in sorted(rows_of):
+        own = [row for row in rows_of[axis] if row in bins.figures and plant.day[row] < now]
+        at = {round(float(plant.day[row]) * 86_400): row for row in own}
+        for episode in episodes(plant, bins, own, settings):
+            members = tuple(at[round(day_of(item.bin_at) * 86_400)] for item in episode.bins)
+            values = [v for row in members if (v := bins.figures[row].mutual_information) is not None]
+            codes = {flag.code for item in episode.bins for flag in item.flags}
+            last = members[-1]
+            found.append(
+                Case(
+                    axis,
+                    str(plant.unit[last]),
+                    float(plant.day[members[0]]),
+                    float(plant.day[last]),
+                    float(np.mean(values)) if values else np.nan,
+                    members,
+                    codes == {ALARM},
+                )
+            )
+    return found

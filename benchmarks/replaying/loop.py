@@ -1,0 +1,240 @@
+"""The replay itself: day by day, what is scored, asked, answered days later, decided, trained and promoted.
+
+Truth is read in two places: by `answer`, which plays the engineer, and by `replaying.counts`, after the end. What
+decides reads labels through `replaying.model.known`, and recordings of the past.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+
+from models.kinds import HEALTHY
+from pipeline.active_choice import choose_diverse, choose_random
+from pipeline.baseline import RELATIVE
+from pipeline.config import Settings
+from pipeline.triggers import Decision
+from replaying.cases import Bins, Case, cases
+from replaying.fleet import Plant
+from replaying.model import SENSOR, UNSURE, Label, Version, fit, known, rule, score
+from replaying.watch import decide
+
+CHOICES: Final = ("active", "random")
+WEEK: Final = 7
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all strategies share.
+
+    Attributes
+    ----------
+    first_day : int
+        Day of the first inspection.
+    first_axes : int
+        Axes, drawn by lot, that it looks at.
+    delay : tuple of int
+        An answer is known so many days after the question, at the least and at the most.
+    a_week : int
+        Labels that may be asked for in a week.
+    open_days : float
+        A case is open so many days after its last flagged bin.
+    again_days : float
+        A unit that was answered for is not asked about for so many days.
+    seed : int
+    """
+
+    first_day: int = 21
+    first_axes: int = 18
+    delay: tuple[int, int] = (2, 6)
+    a_week: int = 3
+    open_days: float = 7.0
+    again_days: float = 28.0
+    seed: int = 0
+
+
+@dataclass
+class Shared:
+    """What runs on one plant need not work out twice; it changes the time and nothing else."""
+
+    drifts: dict[Any, Decision] = field(default_factory=dict)
+    models: dict[Any, Version | None] = field(default_factory=dict)
+
+    def fit(self, plant: Plant, labels: list[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
+        """Train, or give the model of the same labels with this day as its cut-off."""
+        of = tuple(sorted((one.unit, one.from_day, one.to_day, one.finding) for one in known(labels, day)))
+        if of not in self.models:
+            self.models[of] = fit(plant, labels, settings, day=day, seed=seed)
+        found = self.models[of]
+        return None if found is None else replace(found, cutoff=day)
+
+
+@dataclass
+class Log:
+    """What happened in a replay."""
+
+    bins: Bins = field(default_factory=Bins.empty)
+    labels: list[Label] = field(default_factory=list)
+    asked: list[tuple[int, int, int]] = field(default_factory=list)
+    trainings: list[dict[str, Any]] = field(default_factory=list)
+    fired: dict[str, int] = field(default_factory=dict)
+    start: float = 0.0
+
+
+def answer(plant: Plant, number: int, row: int, *, day: float, known_day: float) -> Label:
+    """Answer a question about the unit of a recording, by the truth of the day of the question.
+
+    A fault that cannot be seen yet is answered with `unsure`, a sensor fault with `sensor_or_data`. The answer holds
+    for the week before the question.
+    """
+    mode, finding = str(plant.mode[row]), HEALTHY
+    if mode:
+        finding = mode if plant.visible[row] else UNSURE
+    elif plant.sensor[row]:
+        finding = SENSOR
+    unit = str(plant.unit[row])
+    return Label(number, str(plant.axis[row]), unit, day - WEEK, day, finding, day, known_day)
+
+
+def delay_of(plan: Plan, axis: str, day: float) -> int:
+    """Draw how long an answer takes: the same for all strategies that ask about an axis on a day."""
+    rng = np.random.default_rng((plan.seed, round(day), sum(ord(c) * (i + 1) for i, c in enumerate(axis))))
+    return int(rng.integers(plan.delay[0], plan.delay[1] + 1))
+
+
+def first_labels(plant: Plant, plan: Plan) -> list[Label]:
+    """Give the findings of the first inspection."""
+    before = np.flatnonzero(plant.day < plan.first_day)
+    last = {str(plant.axis[row]): row for row in before.tolist()}
+    axes = sorted(last)
+    drawn = choose_random(len(axes), most=plan.first_axes, seed=plan.seed)
+    day = float(plan.first_day)
+    known_day = day + plan.delay[1]
+    return [answer(plant, n, last[axes[i]], day=day, known_day=known_day) for n, i in enumerate(sorted(drawn))]
+
+
+def run(
+    plant: Plant,
+    settings: Settings,
+    plan: Plan,
+    first: Version,
+    *,
+    strategy: str,
+    choice: str,
+    days: int,
+    gated: bool = True,
+    shared: Shared | None = None,
+) -> Log:
+    """Replay one strategy with one way of asking from the first champion on.
+
+    `gated` False: every challenger is promoted, whatever the gate says of it.
+
+    Raises
+    ------
+    ValueError
+        The way of asking is unknown.
+    """
+    if choice not in CHOICES:
+        raise ValueError(f"choice must be one of {', '.join(CHOICES)}, got {choice!r}.")
+    shared = shared or Shared()
+    log = Log(labels=first_labels(plant, plan), start=first.cutoff)
+    champion, promoted, version = first, first.cutoff, 0
+    ahead = score(plant, champion, since=promoted)
+    trained: list[float] = []
+    rows_of: dict[str, list[int]] = {}
+    for day in range(int(first.cutoff) + 1, days + 1):
+        now = float(day)
+        told = known(log.labels, now)
+        away = {label.unit for label in told if label.finding not in (HEALTHY, UNSURE, SENSOR)}
+        for row in np.flatnonzero((plant.day >= now - 1.0) & (plant.day < now)).tolist():
+            if str(plant.unit[row]) in away:
+                continue  # known to be faulty: taken out of service
+            log.bins.figures[row], log.bins.told[row] = ahead[row]
+            log.bins.version[row] = version
+            rows_of.setdefault(str(plant.axis[row]), []).append(row)
+        if day % WEEK == 0:
+            log.labels += _ask(plant, log, settings, plan, rows_of, now=now, choice=choice)
+        if strategy == "never":
+            continue
+        decisions = decide(
+            plant,
+            strategy,
+            champion,
+            log.bins,
+            log.labels,
+            settings,
+            now=now,
+            promoted=promoted,
+            version=version,
+            trained=trained,
+            rows_of=rows_of,
+            drifts=shared.drifts,
+        )
+        for one in decisions:
+            log.fired[one.trigger] = log.fired.get(one.trigger, 0) + one.fired
+        if not decisions[-1].fired:
+            continue
+        trained.append(now)
+        entry: dict[str, Any] = {"day": day, "triggers": decisions[-1].figures["triggers"], "promoted": False}
+        log.trainings.append(entry)
+        challenger = shared.fit(plant, log.labels, settings, day=now, seed=plan.seed)
+        if challenger is None:
+            entry["reason"] = "the labels cannot give a model"
+            continue
+        ruling = rule(plant, challenger, champion, log.labels, settings, day=now)
+        passed = ruling.passed or not gated
+        entry |= {"promoted": passed, "gate": ruling.passed, "reason": "; ".join(ruling.reasons), "labels": len(told)}
+        if passed:
+            champion, promoted, version = challenger, now, version + 1
+            ahead = score(plant, champion, since=now)
+    return log
+
+
+def _ask(
+    plant: Plant,
+    log: Log,
+    settings: Settings,
+    plan: Plan,
+    rows_of: dict[str, list[int]],
+    *,
+    now: float,
+    choice: str,
+) -> list[Label]:
+    """Ask about open cases, as many as the week's budget pays for."""
+    told = known(log.labels, now)
+    away = {label.unit for label in told if label.finding not in (HEALTHY, UNSURE, SENSOR)}
+    recent = {label.unit for label in log.labels if now - label.asked_day < plan.again_days}
+    newest: dict[str, Case] = {}
+    for case in cases(plant, log.bins, rows_of, settings, now=now):
+        if case.last_day >= now - plan.open_days and case.unit not in away | recent:
+            newest[case.axis] = case
+    candidates = [newest[axis] for axis in sorted(newest)]
+    log.asked.append((int(now), len(candidates), min(len(candidates), plan.a_week)))
+    if not candidates:
+        return []
+    information = np.array([case.information for case in candidates])
+    if choice == "random" or not np.isfinite(information).any():
+        chosen = choose_random(len(candidates), most=plan.a_week, seed=plan.seed * 1000 + int(now))
+    else:
+        units = np.array([case.unit for case in candidates], dtype=np.str_)
+        chosen = choose_diverse(information, _places(plant, candidates), units, most=plan.a_week)
+    labels = []
+    for index in chosen:
+        case = candidates[index]
+        number = len(log.labels) + len(labels)
+        known_day = now + delay_of(plan, case.axis, now)
+        labels.append(answer(plant, number, case.rows[-1], day=now, known_day=known_day))
+    return labels
+
+
+def _places(plant: Plant, candidates: list[Case]) -> Any:
+    """Give where each case lies: the medians of the features of its recordings."""
+    width = sum(not name.startswith(RELATIVE) for name in plant.names.tolist())
+    found = np.full((len(candidates), width), np.nan)
+    for index, case in enumerate(candidates):
+        x = plant.x[plant.ok & np.isin(plant.of, case.rows), :width]
+        filled = np.isfinite(x).any(axis=0)
+        found[index, filled] = np.nanmedian(x[:, filled], axis=0)
+    return found

@@ -1,0 +1,289 @@
+"""Training, scoring and gate of the replay: the product's own functions, on arrays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.kinds import HEALTHY, TrainingRefused
+from models.model import Model
+from models.network import NetworkSettings
+from models.settings import TrainingSettings
+from models.threads import one_thread
+from models.train import train
+from models.training_data import Supplement
+from pipeline.axis_state import AxisFigures, Thresholds, Window, combine_channels
+from pipeline.bearing_rule import bearing_rule
+from pipeline.config import Settings
+from pipeline.gate import Ruling
+from pipeline.gate_rows import Found, Labelled, _joined
+from pipeline.held_out import Predictions, by_recording
+from pipeline.judging import Pair, _by_doubt, _by_measures
+from pipeline.own_levels import own_levels, without
+from pipeline.retrain import held_out_quantiles
+from pipeline.supplement import MEASURED_SHARE
+from pipeline.taxonomy import Evidence
+from pipeline.thresholds import thresholds_of
+from replaying.fleet import Plant
+
+VERSION = "replay"
+FIRST_DAYS = 7.0
+"""Length of the baseline period, days."""
+
+SENSOR, UNSURE = "sensor_or_data", "unsure"
+MADE_A_CLASS = 100
+"""Windows made from physics that a training takes of each class at most."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """An answer: of a unit, for a range of days, asked on a day and known on a later one.
+
+    `finding` is a class, or `sensor_or_data` or `unsure`, which train nothing.
+    """
+
+    number: int
+    axis: str
+    unit: str
+    from_day: float
+    to_day: float
+    finding: str
+    asked_day: float
+    known_day: float
+
+    @property
+    def target(self) -> str | None:
+        """Class that it trains; None: none."""
+        return None if self.finding in (SENSOR, UNSURE) else self.finding
+
+
+@dataclass(frozen=True, eq=False)
+class Version:
+    """A trained model with what the gate and the triggers ask of it."""
+
+    model: Model
+    cutoff: float
+    thresholds: Thresholds
+    units: frozenset[str]
+    held_out: Predictions
+
+
+def reduced(settings: Settings, seed: int) -> TrainingSettings:
+    """Give the training settings of all strategies alike: smaller and shorter than the product's, and so faster."""
+    return TrainingSettings(
+        epochs=15,
+        fixed_epochs=12,
+        learning_rate=settings.learning_rate,
+        length_scale=settings.length_scale,
+        group_dropout=settings.group_dropout,
+        folds=3,
+        seed=seed,
+        n_samples=20,
+        sub_bank_size=10,
+        fault_prior=settings.fault_prior,
+        prior_units=settings.prior_units,
+        prior_temperature=settings.prior_temperature,
+        min_calibration_units=settings.min_calibration_units,
+        network=NetworkSettings(hidden=(64, 64), dropout=settings.dropout, batch_norm=settings.batch_norm),
+    )
+
+
+def known(labels: Sequence[Label], day: float) -> list[Label]:
+    """Give the labels that are known at a time. Everything that decides goes through here."""
+    return [label for label in labels if label.known_day <= day]
+
+
+def labelled_rows(plant: Plant, labels: Sequence[Label]) -> dict[int, Label]:
+    """Give each good recording that a label trains on; of several labels the one that was known last."""
+    good = np.zeros(len(plant.day), dtype=np.bool_)
+    good[plant.of[plant.ok]] = True
+    found: dict[int, Label] = {}
+    for label in sorted(labels, key=lambda item: (item.known_day, item.number)):
+        within = (plant.unit == label.unit) & (plant.day >= label.from_day) & (plant.day < label.to_day) & good
+        for row in np.flatnonzero(within).tolist():
+            found[row] = label
+    return {row: label for row, label in found.items() if label.target is not None}
+
+
+def fit(plant: Plant, labels: Sequence[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
+    """Train on what is known at a time; None where the labels cannot give a model."""
+    rows = labelled_rows(plant, known(labels, day))
+    targets = {str(label.target) for label in rows.values()}
+    classes = tuple([HEALTHY] * (HEALTHY in targets) + sorted(targets - {HEALTHY}))
+    if HEALTHY not in classes or len(classes) < 2:
+        return None
+    take = np.flatnonzero(plant.ok & np.isin(plant.of, list(rows)))
+    of = plant.of[take]
+    y = np.array([classes.index(str(rows[row].target)) for row in of.tolist()], dtype=np.int64)
+    x, names, groups = plant.x[take], tuple(plant.names.tolist()), tuple(plant.groups.tolist())
+    unit = plant.unit[of]
+    try:
+        model, report = train(
+            without(x, own_levels(x, names, groups)),
+            y,
+            unit,
+            classes=classes,
+            feature_names=names,
+            feature_version=VERSION,
+            feature_groups=groups,
+            settings=reduced(settings, seed),
+            supplement=_supplement(plant, rows, classes, settings, seed),
+            rule=bearing_rule(classes, names, db_per_nat=settings.rule_db_per_nat),
+        )
+    except TrainingRefused:
+        return None
+    if report.held_out is None:
+        return None
+    held = report.held_out
+    programs = frozenset(plant.program[of].tolist())
+    limits = thresholds_of(settings, held_out_quantiles(model), programs=programs, classes=classes)
+    return Version(
+        model,
+        day,
+        limits,
+        frozenset(unit.tolist()),
+        by_recording(held.probabilities, _ids(of[held.rows]), unit[held.rows], classes),
+    )
+
+
+def _ids(of: npt.NDArray[np.int64]) -> npt.NDArray[np.str_]:
+    return np.array([f"{row:06d}" for row in of.tolist()], dtype=np.str_)
+
+
+def _supplement(
+    plant: Plant, rows: dict[int, Label], classes: tuple[str, ...], settings: Settings, seed: int
+) -> Supplement | None:
+    """Take windows made in the conditions of labelled units: on measured backgrounds only of units labelled healthy."""
+    faulty = {label.unit for label in rows.values() if label.target != HEALTHY}
+    units = {label.unit for label in rows.values()}
+    usable = np.isin(plant.made_unit, sorted(units)) & ~(plant.made_measured & np.isin(plant.made_unit, sorted(faulty)))
+    rng = np.random.default_rng((seed, 7))
+    chosen: list[int] = []
+    for name in classes:
+        of_class = usable & (plant.made_class == name)
+        parts = [np.flatnonzero(of_class & (plant.made_measured == side)) for side in (True, False)]
+        most = round(MADE_A_CLASS * MEASURED_SHARE) if parts[0].size else 0
+        for members, count in zip(parts, (most, MADE_A_CLASS - most), strict=True):
+            chosen += rng.permutation(members)[:count].tolist()
+    if not chosen:
+        return None
+    y = np.array([classes.index(name) for name in plant.made_class[chosen].tolist()], dtype=np.int64)
+    return Supplement(plant.made_x[chosen], y, settings.synthetic_units, plant.made_unit[chosen])
+
+
+def rule(
+    plant: Plant, challenger: Version, champion: Version, labels: Sequence[Label], settings: Settings, *, day: float
+) -> Ruling:
+    """Ask the product's gate whether a challenger may take the champion's place, on what is known at a time."""
+    lost = sorted(set(champion.model.classes) - set(challenger.model.classes))
+    if lost:
+        return Ruling(False, (f"it no longer knows {', '.join(lost)}, which the champion knows",))
+    now = labelled_rows(plant, known(labels, day))
+    then = labelled_rows(plant, known(labels, champion.cutoff))
+    wanted = challenger.held_out.place()
+    recordings = tuple(
+        Labelled(SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _found(then, name), _found(now, name))
+        for name in sorted(wanted)
+    )
+    said = _champion_said(plant, champion, recordings)
+    pair = Pair({}, {}, challenger.held_out, said, recordings)
+    figures: dict[str, Any] = {}
+    passed, against = _by_measures(pair, settings, figures)
+    against = _by_doubt(pair, settings, figures) + against
+    return Ruling(not against, tuple(against or passed), figures)
+
+
+def _found(rows: dict[int, Label], name: str) -> Found | None:
+    label = rows.get(int(name))
+    if label is None:
+        return None
+    told: Any = SimpleNamespace(label_id=str(label.number), evidence=Evidence.INSPECTED)
+    return Found(str(label.target), 1.0, told)
+
+
+def _champion_said(plant: Plant, champion: Version, recordings: Sequence[Labelled]) -> Predictions:
+    """Give what the champion says of recordings of units that it was not trained on, as `champion_predictions` does."""
+    kept = champion.held_out
+    places = kept.place()
+    strangers = [
+        int(item.row.recording_id)
+        for item in recordings
+        if item.row.recording_id not in places and item.unit not in champion.units
+    ]
+    take = np.flatnonzero(plant.ok & np.isin(plant.of, strangers))
+    if not take.size:
+        return kept
+    balanced = replace(champion.model, log_prior_correction=np.zeros(len(champion.model.classes)))
+    with one_thread():
+        p = balanced.score(plant.x[take]).class_probabilities
+    of = plant.of[take]
+    return _joined(kept, by_recording(p, _ids(of), plant.unit[of], champion.model.classes))
+
+
+def first_programs(plant: Plant) -> dict[str, float]:
+    """Give from which day on a program is the plant's own: an axis ran it in its first days, and they are over.
+
+    As `pipeline.baseline.site_programs` has it.
+    """
+    found: dict[str, float] = {}
+    for axis in np.unique(plant.axis).tolist():
+        own = plant.axis == axis
+        over = float(plant.day[own].min()) + FIRST_DAYS
+        for program in np.unique(plant.program[own & (plant.day < over)]).tolist():
+            found[program] = min(found.get(program, np.inf), over)
+    return found
+
+
+def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[AxisFigures, tuple[float, ...]]]:
+    """Say what a model says of every recording from a day on, one bin each: its state, and what drift looks at.
+
+    A recording's figures depend on nothing but itself, so that all may be scored at once; whoever reads them reads
+    those of the past alone.
+    """
+    take = np.flatnonzero(plant.day[plant.of] >= since)
+    with one_thread():
+        scores = version.model.score(plant.x[take])
+    fields = ("fault_probability", "fault_q05", "fault_q95", "mutual_information", "expected_entropy")
+    columns = {name: getattr(scores, name) for name in (*fields, "predictive_entropy", "novelty_percentile")}
+    own = first_programs(plant)
+    by_recording_: dict[int, list[int]] = {}
+    for place, row in enumerate(plant.of[take].tolist()):
+        by_recording_.setdefault(row, []).append(place)
+    found = {}
+    for row, places in by_recording_.items():
+        windows = []
+        for place in places:
+            usable = bool(plant.ok[take[place]] and scores.finite[place])
+            values = {
+                name: float(v[place]) if usable and np.isfinite(v[place]) else None for name, v in columns.items()
+            }
+            strange = float(scores.unmodelled[place])
+            windows.append(
+                Window(
+                    channel="acc_x",
+                    quality="ok" if usable else "non_finite",
+                    evidence="",
+                    class_probabilities=dict(
+                        zip(version.model.classes, scores.class_probabilities[place].tolist(), strict=True)
+                    )
+                    if usable
+                    else None,
+                    unmodelled_probability=strange if usable and np.isfinite(strange) else None,
+                    program=str(plant.program[row]),
+                    model_version=VERSION,
+                    **values,
+                )
+            )
+        limits = version.thresholds
+        known_by = frozenset(name for name, since in own.items() if since <= plant.day[row])
+        figures = combine_channels(windows, {VERSION: replace(limits, programs=limits.programs | known_by)})
+        good = [place for place in places if plant.ok[take[place]] and scores.finite[place]]
+        told = [columns[name][good].mean() if good else np.nan for name in ("fault_probability", *fields[3:])]
+        novelty = scores.novelty_raw[good].mean() if good else np.nan
+        found[row] = (figures, (*map(float, told), float(novelty)))
+    return found
