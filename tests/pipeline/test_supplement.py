@@ -38,7 +38,7 @@ Build = Callable[..., TrainingSet]
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings], lake: Lake) -> Settings:
-    return make_settings(lake_url=lake.root, baseline_days=1.0, synthetic_windows=12)
+    return make_settings(lake_url=lake.root, baseline_days=0.2, synthetic_windows=12)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def build(
         if geometry != "none":
             assets += f'[geometry.g]\n{geometry}source = "x"\n'
         for number, (serial, verdict) in enumerate(verdicts.items()):
-            for hour in range(4):
+            for hour in range(6):
                 samples = (rng.normal(size=LENGTH) * 0.1 * (number + 1)).astype(np.float32).tolist()
                 row = make_row(hour, axis=f"A{number}", unit_serial=serial, samples=samples)
                 rows.append(row | changes)
@@ -143,6 +143,14 @@ def test_a_measured_background_brings_its_baseline_and_a_made_one_has_none(build
     assert 0 < relative[~healthy].sum() < (~healthy).sum()
     assert data.supplement.source is not None
     assert set(data.supplement.source[relative]) == {"SN-1", "SN-2"}, "only healthy units lend a background"
+
+
+def test_what_a_baseline_was_made_of_teaches_nothing_where_there_is_more(build: Build) -> None:
+    """Hours 0 to 4 are the baseline period, hour 5 is after it; a longer period leaves nothing else to learn from."""
+    data = build()
+    half = data.x.shape[1] // 2
+    assert data.left_out["in the unit's own baseline period"] == 4 * 5
+    assert np.isfinite(data.x[:, half:]).any(axis=1).all()
 
 
 def condition(lake_path: str = "", **changes: Any) -> Condition:
