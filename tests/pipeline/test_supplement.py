@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from features.baseline import fit_reference
 from features.kinematics import Orders, bearing_orders
 from features.settings import feature_names
 from models.training_data import Supplement
 from pipeline import supplement as making
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets
-from pipeline.baseline import update_baselines
+from pipeline.baseline import Found, update_baselines
 from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_settings
@@ -26,7 +29,7 @@ from pipeline.lake import Lake
 from pipeline.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.store import Store
 from pipeline.supplement import Condition, make_supplement
-from pipeline.training_set import TrainingSet, build_training_set
+from pipeline.training_set import TrainingSet, _after_baseline, _Labelled, build_training_set
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 ORDERS = bearing_orders(9, 7.94, 39.04)
@@ -151,6 +154,25 @@ def test_what_a_baseline_was_made_of_teaches_nothing_where_there_is_more(build: 
     half = data.x.shape[1] // 2
     assert data.left_out["in the unit's own baseline period"] == 4 * 5
     assert np.isfinite(data.x[:, half:]).any(axis=1).all()
+
+
+def test_a_unit_with_nothing_but_its_baseline_period_keeps_it_without_changes() -> None:
+    """Of another class later ones do not count either: what is left out must be told by others of the same finding."""
+    reference = fit_reference(np.zeros((4, 1)))
+    found = Found("v", "*|*|*", reference, START + timedelta(hours=2))
+
+    def labelled(unit: str, target: str, hour: int) -> _Labelled:
+        return _Labelled(SimpleNamespace(started_at=START + timedelta(hours=hour)), unit, target, 1.0)
+
+    items = [labelled("a", "healthy", 1), labelled("a", "ball", 3), labelled("b", "ball", 1), labelled("b", "ball", 2)]
+    left_out = Counter[str]()
+    kept, baselines = _after_baseline(items, [found] * 4, left_out)
+    assert [(item.unit, item.target, base is None) for item, base in zip(kept, baselines, strict=True)] == [
+        ("a", "healthy", True),
+        ("a", "ball", False),
+        ("b", "ball", False),
+    ]
+    assert sum(left_out.values()) == 1
 
 
 def condition(lake_path: str = "", **changes: Any) -> Condition:
