@@ -23,7 +23,7 @@ from pipeline.errors import SettingsError
 
 CONFIG_VARIABLE = "AXISWATCH_CONFIG"
 CONFIG_FILE = "axiswatch.toml"
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA"})
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA", "AXISWATCH_TEST_NET"})
 
 
 @dataclass(frozen=True)
