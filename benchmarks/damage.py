@@ -34,8 +34,8 @@ from features.speed_check import judge_speed
 from features.windows import WindowSettings, cut, plan_windows
 from models.model import Model
 from models.train import train
+from pipeline.base.settings import Settings
 from pipeline.baseline import RELATIVE_GROUP, relative_names
-from pipeline.config import Settings
 from pipeline.simulation.fleet import draw_fleet
 from pipeline.simulation.schedule import appointments
 from pipeline.simulation.settings import FleetSettings

@@ -25,7 +25,7 @@ from features.baseline import fit_reference
 from features.extract import FeatureSettings, extract, feature_names
 from features.health import health_index
 from features.trend import change_points, running_median
-from pipeline.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 
 RATE_HZ = 25_600.0
 SNAPSHOT = 2_560

@@ -24,7 +24,7 @@ from replaying.loop import CHOICES, Plan, Shared, first_labels, run
 from replaying.model import fit
 from replaying.watch import STRATEGIES
 
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 
 DAYS = 84
 AXES = 18

@@ -29,7 +29,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.accounts import add_user, list_users, make_token
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.schema import Axis, Case, Label, Score
 from pipeline.schema_evidence import CaseEvidence
 from pipeline.store import Store

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.schema_review import ApiToken, LoginFailure, User, UserSession
 from pipeline.store import Store, insert_new, upsert
 

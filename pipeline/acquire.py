@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from pipeline.base.errors import AxiswatchError
 from pipeline.contract import Limits, Reason, judge_columns, printable
-from pipeline.errors import AxiswatchError
 from pipeline.ingest import Harvester, Origin, Raced, commit_harvest
 from pipeline.lake import Lake
 from pipeline.schema import LandingEntry, LogFile

@@ -16,9 +16,9 @@ from sqlalchemy.engine import Connection
 
 from pipeline.active_choice import choose_diverse, choose_random
 from pipeline.audit_slice import AUDIT
+from pipeline.base.errors import PrerequisiteMissing
+from pipeline.base.settings import Settings
 from pipeline.case_queue import Filters, queue_page
-from pipeline.config import Settings
-from pipeline.errors import PrerequisiteMissing
 from pipeline.extract import feature_versions
 from pipeline.lake import Lake
 from pipeline.model_versions import champions

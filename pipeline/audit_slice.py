@@ -20,8 +20,8 @@ from scipy.stats import beta
 from sqlalchemy.engine import Connection
 
 from pipeline.axis_state import HEALTHY, WATCH
+from pipeline.base.ids import instant, stable_id, utc_text
 from pipeline.case_audit import SYSTEM, add_event
-from pipeline.ids import instant, stable_id, utc_text
 from pipeline.labels import not_withdrawn
 from pipeline.schema import Case, Label
 from pipeline.store import Store, insert_new

@@ -22,13 +22,13 @@ from sqlalchemy.engine import Connection, Row
 
 from features.baseline import Reference, change, fit_reference
 from pipeline.assets import installations
-from pipeline.config import Settings
+from pipeline.base.ids import instant, stable_id
+from pipeline.base.regime import coarser, is_any, program_of
+from pipeline.base.settings import Settings
 from pipeline.extract import attributed_extraction, attributed_unit, feature_versions, installed_geometry
 from pipeline.feature_rows import read_features
-from pipeline.ids import instant, stable_id
 from pipeline.labels import KnownLabel, known_labels, label_for
 from pipeline.lake import Lake
-from pipeline.regime import coarser, is_any, program_of
 from pipeline.schema import Axis, Extraction, Recording, Unit
 from pipeline.schema_history import Baseline
 from pipeline.store import Store, insert_new, nullable

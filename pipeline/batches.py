@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.ids import utc_text
+from pipeline.base.ids import utc_text
 
 
 @dataclass(frozen=True)

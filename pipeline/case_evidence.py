@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from features.envelope import VERSIONS
 from features.evidence import DIAGNOSES, diagnose
+from pipeline.base.settings import Settings
 from pipeline.case_signal import Numbers, loudest_recording, moved_by, names_of, newest_extraction, unit_baseline
-from pipeline.config import Settings
 from pipeline.feature_rows import read_features
 from pipeline.lake import Lake
 from pipeline.schema import Case, Geometry

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from math import floor
 from typing import Any
 
+from pipeline.base.ids import instant, stable_id
 from pipeline.episodes import Episode, FlaggedBin, bin_priority, reasons_of
-from pipeline.ids import instant, stable_id
 
 CLOSED = "closed"
 OPEN = "open"

@@ -10,7 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.ids import utc_text
+from pipeline.base.ids import utc_text
 from pipeline.schema import Axis, Case
 from pipeline.schema_review import CaseWork
 from pipeline.schema_webhook import WebhookEvent

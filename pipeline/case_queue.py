@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from pipeline.audit_slice import AUDIT
 from pipeline.axis_state import DATA_CODES, MACHINE_CODES
-from pipeline.errors import AxiswatchError
-from pipeline.ids import instant
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import instant
 from pipeline.muting import muted_axes
 from pipeline.schema import Axis, Case
 from pipeline.schema_review import CaseWork

@@ -12,9 +12,9 @@ from sqlalchemy.engine import Connection
 
 from features.quality import Quality
 from features.settings import feature_names
-from pipeline.config import Settings
+from pipeline.base.regime import coarser
+from pipeline.base.settings import Settings
 from pipeline.extract import feature_settings
-from pipeline.regime import coarser
 from pipeline.schema import Extraction, Recording, Score
 from pipeline.schema_history import Baseline
 

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from pipeline.base.errors import SettingsError
 from pipeline.case_outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING, event_id
-from pipeline.errors import SettingsError
 from pipeline.http_sender import SECONDS, post
 from pipeline.schema_webhook import WebhookEvent
 from pipeline.store import Store

@@ -13,11 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import utc_text
 from pipeline.case_audit import add_event
 from pipeline.case_folding import CLOSED, OPEN
 from pipeline.cases import read_case, refuse_claimed
-from pipeline.errors import AxiswatchError
-from pipeline.ids import utc_text
 from pipeline.schema import Case, Label, ReviewEvent
 from pipeline.schema_review import CaseWork, LabelWithdrawal, User
 from pipeline.snoozing import SNOOZED

@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.ids import instant, utc_text
 from pipeline.case_audit import add_event, lock_axis_of
 from pipeline.case_folding import CLOSED
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.ids import instant, utc_text
 from pipeline.labels import label_row
 from pipeline.schema import Axis, AxisState, Case, Label, Recording, ReviewEvent, Unit
 from pipeline.schema_review import CaseWork

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ids import axis_id, recording_id
-from pipeline.log_schema import (
+from pipeline.base.ids import axis_id, recording_id
+from pipeline.base.log_schema import (
     LOG_SCHEMA,
     QUANTITY_UNITS,
     RATE_BASES,

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
+from pipeline.base.settings import Settings
 from pipeline.baseline import update_baselines
 from pipeline.case_evidence import note_evidence
-from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.fleet_truth import judge_fleet

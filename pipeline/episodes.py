@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.axis_state import DATA_CODES, MACHINE_CODES, Flag, priority_of
-from pipeline.ids import utc_text
+from pipeline.base.ids import utc_text
 
 FAMILIES = {"machine": frozenset(MACHINE_CODES), "data": frozenset(DATA_CODES)}
 IMMEDIATE = frozenset({"silent"})

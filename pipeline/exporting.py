@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from pipeline.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError
 from pipeline.schema import Axis, Case, Label
 from pipeline.schema_base import UtcDateTime
 from pipeline.schema_review import CaseWork, LabelWithdrawal

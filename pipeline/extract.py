@@ -23,12 +23,12 @@ from features.quality import Quality, quality_settings
 from features.settings import FeatureSettings, feature_names, feature_version
 from features.windows import WindowSettings
 from pipeline.assets import NO_GEOMETRY, known_orders
+from pipeline.base.log_schema import QUANTITY_UNITS, scope_of
+from pipeline.base.regime import regime_of
+from pipeline.base.settings import Settings
 from pipeline.batches import EVER, Between, Stretch, stretches
-from pipeline.config import Settings
 from pipeline.extract_recording import Extracted, Job, Trace, extract_recording
 from pipeline.lake import Lake
-from pipeline.log_schema import QUANTITY_UNITS, scope_of
-from pipeline.regime import regime_of
 from pipeline.schema import Extraction, LakeFile, Recording, Unit
 from pipeline.store import Store, insert_ignore
 

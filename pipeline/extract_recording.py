@@ -14,7 +14,7 @@ from features.quality import Quality, assess, spread
 from features.settings import FeatureSettings, feature_names
 from features.speed_check import judge_speed
 from features.windows import cut, plan_windows
-from pipeline.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 
 TOO_LARGE = "too large to be held in m/s2"
 

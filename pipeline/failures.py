@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.base.ids import utc_text
 from pipeline.http_sender import post
-from pipeline.ids import utc_text
 from pipeline.schema_operations import TaskFailure
 from pipeline.store import Store, upsert
 

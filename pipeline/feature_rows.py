@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.settings import feature_names
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.extract import feature_settings
 from pipeline.lake import Lake
 

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.axis_state import MACHINE_CODES
-from pipeline.ids import axis_id, recording_id
+from pipeline.base.ids import axis_id, recording_id
 from pipeline.schema import AxisState, Case, Label
 from pipeline.store import Store
 

@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection
 from models.kinds import HEALTHY
 from models.model import Model
 from models.threads import one_thread
+from pipeline.base.settings import Settings
 from pipeline.baseline import Baselines, with_change
-from pipeline.config import Settings
 from pipeline.extract import attributed_extraction, feature_versions, installed_geometry
 from pipeline.feature_rows import read_features
 from pipeline.gate import FloatArray, Judged, Rows

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.kinds import HEALTHY
-from pipeline.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError
 from pipeline.lake import Lake
 
 FloatArray = npt.NDArray[np.float64]

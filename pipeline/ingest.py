@@ -15,10 +15,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pipeline.base.ids import stable_id
+from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.contract import BadRow, GoodRow, Limits, Reason, judge_rows
-from pipeline.ids import stable_id
 from pipeline.lake import Lake
-from pipeline.log_schema import LOG_SCHEMA
 from pipeline.schema import Axis, LakeFile, QuarantineRow, Recording
 from pipeline.store import Store, insert_ignore
 

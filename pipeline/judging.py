@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.extract import feature_versions
 from pipeline.gate import (
     Difference,

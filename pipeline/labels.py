@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.errors import AxiswatchError
-from pipeline.ids import axis_id, instant, stable_id
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import axis_id, instant, stable_id
 from pipeline.schema import Label
 from pipeline.schema_review import LabelWithdrawal
 from pipeline.store import Store, insert_ignore

@@ -20,7 +20,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError
 
 Kind = Literal["recordings", "features", "quarantine", "models"]
 ASIDE = "aside"

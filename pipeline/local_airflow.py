@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.store import create_database
 
 ADMIN = "admin"

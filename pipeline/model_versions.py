@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.alias_history import CHAMPION as CHAMPION
 from pipeline.alias_history import history
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.schema import ModelAlias, ModelVersion
 from pipeline.schema_operations import RetrainingDecision
 from pipeline.store import Store

@@ -12,9 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.ids import utc_text
 from pipeline.case_audit import axis_on_record
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.ids import utc_text
 from pipeline.schema import Axis
 from pipeline.schema_review import AxisMute
 from pipeline.store import Store, insert_new

@@ -19,8 +19,8 @@ from sqlalchemy.orm import aliased
 from pipeline.advise import read_windows
 from pipeline.alias_history import CHAMPION
 from pipeline.axis_state import ALARM, HEALTHY, UNKNOWN, WATCH, combine_channels
+from pipeline.base.settings import Settings
 from pipeline.case_folding import CLOSED
-from pipeline.config import Settings
 from pipeline.extract import installed_geometry
 from pipeline.gate import unit_draws
 from pipeline.labels import not_withdrawn

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.alias_history import CHALLENGER, CHAMPION, set_alias
-from pipeline.config import Settings
-from pipeline.errors import PrerequisiteMissing
+from pipeline.base.errors import PrerequisiteMissing
+from pipeline.base.settings import Settings
 from pipeline.extract import feature_versions
 from pipeline.gate import Ruling
 from pipeline.judging import judge

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.contract import Limits, judge_columns
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.ingest import Harvester, Origin, Raced, commit_harvest
 from pipeline.lake import Lake
 from pipeline.schema import QuarantineRow

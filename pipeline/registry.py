@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from models.artifact import MAX_FILE_BYTES, MAX_FILES, ArtifactError, model_version, unpack
 from models.model import Model
 from pipeline.alias_history import CHALLENGER, CHAMPION, predecessor, set_alias
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.held_out import Predictions, to_table
 from pipeline.lake import Lake
 from pipeline.model_versions import get_version

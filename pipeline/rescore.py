@@ -12,9 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.base.settings import Settings
 from pipeline.batches import Stretch
 from pipeline.case_folding import CLOSED
-from pipeline.config import Settings
 from pipeline.lake import Lake
 from pipeline.schema import Case, Extraction
 from pipeline.score import ScoreReport, plan_score, score_scope

@@ -15,8 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.config import Settings
-from pipeline.errors import SettingsError
+from pipeline.base.errors import SettingsError
+from pipeline.base.settings import Settings
 from pipeline.extract import attributed_unit, installed_geometry
 from pipeline.lake import Lake
 from pipeline.schema import Baseline, Extraction, Label, LakeFile, Recording, Score, Scoring, Unit

@@ -14,10 +14,10 @@ from models.network import NetworkSettings
 from models.report import TrainingReport
 from models.settings import TrainingSettings
 from models.train import train
+from pipeline.base.errors import PrerequisiteMissing
+from pipeline.base.settings import Settings
 from pipeline.bearing_rule import bearing_rule
 from pipeline.code_version import code_version
-from pipeline.config import Settings
-from pipeline.errors import PrerequisiteMissing
 from pipeline.held_out import Predictions, by_recording
 from pipeline.lake import Lake
 from pipeline.model_versions import champions

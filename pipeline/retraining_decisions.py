@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.labels import not_withdrawn
 from pipeline.schema import Label
 from pipeline.schema_operations import RetrainingDecision

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.batches import Between, Stretch
-from pipeline.errors import AxiswatchError, SettingsError
 from pipeline.workplace import Workplace, limits_of, workplace
 
 MIB = 1024 * 1024
@@ -188,7 +188,7 @@ def new_labels(as_of: datetime) -> int:
 
 def watch(as_of: datetime, *, backfill: bool = False) -> Json:
     """Evaluate the triggers of a retraining; name the scopes that one is started for, and say why or why not."""
-    from pipeline.ids import utc_text
+    from pipeline.base.ids import utc_text
     from pipeline.retraining_decisions import CONCLUSION
     from pipeline.watch import scopes_to_start
     from pipeline.watch import watch as step
@@ -231,7 +231,7 @@ def approve_waiting(decisions: Iterable[Json], answer: Json) -> list[Json]:
 
     One that no longer waits, because somebody has answered by the command meanwhile, is left as it is.
     """
-    from pipeline.errors import PrerequisiteMissing
+    from pipeline.base.errors import PrerequisiteMissing
     from pipeline.promotion import approve
 
     user = answer.get("responded_by_user") or {}
@@ -301,7 +301,7 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
     PrerequisiteMissing
         There is no such model.
     """
-    from pipeline.ids import read_time, utc_text
+    from pipeline.base.ids import read_time, utc_text
     from pipeline.model_versions import get_version
 
     times = read_time(from_at, "from_at"), read_time(to_at, "to_at")

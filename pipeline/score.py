@@ -24,9 +24,9 @@ from features.plausibility import compare, plausibility_settings
 from features.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
+from pipeline.base.settings import Settings
 from pipeline.baseline import NO_BASELINE, RELATIVE, Baselines, Found, with_change
 from pipeline.batches import EVER, Between, Stretch, stretches
-from pipeline.config import Settings
 from pipeline.extract import WINDOW_COLUMNS, attributed_extraction, feature_versions, installed_geometry
 from pipeline.lake import Lake
 from pipeline.model_versions import champions

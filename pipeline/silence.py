@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from features.quality import Quality
 from pipeline.axis_state import SILENT, Flag
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.schema import Axis, Recording, Unit
 from pipeline.state_bins import bin_start
 

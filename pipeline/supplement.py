@@ -23,10 +23,10 @@ from features.synthetic_faults import MODES, can_make, synthesise
 from features.windows import WindowPlan, cut, plan_windows
 from models.kinds import HEALTHY
 from models.training_data import Supplement
+from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.settings import Settings
 from pipeline.baseline import Found, with_change
-from pipeline.config import Settings
 from pipeline.lake import Lake
-from pipeline.log_schema import STANDARD_GRAVITY_M_S2
 
 Place = tuple[str, int]
 """Where a recording lies in the lake: file and row."""

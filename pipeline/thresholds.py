@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.axis_state import Thresholds
+from pipeline.base.settings import Settings
 from pipeline.bearing_lines import unmodelled_modes
-from pipeline.config import Settings
 from pipeline.schema import ModelVersion
 
 Percentiles = Mapping[str, Sequence[float]]

@@ -17,13 +17,13 @@ from features.settings import feature_groups, feature_names
 from models.kinds import HEALTHY, UNKNOWN_MODE
 from models.training_data import Supplement
 from pipeline.assets import known_orders
+from pipeline.base.regime import program_of
+from pipeline.base.settings import Settings
 from pipeline.baseline import RELATIVE_GROUP, Baselines, Found, relative_names, with_change
-from pipeline.config import Settings
 from pipeline.extract import attributed_extraction, feature_settings, feature_versions, installed_geometry
 from pipeline.feature_rows import read_features
 from pipeline.labels import KnownLabel, known_labels, label_for
 from pipeline.lake import Lake
-from pipeline.regime import program_of
 from pipeline.schema import Extraction, Recording, Unit
 from pipeline.supplement import Condition, make_supplement
 from pipeline.taxonomy import Verdict

@@ -20,9 +20,9 @@ from sqlalchemy.engine import Connection, Row
 
 from features.health import GROUPS, health_figures, index_of_figures
 from features.settings import feature_names
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.settings import Settings
 from pipeline.baseline import NO_BASELINE, Baselines, Found
-from pipeline.config import Settings
-from pipeline.errors import AxiswatchError
 from pipeline.extract import (
     attributed_extraction,
     attributed_unit,

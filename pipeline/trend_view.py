@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.health import GROUPS
-from pipeline.errors import PrerequisiteMissing, SettingsError
+from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.schema import Axis, Unit
 from pipeline.schema_trend import Trend, TrendChange, TrendPoint
 from pipeline.store import Store

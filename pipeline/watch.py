@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.lake import Lake
 from pipeline.retraining_decisions import CONCLUSION, count_labels_in
 from pipeline.schema_watch import TriggerDecision

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.extract import attributed_unit, installed_geometry
 from pipeline.labels import KnownLabel, known_labels
 from pipeline.model_versions import CHAMPION

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from features.quality import Quality
 from features.settings import feature_names
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.extract import attributed_extraction, attributed_unit, feature_settings, feature_versions
 from pipeline.extract import installed_geometry as geometry_and_join
 from pipeline.feature_rows import read_features

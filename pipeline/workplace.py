@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from pipeline.config import Settings
-from pipeline.settings_sources import load_settings
+from pipeline.base.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from pipeline.contract import Limits

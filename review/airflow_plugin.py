@@ -60,8 +60,8 @@ class Gate:
         from starlette.exceptions import HTTPException
 
         from pipeline.accounts import Account, enter_outside_user
+        from pipeline.base.errors import AxiswatchError
         from pipeline.cli.common import moment
-        from pipeline.errors import AxiswatchError
 
         role = role_in_airflow(user)
         if role is None:

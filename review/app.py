@@ -13,8 +13,8 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException as RouteError
 
 from pipeline.accounts import Account
-from pipeline.config import Settings
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.settings import Settings
 from pipeline.lake import Lake
 from pipeline.store import Store
 from review import api, api_acts, pages

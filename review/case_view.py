@@ -13,6 +13,8 @@ from sqlalchemy.engine import Connection
 from features.settings import FeatureSettings
 from pipeline.assets.geometry import characteristic_orders
 from pipeline.assets.registry import orders_from
+from pipeline.base.errors import PrerequisiteMissing
+from pipeline.base.settings import Settings
 from pipeline.case_signal import (
     channels_of,
     healthy_reference,
@@ -24,8 +26,6 @@ from pipeline.case_signal import (
 )
 from pipeline.case_work import labels_of, work_of
 from pipeline.cases import get_case, unit_of
-from pipeline.config import Settings
-from pipeline.errors import PrerequisiteMissing
 from pipeline.extract import feature_settings
 from pipeline.feature_rows import read_features
 from pipeline.lake import Lake

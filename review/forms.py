@@ -12,9 +12,9 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData
 
 from pipeline.accounts import Account
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import read_time
 from pipeline.case_queue import REASONS, Filters
-from pipeline.errors import AxiswatchError
-from pipeline.ids import read_time
 from review.access import PUBLIC, needs
 
 Anybody = Annotated[Account | None, needs(PUBLIC)]

@@ -14,7 +14,7 @@ from jinja2.utils import htmlsafe_json_dumps
 
 from features.quality import Quality
 from pipeline.accounts import Account
-from pipeline.ids import utc_text
+from pipeline.base.ids import utc_text
 from review.terms import share_text, term
 from review.words import LANGUAGES, WORDS
 

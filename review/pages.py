@@ -10,10 +10,10 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from pipeline import case_work
 from pipeline.accounts import log_in, log_out
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import utc_text
 from pipeline.case_queue import REASONS, before_in_queue, place_of, queue_page
 from pipeline.cases import give_verdict
-from pipeline.errors import AxiswatchError
-from pipeline.ids import utc_text
 from pipeline.schema import Axis
 from pipeline.store import Store
 from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict

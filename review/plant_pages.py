@@ -11,9 +11,9 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy.engine import Connection
 
 from pipeline.assets.events import timeline
+from pipeline.base.errors import PrerequisiteMissing
 from pipeline.case_folding import CLOSED
 from pipeline.cases import fleet_states
-from pipeline.errors import PrerequisiteMissing
 from pipeline.model_versions import list_versions
 from pipeline.muting import mute, muted_axes, mutes_of, unmute
 from pipeline.payback import payback

@@ -25,10 +25,10 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
-from pipeline.config import Settings
+from pipeline.base.log_schema import LOG_SCHEMA
+from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.lake import Lake
-from pipeline.log_schema import LOG_SCHEMA
 from pipeline.schema_base import Base
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store import Store

@@ -19,11 +19,10 @@ from features.quality import Quality
 from pipeline import axis_state, taxonomy
 from pipeline.assets import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry
 from pipeline.assets.catalogue import catalogue
+from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS
+from pipeline.base.settings import ENV_PREFIX, OTHER_VARIABLES, Settings
 from pipeline.cli.app import app
-from pipeline.config import ENV_PREFIX, Settings
-from pipeline.log_schema import LOG_SCHEMA, QUANTITY_UNITS
 from pipeline.schema import Base
-from pipeline.settings_sources import OTHER_VARIABLES
 from pipeline.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -403,7 +402,7 @@ def test_the_examples_of_labels_and_assets_can_be_imported(tmp_path: Path) -> No
 
 def test_the_settings_example_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The TOML of settings.md holds settings only."""
-    from pipeline.settings_sources import load_settings
+    from pipeline.base.settings import load_settings
 
     text = (DOCS / "settings.md").read_text(encoding="utf-8")
     path = tmp_path / "axiswatch.toml"

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.axis_state import MACHINE_CODES, AxisFigures
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.episodes import Episode, FlaggedBin, find_episodes
 from replaying.fleet import START, Plant
 

@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 from models.kinds import HEALTHY
 from pipeline.axis_state import MACHINE_CODES
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from replaying.cases import ALARM, day_of, episodes
 from replaying.fleet import Plant
 from replaying.loop import Log

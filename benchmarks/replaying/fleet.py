@@ -18,8 +18,8 @@ import sqlalchemy as sa
 
 from features.synthetic_faults import can_make
 from pipeline.assets import known_orders
+from pipeline.base.settings import Settings
 from pipeline.baseline import RELATIVE, Baselines
-from pipeline.config import Settings
 from pipeline.evaluation.fleet_windows import SCOPE, Fleet, judged_fleet, take_in
 from pipeline.extract import attributed_extraction, feature_settings, installed_geometry
 from pipeline.schema import Extraction, Recording, Unit

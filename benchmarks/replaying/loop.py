@@ -13,8 +13,8 @@ import numpy as np
 
 from models.kinds import HEALTHY
 from pipeline.active_choice import choose_diverse, choose_random
+from pipeline.base.settings import Settings
 from pipeline.baseline import RELATIVE
-from pipeline.config import Settings
 from pipeline.triggers import Decision
 from replaying.cases import Bins, Case, cases
 from replaying.fleet import Plant

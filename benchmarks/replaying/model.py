@@ -18,8 +18,8 @@ from models.threads import one_thread
 from models.train import train
 from models.training_data import Supplement
 from pipeline.axis_state import AxisFigures, Thresholds, Window, combine_channels
+from pipeline.base.settings import Settings
 from pipeline.bearing_rule import bearing_rule
-from pipeline.config import Settings
 from pipeline.gate import Ruling
 from pipeline.gate_rows import Found, Labelled, _joined
 from pipeline.held_out import Predictions, by_recording

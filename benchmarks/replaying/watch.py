@@ -9,8 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from models.kinds import HEALTHY
+from pipeline.base.settings import Settings
 from pipeline.baseline import RELATIVE
-from pipeline.config import Settings
 from pipeline.triggers import (
     Decision,
     budget,

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from features.kinematics import Orders, bearing_orders
-from pipeline.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError
 
 CATALOGUE = Path(__file__).with_name("bearings.toml")
 BY_HAND = "give n_balls, ball_diameter, pitch_diameter and source by hand in [bearing.NAME] of an assets.toml"

@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 from typing import Any
 
 from pipeline.assets.entries import AxisEntry, UnitEntry
-from pipeline.ids import utc_text
+from pipeline.base.ids import utc_text
 
 FACTS = ("criticality", "expected_every_s")
 """What is said of an axis, not of a unit on it."""

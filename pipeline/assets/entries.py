@@ -30,8 +30,8 @@ from features.reducers import (
     toothed_belt,
 )
 from pipeline.assets.catalogue import find_bearing
-from pipeline.errors import AxiswatchError
-from pipeline.ids import axis_id
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import axis_id
 
 LONGEST_S = 10 * 366 * 86_400.0
 """Longest time that may be declared between two recordings, s."""

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.ids import instant, stable_id
+from pipeline.base.ids import instant, stable_id
 from pipeline.schema import AxisEvent, Unit
 from pipeline.store import insert_ignore
 

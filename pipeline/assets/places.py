@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from pipeline.errors import PrerequisiteMissing
+from pipeline.base.errors import PrerequisiteMissing
 from pipeline.schema import Axis
 
 

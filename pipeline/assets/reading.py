@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.assets.checks import duplicates, facts_of_axes
 from pipeline.assets.entries import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry, wrong_entries
 from pipeline.assets.geometry import ResolvedGeometry, bearing_alone, resolve_geometry
-from pipeline.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError
 
 VERSION = 1
 SECTIONS = ("version", "axis", "unit", "geometry", "reducer", "bearing")

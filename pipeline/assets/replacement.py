@@ -18,10 +18,10 @@ from pipeline.assets.events import REPLACED, event_row, mirror_installations
 from pipeline.assets.geometry import ResolvedGeometry, bearing_alone
 from pipeline.assets.places import find_axis, place_of
 from pipeline.assets.registry import geometries_by_name, geometry_columns, store_geometries, stored_periods
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import utc_text
 from pipeline.case_audit import add_event
 from pipeline.case_folding import CLOSED, UNIT_FAMILIES
-from pipeline.errors import AxiswatchError
-from pipeline.ids import utc_text
 from pipeline.schema import Axis, AxisEvent, Case, Recording, Scoring, Unit
 from pipeline.store import Store, insert_ignore
 

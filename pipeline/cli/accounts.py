@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.cli.common import AsJson, counts, emit, table, workplace
 from pipeline.cli.handoff import delivering
-from pipeline.errors import PrerequisiteMissing, SettingsError
 
 review_app = typer.Typer(no_args_is_help=True, help="The review application: where engineers work on cases.")
 user_app = typer.Typer(no_args_is_help=True, help="Who may log in to the review application.")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.base.errors import PrerequisiteMissing
 from pipeline.cli.common import AsJson, emit, err, out
-from pipeline.errors import PrerequisiteMissing
 
 if TYPE_CHECKING:
     from pipeline.local_airflow import LocalAirflow

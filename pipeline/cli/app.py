@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.settings import explain, load_settings
 from pipeline.cli import accounts, airflow, data, demo, evaluate, handoff, models, payback, review, steps, trend, watch
 from pipeline.cli.common import AsJson, emit, err, table
-from pipeline.errors import AxiswatchError
-from pipeline.settings_sources import explain, load_settings
 
 app = typer.Typer(
     name="axiswatch",

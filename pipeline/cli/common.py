@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.errors import SettingsError
-from pipeline.ids import read_time, utc_text
+from pipeline.base.errors import SettingsError
+from pipeline.base.ids import read_time, utc_text
 from pipeline.workplace import Workplace as Workplace
 from pipeline.workplace import limits_of as limits_of
 from pipeline.workplace import workplace as workplace

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.base.settings import load_settings
 from pipeline.cli.assets import assets_app
 from pipeline.cli.common import (
     AsJson,
@@ -23,7 +24,6 @@ from pipeline.cli.common import (
     user,
     workplace,
 )
-from pipeline.settings_sources import load_settings
 
 labels_app = typer.Typer(no_args_is_help=True, help="Findings about units and axes.")
 quarantine_app = typer.Typer(no_args_is_help=True, help="Rows and files that could not be read or were ambiguous.")

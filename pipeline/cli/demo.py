@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.base.settings import load_settings
 from pipeline.cli.common import AsJson, emit, moment, out, progress, table
 from pipeline.cli.review import print_queue
-from pipeline.settings_sources import load_settings
 
 
 def register(app: typer.Typer) -> None:

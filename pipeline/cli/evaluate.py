@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.base.errors import SettingsError
+from pipeline.base.settings import load_settings
 from pipeline.cli.common import AsJson, emit, out, progress, table
-from pipeline.errors import SettingsError
-from pipeline.settings_sources import load_settings
 
 STDOUT_KEYS = ("protocol", "commit", "summary", "runs")
 """What --json prints of the document."""

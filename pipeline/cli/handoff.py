@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.cli.common import AsJson, counts, emit, err, moment, table, workplace
-from pipeline.errors import AxiswatchError, SettingsError
 from pipeline.workplace import Workplace
 
 webhook_app = typer.Typer(no_args_is_help=True, help="The webhook of cases: what it was told, and what waits.")

@@ -9,8 +9,8 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
+from pipeline.base.errors import SettingsError
 from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, out, shown, table, user, workplace
-from pipeline.errors import SettingsError
 from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
 
 

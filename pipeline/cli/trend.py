@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.base.errors import SettingsError
 from pipeline.cli.common import AsJson, Workplace, emit, moment, out, progress, shown, table, workplace
-from pipeline.errors import SettingsError
 
 
 def register(app: typer.Typer) -> None:

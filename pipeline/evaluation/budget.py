@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import SettingsError
+from pipeline.base.errors import SettingsError
 from pipeline.evaluation.judged import Judged, doubt_of
 from pipeline.evaluation.methods import Prediction
 from pipeline.review_budget import CONFIDENCE, choose_threshold

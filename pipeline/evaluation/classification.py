@@ -14,7 +14,7 @@ from models.intervals import bootstrap_over_units
 from models.kinds import HEALTHY, TrainingRefused
 from models.methods import METHODS as SCORING_METHODS
 from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.evaluation.budget import BudgetAsked, budgets
 from pipeline.evaluation.curves import curves
 from pipeline.evaluation.dataset import Dataset

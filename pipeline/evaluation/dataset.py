@@ -17,7 +17,9 @@ from features.kinematics import Orders
 from features.quality import Quality
 from features.settings import FeatureSettings, feature_groups, feature_names, feature_version
 from features.windows import steady_shaft_hz
-from pipeline.config import Settings
+from pipeline.base.log_schema import scope_of
+from pipeline.base.regime import regime_of
+from pipeline.base.settings import Settings
 from pipeline.evaluation.protocol import EvaluationRefused
 from pipeline.evaluation.windows import Windows, join, same_orders
 from pipeline.extract import feature_settings
@@ -34,8 +36,6 @@ from pipeline.importing import (
 from pipeline.importing.manifest import ManifestRow
 from pipeline.importing.mapping import Geometry
 from pipeline.importing.problems import SignalUnreadable
-from pipeline.log_schema import scope_of
-from pipeline.regime import regime_of
 
 INLINE_SAMPLES = 4_000_000
 """Below so many samples starting processes costs more than it saves."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from pipeline.errors import SettingsError
+from pipeline.base.errors import SettingsError
 from pipeline.simulation import FleetSettings
 
 Count = Annotated[int, Field(ge=1)]

@@ -22,8 +22,9 @@ from features.settings import feature_groups, feature_names
 from features.windows import steady_shaft_hz
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets, known_orders
+from pipeline.base.regime import program_of
+from pipeline.base.settings import Settings
 from pipeline.baseline import RELATIVE_GROUP, Baselines, relative_names, site_programs, update_baselines
-from pipeline.config import Settings
 from pipeline.evaluation.windows import Windows
 from pipeline.extract import (
     attributed_extraction,
@@ -35,7 +36,6 @@ from pipeline.extract import (
 from pipeline.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.labels import import_labels
 from pipeline.lake import Lake
-from pipeline.regime import program_of
 from pipeline.schema import Extraction, Recording, Unit
 from pipeline.schema_history import Baseline
 from pipeline.score import read_chunk

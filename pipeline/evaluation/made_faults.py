@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from features.settings import feature_names
 from models.training_data import Supplement
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.evaluation.windows import Windows
 from pipeline.extract import feature_settings
 from pipeline.supplement import Condition, make_supplement

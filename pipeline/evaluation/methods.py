@@ -22,9 +22,9 @@ from models.splits import balanced_weights
 from models.train import train
 from models.training_data import Supplement
 from models.tuning_choice import Tuning
+from pipeline.base.settings import Settings
 from pipeline.bearing_lines import LINES
 from pipeline.bearing_rule import DB_PER_NAT, HEALTHY_DB, bearing_rule
-from pipeline.config import Settings
 from pipeline.evaluation.forest import DEFAULT, tune_forest
 from pipeline.evaluation.forest import fit as fit_forest
 from pipeline.evaluation.made_faults import made_faults

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pipeline.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError
 from pipeline.evaluation.fleet_protocol import SIMULATED, SimulatedProtocol
 from pipeline.importing.mapping import Filters
 

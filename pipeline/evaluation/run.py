@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.config import Settings
-from pipeline.errors import SettingsError
+from pipeline.base.errors import SettingsError
+from pipeline.base.settings import Settings
 from pipeline.evaluation import classification, healthy, simulated, trend
 from pipeline.evaluation.budget import BudgetAsked
 from pipeline.evaluation.dataset import Dataset, load_dataset

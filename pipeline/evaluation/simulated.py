@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kinds import HEALTHY
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.evaluation.classification import Task
 from pipeline.evaluation.fleet_protocol import SimulatedProtocol
 from pipeline.evaluation.fleet_windows import Progress, Told, judged_fleet, take_in, training_fleet

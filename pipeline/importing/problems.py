@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pipeline.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError
 
 SHOWN_PROBLEMS: Final = 20
 SHOWN_ROWS: Final = 5

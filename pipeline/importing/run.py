@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.base.log_schema import LOG_SCHEMA, SCHEMA_VERSION
 from pipeline.importing.metadata import tell
 from pipeline.importing.outputs import Span, assets_toml, label_rows, labels_csv
 from pipeline.importing.plan import ImportPlan, plan_import
@@ -21,7 +22,6 @@ from pipeline.importing.planned import PlannedRow
 from pipeline.importing.problems import Problems, SignalUnreadable
 from pipeline.importing.signal_files import SignalFile, open_signal
 from pipeline.importing.signals import Cuts, Piece, read_pieces
-from pipeline.log_schema import LOG_SCHEMA, SCHEMA_VERSION
 
 Progress = Callable[[int, int, str], None]
 """Called with signal files done, signal files in all, and the file just done."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from joblib import Parallel, delayed
 
-from pipeline.errors import SettingsError
+from pipeline.base.errors import SettingsError
 from pipeline.simulation.findings import stamp
 from pipeline.simulation.fleet import draw_fleet, quotas
 from pipeline.simulation.settings import DETECTABLE_SEVERITY, SIMULATOR_VERSION, FleetSettings, SimulationReport

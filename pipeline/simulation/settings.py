@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from pipeline.errors import SettingsError
+from pipeline.base.errors import SettingsError
 
 SIMULATOR_VERSION: Final = 1
 """Raised whenever a formula changes, so that an older folder is not taken for one of today's."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.log_schema import LOG_SCHEMA, SCHEMA_VERSION
+from pipeline.base.log_schema import LOG_SCHEMA, SCHEMA_VERSION
 from pipeline.simulation.findings import findings, stamp
 from pipeline.simulation.fleet import AxisPlan, draw_fleet
 from pipeline.simulation.schedule import Appointment, appointments, operate

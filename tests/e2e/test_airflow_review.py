@@ -24,8 +24,8 @@ from fastapi.routing import APIRoute
 from playwright.sync_api import Page, sync_playwright
 
 from pipeline.accounts import list_users, log_in, set_user
+from pipeline.base.settings import Settings
 from pipeline.cases import get_case
-from pipeline.config import Settings
 from pipeline.lake import Lake
 from pipeline.local_airflow import LocalAirflow, free_port
 from pipeline.schema import Axis, Case

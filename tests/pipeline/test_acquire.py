@@ -20,10 +20,10 @@ import pytest
 import pipeline.acquire
 import pipeline.ingest
 from pipeline.acquire import AcquireReport, acquire
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.contract import Limits
-from pipeline.errors import AxiswatchError
 from pipeline.lake import Lake
-from pipeline.log_schema import LOG_SCHEMA
 from pipeline.quarantine import list_quarantine, show_quarantine
 from pipeline.store import Store
 

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from pipeline.active_choice import choose_diverse, choose_random
 from pipeline.ask import ask
-from pipeline.config import Settings
-from pipeline.errors import PrerequisiteMissing
-from pipeline.ids import axis_id
+from pipeline.base.errors import PrerequisiteMissing
+from pipeline.base.ids import axis_id
+from pipeline.base.settings import Settings
 from pipeline.lake import Lake
 from pipeline.schema import Axis, AxisState, Case
 from pipeline.schema_review import AxisMute

@@ -15,12 +15,12 @@ from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.assets.replacement import replace_unit
 from pipeline.assets.views import axis_timeline, list_assets, show_asset
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.ids import axis_id
+from pipeline.base.settings import Settings
 from pipeline.case_queue import Filters, queue
 from pipeline.cases import get_case, give_verdict
-from pipeline.config import Settings
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.extract import attributed_unit, installed_geometry
-from pipeline.ids import axis_id
 from pipeline.schema import (
     AxisEvent,
     AxisState,

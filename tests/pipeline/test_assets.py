@@ -12,8 +12,8 @@ import pytest
 from features.kinematics import Orders, geometry_version
 from pipeline.assets import import_assets, installations, installed_at_time, known_orders
 from pipeline.assets.catalogue import catalogue, find_bearing
-from pipeline.errors import AxiswatchError
-from pipeline.ids import axis_id
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import axis_id
 from pipeline.store import Store
 
 Dump = Callable[[Store], dict[str, list[dict[str, Any]]]]

@@ -20,14 +20,14 @@ from features.settings import feature_names
 from features.windows import cut, plan_windows
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets
+from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.settings import Settings
 from pipeline.baseline import BaselineReport, Baselines, site_programs, update_baselines
-from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import attributed_unit, extract_due, feature_settings, installed_geometry
 from pipeline.feature_rows import read_features
 from pipeline.labels import import_labels
 from pipeline.lake import Lake
-from pipeline.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.schema import Axis, Extraction, Recording, Unit
 from pipeline.schema_history import Baseline
 from pipeline.store import Store
@@ -421,7 +421,7 @@ TWO_AT_ONCE = """
 import os, sys
 from datetime import datetime
 from pipeline.baseline import update_baselines
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.lake import Lake
 from pipeline.store import Store
 

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from pipeline.base.errors import SettingsError
 from pipeline.case_audit import add_event
 from pipeline.case_folding import CaseState, what_got_worse
 from pipeline.case_outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING
@@ -38,7 +39,6 @@ from pipeline.case_webhook import (
 )
 from pipeline.case_work import claim, comment, set_work_order, snooze, undo
 from pipeline.cases import get_case, give_verdict
-from pipeline.errors import SettingsError
 from pipeline.http_sender import post
 from pipeline.schema import Axis, Case
 from pipeline.store import Store

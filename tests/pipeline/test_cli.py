@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 import pytest
 import typer.main
 
+from pipeline.base.log_schema import LOG_SCHEMA
+from pipeline.base.settings import Settings
 from pipeline.cli.app import app
-from pipeline.config import Settings
-from pipeline.log_schema import LOG_SCHEMA
 
 PROGRAM = Path(sys.executable).parent / "axiswatch"
 END = "2026-01-11T00:00:00Z"

@@ -24,8 +24,8 @@ from features.settings import FeatureSettings, feature_names
 from features.trend import running_median
 from models.methods import METHODS as SCORING_METHODS
 from models.shared_fits import SharedFits
+from pipeline.base.settings import Settings
 from pipeline.cli.evaluate import commit_of
-from pipeline.config import Settings
 from pipeline.evaluation import EvaluationRefused, Request, evaluate, report, summarise, write
 from pipeline.evaluation.classification import COLUMNS, prepare
 from pipeline.evaluation.dataset import load_dataset

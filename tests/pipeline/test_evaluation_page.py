@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from models.metrics import calibration_error
-from pipeline.errors import SettingsError
+from pipeline.base.errors import SettingsError
 from pipeline.evaluation import report
 from pipeline.evaluation.budget import BudgetAsked, budgets
 from pipeline.evaluation.curves import curves

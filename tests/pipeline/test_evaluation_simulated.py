@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.metrics import reviewed_windows
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.evaluation import EvaluationRefused, Request, evaluate
 from pipeline.evaluation.fleet_figures import fleet_figures, reviewed_share
 from pipeline.evaluation.fleet_windows import judged_fleet, take_in

@@ -17,11 +17,11 @@ from features.settings import feature_names
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets
 from pipeline.assets.replacement import replace_unit
-from pipeline.config import Settings
+from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import ExtractReport, extract_due, feature_settings
 from pipeline.lake import Lake
-from pipeline.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.schema import Extraction
 from pipeline.store import Store
 

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.importing import ImportRefused, ImportReport, Mapping, import_archive, load_mapping, shipped_mappings
 from pipeline.importing.mapping import MAPPING_SECTIONS
 from pipeline.importing.run import names_of
-from pipeline.log_schema import LOG_SCHEMA
 from pipeline.taxonomy import LABEL_CSV_COLUMNS
 
 DOCS = Path(__file__).parents[2] / "docs" / "mapping.md"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError
 from pipeline.importing import ImportRefused, import_archive
 
 HEADER = "file,channel,rate,unit,label,serial,recording,n"

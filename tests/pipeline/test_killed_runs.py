@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.labels import import_labels

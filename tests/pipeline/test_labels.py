@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import AxiswatchError
-from pipeline.ids import axis_id
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import axis_id
 from pipeline.labels import KnownLabel, import_labels, known_labels, label_for
 from pipeline.store import Store
 from pipeline.taxonomy import LABEL_CSV_COLUMNS, Evidence, Mode, Verdict

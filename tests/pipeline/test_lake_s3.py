@@ -12,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from pipeline.acquire import acquire
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.lake import Lake, LakeError

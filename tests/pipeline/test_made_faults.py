@@ -10,7 +10,7 @@ import pytest
 
 from features.kinematics import bearing_orders
 from features.settings import feature_groups, feature_names
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.evaluation.made_faults import made_faults
 from pipeline.evaluation.windows import Windows, same_orders
 from pipeline.extract import feature_settings

@@ -21,7 +21,7 @@ from models.artifact import pack
 from models.network import NetworkSettings
 from models.settings import TrainingSettings
 from models.train import train
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.extract import feature_settings, feature_table, feature_versions
 from pipeline.extract_recording import Extracted
 from pipeline.lake import Lake

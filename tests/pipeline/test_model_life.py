@@ -23,9 +23,9 @@ from pipeline import promotion
 from pipeline.acquire import acquire
 from pipeline.alias_history import history, reign
 from pipeline.assets import import_assets
-from pipeline.config import Settings
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.settings import Settings
 from pipeline.contract import Limits
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.extract import extract_due, feature_versions
 from pipeline.gate import Ruling
 from pipeline.held_out import read_predictions
@@ -347,7 +347,7 @@ KILLED = """
 import json, os, signal, sys
 from datetime import datetime
 from pipeline import alias_history, promotion, registry
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.lake import Lake
 from pipeline.store import Store
 

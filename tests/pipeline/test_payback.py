@@ -16,8 +16,8 @@ from pipeline import scheduled
 from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
+from pipeline.base.settings import Settings
 from pipeline.cases import give_verdict
-from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.labels import import_labels

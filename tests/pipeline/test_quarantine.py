@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pipeline.acquire import acquire
+from pipeline.base.errors import PrerequisiteMissing
 from pipeline.contract import Limits
-from pipeline.errors import PrerequisiteMissing
 from pipeline.lake import Lake, LakeError
 from pipeline.quarantine import list_quarantine, replay, show_quarantine
 from pipeline.store import Store

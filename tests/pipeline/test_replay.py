@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import features.settings  # noqa: F401  (benchmarks/features.py hides the package from whoever comes later)
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 
 DAYS = 40
 PARTS = ("cases", "counts", "fleet", "loop", "model", "watch")

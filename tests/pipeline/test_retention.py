@@ -11,9 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.acquire import acquire
-from pipeline.config import Settings
+from pipeline.base.errors import AxiswatchError, SettingsError
+from pipeline.base.settings import Settings
 from pipeline.contract import Limits
-from pipeline.errors import AxiswatchError, SettingsError
 from pipeline.extract import extract_due
 from pipeline.lake import Lake
 from pipeline.retention import apply_retention, first_month_kept

@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from pipeline import scheduled
 from pipeline.acquire import acquire
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.batches import Stretch, stretches
 from pipeline.contract import Limits
-from pipeline.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.failures import Failure, list_failures, record_failure
 from pipeline.lake import Lake
 from pipeline.landing import decode_names, encode_name, plan_landing

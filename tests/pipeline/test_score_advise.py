@@ -19,11 +19,11 @@ from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.assets.replacement import replace_unit
 from pipeline.audit_slice import is_drawn
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.settings import Settings
 from pipeline.case_queue import queue
 from pipeline.cases import fleet_states, get_case, give_verdict
-from pipeline.config import Settings
 from pipeline.contract import Limits
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.extract import extract_due
 from pipeline.labels import import_labels, known_labels
 from pipeline.lake import Lake

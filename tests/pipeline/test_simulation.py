@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import signal, stats
 
-from pipeline.errors import SettingsError
-from pipeline.log_schema import LOG_SCHEMA
+from pipeline.base.errors import SettingsError
+from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.simulation import DETECTABLE_SEVERITY, KNOWN_MODES, FleetSettings, simulate
 from pipeline.simulation.faults import FaultCourse, load_zone_weight, strikes
 from pipeline.simulation.fleet import Role, draw_fleet, quotas

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from pipeline.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.schema import Axis, AxisState, Base, Label, LakeFile, Score
 from pipeline.store import (
     Store,

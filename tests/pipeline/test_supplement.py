@@ -20,13 +20,13 @@ from models.training_data import Supplement
 from pipeline import supplement as making
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets
+from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.settings import Settings
 from pipeline.baseline import Found, update_baselines
-from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_settings
 from pipeline.labels import import_labels
 from pipeline.lake import Lake
-from pipeline.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.store import Store
 from pipeline.supplement import Condition, make_supplement
 from pipeline.training_set import TrainingSet, _after_baseline, _Labelled, build_training_set

@@ -17,14 +17,14 @@ from features.quality import Quality
 from features.settings import feature_names
 from pipeline.acquire import acquire
 from pipeline.assets import import_assets
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError
+from pipeline.base.ids import stable_id
+from pipeline.base.regime import coarser
+from pipeline.base.settings import Settings
 from pipeline.baseline import update_baselines
-from pipeline.config import Settings
 from pipeline.contract import Limits
-from pipeline.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.extract import extract_due, feature_settings
-from pipeline.ids import stable_id
 from pipeline.lake import Lake
-from pipeline.regime import coarser
 from pipeline.schema import Axis, Baseline, Extraction, Recording, Unit
 from pipeline.schema_trend import Trend, TrendChange, TrendPoint
 from pipeline.score import read_chunk

@@ -18,10 +18,10 @@ import sqlalchemy as sa
 from pipeline import scheduled
 from pipeline.acquire import acquire
 from pipeline.assets.replacement import replace_unit
-from pipeline.config import Settings
+from pipeline.base.ids import axis_id, utc_text
+from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_versions
-from pipeline.ids import axis_id, utc_text
 from pipeline.lake import Lake
 from pipeline.retraining_decisions import decide, new_labels
 from pipeline.schema import AliasEvent, AxisState, Case, Label, ModelAlias, ModelVersion, Recording, Score

@@ -16,11 +16,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from pipeline.accounts import add_user, make_token
+from pipeline.base.ids import utc_text
+from pipeline.base.settings import Settings
 from pipeline.case_queue import REASONS, Filters, count_queue, queue
 from pipeline.cases import get_case
-from pipeline.config import Settings
 from pipeline.exporting import export, write_export
-from pipeline.ids import utc_text
 from pipeline.lake import Lake
 from pipeline.schema import Axis, AxisState, Case
 from pipeline.store import Store

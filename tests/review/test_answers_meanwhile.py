@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
+from pipeline.base.errors import AxiswatchError
+from pipeline.base.settings import Settings
 from pipeline.case_queue import queue
 from pipeline.case_work import claim, comment, snooze, undo
 from pipeline.cases import give_verdict
-from pipeline.config import Settings
 from pipeline.contract import Limits
-from pipeline.errors import AxiswatchError
 from pipeline.extract import extract_due
 from pipeline.labels import import_labels, not_withdrawn
 from pipeline.lake import Lake

@@ -16,9 +16,9 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
 from pipeline.accounts import ROLES, add_user, make_token
+from pipeline.base.ids import axis_id
+from pipeline.base.settings import Settings
 from pipeline.cases import get_case, give_verdict
-from pipeline.config import Settings
-from pipeline.ids import axis_id
 from pipeline.lake import Lake
 from pipeline.schema import Axis, Case
 from pipeline.store import Store

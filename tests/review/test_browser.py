@@ -19,11 +19,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipeline.accounts import add_user
 from pipeline.acquire import acquire
+from pipeline.base.settings import Settings
 from pipeline.baseline import update_baselines
 from pipeline.case_evidence import note_evidence
 from pipeline.case_work import comment, set_work_order
 from pipeline.cases import get_case, give_verdict
-from pipeline.config import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.lake import Lake

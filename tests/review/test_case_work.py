@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.accounts import account_of_session, add_user, log_in, set_user
+from pipeline.base.errors import AxiswatchError
 from pipeline.case_queue import Filters, queue_page
 from pipeline.case_work import claim, comment, hand_over, labels_of, snooze, undo
 from pipeline.cases import get_case, give_verdict
-from pipeline.errors import AxiswatchError
 from pipeline.labels import known_labels
 from pipeline.muting import mute
 from pipeline.schema import Axis, Case

@@ -14,7 +14,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import status_code_conformance
 
 from pipeline.accounts import add_user, make_token
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.lake import Lake
 from pipeline.schema import Axis, Case
 from pipeline.store import Store

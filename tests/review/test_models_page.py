@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from pipeline.accounts import add_user, make_token
 from pipeline.alias_history import set_alias
-from pipeline.config import Settings
+from pipeline.base.settings import Settings
 from pipeline.lake import Lake
 from pipeline.schema import Axis, Case, CaseRescore, Label, ModelVersion
 from pipeline.store import Store

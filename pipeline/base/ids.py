@@ -6,7 +6,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
-from pipeline.errors import SettingsError
+from pipeline.base.errors import SettingsError
 
 
 def stable_id(*parts: str | int | float | None, length: int = 32) -> str:

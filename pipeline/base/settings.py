@@ -1,14 +1,26 @@
-"""The settings of axiswatch: one frozen object, read at the edge (`pipeline.settings_sources`)."""
+"""Where settings come from, and what is in force.
+
+Sources, strongest first: `AXISWATCH_*` environment variables, a TOML file (`AXISWATCH_CONFIG`, else `axiswatch.toml` in
+the working directory if there is one), the defaults in `pipeline.base.settings`. Nothing else in the code reads the
+environment.
+"""
 
 from __future__ import annotations
 
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
+
+from pipeline.base.errors import SettingsError
 
 ENV_PREFIX = "AXISWATCH_"
 Width = Annotated[int, Field(ge=1, le=65_536)]
@@ -326,5 +338,108 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment first, then what `pipeline.settings_sources.load_settings` read from the TOML file."""
+        """Environment first, then what `pipeline.base.settings.load_settings` read from the TOML file."""
         return env_settings, init_settings
+
+
+CONFIG_VARIABLE = "AXISWATCH_CONFIG"
+CONFIG_FILE = "axiswatch.toml"
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA", "AXISWATCH_TEST_NET"})
+
+
+@dataclass(frozen=True)
+class SettingLine:
+    """One line of `axiswatch config`."""
+
+    name: str
+    value: str
+    source: str
+    description: str
+
+
+def config_file(environ: Mapping[str, str]) -> Path | None:
+    """Path of the TOML file in force, or None where there is none."""
+    named = environ.get(CONFIG_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(f"{CONFIG_VARIABLE} names {named}, which is not a file; unset it or create the file")
+        return Path(named)
+    return Path(CONFIG_FILE) if Path(CONFIG_FILE).is_file() else None
+
+
+def read_config_file(path: Path | None) -> dict[str, Any]:
+    """Read the settings of a TOML file; an empty dict where there is no file."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment and the TOML file.
+
+    Parameters
+    ----------
+    environ
+        Where `AXISWATCH_*` variables are looked up for typing errors; the process's environment by default.
+    overrides
+        Values that win over the TOML file, for tests.
+
+    Raises
+    ------
+    SettingsError
+        An unknown setting, or a value that a setting cannot have. All of them are listed at once.
+    """
+    environ = os.environ if environ is None else environ
+    unknown = sorted(
+        name
+        for name in environ
+        if name.startswith(ENV_PREFIX)
+        and name not in OTHER_VARIABLES
+        and name.removeprefix(ENV_PREFIX).lower() not in Settings.model_fields
+    )
+    path = config_file(environ)
+    problems = [f"environment variable {name} is no setting" for name in unknown]
+    try:
+        settings = Settings(**(read_config_file(path) | overrides))
+    except ValidationError as error:
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"]) or "settings"
+            problems.append(f"{where}: {item['msg']}")
+    except SourceError as error:
+        problems.append(str(error))
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise SettingsError(
+            f"settings are wrong ({path or 'no TOML file'}):\n{listed}\ndocs/settings.md lists all settings"
+        )
+    return settings
+
+
+def explain(settings: Settings, environ: Mapping[str, str] | None = None) -> list[SettingLine]:
+    """Say for every setting what is in force and where the value comes from. Passwords are masked."""
+    environ = os.environ if environ is None else environ
+    path = config_file(environ)
+    in_file = read_config_file(path)
+    lines = []
+    for name, field in Settings.model_fields.items():
+        if environ.get(f"{ENV_PREFIX}{name.upper()}"):
+            source = f"{ENV_PREFIX}{name.upper()}"
+        elif name in in_file:
+            source = str(path)
+        else:
+            source = "default"
+        lines.append(SettingLine(name, _shown(settings, name), source, field.description or ""))
+    return lines
+
+
+def _shown(settings: Settings, name: str) -> str:
+    """Write the value in force: passwords masked, empty places as what they stand for."""
+    if name == "database_url":
+        return make_url(settings.database).render_as_string(hide_password=True)
+    if name in ("webhook_url", "case_webhook_url", "case_webhook_secret"):
+        return "set, not shown" if getattr(settings, name) else ""
+    places = {"lake_url": settings.lake, "landing": str(settings.landing_zone)}
+    return places.get(name, str(getattr(settings, name)))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ids import axis_id, instant, recording_id, stable_id
+from pipeline.base.ids import axis_id, instant, recording_id, stable_id
 
 PARTS = st.one_of(st.none(), st.integers(-(2**53), 2**53), st.text(), st.floats(allow_nan=False, allow_infinity=False))
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Settings
-from pipeline.errors import SettingsError
-from pipeline.settings_sources import explain, load_settings
+from pipeline.base.errors import SettingsError
+from pipeline.base.settings import Settings, explain, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Words that every room uses: errors, ids, regimes, the log's columns, the settings. Imports nothing of ours."""
