@@ -30,9 +30,8 @@ from sqlalchemy.engine import Connection
 
 from pipeline.accounts import add_user, list_users, make_token
 from pipeline.base.settings import Settings
-from pipeline.schema import Axis, Case, Label, Score
-from pipeline.schema_evidence import CaseEvidence
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, Case, CaseEvidence, Label, Score
 
 EVERY_S = 5.0
 

@@ -40,9 +40,9 @@ def main() -> None:
     from pipeline import scheduled
     from pipeline.assets import import_assets
     from pipeline.labels import import_labels
-    from pipeline.schema import Recording
     from pipeline.simulation import FleetSettings, simulate
-    from pipeline.store import Store, create_database
+    from pipeline.store.database import Store, create_database
+    from pipeline.store.tables import Recording
 
     fleet = FleetSettings(robots=asked.robots, days=asked.days)
     simulate(folder / "fleet", fleet)

@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.schema_review import ApiToken, LoginFailure, User, UserSession
-from pipeline.store import Store, insert_new, upsert
+from pipeline.store.database import Store, insert_new, upsert
+from pipeline.store.tables import ApiToken, LoginFailure, User, UserSession
 
 ROLES = ("viewer", "reviewer", "admin")
 """Each may what those before it may."""

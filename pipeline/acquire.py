@@ -20,9 +20,9 @@ import sqlalchemy as sa
 from pipeline.base.errors import AxiswatchError
 from pipeline.contract import Limits, Reason, judge_columns, printable
 from pipeline.ingest import Harvester, Origin, Raced, commit_harvest
-from pipeline.lake import Lake
-from pipeline.schema import LandingEntry, LogFile
-from pipeline.store import Store, insert_new, upsert
+from pipeline.store.database import Store, insert_new, upsert
+from pipeline.store.lake import Lake
+from pipeline.store.tables import LandingEntry, LogFile
 
 UNFINISHED_SUFFIXES = frozenset({".tmp", ".part", ".partial", ".crdownload", ".filepart"})
 BATCH_BYTES = 16 * 1024 * 1024

@@ -28,7 +28,11 @@ from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
 from pipeline.extract import installed_geometry
 from pipeline.model_versions import champions
 from pipeline.queue_priority import refresh_queue
-from pipeline.schema import (
+from pipeline.silence import silent_axes, silent_row
+from pipeline.snoozing import wake_snoozed
+from pipeline.state_bins import bin_start
+from pipeline.store.database import Store, upsert
+from pipeline.store.tables import (
     Axis,
     AxisState,
     Case,
@@ -38,10 +42,6 @@ from pipeline.schema import (
     Scoring,
     Unit,
 )
-from pipeline.silence import silent_axes, silent_row
-from pipeline.snoozing import wake_snoozed
-from pipeline.state_bins import bin_start
-from pipeline.store import Store, upsert
 from pipeline.thresholds import read_thresholds, with_programs
 
 

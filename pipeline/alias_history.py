@@ -13,8 +13,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.schema import AliasEvent, ModelAlias
-from pipeline.store import Store, insert_new, upsert
+from pipeline.store.database import Store, insert_new, upsert
+from pipeline.store.tables import AliasEvent, ModelAlias
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"

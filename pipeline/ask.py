@@ -20,10 +20,10 @@ from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.case_queue import Filters, queue_page
 from pipeline.extract import feature_versions
-from pipeline.lake import Lake
 from pipeline.model_versions import champions
-from pipeline.schema import AxisState, Extraction, Recording
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import AxisState, Extraction, Recording
 from pipeline.watch_history import unit_name
 from pipeline.watch_periods import Span, feature_names_of, feature_period, units_on
 

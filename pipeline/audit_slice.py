@@ -23,8 +23,8 @@ from pipeline.axis_state import HEALTHY, WATCH
 from pipeline.base.ids import instant, stable_id, utc_text
 from pipeline.case_audit import SYSTEM, add_event
 from pipeline.labels import not_withdrawn
-from pipeline.schema import Case, Label
-from pipeline.store import Store, insert_new
+from pipeline.store.database import Store, insert_new
+from pipeline.store.tables import Case, Label
 from pipeline.taxonomy import Verdict
 
 AUDIT: Final = "audit"

@@ -118,7 +118,7 @@ class Flag:
 
 @dataclass(frozen=True)
 class AxisFigures:
-    """The state of an axis in a bin, with its figures (see `pipeline.schema.AxisState`)."""
+    """The state of an axis in a bin, with its figures (see `pipeline.store.tables.AxisState`)."""
 
     state: str
     n_windows: int

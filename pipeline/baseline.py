@@ -28,10 +28,9 @@ from pipeline.base.settings import Settings
 from pipeline.extract import attributed_extraction, attributed_unit, feature_versions, installed_geometry
 from pipeline.feature_rows import read_features
 from pipeline.labels import KnownLabel, known_labels, label_for
-from pipeline.lake import Lake
-from pipeline.schema import Axis, Extraction, Recording, Unit
-from pipeline.schema_history import Baseline
-from pipeline.store import Store, insert_new, nullable
+from pipeline.store.database import Store, insert_new, nullable
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Unit
 from pipeline.taxonomy import Verdict
 
 NO_BASELINE = ""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.case_outbox import put_in_outbox
-from pipeline.schema import Axis, AxisState, Case, ReviewEvent
+from pipeline.store.tables import Axis, AxisState, Case, ReviewEvent
 
 SYSTEM = "axiswatch"
 

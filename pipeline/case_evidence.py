@@ -20,10 +20,9 @@ from features.evidence import DIAGNOSES, diagnose
 from pipeline.base.settings import Settings
 from pipeline.case_signal import Numbers, loudest_recording, moved_by, names_of, newest_extraction, unit_baseline
 from pipeline.feature_rows import read_features
-from pipeline.lake import Lake
-from pipeline.schema import Case, Geometry
-from pipeline.schema_evidence import CaseEvidence
-from pipeline.store import Store, upsert
+from pipeline.store.database import Store, upsert
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Case, CaseEvidence, Geometry
 
 LINES: Final = {"outer_race": ("bpfo", 1.0), "inner_race": ("bpfi", 1.0), "ball": ("bsf", 2.0)}
 """Which order of the geometry a diagnosis is about, and times what: a ball strikes twice a turn."""

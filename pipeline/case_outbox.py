@@ -11,9 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import utc_text
-from pipeline.schema import Axis, Case
-from pipeline.schema_review import CaseWork
-from pipeline.schema_webhook import WebhookEvent
+from pipeline.store.tables import Axis, Case, CaseWork, WebhookEvent
 
 PAYLOAD_VERSION: Final = 1
 WAITING: Final = "waiting"

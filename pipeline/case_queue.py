@@ -14,9 +14,8 @@ from pipeline.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import instant
 from pipeline.muting import muted_axes
-from pipeline.schema import Axis, Case
-from pipeline.schema_review import CaseWork
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, Case, CaseWork
 
 REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT)
 """Codes of reasons that the queue can be filtered by."""

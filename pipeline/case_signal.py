@@ -15,8 +15,7 @@ from features.settings import feature_names
 from pipeline.base.regime import coarser
 from pipeline.base.settings import Settings
 from pipeline.extract import feature_settings
-from pipeline.schema import Extraction, Recording, Score
-from pipeline.schema_history import Baseline
+from pipeline.store.tables import Baseline, Extraction, Recording, Score
 
 DATA = "data"
 """The family of cases about sensor, cable and logger."""

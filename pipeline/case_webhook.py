@@ -21,8 +21,8 @@ import sqlalchemy as sa
 from pipeline.base.errors import SettingsError
 from pipeline.case_outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING, event_id
 from pipeline.http_sender import SECONDS, post
-from pipeline.schema_webhook import WebhookEvent
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import WebhookEvent
 
 LEASE: Final = timedelta(seconds=120)
 """Longer than any try takes: after it, a try that nobody ended is taken as dead."""

@@ -18,10 +18,9 @@ from pipeline.base.ids import utc_text
 from pipeline.case_audit import add_event
 from pipeline.case_folding import CLOSED, OPEN
 from pipeline.cases import read_case, refuse_claimed
-from pipeline.schema import Case, Label, ReviewEvent
-from pipeline.schema_review import CaseWork, LabelWithdrawal, User
 from pipeline.snoozing import SNOOZED
-from pipeline.store import Store, insert_new
+from pipeline.store.database import Store, insert_new
+from pipeline.store.tables import Case, CaseWork, Label, LabelWithdrawal, ReviewEvent, User
 
 LONGEST_COMMENT = 4000
 Seen = Mapping[str, Any] | None

@@ -14,9 +14,8 @@ from pipeline.base.ids import instant, utc_text
 from pipeline.case_audit import add_event, lock_axis_of
 from pipeline.case_folding import CLOSED
 from pipeline.labels import label_row
-from pipeline.schema import Axis, AxisState, Case, Label, Recording, ReviewEvent, Unit
-from pipeline.schema_review import CaseWork
-from pipeline.store import Store, insert_ignore
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.tables import Axis, AxisState, Case, CaseWork, Label, Recording, ReviewEvent, Unit
 from pipeline.taxonomy import Verdict
 
 

@@ -20,13 +20,13 @@ from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.fleet_truth import judge_fleet
 from pipeline.labels import import_labels
-from pipeline.lake import Lake
 from pipeline.model_versions import list_versions
 from pipeline.retrain import train_scopes
-from pipeline.schema import Label
 from pipeline.score import score_due
 from pipeline.simulation import FleetSettings, simulate
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Label
 
 Progress = Callable[[str, int, int], None]
 """Called with the step, what is done, and all there is."""

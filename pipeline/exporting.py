@@ -15,10 +15,8 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError
-from pipeline.schema import Axis, Case, Label
-from pipeline.schema_base import UtcDateTime
-from pipeline.schema_review import CaseWork, LabelWithdrawal
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, Case, CaseWork, Label, LabelWithdrawal, UtcDateTime
 
 MEDIA_TYPES: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 

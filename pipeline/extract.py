@@ -22,15 +22,15 @@ from features.kinematics import Orders
 from features.quality import Quality, quality_settings
 from features.settings import FeatureSettings, feature_names, feature_version
 from features.windows import WindowSettings
-from pipeline.assets import NO_GEOMETRY, known_orders
+from pipeline.assets import known_orders
 from pipeline.base.log_schema import QUANTITY_UNITS, scope_of
 from pipeline.base.regime import regime_of
 from pipeline.base.settings import Settings
-from pipeline.batches import EVER, Between, Stretch, stretches
 from pipeline.extract_recording import Extracted, Job, Trace, extract_recording
-from pipeline.lake import Lake
-from pipeline.schema import Extraction, LakeFile, Recording, Unit
-from pipeline.store import Store, insert_ignore
+from pipeline.store.batches import EVER, Between, Stretch, stretches
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.lake import Lake
+from pipeline.store.tables import NO_GEOMETRY, Extraction, LakeFile, Recording, Unit
 
 PAGE = 512
 INLINE_RECORDINGS = 48
@@ -123,7 +123,7 @@ def extract_due(
 def plan_extract(
     store: Store, settings: Settings, *, as_of: datetime, between: Between = EVER, size: int, most: int
 ) -> tuple[list[dict[str, Any]], int, int]:
-    """Cut the recordings that are due into batches of up to `size` bytes of samples; see `pipeline.batches`."""
+    """Cut the recordings that are due into batches of up to `size` bytes of samples; see `pipeline.store.batches`."""
     due = _due_query(settings, as_of, None).where(*between.holds(Recording.started_at))
     query = due.with_only_columns(Recording.started_at, Recording.recording_id, Recording.n_samples * 4)
     with store.read() as connection:

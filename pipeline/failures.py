@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from pipeline.base.ids import utc_text
 from pipeline.http_sender import post
-from pipeline.schema_operations import TaskFailure
-from pipeline.store import Store, upsert
+from pipeline.store.database import Store, upsert
+from pipeline.store.tables import TaskFailure
 
 LONGEST_MESSAGE = 4000
 

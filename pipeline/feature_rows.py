@@ -11,7 +11,7 @@ import numpy.typing as npt
 from features.settings import feature_names
 from pipeline.base.settings import Settings
 from pipeline.extract import feature_settings
-from pipeline.lake import Lake
+from pipeline.store.lake import Lake
 
 
 def read_features(lake: Lake, settings: Settings, rows: Sequence[Any]) -> list[npt.NDArray[np.float32]]:

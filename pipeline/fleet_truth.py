@@ -14,8 +14,8 @@ import sqlalchemy as sa
 
 from pipeline.axis_state import MACHINE_CODES
 from pipeline.base.ids import axis_id, recording_id
-from pipeline.schema import AxisState, Case, Label
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import AxisState, Case, Label
 
 OUTCOMES = ("alarm", "review", "data case", "nothing")
 KINDS = (

@@ -26,8 +26,8 @@ from pipeline.feature_rows import read_features
 from pipeline.gate import FloatArray, Judged, Rows
 from pipeline.held_out import Predictions, by_recording
 from pipeline.labels import KnownLabel, known_labels, label_for
-from pipeline.lake import Lake
-from pipeline.schema import Extraction, Recording, Unit
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Extraction, Recording, Unit
 from pipeline.taxonomy import Evidence
 from pipeline.training_set import target_of
 

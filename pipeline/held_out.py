@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from models.kinds import HEALTHY
 from pipeline.base.errors import AxiswatchError
-from pipeline.lake import Lake
+from pipeline.store.lake import Lake
 
 FloatArray = npt.NDArray[np.float64]
 

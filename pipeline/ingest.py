@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection
 from pipeline.base.ids import stable_id
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.contract import BadRow, GoodRow, Limits, Reason, judge_rows
-from pipeline.lake import Lake
-from pipeline.schema import Axis, LakeFile, QuarantineRow, Recording
-from pipeline.store import Store, insert_ignore
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, LakeFile, QuarantineRow, Recording
 
 CHUNK_BYTES = 32 * 1024 * 1024
 """Signal bytes that are held in memory before they go to the lake."""

@@ -24,9 +24,9 @@ from pipeline.gate import (
 )
 from pipeline.gate_rows import Labelled, challenger_rows, champion_predictions, labelled_recordings, make_rows
 from pipeline.held_out import Predictions, read_predictions
-from pipeline.lake import Lake
 from pipeline.registry import load_model
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
 from pipeline.training_set import UNKNOWN_FAULT
 
 SEED: Final = 20260105

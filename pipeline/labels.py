@@ -15,9 +15,8 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import axis_id, instant, stable_id
-from pipeline.schema import Label
-from pipeline.schema_review import LabelWithdrawal
-from pipeline.store import Store, insert_ignore
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.tables import Label, LabelWithdrawal
 from pipeline.taxonomy import LABEL_CSV_COLUMNS, Cause, Component, Evidence, Mode, Severity, Verdict
 
 CHOICES: dict[str, type[StrEnum]] = {

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.acquire import AcquireReport, passed_over, unseen_files
-from pipeline.store import Store
+from pipeline.store.database import Store
 
 
 @dataclass

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.store import create_database
+from pipeline.store.database import create_database
 
 ADMIN = "admin"
 POOL = "axiswatch_heavy"

@@ -10,9 +10,8 @@ from sqlalchemy.engine import Connection
 from pipeline.alias_history import CHAMPION as CHAMPION
 from pipeline.alias_history import history
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.schema import ModelAlias, ModelVersion
-from pipeline.schema_operations import RetrainingDecision
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import ModelAlias, ModelVersion, RetrainingDecision
 
 
 def champions(connection: Connection) -> dict[str, str]:

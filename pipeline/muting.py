@@ -15,9 +15,8 @@ from sqlalchemy.engine import Connection
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.ids import utc_text
 from pipeline.case_audit import axis_on_record
-from pipeline.schema import Axis
-from pipeline.schema_review import AxisMute
-from pipeline.store import Store, insert_new
+from pipeline.store.database import Store, insert_new
+from pipeline.store.tables import Axis, AxisMute
 
 LONGEST_REASON = 4000
 

@@ -24,7 +24,8 @@ from pipeline.case_folding import CLOSED
 from pipeline.extract import installed_geometry
 from pipeline.gate import unit_draws
 from pipeline.labels import not_withdrawn
-from pipeline.schema import (
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.tables import (
     AliasEvent,
     Case,
     CaseRescore,
@@ -35,7 +36,6 @@ from pipeline.schema import (
     Scoring,
     Unit,
 )
-from pipeline.store import Store, insert_ignore
 from pipeline.taxonomy import Verdict
 from pipeline.thresholds import read_thresholds
 

@@ -18,7 +18,6 @@ from pipeline.base.settings import Settings
 from pipeline.extract import feature_versions
 from pipeline.gate import Ruling
 from pipeline.judging import judge
-from pipeline.lake import Lake
 from pipeline.model_versions import champions, get_version
 from pipeline.registry import SYSTEM, check_promotable, crown, current_alias, locked_champion
 from pipeline.retrain import train_scopes
@@ -32,9 +31,9 @@ from pipeline.retraining_decisions import (
     standing_decision,
     write_decision,
 )
-from pipeline.schema import AliasEvent
-from pipeline.schema_operations import RetrainingDecision
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import AliasEvent, RetrainingDecision
 from pipeline.training_set import scopes_with_labels
 
 WAITING = "waiting"

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.contract import Limits, judge_columns
 from pipeline.ingest import Harvester, Origin, Raced, commit_harvest
-from pipeline.lake import Lake
-from pipeline.schema import QuarantineRow
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import QuarantineRow
 
 TRIES = 5
 

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from pipeline.case_folding import CLOSED
-from pipeline.schema import Axis, AxisState, Case
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, AxisState, Case
 
 BATCH = 500
 Numbers = npt.NDArray[np.float64]

@@ -20,10 +20,10 @@ from models.model import Model
 from pipeline.alias_history import CHALLENGER, CHAMPION, predecessor, set_alias
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.held_out import Predictions, to_table
-from pipeline.lake import Lake
 from pipeline.model_versions import get_version
-from pipeline.schema import LakeFile, ModelAlias, ModelVersion, Scoring
-from pipeline.store import Store, insert_ignore
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.lake import Lake
+from pipeline.store.tables import LakeFile, ModelAlias, ModelVersion, Scoring
 
 SYSTEM = "axiswatch"
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")

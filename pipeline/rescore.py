@@ -13,12 +13,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.base.settings import Settings
-from pipeline.batches import Stretch
 from pipeline.case_folding import CLOSED
-from pipeline.lake import Lake
-from pipeline.schema import Case, Extraction
 from pipeline.score import ScoreReport, plan_score, score_scope
-from pipeline.store import Store
+from pipeline.store.batches import Stretch
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Case, Extraction
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Wanted:
 def plan_rescore(
     store: Store, settings: Settings, scope: str, version: str, *, as_of: datetime
 ) -> tuple[list[dict[str, Any]], int, int]:
-    """Cut what a new champion has to score at once into batches; see `pipeline.batches`."""
+    """Cut what a new champion has to score at once into batches; see `pipeline.store.batches`."""
     return plan_score(
         store,
         scope,

@@ -19,11 +19,11 @@ from pipeline.base.settings import Settings
 from pipeline.bearing_rule import bearing_rule
 from pipeline.code_version import code_version
 from pipeline.held_out import Predictions, by_recording
-from pipeline.lake import Lake
 from pipeline.model_versions import champions
 from pipeline.own_levels import own_levels, without
 from pipeline.registry import Registered, register
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
 from pipeline.training_set import TrainingSet, build_training_set, scopes_with_labels
 
 

@@ -10,10 +10,8 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import Settings
 from pipeline.labels import not_withdrawn
-from pipeline.schema import Label
-from pipeline.schema_operations import RetrainingDecision
-from pipeline.schema_watch import TriggerDecision
-from pipeline.store import Store, insert_new
+from pipeline.store.database import Store, insert_new
+from pipeline.store.tables import Label, RetrainingDecision, TriggerDecision
 from pipeline.training_set import scopes_with_labels
 
 FAILED = "failed"

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pipeline.base.errors import AxiswatchError, SettingsError
-from pipeline.batches import Between, Stretch
+from pipeline.store.batches import Between, Stretch
 from pipeline.workplace import Workplace, limits_of, workplace
 
 MIB = 1024 * 1024

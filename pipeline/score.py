@@ -26,13 +26,13 @@ from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.base.settings import Settings
 from pipeline.baseline import NO_BASELINE, RELATIVE, Baselines, Found, with_change
-from pipeline.batches import EVER, Between, Stretch, stretches
 from pipeline.extract import WINDOW_COLUMNS, attributed_extraction, feature_versions, installed_geometry
-from pipeline.lake import Lake
 from pipeline.model_versions import champions
 from pipeline.registry import load_model
-from pipeline.schema import Extraction, ModelVersion, Recording, Score, Scoring, Unit
-from pipeline.store import Store, bulk_insert, ensure_partitions, insert_ignore, nullable
+from pipeline.store.batches import EVER, Between, Stretch, stretches
+from pipeline.store.database import Store, bulk_insert, ensure_partitions, insert_ignore, nullable
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Extraction, ModelVersion, Recording, Score, Scoring, Unit
 
 PAGE = 4000
 
@@ -126,7 +126,8 @@ def plan_score(
     size: int,
     most: int,
 ) -> tuple[list[dict[str, Any]], int, int]:
-    """Cut the recordings that a model has to score into batches of up to `size` windows; see `pipeline.batches`."""
+    """Cut the recordings that a model has to score into batches of up to `size` windows; see
+    `pipeline.store.batches`."""
     due = _due_query(scope, version, as_of, None, only).where(*between.holds(Extraction.started_at))
     query = due.with_only_columns(Extraction.started_at, Extraction.recording_id, Extraction.n_windows)
     with store.read() as connection:

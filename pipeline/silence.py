@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection
 from features.quality import Quality
 from pipeline.axis_state import SILENT, Flag
 from pipeline.base.settings import Settings
-from pipeline.schema import Axis, Recording, Unit
 from pipeline.state_bins import bin_start
+from pipeline.store.tables import Axis, Recording, Unit
 
 SILENT_FACTOR = 3.0
 """A declared usual time between recordings may be exceeded so many times before the axis is silent."""

@@ -11,8 +11,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.case_folding import OPEN
 from pipeline.labels import not_withdrawn
-from pipeline.schema import Axis, Case, Label
-from pipeline.schema_evidence import CaseEvidence
+from pipeline.store.tables import Axis, Case, CaseEvidence, Label
 from pipeline.taxonomy import Verdict
 
 MOST_COMPARED: Final = 1000

@@ -8,9 +8,8 @@ import sqlalchemy as sa
 
 from pipeline.case_audit import SYSTEM, add_event, lock_axis_of
 from pipeline.case_folding import OPEN
-from pipeline.schema import Case
-from pipeline.schema_review import CaseWork
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Case, CaseWork
 
 SNOOZED = "snoozed"
 

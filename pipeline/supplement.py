@@ -26,7 +26,7 @@ from models.training_data import Supplement
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.baseline import Found, with_change
-from pipeline.lake import Lake
+from pipeline.store.lake import Lake
 
 Place = tuple[str, int]
 """Where a recording lies in the lake: file and row."""

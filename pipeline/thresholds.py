@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from pipeline.axis_state import Thresholds
 from pipeline.base.settings import Settings
 from pipeline.bearing_lines import unmodelled_modes
-from pipeline.schema import ModelVersion
+from pipeline.store.tables import ModelVersion
 
 Percentiles = Mapping[str, Sequence[float]]
 """Name of a score to its percentiles 0, 1, ... 100 on held-out units."""

@@ -23,8 +23,8 @@ from pipeline.baseline import RELATIVE_GROUP, Baselines, Found, relative_names, 
 from pipeline.extract import attributed_extraction, feature_settings, feature_versions, installed_geometry
 from pipeline.feature_rows import read_features
 from pipeline.labels import KnownLabel, known_labels, label_for
-from pipeline.lake import Lake
-from pipeline.schema import Extraction, Recording, Unit
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Extraction, Recording, Unit
 from pipeline.supplement import Condition, make_supplement
 from pipeline.taxonomy import Verdict
 

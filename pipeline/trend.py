@@ -31,10 +31,9 @@ from pipeline.extract import (
     installed_geometry,
 )
 from pipeline.feature_rows import read_features
-from pipeline.lake import Lake
-from pipeline.schema import Baseline, Extraction, Recording, Unit
-from pipeline.schema_trend import TrendPoint
-from pipeline.store import Store, nullable, upsert
+from pipeline.store.database import Store, nullable, upsert
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Baseline, Extraction, Recording, TrendPoint, Unit
 from pipeline.trend_course import update_courses
 
 NO_UNIT = ""

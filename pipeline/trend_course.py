@@ -16,9 +16,8 @@ from sqlalchemy.engine import Connection, Row
 
 from features.alarm import MIN_REFERENCE, alarm_onset
 from features.trend import change_points, running_median, theil_sen
-from pipeline.schema import Baseline
-from pipeline.schema_trend import Trend, TrendChange, TrendPoint
-from pipeline.store import Store, insert_ignore, upsert
+from pipeline.store.database import Store, insert_ignore, upsert
+from pipeline.store.tables import Baseline, Trend, TrendChange, TrendPoint
 
 MOST_POINTS = 2000
 """Change points are looked for in so many of the newest recordings of a unit (12 weeks at 24 a day)."""

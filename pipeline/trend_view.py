@@ -11,9 +11,8 @@ from sqlalchemy.engine import Connection, Row
 
 from features.health import GROUPS
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
-from pipeline.schema import Axis, Unit
-from pipeline.schema_trend import Trend, TrendChange, TrendPoint
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, Trend, TrendChange, TrendPoint, Unit
 from pipeline.trend_course import SeriesKey, series_filter
 
 

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import Settings
-from pipeline.lake import Lake
 from pipeline.retraining_decisions import CONCLUSION, count_labels_in
-from pipeline.schema_watch import TriggerDecision
-from pipeline.store import Store, insert_new
+from pipeline.store.database import Store, insert_new
+from pipeline.store.lake import Lake
+from pipeline.store.tables import TriggerDecision
 from pipeline.triggers import (
     Decision,
     budget,

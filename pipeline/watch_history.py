@@ -13,10 +13,17 @@ from pipeline.extract import attributed_unit, installed_geometry
 from pipeline.labels import KnownLabel, known_labels
 from pipeline.model_versions import CHAMPION
 from pipeline.retraining_decisions import CONCLUSION, FAILED, labels_since
-from pipeline.schema import AliasEvent, Extraction, Label, ModelVersion, Recording, Unit
-from pipeline.schema_operations import RetrainingDecision
-from pipeline.schema_review import LabelWithdrawal
-from pipeline.schema_watch import TriggerDecision
+from pipeline.store.tables import (
+    AliasEvent,
+    Extraction,
+    Label,
+    LabelWithdrawal,
+    ModelVersion,
+    Recording,
+    RetrainingDecision,
+    TriggerDecision,
+    Unit,
+)
 from pipeline.training_set import scopes_with_labels, target_of
 from pipeline.triggers.new_labels import Finding
 

@@ -24,8 +24,8 @@ from pipeline.extract import attributed_extraction, attributed_unit, feature_set
 from pipeline.extract import installed_geometry as geometry_and_join
 from pipeline.feature_rows import read_features
 from pipeline.labels import not_withdrawn
-from pipeline.lake import Lake
-from pipeline.schema import Case, Extraction, Label, Recording, Score, Unit
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Case, Extraction, Label, Recording, Score, Unit
 from pipeline.taxonomy import Verdict
 from pipeline.triggers.drift import Period
 from pipeline.watch_history import unit_name

@@ -10,8 +10,8 @@ from pipeline.base.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from pipeline.contract import Limits
-    from pipeline.lake import Lake
-    from pipeline.store import Store
+    from pipeline.store.database import Store
+    from pipeline.store.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Workplace:
 
 def workplace() -> Workplace:
     """Read the settings and open the database (an empty one gets its tables) and the lake."""
-    from pipeline.lake import Lake
-    from pipeline.store import Store
+    from pipeline.store.database import Store
+    from pipeline.store.lake import Lake
 
     settings = load_settings()
     return Workplace(settings, Store.open(settings.database), Lake(settings.lake))

@@ -22,7 +22,7 @@ from pipeline.cases import count_cases, fleet_states
 from pipeline.model_versions import list_versions
 from pipeline.muting import mutes_of
 from pipeline.quarantine import list_quarantine
-from pipeline.schema import Axis, AxisState
+from pipeline.store.tables import Axis, AxisState
 from review.access import PUBLIC, needs
 from review.calibration import reliability
 from review.case_view import case_details, case_figures, stretch_of_signal

@@ -15,8 +15,8 @@ from starlette.exceptions import HTTPException as RouteError
 from pipeline.accounts import Account
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.lake import Lake
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
 from review import api, api_acts, pages
 from review.access import PUBLIC, needs, own_account
 from review.page import here, render

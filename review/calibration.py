@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.labels import not_withdrawn
-from pipeline.schema import Case, Label
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Case, Label
 from pipeline.taxonomy import Verdict
 
 BINS = 10

@@ -28,11 +28,10 @@ from pipeline.case_work import labels_of, work_of
 from pipeline.cases import get_case, unit_of
 from pipeline.extract import feature_settings
 from pipeline.feature_rows import read_features
-from pipeline.lake import Lake
-from pipeline.schema import Axis, AxisState, Geometry, Recording, Score, Unit
-from pipeline.schema_evidence import CaseEvidence
 from pipeline.similar_cases import look_alikes, similar_past
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, AxisState, CaseEvidence, Geometry, Recording, Score, Unit
 from review.signals import envelope_of_points, markers, spectra
 
 COURSE_DAYS = 14

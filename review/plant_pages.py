@@ -18,8 +18,7 @@ from pipeline.model_versions import list_versions
 from pipeline.muting import mute, muted_axes, mutes_of, unmute
 from pipeline.payback import payback
 from pipeline.quarantine import list_quarantine
-from pipeline.schema import AliasEvent, Axis, AxisState, Case
-from pipeline.schema_review import AxisMute
+from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case
 from review.access import Form
 from review.calibration import reliability
 from review.case_view import evidence_of

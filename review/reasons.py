@@ -17,7 +17,7 @@ def headlines(case: Mapping[str, Any], evidence: Mapping[str, Any] | None, langu
     case
         `reasons`, `fault_probability` and `mode` are read.
     evidence
-        The row of `pipeline.schema_evidence.CaseEvidence`; None where there is none yet, and sentences stay general.
+        The row of `pipeline.store.tables.CaseEvidence`; None where there is none yet, and sentences stay general.
     """
 
     def t(key: str, **parts: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.schema import AxisState
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import AxisState
 
 DAYS = 7.0
 WIDTH, HEIGHT, EDGE = 120, 30, 2

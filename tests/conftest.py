@@ -28,10 +28,10 @@ import sqlalchemy as sa
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.base.settings import Settings
 from pipeline.contract import Limits
-from pipeline.lake import Lake
-from pipeline.schema_base import Base
 from pipeline.simulation import FleetSettings, simulate
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Base
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 FIRST = datetime(2026, 1, 5, tzinfo=UTC)

@@ -22,8 +22,8 @@ from pipeline.assets.catalogue import catalogue
 from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS
 from pipeline.base.settings import ENV_PREFIX, OTHER_VARIABLES, Settings
 from pipeline.cli.app import app
-from pipeline.schema import Base
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Base
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

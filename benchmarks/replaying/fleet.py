@@ -22,9 +22,9 @@ from pipeline.base.settings import Settings
 from pipeline.baseline import RELATIVE, Baselines
 from pipeline.evaluation.fleet_windows import SCOPE, Fleet, judged_fleet, take_in
 from pipeline.extract import attributed_extraction, feature_settings, installed_geometry
-from pipeline.schema import Extraction, Recording, Unit
 from pipeline.simulation import FleetSettings
 from pipeline.simulation.settings import KNOWN_MODES, UNSEEN_MODE
+from pipeline.store.tables import Extraction, Recording, Unit
 from pipeline.supplement import Condition, _Wanted, make_windows
 from pipeline.training_set import _CONTEXT
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pipeline.assets.entries import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry
 from pipeline.assets.reading import AssetsFile, read_assets
 from pipeline.assets.registry import (
-    NO_GEOMETRY,
     Installation,
     import_assets,
     installations,
@@ -15,7 +14,6 @@ from pipeline.assets.registry import (
 )
 
 __all__ = [
-    "NO_GEOMETRY",
     "AssetsFile",
     "AxisEntry",
     "BearingEntry",

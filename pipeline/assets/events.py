@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import instant, stable_id
-from pipeline.schema import AxisEvent, Unit
-from pipeline.store import insert_ignore
+from pipeline.store.database import insert_ignore
+from pipeline.store.tables import AxisEvent, Unit
 
 INSTALLED, REPLACED, REMOVED, NOTE = "installed", "replaced", "removed", "note"
 

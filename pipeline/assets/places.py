@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.schema import Axis
+from pipeline.store.tables import Axis
 
 
 def find_axis(

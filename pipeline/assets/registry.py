@@ -11,17 +11,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.kinematics import Orders, geometry_version
+from features.kinematics import Orders
 from features.reducers import NamedOrder
 from pipeline.assets.checks import FACTS, Period, in_two_places, overlaps
 from pipeline.assets.entries import AxisEntry, UnitEntry
 from pipeline.assets.events import mirror_installations
 from pipeline.assets.geometry import ResolvedGeometry
 from pipeline.assets.reading import AssetsFile, parse_assets, refuse, unknown_geometries
-from pipeline.schema import Axis, Geometry, GeometryName, Unit
-from pipeline.store import Store, insert_ignore, upsert
+from pipeline.store.database import Store, insert_ignore, upsert
+from pipeline.store.tables import NO_GEOMETRY, Axis, Geometry, GeometryName, Unit
 
-NO_GEOMETRY = geometry_version(None)
 IMPORT = "assets import"
 
 

@@ -22,8 +22,8 @@ from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
 from pipeline.case_audit import add_event
 from pipeline.case_folding import CLOSED, UNIT_FAMILIES
-from pipeline.schema import Axis, AxisEvent, Case, Recording, Scoring, Unit
-from pipeline.store import Store, insert_ignore
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.tables import Axis, AxisEvent, Case, Recording, Scoring, Unit
 
 MOST_LETTERS = 200
 

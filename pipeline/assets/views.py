@@ -10,8 +10,8 @@ from pipeline.assets.events import timeline
 from pipeline.assets.geometry import characteristic_orders
 from pipeline.assets.places import find_axis
 from pipeline.assets.registry import orders_from
-from pipeline.schema import Axis, Geometry, Unit
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, Geometry, Unit
 
 NAMES = ("site", "cell", "robot_id", "axis")
 

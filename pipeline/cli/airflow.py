@@ -73,7 +73,7 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
     from pipeline.local_airflow import ADMIN
     from pipeline.simulation import simulate
     from pipeline.simulation.live import drop_beat
-    from pipeline.store import Store
+    from pipeline.store.database import Store
 
     err.print(f"simulating {fleet.days} days of {fleet.robots} robots")
     simulate(folder, fleet)

@@ -105,7 +105,7 @@ def retention(
     as_json: AsJson = False,
 ) -> None:
     """Drop recordings, features and scores older than retention_months, from the database and the lake together."""
-    from pipeline.retention import apply_retention
+    from pipeline.store.retention import apply_retention
 
     place = workplace()
     report = apply_retention(place.store, place.lake, place.settings, as_of=moment(as_of), dry_run=dry_run)
@@ -198,7 +198,7 @@ def quarantine_replay(
 @db_app.command("upgrade", epilog="Example: axiswatch db upgrade")
 def db_upgrade(as_json: AsJson = False) -> None:
     """Bring the tables up to date with this version of axiswatch. Make a backup first."""
-    from pipeline.store import Store
+    from pipeline.store.database import Store
 
     store = Store(load_settings().database)
     before = store.revision()
@@ -210,7 +210,7 @@ def db_upgrade(as_json: AsJson = False) -> None:
 @db_app.command("create", epilog="Example: axiswatch db create")
 def db_create(as_json: AsJson = False) -> None:
     """Create the PostgreSQL database that database_url names, if the server has none of that name, with its tables."""
-    from pipeline.store import Store, create_database
+    from pipeline.store.database import Store, create_database
 
     url = load_settings().database
     created = create_database(url)
@@ -227,7 +227,7 @@ def lake_sweep(
     as_json: AsJson = False,
 ) -> None:
     """Delete files of the lake that no row commits: what is left of runs that were killed."""
-    from pipeline.sweep import sweep_lake
+    from pipeline.store.retention import sweep_lake
 
     place = workplace()
     older_than = moment(None) - timedelta(hours=older_than_hours)

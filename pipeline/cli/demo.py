@@ -31,7 +31,7 @@ def demo(
     from pipeline.cases import fleet_states
     from pipeline.demo import demo_settings, run_demo
     from pipeline.simulation import FleetSettings
-    from pipeline.store import Store
+    from pipeline.store.database import Store
 
     settings = demo_settings(load_settings(), folder)
     fleet = FleetSettings(robots=robots, days=days, seed=seed)

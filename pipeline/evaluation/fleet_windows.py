@@ -35,12 +35,11 @@ from pipeline.extract import (
 )
 from pipeline.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.labels import import_labels
-from pipeline.lake import Lake
-from pipeline.schema import Extraction, Recording, Unit
-from pipeline.schema_history import Baseline
 from pipeline.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Baseline, Extraction, Recording, Unit
 from pipeline.training_set import TrainingSet, build_training_set
 from pipeline.workplace import limits_of
 

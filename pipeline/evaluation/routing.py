@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.model import Model, Scores
 from pipeline.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels
-from pipeline.store import nullable
+from pipeline.store.database import nullable
 from pipeline.thresholds import routed_entropies
 
 MODEL = "evaluated"

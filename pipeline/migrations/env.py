@@ -1,11 +1,10 @@
-"""Alembic's entry: migrates over the connection that `pipeline.store` hands over."""
+"""Alembic's entry: migrates over the connection that `pipeline.store.database` hands over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-import pipeline.schema  # noqa: F401  (its tables)
-from pipeline.schema_base import Base
+from pipeline.store.tables import Base
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -28,11 +28,19 @@ from pipeline.assets import import_assets
 from pipeline.case_work import comment
 from pipeline.labels import import_labels
 from pipeline.local_airflow import LocalAirflow, free_port
-from pipeline.schema import Axis, Case, Extraction, LogFile, ModelVersion, Recording, Score
-from pipeline.schema_operations import RetrainingDecision
-from pipeline.schema_watch import TriggerDecision
 from pipeline.simulation import FleetSettings, simulate
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import (
+    Axis,
+    Case,
+    Extraction,
+    LogFile,
+    ModelVersion,
+    Recording,
+    RetrainingDecision,
+    Score,
+    TriggerDecision,
+)
 
 ROOT = Path(__file__).parents[2]
 FLEET = FleetSettings(robots=2, days=8, seed=3)

@@ -26,10 +26,10 @@ from playwright.sync_api import Page, sync_playwright
 from pipeline.accounts import list_users, log_in, set_user
 from pipeline.base.settings import Settings
 from pipeline.cases import get_case
-from pipeline.lake import Lake
 from pipeline.local_airflow import LocalAirflow, free_port
-from pipeline.schema import Axis, Case
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, Case
 from review.app import create_app
 
 ROOT = Path(__file__).parents[2]

@@ -15,9 +15,9 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.local_airflow import LocalAirflow, celery_settings, free_port
-from pipeline.schema import Extraction, Recording
 from pipeline.simulation import FleetSettings, simulate
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Extraction, Recording
 
 ROOT = Path(__file__).parents[2]
 FLEET = FleetSettings(robots=6, days=3, seed=5)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.store import Store
+from pipeline.store.database import Store
 
 FILE = Path(__file__).with_name("net.json")
 FLEET = ("--robots", "5", "--days", "6", "--seed", "3")

@@ -23,9 +23,9 @@ from pipeline.acquire import AcquireReport, acquire
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.contract import Limits
-from pipeline.lake import Lake
 from pipeline.quarantine import list_quarantine, show_quarantine
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
 
 MakeRow = Callable[..., dict[str, Any]]
 WriteLog = Callable[..., Path]

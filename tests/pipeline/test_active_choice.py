@@ -17,10 +17,9 @@ from pipeline.ask import ask
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.ids import axis_id
 from pipeline.base.settings import Settings
-from pipeline.lake import Lake
-from pipeline.schema import Axis, AxisState, Case
-from pipeline.schema_review import AxisMute
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, AxisMute, AxisState, Case
 from pipeline.training_set import even_choice
 
 AT = datetime(2026, 1, 8, tzinfo=UTC)

@@ -21,7 +21,9 @@ from pipeline.base.settings import Settings
 from pipeline.case_queue import Filters, queue
 from pipeline.cases import get_case, give_verdict
 from pipeline.extract import attributed_unit, installed_geometry
-from pipeline.schema import (
+from pipeline.score import _due_query
+from pipeline.store.database import Store, ensure_partitions, insert_ignore
+from pipeline.store.tables import (
     AxisEvent,
     AxisState,
     Case,
@@ -34,8 +36,6 @@ from pipeline.schema import (
     Scoring,
     Unit,
 )
-from pipeline.score import _due_query
-from pipeline.store import Store, ensure_partitions, insert_ignore
 
 Dump = Callable[[Store], dict[str, list[dict[str, Any]]]]
 START = datetime(2026, 1, 5, tzinfo=UTC)

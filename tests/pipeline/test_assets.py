@@ -14,7 +14,7 @@ from pipeline.assets import import_assets, installations, installed_at_time, kno
 from pipeline.assets.catalogue import catalogue, find_bearing
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import axis_id
-from pipeline.store import Store
+from pipeline.store.database import Store
 
 Dump = Callable[[Store], dict[str, list[dict[str, Any]]]]
 AXIS = axis_id("plant1", "c1", "R01", "A1")

@@ -16,8 +16,8 @@ from pipeline.audit_slice import AUDIT, Answer, audit_figures, is_confident, is_
 from pipeline.case_queue import queue
 from pipeline.case_work import undo
 from pipeline.cases import get_case, give_verdict
-from pipeline.schema import Axis
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 NOW = START + timedelta(days=30)

@@ -27,10 +27,9 @@ from pipeline.contract import Limits
 from pipeline.extract import attributed_unit, extract_due, feature_settings, installed_geometry
 from pipeline.feature_rows import read_features
 from pipeline.labels import import_labels
-from pipeline.lake import Lake
-from pipeline.schema import Axis, Extraction, Recording, Unit
-from pipeline.schema_history import Baseline
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Unit
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -422,8 +421,8 @@ import os, sys
 from datetime import datetime
 from pipeline.baseline import update_baselines
 from pipeline.base.settings import Settings
-from pipeline.lake import Lake
-from pipeline.store import Store
+from pipeline.store.lake import Lake
+from pipeline.store.database import Store
 
 database, lake, as_of = sys.argv[1:]
 settings = Settings(database_url=database, lake_url=lake, baseline_days=1.0, window_turns=2.0)
@@ -432,7 +431,7 @@ update_baselines(Store.open(database), Lake(lake), settings, as_of=datetime.from
 
 KILLED = """
 import contextlib, signal
-from pipeline import store
+from pipeline.store import database as store
 write = store.Store.write
 
 @contextlib.contextmanager

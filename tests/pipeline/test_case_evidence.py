@@ -24,11 +24,10 @@ from pipeline.cases import give_verdict
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.fleet_truth import read_recording_truth
-from pipeline.lake import Lake
-from pipeline.schema import Axis, Case, Extraction
-from pipeline.schema_evidence import CaseEvidence
 from pipeline.similar_cases import look_alikes, similar_past, similarity
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, Case, CaseEvidence, Extraction
 
 NAMES = ("evidence_outer_mean_db", "evidence_inner_mean_db", "evidence_ball_mean_db", "ses_white_bpfi_h1_db")
 ORDERS = {"bpfo": 3.58, "bpfi": 5.42, "bsf": 2.36, "ftf": 0.4, "gear_mesh": []}

@@ -40,8 +40,8 @@ from pipeline.case_webhook import (
 from pipeline.case_work import claim, comment, set_work_order, snooze, undo
 from pipeline.cases import get_case, give_verdict
 from pipeline.http_sender import post
-from pipeline.schema import Axis, Case
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, Case
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 SECRET = "whsec_" + base64.b64encode(b"a key of thirty-two bytes, really").decode()
@@ -257,7 +257,7 @@ SENDER = """
 import sys
 from datetime import datetime
 from pipeline.case_webhook import deliver
-from pipeline.store import Store
+from pipeline.store.database import Store
 store = Store(sys.argv[1])
 deliver(store, url=sys.argv[2], secret=sys.argv[3], most_attempts=9, at=datetime.fromisoformat(sys.argv[4]), seconds=60)
 """

@@ -21,9 +21,9 @@ from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import ExtractReport, extract_due, feature_settings
-from pipeline.lake import Lake
-from pipeline.schema import Extraction
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Extraction
 
 MakeRow = Callable[..., dict[str, Any]]
 MakeSettings = Callable[..., Settings]
@@ -377,7 +377,7 @@ def test_missing_signal_file_says_so(
     feed(make_row(1))
     (row,) = dump(store)["recordings"]
     lake.remove(row["lake_path"])
-    with pytest.raises(pipeline.lake.LakeError, match="restore it from a backup"):
+    with pytest.raises(pipeline.store.lake.LakeError, match="restore it from a backup"):
         extract()
     assert dump(store)["extractions"] == []
 

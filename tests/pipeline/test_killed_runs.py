@@ -22,10 +22,10 @@ from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.labels import import_labels
-from pipeline.lake import Lake
 from pipeline.retrain import train_scopes
-from pipeline.schema import Base
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Base
 
 # Small chunks, so that a run has many moments between two transactions.
 SETTINGS = {
@@ -245,7 +245,7 @@ from contextlib import contextmanager
 import pipeline.acquire, pipeline.advise, pipeline.extract, pipeline.score
 from pipeline.cli.common import moment, workplace
 from pipeline.cli.steps import run_steps
-from pipeline.store import Store
+from pipeline.store.database import Store
 
 write, commits = Store.write, 0
 

@@ -24,10 +24,10 @@ from models.train import train
 from pipeline.base.settings import Settings
 from pipeline.extract import feature_settings, feature_table, feature_versions
 from pipeline.extract_recording import Extracted
-from pipeline.lake import Lake
 from pipeline.registry import Registered, register
-from pipeline.schema import Axis, Extraction, LakeFile, Recording, Score
-from pipeline.store import Store, insert_ignore
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, Extraction, LakeFile, Recording, Score
 
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOWS = 10

@@ -31,16 +31,15 @@ from pipeline.gate import Ruling
 from pipeline.held_out import read_predictions
 from pipeline.judging import judge, read_pair
 from pipeline.labels import import_labels
-from pipeline.lake import Lake, LakeError
 from pipeline.model_versions import champions, compare_versions, get_version, show_version
 from pipeline.promotion import approve, refuse, retrain
 from pipeline.registry import ChampionChanged, load_model, promote, rollback
 from pipeline.retrain import train_scopes
-from pipeline.schema import AliasEvent, Label, LakeFile, ModelVersion, Score, Scoring
-from pipeline.schema_operations import RetrainingDecision
 from pipeline.score import score_due
-from pipeline.store import Store
-from pipeline.sweep import sweep_lake
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake, LakeError
+from pipeline.store.retention import sweep_lake
+from pipeline.store.tables import AliasEvent, Label, LakeFile, ModelVersion, RetrainingDecision, Score, Scoring
 
 SCOPE = "acceleration"
 SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
@@ -348,8 +347,8 @@ import json, os, signal, sys
 from datetime import datetime
 from pipeline import alias_history, promotion, registry
 from pipeline.base.settings import Settings
-from pipeline.lake import Lake
-from pipeline.store import Store
+from pipeline.store.lake import Lake
+from pipeline.store.database import Store
 
 told = json.loads(sys.argv[1])
 

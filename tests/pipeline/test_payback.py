@@ -21,14 +21,14 @@ from pipeline.cases import give_verdict
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.labels import import_labels
-from pipeline.lake import Lake
 from pipeline.payback import payback, worth, write_payback
 from pipeline.registry import promote
 from pipeline.rescore import plan_rescore, rescore
 from pipeline.retrain import train_scopes
-from pipeline.schema import Case, CaseRescore, Score
 from pipeline.score import score_due
-from pipeline.store import Store, partition_name
+from pipeline.store.database import Store, partition_name
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Case, CaseRescore, Score
 
 SCOPE = "acceleration"
 Tables = dict[str, list[dict[str, Any]]]

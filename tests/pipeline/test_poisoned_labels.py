@@ -18,13 +18,12 @@ from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.labels import label_row
-from pipeline.lake import Lake
 from pipeline.model_versions import champion_of
 from pipeline.promotion import retrain
-from pipeline.schema import AliasEvent, Label, ModelVersion
-from pipeline.schema_operations import RetrainingDecision
 from pipeline.simulation import FleetSettings, simulate
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import AliasEvent, Label, ModelVersion, RetrainingDecision
 
 FLEET = FleetSettings(robots=8, axes=4, days=6, samples=8_192, seed=6, fault_share=0.45)
 FIRST, SECOND, THIRD = (FLEET.start + timedelta(days=days) for days in (10, 15, 20))

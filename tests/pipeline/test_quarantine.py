@@ -14,9 +14,9 @@ import pytest
 from pipeline.acquire import acquire
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.contract import Limits
-from pipeline.lake import Lake, LakeError
 from pipeline.quarantine import list_quarantine, replay, show_quarantine
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake, LakeError
 
 MakeRow = Callable[..., dict[str, Any]]
 WriteLog = Callable[..., Path]

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pipeline.case_queue import Filters, before_in_queue, queue_page
 from pipeline.cases import get_case
 from pipeline.queue_priority import queue_priority, refresh_queue
-from pipeline.schema import Axis, AxisState, Case
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, AxisState, Case
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 NOTHING = {"expected_every_s": None, "known_at": AT}

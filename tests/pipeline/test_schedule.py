@@ -18,13 +18,13 @@ import sqlalchemy as sa
 from pipeline import scheduled
 from pipeline.acquire import acquire
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError
-from pipeline.batches import Stretch, stretches
 from pipeline.contract import Limits
 from pipeline.failures import Failure, list_failures, record_failure
-from pipeline.lake import Lake
 from pipeline.landing import decode_names, encode_name, plan_landing
-from pipeline.schema import Recording
-from pipeline.store import Store
+from pipeline.store.batches import Stretch, stretches
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Recording
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 Write = Callable[..., Path]

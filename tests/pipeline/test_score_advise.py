@@ -26,17 +26,28 @@ from pipeline.cases import fleet_states, get_case, give_verdict
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.labels import import_labels, known_labels
-from pipeline.lake import Lake
 from pipeline.model_versions import champions, list_versions
 from pipeline.promotion import retrain
 from pipeline.registry import load_model, promote
 from pipeline.retrain import train_scopes
-from pipeline.schema import AliasEvent, Axis, AxisState, Case, Extraction, Label, Recording, Score, Scoring, Unit
-from pipeline.schema_operations import RetrainingDecision
 from pipeline.score import score_due
 from pipeline.silence import silent_axes
 from pipeline.state_bins import bin_start
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import (
+    AliasEvent,
+    Axis,
+    AxisState,
+    Case,
+    Extraction,
+    Label,
+    Recording,
+    RetrainingDecision,
+    Score,
+    Scoring,
+    Unit,
+)
 from pipeline.training_set import build_training_set
 
 Tables = dict[str, list[dict[str, Any]]]

@@ -26,8 +26,8 @@ from pipeline.baseline import Found, update_baselines
 from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_settings
 from pipeline.labels import import_labels
-from pipeline.lake import Lake
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
 from pipeline.supplement import Condition, make_supplement
 from pipeline.training_set import TrainingSet, _after_baseline, _Labelled, build_training_set
 

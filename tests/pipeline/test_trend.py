@@ -24,12 +24,11 @@ from pipeline.base.settings import Settings
 from pipeline.baseline import update_baselines
 from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_settings
-from pipeline.lake import Lake
-from pipeline.schema import Axis, Baseline, Extraction, Recording, Unit
-from pipeline.schema_trend import Trend, TrendChange, TrendPoint
 from pipeline.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate
-from pipeline.store import Store, insert_ignore
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint, Unit
 from pipeline.trend import update_trends
 from pipeline.trend_plot import draw
 from pipeline.trend_view import trends_of

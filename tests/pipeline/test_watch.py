@@ -22,12 +22,21 @@ from pipeline.base.ids import axis_id, utc_text
 from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_versions
-from pipeline.lake import Lake
 from pipeline.retraining_decisions import decide, new_labels
-from pipeline.schema import AliasEvent, AxisState, Case, Label, ModelAlias, ModelVersion, Recording, Score
-from pipeline.schema_review import LabelWithdrawal
-from pipeline.schema_watch import TriggerDecision
-from pipeline.store import Store, ensure_partitions, insert_ignore
+from pipeline.store.database import Store, ensure_partitions, insert_ignore
+from pipeline.store.lake import Lake
+from pipeline.store.tables import (
+    AliasEvent,
+    AxisState,
+    Case,
+    Label,
+    LabelWithdrawal,
+    ModelAlias,
+    ModelVersion,
+    Recording,
+    Score,
+    TriggerDecision,
+)
 from pipeline.training_set import TrainingSet, build_training_set
 from pipeline.watch import list_trigger_decisions, scopes_to_start, watch
 

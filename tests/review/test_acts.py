@@ -21,9 +21,9 @@ from pipeline.base.settings import Settings
 from pipeline.case_queue import REASONS, Filters, count_queue, queue
 from pipeline.cases import get_case
 from pipeline.exporting import export, write_export
-from pipeline.lake import Lake
-from pipeline.schema import Axis, AxisState, Case
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, AxisState, Case
 from review.app import create_app
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)

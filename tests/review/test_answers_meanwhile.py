@@ -24,14 +24,12 @@ from pipeline.cases import give_verdict
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.labels import import_labels, not_withdrawn
-from pipeline.lake import Lake
 from pipeline.retrain import train_scopes
 from pipeline.retraining_decisions import decide, new_labels
-from pipeline.schema import Case, Label, ReviewEvent, Score, Scoring
-from pipeline.schema_review import LabelWithdrawal
-from pipeline.schema_webhook import WebhookEvent
 from pipeline.score import score_due
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Case, Label, LabelWithdrawal, ReviewEvent, Score, Scoring, WebhookEvent
 from pipeline.training_set import build_training_set
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)

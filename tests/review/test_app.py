@@ -19,9 +19,9 @@ from pipeline.accounts import ROLES, add_user, make_token
 from pipeline.base.ids import axis_id
 from pipeline.base.settings import Settings
 from pipeline.cases import get_case, give_verdict
-from pipeline.lake import Lake
-from pipeline.schema import Axis, Case
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, Case
 from review.access import PUBLIC, role_of
 from review.app import create_app
 from review.calibration import reliability

@@ -26,10 +26,10 @@ from pipeline.case_work import comment, set_work_order
 from pipeline.cases import get_case, give_verdict
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
-from pipeline.lake import Lake
 from pipeline.muting import mute
-from pipeline.schema import Axis, AxisState, Case
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, AxisState, Case
 from review.app import create_app
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)

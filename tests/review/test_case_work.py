@@ -15,9 +15,9 @@ from pipeline.case_work import claim, comment, hand_over, labels_of, snooze, und
 from pipeline.cases import get_case, give_verdict
 from pipeline.labels import known_labels
 from pipeline.muting import mute
-from pipeline.schema import Axis, Case
 from pipeline.snoozing import wake_snoozed
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, Case
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 FINDING = {"verdict": "fault", "evidence": "inspected"}

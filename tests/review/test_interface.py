@@ -15,9 +15,9 @@ from schemathesis.specs.openapi.checks import status_code_conformance
 
 from pipeline.accounts import add_user, make_token
 from pipeline.base.settings import Settings
-from pipeline.lake import Lake
-from pipeline.schema import Axis, Case
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, Case
 from review.app import create_app
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)

@@ -13,9 +13,9 @@ from fastapi.testclient import TestClient
 from pipeline.accounts import add_user, make_token
 from pipeline.alias_history import set_alias
 from pipeline.base.settings import Settings
-from pipeline.lake import Lake
-from pipeline.schema import Axis, Case, CaseRescore, Label, ModelVersion
-from pipeline.store import Store
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake
+from pipeline.store.tables import Axis, Case, CaseRescore, Label, ModelVersion
 from review.app import create_app
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)

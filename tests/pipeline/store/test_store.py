@@ -16,8 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.schema import Axis, AxisState, Base, Label, LakeFile, Score
-from pipeline.store import (
+from pipeline.store.database import (
     Store,
     bulk_insert,
     ensure_partitions,
@@ -27,6 +26,7 @@ from pipeline.store import (
     partition_name,
     upsert,
 )
+from pipeline.store.tables import Axis, AxisState, Base, Label, LakeFile, Score
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 

@@ -18,10 +18,30 @@ from sqlalchemy.engine import Connection
 from pipeline.base.errors import SettingsError
 from pipeline.base.settings import Settings
 from pipeline.extract import attributed_unit, installed_geometry
-from pipeline.lake import Lake
-from pipeline.schema import Baseline, Extraction, Label, LakeFile, Recording, Score, Scoring, Unit
-from pipeline.schema_trend import TrendPoint
-from pipeline.store import Store, partition_name
+from pipeline.store.database import Store, partition_name
+from pipeline.store.lake import Lake
+from pipeline.store.tables import (
+    Baseline,
+    Extraction,
+    Label,
+    LakeFile,
+    ModelVersion,
+    Recording,
+    Score,
+    Scoring,
+    TrendPoint,
+    Unit,
+)
+
+
+def sweep_lake(store: Store, lake: Lake, *, older_than: datetime) -> int:
+    """Delete orphans that are older than a time; give their number."""
+    with store.read() as connection:
+        committed = set(connection.scalars(sa.select(LakeFile.path)))
+        for row in connection.execute(sa.select(ModelVersion.lake_prefix, ModelVersion.settings)):
+            committed |= {f"{row.lake_prefix}/{name}" for name in row.settings["files"]}
+    return lake.sweep(committed, older_than=older_than)
+
 
 PAGE = 1000
 

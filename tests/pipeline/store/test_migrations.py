@@ -14,8 +14,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from pipeline.schema import Base
-from pipeline.store import Store, alembic_config, ensure_partitions, head_revision
+from pipeline.store.database import Store, alembic_config, ensure_partitions, head_revision
+from pipeline.store.tables import Base
 
 
 def tables(store: Store) -> set[str]:
@@ -73,7 +73,7 @@ def test_a_migration_that_fails_leaves_nothing(store_url: str, monkeypatch: pyte
 
 AT_ONCE = """
 import sys, time
-from pipeline.store import Store
+from pipeline.store.database import Store
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
 store = Store(sys.argv[1])
 store.upgrade() if sys.argv[3] == "upgrade" else Store.open(sys.argv[1]).dispose()

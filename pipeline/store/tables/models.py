@@ -1,17 +1,14 @@
-"""The tables of a model's life: versions, aliases with their history, what versions say of closed cases.
-
-See `pipeline.schema` for the others.
-"""
+"""Tables of a model's life: versions, aliases with their history, triggers, retraining decisions, failed tasks."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, String
+from sqlalchemy import JSON, Boolean, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from pipeline.schema_base import Base
+from pipeline.store.tables.base import Base
 
 
 class ModelVersion(Base):
@@ -90,3 +87,60 @@ class CaseRescore(Base):
     expected_entropy: Mapped[float | None] = mapped_column(comment="mean over windows, highest channel, nats")
     novelty_percentile: Mapped[float | None] = mapped_column(comment="median over windows, highest channel")
     known_at: Mapped[datetime]
+
+
+class TriggerDecision(Base):
+    """What a trigger or a guard said of a scope, fired or not; `decision` is what came of all of them. Never changed,
+    but that a run of the schedule for the same time marks what a look by hand had said.
+
+    Key: scope, trigger and as_of of the run. About a dozen a scope and day.
+    """
+
+    __tablename__ = "trigger_decisions"
+
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    trigger: Mapped[str] = mapped_column(String(32), primary_key=True, comment="its name, or decision")
+    decided_at: Mapped[datetime] = mapped_column(primary_key=True, comment="as_of of the run")
+    position: Mapped[int] = mapped_column(comment="place in the list that is shown")
+    fired: Mapped[bool] = mapped_column(Boolean, comment="asks for a retraining; of a guard: holds one back")
+    reason: Mapped[str] = mapped_column(comment="a sentence")
+    figures: Mapped[dict[str, Any]] = mapped_column(JSON, comment="all that it looked at, and its thresholds")
+    champion: Mapped[str | None] = mapped_column(String(16), comment="the champion at decided_at")
+    by_schedule: Mapped[bool] = mapped_column(Boolean, comment="a run of the schedule, which starts what it decides")
+    n_labels: Mapped[int] = mapped_column(comment="labels known at decided_at and not taken back by then")
+    known_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "decided_at"),)
+
+
+class RetrainingDecision(Base):
+    """What a retraining came to, and why. Key: scope and as_of of the run. A few a week."""
+
+    __tablename__ = "retraining_decisions"
+
+    scope: Mapped[str] = mapped_column(primary_key=True, comment="'' where no scope could be trained")
+    decided_at: Mapped[datetime] = mapped_column(primary_key=True, comment="as_of of the run")
+    trigger: Mapped[str] = mapped_column(comment="schedule, labels or by hand")
+    n_labels: Mapped[int] = mapped_column(comment="labels known at decided_at")
+    outcome: Mapped[str] = mapped_column(String(16), comment="first, promoted, kept, unchanged or refused")
+    reason: Mapped[str] = mapped_column(comment="a sentence")
+    candidate: Mapped[str | None] = mapped_column(String(16))
+    champion: Mapped[str | None] = mapped_column(String(16), comment="the champion before")
+    figures: Mapped[dict[str, Any]] = mapped_column(JSON, comment="what was compared")
+    known_at: Mapped[datetime]
+
+
+class TaskFailure(Base):
+    """A scheduled task that failed for good. Key: DAG, run, task, map index and try. None on a good day."""
+
+    __tablename__ = "task_failures"
+
+    dag_id: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    task_id: Mapped[str] = mapped_column(primary_key=True)
+    map_index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="-1: not mapped")
+    try_number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="the last try")
+    message: Mapped[str] = mapped_column(comment="type and text of the error")
+    log_url: Mapped[str] = mapped_column(comment="page of the task in Airflow")
+    webhook: Mapped[str] = mapped_column(comment="'' without a webhook, sent, or why it could not be told")
+    known_at: Mapped[datetime] = mapped_column(comment="as_of of the run")

@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.lake import ROW_GROUP_BYTES, Lake, LakeError
-from pipeline.schema import LakeFile, ModelVersion
-from pipeline.store import Store, insert_ignore
-from pipeline.sweep import sweep_lake
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.lake import ROW_GROUP_BYTES, Lake, LakeError
+from pipeline.store.retention import sweep_lake
+from pipeline.store.tables import LakeFile, ModelVersion
 
 NOW = datetime.now(UTC)
 OLD = (time.time() - 7_200, time.time() - 7_200)

@@ -15,10 +15,10 @@ from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
-from pipeline.lake import Lake
-from pipeline.retention import apply_retention, first_month_kept
-from pipeline.schema import Extraction, Label, LakeFile, Recording, Score
-from pipeline.store import Store, bulk_insert, create_database, ensure_partitions
+from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions
+from pipeline.store.lake import Lake
+from pipeline.store.retention import apply_retention, first_month_kept
+from pipeline.store.tables import Extraction, Label, LakeFile, Recording, Score
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 

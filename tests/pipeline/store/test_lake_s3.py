@@ -15,10 +15,10 @@ from pipeline.acquire import acquire
 from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
-from pipeline.lake import Lake, LakeError
 from pipeline.quarantine import list_quarantine, replay
-from pipeline.store import Store
-from pipeline.sweep import sweep_lake
+from pipeline.store.database import Store
+from pipeline.store.lake import Lake, LakeError
+from pipeline.store.retention import sweep_lake
 
 BUCKET = "plant-axiswatch"
 

@@ -27,8 +27,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import DeclarativeBase
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.schema import Score
-from pipeline.schema_base import UtcDateTime
+from pipeline.store.tables import Score, UtcDateTime
 
 LOCK_KEY = 0x61786973  # any constant will do; it names axiswatch's advisory lock on PostgreSQL
 BUSY_SECONDS = 120
@@ -134,7 +133,7 @@ def create_database(url: str) -> bool:
 def alembic_config() -> Config:
     """Alembic's configuration of the migrations that ship with the package."""
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
     return config
 
 

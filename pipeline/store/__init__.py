@@ -1,0 +1,1 @@
+"""Where things are kept: the database and its tables, the lake, and whose recording is whose."""

@@ -1,0 +1,82 @@
+"""The tables of axiswatch's database.
+
+Times are UTC. `known_at` is when axiswatch came to know a row (the `as_of` of the run that wrote it); every other time
+is the time of the event. Ids are hashes of natural keys (`pipeline.base.ids`), so equal inputs give equal rows
+anywhere. Rows a day are given for a plant of 1,000 axes with 3 channels, 24 recordings of 4 windows a day each.
+"""
+
+from pipeline.store.tables.accounts import ApiToken, LoginFailure, User, UserSession
+from pipeline.store.tables.base import Base, UtcDateTime
+from pipeline.store.tables.cases import (
+    AxisMute,
+    Case,
+    CaseEvidence,
+    CaseWork,
+    Label,
+    LabelWithdrawal,
+    ReviewEvent,
+    WebhookEvent,
+)
+from pipeline.store.tables.models import (
+    AliasEvent,
+    CaseRescore,
+    ModelAlias,
+    ModelVersion,
+    RetrainingDecision,
+    TaskFailure,
+    TriggerDecision,
+)
+from pipeline.store.tables.plant import NO_GEOMETRY, Axis, AxisEvent, Geometry, GeometryName, Unit
+from pipeline.store.tables.scores import AxisState, Score, Scoring, Trend, TrendChange, TrendPoint
+from pipeline.store.tables.signals import (
+    Baseline,
+    Extraction,
+    LakeFile,
+    LandingEntry,
+    LogFile,
+    QuarantineRow,
+    Recording,
+)
+
+__all__ = [
+    "NO_GEOMETRY",
+    "AliasEvent",
+    "ApiToken",
+    "Axis",
+    "AxisEvent",
+    "AxisMute",
+    "AxisState",
+    "Base",
+    "Baseline",
+    "Case",
+    "CaseEvidence",
+    "CaseRescore",
+    "CaseWork",
+    "Extraction",
+    "Geometry",
+    "GeometryName",
+    "Label",
+    "LabelWithdrawal",
+    "LakeFile",
+    "LandingEntry",
+    "LogFile",
+    "LoginFailure",
+    "ModelAlias",
+    "ModelVersion",
+    "QuarantineRow",
+    "Recording",
+    "RetrainingDecision",
+    "ReviewEvent",
+    "Score",
+    "Scoring",
+    "TaskFailure",
+    "Trend",
+    "TrendChange",
+    "TrendPoint",
+    "TriggerDecision",
+    "Unit",
+    "User",
+    "UserSession",
+    "UtcDateTime",
+    "WebhookEvent",
+]

@@ -1,0 +1,56 @@
+"""Tables of people: who may do what, sessions, tokens, failed logins."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Boolean, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pipeline.store.tables.base import Base
+
+
+class User(Base):
+    """Somebody who may log in. Key: name. A few a year."""
+
+    __tablename__ = "users"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    role: Mapped[str] = mapped_column(String(16), comment="viewer, reviewer or admin")
+    password_hash: Mapped[str] = mapped_column(comment="argon2id")
+    disabled: Mapped[bool] = mapped_column(Boolean)
+    known_at: Mapped[datetime]
+
+
+class UserSession(Base):
+    """A browser that is logged in. Key: SHA-256 of its cookie. Tens a day."""
+
+    __tablename__ = "user_sessions"
+
+    session_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(ForeignKey("users.name"))
+    csrf: Mapped[str] = mapped_column(comment="what every write of this browser has to bring along")
+    expires_at: Mapped[datetime]
+    known_at: Mapped[datetime]
+
+
+class ApiToken(Base):
+    """A program that may act for a user. Key: SHA-256 of the token. A few a year."""
+
+    __tablename__ = "api_tokens"
+
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(ForeignKey("users.name"))
+    purpose: Mapped[str]
+    expires_at: Mapped[datetime]
+    known_at: Mapped[datetime]
+
+
+class LoginFailure(Base):
+    """Failed log-ins in a row under a name; the row goes with the next success. Key: name. A few a day."""
+
+    __tablename__ = "login_failures"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int] = mapped_column(comment="since the last success or the last quiet time")
+    known_at: Mapped[datetime] = mapped_column(comment="of the newest one")

@@ -1,0 +1,181 @@
+"""Tables of cases: what an engineer looks at, who works on it, what was found out, and what other systems are sent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from pipeline.store.tables.base import Base
+
+
+class Case(Base):
+    """Something for an engineer to look at: consecutive flagged states of one axis. Key: axis, family, first bin.
+
+    Of the family `audit` each is one bin that nothing was flagged in, and an axis may have several open ones.
+    """
+
+    __tablename__ = "cases"
+
+    case_id: Mapped[str] = mapped_column(String(12), primary_key=True)
+    axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), index=True)
+    family: Mapped[str] = mapped_column(String(8), comment="machine or data; one open case of a family an axis")
+    state: Mapped[str] = mapped_column(String(16), index=True, comment="open, snoozed or closed")
+    first_at: Mapped[datetime] = mapped_column(comment="first flagged recording")
+    last_at: Mapped[datetime] = mapped_column(comment="last flagged recording")
+    n_bins: Mapped[int] = mapped_column(comment="flagged bins")
+    priority: Mapped[float] = mapped_column(comment="how bad, 0 to 1; a rise reopens and wakes")
+    queue_priority: Mapped[float] = mapped_column(
+        default=lambda context: context.get_current_parameters()["priority"],
+        server_default="0",
+        comment="highest first in the queue: priority, uncertainty, age and criticality, see pipeline.queue_priority",
+    )
+    reasons: Mapped[list[Any]] = mapped_column(comment="code, sentence, first and last time and count of each")
+    fault_probability: Mapped[float | None] = mapped_column(comment="highest of its bins")
+    mode: Mapped[str | None] = mapped_column(comment="most probable fault class at that bin")
+    closed_priority: Mapped[float | None] = mapped_column(comment="priority when it was closed; a rise reopens it")
+    closed_at: Mapped[datetime | None] = mapped_column(comment="time up to which a verdict has covered it")
+    closed_by: Mapped[str | None]
+    snoozed_until: Mapped[datetime | None]
+    selection_probability: Mapped[float | None] = mapped_column(
+        comment="chance with which an audited bin was drawn; null: no audit"
+    )
+    known_at: Mapped[datetime] = mapped_column(comment="when it was opened")
+    changed_at: Mapped[datetime] = mapped_column(comment="as_of of the run or the act that changed it last")
+
+    __table_args__ = (Index("ix_cases_queue", "state", "queue_priority", "first_at", "case_id"),)
+
+
+class CaseEvidence(Base):
+    """What the most suspicious recording of a case shows: its regime, its loudest bearing line, what moved. Key: case.
+
+    Made after advise from stored features; made anew when the case has changed. As many rows as cases.
+    """
+
+    __tablename__ = "case_evidence"
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), primary_key=True)
+    recording_id: Mapped[str | None] = mapped_column(String(32), comment="the most suspicious one; null: none is left")
+    channel: Mapped[str | None]
+    program: Mapped[str | None]
+    shaft_speed_rpm: Mapped[float | None]
+    line: Mapped[str | None] = mapped_column(
+        String(8), comment="bpfo, bpfi or bsf2x: the defect that the envelope speaks for; null: none"
+    )
+    line_order: Mapped[float | None] = mapped_column(comment="of that line, multiples of the shaft's speed")
+    line_db: Mapped[float | None] = mapped_column(comment="height of its first harmonic over the floor, dB")
+    feature_version: Mapped[str | None] = mapped_column(String(16))
+    moved: Mapped[bytes | None] = mapped_column(
+        LargeBinary, comment="float32, little endian: each feature's distance from the unit's baseline in its spreads"
+    )
+    case_changed_at: Mapped[datetime] = mapped_column(comment="changed_at of the case that it was made from")
+    known_at: Mapped[datetime]
+
+
+class CaseWork(Base):
+    """Who is at a case, and what was agreed on it. Advise writes `cases` and never this. Key: case. Tens a day."""
+
+    __tablename__ = "case_work"
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), primary_key=True)
+    claimed_by: Mapped[str | None]
+    claimed_until: Mapped[datetime | None] = mapped_column(comment="the claim holds before this time")
+    snoozed_priority: Mapped[float | None] = mapped_column(comment="priority when it was snoozed; a rise wakes it")
+    work_order: Mapped[str | None] = mapped_column(comment="number in the maintenance system")
+    known_at: Mapped[datetime]
+
+
+class ReviewEvent(Base):
+    """Everything that happened to a case, by whom; append only. Key: case and count."""
+
+    __tablename__ = "review_events"
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="1, 2, 3 ...")
+    at: Mapped[datetime]
+    who: Mapped[str] = mapped_column(comment="'axiswatch' for what the advise step did")
+    action: Mapped[str] = mapped_column(String(16), comment="opened, reopened, closed, verdict")
+    details: Mapped[dict[str, Any]]
+
+
+class Label(Base):
+    """What somebody found out about a unit or an axis in a time range. Never overwritten: a later finding is added.
+
+    Key: hash of its content. Words: `pipeline.taxonomy`. A few a day.
+    """
+
+    __tablename__ = "labels"
+
+    label_id: Mapped[str] = mapped_column(String(16), primary_key=True)
+    axis_id: Mapped[str | None] = mapped_column(String(16), comment="null where the label names only the unit")
+    unit_serial: Mapped[str | None] = mapped_column(index=True)
+    channel: Mapped[str | None] = mapped_column(comment="null: all channels")
+    from_at: Mapped[datetime]
+    to_at: Mapped[datetime] = mapped_column(comment="end of the range, not included")
+    verdict: Mapped[str] = mapped_column(String(16))
+    component: Mapped[str | None] = mapped_column(String(16))
+    mode: Mapped[str | None] = mapped_column(String(16), comment="null: fault, mode unknown")
+    cause: Mapped[str | None] = mapped_column(String(16))
+    severity: Mapped[str | None] = mapped_column(String(16))
+    evidence: Mapped[str] = mapped_column(String(16))
+    confidence: Mapped[float | None] = mapped_column(comment="of the person, 0 to 1")
+    note: Mapped[str]
+    who: Mapped[str]
+    case_id: Mapped[str | None] = mapped_column(String(12))
+    known_at: Mapped[datetime]
+
+
+class LabelWithdrawal(Base):
+    """A label that its author took back: it counts no more from then on. Key: label. A few a week."""
+
+    __tablename__ = "label_withdrawals"
+
+    label_id: Mapped[str] = mapped_column(ForeignKey("labels.label_id"), primary_key=True)
+    who: Mapped[str]
+    known_at: Mapped[datetime]
+
+
+class AxisMute(Base):
+    """Cases of an axis stay out of the queue for a time, for a reason. Key: axis and start. A few a week.
+
+    The newest row of an axis holds; one that ends at its own start lifts the mute before it.
+    """
+
+    __tablename__ = "axis_mutes"
+
+    axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), primary_key=True)
+    known_at: Mapped[datetime] = mapped_column(primary_key=True, comment="its start")
+    until_at: Mapped[datetime] = mapped_column(comment="its end, not included")
+    reason: Mapped[str]
+    who: Mapped[str]
+    seen: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), comment="what was on record of the axis: state, figures, models"
+    )
+
+    __table_args__ = (Index(None, "until_at"),)
+
+
+class WebhookEvent(Base):
+    """An act on a case that the webhook tells of, written in the act's own transaction. Key: case and count.
+
+    One for each row of `review_events`, with the same key. Hundreds a day.
+    """
+
+    __tablename__ = "webhook_events"
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="of the act in review_events")
+    kind: Mapped[str] = mapped_column(String(16), comment="case.opened, case.reopened, case.changed or case.closed")
+    body: Mapped[str] = mapped_column(Text, comment="JSON as it is sent, byte for byte, at every try")
+    state: Mapped[str] = mapped_column(String(16), comment="waiting, delivered, given_up or skipped")
+    attempts: Mapped[int] = mapped_column(comment="tries so far")
+    not_before: Mapped[datetime | None] = mapped_column(
+        comment="next try; while one is under way, when it is taken as dead"
+    )
+    answer: Mapped[str] = mapped_column(comment="what came of the last try")
+    ended_at: Mapped[datetime | None] = mapped_column(comment="when it was delivered, given up or skipped")
+    known_at: Mapped[datetime] = mapped_column(comment="of the act")
+
+    __table_args__ = (Index(None, "state", "case_id", "sequence"),)
