@@ -39,7 +39,7 @@ def main() -> None:
 
     from pipeline import scheduled
     from pipeline.assets import import_assets
-    from pipeline.labels import import_labels
+    from pipeline.labels.labels import import_labels
     from pipeline.simulation import FleetSettings, simulate
     from pipeline.store.database import Store, create_database
     from pipeline.store.tables import Recording

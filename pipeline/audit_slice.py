@@ -22,10 +22,10 @@ from sqlalchemy.engine import Connection
 from pipeline.axis_state import HEALTHY, WATCH
 from pipeline.base.ids import instant, stable_id, utc_text
 from pipeline.case_audit import SYSTEM, add_event
-from pipeline.labels import not_withdrawn
+from pipeline.labels.labels import not_withdrawn
+from pipeline.labels.words import Verdict
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Case, Label
-from pipeline.taxonomy import Verdict
 
 AUDIT: Final = "audit"
 """Family of these cases, and the code of their one reason."""

@@ -27,11 +27,11 @@ from pipeline.base.regime import coarser, is_any, program_of
 from pipeline.base.settings import Settings
 from pipeline.extract import attributed_extraction, attributed_unit, feature_versions, installed_geometry
 from pipeline.feature_rows import read_features
-from pipeline.labels import KnownLabel, known_labels, label_for
+from pipeline.labels.labels import KnownLabel, known_labels, label_for
+from pipeline.labels.words import Verdict
 from pipeline.store.database import Store, insert_new, nullable
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Unit
-from pipeline.taxonomy import Verdict
 
 NO_BASELINE = ""
 RELATIVE = "relative_"

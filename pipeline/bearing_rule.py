@@ -7,7 +7,7 @@ from typing import Final
 
 from models.rule_prior import RulePrior
 from pipeline.baseline import RELATIVE
-from pipeline.bearing_lines import LINES, mode_of, unmodelled_modes
+from pipeline.labels.words import LINES, mode_of, unmodelled_modes
 
 HEALTHY_DB: Final = 6.0
 """Lines all below this are called healthy: a line of twice the floor's amplitude has 6 dB."""

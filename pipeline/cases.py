@@ -13,10 +13,10 @@ from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.ids import instant, utc_text
 from pipeline.case_audit import add_event, lock_axis_of
 from pipeline.case_folding import CLOSED
-from pipeline.labels import label_row
+from pipeline.labels.labels import label_row
+from pipeline.labels.words import Verdict
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import Axis, AxisState, Case, CaseWork, Label, Recording, ReviewEvent, Unit
-from pipeline.taxonomy import Verdict
 
 
 def count_cases(store: Store, *, state: str | None = "open") -> int:
@@ -62,8 +62,8 @@ def give_verdict(
     Parameters
     ----------
     finding
-        Words of `pipeline.taxonomy`: verdict and evidence, and optionally component, mode, cause, severity, confidence,
-        note, channel, from_at, to_at. The range is the case's own where it is not given.
+        Words of `pipeline.labels.words`: verdict and evidence, and optionally component, mode, cause, severity,
+        confidence, note, channel, from_at, to_at. The range is the case's own where it is not given.
     period_hours
         Length of a bin; the label's range ends with the bin of the case's last recording.
     seen

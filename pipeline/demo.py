@@ -19,7 +19,7 @@ from pipeline.case_evidence import note_evidence
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.fleet_truth import judge_fleet
-from pipeline.labels import import_labels
+from pipeline.labels.labels import import_labels
 from pipeline.model_versions import list_versions
 from pipeline.retrain import train_scopes
 from pipeline.score import score_due

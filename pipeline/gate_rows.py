@@ -25,10 +25,10 @@ from pipeline.extract import attributed_extraction, feature_versions, installed_
 from pipeline.feature_rows import read_features
 from pipeline.gate import FloatArray, Judged, Rows
 from pipeline.held_out import Predictions, by_recording
-from pipeline.labels import KnownLabel, known_labels, label_for
+from pipeline.labels.labels import KnownLabel, known_labels, label_for
+from pipeline.labels.words import Evidence
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording, Unit
-from pipeline.taxonomy import Evidence
 from pipeline.training_set import target_of
 
 STRENGTH = {evidence: index for index, evidence in enumerate(Evidence)}

@@ -23,7 +23,8 @@ from pipeline.base.settings import Settings
 from pipeline.case_folding import CLOSED
 from pipeline.extract import installed_geometry
 from pipeline.gate import unit_draws
-from pipeline.labels import not_withdrawn
+from pipeline.labels.labels import not_withdrawn
+from pipeline.labels.words import Verdict
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import (
     AliasEvent,
@@ -36,7 +37,6 @@ from pipeline.store.tables import (
     Scoring,
     Unit,
 )
-from pipeline.taxonomy import Verdict
 from pipeline.thresholds import read_thresholds
 
 MIN_AXES: Final = 5

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import Settings
-from pipeline.labels import not_withdrawn
+from pipeline.labels.labels import not_withdrawn
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Label, RetrainingDecision, TriggerDecision
 from pipeline.training_set import scopes_with_labels

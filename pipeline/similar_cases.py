@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.case_folding import OPEN
-from pipeline.labels import not_withdrawn
+from pipeline.labels.labels import not_withdrawn
+from pipeline.labels.words import Verdict
 from pipeline.store.tables import Axis, Case, CaseEvidence, Label
-from pipeline.taxonomy import Verdict
 
 MOST_COMPARED: Final = 1000
 LOOK_ALIKE: Final = 0.6

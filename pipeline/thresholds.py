@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.axis_state import Thresholds
 from pipeline.base.settings import Settings
-from pipeline.bearing_lines import unmodelled_modes
+from pipeline.labels.words import unmodelled_modes
 from pipeline.store.tables import ModelVersion
 
 Percentiles = Mapping[str, Sequence[float]]

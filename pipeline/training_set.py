@@ -22,11 +22,11 @@ from pipeline.base.settings import Settings
 from pipeline.baseline import RELATIVE_GROUP, Baselines, Found, relative_names, with_change
 from pipeline.extract import attributed_extraction, feature_settings, feature_versions, installed_geometry
 from pipeline.feature_rows import read_features
-from pipeline.labels import KnownLabel, known_labels, label_for
+from pipeline.labels.labels import KnownLabel, known_labels, label_for
+from pipeline.labels.words import Verdict
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording, Unit
 from pipeline.supplement import Condition, make_supplement
-from pipeline.taxonomy import Verdict
 
 VIBRATION = "acceleration"
 """The quantity that `features.synthetic_faults` can make."""

@@ -23,10 +23,10 @@ from pipeline.base.settings import Settings
 from pipeline.extract import attributed_extraction, attributed_unit, feature_settings, feature_versions
 from pipeline.extract import installed_geometry as geometry_and_join
 from pipeline.feature_rows import read_features
-from pipeline.labels import not_withdrawn
+from pipeline.labels.labels import not_withdrawn
+from pipeline.labels.words import Verdict
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, Extraction, Label, Recording, Score, Unit
-from pipeline.taxonomy import Verdict
 from pipeline.triggers.drift import Period
 from pipeline.watch_history import unit_name
 

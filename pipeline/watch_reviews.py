@@ -14,9 +14,9 @@ from sqlalchemy.engine import Connection
 
 from pipeline.audit_slice import AUDIT, MISSED, SOUND
 from pipeline.axis_state import MACHINE_CODES
-from pipeline.labels import not_withdrawn
+from pipeline.labels.labels import not_withdrawn
+from pipeline.labels.words import Evidence, Verdict
 from pipeline.store.tables import AxisState, Case, Label
-from pipeline.taxonomy import Evidence, Verdict
 from pipeline.watch_history import Champion, unit_name
 from pipeline.watch_periods import Span
 

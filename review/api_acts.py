@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from pipeline import case_work, muting
 from pipeline.accounts import Account
 from pipeline.cases import give_verdict, give_verdicts
-from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
+from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from review.access import needs
 from review.api import REFUSED
 

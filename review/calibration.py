@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.labels import not_withdrawn
+from pipeline.labels.labels import not_withdrawn
+from pipeline.labels.words import Verdict
 from pipeline.store.database import Store
 from pipeline.store.tables import Case, Label
-from pipeline.taxonomy import Verdict
 
 BINS = 10
 

@@ -14,9 +14,9 @@ from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
 from pipeline.case_queue import REASONS, before_in_queue, place_of, queue_page
 from pipeline.cases import give_verdict
+from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis
-from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
 from review import plant_pages
 from review.access import COOKIE, Form
 from review.case_view import case_details, case_facts, evidence_of, seen_of

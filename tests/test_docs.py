@@ -16,12 +16,13 @@ import sqlalchemy as sa
 import typer.main
 
 from features.quality import Quality
-from pipeline import axis_state, taxonomy
+from pipeline import axis_state
 from pipeline.assets import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry
 from pipeline.assets.catalogue import catalogue
 from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS
 from pipeline.base.settings import ENV_PREFIX, OTHER_VARIABLES, Settings
 from pipeline.cli.app import app
+from pipeline.labels import words as taxonomy
 from pipeline.store.database import Store
 from pipeline.store.tables import Base
 
@@ -388,7 +389,7 @@ def test_the_contract_example_is_accepted(tmp_path: Path) -> None:
 def test_the_examples_of_labels_and_assets_can_be_imported(tmp_path: Path) -> None:
     """The CSV of labels.md and the TOML of assets.md are read without a problem."""
     from pipeline.assets import read_assets
-    from pipeline.labels import read_labels
+    from pipeline.labels.labels import read_labels
 
     for name, language, read in (
         ("labels", "csv", lambda path: read_labels(path, who="x")),

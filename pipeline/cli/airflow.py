@@ -69,7 +69,7 @@ def airflow(
 
 def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, beats: int, as_json: bool) -> None:
     from pipeline.assets import import_assets
-    from pipeline.labels import import_labels
+    from pipeline.labels.labels import import_labels
     from pipeline.local_airflow import ADMIN
     from pipeline.simulation import simulate
     from pipeline.simulation.live import drop_beat

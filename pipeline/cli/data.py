@@ -119,7 +119,7 @@ def labels_import(
     as_json: AsJson = False,
 ) -> None:
     """Read findings from a labels.csv; those that are here already are left alone."""
-    from pipeline.labels import import_labels
+    from pipeline.labels.labels import import_labels
 
     found = import_labels(workplace().store, file, who=user(who))
     emit(found, as_json, counts("Labels", found))

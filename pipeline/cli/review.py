@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pipeline.base.errors import SettingsError
 from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, out, shown, table, user, workplace
-from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
+from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 
 
 def register(app: typer.Typer) -> None:

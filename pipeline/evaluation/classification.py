@@ -35,7 +35,7 @@ from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.selection import Selection
 from pipeline.evaluation.sides import cut_shared
 from pipeline.evaluation.windows import Windows, join, with_changes, without_levels
-from pipeline.taxonomy import Mode
+from pipeline.labels.words import Mode
 
 UNSEEN_FIGURES: Final = ("unseen_auroc_entropy", "unseen_auroc_mi", "unseen_auroc_novelty", "unseen_auroc_routed")
 COLUMNS: Final = (

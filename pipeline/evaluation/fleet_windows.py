@@ -34,7 +34,7 @@ from pipeline.extract import (
     installed_geometry,
 )
 from pipeline.fleet_truth import RecordingTruth, read_recording_truth
-from pipeline.labels import import_labels
+from pipeline.labels.labels import import_labels
 from pipeline.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store

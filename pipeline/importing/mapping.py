@@ -21,7 +21,7 @@ from pipeline.importing.signal_mapping import (
     TimeColumn,
     known_zone,
 )
-from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
+from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 
 __all__ = ["Filters", "Mapping", "Process", "SampleRules", "Scalar", "Signal", "Source"]
 
@@ -153,7 +153,7 @@ class Pieces(Part):
 
 
 class LabelValue(Part):
-    """What one value of the label column means, in the words of `pipeline.taxonomy`."""
+    """What one value of the label column means, in the words of `pipeline.labels.words`."""
 
     verdict: Annotated[Verdict, Field(strict=False)]
     component: Annotated[Component, Field(strict=False)] | None = None

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from pipeline.importing.mapping import Geometry, Label
 from pipeline.importing.planned import PlannedRow
-from pipeline.taxonomy import LABEL_CSV_COLUMNS
+from pipeline.labels.words import LABEL_CSV_COLUMNS
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class FaultCourse:
     Attributes
     ----------
     mode : str
-        Failure mode (`pipeline.taxonomy.Mode`).
+        Failure mode (`pipeline.labels.words.Mode`).
     visible_day, full_day : float
         Days on which severity passes `DETECTABLE_SEVERITY` and reaches 1.
     growth : str

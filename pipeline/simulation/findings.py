@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
+from pipeline.labels.words import Component, Evidence, Severity, Verdict
 from pipeline.simulation.fleet import AxisPlan, draw_fleet
 from pipeline.simulation.seeds import Stream, generator
 from pipeline.simulation.settings import FleetSettings
-from pipeline.taxonomy import Component, Evidence, Severity, Verdict
 
 
 def stamp(moment: datetime) -> str:

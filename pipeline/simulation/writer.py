@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.base.log_schema import LOG_SCHEMA, SCHEMA_VERSION
+from pipeline.labels.words import LABEL_CSV_COLUMNS
 from pipeline.simulation.findings import findings, stamp
 from pipeline.simulation.fleet import AxisPlan, draw_fleet
 from pipeline.simulation.schedule import Appointment, appointments, operate
@@ -24,7 +25,6 @@ from pipeline.simulation.signals import excite, receive
 from pipeline.simulation.structure import Structure, seen_by
 from pipeline.simulation.units import Unit, draw_unit
 from pipeline.simulation.worlds import WORLDS
-from pipeline.taxonomy import LABEL_CSV_COLUMNS
 
 TRUTH_COLUMNS: Final = (
     "site",

@@ -26,7 +26,7 @@ from pipeline.baseline import BaselineReport, Baselines, site_programs, update_b
 from pipeline.contract import Limits
 from pipeline.extract import attributed_unit, extract_due, feature_settings, installed_geometry
 from pipeline.feature_rows import read_features
-from pipeline.labels import import_labels
+from pipeline.labels.labels import import_labels
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Unit

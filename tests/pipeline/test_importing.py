@@ -18,7 +18,7 @@ from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.importing import ImportRefused, ImportReport, Mapping, import_archive, load_mapping, shipped_mappings
 from pipeline.importing.mapping import MAPPING_SECTIONS
 from pipeline.importing.run import names_of
-from pipeline.taxonomy import LABEL_CSV_COLUMNS
+from pipeline.labels.words import LABEL_CSV_COLUMNS
 
 DOCS = Path(__file__).parents[2] / "docs" / "mapping.md"
 COLUMNS = ["file", "channel", "rate", "unit", "rpm", "load", "label", "serial", "recording", "n"]

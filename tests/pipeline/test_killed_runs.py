@@ -21,7 +21,7 @@ from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
-from pipeline.labels import import_labels
+from pipeline.labels.labels import import_labels
 from pipeline.retrain import train_scopes
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

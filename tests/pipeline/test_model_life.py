@@ -30,7 +30,7 @@ from pipeline.extract import extract_due, feature_versions
 from pipeline.gate import Ruling
 from pipeline.held_out import read_predictions
 from pipeline.judging import judge, read_pair
-from pipeline.labels import import_labels
+from pipeline.labels.labels import import_labels
 from pipeline.model_versions import champions, compare_versions, get_version, show_version
 from pipeline.promotion import approve, refuse, retrain
 from pipeline.registry import ChampionChanged, load_model, promote, rollback

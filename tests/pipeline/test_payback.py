@@ -20,7 +20,7 @@ from pipeline.base.settings import Settings
 from pipeline.cases import give_verdict
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
-from pipeline.labels import import_labels
+from pipeline.labels.labels import import_labels
 from pipeline.payback import payback, worth, write_payback
 from pipeline.registry import promote
 from pipeline.rescore import plan_rescore, rescore

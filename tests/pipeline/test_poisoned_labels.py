@@ -17,7 +17,7 @@ from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
-from pipeline.labels import label_row
+from pipeline.labels.labels import label_row
 from pipeline.model_versions import champion_of
 from pipeline.promotion import retrain
 from pipeline.simulation import FleetSettings, simulate

@@ -25,7 +25,7 @@ from pipeline.case_queue import queue
 from pipeline.cases import fleet_states, get_case, give_verdict
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
-from pipeline.labels import import_labels, known_labels
+from pipeline.labels.labels import import_labels, known_labels
 from pipeline.model_versions import champions, list_versions
 from pipeline.promotion import retrain
 from pipeline.registry import load_model, promote

@@ -21,6 +21,7 @@ from scipy import signal, stats
 
 from pipeline.base.errors import SettingsError
 from pipeline.base.log_schema import LOG_SCHEMA
+from pipeline.labels.words import LABEL_CSV_COLUMNS, Component, Evidence, Mode, Severity, Verdict
 from pipeline.simulation import DETECTABLE_SEVERITY, KNOWN_MODES, FleetSettings, simulate
 from pipeline.simulation.faults import FaultCourse, load_zone_weight, strikes
 from pipeline.simulation.fleet import Role, draw_fleet, quotas
@@ -31,7 +32,6 @@ from pipeline.simulation.structure import draw_structure, impulse_responses
 from pipeline.simulation.units import draw_unit
 from pipeline.simulation.worlds import WORLDS, World
 from pipeline.simulation.writer import record
-from pipeline.taxonomy import LABEL_CSV_COLUMNS, Component, Evidence, Mode, Severity, Verdict
 
 TINY = FleetSettings(robots=2, days=3, recordings_per_day=2, samples=2_048)
 FLEET = FleetSettings(robots=8, days=10, recordings_per_day=1)

@@ -25,7 +25,7 @@ from pipeline.base.settings import Settings
 from pipeline.baseline import Found, update_baselines
 from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_settings
-from pipeline.labels import import_labels
+from pipeline.labels.labels import import_labels
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.supplement import Condition, make_supplement

@@ -23,7 +23,7 @@ from pipeline.case_work import claim, comment, snooze, undo
 from pipeline.cases import give_verdict
 from pipeline.contract import Limits
 from pipeline.extract import extract_due
-from pipeline.labels import import_labels, not_withdrawn
+from pipeline.labels.labels import import_labels, not_withdrawn
 from pipeline.retrain import train_scopes
 from pipeline.retraining_decisions import decide, new_labels
 from pipeline.score import score_due

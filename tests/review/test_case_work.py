@@ -13,7 +13,7 @@ from pipeline.base.errors import AxiswatchError
 from pipeline.case_queue import Filters, queue_page
 from pipeline.case_work import claim, comment, hand_over, labels_of, snooze, undo
 from pipeline.cases import get_case, give_verdict
-from pipeline.labels import known_labels
+from pipeline.labels.labels import known_labels
 from pipeline.muting import mute
 from pipeline.snoozing import wake_snoozed
 from pipeline.store.database import Store

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from features.quality import Quality
 from pipeline.audit_slice import AUDIT
 from pipeline.axis_state import DATA_CODES, MACHINE_CODES
-from pipeline.taxonomy import Cause, Component, Evidence, Mode, Severity, Verdict
+from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from review.app import POLICY
 from review.forms import address_of, inside
 from review.reasons import headlines

@@ -103,7 +103,7 @@ class ReviewEvent(Base):
 class Label(Base):
     """What somebody found out about a unit or an axis in a time range. Never overwritten: a later finding is added.
 
-    Key: hash of its content. Words: `pipeline.taxonomy`. A few a day.
+    Key: hash of its content. Words: `pipeline.labels.words`. A few a day.
     """
 
     __tablename__ = "labels"

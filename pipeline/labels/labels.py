@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import axis_id, instant, stable_id
+from pipeline.labels.words import LABEL_CSV_COLUMNS, Cause, Component, Evidence, Mode, Severity, Verdict
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import Label, LabelWithdrawal
-from pipeline.taxonomy import LABEL_CSV_COLUMNS, Cause, Component, Evidence, Mode, Severity, Verdict
 
 CHOICES: dict[str, type[StrEnum]] = {
     "verdict": Verdict,

@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import axis_id
-from pipeline.labels import KnownLabel, import_labels, known_labels, label_for
+from pipeline.labels.labels import KnownLabel, import_labels, known_labels, label_for
+from pipeline.labels.words import LABEL_CSV_COLUMNS, Evidence, Mode, Verdict
 from pipeline.store.database import Store
-from pipeline.taxonomy import LABEL_CSV_COLUMNS, Evidence, Mode, Verdict
 
 Dump = Callable[[Store], dict[str, list[dict[str, Any]]]]
 Read = Callable[..., dict[str, int]]

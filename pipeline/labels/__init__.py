@@ -1,0 +1,1 @@
+"""What people found out: the words of a finding, and labels with their time and place."""
