@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.case_outbox import put_in_outbox
+from pipeline.handoff.outbox import put_in_outbox
 from pipeline.store.tables import Axis, AxisState, Case, ReviewEvent
 
 SYSTEM = "axiswatch"

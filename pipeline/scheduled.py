@@ -166,7 +166,7 @@ def advise(as_of: datetime) -> Json:
 
 def deliver(started_at: datetime) -> Json:
     """Tell the webhook of cases what it has not been told yet. `started_at` is the true time, not the run's."""
-    from pipeline.case_webhook import deliver as step
+    from pipeline.handoff.delivery import deliver as step
 
     with _open() as place:
         return step(
@@ -315,8 +315,8 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
 
 def record_failure(failure: Json, known_at: datetime) -> str:
     """Store the failure of a task and tell the webhook."""
-    from pipeline.failures import Failure
-    from pipeline.failures import record_failure as record
+    from pipeline.handoff.failures import Failure
+    from pipeline.handoff.failures import record_failure as record
 
     with _open() as place:
         return record(place.store, Failure(**failure, known_at=known_at), webhook_url=place.settings.webhook_url)

@@ -12,13 +12,13 @@ from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import AfterValidator
 
-from pipeline import exporting
 from pipeline.accounts import Account
 from pipeline.assets.events import timeline
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.case_queue import REASONS, Filters, queue, queue_page
-from pipeline.case_webhook import count_events
 from pipeline.cases import count_cases, fleet_states
+from pipeline.handoff import exporting
+from pipeline.handoff.delivery import count_events
 from pipeline.model_versions import list_versions
 from pipeline.muting import mutes_of
 from pipeline.quarantine import list_quarantine

@@ -52,7 +52,7 @@ def webhook_list(
     as_json: AsJson = False,
 ) -> None:
     """Show what the webhook was told of, and what came of it."""
-    from pipeline.case_webhook import list_events
+    from pipeline.handoff.delivery import list_events
 
     rows = list_events(workplace().store, state=_state(state), limit=limit)
     names = ["id", "kind", "known_at", "state", "attempts", "not_before", "answer"]
@@ -66,7 +66,7 @@ def webhook_again(
     as_json: AsJson = False,
 ) -> None:
     """Put what was given up back among what waits, for example after the receiver was mended."""
-    from pipeline.case_webhook import tell_again
+    from pipeline.handoff.delivery import tell_again
 
     wanted = _state(state)
     if wanted in (None, "waiting"):
@@ -114,7 +114,7 @@ def delivering(place: Workplace) -> Iterator[None]:
 
 
 def _deliver(place: Workplace) -> dict[str, Any]:
-    from pipeline.case_webhook import deliver
+    from pipeline.handoff.delivery import deliver
 
     settings = place.settings
     return deliver(
@@ -127,7 +127,7 @@ def _deliver(place: Workplace) -> dict[str, Any]:
 
 
 def _state(state: str) -> str | None:
-    from pipeline.case_outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING
+    from pipeline.handoff.outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING
 
     known = (WAITING, DELIVERED, GIVEN_UP, SKIPPED, "all")
     if state not in known:
@@ -136,7 +136,7 @@ def _state(state: str) -> str | None:
 
 
 def _export(what: str, out: Path, form: Form, as_json: bool) -> None:
-    from pipeline.exporting import write_export
+    from pipeline.handoff.exporting import write_export
 
     found = {"out": str(out), "rows": write_export(workplace().store, what, str(form), out)}
     emit(found, as_json, counts("Exported", found))

@@ -79,7 +79,7 @@ def failures(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
     """Show the scheduled tasks that failed for good."""
-    from pipeline.failures import list_failures
+    from pipeline.handoff.failures import list_failures
 
     rows = list_failures(workplace().store, limit=limit)
 

@@ -19,7 +19,7 @@ from pipeline import scheduled
 from pipeline.acquire import acquire
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.contract import Limits
-from pipeline.failures import Failure, list_failures, record_failure
+from pipeline.handoff.failures import Failure, list_failures, record_failure
 from pipeline.landing import decode_names, encode_name, plan_landing
 from pipeline.store.batches import Stretch, stretches
 from pipeline.store.database import Store

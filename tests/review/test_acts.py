@@ -20,7 +20,7 @@ from pipeline.base.ids import utc_text
 from pipeline.base.settings import Settings
 from pipeline.case_queue import REASONS, Filters, count_queue, queue
 from pipeline.cases import get_case
-from pipeline.exporting import export, write_export
+from pipeline.handoff.exporting import export, write_export
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, AxisState, Case

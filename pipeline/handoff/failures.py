@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.base.ids import utc_text
-from pipeline.http_sender import post
+from pipeline.handoff.http import post
 from pipeline.store.database import Store, upsert
 from pipeline.store.tables import TaskFailure
 

@@ -19,8 +19,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from pipeline.base.errors import SettingsError
-from pipeline.case_outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING, event_id
-from pipeline.http_sender import SECONDS, post
+from pipeline.handoff.http import SECONDS, post
+from pipeline.handoff.outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING, event_id
 from pipeline.store.database import Store
 from pipeline.store.tables import WebhookEvent
 

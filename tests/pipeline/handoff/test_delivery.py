@@ -26,8 +26,9 @@ import sqlalchemy as sa
 from pipeline.base.errors import SettingsError
 from pipeline.case_audit import add_event
 from pipeline.case_folding import CaseState, what_got_worse
-from pipeline.case_outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING
-from pipeline.case_webhook import (
+from pipeline.case_work import claim, comment, set_work_order, snooze, undo
+from pipeline.cases import get_case, give_verdict
+from pipeline.handoff.delivery import (
     KEPT,
     LEASE,
     count_events,
@@ -37,9 +38,8 @@ from pipeline.case_webhook import (
     signed,
     tell_again,
 )
-from pipeline.case_work import claim, comment, set_work_order, snooze, undo
-from pipeline.cases import get_case, give_verdict
-from pipeline.http_sender import post
+from pipeline.handoff.http import post
+from pipeline.handoff.outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, Case
 
@@ -256,7 +256,7 @@ def test_no_redirect_is_followed(receiver: Receiver) -> None:
 SENDER = """
 import sys
 from datetime import datetime
-from pipeline.case_webhook import deliver
+from pipeline.handoff.delivery import deliver
 from pipeline.store.database import Store
 store = Store(sys.argv[1])
 deliver(store, url=sys.argv[2], secret=sys.argv[3], most_attempts=9, at=datetime.fromisoformat(sys.argv[4]), seconds=60)
@@ -331,7 +331,7 @@ def test_what_was_told_long_ago_is_forgotten_and_what_was_not_is_kept(store: Sto
 
 
 def test_the_documented_check_accepts_ours_and_nothing_else() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "handoff.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "handoff.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     scope: dict[str, Any] = {}
     exec(compile(code, "handoff.md", "exec"), scope)

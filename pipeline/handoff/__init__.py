@@ -1,0 +1,1 @@
+"""What other systems are sent: the outbox and its delivery, exports, messages about failed tasks."""
