@@ -10,15 +10,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.baseline import update_baselines
 from pipeline.case_evidence import note_evidence
-from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.fleet_truth import judge_fleet
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.model_versions import list_versions
 from pipeline.retrain import train_scopes

@@ -31,7 +31,7 @@ def _open() -> Iterator[Workplace]:
 
 def plan_acquire(as_of: datetime) -> Json:
     """Cut the log files that are due into batches."""
-    from pipeline.landing import plan_landing
+    from pipeline.intake.acquire import plan_landing
 
     with _open() as place:
         landing = place.settings.landing_zone
@@ -42,8 +42,7 @@ def plan_acquire(as_of: datetime) -> Json:
 
 def acquire_batch(names: Sequence[str], as_of: datetime) -> Json:
     """Take the log files of a batch into the lake."""
-    from pipeline.acquire import acquire
-    from pipeline.landing import decode_names
+    from pipeline.intake.acquire import acquire, decode_names
 
     with _open() as place:
         landing = place.settings.landing_zone

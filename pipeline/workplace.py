@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.base.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from pipeline.contract import Limits
+    from pipeline.intake.contract import Limits
     from pipeline.store.database import Store
     from pipeline.store.lake import Lake
 
@@ -34,6 +34,6 @@ def workplace() -> Workplace:
 
 def limits_of(settings: Settings, as_of: datetime) -> Limits:
     """Give what acquire takes as plausible."""
-    from pipeline.contract import Limits
+    from pipeline.intake.contract import Limits
 
     return Limits(as_of, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)

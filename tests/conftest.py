@@ -27,7 +27,7 @@ import sqlalchemy as sa
 
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.base.settings import Settings
-from pipeline.contract import Limits
+from pipeline.intake.contract import Limits
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

@@ -373,7 +373,7 @@ def test_the_contract_example_is_accepted(tmp_path: Path) -> None:
     """The program in log-contract.md writes a log whose row is a recording."""
     import pyarrow.parquet as pq
 
-    from pipeline.contract import GoodRow, Limits, judge_columns, judge_rows
+    from pipeline.intake.contract import GoodRow, Limits, judge_columns, judge_rows
 
     text = (DOCS / "log-contract.md").read_text(encoding="utf-8")
     code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0].replace('"R07.parquet"', "TARGET")

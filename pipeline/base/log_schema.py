@@ -1,7 +1,7 @@
 """The raw log contract, version 1: the columns of a log file and the values they may take.
 
 A log file is Parquet; one row is one *recording*: one contiguous burst of one channel of one robot axis.
-`pipeline.contract` judges rows against it, `pipeline.simulate` and `pipeline.importing` write it.
+`pipeline.intake.contract` judges rows against it, `pipeline.simulate` and `pipeline.importing` write it.
 """
 
 from __future__ import annotations

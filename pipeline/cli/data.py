@@ -131,7 +131,7 @@ def quarantine_list(
     as_json: AsJson = False,
 ) -> None:
     """List what is in quarantine, with all reasons."""
-    from pipeline.quarantine import list_quarantine
+    from pipeline.intake.quarantine import list_quarantine
 
     rows = list_quarantine(workplace().store, state=None if everything else "open")
 
@@ -160,7 +160,7 @@ def quarantine_show(
     quarantine_id: Annotated[str, typer.Argument(help="Id from `axiswatch quarantine list`.")], as_json: AsJson = False
 ) -> None:
     """Show one entry with the values of its row."""
-    from pipeline.quarantine import show_quarantine
+    from pipeline.intake.quarantine import show_quarantine
 
     place = workplace()
     entry = show_quarantine(place.store, place.lake, quarantine_id)
@@ -182,7 +182,7 @@ def quarantine_replay(
     as_json: AsJson = False,
 ) -> None:
     """Judge entries again with today's settings and clock; what is good now is accepted."""
-    from pipeline.quarantine import replay
+    from pipeline.intake.quarantine import replay
 
     place = workplace()
     limits = limits_of(place.settings, moment(as_of))

@@ -92,7 +92,7 @@ def failures(
 
 def acquire_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
     """Run acquire."""
-    from pipeline.acquire import acquire as step
+    from pipeline.intake.acquire import acquire as step
 
     landing = place.settings.landing_zone
     landing.mkdir(parents=True, exist_ok=True)

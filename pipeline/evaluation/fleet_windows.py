@@ -20,7 +20,6 @@ from sqlalchemy.engine import Connection, Row
 from features.kinematics import Orders
 from features.settings import feature_groups, feature_names
 from features.windows import steady_shaft_hz
-from pipeline.acquire import acquire
 from pipeline.assets import import_assets, known_orders
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings
@@ -34,6 +33,7 @@ from pipeline.extract import (
     installed_geometry,
 )
 from pipeline.fleet_truth import RecordingTruth, read_recording_truth
+from pipeline.intake.acquire import acquire
 from pipeline.labels.labels import import_labels
 from pipeline.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate

@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from pipeline.base.log_schema import QUANTITY_UNITS, RATE_BASES
-from pipeline.contract import EARLIEST_CLOCK, NAME_COLUMNS, TEXT_LIMIT
 from pipeline.importing.mapping import Mapping
 from pipeline.importing.problems import Problems
+from pipeline.intake.contract import EARLIEST_CLOCK, NAME_COLUMNS, TEXT_LIMIT
 
 if TYPE_CHECKING:
     from pipeline.importing.planned import PlannedRow

@@ -18,14 +18,14 @@ import sqlalchemy as sa
 from features.extract import extract as features_of
 from features.settings import feature_names
 from features.windows import cut, plan_windows
-from pipeline.acquire import acquire
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.baseline import BaselineReport, Baselines, site_programs, update_baselines
-from pipeline.contract import Limits
 from pipeline.extract import attributed_unit, extract_due, feature_settings, installed_geometry
 from pipeline.feature_rows import read_features
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

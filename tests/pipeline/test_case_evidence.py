@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.acquire import acquire
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.baseline import update_baselines
@@ -21,9 +20,10 @@ from pipeline.case_evidence import loudest_line, note_evidence
 from pipeline.case_signal import loudest_recording
 from pipeline.case_work import undo
 from pipeline.cases import give_verdict
-from pipeline.contract import Limits
 from pipeline.extract import extract_due
 from pipeline.fleet_truth import read_recording_truth
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.similar_cases import look_alikes, similar_past, similarity
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

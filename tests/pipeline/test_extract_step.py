@@ -14,13 +14,13 @@ import sqlalchemy as sa
 import pipeline.extract
 from features.kinematics import Orders, geometry_version
 from features.settings import feature_names
-from pipeline.acquire import acquire
 from pipeline.assets import import_assets
 from pipeline.assets.replacement import replace_unit
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
-from pipeline.contract import Limits
 from pipeline.extract import ExtractReport, extract_due, feature_settings
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction

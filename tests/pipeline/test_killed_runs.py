@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline.acquire import acquire
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.contract import Limits
 from pipeline.extract import extract_due
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.retrain import train_scopes
 from pipeline.store.database import Store
@@ -242,7 +242,7 @@ def test_killed_at_random_moments_and_run_again(
 KILLED_AT_EVERY_COMMIT = """
 import os, signal, sys, traceback
 from contextlib import contextmanager
-import pipeline.acquire, pipeline.advise, pipeline.extract, pipeline.score
+import pipeline.intake.acquire, pipeline.advise, pipeline.extract, pipeline.score
 from pipeline.cli.common import moment, workplace
 from pipeline.cli.steps import run_steps
 from pipeline.store.database import Store

@@ -20,15 +20,15 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import promotion
-from pipeline.acquire import acquire
 from pipeline.alias_history import history, reign
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_versions
 from pipeline.gate import Ruling
 from pipeline.held_out import read_predictions
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.judging import judge, read_pair
 from pipeline.labels.labels import import_labels
 from pipeline.model_versions import champions, compare_versions, get_version, show_version

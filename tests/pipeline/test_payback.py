@@ -13,13 +13,13 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import scheduled
-from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.cases import give_verdict
-from pipeline.contract import Limits
 from pipeline.extract import extract_due
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.payback import payback, worth, write_payback
 from pipeline.registry import promote

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.acquire import acquire
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.contract import Limits
 from pipeline.extract import extract_due
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.labels.labels import label_row
 from pipeline.model_versions import champion_of
 from pipeline.promotion import retrain

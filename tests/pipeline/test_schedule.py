@@ -16,11 +16,10 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import scheduled
-from pipeline.acquire import acquire
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError
-from pipeline.contract import Limits
 from pipeline.handoff.failures import Failure, list_failures, record_failure
-from pipeline.landing import decode_names, encode_name, plan_landing
+from pipeline.intake.acquire import acquire, decode_names, encode_name, plan_landing
+from pipeline.intake.contract import Limits
 from pipeline.store.batches import Stretch, stretches
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import score as scoring
-from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.assets.replacement import replace_unit
@@ -23,8 +22,9 @@ from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.case_queue import queue
 from pipeline.cases import fleet_states, get_case, give_verdict
-from pipeline.contract import Limits
 from pipeline.extract import extract_due
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, known_labels
 from pipeline.model_versions import champions, list_versions
 from pipeline.promotion import retrain

@@ -18,13 +18,13 @@ from features.kinematics import Orders, bearing_orders
 from features.settings import feature_names
 from models.training_data import Supplement
 from pipeline import supplement as making
-from pipeline.acquire import acquire
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.baseline import Found, update_baselines
-from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_settings
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

@@ -15,15 +15,15 @@ from features.baseline import fit_reference
 from features.health import GROUPS, health_figures, index_of_figures
 from features.quality import Quality
 from features.settings import feature_names
-from pipeline.acquire import acquire
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.base.ids import stable_id
 from pipeline.base.regime import coarser
 from pipeline.base.settings import Settings
 from pipeline.baseline import update_baselines
-from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_settings
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store, insert_ignore

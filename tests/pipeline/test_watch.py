@@ -16,12 +16,12 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import scheduled
-from pipeline.acquire import acquire
 from pipeline.assets.replacement import replace_unit
 from pipeline.base.ids import axis_id, utc_text
 from pipeline.base.settings import Settings
-from pipeline.contract import Limits
 from pipeline.extract import extract_due, feature_versions
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.retraining_decisions import decide, new_labels
 from pipeline.store.database import Store, ensure_partitions, insert_ignore
 from pipeline.store.lake import Lake

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline.acquire import acquire
 from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError
@@ -21,8 +20,9 @@ from pipeline.base.settings import Settings
 from pipeline.case_queue import queue
 from pipeline.case_work import claim, comment, snooze, undo
 from pipeline.cases import give_verdict
-from pipeline.contract import Limits
 from pipeline.extract import extract_due
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, not_withdrawn
 from pipeline.retrain import train_scopes
 from pipeline.retraining_decisions import decide, new_labels

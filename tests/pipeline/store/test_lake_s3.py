@@ -11,11 +11,11 @@ import fsspec
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipeline.acquire import acquire
 from pipeline.base.settings import Settings
-from pipeline.contract import Limits
 from pipeline.extract import extract_due
-from pipeline.quarantine import list_quarantine, replay
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
+from pipeline.intake.quarantine import list_quarantine, replay
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake, LakeError
 from pipeline.store.retention import sweep_lake

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline.acquire import acquire
 from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.base.settings import Settings
-from pipeline.contract import Limits
 from pipeline.extract import extract_due
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
 from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions
 from pipeline.store.lake import Lake
 from pipeline.store.retention import apply_retention, first_month_kept

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import pipeline.acquire
-import pipeline.ingest
-from pipeline.acquire import AcquireReport, acquire
+import pipeline.intake.acquire
+import pipeline.intake.ingest
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.log_schema import LOG_SCHEMA
-from pipeline.contract import Limits
-from pipeline.quarantine import list_quarantine, show_quarantine
+from pipeline.intake.acquire import AcquireReport, acquire
+from pipeline.intake.contract import Limits
+from pipeline.intake.quarantine import list_quarantine, show_quarantine
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 
@@ -401,8 +401,8 @@ def test_large_file_in_pieces_is_the_same_as_in_one(
     write_log(landing / "a.parquet", rows)
     whole = Store.open(f"sqlite:///{tmp_path / 'whole.db'}")
     acquire(whole, lake, landing, limits=limits, settled_before=datetime.now(UTC))
-    monkeypatch.setattr(pipeline.acquire, "BATCH_BYTES", 8 * 2_048 * 4)
-    monkeypatch.setattr(pipeline.ingest, "CHUNK_BYTES", 12 * 2_048 * 4)
+    monkeypatch.setattr(pipeline.intake.acquire, "BATCH_BYTES", 8 * 2_048 * 4)
+    monkeypatch.setattr(pipeline.intake.ingest, "CHUNK_BYTES", 12 * 2_048 * 4)
     report = take()
     assert (report.recordings, report.quarantined) == (58, 3)
     pieces = dump(store)
@@ -432,7 +432,7 @@ def test_commit_of_a_file_is_all_or_nothing(
         raise RuntimeError("the power went")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.acquire, "commit_harvest", fail)
+        patch.setattr(pipeline.intake.acquire, "commit_harvest", fail)
         with pytest.raises(RuntimeError):
             take()
     assert all(rows == [] for rows in dump(store).values())

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.base.log_schema import LOG_SCHEMA, REQUIRED_COLUMNS
-from pipeline.contract import BadRow, GoodRow, Limits, judge_columns, judge_rows, printable
+from pipeline.intake.contract import BadRow, GoodRow, Limits, judge_columns, judge_rows, printable
 
 MakeRow = Callable[..., dict[str, Any]]
 MakeTable = Callable[..., pa.Table]

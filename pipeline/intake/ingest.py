@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import stable_id
 from pipeline.base.log_schema import LOG_SCHEMA
-from pipeline.contract import BadRow, GoodRow, Limits, Reason, judge_rows
+from pipeline.intake.contract import BadRow, GoodRow, Limits, Reason, judge_rows
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, LakeFile, QuarantineRow, Recording

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.contract import Limits, judge_columns
-from pipeline.ingest import Harvester, Origin, Raced, commit_harvest
+from pipeline.intake.contract import Limits, judge_columns
+from pipeline.intake.ingest import Harvester, Origin, Raced, commit_harvest
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import QuarantineRow

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.acquire import acquire
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.contract import Limits
-from pipeline.quarantine import list_quarantine, replay, show_quarantine
+from pipeline.intake.acquire import acquire
+from pipeline.intake.contract import Limits
+from pipeline.intake.quarantine import list_quarantine, replay, show_quarantine
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake, LakeError
 
@@ -113,10 +113,12 @@ def test_file_refused_by_an_older_version_is_read_again_as_a_whole(
     take: Callable[[], None], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     write_log(landing / "a.parquet", [make_row(1), make_row(2, unit="x"), make_row(3)])
-    from pipeline.contract import Reason
+    from pipeline.intake.contract import Reason
 
     with monkeypatch.context() as older:
-        older.setattr("pipeline.acquire.judge_columns", lambda _: ([Reason("wrong_type", "an older version")], []))
+        older.setattr(
+            "pipeline.intake.acquire.judge_columns", lambda _: ([Reason("wrong_type", "an older version")], [])
+        )
         take()
     assert dump(store)["recordings"] == []
     (found,) = replay(store, lake, limits)

@@ -1,0 +1,1 @@
+"""From the landing zone to recordings in the lake; what cannot be read goes to quarantine."""
