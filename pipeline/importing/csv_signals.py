@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.importing.mapping import CsvText
 from pipeline.importing.problems import Complaint, SignalUnreadable
-from pipeline.importing.signal_mapping import CsvText
 
 CHUNK_LINES: Final = 50_000
 NUMBER: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"

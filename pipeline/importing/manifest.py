@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from pipeline.importing.mapping import Files, Scalar, Source, known_zone
 from pipeline.importing.problems import Problems
-from pipeline.importing.signal_mapping import Files, Scalar, Source, known_zone
 
 
 @dataclass(frozen=True)

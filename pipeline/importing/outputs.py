@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from pipeline.importing.mapping import Geometry, Label
-from pipeline.importing.planned import PlannedRow
+from pipeline.importing.plan import PlannedRow
 from pipeline.labels.words import LABEL_CSV_COLUMNS
 
 

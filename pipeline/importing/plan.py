@@ -2,19 +2,285 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any, Final
 
 from pydantic import BaseModel
 
 from pipeline.importing.checks import check_recordings
 from pipeline.importing.loading import read_mapping
-from pipeline.importing.manifest import Manifest, ManifestRow, list_folder, read_manifest
-from pipeline.importing.mapping import Geometry, Mapping, Source
-from pipeline.importing.metadata import FileCheck, check_steps
-from pipeline.importing.planned import PlannedRow, Planner
+from pipeline.importing.manifest import (
+    Manifest,
+    ManifestRow,
+    as_flag,
+    as_moment,
+    as_number,
+    as_text,
+    list_folder,
+    read_manifest,
+    resolve,
+)
+from pipeline.importing.mapping import (
+    REQUIRED_FIELDS,
+    Channel,
+    Geometry,
+    LabelValue,
+    Mapping,
+    Process,
+    Recording,
+    SampleRules,
+    Scalar,
+    Signal,
+    Source,
+)
+from pipeline.importing.metadata import FileCheck, SignalInfo, check_steps, extra_columns
 from pipeline.importing.problems import Problems
+from pipeline.importing.samples import Asked
+
+PARSERS: Final[dict[str, Callable[[Scalar], Any]]] = {
+    "sampling_rate_hz": as_number,
+    "shaft_speed_rpm": as_number,
+    "speed_is_steady": as_flag,
+    "load": as_number,
+    "payload_kg": as_number,
+    "temperature_c": as_number,
+}
+"""How a contract column is read; the others are text."""
+
+MAY_BE_EMPTY: Final = ("site", "cell")
+"""Required text that may be '' (unknown)."""
+
+NEVER_EMPTY: Final = ("signal.file", "signal.column", "time.start", "time.recording")
+"""What every row has to say besides the required contract columns."""
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """One manifest row, judged: what will be read and what every recording of it will say."""
+
+    row: ManifestRow
+    file: str
+    path: Path
+    signal: Signal
+    asked: Asked
+    is_one_of_many: bool
+    fields: dict[str, Any]
+    source_rate_hz: float
+    n_source: int
+    first_us: int
+    lasts_s: float
+    steps: tuple[Process, ...]
+    min_samples: int
+    started_at: datetime
+    time_basis: str
+    label_text: str | None
+    label: LabelValue | None
+    note: str
+    geometry: str | None
+    installed_at: datetime | None
+
+    @property
+    def point(self) -> tuple[str, str, str, str, str]:
+        """The measurement point: site, cell, robot_id, axis, channel."""
+        return (*self.axis, self.fields["channel"])
+
+    @property
+    def axis(self) -> tuple[str, str, str, str]:
+        """The robot axis: site, cell, robot_id, axis."""
+        fields = self.fields
+        return (fields["site"], fields["cell"], fields["robot_id"], fields["axis"])
+
+    @property
+    def ends_at(self) -> datetime:
+        """When the signal ends: by its time column, else as one burst at the source's rate."""
+        return self.started_at + timedelta(seconds=self.lasts_s)
+
+    @property
+    def is_one_burst(self) -> bool:
+        """False where the stretches of the file began at times of their own."""
+        said = (getattr(step, name, None) for step in self.steps for name in ("start_s_column", "spacing_s"))
+        return all(one is None for one in said)
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a row says about all of its signals."""
+
+    n_samples: float | None
+    started_at: datetime | None
+    label_text: str | None
+    label: LabelValue | None
+    note: str
+    geometry: str | None
+    installed_at: datetime | None
+
+
+class Planner:
+    """Judges rows one by one; what is wrong goes into the problems, and the row is then None."""
+
+    def __init__(self, mapping: Mapping, where: str, files: FileCheck, problems: Problems) -> None:
+        self._mapping = mapping
+        self._where = where
+        self._files = files
+        self._problems = problems
+        self._numbers: dict[str, int] = {}
+
+    def plan(self, row: ManifestRow) -> Iterator[PlannedRow]:
+        """Give the signals of a row that can be imported."""
+        mapping = self._mapping
+        name = self._value(row, "signal.file", mapping.signal.file or Source(column="file"))
+
+        def variable(pattern: str) -> float:
+            return self._files.scalar(name, pattern)
+
+        about = self._about(row)
+        steps = tuple(step for step in mapping.process if row.matches(step.where))
+        for channel in mapping.channels():
+            found = {
+                key: self._value(row, f"recording.{key}", getattr(channel, key), variable=variable)
+                for key in Recording.model_fields
+            }
+            found["cell"] = found["cell"] or ""
+            column = self._value(row, "signal.column", channel.column)
+            if name is None or column is None:
+                continue
+            rate = found["sampling_rate_hz"]
+            asked = self._asked(name, column, channel, f"{found['axis']} {found['channel']}", steps)
+            signal = self._files.check(row.number, asked, rate_hz=rate, n_samples=about.n_samples)
+            if signal is None or any(found[key] is None for key in REQUIRED_FIELDS):
+                continue
+            planned = self._row(row, name, asked, found, signal, about, steps)
+            if planned is not None:
+                yield planned
+
+    def _about(self, row: ManifestRow) -> _About:
+        asset = self._mapping.asset
+        installed_at = asset.installed_at if asset else None
+        if isinstance(installed_at, Source):
+            installed_at = self._value(row, "asset.installed_at", installed_at, as_moment)
+        return _About(
+            self._value(row, "signal.n_samples", self._mapping.signal.n_samples, as_number),
+            self._start(row),
+            *self._label(row),
+            self._value(row, "asset.geometry", asset.geometry if asset else None),
+            installed_at,
+        )
+
+    def _asked(self, file: str, column: str, channel: Channel, name: str, steps: tuple[Process, ...]) -> Asked:
+        rules = SampleRules.model_construct(**{key: getattr(channel, key) for key in SampleRules.model_fields})
+        time = self._mapping.signal.time
+        return Asked(file, name, column, channel.factor, rules, time, extra_columns(steps))
+
+    def _row(
+        self,
+        row: ManifestRow,
+        file: str,
+        asked: Asked,
+        found: dict[str, Any],
+        signal: SignalInfo,
+        about: _About,
+        steps: tuple[Process, ...],
+    ) -> PlannedRow | None:
+        mapping = self._mapping
+        began = signal.started_at
+        if began is None and about.started_at is not None:
+            began = about.started_at + timedelta(seconds=signal.starts_s)
+        if began is None:
+            return None
+        rate = found["sampling_rate_hz"]
+        found["sampling_rate_hz"] = _final_rate(found, steps)
+        found["unit"] = next((step.unit for step in reversed(steps) if step.kind == "scale"), found["unit"])
+        lasts_s = signal.lasts_s
+        if lasts_s is None:
+            lasts_s = signal.n_samples / rate if rate > 0 else 0.0
+        return PlannedRow(
+            row=row,
+            file=file,
+            path=signal.path,
+            signal=mapping.signal,
+            asked=asked,
+            is_one_of_many=bool(mapping.channel),
+            fields=found,
+            source_rate_hz=rate,
+            n_source=signal.n_samples,
+            first_us=round(signal.first_us + signal.starts_s * 1e6) if signal.lasts_s is not None else 0,
+            lasts_s=lasts_s,
+            steps=steps,
+            min_samples=mapping.pieces.min_samples,
+            started_at=began,
+            time_basis=mapping.time.basis,
+            label_text=about.label_text,
+            label=about.label,
+            note=about.note,
+            geometry=about.geometry,
+            installed_at=about.installed_at,
+        )
+
+    def _value(
+        self,
+        row: ManifestRow,
+        key: str,
+        source: Source | None,
+        parse: Callable[[Scalar], Any] | None = None,
+        variable: Callable[[str], float] | None = None,
+    ) -> Any:
+        """Resolve and parse one value; None where it is not declared, empty and optional, or wrong."""
+        if source is None:
+            return None
+        name = key.rpartition(".")[2]
+        try:
+            value = resolve(source, row.cells, variable)
+            if value is None or value == "":
+                if name in MAY_BE_EMPTY:
+                    return ""
+                if key not in NEVER_EMPTY and not (key.startswith("recording.") and name in REQUIRED_FIELDS):
+                    return None
+                raise ValueError("is empty; fill the cell in, or declare a default or a value in the mapping")
+            return (parse or PARSERS.get(name, as_text))(value)
+        except ValueError as error:
+            self._problems.add(self._where, f"{key}: {error}", row=row.number)
+        except KeyError:
+            return None  # the column is not in the manifest, or the file cannot be opened, which is said elsewhere
+        return None
+
+    def _start(self, row: ManifestRow) -> datetime | None:
+        time = self._mapping.time
+        if time.basis == "clock":
+            start: datetime | None = self._value(
+                row, "time.start", time.start, lambda value: as_moment(value, time.zone)
+            )
+            return start
+        recording = self._value(row, "time.recording", time.recording)
+        if recording is None:
+            return None
+        number = self._numbers.setdefault(recording, len(self._numbers))
+        return as_moment(time.start.isoformat()) + number * timedelta(seconds=time.spacing_s)
+
+    def _label(self, row: ManifestRow) -> tuple[str | None, LabelValue | None, str]:
+        label = self._mapping.label
+        if label is None or label.column not in row.cells:
+            return None, None, ""
+        text = row.cells[label.column]
+        if text not in label.values and text not in label.unlabelled:
+            self._problems.add(
+                self._where,
+                f"label.column {label.column!r}: value {text!r} is neither in label.values nor in label.unlabelled",
+                row=row.number,
+            )
+        note = self._value(row, "label.note", label.note) or ""
+        return text, label.values.get(text), note
+
+
+def _final_rate(found: dict[str, Any], steps: tuple[Process, ...]) -> float:
+    rate: float = found["sampling_rate_hz"]
+    for step in steps:
+        if step.kind == "decimate":
+            rate /= step.factor
+    return rate
+
 
 __all__ = ["ImportPlan", "PlannedRow", "plan_import"]
 

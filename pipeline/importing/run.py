@@ -17,8 +17,7 @@ import pyarrow.parquet as pq
 from pipeline.base.log_schema import LOG_SCHEMA, SCHEMA_VERSION
 from pipeline.importing.metadata import tell
 from pipeline.importing.outputs import Span, assets_toml, label_rows, labels_csv
-from pipeline.importing.plan import ImportPlan, plan_import
-from pipeline.importing.planned import PlannedRow
+from pipeline.importing.plan import ImportPlan, PlannedRow, plan_import
 from pipeline.importing.problems import Problems, SignalUnreadable
 from pipeline.importing.signal_files import SignalFile, open_signal
 from pipeline.importing.signals import Cuts, Piece, read_pieces

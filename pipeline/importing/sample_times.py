@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.importing.mapping import TimeColumn
 from pipeline.importing.problems import Complaint, SignalUnreadable
-from pipeline.importing.signal_mapping import TimeColumn
 
 Times = NDArray[np.int64]
 PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}

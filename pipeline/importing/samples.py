@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.importing.mapping import Filters, SampleRules, TimeColumn
 from pipeline.importing.problems import Complaint, SignalUnreadable
 from pipeline.importing.sample_times import Times, check_rate, check_rise, parse_times
 from pipeline.importing.signal_files import SignalFile
-from pipeline.importing.signal_mapping import Filters, SampleRules, TimeColumn
 
 
 @dataclass(frozen=True)

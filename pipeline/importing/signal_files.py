@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.importing.csv_signals import CsvSignals
-from pipeline.importing.mat_signals import MatSignals
+from pipeline.importing.mapping import Signal
+from pipeline.importing.mat_format import MatSignals
 from pipeline.importing.problems import SignalUnreadable
-from pipeline.importing.signal_mapping import Signal
 
 
 class SignalFile(Protocol):

@@ -22,7 +22,7 @@ from pipeline.importing.samples import Samples, read_samples
 from pipeline.importing.signal_files import SignalFile, open_signal
 
 if TYPE_CHECKING:
-    from pipeline.importing.planned import PlannedRow
+    from pipeline.importing.plan import PlannedRow
 
 PASSBAND: Final = 0.9
 """Decimation keeps what lies below this share of the new Nyquist frequency (within 0.001 dB)."""

@@ -20,7 +20,7 @@ from pipeline.importing.mapping import MAPPING_SECTIONS
 from pipeline.importing.run import names_of
 from pipeline.labels.words import LABEL_CSV_COLUMNS
 
-DOCS = Path(__file__).parents[2] / "docs" / "mapping.md"
+DOCS = Path(__file__).parents[3] / "docs" / "mapping.md"
 COLUMNS = ["file", "channel", "rate", "unit", "rpm", "load", "label", "serial", "recording", "n"]
 ROWS = [
     "a/r1.parquet,x,1000,g,600,1 hp,ok,S1,one,4000",
