@@ -72,7 +72,7 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
     from pipeline.labels.labels import import_labels
     from pipeline.local_airflow import ADMIN
     from pipeline.simulation import simulate
-    from pipeline.simulation.live import drop_beat
+    from pipeline.simulation.run import drop_beat
     from pipeline.store.database import Store
 
     err.print(f"simulating {fleet.days} days of {fleet.robots} robots")
