@@ -21,11 +21,11 @@ from pipeline.audit_slice import open_audits
 from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, combine_channels
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings
-from pipeline.baseline import site_programs
 from pipeline.case_audit import SYSTEM, add_event
 from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_cases, what_got_worse
 from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
-from pipeline.extract import installed_geometry
+from pipeline.extraction.baseline import site_programs
+from pipeline.extraction.extract import installed_geometry
 from pipeline.model_versions import champions
 from pipeline.queue_priority import refresh_queue
 from pipeline.silence import silent_axes, silent_row

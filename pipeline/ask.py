@@ -19,7 +19,7 @@ from pipeline.audit_slice import AUDIT
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.case_queue import Filters, queue_page
-from pipeline.extract import feature_versions
+from pipeline.extraction.extract import feature_versions
 from pipeline.model_versions import champions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

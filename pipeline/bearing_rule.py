@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from models.rule_prior import RulePrior
-from pipeline.baseline import RELATIVE
+from pipeline.extraction.baseline import RELATIVE
 from pipeline.labels.words import LINES, mode_of, unmodelled_modes
 
 HEALTHY_DB: Final = 6.0

@@ -19,7 +19,7 @@ from features.envelope import VERSIONS
 from features.evidence import DIAGNOSES, diagnose
 from pipeline.base.settings import Settings
 from pipeline.case_signal import Numbers, loudest_recording, moved_by, names_of, newest_extraction, unit_baseline
-from pipeline.feature_rows import read_features
+from pipeline.extraction.reading import read_features
 from pipeline.store.database import Store, upsert
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, CaseEvidence, Geometry

@@ -14,7 +14,7 @@ from features.quality import Quality
 from features.settings import feature_names
 from pipeline.base.regime import coarser
 from pipeline.base.settings import Settings
-from pipeline.extract import feature_settings
+from pipeline.extraction.extract import feature_settings
 from pipeline.store.tables import Baseline, Extraction, Recording, Score
 
 DATA = "data"

@@ -20,9 +20,9 @@ from models.kinds import HEALTHY
 from models.model import Model
 from models.threads import one_thread
 from pipeline.base.settings import Settings
-from pipeline.baseline import Baselines, with_change
-from pipeline.extract import attributed_extraction, feature_versions, installed_geometry
-from pipeline.feature_rows import read_features
+from pipeline.extraction.baseline import Baselines, with_change
+from pipeline.extraction.extract import attributed_extraction, feature_versions, installed_geometry
+from pipeline.extraction.reading import read_features
 from pipeline.gate import FloatArray, Judged, Rows
 from pipeline.held_out import Predictions, by_recording
 from pipeline.labels.labels import KnownLabel, known_labels, label_for

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from pipeline.base.settings import Settings
-from pipeline.extract import feature_versions
+from pipeline.extraction.extract import feature_versions
 from pipeline.gate import (
     Difference,
     Judged,

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.baseline import RELATIVE
+from pipeline.extraction.baseline import RELATIVE
 
 OWN_GROUPS: Final = ("time", "spectrum", "bands", "profile")
 """Feature groups that tell a unit's own level and spectral shape."""

@@ -21,7 +21,7 @@ from pipeline.alias_history import CHAMPION
 from pipeline.axis_state import ALARM, HEALTHY, UNKNOWN, WATCH, combine_channels
 from pipeline.base.settings import Settings
 from pipeline.case_folding import CLOSED
-from pipeline.extract import installed_geometry
+from pipeline.extraction.extract import installed_geometry
 from pipeline.gate import unit_draws
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict

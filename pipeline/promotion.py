@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from pipeline.alias_history import CHALLENGER, CHAMPION, set_alias
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.extract import feature_versions
+from pipeline.extraction.extract import feature_versions
 from pipeline.gate import Ruling
 from pipeline.judging import judge
 from pipeline.model_versions import champions, get_version

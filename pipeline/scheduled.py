@@ -61,7 +61,7 @@ def acquire_batch(names: Sequence[str], as_of: datetime) -> Json:
 
 def plan_extract(as_of: datetime, between: Json | None = None) -> Json:
     """Cut the recordings without features into batches."""
-    from pipeline.extract import plan_extract as plan
+    from pipeline.extraction.extract import plan_extract as plan
 
     with _open() as place:
         batches, recordings, size = plan(
@@ -77,7 +77,7 @@ def plan_extract(as_of: datetime, between: Json | None = None) -> Json:
 
 def extract_batch(batch: Json, as_of: datetime) -> Json:
     """Extract the features of a batch of recordings."""
-    from pipeline.extract import extract_due
+    from pipeline.extraction.extract import extract_due
 
     with _open() as place:
         within = Stretch.from_dict(batch)
@@ -86,7 +86,7 @@ def extract_batch(batch: Json, as_of: datetime) -> Json:
 
 def baselines(as_of: datetime) -> Json:
     """Write the baselines of units whose first days are over."""
-    from pipeline.baseline import update_baselines
+    from pipeline.extraction.baseline import update_baselines
 
     with _open() as place:
         return update_baselines(place.store, place.lake, place.settings, as_of=as_of).as_dict()

@@ -25,8 +25,8 @@ from features.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.base.settings import Settings
-from pipeline.baseline import NO_BASELINE, RELATIVE, Baselines, Found, with_change
-from pipeline.extract import WINDOW_COLUMNS, attributed_extraction, feature_versions, installed_geometry
+from pipeline.extraction.baseline import NO_BASELINE, RELATIVE, Baselines, Found, with_change
+from pipeline.extraction.extract import WINDOW_COLUMNS, attributed_extraction, feature_versions, installed_geometry
 from pipeline.model_versions import champions
 from pipeline.registry import load_model
 from pipeline.store.batches import EVER, Between, Stretch, stretches

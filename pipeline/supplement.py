@@ -25,7 +25,7 @@ from models.kinds import HEALTHY
 from models.training_data import Supplement
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
-from pipeline.baseline import Found, with_change
+from pipeline.extraction.baseline import Found, with_change
 from pipeline.store.lake import Lake
 
 Place = tuple[str, int]

@@ -19,9 +19,9 @@ from models.training_data import Supplement
 from pipeline.assets import known_orders
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings
-from pipeline.baseline import RELATIVE_GROUP, Baselines, Found, relative_names, with_change
-from pipeline.extract import attributed_extraction, feature_settings, feature_versions, installed_geometry
-from pipeline.feature_rows import read_features
+from pipeline.extraction.baseline import RELATIVE_GROUP, Baselines, Found, relative_names, with_change
+from pipeline.extraction.extract import attributed_extraction, feature_settings, feature_versions, installed_geometry
+from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Verdict
 from pipeline.store.lake import Lake

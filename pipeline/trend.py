@@ -22,15 +22,15 @@ from features.health import GROUPS, health_figures, index_of_figures
 from features.settings import feature_names
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.settings import Settings
-from pipeline.baseline import NO_BASELINE, Baselines, Found
-from pipeline.extract import (
+from pipeline.extraction.baseline import NO_BASELINE, Baselines, Found
+from pipeline.extraction.extract import (
     attributed_extraction,
     attributed_unit,
     feature_settings,
     feature_versions,
     installed_geometry,
 )
-from pipeline.feature_rows import read_features
+from pipeline.extraction.reading import read_features
 from pipeline.store.database import Store, nullable, upsert
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Baseline, Extraction, Recording, TrendPoint, Unit

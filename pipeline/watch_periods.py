@@ -20,9 +20,9 @@ from sqlalchemy.engine import Connection
 from features.quality import Quality
 from features.settings import feature_names
 from pipeline.base.settings import Settings
-from pipeline.extract import attributed_extraction, attributed_unit, feature_settings, feature_versions
-from pipeline.extract import installed_geometry as geometry_and_join
-from pipeline.feature_rows import read_features
+from pipeline.extraction.extract import attributed_extraction, attributed_unit, feature_settings, feature_versions
+from pipeline.extraction.extract import installed_geometry as geometry_and_join
+from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
 from pipeline.store.lake import Lake

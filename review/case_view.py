@@ -26,8 +26,8 @@ from pipeline.case_signal import (
 )
 from pipeline.case_work import labels_of, work_of
 from pipeline.cases import get_case, unit_of
-from pipeline.extract import feature_settings
-from pipeline.feature_rows import read_features
+from pipeline.extraction.extract import feature_settings
+from pipeline.extraction.reading import read_features
 from pipeline.similar_cases import look_alikes, similar_past
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

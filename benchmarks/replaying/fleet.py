@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from features.synthetic_faults import can_make
 from pipeline.assets import known_orders
 from pipeline.base.settings import Settings
-from pipeline.baseline import RELATIVE, Baselines
 from pipeline.evaluation.fleet_windows import SCOPE, Fleet, judged_fleet, take_in
-from pipeline.extract import attributed_extraction, feature_settings, installed_geometry
+from pipeline.extraction.baseline import RELATIVE, Baselines
+from pipeline.extraction.extract import attributed_extraction, feature_settings, installed_geometry
 from pipeline.simulation import FleetSettings
 from pipeline.simulation.settings import KNOWN_MODES, UNSEEN_MODE
 from pipeline.store.tables import Extraction, Recording, Unit

@@ -14,7 +14,7 @@ import numpy as np
 from models.kinds import HEALTHY
 from pipeline.active_choice import choose_diverse, choose_random
 from pipeline.base.settings import Settings
-from pipeline.baseline import RELATIVE
+from pipeline.extraction.baseline import RELATIVE
 from pipeline.triggers import Decision
 from replaying.cases import Bins, Case, cases
 from replaying.fleet import Plant

@@ -228,7 +228,7 @@ def _champion_said(plant: Plant, champion: Version, recordings: Sequence[Labelle
 def first_programs(plant: Plant) -> dict[str, float]:
     """Give from which day on a program is the plant's own: an axis ran it in its first days, and they are over.
 
-    As `pipeline.baseline.site_programs` has it.
+    As `pipeline.extraction.baseline.site_programs` has it.
     """
     found: dict[str, float] = {}
     for axis in np.unique(plant.axis).tolist():

@@ -10,7 +10,7 @@ import numpy as np
 
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
-from pipeline.baseline import RELATIVE
+from pipeline.extraction.baseline import RELATIVE
 from pipeline.triggers import (
     Decision,
     budget,

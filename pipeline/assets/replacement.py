@@ -1,8 +1,8 @@
 """Replacing a unit: its time on the axis ends, the next one's begins, and its open cases are closed.
 
 All of it is one transaction under the lock on the axis that advise takes as well. A replacement may be registered long
-after it happened: recordings since then belong to the new unit (`pipeline.extract.attributed_unit` asks the registry),
-another geometry makes them due for extraction and scoring again, and their axis states are computed anew.
+after it happened: recordings since then belong to the new unit (`pipeline.extraction.extract.attributed_unit` asks the
+registry), another geometry makes them due for extraction and scoring again, and their axis states are computed anew.
 """
 
 from __future__ import annotations

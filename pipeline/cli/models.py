@@ -129,7 +129,7 @@ def models_promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a version the champion of its scope, without asking the gate. The next run scores with it."""
-    from pipeline.extract import feature_versions
+    from pipeline.extraction.extract import feature_versions
     from pipeline.registry import promote
 
     place = workplace()
@@ -155,7 +155,7 @@ def models_rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make the champion before the present one champion again, in one step. The next run scores with it."""
-    from pipeline.extract import feature_versions
+    from pipeline.extraction.extract import feature_versions
     from pipeline.model_versions import only_scope
     from pipeline.registry import rollback
 

@@ -111,7 +111,7 @@ def acquire_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, 
 
 def extract_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
     """Run extract."""
-    from pipeline.extract import extract_due
+    from pipeline.extraction.extract import extract_due
 
     with progress("extract", as_json) as on_progress:
         return extract_due(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
@@ -119,7 +119,7 @@ def extract_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, 
 
 def baseline_step(place: Workplace, as_of: datetime) -> dict[str, Any]:
     """Run baseline."""
-    from pipeline.baseline import update_baselines
+    from pipeline.extraction.baseline import update_baselines
 
     return update_baselines(place.store, place.lake, place.settings, as_of=as_of).as_dict()
 

@@ -23,9 +23,9 @@ from features.windows import steady_shaft_hz
 from pipeline.assets import import_assets, known_orders
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings
-from pipeline.baseline import RELATIVE_GROUP, Baselines, relative_names, site_programs, update_baselines
 from pipeline.evaluation.windows import Windows
-from pipeline.extract import (
+from pipeline.extraction.baseline import RELATIVE_GROUP, Baselines, relative_names, site_programs, update_baselines
+from pipeline.extraction.extract import (
     attributed_extraction,
     extract_due,
     feature_settings,

@@ -12,7 +12,7 @@ from features.settings import feature_names
 from models.training_data import Supplement
 from pipeline.base.settings import Settings
 from pipeline.evaluation.windows import Windows
-from pipeline.extract import feature_settings
+from pipeline.extraction.extract import feature_settings
 from pipeline.supplement import Condition, make_supplement
 
 VIBRATION = "acceleration"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from features.baseline import MIN_VALUES, Reference, change, fit_reference
 from features.kinematics import Orders
-from pipeline.baseline import RELATIVE_GROUP, relative_names
+from pipeline.extraction.baseline import RELATIVE_GROUP, relative_names
 from pipeline.importing.manifest import ManifestRow
 
 _LEVEL = re.compile(r"(rms|peak|peak_to_peak)_log10|band_.*_log_power")

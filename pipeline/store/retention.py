@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import SettingsError
 from pipeline.base.settings import Settings
-from pipeline.extract import attributed_unit, installed_geometry
+from pipeline.extraction.extract import attributed_unit, installed_geometry
 from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (

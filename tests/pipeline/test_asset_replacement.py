@@ -20,7 +20,7 @@ from pipeline.base.ids import axis_id
 from pipeline.base.settings import Settings
 from pipeline.case_queue import Filters, queue
 from pipeline.cases import get_case, give_verdict
-from pipeline.extract import attributed_unit, installed_geometry
+from pipeline.extraction.extract import attributed_unit, installed_geometry
 from pipeline.score import _due_query
 from pipeline.store.database import Store, ensure_partitions, insert_ignore
 from pipeline.store.tables import (

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.baseline import update_baselines
 from pipeline.case_evidence import loudest_line, note_evidence
 from pipeline.case_signal import loudest_recording
 from pipeline.case_work import undo
 from pipeline.cases import give_verdict
-from pipeline.extract import extract_due
+from pipeline.extraction.baseline import update_baselines
+from pipeline.extraction.extract import extract_due
 from pipeline.fleet_truth import read_recording_truth
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.extract import extract_due
+from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
@@ -242,7 +242,7 @@ def test_killed_at_random_moments_and_run_again(
 KILLED_AT_EVERY_COMMIT = """
 import os, signal, sys, traceback
 from contextlib import contextmanager
-import pipeline.intake.acquire, pipeline.advise, pipeline.extract, pipeline.score
+import pipeline.intake.acquire, pipeline.advise, pipeline.extraction.extract, pipeline.score
 from pipeline.cli.common import moment, workplace
 from pipeline.cli.steps import run_steps
 from pipeline.store.database import Store

@@ -13,7 +13,7 @@ from features.settings import feature_groups, feature_names
 from pipeline.base.settings import Settings
 from pipeline.evaluation.made_faults import made_faults
 from pipeline.evaluation.windows import Windows, same_orders
-from pipeline.extract import feature_settings
+from pipeline.extraction.extract import feature_settings
 
 N = 6
 CLASSES = ("healthy", "inner_race", "gear_tooth", "outer_race")

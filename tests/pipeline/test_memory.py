@@ -22,8 +22,8 @@ from models.network import NetworkSettings
 from models.settings import TrainingSettings
 from models.train import train
 from pipeline.base.settings import Settings
-from pipeline.extract import feature_settings, feature_table, feature_versions
-from pipeline.extract_recording import Extracted
+from pipeline.extraction.extract import feature_settings, feature_table, feature_versions
+from pipeline.extraction.recording import Extracted
 from pipeline.registry import Registered, register
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake

@@ -24,7 +24,7 @@ from pipeline.alias_history import history, reign
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.extract import extract_due, feature_versions
+from pipeline.extraction.extract import extract_due, feature_versions
 from pipeline.gate import Ruling
 from pipeline.held_out import read_predictions
 from pipeline.intake.acquire import acquire

@@ -17,7 +17,7 @@ from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.cases import give_verdict
-from pipeline.extract import extract_due
+from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.extract import extract_due
+from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import label_row

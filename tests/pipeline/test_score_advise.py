@@ -22,7 +22,7 @@ from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.case_queue import queue
 from pipeline.cases import fleet_states, get_case, give_verdict
-from pipeline.extract import extract_due
+from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, known_labels

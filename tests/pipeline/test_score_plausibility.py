@@ -13,7 +13,7 @@ from features.baseline import fit_reference
 from features.extract import extract
 from features.kinematics import bearing_orders
 from features.settings import FeatureSettings, feature_names
-from pipeline.baseline import Found
+from pipeline.extraction.baseline import Found
 from pipeline.score import judge_plausibility
 
 SETTINGS = FeatureSettings()

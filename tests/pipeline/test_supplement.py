@@ -21,8 +21,8 @@ from pipeline import supplement as making
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
-from pipeline.baseline import Found, update_baselines
-from pipeline.extract import extract_due, feature_settings
+from pipeline.extraction.baseline import Found, update_baselines
+from pipeline.extraction.extract import extract_due, feature_settings
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels

@@ -20,8 +20,8 @@ from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsEr
 from pipeline.base.ids import stable_id
 from pipeline.base.regime import coarser
 from pipeline.base.settings import Settings
-from pipeline.baseline import update_baselines
-from pipeline.extract import extract_due, feature_settings
+from pipeline.extraction.baseline import update_baselines
+from pipeline.extraction.extract import extract_due, feature_settings
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.score import read_chunk

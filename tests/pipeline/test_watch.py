@@ -19,7 +19,7 @@ from pipeline import scheduled
 from pipeline.assets.replacement import replace_unit
 from pipeline.base.ids import axis_id, utc_text
 from pipeline.base.settings import Settings
-from pipeline.extract import extract_due, feature_versions
+from pipeline.extraction.extract import extract_due, feature_versions
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.retraining_decisions import decide, new_labels

@@ -20,7 +20,7 @@ from pipeline.base.settings import Settings
 from pipeline.case_queue import queue
 from pipeline.case_work import claim, comment, snooze, undo
 from pipeline.cases import give_verdict
-from pipeline.extract import extract_due
+from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, not_withdrawn

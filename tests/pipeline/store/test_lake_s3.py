@@ -12,7 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from pipeline.base.settings import Settings
-from pipeline.extract import extract_due
+from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.intake.quarantine import list_quarantine, replay

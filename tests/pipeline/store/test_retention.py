@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.base.settings import Settings
-from pipeline.extract import extract_due
+from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions

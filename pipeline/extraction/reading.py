@@ -1,4 +1,4 @@
-"""Reading back the features that `pipeline.extract` wrote: the good windows of some recordings."""
+"""Reading back the features that `pipeline.extraction.extract` wrote: the good windows of some recordings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from features.settings import feature_names
 from pipeline.base.settings import Settings
-from pipeline.extract import feature_settings
+from pipeline.extraction.extract import feature_settings
 from pipeline.store.lake import Lake
 
 

@@ -21,9 +21,9 @@ from features.windows import cut, plan_windows
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
-from pipeline.baseline import BaselineReport, Baselines, site_programs, update_baselines
-from pipeline.extract import attributed_unit, extract_due, feature_settings, installed_geometry
-from pipeline.feature_rows import read_features
+from pipeline.extraction.baseline import BaselineReport, Baselines, site_programs, update_baselines
+from pipeline.extraction.extract import attributed_unit, extract_due, feature_settings, installed_geometry
+from pipeline.extraction.reading import read_features
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
@@ -247,7 +247,7 @@ def test_an_infinite_feature_counts_as_missing(bench: Bench, monkeypatch: pytest
         parts[0][:, 0] = np.inf
         return parts
 
-    monkeypatch.setattr("pipeline.baseline.read_features", spoilt)
+    monkeypatch.setattr("pipeline.extraction.baseline.read_features", spoilt)
     bench.update(START + DAY)
     (row,) = bench.rows(regime=ANY)
     assert row["median"][0] is not None
@@ -419,7 +419,7 @@ def test_new_geometry_and_new_feature_settings_get_their_baselines_however_late(
 TWO_AT_ONCE = """
 import os, sys
 from datetime import datetime
-from pipeline.baseline import update_baselines
+from pipeline.extraction.baseline import update_baselines
 from pipeline.base.settings import Settings
 from pipeline.store.lake import Lake
 from pipeline.store.database import Store

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-import pipeline.extract
+import pipeline.extraction.extract
 from features.kinematics import Orders, geometry_version
 from features.settings import feature_names
 from pipeline.assets import import_assets
 from pipeline.assets.replacement import replace_unit
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
-from pipeline.extract import ExtractReport, extract_due, feature_settings
+from pipeline.extraction.extract import ExtractReport, extract_due, feature_settings
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.store.database import Store
@@ -200,7 +200,7 @@ def test_assets_imported_while_extract_runs_are_not_half_taken(
     """A geometry that comes in the middle of a run: no features under its version that were made without it."""
     samples = np.random.default_rng(1).normal(size=25_600).tolist()
     feed(*(make_row(hour, samples=samples) for hour in range(3)))
-    monkeypatch.setattr(pipeline.extract, "PAGE", 1)
+    monkeypatch.setattr(pipeline.extraction.extract, "PAGE", 1)
 
     def meanwhile(done: int, _: int) -> None:
         if done == 1:
@@ -304,7 +304,7 @@ def test_columns_of_a_feature_file_are_those_of_the_features(
     feed(make_row(1))
     extract()
     names = feature_names(feature_settings(make_settings(), "acceleration"))
-    assert tuple(windows_of(store, lake)[0][0]) == (*pipeline.extract.WINDOW_COLUMNS, *names)
+    assert tuple(windows_of(store, lake)[0][0]) == (*pipeline.extraction.extract.WINDOW_COLUMNS, *names)
 
 
 # ----------------------------------------------------------------------------------- the same, however it is run
@@ -342,7 +342,7 @@ def test_workers_and_chunks_change_no_bit(
         acquire(other, there, landing, limits=limits, settled_before=as_of)
         with monkeypatch.context() as patch:
             if number == 2:
-                patch.setattr(pipeline.extract, "PAGE", 7)
+                patch.setattr(pipeline.extraction.extract, "PAGE", 7)
             extract_due(other, there, make_settings(lake_url=there.root, **options), as_of=as_of)
         assert read(other, there) == wanted
         other.dispose()

@@ -25,8 +25,8 @@ from pipeline.assets import installations
 from pipeline.base.ids import instant, stable_id
 from pipeline.base.regime import coarser, is_any, program_of
 from pipeline.base.settings import Settings
-from pipeline.extract import attributed_extraction, attributed_unit, feature_versions, installed_geometry
-from pipeline.feature_rows import read_features
+from pipeline.extraction.extract import attributed_extraction, attributed_unit, feature_versions, installed_geometry
+from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Verdict
 from pipeline.store.database import Store, insert_new, nullable

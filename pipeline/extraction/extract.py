@@ -26,7 +26,7 @@ from pipeline.assets import known_orders
 from pipeline.base.log_schema import QUANTITY_UNITS, scope_of
 from pipeline.base.regime import regime_of
 from pipeline.base.settings import Settings
-from pipeline.extract_recording import Extracted, Job, Trace, extract_recording
+from pipeline.extraction.recording import Extracted, Job, Trace, extract_recording
 from pipeline.store.batches import EVER, Between, Stretch, stretches
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
