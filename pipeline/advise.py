@@ -26,8 +26,8 @@ from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_c
 from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
 from pipeline.extraction.baseline import site_programs
 from pipeline.extraction.extract import installed_geometry
-from pipeline.model_versions import champions
 from pipeline.queue_priority import refresh_queue
+from pipeline.registry.versions import champions
 from pipeline.silence import silent_axes, silent_row
 from pipeline.snoozing import wake_snoozed
 from pipeline.state_bins import bin_start

@@ -20,7 +20,7 @@ from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.case_queue import Filters, queue_page
 from pipeline.extraction.extract import feature_versions
-from pipeline.model_versions import champions
+from pipeline.registry.versions import champions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AxisState, Extraction, Recording

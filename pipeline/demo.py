@@ -20,7 +20,7 @@ from pipeline.fleet_truth import judge_fleet
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
-from pipeline.model_versions import list_versions
+from pipeline.registry.versions import list_versions
 from pipeline.retrain import train_scopes
 from pipeline.score import score_due
 from pipeline.simulation import FleetSettings, simulate

@@ -24,9 +24,9 @@ from pipeline.extraction.baseline import Baselines, with_change
 from pipeline.extraction.extract import attributed_extraction, feature_versions, installed_geometry
 from pipeline.extraction.reading import read_features
 from pipeline.gate import FloatArray, Judged, Rows
-from pipeline.held_out import Predictions, by_recording
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Evidence
+from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording, Unit
 from pipeline.training_set import target_of

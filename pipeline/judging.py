@@ -23,8 +23,8 @@ from pipeline.gate import (
     rule_must_not_fail,
 )
 from pipeline.gate_rows import Labelled, challenger_rows, champion_predictions, labelled_recordings, make_rows
-from pipeline.held_out import Predictions, read_predictions
-from pipeline.registry import load_model
+from pipeline.registry.held_out import Predictions, read_predictions
+from pipeline.registry.registry import load_model
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.training_set import UNKNOWN_FAULT

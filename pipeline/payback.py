@@ -17,7 +17,6 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
 from pipeline.advise import read_windows
-from pipeline.alias_history import CHAMPION
 from pipeline.axis_state import ALARM, HEALTHY, UNKNOWN, WATCH, combine_channels
 from pipeline.base.settings import Settings
 from pipeline.case_folding import CLOSED
@@ -25,6 +24,7 @@ from pipeline.extraction.extract import installed_geometry
 from pipeline.gate import unit_draws
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
+from pipeline.registry.versions import CHAMPION
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import (
     AliasEvent,

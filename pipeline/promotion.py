@@ -12,14 +12,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.alias_history import CHALLENGER, CHAMPION, set_alias
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import feature_versions
 from pipeline.gate import Ruling
 from pipeline.judging import judge
-from pipeline.model_versions import champions, get_version
-from pipeline.registry import SYSTEM, check_promotable, crown, current_alias, locked_champion
+from pipeline.registry.registry import SYSTEM, check_promotable, crown, current_alias, locked_champion
+from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_version, set_alias
 from pipeline.retrain import train_scopes
 from pipeline.retraining_decisions import (
     FAILED,

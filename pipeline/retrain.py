@@ -18,10 +18,10 @@ from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.bearing_rule import bearing_rule
 from pipeline.code_version import code_version
-from pipeline.held_out import Predictions, by_recording
-from pipeline.model_versions import champions
 from pipeline.own_levels import own_levels, without
-from pipeline.registry import Registered, register
+from pipeline.registry.held_out import Predictions, by_recording
+from pipeline.registry.registry import Registered, register
+from pipeline.registry.versions import champions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.training_set import TrainingSet, build_training_set, scopes_with_labels

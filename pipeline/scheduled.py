@@ -102,7 +102,7 @@ def trends(as_of: datetime) -> Json:
 
 def plan_score(as_of: datetime, between: Json | None = None, model_version: str | None = None) -> Json:
     """Cut the recordings without a score into batches, by scope: of the champions, or of one model."""
-    from pipeline.model_versions import champions, get_version
+    from pipeline.registry.versions import champions, get_version
     from pipeline.score import plan_score as plan
 
     with _open() as place:
@@ -251,7 +251,7 @@ def approve_waiting(decisions: Iterable[Json], answer: Json) -> list[Json]:
 
 def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
     """Cut what new champions have to score at once into batches; nothing where no candidate of the run is champion."""
-    from pipeline.model_versions import champions
+    from pipeline.registry.versions import champions
     from pipeline.rescore import plan_rescore as plan
 
     candidates = {row["candidate"] for row in decisions if row["outcome"] != "unchanged"}
@@ -301,7 +301,7 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
         There is no such model.
     """
     from pipeline.base.ids import read_time, utc_text
-    from pipeline.model_versions import get_version
+    from pipeline.registry.versions import get_version
 
     times = read_time(from_at, "from_at"), read_time(to_at, "to_at")
     if times[1] <= times[0]:

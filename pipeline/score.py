@@ -27,8 +27,8 @@ from models.threads import one_thread
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import NO_BASELINE, RELATIVE, Baselines, Found, with_change
 from pipeline.extraction.extract import WINDOW_COLUMNS, attributed_extraction, feature_versions, installed_geometry
-from pipeline.model_versions import champions
-from pipeline.registry import load_model
+from pipeline.registry.registry import load_model
+from pipeline.registry.versions import champions
 from pipeline.store.batches import EVER, Between, Stretch, stretches
 from pipeline.store.database import Store, bulk_insert, ensure_partitions, insert_ignore, nullable
 from pipeline.store.lake import Lake

@@ -20,8 +20,8 @@ from pipeline.cases import count_cases, fleet_states
 from pipeline.handoff import exporting
 from pipeline.handoff.delivery import count_events
 from pipeline.intake.quarantine import list_quarantine
-from pipeline.model_versions import list_versions
 from pipeline.muting import mutes_of
+from pipeline.registry.versions import list_versions
 from pipeline.store.tables import Axis, AxisState
 from review.access import PUBLIC, needs
 from review.calibration import reliability

@@ -15,9 +15,9 @@ from pipeline.base.errors import PrerequisiteMissing
 from pipeline.case_folding import CLOSED
 from pipeline.cases import fleet_states
 from pipeline.intake.quarantine import list_quarantine
-from pipeline.model_versions import list_versions
 from pipeline.muting import mute, muted_axes, mutes_of, unmute
 from pipeline.payback import payback
+from pipeline.registry.versions import list_versions
 from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case
 from review.access import Form
 from review.calibration import reliability

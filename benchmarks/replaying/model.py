@@ -22,10 +22,10 @@ from pipeline.base.settings import Settings
 from pipeline.bearing_rule import bearing_rule
 from pipeline.gate import Ruling
 from pipeline.gate_rows import Found, Labelled, _joined
-from pipeline.held_out import Predictions, by_recording
 from pipeline.judging import Pair, _by_doubt, _by_measures
 from pipeline.labels.words import Evidence
 from pipeline.own_levels import own_levels, without
+from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.retrain import held_out_quantiles
 from pipeline.supplement import MEASURED_SHARE
 from pipeline.thresholds import thresholds_of

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 @models_app.command("list", epilog="Example: axiswatch models list --json")
 def models_list(as_json: AsJson = False) -> None:
     """List model versions, oldest first, with their held-out figures and aliases."""
-    from pipeline.model_versions import list_versions
+    from pipeline.registry.versions import list_versions
 
     versions = list_versions(workplace().store)
 
@@ -59,7 +59,7 @@ def models_list(as_json: AsJson = False) -> None:
 @models_app.command("show", epilog="Example: axiswatch models show ae3b21048e8cd173")
 def models_show(version: Version, as_json: AsJson = False) -> None:
     """Show a version: where it comes from, its held-out figures by unit, and everything that became of it."""
-    from pipeline.model_versions import show_version
+    from pipeline.registry.versions import show_version
 
     found = show_version(workplace().store, version)
 
@@ -89,7 +89,7 @@ def models_compare(
 ) -> None:
     """Show two versions of a scope side by side, and what the gate would say of the first. Changes nothing."""
     from pipeline.judging import judge
-    from pipeline.model_versions import champion_of, compare_versions, get_version
+    from pipeline.registry.versions import champion_of, compare_versions, get_version
 
     place = workplace()
     other = champion or champion_of(place.store, get_version(place.store, challenger)["scope"])
@@ -130,7 +130,7 @@ def models_promote(
 ) -> None:
     """Make a version the champion of its scope, without asking the gate. The next run scores with it."""
     from pipeline.extraction.extract import feature_versions
-    from pipeline.registry import promote
+    from pipeline.registry.registry import promote
 
     place = workplace()
     found = promote(
@@ -156,8 +156,8 @@ def models_rollback(
 ) -> None:
     """Make the champion before the present one champion again, in one step. The next run scores with it."""
     from pipeline.extraction.extract import feature_versions
-    from pipeline.model_versions import only_scope
-    from pipeline.registry import rollback
+    from pipeline.registry.registry import rollback
+    from pipeline.registry.versions import only_scope
 
     place = workplace()
     found = rollback(
@@ -198,7 +198,7 @@ def models_refuse(
 @models_app.command("history", epilog="Example: axiswatch models history --scope acceleration")
 def models_history(scope: ScopeOption = None, as_json: AsJson = False) -> None:
     """Show every change of champion and challenger: who or what, when, why, and the gate's figures. Oldest first."""
-    from pipeline.alias_history import history
+    from pipeline.registry.versions import history
 
     rows = history(workplace().store, scope=scope)
 

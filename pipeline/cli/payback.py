@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 
 def rescore(scope: ScopeOption = None, as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Score open cases, cases closed lately and the newest days with the champion, and write down the payback."""
-    from pipeline.model_versions import champion_of, champions
     from pipeline.payback import write_payback
+    from pipeline.registry.versions import champion_of, champions
     from pipeline.rescore import rescore as step
 
     place, at = workplace(), moment(as_of)

@@ -23,7 +23,7 @@ from pipeline.gate import (
     rule_must_not_fail,
     unit_draws,
 )
-from pipeline.held_out import FLOOR, by_recording
+from pipeline.registry.held_out import FLOOR, by_recording
 
 CLASSES = ("healthy", "inner_race", "ball")
 MARGINS = {

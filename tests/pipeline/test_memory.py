@@ -24,7 +24,7 @@ from models.train import train
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import feature_settings, feature_table, feature_versions
 from pipeline.extraction.recording import Extracted
-from pipeline.registry import Registered, register
+from pipeline.registry.registry import Registered, register
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Extraction, LakeFile, Recording, Score

@@ -20,20 +20,19 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import promotion
-from pipeline.alias_history import history, reign
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import extract_due, feature_versions
 from pipeline.gate import Ruling
-from pipeline.held_out import read_predictions
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.judging import judge, read_pair
 from pipeline.labels.labels import import_labels
-from pipeline.model_versions import champions, compare_versions, get_version, show_version
 from pipeline.promotion import approve, refuse, retrain
-from pipeline.registry import ChampionChanged, load_model, promote, rollback
+from pipeline.registry.held_out import read_predictions
+from pipeline.registry.registry import ChampionChanged, load_model, promote, rollback
+from pipeline.registry.versions import champions, compare_versions, get_version, history, reign, show_version
 from pipeline.retrain import train_scopes
 from pipeline.score import score_due
 from pipeline.store.database import Store
@@ -345,7 +344,9 @@ def test_a_training_that_crashes_is_written_down_and_done_again(plant: Plant, mo
 KILLED = """
 import json, os, signal, sys
 from datetime import datetime
-from pipeline import alias_history, promotion, registry
+from pipeline import promotion
+from pipeline.registry import versions as alias_history
+from pipeline.registry import registry
 from pipeline.base.settings import Settings
 from pipeline.store.lake import Lake
 from pipeline.store.database import Store

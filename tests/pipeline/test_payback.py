@@ -22,7 +22,7 @@ from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.payback import payback, worth, write_payback
-from pipeline.registry import promote
+from pipeline.registry.registry import promote
 from pipeline.rescore import plan_rescore, rescore
 from pipeline.retrain import train_scopes
 from pipeline.score import score_due

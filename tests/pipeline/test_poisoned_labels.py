@@ -18,8 +18,8 @@ from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import label_row
-from pipeline.model_versions import champion_of
 from pipeline.promotion import retrain
+from pipeline.registry.versions import champion_of
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

@@ -26,9 +26,9 @@ from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, known_labels
-from pipeline.model_versions import champions, list_versions
 from pipeline.promotion import retrain
-from pipeline.registry import load_model, promote
+from pipeline.registry.registry import load_model, promote
+from pipeline.registry.versions import champions, list_versions
 from pipeline.retrain import train_scopes
 from pipeline.score import score_due
 from pipeline.silence import silent_axes

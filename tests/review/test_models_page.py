@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
 from pipeline.accounts import add_user, make_token
-from pipeline.alias_history import set_alias
 from pipeline.base.settings import Settings
+from pipeline.registry.versions import set_alias
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Case, CaseRescore, Label, ModelVersion

@@ -1,7 +1,7 @@
 """The model registry: artifacts go into the lake, and versions become champions, one transaction each.
 
 Whoever changes an alias holds the row of the scope's champion (on SQLite the one write lock), so of two promotions at
-once the second sees what the first did. History is kept in `alias_events`: see `pipeline.alias_history`.
+once the second sees what the first did. History is kept in `alias_events`: see `pipeline.registry.versions`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from sqlalchemy.engine import Connection
 
 from models.artifact import MAX_FILE_BYTES, MAX_FILES, ArtifactError, model_version, unpack
 from models.model import Model
-from pipeline.alias_history import CHALLENGER, CHAMPION, predecessor, set_alias
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.held_out import Predictions, to_table
-from pipeline.model_versions import get_version
+from pipeline.registry.held_out import Predictions, to_table
+from pipeline.registry.versions import CHALLENGER, CHAMPION, get_version, predecessor, set_alias
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import LakeFile, ModelAlias, ModelVersion, Scoring

@@ -1,0 +1,1 @@
+"""Model versions: where they are kept, which one is in force, what they were never trained on."""
