@@ -21,12 +21,12 @@ from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.registry.versions import list_versions
-from pipeline.retrain import train_scopes
 from pipeline.score import score_due
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Label
+from pipeline.training.train import train_scopes
 
 Progress = Callable[[str, int, int], None]
 """Called with the step, what is done, and all there is."""

@@ -29,7 +29,7 @@ from pipeline.labels.words import Evidence
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording, Unit
-from pipeline.training_set import target_of
+from pipeline.training.training_set import target_of
 
 STRENGTH = {evidence: index for index, evidence in enumerate(Evidence)}
 

@@ -27,7 +27,7 @@ from pipeline.registry.held_out import Predictions, read_predictions
 from pipeline.registry.registry import load_model
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.training_set import UNKNOWN_FAULT
+from pipeline.training.training_set import UNKNOWN_FAULT
 
 SEED: Final = 20260105
 """Of the resampling: a judgement made again gives the same figures."""

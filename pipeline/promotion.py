@@ -19,7 +19,6 @@ from pipeline.gate import Ruling
 from pipeline.judging import judge
 from pipeline.registry.registry import SYSTEM, check_promotable, crown, current_alias, locked_champion
 from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_version, set_alias
-from pipeline.retrain import train_scopes
 from pipeline.retraining_decisions import (
     FAILED,
     NO_SCOPE,
@@ -33,7 +32,8 @@ from pipeline.retraining_decisions import (
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AliasEvent, RetrainingDecision
-from pipeline.training_set import scopes_with_labels
+from pipeline.training.train import train_scopes
+from pipeline.training.training_set import scopes_with_labels
 
 WAITING = "waiting"
 

@@ -24,7 +24,7 @@ from pipeline.store.tables import (
     TriggerDecision,
     Unit,
 )
-from pipeline.training_set import scopes_with_labels, target_of
+from pipeline.training.training_set import scopes_with_labels, target_of
 from pipeline.triggers.new_labels import Finding
 
 ONE_RUN = timedelta(days=1)

@@ -25,8 +25,8 @@ from pipeline.extraction.extract import attributed_extraction, feature_settings,
 from pipeline.simulation import FleetSettings
 from pipeline.simulation.settings import KNOWN_MODES, UNSEEN_MODE
 from pipeline.store.tables import Extraction, Recording, Unit
-from pipeline.supplement import Condition, _Wanted, make_windows
-from pipeline.training_set import _CONTEXT
+from pipeline.training.supplement import Condition, _Wanted, make_windows
+from pipeline.training.training_set import _CONTEXT
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 MODES = (*KNOWN_MODES, UNSEEN_MODE)

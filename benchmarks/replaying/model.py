@@ -19,16 +19,15 @@ from models.train import train
 from models.training_data import Supplement
 from pipeline.axis_state import AxisFigures, Thresholds, Window, combine_channels
 from pipeline.base.settings import Settings
-from pipeline.bearing_rule import bearing_rule
 from pipeline.gate import Ruling
 from pipeline.gate_rows import Found, Labelled, _joined
 from pipeline.judging import Pair, _by_doubt, _by_measures
 from pipeline.labels.words import Evidence
-from pipeline.own_levels import own_levels, without
 from pipeline.registry.held_out import Predictions, by_recording
-from pipeline.retrain import held_out_quantiles
-from pipeline.supplement import MEASURED_SHARE
 from pipeline.thresholds import thresholds_of
+from pipeline.training.inputs import bearing_rule, own_levels, without
+from pipeline.training.supplement import MEASURED_SHARE
+from pipeline.training.train import held_out_quantiles
 from replaying.fleet import Plant
 
 VERSION = "replay"

@@ -157,7 +157,7 @@ def run_steps(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, dic
 
 def train_step(place: Workplace, as_of: datetime, as_json: bool, scope: str | None = None) -> list[dict[str, Any]]:
     """Run train."""
-    from pipeline.retrain import train_scopes
+    from pipeline.training.train import train_scopes
 
     with progress("train", as_json) as bar:
 

@@ -40,7 +40,7 @@ from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Baseline, Extraction, Recording, Unit
-from pipeline.training_set import TrainingSet, build_training_set
+from pipeline.training.training_set import TrainingSet, build_training_set
 from pipeline.workplace import limits_of
 
 SCOPE = "acceleration"

@@ -21,8 +21,8 @@ from pipeline.evaluation.routing import MODEL, doubts_of, judged_windows
 from pipeline.evaluation.selection import Selection
 from pipeline.evaluation.sides import cut_shared
 from pipeline.evaluation.windows import Windows
-from pipeline.retrain import held_out_quantiles, training_settings
 from pipeline.thresholds import thresholds_of
+from pipeline.training.train import held_out_quantiles, training_settings
 
 BoolArray = NDArray[np.bool_]
 

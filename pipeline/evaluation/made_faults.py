@@ -13,7 +13,7 @@ from models.training_data import Supplement
 from pipeline.base.settings import Settings
 from pipeline.evaluation.windows import Windows
 from pipeline.extraction.extract import feature_settings
-from pipeline.supplement import Condition, make_supplement
+from pipeline.training.supplement import Condition, make_supplement
 
 VIBRATION = "acceleration"
 

@@ -23,16 +23,15 @@ from models.train import train
 from models.training_data import Supplement
 from models.tuning_choice import Tuning
 from pipeline.base.settings import Settings
-from pipeline.bearing_rule import DB_PER_NAT, HEALTHY_DB, bearing_rule
 from pipeline.evaluation.forest import DEFAULT, tune_forest
 from pipeline.evaluation.forest import fit as fit_forest
 from pipeline.evaluation.made_faults import made_faults
 from pipeline.evaluation.routing import judged_windows, route
 from pipeline.evaluation.windows import Windows
 from pipeline.labels.words import LINES, Mode
-from pipeline.own_levels import own_levels, without
-from pipeline.retrain import held_out_quantiles, training_settings
 from pipeline.thresholds import thresholds_of
+from pipeline.training.inputs import DB_PER_NAT, HEALTHY_DB, bearing_rule, own_levels, without
+from pipeline.training.train import held_out_quantiles, training_settings
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

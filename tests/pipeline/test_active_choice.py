@@ -20,7 +20,7 @@ from pipeline.base.settings import Settings
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, AxisMute, AxisState, Case
-from pipeline.training_set import even_choice
+from pipeline.training.training_set import even_choice
 
 AT = datetime(2026, 1, 8, tzinfo=UTC)
 

@@ -22,10 +22,10 @@ from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
-from pipeline.retrain import train_scopes
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Base
+from pipeline.training.train import train_scopes
 
 # Small chunks, so that a run has many moments between two transactions.
 SETTINGS = {

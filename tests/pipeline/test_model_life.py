@@ -33,12 +33,12 @@ from pipeline.promotion import approve, refuse, retrain
 from pipeline.registry.held_out import read_predictions
 from pipeline.registry.registry import ChampionChanged, load_model, promote, rollback
 from pipeline.registry.versions import champions, compare_versions, get_version, history, reign, show_version
-from pipeline.retrain import train_scopes
 from pipeline.score import score_due
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake, LakeError
 from pipeline.store.retention import sweep_lake
 from pipeline.store.tables import AliasEvent, Label, LakeFile, ModelVersion, RetrainingDecision, Score, Scoring
+from pipeline.training.train import train_scopes
 
 SCOPE = "acceleration"
 SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
@@ -331,7 +331,7 @@ def test_a_training_that_crashes_is_written_down_and_done_again(plant: Plant, mo
         raise MemoryError("no more")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.retrain.train", crash)
+        patch.setattr("pipeline.training.train.train", crash)
         with pytest.raises(MemoryError):
             plant.retrain(day=1, seed=2)
     rows = plant.rows(sa.select(RetrainingDecision).where(RetrainingDecision.outcome == "failed"))

@@ -24,11 +24,11 @@ from pipeline.labels.labels import import_labels
 from pipeline.payback import payback, worth, write_payback
 from pipeline.registry.registry import promote
 from pipeline.rescore import plan_rescore, rescore
-from pipeline.retrain import train_scopes
 from pipeline.score import score_due
 from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, CaseRescore, Score
+from pipeline.training.train import train_scopes
 
 SCOPE = "acceleration"
 Tables = dict[str, list[dict[str, Any]]]

@@ -29,7 +29,6 @@ from pipeline.labels.labels import import_labels, known_labels
 from pipeline.promotion import retrain
 from pipeline.registry.registry import load_model, promote
 from pipeline.registry.versions import champions, list_versions
-from pipeline.retrain import train_scopes
 from pipeline.score import score_due
 from pipeline.silence import silent_axes
 from pipeline.state_bins import bin_start
@@ -48,7 +47,8 @@ from pipeline.store.tables import (
     Scoring,
     Unit,
 )
-from pipeline.training_set import build_training_set
+from pipeline.training.train import train_scopes
+from pipeline.training.training_set import build_training_set
 
 Tables = dict[str, list[dict[str, Any]]]
 STATISTICS = (*scoring.STATISTICS, "class_probabilities", "quality")

@@ -24,13 +24,13 @@ from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, not_withdrawn
-from pipeline.retrain import train_scopes
 from pipeline.retraining_decisions import decide, new_labels
 from pipeline.score import score_due
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, Label, LabelWithdrawal, ReviewEvent, Score, Scoring, WebhookEvent
-from pipeline.training_set import build_training_set
+from pipeline.training.train import train_scopes
+from pipeline.training.training_set import build_training_set
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 ROUNDS = 12

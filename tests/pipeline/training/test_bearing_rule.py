@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.bearing_rule import HEALTHY_DB, bearing_rule
+from pipeline.training.inputs import HEALTHY_DB, bearing_rule
 
 NAMES = ("rms_log10", "ses_white_bpfo_h1_db", "ses_white_bpfi_h1_db", "ses_white_bsf2x_h1_db", "ses_white_ftf_h1_db")
 

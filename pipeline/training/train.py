@@ -16,15 +16,14 @@ from models.settings import TrainingSettings
 from models.train import train
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.bearing_rule import bearing_rule
-from pipeline.code_version import code_version
-from pipeline.own_levels import own_levels, without
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.registry.registry import Registered, register
 from pipeline.registry.versions import champions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.training_set import TrainingSet, build_training_set, scopes_with_labels
+from pipeline.training.inputs import bearing_rule, own_levels, without
+from pipeline.training.lineage import code_version
+from pipeline.training.training_set import TrainingSet, build_training_set, scopes_with_labels
 
 
 @dataclass(frozen=True)

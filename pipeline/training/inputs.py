@@ -1,10 +1,4 @@
-"""Which features a network is not shown: level and spectral shape, where the change against the baseline is known.
-
-How loud a unit is and what its spectrum looks like is its own, its mount's and its sensor's: a network that learns
-"loud means faulty" from one plant says so of every unit of a louder one. What changed since the unit was new carries
-over. So where a training set has changes, the network learns from them and from lines (which are relative to their own
-surroundings), not from levels. A column that no training window has is none of the network's inputs, in scoring too.
-"""
+"""Which columns a network is shown, and which the textbook rule reads."""
 
 from __future__ import annotations
 
@@ -14,7 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from models.rule_prior import RulePrior
 from pipeline.extraction.baseline import RELATIVE
+from pipeline.labels.words import LINES, mode_of, unmodelled_modes
 
 OWN_GROUPS: Final = ("time", "spectrum", "bands", "profile")
 """Feature groups that tell a unit's own level and spectral shape."""
@@ -43,3 +39,23 @@ def own_levels(x: NDArray[np.float32], names: Sequence[str], groups: Sequence[st
 def without(x: NDArray[np.float32], columns: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return x (n, F) with some columns (F,) missing."""
     return np.where(columns, np.float32(np.nan), x)
+
+
+HEALTHY_DB: Final = 6.0
+"""Lines all below this are called healthy: a line of twice the floor's amplitude has 6 dB."""
+
+DB_PER_NAT: Final = 3.0
+"""As a method by itself: so many dB more are e times the odds. Declared, not fitted."""
+
+
+def bearing_rule(modes: Sequence[str | None], names: Sequence[str], *, db_per_nat: float) -> RulePrior | None:
+    """Give the rule for classes of some failure modes (None: healthy, or no mode) over the features `names`.
+
+    None where no class has a line among the features, or `db_per_nat` is 0: no rule is wanted.
+    """
+    features = tuple(line if (line := LINES.get(mode_of(mode))) in names else None for mode in modes)
+    if db_per_nat == 0.0 or all(name is None for name in features):
+        return None
+    others = tuple(line for mode, line in LINES.items() if line in names and mode in unmodelled_modes(modes))
+    prefix = RELATIVE if all(RELATIVE + name in names for name in (*features, *others) if name is not None) else ""
+    return RulePrior(features, HEALTHY_DB, db_per_nat, others, prefix)

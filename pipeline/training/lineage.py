@@ -16,7 +16,7 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 def code_version() -> dict[str, str]:
     """Give versions by name; `source` is the start of a SHA-256 over every source file, so an edit shows as well."""
     found = {name: _version(name) for name in ("axiswatch", *LIBRARIES)}
-    return found | {"source": source_hash(Path(__file__).parents[1]), "python": platform.python_version()}
+    return found | {"source": source_hash(Path(__file__).parents[2]), "python": platform.python_version()}
 
 
 def source_hash(root: Path) -> str:

@@ -26,7 +26,7 @@ from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Verdict
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording, Unit
-from pipeline.supplement import Condition, make_supplement
+from pipeline.training.supplement import Condition, make_supplement
 
 VIBRATION = "acceleration"
 """The quantity that `features.synthetic_faults` can make."""

@@ -17,7 +17,6 @@ from features.baseline import fit_reference
 from features.kinematics import Orders, bearing_orders
 from features.settings import feature_names
 from models.training_data import Supplement
-from pipeline import supplement as making
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
@@ -28,8 +27,9 @@ from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.supplement import Condition, make_supplement
-from pipeline.training_set import TrainingSet, _after_baseline, _Labelled, build_training_set
+from pipeline.training import supplement as making
+from pipeline.training.supplement import Condition, make_supplement
+from pipeline.training.training_set import TrainingSet, _after_baseline, _Labelled, build_training_set
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 ORDERS = bearing_orders(9, 7.94, 39.04)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.own_levels import own_levels, without
+from pipeline.training.inputs import own_levels, without
 
 NAMES = ("rms_log10", "line_db", "relative_rms_log10", "relative_line_db", "band_log_power")
 GROUPS = ("time", "envelope_white", "relative", "relative", "bands")
