@@ -94,7 +94,7 @@ def baselines(as_of: datetime) -> Json:
 
 def trends(as_of: datetime) -> Json:
     """Bring the trends up to date."""
-    from pipeline.trend import update_trends
+    from pipeline.trends.course import update_trends
 
     with _open() as place:
         return update_trends(place.store, place.lake, place.settings, as_of=as_of).as_dict()

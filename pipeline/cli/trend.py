@@ -29,7 +29,7 @@ def show_trend(
     as_json: AsJson = False,
 ) -> None:
     """Show the trend of an axis's health against its own baseline: last value, slope, change points."""
-    from pipeline.trend_view import trends_of
+    from pipeline.trends.view import trends_of
 
     first = moment(from_at, "--from") if from_at is not None else None
     last = moment(to_at, "--to") if to_at is not None else None
@@ -37,7 +37,7 @@ def show_trend(
         raise SettingsError(f"--png {png} must end in .png; it is the only kind of picture")
     found = trends_of(workplace().store, robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last)
     if png is not None:
-        from pipeline.trend_plot import draw
+        from pipeline.trends.view import draw
 
         png.write_bytes(draw(found))
     emit(found, as_json, lambda: print_trends(found, png))
@@ -90,7 +90,7 @@ def change_words(change: dict[str, Any]) -> str:
 
 def trend_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
     """Run the trend step."""
-    from pipeline.trend import update_trends
+    from pipeline.trends.course import update_trends
 
     with progress("trend", as_json) as on_progress:
         return update_trends(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()

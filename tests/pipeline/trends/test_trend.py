@@ -29,9 +29,8 @@ from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint, Unit
-from pipeline.trend import update_trends
-from pipeline.trend_plot import draw
-from pipeline.trend_view import trends_of
+from pipeline.trends.course import update_trends
+from pipeline.trends.view import draw, trends_of
 
 ANY_REGIME = "*|*|*"
 
@@ -193,7 +192,7 @@ def test_a_killed_run_is_taken_up(plant: Plant, monkeypatch: pytest.MonkeyPatch,
     with plant.store.write() as connection:
         for model in (TrendPoint, Trend, TrendChange):
             connection.execute(sa.delete(model))
-    monkeypatch.setattr("pipeline.trend.PAGE", 50)
+    monkeypatch.setattr("pipeline.trends.course.PAGE", 50)
     with monkeypatch.context() as patch:
         calls = 0
 
@@ -204,7 +203,7 @@ def test_a_killed_run_is_taken_up(plant: Plant, monkeypatch: pytest.MonkeyPatch,
                 raise KeyboardInterrupt
             return real(*arguments, **keywords)
 
-        name = "pipeline.trend._points" if killed_in == "points" else "pipeline.trend_course._course"
+        name = "pipeline.trends.course._points" if killed_in == "points" else "pipeline.trends.course._course"
         module, _, attribute = name.rpartition(".")
         real = getattr(__import__(module, fromlist=["x"]), attribute)
         patch.setattr(name, die)

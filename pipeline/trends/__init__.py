@@ -1,0 +1,1 @@
+"""The health of each unit over time: index, threshold, change points."""
