@@ -17,20 +17,28 @@ from sqlalchemy.engine import Connection, Row
 
 from features.quality import Quality
 from pipeline.assets.events import replacement_times
-from pipeline.audit_slice import open_audits
-from pipeline.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, combine_channels
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings
-from pipeline.case_audit import SYSTEM, add_event
-from pipeline.case_folding import CLOSED, OPEN, UNIT_FAMILIES, CaseState, fold_cases, what_got_worse
-from pipeline.episodes import FAMILIES, FlaggedBin, find_episodes
+from pipeline.cases.audit import open_audits
+from pipeline.cases.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, bin_start, combine_channels
+from pipeline.cases.episodes import (
+    CLOSED,
+    FAMILIES,
+    OPEN,
+    UNIT_FAMILIES,
+    CaseState,
+    FlaggedBin,
+    find_episodes,
+    fold_cases,
+    what_got_worse,
+)
+from pipeline.cases.history import SYSTEM, add_event
+from pipeline.cases.queue import refresh_queue
+from pipeline.cases.quiet import wake_snoozed
 from pipeline.extraction.baseline import site_programs
 from pipeline.extraction.extract import installed_geometry
-from pipeline.queue_priority import refresh_queue
 from pipeline.registry.versions import champions
 from pipeline.silence import silent_axes, silent_row
-from pipeline.snoozing import wake_snoozed
-from pipeline.state_bins import bin_start
 from pipeline.store.database import Store, upsert
 from pipeline.store.tables import (
     Axis,

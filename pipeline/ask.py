@@ -15,10 +15,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.active_choice import choose_diverse, choose_random
-from pipeline.audit_slice import AUDIT
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.case_queue import Filters, queue_page
+from pipeline.cases.audit import AUDIT
+from pipeline.cases.queue import Filters, queue_page
 from pipeline.extraction.extract import feature_versions
 from pipeline.registry.versions import champions
 from pipeline.store.database import Store

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.case_evidence import note_evidence
+from pipeline.cases.evidence import note_evidence
 from pipeline.extraction.baseline import update_baselines
 from pipeline.extraction.extract import extract_due
 from pipeline.fleet_truth import judge_fleet

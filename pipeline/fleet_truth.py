@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.axis_state import MACHINE_CODES
 from pipeline.base.ids import axis_id, recording_id
+from pipeline.cases.axis_state import MACHINE_CODES
 from pipeline.store.database import Store
 from pipeline.store.tables import AxisState, Case, Label
 

@@ -17,9 +17,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
 from pipeline.advise import read_windows
-from pipeline.axis_state import ALARM, HEALTHY, UNKNOWN, WATCH, combine_channels
 from pipeline.base.settings import Settings
-from pipeline.case_folding import CLOSED
+from pipeline.cases.axis_state import ALARM, HEALTHY, UNKNOWN, WATCH, combine_channels
+from pipeline.cases.episodes import CLOSED
 from pipeline.extraction.extract import installed_geometry
 from pipeline.gate import unit_draws
 from pipeline.labels.labels import not_withdrawn

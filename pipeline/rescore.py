@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.base.settings import Settings
-from pipeline.case_folding import CLOSED
+from pipeline.cases.episodes import CLOSED
 from pipeline.score import ScoreReport, plan_score, score_scope
 from pipeline.store.batches import Stretch
 from pipeline.store.database import Store

@@ -154,7 +154,7 @@ def score_batch(batch: Json, as_of: datetime) -> Json:
 def advise(as_of: datetime) -> Json:
     """Turn new scores into axis states and cases."""
     from pipeline.advise import advise as step
-    from pipeline.case_evidence import note_evidence
+    from pipeline.cases.evidence import note_evidence
 
     with _open() as place:
         since = as_of - timedelta(days=place.settings.case_max_age_days)

@@ -10,9 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from features.quality import Quality
-from pipeline.axis_state import SILENT, Flag
 from pipeline.base.settings import Settings
-from pipeline.state_bins import bin_start
+from pipeline.cases.axis_state import SILENT, Flag, bin_start
 from pipeline.store.tables import Axis, Recording, Unit
 
 SILENT_FACTOR = 3.0

@@ -8,8 +8,8 @@ from dataclasses import replace
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.axis_state import Thresholds
 from pipeline.base.settings import Settings
+from pipeline.cases.axis_state import Thresholds
 from pipeline.labels.words import unmodelled_modes
 from pipeline.store.tables import ModelVersion
 

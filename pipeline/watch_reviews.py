@@ -12,8 +12,8 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.audit_slice import AUDIT, MISSED, SOUND
-from pipeline.axis_state import MACHINE_CODES
+from pipeline.cases.audit import AUDIT, MISSED, SOUND
+from pipeline.cases.axis_state import MACHINE_CODES
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Evidence, Verdict
 from pipeline.store.tables import AxisState, Case, Label

@@ -15,12 +15,12 @@ from pydantic import AfterValidator
 from pipeline.accounts import Account
 from pipeline.assets.events import timeline
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.case_queue import REASONS, Filters, queue, queue_page
-from pipeline.cases import count_cases, fleet_states
+from pipeline.cases.queue import REASONS, Filters, queue, queue_page
+from pipeline.cases.quiet import mutes_of
+from pipeline.cases.verdicts import count_cases, fleet_states
 from pipeline.handoff import exporting
 from pipeline.handoff.delivery import count_events
 from pipeline.intake.quarantine import list_quarantine
-from pipeline.muting import mutes_of
 from pipeline.registry.versions import list_versions
 from pipeline.store.tables import Axis, AxisState
 from review.access import PUBLIC, needs

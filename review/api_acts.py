@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 
-from pipeline import case_work, muting
 from pipeline.accounts import Account
-from pipeline.cases import give_verdict, give_verdicts
+from pipeline.cases import quiet as muting
+from pipeline.cases import work as case_work
+from pipeline.cases.verdicts import give_verdict, give_verdicts
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from review.access import needs
 from review.api import REFUSED

@@ -15,7 +15,7 @@ from pipeline.assets.geometry import characteristic_orders
 from pipeline.assets.registry import orders_from
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.case_signal import (
+from pipeline.cases.evidence import (
     channels_of,
     healthy_reference,
     loudest_recording,
@@ -24,11 +24,11 @@ from pipeline.case_signal import (
     newest_extraction,
     unit_baseline,
 )
-from pipeline.case_work import labels_of, work_of
-from pipeline.cases import get_case, unit_of
+from pipeline.cases.similar import look_alikes, similar_past
+from pipeline.cases.verdicts import get_case, unit_of
+from pipeline.cases.work import labels_of, work_of
 from pipeline.extraction.extract import feature_settings
 from pipeline.extraction.reading import read_features
-from pipeline.similar_cases import look_alikes, similar_past
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, AxisState, CaseEvidence, Geometry, Recording, Score, Unit

@@ -14,7 +14,7 @@ from starlette.datastructures import FormData
 from pipeline.accounts import Account
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import read_time
-from pipeline.case_queue import REASONS, Filters
+from pipeline.cases.queue import REASONS, Filters
 from review.access import PUBLIC, needs
 
 Anybody = Annotated[Account | None, needs(PUBLIC)]

@@ -8,12 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from pipeline import case_work
 from pipeline.accounts import log_in, log_out
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
-from pipeline.case_queue import REASONS, before_in_queue, place_of, queue_page
-from pipeline.cases import give_verdict
+from pipeline.cases import work as case_work
+from pipeline.cases.queue import REASONS, before_in_queue, place_of, queue_page
+from pipeline.cases.verdicts import give_verdict
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis

@@ -12,10 +12,10 @@ from sqlalchemy.engine import Connection
 
 from pipeline.assets.events import timeline
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.case_folding import CLOSED
-from pipeline.cases import fleet_states
+from pipeline.cases.episodes import CLOSED
+from pipeline.cases.quiet import mute, muted_axes, mutes_of, unmute
+from pipeline.cases.verdicts import fleet_states
 from pipeline.intake.quarantine import list_quarantine
-from pipeline.muting import mute, muted_axes, mutes_of, unmute
 from pipeline.payback import payback
 from pipeline.registry.versions import list_versions
 from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case

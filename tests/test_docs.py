@@ -16,11 +16,11 @@ import sqlalchemy as sa
 import typer.main
 
 from features.quality import Quality
-from pipeline import axis_state
 from pipeline.assets import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry
 from pipeline.assets.catalogue import catalogue
 from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS
 from pipeline.base.settings import ENV_PREFIX, OTHER_VARIABLES, Settings
+from pipeline.cases import axis_state
 from pipeline.cli.app import app
 from pipeline.labels import words as taxonomy
 from pipeline.store.database import Store

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.axis_state import MACHINE_CODES, AxisFigures
 from pipeline.base.settings import Settings
-from pipeline.episodes import Episode, FlaggedBin, find_episodes
+from pipeline.cases.axis_state import MACHINE_CODES, AxisFigures
+from pipeline.cases.episodes import Episode, FlaggedBin, find_episodes
 from replaying.fleet import START, Plant
 
 ALARM: Final = "fault"

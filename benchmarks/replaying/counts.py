@@ -11,8 +11,8 @@ import numpy.typing as npt
 from scipy.stats import t as student
 
 from models.kinds import HEALTHY
-from pipeline.axis_state import MACHINE_CODES
 from pipeline.base.settings import Settings
+from pipeline.cases.axis_state import MACHINE_CODES
 from replaying.cases import ALARM, day_of, episodes
 from replaying.fleet import Plant
 from replaying.loop import Log

@@ -17,8 +17,8 @@ from models.settings import TrainingSettings
 from models.threads import one_thread
 from models.train import train
 from models.training_data import Supplement
-from pipeline.axis_state import AxisFigures, Thresholds, Window, combine_channels
 from pipeline.base.settings import Settings
+from pipeline.cases.axis_state import AxisFigures, Thresholds, Window, combine_channels
 from pipeline.gate import Ruling
 from pipeline.gate_rows import Found, Labelled, _joined
 from pipeline.judging import Pair, _by_doubt, _by_measures

@@ -106,7 +106,7 @@ def assets_replace(
     as_json: AsJson = False,
 ) -> None:
     """Replace the unit on an axis: the old one's open cases are closed, recordings since then are the new one's."""
-    from pipeline.assets.replacement import replace_unit
+    from pipeline.cases.replacement import replace_unit
 
     when = moment(at, "--at")
     found = replace_unit(

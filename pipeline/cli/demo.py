@@ -27,8 +27,8 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Watch a simulated fleet from its first log to the review queue, and hold the result against the truth."""
-    from pipeline.case_queue import queue
-    from pipeline.cases import fleet_states
+    from pipeline.cases.queue import queue
+    from pipeline.cases.verdicts import fleet_states
     from pipeline.demo import demo_settings, run_demo
     from pipeline.simulation import FleetSettings
     from pipeline.store.database import Store

@@ -28,7 +28,7 @@ def show_queue(
     as_json: AsJson = False,
 ) -> None:
     """Show the review queue: what an engineer should look at, most urgent first."""
-    from pipeline.case_queue import Filters, count_queue, queue
+    from pipeline.cases.queue import Filters, count_queue, queue
 
     if state not in ("open", "snoozed", "closed", "all"):
         raise SettingsError(f"--state {state!r} is none of open, snoozed, closed, all")
@@ -54,7 +54,7 @@ def show_case(
     case_id: Annotated[str, typer.Argument(help="Id from `axiswatch queue`.")], as_json: AsJson = False
 ) -> None:
     """Show one case and everything that happened to it."""
-    from pipeline.cases import get_case
+    from pipeline.cases.verdicts import get_case
 
     case = get_case(workplace().store, case_id)
 
@@ -83,7 +83,7 @@ def label(
     as_json: AsJson = False,
 ) -> None:
     """Record what was found out about a case. It becomes a label, and the case is closed (unless unsure)."""
-    from pipeline.cases import give_verdict
+    from pipeline.cases.verdicts import give_verdict
 
     place = workplace()
     finding = {
@@ -114,8 +114,8 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show the latest state of every axis, and what the audit slice says of misses."""
-    from pipeline.audit_slice import audit_figures
-    from pipeline.cases import fleet_states
+    from pipeline.cases.audit import audit_figures
+    from pipeline.cases.verdicts import fleet_states
 
     store = workplace().store
     axes, audited = fleet_states(store), audit_figures(store)

@@ -135,7 +135,7 @@ def score_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, An
 def advise_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
     """Run advise."""
     from pipeline.advise import advise as step
-    from pipeline.case_evidence import note_evidence
+    from pipeline.cases.evidence import note_evidence
 
     with progress("advise", as_json) as on_progress:
         found = step(place.store, place.settings, as_of=as_of, on_progress=on_progress).as_dict()

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from models.intervals import share_interval
 from models.kinds import HEALTHY, TrainingRefused
 from models.train import train
-from pipeline.axis_state import ALARM, DATA_FAULT, Thresholds, Window, combine_channels
 from pipeline.base.settings import Settings
+from pipeline.cases.axis_state import ALARM, DATA_FAULT, Thresholds, Window, combine_channels
 from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.routing import MODEL, doubts_of, judged_windows

@@ -1,4 +1,5 @@
-"""What axiswatch would do with a scored window: the rules of `pipeline.axis_state`, applied to each window alone."""
+"""What axiswatch would do with a scored window: the rules of `pipeline.cases.axis_state`, applied to each window
+alone."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.model import Model, Scores
-from pipeline.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels
+from pipeline.cases.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels
 from pipeline.store.database import nullable
 from pipeline.thresholds import routed_entropies
 

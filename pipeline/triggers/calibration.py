@@ -9,7 +9,7 @@ doubts even a calibrated model may be off. So what is judged depends on what is 
 - without any, only alarms are judged: they were chosen by the stated probability itself, and for every probability a
   calibrated model is right.
 
-The interval of what was found counts units, not cases (Korn and Graubard 1998; see `pipeline.audit_slice`). Taking the
+The interval of what was found counts units, not cases (Korn and Graubard 1998; see `pipeline.cases.audit`). Taking the
 binomial at the mean instead of every unit's own probability makes it wider, never narrower (W. Hoeffding, "On the
 distribution of the number of successes in independent trials", 1956).
 """
@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audit_slice import Answer, miss_rate
+from pipeline.cases.audit import Answer, miss_rate
 from pipeline.triggers.decision import Decision, check_share
 
 NAME = "calibration"

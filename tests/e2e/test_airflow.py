@@ -25,7 +25,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.assets import import_assets
-from pipeline.case_work import comment
+from pipeline.cases.work import comment
 from pipeline.labels.labels import import_labels
 from pipeline.local_airflow import LocalAirflow, free_port
 from pipeline.simulation import FleetSettings, simulate

@@ -25,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from pipeline.accounts import list_users, log_in, set_user
 from pipeline.base.settings import Settings
-from pipeline.cases import get_case
+from pipeline.cases.verdicts import get_case
 from pipeline.local_airflow import LocalAirflow, free_port
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

@@ -16,7 +16,7 @@ from pipeline import scheduled
 from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.cases import give_verdict
+from pipeline.cases.verdicts import give_verdict
 from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits

@@ -16,12 +16,13 @@ import sqlalchemy as sa
 from pipeline import score as scoring
 from pipeline.advise import advise
 from pipeline.assets import import_assets
-from pipeline.assets.replacement import replace_unit
-from pipeline.audit_slice import is_drawn
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.case_queue import queue
-from pipeline.cases import fleet_states, get_case, give_verdict
+from pipeline.cases.audit import is_drawn
+from pipeline.cases.axis_state import bin_start
+from pipeline.cases.queue import queue
+from pipeline.cases.replacement import replace_unit
+from pipeline.cases.verdicts import fleet_states, get_case, give_verdict
 from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
@@ -31,7 +32,6 @@ from pipeline.registry.registry import load_model, promote
 from pipeline.registry.versions import champions, list_versions
 from pipeline.score import score_due
 from pipeline.silence import silent_axes
-from pipeline.state_bins import bin_start
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (

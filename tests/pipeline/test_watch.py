@@ -16,9 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import scheduled
-from pipeline.assets.replacement import replace_unit
 from pipeline.base.ids import axis_id, utc_text
 from pipeline.base.settings import Settings
+from pipeline.cases.replacement import replace_unit
 from pipeline.extraction.extract import extract_due, feature_versions
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits

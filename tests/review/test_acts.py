@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from pipeline.accounts import add_user, make_token
 from pipeline.base.ids import utc_text
 from pipeline.base.settings import Settings
-from pipeline.case_queue import REASONS, Filters, count_queue, queue
-from pipeline.cases import get_case
+from pipeline.cases.queue import REASONS, Filters, count_queue, queue
+from pipeline.cases.verdicts import get_case
 from pipeline.handoff.exporting import export, write_export
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

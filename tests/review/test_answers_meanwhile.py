@@ -17,9 +17,9 @@ from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.settings import Settings
-from pipeline.case_queue import queue
-from pipeline.case_work import claim, comment, snooze, undo
-from pipeline.cases import give_verdict
+from pipeline.cases.queue import queue
+from pipeline.cases.verdicts import give_verdict
+from pipeline.cases.work import claim, comment, snooze, undo
 from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits

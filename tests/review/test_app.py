@@ -18,7 +18,7 @@ from fastapi.testclient import TestClient
 from pipeline.accounts import ROLES, add_user, make_token
 from pipeline.base.ids import axis_id
 from pipeline.base.settings import Settings
-from pipeline.cases import get_case, give_verdict
+from pipeline.cases.verdicts import get_case, give_verdict
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Case

@@ -19,14 +19,14 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from pipeline.accounts import add_user
 from pipeline.base.settings import Settings
-from pipeline.case_evidence import note_evidence
-from pipeline.case_work import comment, set_work_order
-from pipeline.cases import get_case, give_verdict
+from pipeline.cases.evidence import note_evidence
+from pipeline.cases.quiet import mute
+from pipeline.cases.verdicts import get_case, give_verdict
+from pipeline.cases.work import comment, set_work_order
 from pipeline.extraction.baseline import update_baselines
 from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
-from pipeline.muting import mute
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, AxisState, Case

@@ -10,12 +10,11 @@ import sqlalchemy as sa
 
 from pipeline.accounts import account_of_session, add_user, log_in, set_user
 from pipeline.base.errors import AxiswatchError
-from pipeline.case_queue import Filters, queue_page
-from pipeline.case_work import claim, comment, hand_over, labels_of, snooze, undo
-from pipeline.cases import get_case, give_verdict
+from pipeline.cases.queue import Filters, queue_page
+from pipeline.cases.quiet import mute, wake_snoozed
+from pipeline.cases.verdicts import get_case, give_verdict
+from pipeline.cases.work import claim, comment, hand_over, labels_of, snooze, undo
 from pipeline.labels.labels import known_labels
-from pipeline.muting import mute
-from pipeline.snoozing import wake_snoozed
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, Case
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from features.quality import Quality
-from pipeline.audit_slice import AUDIT
-from pipeline.axis_state import DATA_CODES, MACHINE_CODES
+from pipeline.cases.audit import AUDIT
+from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from review.app import POLICY
 from review.forms import address_of, inside

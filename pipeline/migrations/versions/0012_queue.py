@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 TIME = sa.DateTime(timezone=True)
-PLACE = "highest first in the queue: priority, uncertainty, age and criticality, see pipeline.queue_priority"
+PLACE = "highest first in the queue: priority, uncertainty, age and criticality, see pipeline.cases.queue"
 
 
 WAS = "0 to 1, highest first in the queue"

@@ -30,7 +30,7 @@ class Case(Base):
     queue_priority: Mapped[float] = mapped_column(
         default=lambda context: context.get_current_parameters()["priority"],
         server_default="0",
-        comment="highest first in the queue: priority, uncertainty, age and criticality, see pipeline.queue_priority",
+        comment="highest first in the queue: priority, uncertainty, age and criticality, see pipeline.cases.queue",
     )
     reasons: Mapped[list[Any]] = mapped_column(comment="code, sentence, first and last time and count of each")
     fault_probability: Mapped[float | None] = mapped_column(comment="highest of its bins")

@@ -15,9 +15,9 @@ import pipeline.extraction.extract
 from features.kinematics import Orders, geometry_version
 from features.settings import feature_names
 from pipeline.assets import import_assets
-from pipeline.assets.replacement import replace_unit
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
+from pipeline.cases.replacement import replace_unit
 from pipeline.extraction.extract import ExtractReport, extract_due, feature_settings
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits

@@ -24,10 +24,10 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.base.errors import SettingsError
-from pipeline.case_audit import add_event
-from pipeline.case_folding import CaseState, what_got_worse
-from pipeline.case_work import claim, comment, set_work_order, snooze, undo
-from pipeline.cases import get_case, give_verdict
+from pipeline.cases.episodes import CaseState, what_got_worse
+from pipeline.cases.history import add_event
+from pipeline.cases.verdicts import get_case, give_verdict
+from pipeline.cases.work import claim, comment, set_work_order, snooze, undo
 from pipeline.handoff.delivery import (
     KEPT,
     LEASE,

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.ids import instant, utc_text
-from pipeline.case_audit import add_event, lock_axis_of
-from pipeline.case_folding import CLOSED
+from pipeline.cases.episodes import CLOSED
+from pipeline.cases.history import add_event, lock_axis_of
 from pipeline.labels.labels import label_row
 from pipeline.labels.words import Verdict
 from pipeline.store.database import Store, insert_ignore

@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.axis_state import Flag
-from pipeline.case_folding import CaseState, fold_cases
-from pipeline.episodes import Episode, FlaggedBin, find_episodes
+from pipeline.cases.axis_state import Flag
+from pipeline.cases.episodes import CaseState, Episode, FlaggedBin, find_episodes, fold_cases
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -1,8 +1,4 @@
-"""Mutes: the cases of an axis stay out of the queue until a time, for a reason. Scores and states go on.
-
-Rows are only added. The newest row of an axis holds: a later mute takes the place of an earlier one, and a row that
-ends at its own start lifts it.
-"""
+"""Quiet for a while: axes that are muted, and cases that are snoozed until a time."""
 
 from __future__ import annotations
 
@@ -14,9 +10,10 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.ids import utc_text
-from pipeline.case_audit import axis_on_record
+from pipeline.cases.episodes import OPEN
+from pipeline.cases.history import SYSTEM, add_event, axis_on_record, lock_axis_of
 from pipeline.store.database import Store, insert_new
-from pipeline.store.tables import Axis, AxisMute
+from pipeline.store.tables import Axis, AxisMute, Case, CaseWork
 
 LONGEST_REASON = 4000
 
@@ -82,3 +79,37 @@ def _add(connection: Connection, axis_id: str, until: datetime, reason: str, who
     if not insert_new(connection, AxisMute, row | {"seen": axis_on_record(connection, axis_id)}):
         raise AxiswatchError(f"axis {axis_id} was muted or unmuted at this very moment; look again")
     return row
+
+
+SNOOZED = "snoozed"
+
+
+def due(as_of: datetime, margin: float) -> sa.ColumnElement[bool]:
+    """SQL: a snoozed case, joined with its work, that belongs into the queue again."""
+    return sa.and_(
+        Case.state == SNOOZED,
+        sa.or_(Case.snoozed_until <= as_of, Case.priority > CaseWork.snoozed_priority + margin),
+    )
+
+
+def wake_snoozed(store: Store, *, as_of: datetime, margin: float) -> int:
+    """Open snoozed cases whose date has come or whose priority rose by more than a margin; give their number."""
+    with store.read() as connection:
+        query = sa.select(Case.case_id).outerjoin(CaseWork, CaseWork.case_id == Case.case_id).where(due(as_of, margin))
+        waiting = connection.scalars(query.order_by(Case.case_id)).all()
+    woken = 0
+    for case_id in waiting:
+        with store.write() as connection:
+            lock_axis_of(connection, case_id)
+            again = sa.select(Case.snoozed_until).outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+            row = connection.execute(
+                again.where(Case.case_id == case_id, due(as_of, margin)).with_for_update(of=Case)
+            ).one_or_none()
+            if row is None:
+                continue
+            why = "its date has come" if row.snoozed_until and row.snoozed_until <= as_of else "it got worse"
+            values = {"state": OPEN, "snoozed_until": None, "changed_at": as_of}
+            connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
+            add_event(connection, case_id, SYSTEM, "woken", {"why": why}, as_of)
+            woken += 1
+    return woken

@@ -20,8 +20,8 @@ from pipeline.assets.places import find_axis, place_of
 from pipeline.assets.registry import geometries_by_name, geometry_columns, store_geometries, stored_periods
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
-from pipeline.case_audit import add_event
-from pipeline.case_folding import CLOSED, UNIT_FAMILIES
+from pipeline.cases.episodes import CLOSED, UNIT_FAMILIES
+from pipeline.cases.history import add_event
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import Axis, AxisEvent, Case, Recording, Scoring, Unit
 

@@ -15,10 +15,10 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
-from pipeline.case_audit import add_event
-from pipeline.case_folding import CLOSED, OPEN
-from pipeline.cases import read_case, refuse_claimed
-from pipeline.snoozing import SNOOZED
+from pipeline.cases.episodes import CLOSED, OPEN
+from pipeline.cases.history import add_event
+from pipeline.cases.quiet import SNOOZED
+from pipeline.cases.verdicts import read_case, refuse_claimed
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Case, CaseWork, Label, LabelWithdrawal, ReviewEvent, User
 

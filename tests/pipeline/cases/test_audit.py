@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pipeline.audit_slice import AUDIT, Answer, audit_figures, is_confident, is_drawn, miss_rate, open_audits
-from pipeline.case_queue import queue
-from pipeline.case_work import undo
-from pipeline.cases import get_case, give_verdict
+from pipeline.cases.audit import AUDIT, Answer, audit_figures, is_confident, is_drawn, miss_rate, open_audits
+from pipeline.cases.queue import queue
+from pipeline.cases.verdicts import get_case, give_verdict
+from pipeline.cases.work import undo
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis
 

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 
 from pipeline.advise import advise
 from pipeline.assets import import_assets
-from pipeline.assets.replacement import replace_unit
 from pipeline.assets.views import axis_timeline, list_assets, show_asset
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.ids import axis_id
 from pipeline.base.settings import Settings
-from pipeline.case_queue import Filters, queue
-from pipeline.cases import get_case, give_verdict
+from pipeline.cases.queue import Filters, queue
+from pipeline.cases.replacement import replace_unit
+from pipeline.cases.verdicts import get_case, give_verdict
 from pipeline.extraction.extract import attributed_unit, installed_geometry
 from pipeline.score import _due_query
 from pipeline.store.database import Store, ensure_partitions, insert_ignore

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from features.quality import Quality
-from pipeline.axis_state import Thresholds, Window, combine_channels, priority_of
+from pipeline.cases.axis_state import Thresholds, Window, combine_channels, priority_of
 
 LIMITS = Thresholds(
     alarm_probability=0.5,

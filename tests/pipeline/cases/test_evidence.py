@@ -15,16 +15,15 @@ import sqlalchemy as sa
 
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.case_evidence import loudest_line, note_evidence
-from pipeline.case_signal import loudest_recording
-from pipeline.case_work import undo
-from pipeline.cases import give_verdict
+from pipeline.cases.evidence import loudest_line, loudest_recording, note_evidence
+from pipeline.cases.similar import look_alikes, similar_past, similarity
+from pipeline.cases.verdicts import give_verdict
+from pipeline.cases.work import undo
 from pipeline.extraction.baseline import update_baselines
 from pipeline.extraction.extract import extract_due
 from pipeline.fleet_truth import read_recording_truth
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
-from pipeline.similar_cases import look_alikes, similar_past, similarity
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Case, CaseEvidence, Extraction

@@ -19,9 +19,9 @@ import sqlalchemy as sa
 from scipy.stats import beta
 from sqlalchemy.engine import Connection
 
-from pipeline.axis_state import HEALTHY, WATCH
 from pipeline.base.ids import instant, stable_id, utc_text
-from pipeline.case_audit import SYSTEM, add_event
+from pipeline.cases.axis_state import HEALTHY, WATCH
+from pipeline.cases.history import SYSTEM, add_event
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
 from pipeline.store.database import Store, insert_new

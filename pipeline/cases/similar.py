@@ -9,7 +9,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.case_folding import OPEN
+from pipeline.cases.episodes import OPEN
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
 from pipeline.store.tables import Axis, Case, CaseEvidence, Label

@@ -19,11 +19,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 
 from features.quality import Quality
+
+
+def bin_start(moment: datetime, period: timedelta) -> datetime:
+    """Give the start of the bin that a time falls into; bins are counted from 1970 in UTC."""
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    return epoch + (moment - epoch) // period * period
+
 
 HEALTHY: Final = "healthy"
 WATCH: Final = "watch"
