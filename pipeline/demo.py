@@ -10,7 +10,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.cases.evidence import note_evidence
@@ -21,7 +20,8 @@ from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.registry.versions import list_versions
-from pipeline.score import score_due
+from pipeline.scoring.advise import advise
+from pipeline.scoring.score import score_due
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

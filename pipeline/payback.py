@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
-from pipeline.advise import read_windows
 from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import ALARM, HEALTHY, UNKNOWN, WATCH, combine_channels
 from pipeline.cases.episodes import CLOSED
@@ -25,6 +24,8 @@ from pipeline.gate import unit_draws
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
 from pipeline.registry.versions import CHAMPION
+from pipeline.scoring.advise import read_windows
+from pipeline.scoring.levels import read_thresholds
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import (
     AliasEvent,
@@ -37,7 +38,6 @@ from pipeline.store.tables import (
     Scoring,
     Unit,
 )
-from pipeline.thresholds import read_thresholds
 
 MIN_AXES: Final = 5
 """Axes from which on a mean has an interval."""

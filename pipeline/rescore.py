@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from pipeline.base.settings import Settings
 from pipeline.cases.episodes import CLOSED
-from pipeline.score import ScoreReport, plan_score, score_scope
+from pipeline.scoring.score import ScoreReport, plan_score, score_scope
 from pipeline.store.batches import Stretch
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

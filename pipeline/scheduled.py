@@ -103,7 +103,7 @@ def trends(as_of: datetime) -> Json:
 def plan_score(as_of: datetime, between: Json | None = None, model_version: str | None = None) -> Json:
     """Cut the recordings without a score into batches, by scope: of the champions, or of one model."""
     from pipeline.registry.versions import champions, get_version
-    from pipeline.score import plan_score as plan
+    from pipeline.scoring.score import plan_score as plan
 
     with _open() as place:
         if model_version:
@@ -134,7 +134,7 @@ def plan_score(as_of: datetime, between: Json | None = None, model_version: str 
 
 def score_batch(batch: Json, as_of: datetime) -> Json:
     """Score a batch of recordings with the model that the plan named."""
-    from pipeline.score import ScoreReport, score_scope
+    from pipeline.scoring.score import ScoreReport, score_scope
 
     report = ScoreReport()
     with _open() as place:
@@ -153,8 +153,8 @@ def score_batch(batch: Json, as_of: datetime) -> Json:
 
 def advise(as_of: datetime) -> Json:
     """Turn new scores into axis states and cases."""
-    from pipeline.advise import advise as step
     from pipeline.cases.evidence import note_evidence
+    from pipeline.scoring.advise import advise as step
 
     with _open() as place:
         since = as_of - timedelta(days=place.settings.case_max_age_days)

@@ -24,7 +24,7 @@ from pipeline.gate_rows import Found, Labelled, _joined
 from pipeline.judging import Pair, _by_doubt, _by_measures
 from pipeline.labels.words import Evidence
 from pipeline.registry.held_out import Predictions, by_recording
-from pipeline.thresholds import thresholds_of
+from pipeline.scoring.levels import thresholds_of
 from pipeline.training.inputs import bearing_rule, own_levels, without
 from pipeline.training.supplement import MEASURED_SHARE
 from pipeline.training.train import held_out_quantiles

@@ -126,7 +126,7 @@ def baseline_step(place: Workplace, as_of: datetime) -> dict[str, Any]:
 
 def score_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
     """Run score."""
-    from pipeline.score import score_due
+    from pipeline.scoring.score import score_due
 
     with progress("score", as_json) as on_progress:
         return score_due(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
@@ -134,8 +134,8 @@ def score_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, An
 
 def advise_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
     """Run advise."""
-    from pipeline.advise import advise as step
     from pipeline.cases.evidence import note_evidence
+    from pipeline.scoring.advise import advise as step
 
     with progress("advise", as_json) as on_progress:
         found = step(place.store, place.settings, as_of=as_of, on_progress=on_progress).as_dict()

@@ -35,7 +35,7 @@ from pipeline.extraction.extract import (
 from pipeline.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.intake.acquire import acquire
 from pipeline.labels.labels import import_labels
-from pipeline.score import read_chunk
+from pipeline.scoring.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake

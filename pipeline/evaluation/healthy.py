@@ -21,7 +21,7 @@ from pipeline.evaluation.routing import MODEL, doubts_of, judged_windows
 from pipeline.evaluation.selection import Selection
 from pipeline.evaluation.sides import cut_shared
 from pipeline.evaluation.windows import Windows
-from pipeline.thresholds import thresholds_of
+from pipeline.scoring.levels import thresholds_of
 from pipeline.training.train import held_out_quantiles, training_settings
 
 BoolArray = NDArray[np.bool_]

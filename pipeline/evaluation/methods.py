@@ -29,7 +29,7 @@ from pipeline.evaluation.made_faults import made_faults
 from pipeline.evaluation.routing import judged_windows, route
 from pipeline.evaluation.windows import Windows
 from pipeline.labels.words import LINES, Mode
-from pipeline.thresholds import thresholds_of
+from pipeline.scoring.levels import thresholds_of
 from pipeline.training.inputs import DB_PER_NAT, HEALTHY_DB, bearing_rule, own_levels, without
 from pipeline.training.train import held_out_quantiles, training_settings
 

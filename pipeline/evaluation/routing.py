@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from models.model import Model, Scores
 from pipeline.cases.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels
+from pipeline.scoring.levels import routed_entropies
 from pipeline.store.database import nullable
-from pipeline.thresholds import routed_entropies
 
 MODEL = "evaluated"
 FAULT = "fault"

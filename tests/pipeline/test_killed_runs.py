@@ -242,7 +242,7 @@ def test_killed_at_random_moments_and_run_again(
 KILLED_AT_EVERY_COMMIT = """
 import os, signal, sys, traceback
 from contextlib import contextmanager
-import pipeline.intake.acquire, pipeline.advise, pipeline.extraction.extract, pipeline.score
+import pipeline.intake.acquire, pipeline.scoring.advise, pipeline.extraction.extract, pipeline.scoring.score
 from pipeline.cli.common import moment, workplace
 from pipeline.cli.steps import run_steps
 from pipeline.store.database import Store

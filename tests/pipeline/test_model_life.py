@@ -33,7 +33,7 @@ from pipeline.promotion import approve, refuse, retrain
 from pipeline.registry.held_out import read_predictions
 from pipeline.registry.registry import ChampionChanged, load_model, promote, rollback
 from pipeline.registry.versions import champions, compare_versions, get_version, history, reign, show_version
-from pipeline.score import score_due
+from pipeline.scoring.score import score_due
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake, LakeError
 from pipeline.store.retention import sweep_lake

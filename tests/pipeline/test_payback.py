@@ -13,7 +13,6 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import scheduled
-from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.cases.verdicts import give_verdict
@@ -24,7 +23,8 @@ from pipeline.labels.labels import import_labels
 from pipeline.payback import payback, worth, write_payback
 from pipeline.registry.registry import promote
 from pipeline.rescore import plan_rescore, rescore
-from pipeline.score import score_due
+from pipeline.scoring.advise import advise
+from pipeline.scoring.score import score_due
 from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, CaseRescore, Score

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.settings import Settings
@@ -25,7 +24,8 @@ from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, not_withdrawn
 from pipeline.retraining_decisions import decide, new_labels
-from pipeline.score import score_due
+from pipeline.scoring.advise import advise
+from pipeline.scoring.score import score_due
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, Label, LabelWithdrawal, ReviewEvent, Score, Scoring, WebhookEvent

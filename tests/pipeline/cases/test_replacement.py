@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.assets.views import axis_timeline, list_assets, show_asset
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
@@ -21,7 +20,8 @@ from pipeline.cases.queue import Filters, queue
 from pipeline.cases.replacement import replace_unit
 from pipeline.cases.verdicts import get_case, give_verdict
 from pipeline.extraction.extract import attributed_unit, installed_geometry
-from pipeline.score import _due_query
+from pipeline.scoring.advise import advise
+from pipeline.scoring.score import _due_query
 from pipeline.store.database import Store, ensure_partitions, insert_ignore
 from pipeline.store.tables import (
     AxisEvent,

@@ -24,7 +24,7 @@ from pipeline.extraction.baseline import update_baselines
 from pipeline.extraction.extract import extract_due, feature_settings
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
-from pipeline.score import read_chunk
+from pipeline.scoring.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake

@@ -38,7 +38,8 @@ from pipeline.cases.quiet import wake_snoozed
 from pipeline.extraction.baseline import site_programs
 from pipeline.extraction.extract import installed_geometry
 from pipeline.registry.versions import champions
-from pipeline.silence import silent_axes, silent_row
+from pipeline.scoring.levels import read_thresholds, with_programs
+from pipeline.scoring.silence import silent_axes, silent_row
 from pipeline.store.database import Store, upsert
 from pipeline.store.tables import (
     Axis,
@@ -50,7 +51,6 @@ from pipeline.store.tables import (
     Scoring,
     Unit,
 )
-from pipeline.thresholds import read_thresholds, with_programs
 
 
 @dataclass

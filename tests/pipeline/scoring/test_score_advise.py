@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline import score as scoring
-from pipeline.advise import advise
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
@@ -30,8 +28,10 @@ from pipeline.labels.labels import import_labels, known_labels
 from pipeline.promotion import retrain
 from pipeline.registry.registry import load_model, promote
 from pipeline.registry.versions import champions, list_versions
-from pipeline.score import score_due
-from pipeline.silence import silent_axes
+from pipeline.scoring import score as scoring
+from pipeline.scoring.advise import advise
+from pipeline.scoring.score import score_due
+from pipeline.scoring.silence import silent_axes
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (

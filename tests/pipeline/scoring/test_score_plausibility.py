@@ -14,7 +14,7 @@ from features.extract import extract
 from features.kinematics import bearing_orders
 from features.settings import FeatureSettings, feature_names
 from pipeline.extraction.baseline import Found
-from pipeline.score import judge_plausibility
+from pipeline.scoring.score import judge_plausibility
 
 SETTINGS = FeatureSettings()
 NAMES = feature_names(SETTINGS)

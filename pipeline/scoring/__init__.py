@@ -1,0 +1,1 @@
+"""What models say of new windows, and what becomes of it: axis states and cases."""
