@@ -179,7 +179,7 @@ def deliver(started_at: datetime) -> Json:
 
 def new_labels(as_of: datetime) -> int:
     """Count the labels that no retraining and no watch has seen."""
-    from pipeline.retraining_decisions import new_labels as count
+    from pipeline.promotion.decisions import new_labels as count
 
     with _open() as place:
         return count(place.store, place.settings, as_of=as_of)
@@ -188,7 +188,7 @@ def new_labels(as_of: datetime) -> int:
 def watch(as_of: datetime, *, backfill: bool = False) -> Json:
     """Evaluate the triggers of a retraining; name the scopes that one is started for, and say why or why not."""
     from pipeline.base.ids import utc_text
-    from pipeline.retraining_decisions import CONCLUSION
+    from pipeline.promotion.decisions import CONCLUSION
     from pipeline.watch import scopes_to_start
     from pipeline.watch import watch as step
 
@@ -205,7 +205,7 @@ def watch(as_of: datetime, *, backfill: bool = False) -> Json:
 
 def scopes_to_train(as_of: datetime, trigger: str, wanted: Sequence[str] = ()) -> list[str]:
     """Give the scopes that can be trained, of those that are wanted (empty: all)."""
-    from pipeline.promotion import scopes_to_train as scopes
+    from pipeline.promotion.promotion import scopes_to_train as scopes
 
     with _open() as place:
         return scopes(place.store, place.settings, as_of=as_of, trigger=trigger, wanted=list(wanted) or None)
@@ -213,7 +213,7 @@ def scopes_to_train(as_of: datetime, trigger: str, wanted: Sequence[str] = ()) -
 
 def retrain(scope: str, as_of: datetime, trigger: str) -> Json:
     """Train, judge, promote or not, and write down why."""
-    from pipeline.promotion import retrain as step
+    from pipeline.promotion.promotion import retrain as step
 
     with _open() as place:
         return step(place.store, place.lake, place.settings, scope, as_of=as_of, trigger=trigger)
@@ -231,7 +231,7 @@ def approve_waiting(decisions: Iterable[Json], answer: Json) -> list[Json]:
     One that no longer waits, because somebody has answered by the command meanwhile, is left as it is.
     """
     from pipeline.base.errors import PrerequisiteMissing
-    from pipeline.promotion import approve
+    from pipeline.promotion.promotion import approve
 
     user = answer.get("responded_by_user") or {}
     who = f"{user.get('name') or user.get('id') or 'somebody'} (Airflow)"
@@ -251,8 +251,8 @@ def approve_waiting(decisions: Iterable[Json], answer: Json) -> list[Json]:
 
 def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
     """Cut what new champions have to score at once into batches; nothing where no candidate of the run is champion."""
+    from pipeline.promotion.rescore import plan_rescore as plan
     from pipeline.registry.versions import champions
-    from pipeline.rescore import plan_rescore as plan
 
     candidates = {row["candidate"] for row in decisions if row["outcome"] != "unchanged"}
     with _open() as place:
@@ -268,7 +268,7 @@ def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
 
 def rescore_batch(batch: Json, as_of: datetime) -> Json:
     """Score a batch again with the champion that the plan named."""
-    from pipeline.rescore import rescore
+    from pipeline.promotion.rescore import rescore
 
     with _open() as place:
         return rescore(
@@ -284,7 +284,7 @@ def rescore_batch(batch: Json, as_of: datetime) -> Json:
 
 def write_payback(as_of: datetime) -> int:
     """Write what the champion and the one before it say of closed cases."""
-    from pipeline.payback import write_payback as write
+    from pipeline.promotion.payback import write_payback as write
 
     with _open() as place:
         return write(place.store, place.settings, as_of=as_of)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import Settings
-from pipeline.retraining_decisions import CONCLUSION, count_labels_in
+from pipeline.promotion.decisions import CONCLUSION, count_labels_in
 from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
 from pipeline.store.tables import TriggerDecision

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import attributed_unit, installed_geometry
 from pipeline.labels.labels import KnownLabel, known_labels
+from pipeline.promotion.decisions import CONCLUSION, FAILED, labels_since
 from pipeline.registry.versions import CHAMPION
-from pipeline.retraining_decisions import CONCLUSION, FAILED, labels_since
 from pipeline.store.tables import (
     AliasEvent,
     Extraction,

@@ -16,7 +16,7 @@ from pipeline.cases.episodes import CLOSED
 from pipeline.cases.quiet import mute, muted_axes, mutes_of, unmute
 from pipeline.cases.verdicts import fleet_states
 from pipeline.intake.quarantine import list_quarantine
-from pipeline.payback import payback
+from pipeline.promotion.payback import payback
 from pipeline.registry.versions import list_versions
 from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case
 from review.access import Form

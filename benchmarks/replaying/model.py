@@ -19,10 +19,10 @@ from models.train import train
 from models.training_data import Supplement
 from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import AxisFigures, Thresholds, Window, combine_channels
-from pipeline.gate import Ruling
-from pipeline.gate_rows import Found, Labelled, _joined
-from pipeline.judging import Pair, _by_doubt, _by_measures
 from pipeline.labels.words import Evidence
+from pipeline.promotion.gate import Ruling
+from pipeline.promotion.judge import Pair, _by_doubt, _by_measures
+from pipeline.promotion.rows import Found, Labelled, _joined
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.scoring.levels import thresholds_of
 from pipeline.training.inputs import bearing_rule, own_levels, without

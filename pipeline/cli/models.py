@@ -88,7 +88,7 @@ def models_compare(
     as_json: AsJson = False,
 ) -> None:
     """Show two versions of a scope side by side, and what the gate would say of the first. Changes nothing."""
-    from pipeline.judging import judge
+    from pipeline.promotion.judge import judge
     from pipeline.registry.versions import champion_of, compare_versions, get_version
 
     place = workplace()
@@ -177,7 +177,7 @@ def models_approve(
     version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
 ) -> None:
     """Promote a challenger that passed the gate and waits for a person (setting `promotion_approval`)."""
-    from pipeline.promotion import approve
+    from pipeline.promotion.promotion import approve
 
     place = workplace()
     found = approve(place.store, place.lake, place.settings, version, who=user(who), reason=reason, at=moment(as_of))
@@ -189,7 +189,7 @@ def models_refuse(
     version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
 ) -> None:
     """Send a challenger away that waits for a person; the champion stays."""
-    from pipeline.promotion import refuse
+    from pipeline.promotion.promotion import refuse
 
     found = refuse(workplace().store, version, who=user(who), reason=reason, at=moment(as_of))
     emit(found, as_json, counts("Refused", found))
@@ -214,7 +214,7 @@ def models_decisions(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
     """Show what each retraining came to, and why."""
-    from pipeline.retraining_decisions import list_decisions
+    from pipeline.promotion.decisions import list_decisions
 
     rows = list_decisions(workplace().store, limit=limit)
 
@@ -232,8 +232,8 @@ def retrain(
     as_json: AsJson = False,
 ) -> None:
     """Train a challenger for each scope with labels, judge it against the champion, and promote it or not."""
-    from pipeline.promotion import retrain as step
-    from pipeline.promotion import scopes_to_train
+    from pipeline.promotion.promotion import retrain as step
+    from pipeline.promotion.promotion import scopes_to_train
 
     place, at = workplace(), moment(as_of)
     wanted = None if scope is None else [scope]

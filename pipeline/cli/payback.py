@@ -19,9 +19,9 @@ def register(app: typer.Typer) -> None:
 
 def rescore(scope: ScopeOption = None, as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Score open cases, cases closed lately and the newest days with the champion, and write down the payback."""
-    from pipeline.payback import write_payback
+    from pipeline.promotion.payback import write_payback
+    from pipeline.promotion.rescore import rescore as step
     from pipeline.registry.versions import champion_of, champions
-    from pipeline.rescore import rescore as step
 
     place, at = workplace(), moment(as_of)
     with place.store.read() as connection:
@@ -42,7 +42,7 @@ def payback(
     as_json: AsJson = False,
 ) -> None:
     """Show what labels bought: decisions on closed cases that a new champion changed, and how far doubt fell."""
-    from pipeline.payback import payback as step
+    from pipeline.promotion.payback import payback as step
 
     rows = step(workplace().store, scope=scope, limit=limit)
 

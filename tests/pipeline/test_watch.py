@@ -22,7 +22,7 @@ from pipeline.cases.replacement import replace_unit
 from pipeline.extraction.extract import extract_due, feature_versions
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
-from pipeline.retraining_decisions import decide, new_labels
+from pipeline.promotion.decisions import decide, new_labels
 from pipeline.store.database import Store, ensure_partitions, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (

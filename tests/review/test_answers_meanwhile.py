@@ -23,7 +23,7 @@ from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, not_withdrawn
-from pipeline.retraining_decisions import decide, new_labels
+from pipeline.promotion.decisions import decide, new_labels
 from pipeline.scoring.advise import advise
 from pipeline.scoring.score import score_due
 from pipeline.store.database import Store

@@ -25,7 +25,7 @@ from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, known_labels
-from pipeline.promotion import retrain
+from pipeline.promotion.promotion import retrain
 from pipeline.registry.registry import load_model, promote
 from pipeline.registry.versions import champions, list_versions
 from pipeline.scoring import score as scoring

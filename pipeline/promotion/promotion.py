@@ -15,11 +15,7 @@ from sqlalchemy.engine import Connection
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import feature_versions
-from pipeline.gate import Ruling
-from pipeline.judging import judge
-from pipeline.registry.registry import SYSTEM, check_promotable, crown, current_alias, locked_champion
-from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_version, set_alias
-from pipeline.retraining_decisions import (
+from pipeline.promotion.decisions import (
     FAILED,
     NO_SCOPE,
     SHOWN,
@@ -29,6 +25,10 @@ from pipeline.retraining_decisions import (
     standing_decision,
     write_decision,
 )
+from pipeline.promotion.gate import Ruling
+from pipeline.promotion.judge import judge
+from pipeline.registry.registry import SYSTEM, check_promotable, crown, current_alias, locked_champion
+from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_version, set_alias
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AliasEvent, RetrainingDecision

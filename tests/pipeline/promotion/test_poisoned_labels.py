@@ -18,7 +18,7 @@ from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import label_row
-from pipeline.promotion import retrain
+from pipeline.promotion.promotion import retrain
 from pipeline.registry.versions import champion_of
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store

@@ -19,17 +19,17 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline import promotion
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import extract_due, feature_versions
-from pipeline.gate import Ruling
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
-from pipeline.judging import judge, read_pair
 from pipeline.labels.labels import import_labels
-from pipeline.promotion import approve, refuse, retrain
+from pipeline.promotion import promotion
+from pipeline.promotion.gate import Ruling
+from pipeline.promotion.judge import judge, read_pair
+from pipeline.promotion.promotion import approve, refuse, retrain
 from pipeline.registry.held_out import read_predictions
 from pipeline.registry.registry import ChampionChanged, load_model, promote, rollback
 from pipeline.registry.versions import champions, compare_versions, get_version, history, reign, show_version
@@ -344,7 +344,7 @@ def test_a_training_that_crashes_is_written_down_and_done_again(plant: Plant, mo
 KILLED = """
 import json, os, signal, sys
 from datetime import datetime
-from pipeline import promotion
+from pipeline.promotion import promotion
 from pipeline.registry import versions as alias_history
 from pipeline.registry import registry
 from pipeline.base.settings import Settings

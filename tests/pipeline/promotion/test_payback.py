@@ -20,9 +20,9 @@ from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
-from pipeline.payback import payback, worth, write_payback
+from pipeline.promotion.payback import payback, worth, write_payback
+from pipeline.promotion.rescore import plan_rescore, rescore
 from pipeline.registry.registry import promote
-from pipeline.rescore import plan_rescore, rescore
 from pipeline.scoring.advise import advise
 from pipeline.scoring.score import score_due
 from pipeline.store.database import Store, partition_name

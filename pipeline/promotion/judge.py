@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import feature_versions
-from pipeline.gate import (
+from pipeline.promotion.gate import (
     Difference,
     Judged,
     Rows,
@@ -22,7 +22,7 @@ from pipeline.gate import (
     rule_measures,
     rule_must_not_fail,
 )
-from pipeline.gate_rows import Labelled, challenger_rows, champion_predictions, labelled_recordings, make_rows
+from pipeline.promotion.rows import Labelled, challenger_rows, champion_predictions, labelled_recordings, make_rows
 from pipeline.registry.held_out import Predictions, read_predictions
 from pipeline.registry.registry import load_model
 from pipeline.store.database import Store

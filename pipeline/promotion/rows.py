@@ -23,9 +23,9 @@ from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import Baselines, with_change
 from pipeline.extraction.extract import attributed_extraction, feature_versions, installed_geometry
 from pipeline.extraction.reading import read_features
-from pipeline.gate import FloatArray, Judged, Rows
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Evidence
+from pipeline.promotion.gate import FloatArray, Judged, Rows
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording, Unit

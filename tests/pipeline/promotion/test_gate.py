@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from pipeline.gate import (
+from pipeline.promotion.gate import (
     Difference,
     Judged,
     Rows,

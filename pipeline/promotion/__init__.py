@@ -1,0 +1,1 @@
+"""May a challenger replace the champion: the gate, decisions, rollback, and what it was worth."""
