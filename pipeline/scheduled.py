@@ -189,8 +189,8 @@ def watch(as_of: datetime, *, backfill: bool = False) -> Json:
     """Evaluate the triggers of a retraining; name the scopes that one is started for, and say why or why not."""
     from pipeline.base.ids import utc_text
     from pipeline.promotion.decisions import CONCLUSION
-    from pipeline.watch import scopes_to_start
-    from pipeline.watch import watch as step
+    from pipeline.watch.watch import scopes_to_start
+    from pipeline.watch.watch import watch as step
 
     with _open() as place:
         rows = step(place.store, place.lake, place.settings, as_of=as_of, by_schedule=True, backfill=backfill)

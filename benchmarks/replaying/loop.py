@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 
 from models.kinds import HEALTHY
-from pipeline.active_choice import choose_diverse, choose_random
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import RELATIVE
-from pipeline.triggers import Decision
+from pipeline.watch.ask import choose_diverse, choose_random
+from pipeline.watch.triggers import Decision
 from replaying.cases import Bins, Case, cases
 from replaying.fleet import Plant
 from replaying.model import SENSOR, UNSURE, Label, Version, fit, known, rule, score

@@ -1,4 +1,5 @@
-"""What the triggers are asked in the replay: the product's pure functions on arrays, as `pipeline.watch` asks them."""
+"""What the triggers are asked in the replay: the product's pure functions on arrays, as `pipeline.watch.watch` asks
+them."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ import numpy as np
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import RELATIVE
-from pipeline.triggers import (
+from pipeline.watch.answers import NOVELTY_CODES, REVIEW_CODES
+from pipeline.watch.periods import SCORE_NAMES, SMALLEST
+from pipeline.watch.triggers import (
     Decision,
     budget,
     calibration,
@@ -23,10 +26,8 @@ from pipeline.triggers import (
     rate_rise,
     schedule,
 )
-from pipeline.triggers.drift import Period
-from pipeline.triggers.new_labels import Finding
-from pipeline.watch_periods import SCORE_NAMES, SMALLEST
-from pipeline.watch_reviews import NOVELTY_CODES, REVIEW_CODES
+from pipeline.watch.triggers.drift import Period
+from pipeline.watch.triggers.due import Finding
 from replaying.cases import Bins, cases
 from replaying.fleet import Plant
 from replaying.model import SENSOR, UNSURE, Label, Version, known

@@ -24,7 +24,7 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Name the open cases whose labels would teach the model most. The queue says what may be at fault instead."""
-    from pipeline.ask import ask as choose
+    from pipeline.watch.ask import ask as choose
 
     place = workplace()
     rows = choose(
@@ -50,8 +50,8 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate every trigger of a retraining, store what each says, and say why one is due or not. Starts nothing."""
-    from pipeline.watch import list_trigger_decisions
-    from pipeline.watch import watch as step
+    from pipeline.watch.watch import list_trigger_decisions
+    from pipeline.watch.watch import watch as step
 
     place = workplace()
     if history:

@@ -17,8 +17,8 @@ from pipeline.cases.axis_state import MACHINE_CODES
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Evidence, Verdict
 from pipeline.store.tables import AxisState, Case, Label
-from pipeline.watch_history import Champion, unit_name
-from pipeline.watch_periods import Span
+from pipeline.watch.history import Champion, unit_name
+from pipeline.watch.periods import Span
 
 ALARM = "fault"
 """Code of the reason of an alarm."""
@@ -30,7 +30,7 @@ CONFIRMED = (Evidence.INSPECTED, Evidence.TEARDOWN)
 
 @dataclass(frozen=True)
 class Reviewed:
-    """Answered cases, as `pipeline.triggers.calibration` takes them."""
+    """Answered cases, as `pipeline.watch.triggers.calibration` takes them."""
 
     stated: npt.NDArray[np.float64]
     fault: npt.NDArray[np.bool_]

@@ -25,7 +25,7 @@ from pipeline.store.tables import (
     Unit,
 )
 from pipeline.training.training_set import scopes_with_labels, target_of
-from pipeline.triggers.new_labels import Finding
+from pipeline.watch.triggers.due import Finding
 
 ONE_RUN = timedelta(days=1)
 """A start and what became of it within this time are one retraining."""

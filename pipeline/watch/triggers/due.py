@@ -1,4 +1,4 @@
-"""New labels: how many findings, and of what kind, no retraining has seen."""
+"""Due by the calendar, or by the findings that no retraining has seen."""
 
 from __future__ import annotations
 
@@ -7,9 +7,33 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.triggers.decision import Decision
+from pipeline.watch.triggers.decision import Decision
 
-NAME = "new_labels"
+SCHEDULE = "schedule"
+
+
+def schedule(age_days: float | None, *, max_age_days: float) -> Decision:
+    """Fire when the champion's age has reached a limit.
+
+    Parameters
+    ----------
+    age_days
+        Days since the champion's label cut-off, or since the last retraining if that is later: one that kept the
+        champion has just found it good. None: there is no champion.
+    max_age_days
+        Age at which it fires, days; 0: never.
+    """
+    figures = {"age_days": age_days, "max_age_days": max_age_days}
+    if age_days is None:
+        return Decision(SCHEDULE, False, "there is no champion whose age could be told", figures)
+    if max_age_days <= 0:
+        return Decision(SCHEDULE, False, "no age is set at which a champion is trained anew", figures)
+    fired = age_days >= max_age_days
+    told = f"{age_days:.1f} days since the last training, {max_age_days:g} are allowed"
+    return Decision(SCHEDULE, fired, f"{told}: it is due" if fired else told, figures)
+
+
+NEW_LABELS = "new_labels"
 HEALTHY = "healthy"
 
 
@@ -73,10 +97,10 @@ def new_labels(
     if late:
         told += f", {late} brought in late"
     if known_classes is None:
-        return Decision(NAME, bool(useful) or late > 0, f"{told}; there is no champion yet", figures)
+        return Decision(NEW_LABELS, bool(useful) or late > 0, f"{told}; there is no champion yet", figures)
     if len(useful) + withdrawn + late >= min_labels:
-        return Decision(NAME, True, f"{told}: {min_labels} are enough", figures)
+        return Decision(NEW_LABELS, True, f"{told}: {min_labels} are enough", figures)
     enough = [name for name in unknown if len(units[name]) >= min_kind_units]
     if enough:
-        return Decision(NAME, True, f"{told}, among them of kinds unknown so far: {', '.join(enough)}", figures)
-    return Decision(NAME, False, f"{told}; {min_labels} are needed", figures)
+        return Decision(NEW_LABELS, True, f"{told}, among them of kinds unknown so far: {', '.join(enough)}", figures)
+    return Decision(NEW_LABELS, False, f"{told}; {min_labels} are needed", figures)

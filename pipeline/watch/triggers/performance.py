@@ -6,7 +6,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from pipeline.triggers.decision import Decision, check_share
+from pipeline.watch.triggers.decision import Decision, check_share
 
 NAME = "performance"
 

@@ -4,8 +4,8 @@ Windows of a recording are alike, and so are recordings of a unit, so the count 
 median over its recordings in a regime, then and now. Where the same units were seen in both periods each is compared
 with itself: a replaced unit has no "then" and cannot drift. Where too few were, units of then are compared with other
 units of now by their ranks (effect size: N. Cliff, "Dominance statistics", 1993). Either way p-values hold over all
-features and regimes together, however they depend on each other (`pipeline.triggers.sign_flips`). A single axis that
-drifts, or its sensor, moves one unit of many and so fires neither.
+features and regimes together, however they depend on each other (`pipeline.watch.triggers.sign_flips`). A single axis
+that drifts, or its sensor, moves one unit of many and so fires neither.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from features.baseline import MAD_TO_SIGMA
-from pipeline.triggers.decision import Decision, check_share, plain
-from pipeline.triggers.sign_flips import label_shuffles, max_t, sign_flips
+from pipeline.watch.triggers.decision import Decision, check_share, plain
+from pipeline.watch.triggers.sign_flips import label_shuffles, max_t, sign_flips
 
 Array = npt.NDArray[np.float64]
 FLIPS: Final = 4096

@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.active_choice import choose_diverse, choose_random
+from features.baseline import MAD_TO_SIGMA
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.cases.audit import AUDIT
@@ -24,8 +25,81 @@ from pipeline.registry.versions import champions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AxisState, Extraction, Recording
-from pipeline.watch_history import unit_name
-from pipeline.watch_periods import Span, feature_names_of, feature_period, units_on
+from pipeline.watch.history import unit_name
+from pipeline.watch.periods import Span, feature_names_of, feature_period, units_on
+
+Array = npt.NDArray[np.float64]
+CLIP = 10.0
+"""Robust standard deviations beyond which two cases are no further apart in one feature."""
+
+
+def choose_random(n: int, *, most: int, seed: int) -> list[int]:
+    """Choose `most` of n candidates by lot; the same for the same seed."""
+    return [int(index) for index in np.random.default_rng(seed).permutation(n)[:most]]
+
+
+def choose_diverse(
+    information: Array, features: npt.NDArray[Any], unit: npt.NDArray[np.str_], *, most: int
+) -> list[int]:
+    """Choose up to `most` candidates, the one to ask first first.
+
+    Parameters
+    ----------
+    information : float array, shape (n,)
+        Mutual information of each case, nats. What is not finite never looks certain: it counts as the highest.
+    features : float array, shape (n, F)
+        Where each case lies; scaled here, NaN = missing.
+    unit : str array, shape (n,)
+        Physical unit.
+
+    Raises
+    ------
+    ValueError
+        No candidate has a finite information, or one is negative.
+    """
+    if not len(information):
+        return []
+    finite = np.isfinite(information)
+    if not finite.any() or (information[finite] < 0).any():
+        raise ValueError("At least one case needs a finite mutual information, and none may be negative.")
+    worth = np.where(finite, information, information[finite].max())
+    scaled = _scaled(features)
+    nearest = np.full(len(worth), np.inf)
+    free = np.ones(len(worth), dtype=np.bool_)
+    chosen: list[int] = []
+    while free.any() and len(chosen) < most:
+        allowed = free & ~np.isin(unit, unit[chosen])
+        if not allowed.any():
+            allowed = free
+        value = worth if not chosen else worth * nearest
+        index = int(np.argmax(np.where(allowed, value, -1.0)))
+        chosen.append(index)
+        free[index] = False
+        nearest = np.minimum(nearest, _distance(scaled, scaled[index]))
+    return chosen
+
+
+def _scaled(features: npt.NDArray[Any]) -> Array:
+    """Scale each feature by median and 1.4826 MAD over the candidates; those that do not vary are left out."""
+    wide = np.where(np.isfinite(features), features, np.nan).astype(np.float64)
+    wide = wide[:, np.isfinite(wide).sum(axis=0) >= 2]
+    if not wide.shape[1]:
+        return wide
+    center = np.nanmedian(wide, axis=0)
+    spread = MAD_TO_SIGMA * np.nanmedian(np.abs(wide - center), axis=0)
+    spread = np.where(spread > 0, spread, np.nanstd(wide, axis=0))
+    varies = spread > 0
+    scaled: Array = np.clip((wide[:, varies] - center[varies]) / spread[varies], -CLIP, CLIP)
+    return scaled
+
+
+def _distance(scaled: Array, to: Array) -> Array:
+    """Root mean square difference over the features that both have; without any the greatest there is."""
+    both = np.isfinite(scaled) & np.isfinite(to)
+    count = both.sum(axis=1)
+    total = np.where(both, (scaled - np.where(np.isfinite(to), to, 0.0)) ** 2, 0.0).sum(axis=1)
+    return np.where(count > 0, np.sqrt(total / np.maximum(count, 1)), 2.0 * CLIP)
+
 
 MOST_CASES = 10_000
 """Open cases that are looked at, highest priority first."""
@@ -41,7 +115,7 @@ def ask(
     Parameters
     ----------
     method
-        `bald` or `random`, see `pipeline.active_choice`.
+        `bald` or `random`, see `pipeline.watch.ask`.
 
     Returns
     -------

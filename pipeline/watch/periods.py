@@ -27,8 +27,8 @@ from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, Extraction, Label, Recording, Score, Unit
-from pipeline.triggers.drift import Period
-from pipeline.watch_history import unit_name
+from pipeline.watch.history import unit_name
+from pipeline.watch.triggers.drift import Period
 
 SCORE_NAMES = ("fault_log_odds", "mutual_information_log10", "expected_entropy_log10", "novelty_log10")
 NO_AXIS = ""

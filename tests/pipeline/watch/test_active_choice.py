@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.active_choice import choose_diverse, choose_random
-from pipeline.ask import ask
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.ids import axis_id
 from pipeline.base.settings import Settings
@@ -21,6 +19,7 @@ from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, AxisMute, AxisState, Case
 from pipeline.training.training_set import even_choice
+from pipeline.watch.ask import ask, choose_diverse, choose_random
 
 AT = datetime(2026, 1, 8, tzinfo=UTC)
 

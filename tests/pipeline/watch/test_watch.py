@@ -38,7 +38,7 @@ from pipeline.store.tables import (
     TriggerDecision,
 )
 from pipeline.training.training_set import TrainingSet, build_training_set
-from pipeline.watch import list_trigger_decisions, scopes_to_start, watch
+from pipeline.watch.watch import list_trigger_decisions, scopes_to_start, watch
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 CHAMPION = "c" * 16

@@ -19,7 +19,20 @@ from pipeline.promotion.decisions import CONCLUSION, count_labels_in
 from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
 from pipeline.store.tables import TriggerDecision
-from pipeline.triggers import (
+from pipeline.watch.answers import confirmed, flagged_rates, reviewed_cases
+from pipeline.watch.history import Champion, News, champion_at, news_of, retrainings, watched_scopes
+from pipeline.watch.periods import (
+    SCORE_NAMES,
+    Cause,
+    Span,
+    feature_names_of,
+    feature_period,
+    found_faulty,
+    known_causes,
+    sample,
+    score_period,
+)
+from pipeline.watch.triggers import (
     Decision,
     budget,
     calibration,
@@ -31,19 +44,6 @@ from pipeline.triggers import (
     rate_rise,
     schedule,
 )
-from pipeline.watch_history import Champion, News, champion_at, news_of, retrainings, watched_scopes
-from pipeline.watch_periods import (
-    SCORE_NAMES,
-    Cause,
-    Span,
-    feature_names_of,
-    feature_period,
-    found_faulty,
-    known_causes,
-    sample,
-    score_period,
-)
-from pipeline.watch_reviews import confirmed, flagged_rates, reviewed_cases
 
 DAY = timedelta(days=1)
 NO_BACKFILL = "a backfill starts no retraining"

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.cases.audit import Answer, miss_rate
-from pipeline.triggers.decision import Decision, check_share
+from pipeline.watch.triggers.decision import Decision, check_share
 
 NAME = "calibration"
 HALF: Final = 0.5

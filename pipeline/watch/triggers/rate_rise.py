@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.triggers.decision import Decision, check_share, plain
-from pipeline.triggers.sign_flips import max_t, sign_flips
+from pipeline.watch.triggers.decision import Decision, check_share, plain
+from pipeline.watch.triggers.sign_flips import max_t, sign_flips
 
 FLIPS = 4096
 SEED = 20

@@ -24,7 +24,7 @@ PARTS = ("cases", "counts", "fleet", "loop", "model", "watch")
 @pytest.fixture(scope="module")
 def replaying() -> Iterator[Any]:
     """Give the modules of the benchmark, which are no installed package."""
-    folder = str(Path(__file__).parents[2] / "benchmarks")
+    folder = str(Path(__file__).parents[3] / "benchmarks")
     sys.path.append(folder)
     try:
         yield SimpleNamespace(**{name: importlib.import_module(f"replaying.{name}") for name in PARTS})

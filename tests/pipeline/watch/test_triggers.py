@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
-from pipeline.triggers import (
+from pipeline.watch.triggers import (
     budget,
     calibration,
     conclude,
@@ -17,10 +17,10 @@ from pipeline.triggers import (
     rate_rise,
     schedule,
 )
-from pipeline.triggers.decision import Decision
-from pipeline.triggers.drift import Period
-from pipeline.triggers.new_labels import Finding
-from pipeline.triggers.sign_flips import label_shuffles, max_t, sign_flips
+from pipeline.watch.triggers.decision import Decision
+from pipeline.watch.triggers.drift import Period
+from pipeline.watch.triggers.due import Finding
+from pipeline.watch.triggers.sign_flips import label_shuffles, max_t, sign_flips
 
 Array = np.ndarray
 

@@ -1,0 +1,1 @@
+"""Is a retraining due, and what to ask an engineer next."""
