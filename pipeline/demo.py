@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.cases.evidence import note_evidence
+from pipeline.evaluation.fleet_truth import judge_fleet
 from pipeline.extraction.baseline import update_baselines
 from pipeline.extraction.extract import extract_due
-from pipeline.fleet_truth import judge_fleet
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels

@@ -16,10 +16,9 @@ from models.methods import METHODS as SCORING_METHODS
 from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures
 from pipeline.base.settings import Settings
 from pipeline.evaluation.budget import BudgetAsked, budgets
-from pipeline.evaluation.curves import curves
 from pipeline.evaluation.dataset import Dataset
+from pipeline.evaluation.drawing import curves
 from pipeline.evaluation.fleet_figures import FLEET_FIGURES, fleet_figures
-from pipeline.evaluation.judged import Judged, doubt_of
 from pipeline.evaluation.methods import (
     DEFAULT_ROW,
     METHODS,
@@ -33,8 +32,7 @@ from pipeline.evaluation.methods import (
 from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.selection import Selection
-from pipeline.evaluation.sides import cut_shared
-from pipeline.evaluation.windows import Windows, join, with_changes, without_levels
+from pipeline.evaluation.windows import Judged, Windows, cut_shared, doubt_of, join, with_changes, without_levels
 from pipeline.labels.words import Mode
 
 UNSEEN_FIGURES: Final = ("unseen_auroc_entropy", "unseen_auroc_mi", "unseen_auroc_novelty", "unseen_auroc_routed")

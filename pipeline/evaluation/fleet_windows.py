@@ -23,6 +23,7 @@ from features.windows import steady_shaft_hz
 from pipeline.assets import import_assets, known_orders
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings
+from pipeline.evaluation.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.evaluation.windows import Windows
 from pipeline.extraction.baseline import RELATIVE_GROUP, Baselines, relative_names, site_programs, update_baselines
 from pipeline.extraction.extract import (
@@ -32,7 +33,6 @@ from pipeline.extraction.extract import (
     feature_versions,
     installed_geometry,
 )
-from pipeline.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.intake.acquire import acquire
 from pipeline.labels.labels import import_labels
 from pipeline.scoring.score import read_chunk

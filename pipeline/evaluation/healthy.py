@@ -19,8 +19,7 @@ from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.routing import MODEL, doubts_of, judged_windows
 from pipeline.evaluation.selection import Selection
-from pipeline.evaluation.sides import cut_shared
-from pipeline.evaluation.windows import Windows
+from pipeline.evaluation.windows import Windows, cut_shared
 from pipeline.scoring.levels import thresholds_of
 from pipeline.training.train import held_out_quantiles, training_settings
 

@@ -13,9 +13,8 @@ from pipeline.base.settings import Settings
 from pipeline.evaluation import classification, healthy, simulated, trend
 from pipeline.evaluation.budget import BudgetAsked
 from pipeline.evaluation.dataset import Dataset, load_dataset
-from pipeline.evaluation.fleet_protocol import SIMULATED, SimulatedProtocol
 from pipeline.evaluation.output import Found, summarise
-from pipeline.evaluation.protocol import EvaluationRefused, Protocol, load_protocol
+from pipeline.evaluation.protocol import SIMULATED, EvaluationRefused, Protocol, SimulatedProtocol, load_protocol
 from pipeline.evaluation.selection import Selection, select
 
 Progress = Callable[[str, int, int], None]

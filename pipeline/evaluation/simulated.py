@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
 from pipeline.evaluation.classification import Task
-from pipeline.evaluation.fleet_protocol import SimulatedProtocol
+from pipeline.evaluation.fleet_truth import RecordingTruth
 from pipeline.evaluation.fleet_windows import Progress, Told, judged_fleet, take_in, training_fleet
-from pipeline.evaluation.judged import Judged
 from pipeline.evaluation.methods import Training, mode_of_word
-from pipeline.evaluation.protocol import EvaluationRefused
-from pipeline.evaluation.windows import Windows, join
-from pipeline.fleet_truth import RecordingTruth
+from pipeline.evaluation.protocol import EvaluationRefused, SimulatedProtocol
+from pipeline.evaluation.windows import Judged, Windows, join
 
 UNSEEN_CLASS, UNSEEN_PROGRAM = "class", "program"
 """Why a window is unseen."""

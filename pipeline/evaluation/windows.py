@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.baseline import MIN_VALUES, Reference, change, fit_reference
 from features.kinematics import Orders
+from models.metrics import entropy
+from pipeline.evaluation.selection import Selection
 from pipeline.extraction.baseline import RELATIVE_GROUP, relative_names
 from pipeline.importing.manifest import ManifestRow
 
@@ -174,3 +176,63 @@ def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
     found = np.empty(n, dtype=object)
     found[:] = [orders] * n
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Windows to judge: their class (-1: unseen), physical unit, vote, and whether the unit was trained on too.
+
+    `why_unseen` is there where the windows are a whole fleet: `class`, `program`, or '' for what training could know.
+    """
+
+    windows: Windows
+    y: NDArray[np.int64]
+    unit: NDArray[np.str_]
+    votes: NDArray[np.str_] | None
+    leaked: NDArray[np.bool_]
+    why_unseen: NDArray[np.str_] | None = None
+
+
+def doubt_of(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the entropy (n,) of class probabilities (n, C), nats; infinite where there is no score."""
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
+    doubt: NDArray[np.float64] = np.where(finite, entropy(np.where(finite[:, None], p, 1.0 / p.shape[1])), np.inf)
+    return doubt
+
+
+GAP: Final = 0.1
+"""Share of a shared unit's windows, in its middle, that is on neither side."""
+
+
+def cut_shared(train: Windows, test: Windows, selection: Selection, column: str) -> tuple[Windows, Windows]:
+    """Cut in time the windows of rows that are on both sides: the earlier are trained on, the later judged.
+
+    Parameters
+    ----------
+    train, test
+        Windows of either side.
+    selection
+        The rows of both sides.
+    column
+        Manifest column that names the unit; each unit is cut by itself.
+
+    Returns
+    -------
+    Windows, Windows
+        Train and test, without the gap in the middle of each unit. Rows on one side alone stay whole.
+    """
+    both = {row.line for row in selection.train} & {row.line for row in selection.test}
+    if not both:
+        return train, test
+    keep_train, keep_test = np.ones(len(train), dtype=np.bool_), np.ones(len(test), dtype=np.bool_)
+    units = test.cells(column)
+    for unit in np.unique(units):
+        own = (units == unit) & np.isin(test.row, list(both))
+        if not own.any():
+            continue
+        at = np.sort(test.started_s[own])
+        low, high = np.quantile(at, [0.5 - GAP / 2, 0.5 + GAP / 2])
+        keep_test[own] = test.started_s[own] > high
+        mine = (train.cells(column) == unit) & np.isin(train.row, list(both))
+        keep_train[mine] = train.started_s[mine] < low
+    return train.take(keep_train), test.take(keep_test)

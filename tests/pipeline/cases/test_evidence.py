@@ -19,9 +19,9 @@ from pipeline.cases.evidence import loudest_line, loudest_recording, note_eviden
 from pipeline.cases.similar import look_alikes, similar_past, similarity
 from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import undo
+from pipeline.evaluation.fleet_truth import read_recording_truth
 from pipeline.extraction.baseline import update_baselines
 from pipeline.extraction.extract import extract_due
-from pipeline.fleet_truth import read_recording_truth
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.store.database import Store

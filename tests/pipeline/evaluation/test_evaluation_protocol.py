@@ -17,11 +17,11 @@ from pipeline.evaluation import (
     trend,
 )
 from pipeline.evaluation.fleet_figures import FLEET_FIGURES
-from pipeline.evaluation.fleet_protocol import FleetTable, SimulatedProtocol
+from pipeline.evaluation.protocol import FleetTable, SimulatedProtocol
 from pipeline.evaluation.run import ROWS as ROWS_BY_KIND
 from pipeline.evaluation.selection import Selection, select
 
-DOCS = Path(__file__).parents[2] / "docs" / "evaluate.md"
+DOCS = Path(__file__).parents[3] / "docs" / "evaluate.md"
 
 GOOD = """
 name = "bench"

@@ -16,9 +16,9 @@ from models.metrics import calibration_error
 from pipeline.base.errors import SettingsError
 from pipeline.evaluation import report
 from pipeline.evaluation.budget import BudgetAsked, budgets
-from pipeline.evaluation.curves import curves
-from pipeline.evaluation.judged import Judged
+from pipeline.evaluation.drawing import curves
 from pipeline.evaluation.methods import Prediction
+from pipeline.evaluation.windows import Judged
 
 DOCUMENT: dict[str, Any] = {
     "protocol": "bench <1>",

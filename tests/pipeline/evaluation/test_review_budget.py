@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation.budget import review_probability
-from pipeline.review_budget import choose_threshold, miss_bound, unit_reach, units_needed
+from pipeline.evaluation.budget import choose_threshold, miss_bound, review_probability, unit_reach, units_needed
 
 
 def test_no_miss_at_five_percent_needs_59_fault_units() -> None:
