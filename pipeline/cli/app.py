@@ -10,7 +10,8 @@ import typer
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.settings import explain, load_settings
-from pipeline.cli import accounts, airflow, data, demo, evaluate, handoff, models, payback, review, steps, trend, watch
+from pipeline.cli import airflow, data, demo, evaluate, handoff, models, review, steps, trend, watch
+from pipeline.cli import review_app as accounts
 from pipeline.cli.common import AsJson, emit, err, table
 
 app = typer.Typer(
@@ -39,7 +40,6 @@ steps.register(app)
 data.register(app)
 review.register(app)
 models.register(app)
-payback.register(app)
 demo.register(app)
 trend.register(app)
 evaluate.register(app)
