@@ -18,7 +18,6 @@ from pipeline.base.settings import Settings
 from pipeline.evaluation.budget import BudgetAsked, budgets
 from pipeline.evaluation.dataset import Dataset
 from pipeline.evaluation.drawing import curves
-from pipeline.evaluation.fleet_figures import FLEET_FIGURES, fleet_figures
 from pipeline.evaluation.methods import (
     DEFAULT_ROW,
     METHODS,
@@ -31,6 +30,7 @@ from pipeline.evaluation.methods import (
 )
 from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
+from pipeline.evaluation.routing import FLEET_FIGURES, fleet_figures
 from pipeline.evaluation.selection import Selection
 from pipeline.evaluation.windows import Judged, Windows, cut_shared, doubt_of, join, with_changes, without_levels
 from pipeline.labels.words import Mode

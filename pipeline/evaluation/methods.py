@@ -25,9 +25,8 @@ from models.tuning_choice import Tuning
 from pipeline.base.settings import Settings
 from pipeline.evaluation.forest import DEFAULT, tune_forest
 from pipeline.evaluation.forest import fit as fit_forest
-from pipeline.evaluation.made_faults import made_faults
 from pipeline.evaluation.routing import judged_windows, route
-from pipeline.evaluation.windows import Windows
+from pipeline.evaluation.windows import Windows, made_faults
 from pipeline.labels.words import LINES, Mode
 from pipeline.scoring.levels import thresholds_of
 from pipeline.training.inputs import DB_PER_NAT, HEALTHY_DB, bearing_rule, own_levels, without

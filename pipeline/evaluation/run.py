@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from pipeline.base.errors import SettingsError
 from pipeline.base.settings import Settings
-from pipeline.evaluation import classification, healthy, simulated, trend
+from pipeline.evaluation import classification, healthy, trend
+from pipeline.evaluation import fleet_windows as simulated
 from pipeline.evaluation.budget import BudgetAsked
 from pipeline.evaluation.dataset import Dataset, load_dataset
 from pipeline.evaluation.output import Found, summarise

@@ -16,8 +16,8 @@ from pipeline.evaluation import (
     shipped_protocols,
     trend,
 )
-from pipeline.evaluation.fleet_figures import FLEET_FIGURES
 from pipeline.evaluation.protocol import FleetTable, SimulatedProtocol
+from pipeline.evaluation.routing import FLEET_FIGURES
 from pipeline.evaluation.run import ROWS as ROWS_BY_KIND
 from pipeline.evaluation.selection import Selection, select
 

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from models.metrics import reviewed_windows
 from pipeline.base.settings import Settings
 from pipeline.evaluation import EvaluationRefused, Request, evaluate
-from pipeline.evaluation.fleet_figures import fleet_figures, reviewed_share
-from pipeline.evaluation.fleet_windows import judged_fleet, take_in
+from pipeline.evaluation.fleet_windows import BAD, BASELINE, TOO_SMALL, judged_fleet, prepare_fleets, take_in
 from pipeline.evaluation.protocol import load_protocol
-from pipeline.evaluation.simulated import BAD, BASELINE, TOO_SMALL, prepare_fleets
+from pipeline.evaluation.routing import fleet_figures, reviewed_share
 
 PROTOCOL = """
 name = "small"

@@ -11,8 +11,7 @@ import pytest
 from features.kinematics import bearing_orders
 from features.settings import feature_groups, feature_names
 from pipeline.base.settings import Settings
-from pipeline.evaluation.made_faults import made_faults
-from pipeline.evaluation.windows import Windows, same_orders
+from pipeline.evaluation.windows import Windows, made_faults, same_orders
 from pipeline.extraction.extract import feature_settings
 
 N = 6
