@@ -200,7 +200,7 @@ def reason_codes() -> set[str]:
     """Codes that the code gives as `Reason("code", ...)`, also by way of a name in the same file."""
     found: set[str] = set()
     for name in ("contract", "ingest", "acquire"):
-        tree = ast.parse((ROOT / "pipeline" / f"{name}.py").read_text(encoding="utf-8"))
+        tree = ast.parse((ROOT / "pipeline" / "intake" / f"{name}.py").read_text(encoding="utf-8"))
         wanted: set[str] = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Reason":
