@@ -34,7 +34,7 @@ from scipy import fft, signal, stats  # noqa: E402
 
 from features.extract import FeatureSettings, extract, feature_groups, feature_names  # noqa: E402
 from features.kinematics import Orders, bearing_orders  # noqa: E402
-from features.lines import expected_noise_db, noise_threshold_db  # noqa: E402
+from features.spectra.lines import expected_noise_db, noise_threshold_db  # noqa: E402
 
 SETTINGS = FeatureSettings()
 RATE = 12_000.0

@@ -20,12 +20,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from features import band_tree, envelope
-from features.evidence import DIAGNOSES, diagnose
 from features.extract import FeatureSettings, extract, feature_names
 from features.kinematics import bearing_orders
-from features.order_tracking import resample_by_angle, shaft_turns
-from features.spectrum import power_spectrum, real_transform
+from features.spectra import band_tree, envelope
+from features.spectra.evidence import DIAGNOSES, diagnose
+from features.spectra.order_tracking import resample_by_angle, shaft_turns
+from features.spectra.spectrum import power_spectrum, real_transform
 from features.windows import cut, plan_windows
 
 SETTINGS = FeatureSettings()

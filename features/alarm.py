@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.time_domain import Vector
+from features.spectra.time_domain import Vector
 from features.trend import running_median
 
 MIN_REFERENCE: Final = 20

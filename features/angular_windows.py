@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.order_tracking import MIN_SPEED_RPM, Resampled, resample_by_angle, shaft_turns
 from features.segments import constant_speed_segments
+from features.spectra.order_tracking import MIN_SPEED_RPM, Resampled, resample_by_angle, shaft_turns
 from features.windows import WindowSettings, cut, plan_windows
 
 

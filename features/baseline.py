@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.time_domain import Vector
+from features.spectra.time_domain import Vector
 
 MAD_TO_SIGMA: Final = 1.4826
 """Times this, the median absolute deviation of a normal distribution is its standard deviation."""

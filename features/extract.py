@@ -13,22 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features import spectrum
-from features import time_domain as td
 from features.angular_windows import AngularWindows
-from features.bearing_lines import (
-    BestBand,
-    BestBins,
-    Spectra,
-    bearing_columns,
-    best_spectra,
-    cut_best_bands,
-    envelope_spectra,
-    find_best_band,
-)
-from features.gear_mesh import gear_mesh_statistics
 from features.kinematics import Orders
-from features.profile import shaft_columns, spectral_quantiles
 from features.settings import (
     ANGLE_GROUPS,
     FEATURE_GROUPS,
@@ -38,9 +24,23 @@ from features.settings import (
     feature_names,
     feature_version,
 )
-from features.spectral_kurtosis import spectral_kurtosis_statistics
-from features.synchronous_average import synchronous_statistics
-from features.time_domain import Vector
+from features.spectra import spectrum
+from features.spectra import time_domain as td
+from features.spectra.bearing_lines import (
+    BestBand,
+    BestBins,
+    Spectra,
+    bearing_columns,
+    best_spectra,
+    cut_best_bands,
+    envelope_spectra,
+    find_best_band,
+)
+from features.spectra.gear_mesh import gear_mesh_statistics
+from features.spectra.profile import shaft_columns, spectral_quantiles
+from features.spectra.spectral_kurtosis import spectral_kurtosis_statistics
+from features.spectra.synchronous_average import synchronous_statistics
+from features.spectra.time_domain import Vector
 from features.windows import steady_shaft_hz
 
 __all__ = [

@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features import envelope
 from features.baseline import Reference, deviation
-from features.time_domain import Vector
+from features.spectra import envelope
+from features.spectra.time_domain import Vector
 
 GROUPS: Final = ("level", "impulsiveness", "bearing_lines", "gear_lines", "shape")
 """Names of the health figures, in the order of the columns."""

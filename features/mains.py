@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.spectrum import power_spectrum
+from features.spectra.spectrum import power_spectrum
 
 HUM_HARMONICS = (1, 3, 5, 7)
 """Hum of a rectified or saturated supply is symmetric, so it has odd harmonics."""

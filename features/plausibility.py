@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.baseline import Reference
-from features.profile import QUANTILES
 from features.quality import Quality
-from features.time_domain import Vector
+from features.spectra.profile import QUANTILES
+from features.spectra.time_domain import Vector
 
 Finding = tuple[Quality, str]
 

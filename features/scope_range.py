@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.quality import Quality
-from features.time_domain import Vector
+from features.spectra.time_domain import Vector
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from features import envelope, evidence, gear_mesh, line_counts, synchronous_average
-from features.lines import LineSettings
-from features.profile import PROFILE_NAMES, SHAFT_NAMES
 from features.quality import QualitySettings
+from features.spectra import envelope, evidence, gear_mesh, line_counts, synchronous_average
+from features.spectra.lines import LineSettings
+from features.spectra.profile import PROFILE_NAMES, SHAFT_NAMES
 from features.speed_check import SpeedCheckSettings
 from features.windows import WindowSettings
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features.combs import (
+from features.kinematics import Orders
+from features.spectra.combs import (
     FIRST_BIN,
     Combs,
     CombSettings,
@@ -28,8 +29,7 @@ from features.combs import (
     over_search,
     read_lines,
 )
-from features.kinematics import Orders
-from features.time_domain import Vector
+from features.spectra.time_domain import Vector
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.combs import (
+from features.kinematics import Orders
+from features.quality import Quality
+from features.shaft_speed import best_of_plateau, describe, refine_ratio
+from features.spectra.combs import (
     Combs,
     CombSettings,
     candidate_ratios,
@@ -25,9 +28,6 @@ from features.combs import (
     over_search,
     read_lines,
 )
-from features.kinematics import Orders
-from features.quality import Quality
-from features.shaft_speed import best_of_plateau, describe, refine_ratio
 
 _MOST_WINDOWS: Final = 8
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import fft as sfft
 
 from features.kinematics import Orders
-from features.time_domain import Vector
+from features.spectra.time_domain import Vector
 
 MODES: Final = ("outer_race", "inner_race", "ball")
 """Faults that can be made."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from features.baseline import MAD_TO_SIGMA
-from features.time_domain import Vector
+from features.spectra.time_domain import Vector
 
 MOST_POINTS: Final = 500
 """A slope over more points is that of the medians of so many blocks of neighbours: all pairs would be too many."""

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.bearing_lines import find_best_band
-from features.envelope import squared_envelope_spectrum, whole_band_bins
 from features.settings import FeatureSettings
-from features.spectrum import power_spectrum, real_transform
+from features.spectra.bearing_lines import find_best_band
+from features.spectra.envelope import squared_envelope_spectrum, whole_band_bins
+from features.spectra.spectrum import power_spectrum, real_transform
 
 SCREEN_POINTS = 1500
 LONGEST_SPECTRUM = 1 << 18

@@ -2,7 +2,7 @@
 
 Made for cases after advise from stored features, so that the queue can say it in words and cases can be compared by
 features without a look into the lake. The model has no part in it: the line is what a textbook reader sees
-(`features.evidence`).
+(`features.spectra.evidence`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.envelope import VERSIONS
-from features.evidence import DIAGNOSES, diagnose
 from features.quality import Quality
 from features.settings import feature_names
+from features.spectra.envelope import VERSIONS
+from features.spectra.evidence import DIAGNOSES, diagnose
 from pipeline.base.regime import coarser
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import feature_settings
@@ -179,8 +179,8 @@ def loudest_line(
     Returns
     -------
     (str, float, float) or None
-        None where `features.evidence.diagnose` names no defect, the order is not known, or the line is no peak. Height
-        in dB.
+        None where `features.spectra.evidence.diagnose` names no defect, the order is not known, or the line is no
+        peak. Height in dB.
     """
     if not len(values) or not any(name.startswith("evidence_") for name in names):
         return None

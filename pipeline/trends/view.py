@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.health import GROUPS
-from features.time_domain import Vector
+from features.spectra.time_domain import Vector
 from features.trend import MIN_SLOPE_POINTS, running_median
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.store.database import Store

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from features.angular_windows import angular_windows
-from features.evidence import DIAGNOSES, diagnose
 from features.extract import FeatureSettings, extract, extract_angular, feature_groups, feature_names
 from features.kinematics import Orders
 from features.settings import ANGLE_GROUPS
+from features.spectra.evidence import DIAGNOSES, diagnose
 from features.windows import WindowSettings
 from pipeline.simulation.signals import Operation, excite, receive
 from pipeline.simulation.units import draw_unit

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from features.extract import FEATURE_GROUPS, FeatureSettings, extract, feature_groups, feature_names, feature_version
 from features.kinematics import Orders, bearing_orders
-from features.lines import LineSettings
+from features.spectra.lines import LineSettings
 from features.windows import WindowSettings
 
 SETTINGS = FeatureSettings()

@@ -8,7 +8,7 @@ from scipy import fft, signal, stats
 
 from features.extract import FeatureSettings, extract, feature_names
 from features.kinematics import Orders
-from features.lines import expected_noise_db, noise_threshold_db
+from features.spectra.lines import expected_noise_db, noise_threshold_db
 
 SETTINGS = FeatureSettings()
 RATE, LENGTH, RPM = 12_800.0, 12_800, 1740.0

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from features.combs import CombSettings, candidate_ratios, fisher, over_search
 from features.kinematics import Orders, bearing_orders
 from features.quality import Quality
 from features.shaft_speed import estimate_speed
+from features.spectra.combs import CombSettings, candidate_ratios, fisher, over_search
 from features.speed_check import SpeedCheckSettings, judge_speed
 
 RATE, RPM, LENGTH = 12_000.0, 1800.0, 12_032

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features import envelope as env
 from features.kinematics import Orders, bearing_orders
-from features.lines import LineReader, LineSettings
-from features.spectrum import real_transform
+from features.spectra import envelope as env
+from features.spectra.lines import LineReader, LineSettings
+from features.spectra.spectrum import real_transform
 from features.synthetic_faults import (
     FAULT_TO_BACKGROUND_DB,
     MIN_LENGTH,

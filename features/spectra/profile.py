@@ -13,9 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.lines import LineSettings, signal_to_floor_db
-from features.spectrum import NYQUIST_SHARE
-from features.time_domain import Vector
+from features.spectra.lines import LineSettings, signal_to_floor_db
+from features.spectra.spectrum import NYQUIST_SHARE
+from features.spectra.time_domain import Vector
 
 QUANTILES: Final = (10, 20, 30, 40, 50, 60, 70, 80, 90)
 """In percent of the sum of the amplitude spectrum. Amplitude, not power: one line must not hide the rest."""

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft as sfft
 
-from features.envelope import BAND_NYQUIST_SHARE, MIN_BAND_BINS
-from features.spectrum import squared_magnitude
-from features.time_domain import Vector
+from features.spectra.envelope import BAND_NYQUIST_SHARE, MIN_BAND_BINS
+from features.spectra.spectrum import squared_magnitude
+from features.spectra.time_domain import Vector
 
 FIRST_BIN: Final = 2
 """Bins 0 and 1 hold what is left of the mean and slow drift."""

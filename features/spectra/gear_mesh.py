@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kinematics import Orders
-from features.lines import LineSettings, signal_to_floor_db
-from features.spectrum import NYQUIST_SHARE
-from features.time_domain import Vector, log10_or_nan, ratio
+from features.spectra.lines import LineSettings, signal_to_floor_db
+from features.spectra.spectrum import NYQUIST_SHARE
+from features.spectra.time_domain import Vector, log10_or_nan, ratio
 
 STATISTICS: Final = ("h1_db", "h2_db", "h3_db", "sidebands_db", "sideband_ratio_log10")
 """What `gear_mesh_statistics` returns, in its order."""

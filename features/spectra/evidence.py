@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.envelope import sideband_mean
 from features.kinematics import Orders
-from features.lines import LineReader
-from features.time_domain import Vector
+from features.spectra.envelope import sideband_mean
+from features.spectra.lines import LineReader
+from features.spectra.time_domain import Vector
 
 CLASSES: Final = ("outer", "inner", "ball")
 """What the evidence speaks for, in the order of all columns here."""

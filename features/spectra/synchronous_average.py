@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import fft as sfft
 
 from features.kinematics import Orders
-from features.time_domain import Vector, kurtosis, log10_or_nan, ratio
+from features.spectra.time_domain import Vector, kurtosis, log10_or_nan, ratio
 
 STATISTICS: Final = ("share", "residual_ratio_log10", "residual_kurtosis_log10", "fm4_log10")
 """What `synchronous_statistics` returns, in its order."""
@@ -33,7 +33,7 @@ def synchronous_average(windows: NDArray[Any], samples_per_turn: int) -> tuple[V
     Parameters
     ----------
     windows : array, shape (n, length)
-        Over equal steps of shaft angle (`features.order_tracking`).
+        Over equal steps of shaft angle (`features.spectra.order_tracking`).
     samples_per_turn : int
         At least 2.
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from features.order_tracking import resample_by_angle, shaft_turns
-from features.spectrum import power_spectrum
+from features.spectra.order_tracking import resample_by_angle, shaft_turns
+from features.spectra.spectrum import power_spectrum
 
 RATE, N = 10_000.0, 40_000
 T = np.arange(N) / RATE

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from features.lines import (
+from features.spectra.lines import (
     LineReader,
     LineSettings,
     expected_noise_db,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from features.kinematics import Orders
-from features.synchronous_average import STATISTICS, synchronous_average, synchronous_statistics
+from features.spectra.synchronous_average import STATISTICS, synchronous_average, synchronous_statistics
 
 PER_TURN = 400
 GEAR = Orders(gear_mesh=(21.0,))

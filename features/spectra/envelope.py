@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from scipy import fft as sfft
 
 from features.kinematics import Orders
-from features.lines import LineReader
-from features.spectrum import HANN_POWER, NYQUIST_SHARE, hann_in_frequency, real_transform, squared_magnitude
-from features.time_domain import Vector
+from features.spectra.lines import LineReader
+from features.spectra.spectrum import HANN_POWER, NYQUIST_SHARE, hann_in_frequency, real_transform, squared_magnitude
+from features.spectra.time_domain import Vector
 
 BAND_NYQUIST_SHARE: Final = 0.95
 """A demodulation band ends at this share of the Nyquist frequency at the latest."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft as sfft
 
-from features.time_domain import Vector, log10_or_nan, ratio
+from features.spectra.time_domain import Vector, log10_or_nan, ratio
 
 HANN_POWER: Final = 0.375
 """Mean square of the periodic Hann window, 3/8. Its equivalent noise bandwidth is 0.375 / 0.5^2 = 1.5 bins."""

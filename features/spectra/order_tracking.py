@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import fft as sfft
 from scipy.interpolate import CubicSpline
 
-from features.time_domain import Vector
+from features.spectra.time_domain import Vector
 
 MIN_SPEED_RPM: Final = 1.0
 """At a lower speed the shaft counts as standing: its angle says nothing about when something happened."""

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from features.band_tree import band_kurtosis, best_bands, tree_bands
-from features.spectrum import real_transform
+from features.spectra.band_tree import band_kurtosis, best_bands, tree_bands
+from features.spectra.spectrum import real_transform
 
 RATE, LENGTH = 12_800.0, 12_800
 BIN_HZ = RATE / LENGTH

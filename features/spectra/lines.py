@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.time_domain import Vector, log10_or_nan, ratio
+from features.spectra.time_domain import Vector, log10_or_nan, ratio
 
 HANN_INDEPENDENT_SHARE: Final = 0.72
 """A search over n neighbouring Hann bins acts like one over `1 + 0.72 (n - 1)` independent bins. Fitted to 40,000 draws

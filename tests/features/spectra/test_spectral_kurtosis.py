@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from features.spectral_kurtosis import spectral_kurtosis, spectral_kurtosis_statistics
+from features.spectra.spectral_kurtosis import spectral_kurtosis, spectral_kurtosis_statistics
 
 
 def noise(n, length, seed=0):

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from features.spectrum import real_transform, squared_magnitude
-from features.time_domain import Vector
+from features.spectra.spectrum import real_transform, squared_magnitude
+from features.spectra.time_domain import Vector
 
 MIN_FRAMES: Final = 6
 """Fewer frames say nothing about bursts."""

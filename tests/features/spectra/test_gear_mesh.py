@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from features.gear_mesh import STATISTICS, gear_mesh_statistics, sideband_ratio
 from features.kinematics import Orders
-from features.lines import LineSettings
-from features.spectrum import power_spectrum
+from features.spectra.gear_mesh import STATISTICS, gear_mesh_statistics, sideband_ratio
+from features.spectra.lines import LineSettings
+from features.spectra.spectrum import power_spectrum
 
 LENGTH, TURNS = 12_032, 30.0
 ANGLE = 2 * np.pi * TURNS * np.arange(LENGTH) / LENGTH

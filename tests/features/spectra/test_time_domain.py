@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
 
-from features import time_domain as td
+from features.spectra import time_domain as td
 
 RATIOS = (td.crest_factor, td.kurtosis, td.skewness, td.shape_factor, td.impulse_factor, td.clearance_factor)
 LEVELS = (td.rms, td.peak, td.peak_to_peak)

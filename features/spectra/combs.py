@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from scipy.special import gammainccinv, gammaincinv
 
-from features.envelope import prewhiten, squared_envelope_spectrum, whole_band_bins
 from features.kinematics import Orders
-from features.lines import HANN_INDEPENDENT_SHARE
-from features.spectrum import power_of_transform, real_transform
-from features.time_domain import Vector
+from features.spectra.envelope import prewhiten, squared_envelope_spectrum, whole_band_bins
+from features.spectra.lines import HANN_INDEPENDENT_SHARE
+from features.spectra.spectrum import power_of_transform, real_transform
+from features.spectra.time_domain import Vector
 
 _FLOOR_BINS: Final = 16
 """The floor of a bin is the median over so many bins to each side (fewer, and as many on both sides, near 0 Hz)."""

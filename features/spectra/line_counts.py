@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from features.kinematics import Orders
-from features.lines import LineReader
-from features.time_domain import Vector
+from features.spectra.lines import LineReader
+from features.spectra.time_domain import Vector
 
 SIDEBAND_PAIRS: Final = 3
 """Pairs of sidebands that are looked for beside a line."""

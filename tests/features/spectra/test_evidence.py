@@ -3,9 +3,9 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from features.evidence import CLASSES, DIAGNOSES, STATISTICS, THRESHOLD_DB, diagnose, evidence_columns
 from features.extract import FeatureSettings, extract, feature_names
 from features.kinematics import Orders, bearing_orders
+from features.spectra.evidence import CLASSES, DIAGNOSES, STATISTICS, THRESHOLD_DB, diagnose, evidence_columns
 from pipeline.simulation.signals import Operation, excite, receive
 from pipeline.simulation.units import draw_unit
 from pipeline.simulation.worlds import WORLDS

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from features import band_tree, envelope, evidence, line_counts
 from features.kinematics import Orders
-from features.lines import LineReader
 from features.settings import COUNTED_VERSIONS, FeatureSettings
-from features.time_domain import Vector, log10_or_nan
+from features.spectra import band_tree, envelope, evidence, line_counts
+from features.spectra.lines import LineReader
+from features.spectra.time_domain import Vector, log10_or_nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class Spectra:
     Attributes
     ----------
     version : int
-        Place in `features.envelope.VERSIONS`.
+        Place in `features.spectra.envelope.VERSIONS`.
     rows : int64 array, shape (m,)
         Which windows.
     ses : float32 array, shape (m, bins)

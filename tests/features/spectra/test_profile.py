@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from features.lines import LineSettings
-from features.profile import PROFILE_NAMES, QUANTILES, shaft_columns, spectral_quantiles
-from features.spectrum import power_spectrum
+from features.spectra.lines import LineSettings
+from features.spectra.profile import PROFILE_NAMES, QUANTILES, shaft_columns, spectral_quantiles
+from features.spectra.spectrum import power_spectrum
 
 RATE, LENGTH = 12_000.0, 8192
 

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from features import envelope as env
 from features.kinematics import Orders, bearing_orders
-from features.lines import LineReader, LineSettings
-from features.spectrum import real_transform
+from features.spectra import envelope as env
+from features.spectra.lines import LineReader, LineSettings
+from features.spectra.spectrum import real_transform
 
 RATE, LENGTH, RPM = 12_000.0, 12_032, 1797.0
 BIN_HZ = RATE / LENGTH
