@@ -27,10 +27,10 @@ from scipy import signal
 from features.baseline import Reference, change, fit_reference
 from features.extract import FeatureSettings, extract, feature_names
 from features.kinematics import Orders, bearing_orders
-from features.plausibility import change_size, compare
-from features.quality import Quality, assess, spread
+from features.quality.plausibility import change_size, compare
+from features.quality.quality import Quality, assess, spread
+from features.quality.speed_check import judge_speed
 from features.settings import feature_groups
-from features.speed_check import judge_speed
 from features.windows import WindowSettings, cut, plan_windows
 from models.model import Model
 from models.train import train

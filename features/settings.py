@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from features.quality import QualitySettings
+from features.quality.quality import QualitySettings
+from features.quality.speed_check import SpeedCheckSettings
 from features.spectra import envelope, evidence, gear_mesh, line_counts, synchronous_average
 from features.spectra.lines import LineSettings
 from features.spectra.profile import PROFILE_NAMES, SHAFT_NAMES
-from features.speed_check import SpeedCheckSettings
 from features.windows import WindowSettings
 
 FORMULA_VERSION: Final = 2

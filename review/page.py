@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 
-from features.quality import Quality
+from features.quality.quality import Quality
 from pipeline.accounts import Account
 from pipeline.base.ids import utc_text
 from review.terms import share_text, term

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 import typer.main
 
-from features.quality import Quality
+from features.quality.quality import Quality
 from pipeline.assets import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry
 from pipeline.assets.catalogue import catalogue
 from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS

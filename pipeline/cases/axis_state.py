@@ -24,7 +24,7 @@ from typing import Final
 
 import numpy as np
 
-from features.quality import Quality
+from features.quality.quality import Quality
 
 
 def bin_start(moment: datetime, period: timedelta) -> datetime:

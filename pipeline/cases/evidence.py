@@ -16,7 +16,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.quality import Quality
+from features.quality.quality import Quality
 from features.settings import feature_names
 from features.spectra.envelope import VERSIONS
 from features.spectra.evidence import DIAGNOSES, diagnose

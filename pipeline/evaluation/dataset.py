@@ -14,7 +14,7 @@ import joblib
 import numpy as np
 
 from features.kinematics import Orders
-from features.quality import Quality
+from features.quality.quality import Quality
 from features.settings import FeatureSettings, feature_groups, feature_names, feature_version
 from features.windows import steady_shaft_hz
 from pipeline.base.log_schema import scope_of

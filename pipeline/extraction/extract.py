@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from features.kinematics import Orders
-from features.quality import Quality, quality_settings
+from features.quality.quality import Quality, quality_settings
 from features.settings import FeatureSettings, feature_names, feature_version
 from features.windows import WindowSettings
 from pipeline.assets import known_orders

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from features.angular_windows import AngularWindows, angular_windows
 from features.extract import extract, extract_angular
 from features.kinematics import Orders
-from features.quality import Quality, assess, spread
+from features.quality.quality import Quality, assess, spread
+from features.quality.speed_check import judge_speed
 from features.settings import FeatureSettings, feature_names
-from features.speed_check import judge_speed
 from features.windows import cut, plan_windows
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 

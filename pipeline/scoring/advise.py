@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from features.quality import Quality
+from features.quality.quality import Quality
 from pipeline.assets.events import replacement_times
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings

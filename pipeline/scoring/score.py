@@ -1,7 +1,7 @@
 """score: what the champion of each scope says of every window that it has not seen yet.
 
 A recording that this sensor on this unit cannot have made, by the unit's own baseline of the same regime
-(`features.plausibility`), gets that verdict and no figures: a data fault is not the machine's.
+(`features.quality.plausibility`), gets that verdict and no figures: a data fault is not the machine's.
 
 Due are recordings with features at the champion's feature version and the geometry version of the unit on the axis,
 oldest first. Each recording is compared with the newest baseline of its unit known at `as_of`. Scores and their mark
@@ -20,8 +20,8 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from features.plausibility import compare, plausibility_settings
-from features.quality import Quality
+from features.quality.plausibility import compare, plausibility_settings
+from features.quality.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.base.settings import Settings

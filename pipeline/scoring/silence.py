@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.quality import Quality
+from features.quality.quality import Quality
 from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import SILENT, Flag, bin_start
 from pipeline.store.tables import Axis, Recording, Unit

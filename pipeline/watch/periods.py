@@ -17,7 +17,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.quality import Quality
+from features.quality.quality import Quality
 from features.settings import feature_names
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import attributed_extraction, attributed_unit, feature_settings, feature_versions

@@ -8,7 +8,7 @@ import pytest
 
 from features.extract import FeatureSettings, extract, feature_names
 from features.kinematics import bearing_orders
-from features.quality import Quality, assess
+from features.quality.quality import Quality, assess
 from features.windows import cut, plan_windows
 
 ROOT = os.environ.get("AXISWATCH_TEST_DATA")

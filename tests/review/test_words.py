@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from features.quality import Quality
+from features.quality.quality import Quality
 from pipeline.cases.audit import AUDIT
 from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict

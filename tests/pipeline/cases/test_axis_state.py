@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from features.quality import Quality
+from features.quality.quality import Quality
 from pipeline.cases.axis_state import Thresholds, Window, combine_channels, priority_of
 
 LIMITS = Thresholds(

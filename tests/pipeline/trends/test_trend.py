@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from features.baseline import fit_reference
 from features.health import GROUPS, health_figures, index_of_figures
-from features.quality import Quality
+from features.quality.quality import Quality
 from features.settings import feature_names
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError

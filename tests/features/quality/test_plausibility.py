@@ -8,13 +8,13 @@ from scipy import signal
 
 from features.baseline import fit_reference
 from features.extract import extract, feature_names
-from features.plausibility import (
+from features.quality.plausibility import (
     PlausibilitySettings,
     compare,
     plausibility_settings,
 )
-from features.quality import Quality
-from features.scope_range import compare_range, fit_range
+from features.quality.quality import Quality
+from features.quality.scope_range import compare_range, fit_range
 from features.settings import FeatureSettings
 
 RATE, LENGTH, RPM = 12_800.0, 12_800, 1750.0
@@ -23,7 +23,7 @@ NAMES = feature_names(SETTINGS)
 
 
 def load_kinds():
-    path = Path(__file__).parents[2] / "benchmarks" / "damage_kinds.py"
+    path = Path(__file__).parents[3] / "benchmarks" / "damage_kinds.py"
     spec = importlib.util.spec_from_file_location("damage_kinds", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["damage_kinds"] = module

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.baseline import Reference
-from features.quality import Quality
+from features.quality.quality import Quality
 from features.spectra.profile import QUANTILES
 from features.spectra.time_domain import Vector
 

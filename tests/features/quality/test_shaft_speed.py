@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from features.kinematics import Orders, bearing_orders
-from features.quality import Quality
-from features.shaft_speed import estimate_speed
+from features.quality.quality import Quality
+from features.quality.shaft_speed import estimate_speed
+from features.quality.speed_check import SpeedCheckSettings, judge_speed
 from features.spectra.combs import CombSettings, candidate_ratios, fisher, over_search
-from features.speed_check import SpeedCheckSettings, judge_speed
 
 RATE, RPM, LENGTH = 12_000.0, 1800.0, 12_032
 SKF_6205 = bearing_orders(9, 7.94, 39.04)

@@ -15,7 +15,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from features.mains import HumSettings, mains_share, unexplained_mains
+from features.quality.mains import HumSettings, mains_share, unexplained_mains
 
 _CHUNK_SAMPLES = 131_072
 
@@ -23,7 +23,8 @@ _CHUNK_SAMPLES = 131_072
 class Quality(StrEnum):
     """Verdict about one window. The first that applies, in the order given here, `ok` if none does.
 
-    `assess` gives those up to `mains_hum`; `features.speed_check` gives `wrong_speed`; `features.plausibility`, which
+    `assess` gives those up to `mains_hum`; `features.quality.speed_check` gives `wrong_speed`;
+    `features.quality.plausibility`, which
     needs a reference, gives the rest. `swapped_channels` and `polarity` are reported and never forbid a score.
     """
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kinematics import Orders
-from features.quality import Quality
-from features.shaft_speed import best_of_plateau, describe, refine_ratio
+from features.quality.quality import Quality
+from features.quality.shaft_speed import best_of_plateau, describe, refine_ratio
 from features.spectra.combs import (
     Combs,
     CombSettings,

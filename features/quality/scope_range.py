@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.quality import Quality
+from features.quality.quality import Quality
 from features.spectra.time_domain import Vector
 
 

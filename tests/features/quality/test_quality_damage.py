@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from features.kinematics import Orders
-from features.shaft_speed import estimate_speed
-from features.speed_check import judge_speed
+from features.quality.shaft_speed import estimate_speed
+from features.quality.speed_check import judge_speed
 from pipeline.simulation.fleet import draw_fleet
 from pipeline.simulation.schedule import appointments
 from pipeline.simulation.settings import FleetSettings
@@ -22,7 +22,7 @@ real = pytest.mark.skipif(not ROOT, reason="AXISWATCH_TEST_DATA does not name th
 
 @pytest.fixture(scope="module")
 def benchmark():
-    folder = Path(__file__).parents[2] / "benchmarks"
+    folder = Path(__file__).parents[3] / "benchmarks"
     sys.path.insert(0, str(folder))
     try:
         spec = importlib.util.spec_from_file_location("damage_benchmark", folder / "damage.py")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from features.mains import HumSettings
-from features.quality import Quality, QualitySettings, assess, quality_settings, spread
+from features.quality.mains import HumSettings
+from features.quality.quality import Quality, QualitySettings, assess, quality_settings, spread
 
 RATE, LENGTH = 12_000.0, 12_032
 SETTINGS = QualitySettings()
