@@ -24,8 +24,8 @@ import pyarrow.parquet as pq
 from damage_kinds import KINDS, Recording, damage
 from scipy import signal
 
-from features.baseline import Reference, change, fit_reference
 from features.extract import FeatureSettings, extract, feature_names
+from features.health.baseline import Reference, change, fit_reference
 from features.kinematics import Orders, bearing_orders
 from features.quality.plausibility import change_size, compare
 from features.quality.quality import Quality, assess, spread

@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from features.alarm import alarm_onset
-from features.baseline import fit_reference
 from features.extract import FeatureSettings, extract, feature_names
-from features.health import health_index
-from features.trend import change_points, running_median
+from features.health.alarm import alarm_onset
+from features.health.baseline import fit_reference
+from features.health.health import health_index
+from features.health.trend import change_points, running_median
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 
 RATE_HZ = 25_600.0

@@ -11,8 +11,8 @@ import math
 
 import numpy as np
 
-from features.alarm import alarm_onset, frozen_threshold
-from features.trend import change_points, running_median
+from features.health.alarm import alarm_onset, frozen_threshold
+from features.health.trend import change_points, running_median
 
 N, REFERENCE, WIDTH, HORIZON, RATE, MIN_RISE = 1000, 200, 6, 1000, 0.01, 3.0
 

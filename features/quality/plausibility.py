@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.baseline import Reference
+from features.health.baseline import Reference
 from features.quality.quality import Quality
 from features.spectra.profile import QUANTILES
 from features.spectra.time_domain import Vector

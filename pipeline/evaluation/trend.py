@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.alarm import MIN_REFERENCE, alarm_onset
-from features.baseline import fit_reference
-from features.health import health_index
-from features.trend import running_median
+from features.health.alarm import MIN_REFERENCE, alarm_onset
+from features.health.baseline import fit_reference
+from features.health.health import health_index
+from features.health.trend import running_median
 from pipeline.evaluation.output import Found
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.selection import Selection

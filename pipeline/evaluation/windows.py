@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.baseline import MIN_VALUES, Reference, change, fit_reference
+from features.health.baseline import MIN_VALUES, Reference, change, fit_reference
 from features.kinematics import Orders
 from features.settings import feature_names
 from models.metrics import entropy

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from features.baseline import Reference, change, fit_reference
+from features.health.baseline import Reference, change, fit_reference
 from pipeline.assets import installations
 from pipeline.base.ids import instant, stable_id
 from pipeline.base.regime import coarser, is_any, program_of

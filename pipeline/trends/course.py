@@ -18,10 +18,10 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from features.alarm import MIN_REFERENCE, alarm_onset
-from features.health import GROUPS, health_figures, index_of_figures
+from features.health.alarm import MIN_REFERENCE, alarm_onset
+from features.health.health import GROUPS, health_figures, index_of_figures
+from features.health.trend import change_points, running_median, theil_sen
 from features.settings import feature_names
-from features.trend import change_points, running_median, theil_sen
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import NO_BASELINE, Baselines, Found

@@ -12,9 +12,9 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from features.health import GROUPS
+from features.health.health import GROUPS
+from features.health.trend import MIN_SLOPE_POINTS, running_median
 from features.spectra.time_domain import Vector
-from features.trend import MIN_SLOPE_POINTS, running_median
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, Trend, TrendChange, TrendPoint, Unit

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.baseline import MAD_TO_SIGMA
+from features.health.baseline import MAD_TO_SIGMA
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.cases.audit import AUDIT

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from features.baseline import MAD_TO_SIGMA
+from features.health.baseline import MAD_TO_SIGMA
 from pipeline.watch.triggers.decision import Decision, check_share, plain
 from pipeline.watch.triggers.sign_flips import label_shuffles, max_t, sign_flips
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from features.baseline import fit_reference
 from features.extract import extract, feature_names
+from features.health.baseline import fit_reference
 from features.quality.plausibility import (
     PlausibilitySettings,
     compare,

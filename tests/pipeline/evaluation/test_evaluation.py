@@ -19,9 +19,9 @@ import pytest
 
 import models.tune as tuning
 from features.extract import extract
+from features.health.trend import running_median
 from features.kinematics import Orders
 from features.settings import FeatureSettings, feature_names
-from features.trend import running_median
 from models.methods import METHODS as SCORING_METHODS
 from models.shared_fits import SharedFits
 from pipeline.base.settings import Settings

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.baseline import fit_reference
 from features.extract import extract
+from features.health.baseline import fit_reference
 from features.kinematics import bearing_orders
 from features.settings import FeatureSettings, feature_names
 from pipeline.extraction.baseline import Found

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.baseline import fit_reference
+from features.health.baseline import fit_reference
 from features.kinematics import Orders, bearing_orders
 from features.settings import feature_names
 from models.training_data import Supplement

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from features.baseline import fit_reference
-from features.health import GROUPS, health_figures, index_of_figures
+from features.health.baseline import fit_reference
+from features.health.health import GROUPS, health_figures, index_of_figures
 from features.quality.quality import Quality
 from features.settings import feature_names
 from pipeline.assets import import_assets

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from features.alarm import alarm_onset, frozen_threshold
+from features.health.alarm import alarm_onset, frozen_threshold
 
 
 def healthy(seed, n=1200):

@@ -1,6 +1,6 @@
 """Health figures: how far windows lie from their unit's own reference, by groups that physics moves together.
 
-Every feature becomes a robust deviation in sigmas (`features.baseline.deviation`). Features that one cause moves
+Every feature becomes a robust deviation in sigmas (`features.health.baseline.deviation`). Features that one cause moves
 together are an *aspect*, their mean; a group is its highest aspect, because a flaw lifts one line or one resonance and
 leaves the others where they are. The health index is the root mean square of the groups, of which those where only a
 rise is bad count from 0 upwards: run-in makes levels fall, and that is no damage. Robust deviations from a healthy
@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.baseline import Reference, deviation
+from features.health.baseline import Reference, deviation
 from features.spectra import envelope
 from features.spectra.time_domain import Vector
 

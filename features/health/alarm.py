@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.health.trend import running_median
 from features.spectra.time_domain import Vector
-from features.trend import running_median
 
 MIN_REFERENCE: Final = 20
 """Fewer reference values tell no tail."""
@@ -122,7 +122,7 @@ def alarm_onset(
     Raises
     ------
     ValueError
-        See `frozen_threshold` and `features.trend.running_median`.
+        See `frozen_threshold` and `features.health.trend.running_median`.
     """
     if persistence < 1 or not 0 <= baseline_count <= len(values):
         raise ValueError(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.baseline import MAD_TO_SIGMA, MIN_VALUES, Reference, change, deviation, fit_reference
+from features.health.baseline import MAD_TO_SIGMA, MIN_VALUES, Reference, change, deviation, fit_reference
 
 
 def test_median_and_spread_of_known_numbers() -> None:

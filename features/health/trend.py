@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from features.baseline import MAD_TO_SIGMA
+from features.health.baseline import MAD_TO_SIGMA
 from features.spectra.time_domain import Vector
 
 MOST_POINTS: Final = 500

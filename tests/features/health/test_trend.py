@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.trend import change_points, noise_of, normal_scores, pelt, running_median, theil_sen
+from features.health.trend import change_points, noise_of, normal_scores, pelt, running_median, theil_sen
 
 
 def correlated(rng, n, r):

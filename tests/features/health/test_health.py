@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.baseline import Reference, fit_reference
-from features.health import (
+from features.health.baseline import Reference, fit_reference
+from features.health.health import (
     GROUPS,
     LARGEST_DEVIATION,
     LEVEL_FLOOR,

@@ -1,0 +1,1 @@
+"""How a unit stands against its own first days: baseline, health index, trend, alarm."""
