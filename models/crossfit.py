@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import effective_prior, log_prior_correction, target_prior
 from models.fit import Examples, Fitted, fit_network
+from models.judging.calibration import effective_prior, log_prior_correction, target_prior
+from models.judging.novelty import NoveltyReference, fit_novelty
+from models.judging.report import FoldRecord
 from models.kinds import UNKNOWN_MODE, Kind, healthy_index
 from models.mask_bank import MaskBank
 from models.methods import WITHOUT_SPREAD, predictor
 from models.network_share import mix
-from models.novelty import NoveltyReference, fit_novelty
 from models.predictive import Predictive, summarise
-from models.report import FoldRecord
 from models.rule_prior import RulePrior
 from models.scaler import RobustScaler, fit_scaler
 from models.settings import TrainingSettings

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.calibration import target_mask
+from models.judging.calibration import target_mask
 from models.kinds import TrainingRefused
 from models.network import DropoutMLP, FoldedNetwork, fold
 from models.prior import weight_term

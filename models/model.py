@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import Temperature
 from models.checks import check_model
+from models.judging.calibration import Temperature
+from models.judging.novelty import NoveltyReference, percentile
 from models.kinds import Kind, healthy_index
 from models.mask_bank import MaskBank
 from models.mc_dropout import BLOCK, blocks, padded
 from models.methods import WITHOUT_SPREAD, Method, Predictor, predictor
 from models.network import FoldedNetwork
-from models.novelty import NoveltyReference, percentile
 from models.predictive import Predictive, summarise
 from models.rule_prior import RulePrior
 from models.scaler import RobustScaler, Scaled

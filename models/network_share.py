@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import fit_temperature, mixture_nll, too_few_units
+from models.judging.calibration import fit_temperature, mixture_nll, too_few_units
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -75,7 +75,8 @@ def network_share(
     min_units: int,
     prior_units: float,
 ) -> NetworkShare:
-    """Choose the share on held-out units by the lowest `models.calibration.mixture_nll`, each at its own temperature.
+    """Choose the share on held-out units by the lowest `models.judging.calibration.mixture_nll`, each at its own
+    temperature.
 
     Parameters
     ----------

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.calibration import Temperature
 from models.checks import ModelInvalid
+from models.judging.calibration import Temperature
+from models.judging.novelty import NoveltyReference
 from models.mask_bank import MaskBank
 from models.model import Model
 from models.network import FoldedNetwork
-from models.novelty import NoveltyReference
 from models.rule_prior import RulePrior
 from models.scaler import RobustScaler
 

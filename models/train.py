@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from models.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
 from models.fit import Fitted
-from models.judge import calibrate, held_out_scores, judge
+from models.judging.judge import calibrate, held_out_scores, judge
+from models.judging.novelty import NoveltyReference, weighted_quantiles
+from models.judging.report import TrainingReport
 from models.kinds import Kind, kind_of
 from models.mask_bank import MaskBank, draw_mask_bank
 from models.model import QUANTILES, Model
-from models.novelty import NoveltyReference, weighted_quantiles
-from models.report import TrainingReport
 from models.rule_prior import RulePrior
 from models.scaler import RobustScaler
 from models.settings import TrainingSettings

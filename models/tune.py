@@ -2,7 +2,8 @@
 
 A small grid, a candidate of which is drawn after the other in one order that is the same for every method and seed, so
 that all methods have the same budget. Each candidate is trained in folds of whole units, calibrated on the other folds
-with all that its method has, and judged by the predictive mean of that method (`models.crossfit`, `models.judge`).
+with all that its method has, and judged by the predictive mean of that method (`models.crossfit`,
+`models.judging.judge`).
 
 Work is bounded by counts and not by a clock, or the same data would give another model on a slower machine: at most
 `MOST_WINDOWS` windows, taken evenly from all units, and as many made ones; folds and epochs are those of training.
@@ -18,12 +19,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.calibration import too_few_units
 from models.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
-from models.judge import calibrate
+from models.judging.calibration import too_few_units
+from models.judging.judge import calibrate
+from models.judging.report import truth_probability
 from models.kinds import TrainingRefused
 from models.mask_bank import draw_mask_bank
-from models.report import truth_probability
 from models.settings import TrainingSettings
 from models.training_data import Supplement, TrainingData
 from models.tuning_choice import Tuning, choose

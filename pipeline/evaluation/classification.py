@@ -10,10 +10,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.intervals import bootstrap_over_units
+from models.judging.intervals import bootstrap_over_units
+from models.judging.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures
 from models.kinds import HEALTHY, TrainingRefused
 from models.methods import METHODS as SCORING_METHODS
-from models.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures
 from pipeline.base.settings import Settings
 from pipeline.evaluation.budget import BudgetAsked, budgets
 from pipeline.evaluation.dataset import Dataset

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.metrics import BINS, entropy
+from models.judging.metrics import BINS, entropy
 
 POINTS: Final = 50
 """Coverages that a risk-coverage curve is given at."""
@@ -28,7 +28,7 @@ def curves(predicted: Sequence[FloatArray], y: IntArray, *, healthy: int | None)
     y
         (n,) class index.
     healthy
-        Index of the healthy class, or None: as in `models.metrics.classification_figures`.
+        Index of the healthy class, or None: as in `models.judging.metrics.classification_figures`.
 
     Returns
     -------

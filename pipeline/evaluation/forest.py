@@ -11,7 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from models.calibration import too_few_units
+from models.judging.calibration import too_few_units
 from models.splits import balanced_weights, unit_folds
 from models.tune import LEAST_PROBABILITY
 from models.tuning_choice import Tuning, choose

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.intervals import share_interval
+from models.judging.intervals import share_interval
 from models.kinds import HEALTHY, TrainingRefused
 from models.train import train
 from pipeline.base.settings import Settings

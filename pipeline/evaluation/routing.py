@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.metrics import REVIEWED, missed_after_review, reviewed_windows
+from models.judging.metrics import REVIEWED, missed_after_review, reviewed_windows
 from models.model import Model, Scores
 from pipeline.cases.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels
 from pipeline.scoring.levels import routed_entropies

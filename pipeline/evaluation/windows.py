@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from features.health.baseline import MIN_VALUES, Reference, change, fit_reference
 from features.kinematics import Orders
 from features.settings import feature_names
-from models.metrics import entropy
+from models.judging.metrics import entropy
 from models.training_data import Supplement
 from pipeline.base.settings import Settings
 from pipeline.evaluation.selection import Selection

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from models.artifact import pack
+from models.judging.report import TrainingReport
 from models.kinds import TrainingRefused
 from models.model import QUANTILES, Model
 from models.network import NetworkSettings
-from models.report import TrainingReport
 from models.settings import TrainingSettings
 from models.train import train
 from pipeline.base.errors import PrerequisiteMissing

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from models.judging.report import TrainingReport
 from models.model import Model
 from models.network import NetworkSettings
-from models.report import TrainingReport
 from models.settings import TrainingSettings
 from models.train import train
 

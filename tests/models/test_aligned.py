@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from models.aligned import aligned, padded_size
+from models.judging.novelty import product
 from models.mask_bank import draw_mask_bank
 from models.mc_dropout import BLOCK, BlockSampler, point, thin
 from models.moments import MomentSampler
 from models.network import FoldedNetwork
-from models.novelty import product
 
 SHAPES = [((128, 128), 5), ((50,), 7), ((17, 33), 2), ((64, 64, 64), 3)]
 

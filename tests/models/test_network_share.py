@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.judging.report import TrainingReport
 from models.methods import METHODS, Method
 from models.model import Model
 from models.network_share import SHARES, mix, network_share, shrunk_share
-from models.report import TrainingReport
 from models.rule_prior import RulePrior
 from models.settings import TrainingSettings
 from models.train import train

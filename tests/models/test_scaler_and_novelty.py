@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.novelty import fit_novelty, percentile, reference_rows, weighted_quantiles
+from models.judging.novelty import fit_novelty, percentile, reference_rows, weighted_quantiles
 from models.scaler import CLIP, fit_scaler
 
 

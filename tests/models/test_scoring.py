@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from models.judging.report import TrainingReport
 from models.kinds import UNKNOWN_MODE
 from models.model import Model, Scores
 from models.network import FoldedNetwork
 from models.predictive import Predictive, summarise
-from models.report import TrainingReport
 from models.settings import TrainingSettings
 from models.train import train
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 import models.crossfit
-import models.judge
+import models.judging.judge
 from models.artifact import model_version, pack
 from models.fit import Examples, _hide_groups, fit_network, nll
+from models.judging.report import TrainingReport, overall_metrics
 from models.kinds import HEALTHY, UNKNOWN_MODE, TrainingRefused, healthy_index, kind_of
 from models.model import Model
 from models.network import NetworkSettings
-from models.report import TrainingReport, overall_metrics
 from models.settings import TrainingSettings
 from models.train import train
 
@@ -114,7 +114,7 @@ def test_each_fold_is_judged_with_a_temperature_of_the_others(
 ) -> None:
     data = make()
     fitted_on: list[set[str]] = []
-    real = models.judge.calibrate
+    real = models.judging.judge.calibrate
 
     def spy(task: Any, held_out: Any, rows: Any) -> Any:
         fitted_on.append(set(task.data.unit[rows]))
@@ -122,7 +122,7 @@ def test_each_fold_is_judged_with_a_temperature_of_the_others(
         temperature = dataclasses.replace(found.temperature, value=1.0 + len(fitted_on))
         return dataclasses.replace(found, temperature=temperature)
 
-    monkeypatch.setattr(models.judge, "calibrate", spy)
+    monkeypatch.setattr(models.judging.judge, "calibrate", spy)
     _, report = train(**data, settings=dataclasses.replace(small, epochs=3))
     for used, fold in zip(fitted_on, report.folds, strict=True):
         assert used == set(data["unit"]) - set(fold.test_units)

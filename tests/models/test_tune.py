@@ -12,9 +12,9 @@ import pytest
 
 import models.tune as tuning
 from models.artifact import model_version, pack, unpack
-from models.calibration import Temperature
 from models.crossfit import Task
-from models.judge import Calibration
+from models.judging.calibration import Temperature
+from models.judging.judge import Calibration
 from models.kinds import TrainingRefused
 from models.methods import METHODS
 from models.network import NetworkSettings

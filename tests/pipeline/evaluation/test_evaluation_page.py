@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.metrics import calibration_error
+from models.judging.metrics import calibration_error
 from pipeline.base.errors import SettingsError
 from pipeline.evaluation import report
 from pipeline.evaluation.budget import BudgetAsked, budgets

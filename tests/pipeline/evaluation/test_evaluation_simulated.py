@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.metrics import reviewed_windows
+from models.judging.metrics import reviewed_windows
 from pipeline.base.settings import Settings
 from pipeline.evaluation import EvaluationRefused, Request, evaluate
 from pipeline.evaluation.fleet_windows import BAD, BASELINE, TOO_SMALL, judged_fleet, prepare_fleets, take_in

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from models import metrics as m
-from models.intervals import MIN_UNITS, bootstrap_over_units, share_interval
+from models.judging import metrics as m
+from models.judging.intervals import MIN_UNITS, bootstrap_over_units, share_interval
 
 P = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.5, 0.3, 0.2], [0.1, 0.2, 0.7]])
 Y = np.array([0, 1, 2, 2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.calibration import (
+from models.judging.calibration import (
     HIGHEST,
     effective_prior,
     fit_temperature,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from models.calibration import Temperature, target_mask
+from models.judging.calibration import Temperature, target_mask
 from models.kinds import UNKNOWN_MODE, Kind
 from models.network_share import NetworkShare
 from models.tuning_choice import Tuning

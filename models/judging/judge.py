@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.calibration import Temperature, fit_temperature, target_mask
 from models.crossfit import FloatArray, HeldOut, IntArray, Task
-from models.network_share import NetworkShare, network_share
-from models.report import (
+from models.judging.calibration import Temperature, fit_temperature, target_mask
+from models.judging.report import (
     HeldOutWindows,
     TrainingReport,
     UnitMetrics,
@@ -17,6 +16,7 @@ from models.report import (
     truth_probability,
     unit_metrics,
 )
+from models.network_share import NetworkShare, network_share
 
 _SUMMARISED_AT_ONCE = 2048
 
