@@ -33,7 +33,7 @@ from features.quality.speed_check import judge_speed
 from features.settings import feature_groups
 from features.windows import WindowSettings, cut, plan_windows
 from models.model import Model
-from models.train import train
+from models.training.train import train
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import RELATIVE_GROUP, relative_names
 from pipeline.simulation.fleet import draw_fleet

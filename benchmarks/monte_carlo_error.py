@@ -14,11 +14,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.fit import Examples, fit_network
 from models.mask_bank import draw_mask_bank
 from models.mc_dropout import BlockSampler, ThinnedNetworks, run_blocks, thin
 from models.network import DropoutMLP, FoldedNetwork, NetworkSettings
 from models.settings import TrainingSettings
+from models.training.fit import Examples, fit_network
 
 SHAPE = NetworkSettings(hidden=(256, 256, 128), dropout=0.1)
 N_FEATURES, N_TRAIN, N_WINDOWS, REFERENCE, BANKS, SUB_BANK = 64, 2000, 500, 20_000, 20, 10

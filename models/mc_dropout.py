@@ -2,8 +2,8 @@
 
 Each mask is one thinned network (Gal & Ghahramani 2016). The masks are folded into the weights once, the first layer
 is computed once per block, and every block has the same shape: the last one is padded with zeros, and so are the
-columns of every layer (`models.aligned`). So the same kernels run in the same order for a window whatever else is in
-the run. BatchNorm is folded beforehand, hence always in eval mode.
+columns of every layer (`models.training.aligned`). So the same kernels run in the same order for a window whatever
+else is in the run. BatchNorm is folded beforehand, hence always in eval mode.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.aligned import aligned, aligned_masks
 from models.mask_bank import MaskBank
 from models.network import FoldedNetwork
+from models.training.aligned import aligned, aligned_masks
 
 BLOCK = 256
 """Windows per block. Part of the arithmetic: another size may round differently."""

@@ -19,8 +19,8 @@ from models.mc_dropout import BLOCK, blocks, padded
 from models.methods import WITHOUT_SPREAD, Method, Predictor, predictor
 from models.network import FoldedNetwork
 from models.predictive import Predictive, summarise
-from models.rule_prior import RulePrior
-from models.scaler import RobustScaler, Scaled
+from models.training.rule_prior import RulePrior
+from models.training.scaler import RobustScaler, Scaled
 
 FloatArray = NDArray[np.float64]
 
@@ -46,7 +46,7 @@ class Scores(Predictive):
         int64 (n,) missing features that were never missing in training: the score stands on untried ground.
     unmodelled
         (n,) in [0, 1]: how much of its belief the textbook rule gives to faults that no class stands for
-        (`models.rule_prior`).
+        (`models.training.rule_prior`).
     finite
         bool (n,) False: an infinite feature, no feature at all, or a non-finite result. A data fault, never certain.
     """

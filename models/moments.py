@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.aligned import aligned
 from models.network import FoldedNetwork
+from models.training.aligned import aligned
 
 POINTS: Final = 256
 """Quasi-random points at which the softmax of normal logits is averaged: wrong by 0.001 to 0.002 (root mean square over

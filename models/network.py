@@ -21,7 +21,7 @@ class NetworkSettings:
     dropout
         Share of hidden units dropped, in [0, 1).
     batch_norm
-        BatchNorm after every hidden Linear. A setting, because the weight prior of `models.prior` says little
+        BatchNorm after every hidden Linear. A setting, because the weight prior of `models.training.prior` says little
         about weights whose scale BatchNorm cancels.
     """
 

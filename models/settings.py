@@ -24,7 +24,7 @@ class TrainingSettings:
     patience
         Epochs without improvement on the stopping units after which training stops.
     length_scale
-        Prior length scale l, see `models.prior`.
+        Prior length scale l, see `models.training.prior`.
     group_dropout
         Share of training windows, in [0, 1], in which some feature groups are hidden, so that the network learns to
         do without them.
@@ -41,7 +41,8 @@ class TrainingSettings:
     min_calibration_units
         Held-out units needed to fit a temperature.
     prior_units
-        Units of a class at which network and rule count alike where the data cannot tell, see `models.network_share`.
+        Units of a class at which network and rule count alike where the data cannot tell, see
+        `models.training.network_share`.
     method
         Scoring method, see `models.methods`.
     ensemble_size
@@ -49,8 +50,8 @@ class TrainingSettings:
     swag_samples, swag_epochs, swag_rank, swag_learning_rate
         Of ``swag``: networks drawn K, epochs of SGD after training, deviations kept R, its learning rate.
     tuning_budget, tuning_min_units
-        Candidates of `models.tune` tried before training, these settings among them (0 or 1: none); fewest units that
-        may choose.
+        Candidates of `models.training.tune` tried before training, these settings among them (0 or 1: none); fewest
+        units that may choose.
     novelty_rows, novelty_neighbours
         Most reference windows, and k of the k-nearest-neighbour distance.
     network

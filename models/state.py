@@ -16,8 +16,8 @@ from models.judging.novelty import NoveltyReference
 from models.mask_bank import MaskBank
 from models.model import Model
 from models.network import FoldedNetwork
-from models.rule_prior import RulePrior
-from models.scaler import RobustScaler
+from models.training.rule_prior import RulePrior
+from models.training.scaler import RobustScaler
 
 Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")

@@ -15,8 +15,8 @@ from models.model import Model
 from models.network import NetworkSettings
 from models.settings import TrainingSettings
 from models.threads import one_thread
-from models.train import train
-from models.training_data import Supplement
+from models.training.train import train
+from models.training.training_data import Supplement
 from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import AxisFigures, Thresholds, Window, combine_channels
 from pipeline.labels.words import Evidence

@@ -98,7 +98,7 @@ def fit_temperature(
     logits
         (T, n, C) logits of windows whose unit the network was *not* trained on.
     y, unit, weight
-        (n,) class index, physical unit and weight (see `models.splits.balanced_weights`).
+        (n,) class index, physical unit and weight (see `models.training.splits.balanced_weights`).
     healthy
         Index of the healthy class or None.
     prior_temperature

@@ -12,9 +12,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from models.judging.calibration import too_few_units
-from models.splits import balanced_weights, unit_folds
-from models.tune import LEAST_PROBABILITY
-from models.tuning_choice import Tuning, choose
+from models.training.splits import balanced_weights, unit_folds
+from models.training.tune import LEAST_PROBABILITY
+from models.training.tuning_choice import Tuning, choose
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -58,7 +58,8 @@ def tune_forest(
     budget: int,
     min_units: int,
 ) -> Tuning:
-    """Try `budget` forests in folds of whole units, as `models.tune` does networks; a forest has no calibration.
+    """Try `budget` forests in folds of whole units, as `models.training.tune` does networks; a forest has no
+    calibration.
 
     Parameters
     ----------

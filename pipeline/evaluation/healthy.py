@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.judging.intervals import share_interval
 from models.kinds import HEALTHY, TrainingRefused
-from models.train import train
+from models.training.train import train
 from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import ALARM, DATA_FAULT, Thresholds, Window, combine_channels
 from pipeline.evaluation.output import Found

@@ -17,11 +17,11 @@ from models.methods import METHODS as SCORING_METHODS
 from models.methods import Method as ScoringMethod
 from models.model import Model
 from models.settings import TrainingSettings
-from models.shared_fits import SharedFits
-from models.splits import balanced_weights
-from models.train import train
-from models.training_data import Supplement
-from models.tuning_choice import Tuning
+from models.training.shared_fits import SharedFits
+from models.training.splits import balanced_weights
+from models.training.train import train
+from models.training.training_data import Supplement
+from models.training.tuning_choice import Tuning
 from pipeline.base.settings import Settings
 from pipeline.evaluation.forest import DEFAULT, tune_forest
 from pipeline.evaluation.forest import fit as fit_forest

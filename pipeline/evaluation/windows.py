@@ -14,7 +14,7 @@ from features.health.baseline import MIN_VALUES, Reference, change, fit_referenc
 from features.kinematics import Orders
 from features.settings import feature_names
 from models.judging.metrics import entropy
-from models.training_data import Supplement
+from models.training.training_data import Supplement
 from pipeline.base.settings import Settings
 from pipeline.evaluation.selection import Selection
 from pipeline.extraction.baseline import RELATIVE_GROUP, relative_names

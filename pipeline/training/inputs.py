@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.rule_prior import RulePrior
+from models.training.rule_prior import RulePrior
 from pipeline.extraction.baseline import RELATIVE
 from pipeline.labels.words import LINES, mode_of, unmodelled_modes
 

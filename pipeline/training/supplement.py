@@ -3,7 +3,8 @@
 A few labelled units cannot show a network what all bearings have in common; `features.synthetic_faults` can. Rate,
 speed, geometry and window length are those of labelled recordings. Half of the faults are added to measured windows
 that a label calls healthy, so that level, colour and the change against the unit's baseline are real; the other half,
-and made healthy windows, have a made background. Nothing is judged by them: see `models.training_data.Supplement`.
+and made healthy windows, have a made background. Nothing is judged by them: see
+`models.training.training_data.Supplement`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from features.settings import FeatureSettings, feature_names
 from features.synthetic_faults import MODES, can_make, synthesise
 from features.windows import WindowPlan, cut, plan_windows
 from models.kinds import HEALTHY
-from models.training_data import Supplement
+from models.training.training_data import Supplement
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import Found, with_change

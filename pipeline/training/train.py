@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from models.artifact import pack
-from models.judging.report import TrainingReport
 from models.kinds import TrainingRefused
 from models.model import QUANTILES, Model
 from models.network import NetworkSettings
 from models.settings import TrainingSettings
-from models.train import train
+from models.training.report import TrainingReport
+from models.training.train import train
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.registry.held_out import Predictions, by_recording

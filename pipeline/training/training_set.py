@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from features.settings import feature_groups, feature_names
 from models.kinds import HEALTHY, UNKNOWN_MODE
-from models.training_data import Supplement
+from models.training.training_data import Supplement
 from pipeline.assets import known_orders
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings

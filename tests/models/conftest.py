@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from models.judging.report import TrainingReport
 from models.model import Model
 from models.network import NetworkSettings
 from models.settings import TrainingSettings
-from models.train import train
+from models.training.report import TrainingReport
+from models.training.train import train
 
 Made = dict[str, Any]
 

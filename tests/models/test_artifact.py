@@ -15,8 +15,8 @@ from safetensors.numpy import save as save_tensors
 
 import models.artifact
 from models.artifact import MANIFEST, ArtifactError, load, model_version, pack, save, unpack
-from models.judging.report import TrainingReport
 from models.model import Model
+from models.training.report import TrainingReport
 
 Trained = tuple[Model, TrainingReport, dict[str, Any]]
 Files = dict[str, bytes]

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models.fit as fitting
-import models.train as training
+import models.training.fit as fitting
+import models.training.train as training
 from models.artifact import ArtifactError, model_version, pack, unpack
 from models.mc_dropout import BLOCK
 from models.methods import METHODS, WITH_MEMBERS, WITHOUT_SPREAD, predictor
 from models.model import Model
 from models.predictive import log_softmax
 from models.settings import TrainingSettings
-from models.train import train
+from models.training.train import train
 
 Make = Callable[..., dict[str, Any]]
 

@@ -10,7 +10,7 @@ from torch import nn
 from models.mask_bank import draw_mask_bank
 from models.mc_dropout import BlockSampler, ThinnedNetworks, point, run_blocks, thin
 from models.network import DropoutMLP, FoldedNetwork, NetworkSettings, SeededDropout, fold
-from models.prior import prior_strengths, weight_term
+from models.training.prior import prior_strengths, weight_term
 
 
 def network(*, batch_norm: bool = True, dropout: float = 0.2, seed: int = 0) -> DropoutMLP:

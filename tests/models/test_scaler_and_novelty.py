@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.judging.novelty import fit_novelty, percentile, reference_rows, weighted_quantiles
-from models.scaler import CLIP, fit_scaler
+from models.training.scaler import CLIP, fit_scaler
 
 
 def features(n: int = 400, f: int = 8, seed: int = 0) -> np.ndarray:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from models.judging.report import TrainingReport
 from models.kinds import UNKNOWN_MODE
 from models.model import Model, Scores
 from models.network import FoldedNetwork
 from models.predictive import Predictive, summarise
 from models.settings import TrainingSettings
-from models.train import train
+from models.training.report import TrainingReport
+from models.training.train import train
 
 Trained = tuple[Model, TrainingReport, dict[str, Any]]
 COLUMNS = [f.name for f in dataclasses.fields(Scores) if f.name != "n_samples"]

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from models.artifact import model_version, pack
-from models.crossfit import Task
 from models.kinds import TrainingRefused
 from models.settings import TrainingSettings
-from models.train import train
-from models.training_data import Supplement, checked_supplement, checked_training_data
+from models.training.crossfit import Task
+from models.training.train import train
+from models.training.training_data import Supplement, checked_supplement, checked_training_data
 
 Made = dict[str, Any]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-import models.fit
-from models.fit import Examples, fit_network
+import models.training.fit
 from models.network import DropoutMLP, NetworkSettings, fold
 from models.settings import TrainingSettings
 from models.swag import Path, draw_networks, walk
+from models.training.fit import Examples, fit_network
 
 
 def test_draws_have_the_covariance_of_the_formula() -> None:
@@ -78,13 +78,13 @@ def test_walk_takes_an_iterate_after_every_epoch() -> None:
 def test_statistics_are_gathered_on_inputs_as_training_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where training hides groups of features, so do the windows that BatchNorm statistics come from."""
     seen: list[torch.Tensor] = []
-    real = models.fit.draw_networks
+    real = models.training.fit.draw_networks
 
     def spy(network: DropoutMLP, path: Path, batches: Sequence[torch.Tensor], **more: Any) -> Any:
         seen.extend(batches)
         return real(network, path, batches, **more)
 
-    monkeypatch.setattr(models.fit, "draw_networks", spy)
+    monkeypatch.setattr(models.training.fit, "draw_networks", spy)
     rng = np.random.default_rng(0)
     inputs = np.concatenate([rng.normal(1.0, 0.1, (600, 3)), np.zeros((600, 3))], axis=1).astype(np.float32)
     for hidden in (0.0, 1.0):

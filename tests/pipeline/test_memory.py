@@ -20,7 +20,7 @@ from features.settings import feature_groups, feature_names
 from models.artifact import pack
 from models.network import NetworkSettings
 from models.settings import TrainingSettings
-from models.train import train
+from models.training.train import train
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import feature_settings, feature_table, feature_versions
 from pipeline.extraction.recording import Extracted

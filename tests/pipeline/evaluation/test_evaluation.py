@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-import models.tune as tuning
+import models.training.tune as tuning
 from features.extract import extract
 from features.health.trend import running_median
 from features.kinematics import Orders
 from features.settings import FeatureSettings, feature_names
 from models.methods import METHODS as SCORING_METHODS
-from models.shared_fits import SharedFits
+from models.training.shared_fits import SharedFits
 from pipeline.base.settings import Settings
 from pipeline.cli.evaluate import commit_of
 from pipeline.evaluation import EvaluationRefused, Request, evaluate, report, summarise, write
@@ -197,7 +197,7 @@ def test_every_row_that_learns_is_tuned_by_the_same_budget_on_training_units(
         seen.append(set(task.data.unit))
         return real(task, progress)
 
-    monkeypatch.setattr("models.train.tune", spy)
+    monkeypatch.setattr("models.training.train.tune", spy)
     settings = small.model_copy(update={"tuning_budget": 3, "tuning_min_units": 9, "epochs": 4})
     asked = ("mle", "mc_dropout", "random_forest", "rules")
     document = evaluate(request(archive, methods=asked), settings)

@@ -16,7 +16,7 @@ import pytest
 from features.health.baseline import fit_reference
 from features.kinematics import Orders, bearing_orders
 from features.settings import feature_names
-from models.training_data import Supplement
+from models.training.training_data import Supplement
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings

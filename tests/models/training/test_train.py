@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-import models.crossfit
-import models.judging.judge
+import models.training.crossfit
+import models.training.judge
 from models.artifact import model_version, pack
-from models.fit import Examples, _hide_groups, fit_network, nll
-from models.judging.report import TrainingReport, overall_metrics
 from models.kinds import HEALTHY, UNKNOWN_MODE, TrainingRefused, healthy_index, kind_of
 from models.model import Model
 from models.network import NetworkSettings
 from models.settings import TrainingSettings
-from models.train import train
+from models.training.fit import Examples, _hide_groups, fit_network, nll
+from models.training.report import TrainingReport, overall_metrics
+from models.training.train import train
 
 Trained = tuple[Model, TrainingReport, dict[str, Any]]
 Make = Callable[..., dict[str, Any]]
@@ -49,7 +49,7 @@ def test_the_network_sees_the_windows_of_its_units_and_no_others(
     def units(examples: Examples | None, scaler: Any) -> set[int]:
         return set() if examples is None else set(np.rint(examples.inputs[:, 11] * scaler[1] + scaler[0]).astype(int))
 
-    real_scaler, real_fit = models.crossfit.fit_scaler, models.crossfit.fit_network
+    real_scaler, real_fit = models.training.crossfit.fit_scaler, models.training.crossfit.fit_network
     scales: list[tuple[float, float]] = []
 
     def spy_scaler(*args: Any) -> Any:
@@ -61,8 +61,8 @@ def test_the_network_sees_the_windows_of_its_units_and_no_others(
         seen.append((units(examples, scales[-1]), units(more["stop"], scales[-1])))
         return real_fit(examples, **more)
 
-    monkeypatch.setattr(models.crossfit, "fit_scaler", spy_scaler)
-    monkeypatch.setattr(models.crossfit, "fit_network", spy_fit)
+    monkeypatch.setattr(models.training.crossfit, "fit_scaler", spy_scaler)
+    monkeypatch.setattr(models.training.crossfit, "fit_network", spy_fit)
     _, report = train(**data, settings=small)
     assert len(seen) == len(report.folds) + 1
     for (fit, stop), fold in zip(seen, report.folds, strict=False):
@@ -114,7 +114,7 @@ def test_each_fold_is_judged_with_a_temperature_of_the_others(
 ) -> None:
     data = make()
     fitted_on: list[set[str]] = []
-    real = models.judging.judge.calibrate
+    real = models.training.judge.calibrate
 
     def spy(task: Any, held_out: Any, rows: Any) -> Any:
         fitted_on.append(set(task.data.unit[rows]))
@@ -122,7 +122,7 @@ def test_each_fold_is_judged_with_a_temperature_of_the_others(
         temperature = dataclasses.replace(found.temperature, value=1.0 + len(fitted_on))
         return dataclasses.replace(found, temperature=temperature)
 
-    monkeypatch.setattr(models.judging.judge, "calibrate", spy)
+    monkeypatch.setattr(models.training.judge, "calibrate", spy)
     _, report = train(**data, settings=dataclasses.replace(small, epochs=3))
     for used, fold in zip(fitted_on, report.folds, strict=True):
         assert used == set(data["unit"]) - set(fold.test_units)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.crossfit import FloatArray, HeldOut, IntArray, Task
 from models.judging.calibration import Temperature, fit_temperature, target_mask
-from models.judging.report import (
+from models.training.crossfit import FloatArray, HeldOut, IntArray, Task
+from models.training.network_share import NetworkShare, network_share
+from models.training.report import (
     HeldOutWindows,
     TrainingReport,
     UnitMetrics,
@@ -16,7 +17,6 @@ from models.judging.report import (
     truth_probability,
     unit_metrics,
 )
-from models.network_share import NetworkShare, network_share
 
 _SUMMARISED_AT_ONCE = 2048
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.splits import balanced_weights, stopping_split, unit_folds
+from models.training.splits import balanced_weights, stopping_split, unit_folds
 
 RAGGED = st.lists(st.tuples(st.integers(1, 9), st.integers(-1, 3)), min_size=2, max_size=25)
 

@@ -1,7 +1,8 @@
 """How much of the network is believed beside the rule: shrunk where few units taught it, fitted where units can tell.
 
 The logits are `rule + share * network`. A network that learned from a few units is confidently wrong on the next one;
-the rule of `models.rule_prior`, which learned from none, is not. So the network's part grows with the number of units
+the rule of `models.training.rule_prior`, which learned from none, is not. So the network's part grows with the number
+of units
 it was taught by, as the weight of the data against the prior does for a normal mean of unknown value (A. Gelman et
 al., "Bayesian Data Analysis", 3rd ed. 2013, section 2.5), until the units held out can tell it by their likelihood.
 """

@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from models.judging.calibration import Temperature, target_mask
 from models.kinds import UNKNOWN_MODE, Kind
-from models.network_share import NetworkShare
-from models.tuning_choice import Tuning
+from models.training.network_share import NetworkShare
+from models.training.tuning_choice import Tuning
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -62,7 +62,7 @@ class HeldOutWindows:
     Attributes
     ----------
     rows
-        int64 (n,) which of the windows given to `models.train.train` they are.
+        int64 (n,) which of the windows given to `models.training.train.train` they are.
     probabilities
         float64 (n, C), each fold with a temperature fitted on the others.
     """
@@ -89,7 +89,7 @@ class TrainingReport:
     temperature
         The one in the model, fitted on all held-out units.
     network_share
-        Likewise, see `models.network_share`; None without a network.
+        Likewise, see `models.training.network_share`; None without a network.
     epochs
         Epochs of the final network; 0 without a network.
     notes

@@ -9,22 +9,22 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from models.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
-from models.fit import Fitted
-from models.judging.judge import calibrate, held_out_scores, judge
 from models.judging.novelty import NoveltyReference, weighted_quantiles
-from models.judging.report import TrainingReport
 from models.kinds import Kind, kind_of
 from models.mask_bank import MaskBank, draw_mask_bank
 from models.model import QUANTILES, Model
-from models.rule_prior import RulePrior
-from models.scaler import RobustScaler
 from models.settings import TrainingSettings
-from models.shared_fits import SharedFits
 from models.threads import one_thread
-from models.training_data import Supplement, checked_rule, checked_supplement, checked_training_data
-from models.tune import tune, with_settings
-from models.tuning_choice import Tuning
+from models.training.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
+from models.training.fit import Fitted
+from models.training.judge import calibrate, held_out_scores, judge
+from models.training.report import TrainingReport
+from models.training.rule_prior import RulePrior
+from models.training.scaler import RobustScaler
+from models.training.shared_fits import SharedFits
+from models.training.training_data import Supplement, checked_rule, checked_supplement, checked_training_data
+from models.training.tune import tune, with_settings
+from models.training.tuning_choice import Tuning
 
 __all__ = ["TrainingReport", "TrainingSettings", "train"]
 
@@ -74,10 +74,11 @@ def train(
     supplement
         Examples made from physics that networks are fitted to as well; nothing is judged by them.
     rule
-        Mean of the prior over the logits, see `models.rule_prior`; without it the mean is nothing. Not used where
-        the kind has no network.
+        Mean of the prior over the logits, see `models.training.rule_prior`; without it the mean is nothing. Not used
+        where the kind has no network.
     fits
-        Fits that other trainings made or will find, see `models.shared_fits`; they change the time and nothing else.
+        Fits that other trainings made or will find, see `models.training.shared_fits`; they change the time and
+        nothing else.
     on_progress
         Called with the stage and the share of the whole done (0..1).
 
@@ -89,7 +90,7 @@ def train(
     Raises
     ------
     TrainingRefused
-        The data cannot give a model (see `models.training_data`), or training diverged.
+        The data cannot give a model (see `models.training.training_data`), or training diverged.
     """
     settings = settings or TrainingSettings()
     progress = on_progress or _silent

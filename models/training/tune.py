@@ -2,8 +2,8 @@
 
 A small grid, a candidate of which is drawn after the other in one order that is the same for every method and seed, so
 that all methods have the same budget. Each candidate is trained in folds of whole units, calibrated on the other folds
-with all that its method has, and judged by the predictive mean of that method (`models.crossfit`,
-`models.judging.judge`).
+with all that its method has, and judged by the predictive mean of that method (`models.training.crossfit`,
+`models.training.judge`).
 
 Work is bounded by counts and not by a clock, or the same data would give another model on a slower machine: at most
 `MOST_WINDOWS` windows, taken evenly from all units, and as many made ones; folds and epochs are those of training.
@@ -19,15 +19,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
 from models.judging.calibration import too_few_units
-from models.judging.judge import calibrate
-from models.judging.report import truth_probability
 from models.kinds import TrainingRefused
 from models.mask_bank import draw_mask_bank
 from models.settings import TrainingSettings
-from models.training_data import Supplement, TrainingData
-from models.tuning_choice import Tuning, choose
+from models.training.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
+from models.training.judge import calibrate
+from models.training.report import truth_probability
+from models.training.training_data import Supplement, TrainingData
+from models.training.tuning_choice import Tuning, choose
 
 DROPOUTS: Final = (0.05, 0.1, 0.2, 0.4)
 LAYERS: Final = (1, 2, 3)

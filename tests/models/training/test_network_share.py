@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.judging.report import TrainingReport
 from models.methods import METHODS, Method
 from models.model import Model
-from models.network_share import SHARES, mix, network_share, shrunk_share
-from models.rule_prior import RulePrior
 from models.settings import TrainingSettings
-from models.train import train
+from models.training.network_share import SHARES, mix, network_share, shrunk_share
+from models.training.report import TrainingReport
+from models.training.rule_prior import RulePrior
+from models.training.train import train
 
 N_UNITS, PER_UNIT = 24, 10
 Y = np.repeat(np.arange(N_UNITS) % 3, PER_UNIT)

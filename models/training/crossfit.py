@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fit import Examples, Fitted, fit_network
 from models.judging.calibration import effective_prior, log_prior_correction, target_prior
 from models.judging.novelty import NoveltyReference, fit_novelty
-from models.judging.report import FoldRecord
 from models.kinds import UNKNOWN_MODE, Kind, healthy_index
 from models.mask_bank import MaskBank
 from models.methods import WITHOUT_SPREAD, predictor
-from models.network_share import mix
 from models.predictive import Predictive, summarise
-from models.rule_prior import RulePrior
-from models.scaler import RobustScaler, fit_scaler
 from models.settings import TrainingSettings
-from models.shared_fits import SharedFits, key_of
-from models.splits import balanced_weights, stopping_split, unit_folds
-from models.training_data import Supplement, TrainingData
+from models.training.fit import Examples, Fitted, fit_network
+from models.training.network_share import mix
+from models.training.report import FoldRecord
+from models.training.rule_prior import RulePrior
+from models.training.scaler import RobustScaler, fit_scaler
+from models.training.shared_fits import SharedFits, key_of
+from models.training.splits import balanced_weights, stopping_split, unit_folds
+from models.training.training_data import Supplement, TrainingData
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from models.artifact import model_version, pack
-from models.fit import Examples, Fitted
 from models.methods import METHODS
 from models.network import FoldedNetwork
 from models.settings import TrainingSettings
-from models.shared_fits import SharedFits, key_of
-from models.train import train
+from models.training.fit import Examples, Fitted
+from models.training.shared_fits import SharedFits, key_of
+from models.training.train import train
 
 Make = Callable[..., dict[str, Any]]
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.aligned import aligned, padded_size
 from models.judging.novelty import product
 from models.mask_bank import draw_mask_bank
 from models.mc_dropout import BLOCK, BlockSampler, point, thin
 from models.moments import MomentSampler
 from models.network import FoldedNetwork
+from models.training.aligned import aligned, padded_size
 
 SHAPES = [((128, 128), 5), ((50,), 7), ((17, 33), 2), ((64, 64, 64), 3)]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kinds import HEALTHY, UNKNOWN_MODE, TrainingRefused, kind_of
-from models.rule_prior import RulePrior
+from models.training.rule_prior import RulePrior
 
 FloatArray = NDArray[np.float64]
 
@@ -130,7 +130,7 @@ def checked_training_data(
     feature_names: tuple[str, ...],
     groups: tuple[str, ...] | None,
 ) -> TrainingData:
-    """Check and clean the arguments of `models.train.train`.
+    """Check and clean the arguments of `models.training.train.train`.
 
     Windows without any feature, with weight 0, or (where no healthy class is known) of unknown fault mode are left
     out, with a note.

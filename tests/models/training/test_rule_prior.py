@@ -11,9 +11,9 @@ from models.artifact import pack, unpack
 from models.checks import ModelInvalid
 from models.kinds import TrainingRefused
 from models.model import Model
-from models.rule_prior import RulePrior
 from models.settings import TrainingSettings
-from models.train import train
+from models.training.rule_prior import RulePrior
+from models.training.train import train
 
 NAMES = ("line_a", "line_b", "noise")
 CLASSES = ("healthy", "a", "b", "gear")

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.fit import Examples, Fitted
 from models.settings import TrainingSettings
+from models.training.fit import Examples, Fitted
 
 
 class SharedFits:
@@ -72,7 +72,8 @@ def key_of(
     epochs: int,
     seed: int,
 ) -> str:
-    """Digest the arguments of `models.fit.fit_network`, hex; methods whose training is the same have one key."""
+    """Digest the arguments of `models.training.fit.fit_network`, hex; methods whose training is the same have one
+    key."""
     sampled_later = settings if settings.method == "swag" else replace(settings, method="mc_dropout")
     digest = hashlib.sha256(repr((n_classes, healthy, epochs, seed, sampled_later.as_dict())).encode())
     arrays: list[NDArray[Any]] = [group]

@@ -13,9 +13,9 @@ from torch import Tensor
 from models.judging.calibration import target_mask
 from models.kinds import TrainingRefused
 from models.network import DropoutMLP, FoldedNetwork, fold
-from models.prior import weight_term
 from models.settings import TrainingSettings
 from models.swag import draw_networks, walk
+from models.training.prior import weight_term
 
 FloatArray = NDArray[np.float64]
 
@@ -33,7 +33,7 @@ class Examples:
     weight
         float64 (n,) balanced weights, > 0.
     offset
-        float32 (n, C) added to the network's logits (`models.rule_prior`), or None.
+        float32 (n, C) added to the network's logits (`models.training.rule_prior`), or None.
     """
 
     inputs: NDArray[np.float32]
@@ -87,7 +87,7 @@ def fit_network(
     stop: Examples | None = None,
     on_epoch: Callable[[float], None] | None = None,
 ) -> Fitted:
-    """Fit a network by Adam on mean NLL + weight term (`models.prior`).
+    """Fit a network by Adam on mean NLL + weight term (`models.training.prior`).
 
     Each epoch draws windows in proportion to their weight (systematic resampling), so batches show the balanced mix.
 

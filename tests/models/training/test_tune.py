@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-import models.tune as tuning
+import models.training.tune as tuning
 from models.artifact import model_version, pack, unpack
-from models.crossfit import Task
 from models.judging.calibration import Temperature
-from models.judging.judge import Calibration
 from models.kinds import TrainingRefused
 from models.methods import METHODS
 from models.network import NetworkSettings
-from models.network_share import NetworkShare
 from models.settings import TrainingSettings
-from models.train import _bank, train
-from models.training_data import Supplement, checked_training_data
-from models.tune import MOST_WINDOWS, candidates, told, tune
-from models.tuning_choice import choose
+from models.training.crossfit import Task
+from models.training.judge import Calibration
+from models.training.network_share import NetworkShare
+from models.training.train import _bank, train
+from models.training.training_data import Supplement, checked_training_data
+from models.training.tune import MOST_WINDOWS, candidates, told, tune
+from models.training.tuning_choice import choose
 
 Make = Callable[..., dict[str, Any]]
 NAMES = [{"dropout": 0.1}, {"dropout": 0.2}, {"dropout": 0.4}]

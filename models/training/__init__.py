@@ -1,0 +1,1 @@
+"""From labelled windows to a trained network: fitting, folds, splits, scaling, priors, tuning."""
