@@ -1,1 +1,1 @@
-"""How good a model is: calibration, metrics, intervals, reports, novelty."""
+"""How sure a model may be: calibration, metrics, intervals, novelty."""
