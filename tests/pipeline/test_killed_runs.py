@@ -240,9 +240,11 @@ def test_killed_at_random_moments_and_run_again(
 
 
 KILLED_AT_EVERY_COMMIT = """
-import os, signal, sys, traceback
+import gc, os, signal, sys, traceback
 from contextlib import contextmanager
-import pipeline.intake.acquire, pipeline.scoring.advise, pipeline.extraction.extract, pipeline.scoring.score
+import pandas  # what a life loads late is loaded here, once
+import pipeline.cases.evidence, pipeline.extraction.baseline, pipeline.extraction.extract, pipeline.intake.acquire
+import pipeline.scoring.advise, pipeline.scoring.score, pipeline.trends
 from pipeline.cli.common import moment, workplace
 from pipeline.cli.steps import run_steps
 from pipeline.store.database import Store
@@ -271,6 +273,7 @@ def live(run):
         traceback.print_exc()
         os._exit(1)
 
+gc.freeze()
 for run in range(500):
     child = os.fork() or live(run)
     status = os.waitpid(child, 0)[1]

@@ -121,9 +121,10 @@ def test_snooze_ends_at_its_date_or_when_it_gets_worse(cases: Store) -> None:
     assert wake_snoozed(cases, as_of=AT + timedelta(hours=23), margin=0.1) == 0
     assert wake_snoozed(cases, as_of=AT + timedelta(days=1), margin=0.1) == 1
     assert (get_case(cases, "case0000")["state"], get_case(cases, "case0001")["state"]) == ("open", "snoozed")
-    with cases.write() as connection:
-        connection.execute(sa.update(Case).where(Case.case_id == "case0001").values(priority=0.75))
-    assert wake_snoozed(cases, as_of=AT + timedelta(days=2), margin=0.1) == 1
+    for priority, woken in ((0.69, 0), (0.75, 1)):  # it was 0.6, and has to rise by more than the margin
+        with cases.write() as connection:
+            connection.execute(sa.update(Case).where(Case.case_id == "case0001").values(priority=priority))
+        assert wake_snoozed(cases, as_of=AT + timedelta(days=2), margin=0.1) == woken
     assert get_case(cases, "case0001")["events"][-1]["details"] == {"why": "it got worse"}
 
 
