@@ -28,18 +28,52 @@ Method = Literal["mle", "temperature", "mc_dropout", "moments", "swag", "ensembl
 TEN_YEARS_H = 10 * 366 * 24.0
 
 
-class Settings(BaseSettings):
-    """Every setting, with its unit in the name or the description."""
+class SettingsGroup(BaseSettings):
+    """Settings that belong together; `Settings` has them all, under the same names.
+
+    The docstring of a group is its section in docs/settings.md: the first line is the heading, the rest says what a
+    change does.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then what `pipeline.base.settings.load_settings` read from the TOML file."""
+        return env_settings, init_settings
+
+
+class PlaceSettings(SettingsGroup):
+    """Where things are kept, and for how long.
+
+    A change moves nothing: it points at another place, which may be empty. `database_url` and `lake_url` belong
+    together, because the database names the files of its lake.
+    """
+
     home: Path = Field(Path(".axiswatch"), description="Folder that holds everything which is not placed elsewhere.")
     database_url: str = Field("", description="SQLAlchemy URL; empty means SQLite below home.")
     lake_url: str = Field("", description="Folder or fsspec URL of the lake; empty means a folder below home.")
     landing: Path = Field(Path(), description="Folder where robots drop logs; empty means a folder below home.")
-    workers: int = Field(2, ge=1, le=64, description="Processes that simulate and extract features.")
+    retention_months: int = Field(
+        0, ge=0, le=1200, description="Whole months that recordings, features and scores are kept; 0 is for ever."
+    )
+
+
+class IntakeSettings(SettingsGroup):
+    """What is accepted from the landing zone.
+
+    A change holds for files and rows that are judged from then on. What was accepted stays. What is in quarantine is
+    judged again by `axiswatch quarantine replay`.
+    """
 
     settle_seconds: float = Field(
         60.0,
@@ -51,24 +85,43 @@ class Settings(BaseSettings):
     max_sampling_rate_hz: float = Field(1e6, gt=0, description="Highest sampling rate that is accepted, Hz.")
     max_shaft_speed_rpm: float = Field(200_000.0, gt=0, description="Highest shaft speed that is accepted, rpm.")
 
+
+class WindowSettings(SettingsGroup):
+    """How recordings are cut into windows, and what they are compared with.
+
+    A change of `window_*` or `min_samples_*` makes a new `feature_version`: the next extract computes the features of
+    every recording again (the old ones stay), and the champion, which belongs to the old version, scores none of them.
+    Train a model and promote it before scoring goes on.
+
+    A change of `regime_*` or `baseline_*` holds for what is extracted and compared from then on. The chunks and
+    `workers` change memory and time only, never a result.
+    """
+
     window_mode: Literal["turns", "samples"] = Field("turns", description="Cut windows by shaft turns or by samples.")
     window_turns: float = Field(30.0, gt=0, description="Window length in shaft turns.")
     window_samples: int = Field(8192, ge=64, description="Window length where no steady speed is known, samples.")
     min_samples_acceleration: int = Field(512, ge=16, description="Shortest scored recording of acceleration, samples.")
     min_samples_other: int = Field(64, ge=16, description="Shortest scored recording of any other quantity, samples.")
-
     regime_speed_bin_rpm: float = Field(100.0, gt=0, description="Width of the speed bins of a regime, rpm.")
     regime_load_bin: float = Field(0.25, gt=0, description="Width of the load bins of a regime, in the log's unit.")
-    extract_chunk_samples: int = Field(
-        16_000_000, ge=1, description="Samples read, extracted and committed at a time (at least one recording)."
-    )
-
     baseline_days: float = Field(
         3.0, gt=0, le=366, description="Days from a unit's first recording that its baseline is taken from."
     )
     baseline_min_recordings: int = Field(
         3, ge=1, le=10_000, description="Recordings of a regime and channel needed for a baseline."
     )
+    extract_chunk_samples: int = Field(
+        16_000_000, ge=1, description="Samples read, extracted and committed at a time (at least one recording)."
+    )
+    score_chunk_windows: int = Field(20_000, ge=256, description="Windows read, scored and written at a time.")
+    workers: int = Field(2, ge=1, le=64, description="Processes that simulate and extract features.")
+
+
+class TrainSettings(SettingsGroup):
+    """How models are trained and calibrated.
+
+    A change holds from the next training on. Models that exist, and their scores, do not change.
+    """
 
     method: Method = Field("mc_dropout", description="Scoring method of the models that are trained.")
     ensemble_size: int = Field(5, ge=2, le=100, description="Networks of method `ensemble`.")
@@ -87,6 +140,18 @@ class Settings(BaseSettings):
     )
     tuning_min_units: int = Field(10, ge=2, description="Labelled units needed to choose among candidates.")
     length_scale: float = Field(0.1, gt=0, description="Prior length scale l of the weights; sets the weight decay.")
+    group_dropout: float = Field(
+        0.8, ge=0, le=1, description="Share of training windows in which some groups of features are hidden."
+    )
+    synthetic_windows: int = Field(
+        300, ge=0, le=100_000, description="Windows a class made from physics that training takes in; 0 for none."
+    )
+    synthetic_units: float = Field(
+        20.0, gt=0, le=1e6, description="As how many labelled units of their class the made windows count."
+    )
+    rule_db_per_nat: float = Field(
+        3.0, ge=0, le=1000, description="A bearing line so many dB higher is e times the prior odds; 0 for no rule, dB."
+    )
     epochs: int = Field(60, ge=1, le=10_000, description="Most passes over the training windows.")
     learning_rate: float = Field(2e-3, gt=0, description="Learning rate of the optimiser.")
     folds: int = Field(5, ge=2, le=50, description="Folds of units held out in turn for calibration and metrics.")
@@ -102,22 +167,18 @@ class Settings(BaseSettings):
     evidence_weights: dict[str, float] = Field(
         {"signal_only": 0.5, "inspected": 1.0, "teardown": 1.0}, description="Training weight of a label by evidence."
     )
-
-    group_dropout: float = Field(
-        0.8, ge=0, le=1, description="Share of training windows in which some groups of features are hidden."
-    )
-    synthetic_windows: int = Field(
-        300, ge=0, le=100_000, description="Windows a class made from physics that training takes in; 0 for none."
-    )
-    synthetic_units: float = Field(
-        20.0, gt=0, le=1e6, description="As how many labelled units of their class the made windows count."
+    max_windows_per_unit: int = Field(
+        5_000, ge=0, description="Windows of a unit that a training set takes at most, chosen evenly; 0: all."
     )
 
-    rule_db_per_nat: float = Field(
-        3.0, ge=0, le=1000, description="A bearing line so many dB higher is e times the prior odds; 0 for no rule, dB."
-    )
 
-    score_chunk_windows: int = Field(20_000, ge=256, description="Windows read, scored and written at a time.")
+class CaseSettings(SettingsGroup):
+    """When an axis is flagged, and when that becomes a case.
+
+    Neither scores nor models change. Thresholds hold for the bins that new scores fall into; states that exist keep the
+    thresholds of their time. Debounce, gap and margin hold for all bins of an axis the next time its cases are brought
+    up to date.
+    """
 
     state_period_hours: float = Field(1.0, gt=0, le=24, description="Length of the bins that an axis state covers, h.")
     alarm_probability: float = Field(0.5, gt=0, lt=1, description="Fault probability of an alarm.")
@@ -148,18 +209,22 @@ class Settings(BaseSettings):
         le=TEN_YEARS_H,
         description="A closed case that is still flagged this long after its verdict is reopened, h.",
     )
-    case_max_age_days: float = Field(
-        366.0, gt=0, le=36_600, description="In scheduled runs, what was last flagged longer ago opens no case, days."
-    )
     reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
-
     audit_rate: float = Field(
         0.0, ge=0, le=1, description="Share of the axis bins that nothing is flagged in that go to review all the same."
     )
     audit_seed: int = Field(1, ge=0, lt=2**63, description="Key of the hash that the audited bins are drawn by.")
+    case_max_age_days: float = Field(
+        366.0, gt=0, le=36_600, description="In scheduled runs, what was last flagged longer ago opens no case, days."
+    )
 
-    monitor_schedule: str = Field("*/10 * * * *", description="Cron expression (UTC) of the monitor's intervals.")
-    watch_schedule: str = Field("0 3 * * *", description="Cron expression (UTC) of the daily look at the triggers.")
+
+class WatchSettings(SettingsGroup):
+    """When a retraining is due, and which labels are asked for.
+
+    A change holds from the next look at the triggers on.
+    """
+
     retrain_after_days: float = Field(
         30.0, ge=0, le=3660, description="Age at which a champion is trained anew whatever happened, days; 0: never."
     )
@@ -193,13 +258,18 @@ class Settings(BaseSettings):
     )
     missed_rate: float = Field(0.2, gt=0, lt=1, description="Share of confirmed faults that may have had no case.")
     false_alarm_rate: float = Field(0.5, gt=0, lt=1, description="Share of answered alarms that may have been false.")
-    max_windows_per_unit: int = Field(
-        5_000, ge=0, description="Windows of a unit that a training set takes at most, chosen evenly; 0: all."
-    )
     ask_method: Literal["bald", "random"] = Field(
         "bald", description="How `axiswatch ask` chooses: by what a label would teach, or by lot."
     )
     ask_seed: int = Field(1, ge=0, lt=2**63, description="Seed of the choice by lot.")
+
+
+class GateSettings(SettingsGroup):
+    """When a challenger replaces the champion, and what is scored again then.
+
+    A change holds from the next challenger on.
+    """
+
     promotion_margin: float = Field(
         0.0, ge=0, le=10, description="Higher held-out NLL that still counts as not worse than the champion's, nats."
     )
@@ -251,16 +321,31 @@ class Settings(BaseSettings):
         le=3660,
         description="Closed cases that changed in so many days are scored again, days.",
     )
+
+
+class ScheduleSettings(SettingsGroup):
+    """When the scheduled runs start, and how they are cut into tasks.
+
+    A change holds from the next run on; the cron expressions once Airflow has read the DAG files again.
+    """
+
+    monitor_schedule: str = Field("*/10 * * * *", description="Cron expression (UTC) of the monitor's intervals.")
+    watch_schedule: str = Field("0 3 * * *", description="Cron expression (UTC) of the daily look at the triggers.")
     batch_mib: float = Field(64.0, gt=0, le=65_536, description="Log files or samples that one task takes, MiB.")
     score_batch_windows: int = Field(40_000, ge=1, description="Windows that one scoring task takes.")
     max_batches: int = Field(
         64, ge=1, le=1000, description="Tasks that one step of a run is cut into; the rest is for the next run."
     )
-    retention_months: int = Field(
-        0, ge=0, le=1200, description="Whole months that recordings, features and scores are kept; 0 is for ever."
-    )
-    webhook_url: str = Field("", description="Where a failed task is told of by an HTTP POST of JSON; empty: nowhere.")
 
+
+class HandoffSettings(SettingsGroup):
+    """Where cases and failed tasks are reported to.
+
+    A change holds from the next run of the monitor, the next `axiswatch webhook deliver` and the start of `axiswatch
+    review serve`. Set these alike for all of them. `axiswatch config` does not show the addresses and the key.
+    """
+
+    webhook_url: str = Field("", description="Where a failed task is told of by an HTTP POST of JSON; empty: nowhere.")
     case_webhook_url: str = Field(
         "", description="Where new, changed and closed cases are told of by a signed HTTP POST; empty: nowhere."
     )
@@ -271,9 +356,23 @@ class Settings(BaseSettings):
         20, ge=1, le=1000, description="Tries after which a message is given up; 20 take about three days."
     )
 
+
+class ReviewSettings(SettingsGroup):
+    """How people work in the review application.
+
+    A change holds from the start of `axiswatch review serve` on.
+    """
+
     review_claim_minutes: float = Field(60.0, gt=0, le=10_080, description="How long a claim on a case holds, min.")
     review_session_hours: float = Field(12.0, gt=0, le=744, description="How long a log-in to the review lasts, h.")
     review_secure_cookie: bool = Field(True, description="Send the session's cookie over HTTPS only.")
+
+
+class TrendSettings(SettingsGroup):
+    """What a trend reports.
+
+    A change holds from the next run of the trend step on, for trends that have new points.
+    """
 
     trend_days: float = Field(
         7.0, gt=0, le=3660, description="Newest stretch of a trend that its slope is about, days."
@@ -281,6 +380,22 @@ class Settings(BaseSettings):
     trend_min_shift: float = Field(
         1.0, ge=0, le=30, description="Smallest change of a health index that is told as a change point, sigmas."
     )
+
+
+class Settings(
+    PlaceSettings,
+    IntakeSettings,
+    WindowSettings,
+    TrainSettings,
+    CaseSettings,
+    WatchSettings,
+    GateSettings,
+    ScheduleSettings,
+    HandoffSettings,
+    ReviewSettings,
+    TrendSettings,
+):
+    """Every setting, with its unit in the name or the description."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -330,16 +445,9 @@ class Settings(BaseSettings):
         return self.landing if self.landing != Path() else self.home / "landing"
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment first, then what `pipeline.base.settings.load_settings` read from the TOML file."""
-        return env_settings, init_settings
+    def groups(cls) -> tuple[type[SettingsGroup], ...]:
+        """The groups, in the order in which they are shown."""
+        return tuple(base for base in cls.__bases__ if issubclass(base, SettingsGroup))
 
 
 CONFIG_VARIABLE = "AXISWATCH_CONFIG"
@@ -424,7 +532,8 @@ def explain(settings: Settings, environ: Mapping[str, str] | None = None) -> lis
     path = config_file(environ)
     in_file = read_config_file(path)
     lines = []
-    for name, field in Settings.model_fields.items():
+    shown = [item for group in Settings.groups() for item in group.model_fields.items()]
+    for name, field in shown:
         if environ.get(f"{ENV_PREFIX}{name.upper()}"):
             source = f"{ENV_PREFIX}{name.upper()}"
         elif name in in_file:
