@@ -9,20 +9,26 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
 import typer.main
 
 from features.quality.quality import Quality
+from models.kinds import Kind
+from pipeline import accounts
 from pipeline.assets import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry
+from pipeline.assets import events
 from pipeline.assets.catalogue import catalogue
-from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS
+from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS, RATE_BASES, TIME_BASES
 from pipeline.base.settings import ENV_PREFIX, OTHER_VARIABLES, Settings
-from pipeline.cases import axis_state
+from pipeline.cases import audit, axis_state, episodes, evidence, quiet
 from pipeline.cli.app import app
+from pipeline.handoff import outbox
 from pipeline.labels import words as taxonomy
+from pipeline.registry.versions import CHALLENGER, CHAMPION
+from pipeline.store import lake
 from pipeline.store.database import Store
 from pipeline.store.tables import Base
 
@@ -247,6 +253,97 @@ def test_every_table_and_column_is_documented() -> None:
         assert columns == {column.name for column in table.columns}, name
         key = re.findall(r"`(\w+)`", told[name].split("Key: ")[1].split(". ")[0])
         assert key == [column.name for column in table.primary_key], name
+
+
+def literals(node: ast.expr, names: dict[str, str]) -> set[str]:
+    """The texts that an expression may be: a constant, a named constant of the room, a choice of both."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return {node.value}
+    if isinstance(node, ast.Name):
+        return {names[node.id]} if node.id in names else set()
+    if isinstance(node, ast.IfExp):
+        return literals(node.body, names) | literals(node.orelse, names)
+    return literals(node.elts[0], names) if isinstance(node, ast.Tuple) else set()
+
+
+def written(room: str, name: str) -> set[str]:
+    """Texts that a room writes under a name: `name=...` of a call, `"name": ...` of a row, what `_name` returns."""
+    values: set[str] = set()
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "pipeline" / room).glob("*.py"))]
+    names: dict[str, str] = {}
+    for node in itertools.chain.from_iterable(tree.body for tree in trees):
+        aim = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        value = getattr(node, "value", None)
+        if isinstance(aim, ast.Name) and isinstance(value, ast.Constant) and isinstance(value.value, str):
+            names[aim.id] = value.value
+    for tree in trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == name:
+                values |= literals(node.value, names)
+            elif isinstance(node, ast.Dict):
+                pairs = zip(node.keys, node.values, strict=True)
+                values |= {
+                    text
+                    for key, value in pairs
+                    if isinstance(key, ast.Constant) and key.value == name
+                    for text in literals(value, names)
+                }
+            elif isinstance(node, ast.FunctionDef) and node.name == f"_{name}":
+                returned = [each.value for each in ast.walk(node) if isinstance(each, ast.Return) and each.value]
+                values |= {text for value in returned for text in literals(value, names)}
+    return values
+
+
+def acts() -> set[str]:
+    """The acts on a case: the fourth argument of every `add_event`, and what the folding says happened to a case."""
+    values: set[str] = set()
+    for path in sorted((ROOT / "pipeline").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "add_event":
+                values |= literals(node.args[3], {})
+            elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Subscript):
+                if ast.unparse(node.targets[0].value) == "happened":
+                    values |= literals(node.value, {})
+    return values
+
+
+STATES = ("HEALTHY", "WATCH", "ALARM", "DATA_FAULT", "SILENT", "UNKNOWN")
+
+ENUMERATED: dict[str, set[str]] = {
+    "lake_files.kind": set(get_args(lake.Kind)),
+    "quarantine.state": written("intake", "state"),
+    "recordings.time_basis": set(TIME_BASES),
+    "recordings.rate_basis": set(RATE_BASES),
+    "axis_events.kind": {events.INSTALLED, events.REPLACED, events.REMOVED, events.NOTE},
+    "axis_states.state": {getattr(axis_state, name) for name in STATES},
+    "cases.family": {*episodes.FAMILIES, audit.AUDIT},
+    "cases.state": {episodes.OPEN, quiet.SNOOZED, episodes.CLOSED},
+    "case_evidence.line": {"bsf2x" if name == "bsf" else name for name, _ in evidence.LINES.values()},
+    "review_events.action": acts(),
+    "webhook_events.kind": {outbox.kind_of(action) for action in acts()},
+    "webhook_events.state": {outbox.WAITING, outbox.DELIVERED, outbox.GIVEN_UP, outbox.SKIPPED},
+    "model_versions.kind": set(get_args(Kind)),
+    "model_aliases.alias": {CHAMPION, CHALLENGER},
+    "alias_events.action": written("registry", "action")
+    | written("promotion", "action")
+    | {"trained"}
+    | (written("promotion", "outcome") & {"kept", "waiting"}),
+    "retraining_decisions.outcome": written("promotion", "outcome"),
+    "users.role": set(accounts.ROLES),
+}
+
+
+@pytest.mark.parametrize("column", ENUMERATED)
+def test_the_comment_of_a_column_names_the_values_that_the_code_writes(column: str) -> None:
+    """Up to its first semicolon, the comment is the list of values, and no other word."""
+    table, name = column.split(".")
+    comment = Base.metadata.tables[table].columns[name].comment or ""
+    assert set(re.split(r", | or ", comment.split(";")[0])) == ENUMERATED[column]
+
+
+def test_the_help_of_run_names_its_steps_and_no_schedule() -> None:
+    """Airflow calls the steps one by one (`pipeline.scheduled`), never this command."""
+    assert "schedule" not in COMMANDS["run"].help
 
 
 def test_queries_of_the_documents_run(tmp_path: Path) -> None:

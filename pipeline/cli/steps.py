@@ -59,7 +59,7 @@ def advise(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 
 def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Do acquire, extract, baseline, trend, score and advise once. This is what the schedule calls."""
+    """Do acquire, extract, baseline, trend, score and advise once, in this order. Training is a command of its own."""
     found = run_steps(workplace(), moment(as_of), as_json)
 
     def show() -> None:
