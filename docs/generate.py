@@ -87,11 +87,10 @@ def command_lines() -> Iterator[str]:
                 continue
             text = " ".join(parameter.help.split())
             yield item(f"{_called(parameter)}: {text}{_choices(parameter)}{_default(parameter)}")
-        common = [COMMON[each.name] for each in command.params if each.name in COMMON]
-        yield item(f"{', '.join(f'`{option}`' for option in common)}: as [above](#for-all-commands)")
         yield ""
         arguments = [each.name.upper() for each in command.params if each.param_type_name == "argument"]
-        yield f"    {' '.join(['axiswatch', name, *arguments, '[OPTIONS]'])}"
+        common = [f"[{COMMON[each.name]}]" for each in command.params if each.name in COMMON]
+        yield f"    {' '.join(['axiswatch', name, *arguments, *common])}"
         yield f"    $ {command.epilog.removeprefix('Example: ')}"
         yield ""
 
@@ -148,8 +147,6 @@ def table_lines() -> Iterator[str]:
         yield f"### `{name}`"
         yield ""
         yield from paragraphs(classes[name].__doc__ or "")
-        yield f"Primary key: {', '.join(f'`{column.name}`' for column in table.primary_key)}."
-        yield ""
         facts = {column.name: list(_facts(column)) for column in table.columns}
         for column, texts in facts.items():
             if texts:
@@ -161,6 +158,8 @@ def table_lines() -> Iterator[str]:
 
 
 def _facts(column: Any) -> Iterator[str]:
+    if column.primary_key:
+        yield "key"
     if column.comment:
         yield column.comment
     if column.nullable and "null" not in (column.comment or ""):
