@@ -56,10 +56,12 @@ MAIN_OPTIONS = options_of(typer.main.get_command(app)) | {"--help"}
 
 
 def table_rows(text: str) -> Iterator[list[str]]:
-    """Cells of the rows of Markdown tables."""
+    """Cells of the rows of Markdown tables, and of lists of the kind "- `name`: meaning"."""
     for line in text.splitlines():
-        if line.startswith("| ") and not line.startswith("| ---"):
+        if line.startswith("| ") and not line.startswith("|--"):
             yield [cell.strip() for cell in line.strip().strip("|").split("|")]
+        elif line.startswith("- `") and "`: " in line:
+            yield line.removeprefix("- ").split(": ", 1)
 
 
 def slug(heading: str) -> str:
