@@ -135,7 +135,7 @@ def models_promote(
     Its artifact is read first. Exit code 1: the artifact is damaged, of another scope, or of features that are no
     longer extracted, and the champion stays; 3: no such version.
     """
-    from pipeline.extraction.extract import feature_versions
+    from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import promote
 
     place = workplace()
@@ -165,7 +165,7 @@ def models_rollback(
     A second rollback goes one version further back. Exit code 1: the artifact is damaged or of other features; 3: there
     is no version before.
     """
-    from pipeline.extraction.extract import feature_versions
+    from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import rollback
     from pipeline.registry.versions import only_scope
 
