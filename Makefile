@@ -2,6 +2,7 @@
 # make airflow  the schedule on a real Airflow and PostgreSQL, fed with simulated logs (own environment, no Docker)
 # make test   every test, in an environment with every extra
 # make test-tools   what tests need that is no Python package; `make test` calls it (Debian, as root)
+# make docs   write the reference tables of docs/ anew from the code
 # make lint   what the tests check of the code's form
 # make clean  remove environments, caches and the demonstration
 
@@ -11,7 +12,7 @@ DEMO_FOLDER ?= demo
 AIRFLOW_FOLDER ?= local-airflow
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 
-.PHONY: demo airflow test test-tools lint clean
+.PHONY: demo airflow test test-tools docs lint clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER)
@@ -24,6 +25,9 @@ test: .venv-test/installed test-tools
 
 test-tools:
 	@.ci/tools
+
+docs: .venv-test/installed
+	.venv-test/bin/python docs/generate.py
 
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .

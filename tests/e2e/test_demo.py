@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.steps import MONITOR
 from pipeline.store.database import Store
 
 Dump = Callable[[Store], dict[str, list[dict[str, Any]]]]
@@ -38,6 +39,7 @@ def test_the_demonstration_ends_with_a_table_and_running_it_again_changes_nothin
     rows, files = rows_of(cli.home / "fleet" / "axiswatch.db", dump), files_of(cli.home / "fleet" / "lake")
     again = cli(*arguments, "--json", timeout_s=120).json()
     steps = again["steps"]
+    assert list(steps) == [step.name for step in MONITOR]
     assert steps["acquire"]["recordings"] == steps["extract"]["recordings"] == steps["score"]["recordings"] == 0
     assert (steps["advise"]["opened"], steps["advise"]["closed"]) == (0, 0)
     counted = sum(sum(outcomes.values()) for groups in again["truth"]["axes"].values() for outcomes in groups.values())

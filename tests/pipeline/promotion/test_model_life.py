@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import feature_versions
+from pipeline.extraction.in_force import feature_versions
 from pipeline.promotion import promotion
 from pipeline.promotion.gate import Ruling
 from pipeline.promotion.judge import judge, read_pair

@@ -21,6 +21,7 @@ from pipeline.cases.queue import queue
 from pipeline.cases.replacement import replace_unit
 from pipeline.cases.verdicts import fleet_states, get_case, give_verdict
 from pipeline.extraction.baseline import update_baselines
+from pipeline.extraction.reading import read_chunk
 from pipeline.labels.labels import known_labels
 from pipeline.promotion.promotion import retrain
 from pipeline.registry.registry import load_model, promote
@@ -166,7 +167,7 @@ def test_a_score_that_is_not_finite_is_a_data_fault_and_never_certain(plant: Pla
     version = plant.train()
     model = load_model(plant.store, plant.lake, version)
     extraction = plant.rows(sa.select(Extraction).where(Extraction.n_windows > 0))[0]
-    chunk = scoring.read_chunk(plant.lake, [extraction], model.feature_names, {extraction.recording_id: None})
+    chunk = read_chunk(plant.lake, [extraction], model.feature_names, {extraction.recording_id: None})
     chunk.x = np.full_like(chunk.x, np.inf)
     rows = scoring.score_rows(model, version, chunk, plant.end)
     assert {row["quality"] for row in rows} == {"non_finite"}
