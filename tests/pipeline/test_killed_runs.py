@@ -242,6 +242,7 @@ def test_killed_at_random_moments_and_run_again(
 KILLED_AT_EVERY_COMMIT = """
 import gc, os, signal, sys, traceback
 from contextlib import contextmanager
+from dataclasses import replace
 import pandas  # what a life loads late is loaded here, once
 import pipeline.cases.evidence, pipeline.extraction.baseline, pipeline.extraction.extract, pipeline.intake.acquire
 import pipeline.scoring.advise, pipeline.scoring.score, pipeline.trends
@@ -267,7 +268,7 @@ def dying(after):
 def live(run):
     Store.write = dying(after=run % 2 == 0)
     try:
-        run_steps(workplace(), moment(sys.argv[1]), True)
+        run_steps(replace(workplace(), true_time=moment(None)), moment(sys.argv[1]), True)
         os._exit(0)
     except BaseException:
         traceback.print_exc()
