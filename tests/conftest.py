@@ -118,7 +118,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for file, count in sorted(counts.items()):
             terminalreporter.line(f"{count:4} of {file}")
         terminalreporter.line("`make test-tools` installs Redis, docker-compose, Chromium and fonts (Debian, as root).")
-        terminalreporter.line("Public recordings: set AXISWATCH_TEST_DATA to their folder (docs/real-recordings.md).")
+        terminalreporter.line("Recorded signals: set AXISWATCH_TEST_DATA to their folder (CONTRIBUTING.md).")
 
 
 @pytest.fixture(scope="session")
