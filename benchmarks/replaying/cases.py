@@ -19,15 +19,15 @@ ALARM: Final = "fault"
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """What was said of each recording at its time: figures, what score drift looks at, and the version's number."""
+    """What the champion of its time gave for each recording: figures, scores for `score_drift`, and its number."""
 
     figures: dict[int, AxisFigures]
-    told: dict[int, tuple[float, ...]]
+    scores: dict[int, tuple[float, ...]]
     version: dict[int, int]
 
     @staticmethod
     def empty() -> Bins:
-        """Give none."""
+        """Return bins of no recording."""
         return Bins({}, {}, {})
 
 

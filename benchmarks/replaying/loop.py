@@ -15,11 +15,10 @@ from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import RELATIVE
 from pipeline.watch.ask import choose_diverse, choose_random
-from pipeline.watch.triggers import Decision
 from replaying.cases import Bins, Case, cases
 from replaying.fleet import Plant
 from replaying.model import SENSOR, UNSURE, Label, Version, fit, known, rule, score
-from replaying.watch import decide
+from replaying.watch import Moment, Samples, watch
 
 CHOICES: Final = ("active", "random")
 WEEK: Final = 7
@@ -59,7 +58,7 @@ class Plan:
 class Shared:
     """What runs on one plant need not work out twice; it changes the time and nothing else."""
 
-    drifts: dict[Any, Decision] = field(default_factory=dict)
+    samples: Samples = field(default_factory=dict)
     models: dict[Any, Version | None] = field(default_factory=dict)
 
     def fit(self, plant: Plant, labels: list[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
@@ -151,27 +150,17 @@ def run(
         for row in np.flatnonzero((plant.day >= now - 1.0) & (plant.day < now)).tolist():
             if str(plant.unit[row]) in away:
                 continue  # known to be faulty: taken out of service
-            log.bins.figures[row], log.bins.told[row] = ahead[row]
+            log.bins.figures[row], log.bins.scores[row] = ahead[row]
             log.bins.version[row] = version
             rows_of.setdefault(str(plant.axis[row]), []).append(row)
         if day % WEEK == 0:
             log.labels += _ask(plant, log, settings, plan, rows_of, now=now, choice=choice)
         if strategy == "never":
             continue
-        decisions = decide(
-            plant,
-            strategy,
-            champion,
-            log.bins,
-            log.labels,
-            settings,
-            now=now,
-            promoted=promoted,
-            version=version,
-            trained=trained,
-            rows_of=rows_of,
-            drifts=shared.drifts,
+        moment = Moment(
+            plant, settings, now, champion, promoted, version, log.bins, rows_of, labels=log.labels, trained=trained
         )
+        decisions = watch(moment, strategy, shared.samples)
         for one in decisions:
             log.fired[one.trigger] = log.fired.get(one.trigger, 0) + one.fired
         if not decisions[-1].fired:

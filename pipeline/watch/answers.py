@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +17,7 @@ from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Evidence, Verdict
 from pipeline.store.tables import AxisState, Case, Label
 from pipeline.watch.history import Champion, unit_name
-from pipeline.watch.periods import Span
+from pipeline.watch.observed import Confirmed, Reviewed, TimeSpan
 
 ALARM = "fault"
 """Code of the reason of an alarm."""
@@ -26,18 +25,6 @@ ALARM = "fault"
 NOVELTY_CODES = frozenset({"novel", "new_program"})
 REVIEW_CODES = frozenset(MACHINE_CODES) - {ALARM}
 CONFIRMED = (Evidence.INSPECTED, Evidence.TEARDOWN)
-
-
-@dataclass(frozen=True)
-class Reviewed:
-    """Answered cases, as `pipeline.watch.triggers.calibration` takes them."""
-
-    stated: npt.NDArray[np.float64]
-    fault: npt.NDArray[np.bool_]
-    unit: npt.NDArray[np.str_]
-    chance: npt.NDArray[np.float64]
-    audited: npt.NDArray[np.bool_]
-    alarm: npt.NDArray[np.bool_]
 
 
 def reviewed_cases(connection: Connection, champion: Champion, *, as_of: datetime) -> Reviewed:
@@ -75,7 +62,7 @@ def reviewed_cases(connection: Connection, champion: Champion, *, as_of: datetim
     )
 
 
-def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) -> dict[str, int]:
+def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) -> Confirmed:
     """Count units with a confirmed fault since the promotion, those without a case, and alarms answered, false ones.
 
     A fault is confirmed by an inspection or a teardown. It was found if a machine case on its axis, not one that was
@@ -111,16 +98,16 @@ def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) ->
         if answer is not None:
             unit = unit_name(answer.unit_serial, case.axis_id)
             alarms[unit] = alarms.get(unit, False) or answer.verdict in SOUND
-    return {
-        "missed": sum(missed.values()),
-        "faults": len(missed),
-        "false_alarms": sum(alarms.values()),
-        "alarms": len(alarms),
-    }
+    return Confirmed(
+        missed=sum(missed.values()),
+        faults=len(missed),
+        false_alarms=sum(alarms.values()),
+        alarms=len(alarms),
+    )
 
 
 def flagged_rates(
-    connection: Connection, version: str, then: Span, now: Span, *, left_out: Collection[str]
+    connection: Connection, version: str, then: TimeSpan, now: TimeSpan, *, left_out: Collection[str]
 ) -> Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
     """Give, for `novelty_rate` and `review_rate`, the share of flagged bins of each axis then and now; NaN: no bin.
 

@@ -26,7 +26,8 @@ from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AxisState, Extraction, Recording
 from pipeline.watch.history import unit_name
-from pipeline.watch.periods import Span, feature_names_of, feature_period, units_on
+from pipeline.watch.observed import TimeSpan
+from pipeline.watch.periods import feature_names_of, feature_sample, units_on
 
 Array = npt.NDArray[np.float64]
 CLIP = 10.0
@@ -178,7 +179,7 @@ def _information(connection: Connection, case: dict[str, Any]) -> float | None:
 
 
 def _unit(connection: Connection, case: dict[str, Any]) -> str:
-    span = Span(case["last_at"], case["last_at"] + timedelta(microseconds=1))
+    span = TimeSpan(case["last_at"], case["last_at"] + timedelta(microseconds=1))
     found = units_on(connection, case["axis_id"], span)
     return found[0] if found else unit_name(None, case["axis_id"])
 
@@ -191,7 +192,7 @@ def _features(connection: Connection, lake: Lake, settings: Settings, cases: Seq
         block = np.full((len(cases), len(names)), np.nan)
         rows = [_recordings(connection, settings, scope, case) for case in cases]
         for index, members in enumerate(rows):
-            values = feature_period(lake, settings, members, names).values
+            values = feature_sample(lake, settings, members, names).values
             filled = np.isfinite(values).any(axis=0)
             block[index, filled] = np.nanmedian(values[:, filled], axis=0)
         blocks.append(block)

@@ -25,7 +25,8 @@ from pipeline.store.tables import (
     Unit,
 )
 from pipeline.training.training_set import scopes_with_labels, target_of
-from pipeline.watch.triggers.due import Finding
+from pipeline.watch.observed import News
+from pipeline.watch.triggers.due import NewLabel
 
 ONE_RUN = timedelta(days=1)
 """A start and what became of it within this time are one retraining."""
@@ -92,15 +93,6 @@ def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[
     return sorted(decided + alone)
 
 
-@dataclass(frozen=True)
-class News:
-    """Labels that no retraining of a scope has seen; `late` were brought in later than they were known."""
-
-    findings: list[Finding]
-    withdrawn: int
-    late: int
-
-
 def news_of(
     connection: Connection, settings: Settings, scope: str, champion: Champion | None, *, as_of: datetime
 ) -> News:
@@ -108,21 +100,21 @@ def news_of(
     last, n_labels = _last_training(connection, scope, champion, as_of)
     known = known_labels(connection, known_by=as_of)
     fresh = known if last is None else [label for label in known if label.known_at > last]
-    findings = [
-        Finding(unit, target_of(label), str(label.verdict))
+    new = [
+        NewLabel(unit, target_of(label), str(label.verdict))
         for label in fresh
         if (unit := _unit_in_scope(connection, scope, label)) is not None
     ]
     if last is None:
-        return News(findings, 0, 0)
-    taken_back = connection.scalar(
+        return News(new)
+    withdrawn = connection.scalar(
         sa.select(sa.func.count())
         .select_from(LabelWithdrawal)
         .join(Label, Label.label_id == LabelWithdrawal.label_id)
         .where(Label.known_at <= last, LabelWithdrawal.known_at > last, LabelWithdrawal.known_at <= as_of)
     )
     late = 0 if n_labels is None else max(0, labels_since(connection, last, n_labels, as_of=as_of) - len(fresh))
-    return News(findings, taken_back or 0, late)
+    return News(new, withdrawn or 0, late)
 
 
 def _last_training(

@@ -28,26 +28,15 @@ from pipeline.labels.words import Verdict
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, Extraction, Label, Recording, Score, Unit
 from pipeline.watch.history import unit_name
-from pipeline.watch.triggers.drift import Period
+from pipeline.watch.observed import SCORE_NAMES, TimeSpan, score_columns
+from pipeline.watch.triggers.drift import DriftSample
 
-SCORE_NAMES = ("fault_log_odds", "mutual_information_log10", "expected_entropy_log10", "novelty_log10")
 NO_AXIS = ""
 """Axis of a cause that names a unit alone."""
 
-SMALLEST = 1e-6
-"""Probabilities, entropies and distances below this are taken as this, so that their logarithm is finite."""
-
 
 @dataclass(frozen=True)
-class Span:
-    """A stretch of time, its end not included."""
-
-    from_at: datetime
-    to_at: datetime
-
-
-@dataclass(frozen=True)
-class Cause:
+class KnownCause:
     """Why what changed on an axis, or one of its units, says nothing about the model."""
 
     axis_id: str
@@ -55,7 +44,7 @@ class Cause:
     text: str
 
 
-def sample(settings: Settings, scope: str, span: Span) -> sa.Select[Any]:
+def sample(settings: Settings, scope: str, span: TimeSpan) -> sa.Select[Any]:
     """SQL: extractions of good recordings of a span, so many a unit, channel and regime, in order of recording."""
     geometry, on = geometry_and_join()
     unit = attributed_unit()
@@ -87,7 +76,7 @@ def feature_names_of(settings: Settings, scope: str) -> tuple[str, ...]:
     return feature_names(feature_settings(settings, scope.split(":", 1)[0]))
 
 
-def feature_period(lake: Lake, settings: Settings, rows: Sequence[Any], names: Sequence[str]) -> Period:
+def feature_sample(lake: Lake, settings: Settings, rows: Sequence[Any], names: Sequence[str]) -> DriftSample:
     """Give the features of recordings: of each the median of its windows."""
     parts = read_features(lake, settings, rows)
     kept = [(row, part) for row, part in zip(rows, parts, strict=True) if len(part)]
@@ -95,10 +84,10 @@ def feature_period(lake: Lake, settings: Settings, rows: Sequence[Any], names: S
     for index, (_, part) in enumerate(kept):
         filled = np.isfinite(part).any(axis=0)
         values[index, filled] = np.nanmedian(np.where(np.isfinite(part), part, np.nan)[:, filled], axis=0)
-    return _period(values, [row for row, _ in kept])
+    return _drift_sample(values, [row for row, _ in kept])
 
 
-def score_period(connection: Connection, settings: Settings, scope: str, version: str, span: Span) -> Period:
+def score_sample(connection: Connection, settings: Settings, scope: str, version: str, span: TimeSpan) -> DriftSample:
     """Give what a model said of a sample of recordings: of each the mean of its windows, on scales without an end."""
     drawn = sample(settings, scope, span).subquery()
     means = [
@@ -120,24 +109,23 @@ def score_period(connection: Connection, settings: Settings, scope: str, version
     )
     rows = list(connection.execute(query))
     raw = np.array([[np.nan if value is None else value for value in row[len(place) :]] for row in rows], dtype=float)
-    raw = raw.reshape(len(rows), len(SCORE_NAMES))
-    p = np.clip(raw[:, 0], SMALLEST, 1.0 - SMALLEST)
-    values = np.column_stack([np.log(p / (1.0 - p)), np.log10(np.maximum(raw[:, 1:], SMALLEST))])
-    return _period(values, rows)
+    return _drift_sample(score_columns(raw.reshape(len(rows), len(SCORE_NAMES))), rows)
 
 
-def _period(values: npt.NDArray[Any], rows: Sequence[Any]) -> Period:
+def _drift_sample(values: npt.NDArray[Any], rows: Sequence[Any]) -> DriftSample:
     units = [unit_name(row.unit_serial, row.axis_id) for row in rows]
     regimes = [f"{row.channel} {row.regime}" for row in rows]
-    return Period(values, np.array(units, dtype=np.str_), np.array(regimes, dtype=np.str_))
+    return DriftSample(values, np.array(units, dtype=np.str_), np.array(regimes, dtype=np.str_))
 
 
-def found_faulty(connection: Connection, now: Span, *, as_of: datetime) -> list[Cause]:
+def faulty_units(connection: Connection, now: TimeSpan, *, as_of: datetime) -> list[KnownCause]:
     """Give the units that a label calls faulty in a span: what moved on them is the machine's, and known."""
     return _labelled(connection, Verdict.FAULT, "fault", now, as_of)
 
 
-def known_causes(connection: Connection, scope: str, then: Span, now: Span, *, as_of: datetime) -> list[Cause]:
+def known_causes(
+    connection: Connection, scope: str, then: TimeSpan, now: TimeSpan, *, as_of: datetime
+) -> list[KnownCause]:
     """Give the units whose change is explained: by bad recordings, by what people found, or by a replacement."""
     found = _bad_recordings(connection, scope, now) + _data_cases(connection, now, as_of)
     found += _labelled(connection, Verdict.SENSOR_OR_DATA, "sensor or data", now, as_of) + _replaced(
@@ -146,7 +134,7 @@ def known_causes(connection: Connection, scope: str, then: Span, now: Span, *, a
     return found
 
 
-def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[Cause]:
+def _bad_recordings(connection: Connection, scope: str, now: TimeSpan) -> list[KnownCause]:
     """Units of which, on a channel, most recordings have a bad data-quality verdict."""
     _, on = geometry_and_join()
     unit = attributed_unit()
@@ -160,13 +148,13 @@ def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[Cause
         .order_by(Extraction.axis_id, unit, Extraction.channel)
     )
     return [
-        Cause(axis, unit_name(serial, axis), f"{worse} of {total} recordings of {channel} have a bad data verdict")
+        KnownCause(axis, unit_name(serial, axis), f"{worse} of {total} recordings of {channel} have a bad data verdict")
         for axis, serial, channel, worse, total in connection.execute(query)
         if 2 * worse > total
     ]
 
 
-def units_on(connection: Connection, axis: str, span: Span) -> list[str]:
+def units_on(connection: Connection, axis: str, span: TimeSpan) -> list[str]:
     """Give the units that recordings of an axis in a span belong to."""
     _, on = geometry_and_join()
     query = (
@@ -179,20 +167,20 @@ def units_on(connection: Connection, axis: str, span: Span) -> list[str]:
     return sorted({unit_name(serial, axis) for serial in connection.scalars(query)})
 
 
-def _data_cases(connection: Connection, now: Span, as_of: datetime) -> list[Cause]:
+def _data_cases(connection: Connection, now: TimeSpan, as_of: datetime) -> list[KnownCause]:
     """Axes with a case about their data (silence apart) that reaches into the span."""
     query = sa.select(Case.case_id, Case.axis_id, Case.reasons).where(
         Case.family == "data", Case.first_at < now.to_at, Case.last_at >= now.from_at, Case.known_at <= as_of
     )
     return [
-        Cause(row.axis_id, unit, f"case {row.case_id} is about its data")
+        KnownCause(row.axis_id, unit, f"case {row.case_id} is about its data")
         for row in connection.execute(query.order_by(Case.case_id)).all()
         if any(reason["code"] == "data" for reason in row.reasons)
         for unit in units_on(connection, row.axis_id, now)
     ]
 
 
-def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as_of: datetime) -> list[Cause]:
+def _labelled(connection: Connection, verdict: Verdict, word: str, now: TimeSpan, as_of: datetime) -> list[KnownCause]:
     """Units with a label of this verdict in the span."""
     query = sa.select(Label).where(
         Label.verdict == verdict,
@@ -205,13 +193,13 @@ def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as
     for row in connection.execute(query.order_by(Label.label_id)).all():
         text = f"label {row.label_id}: {word}"
         if row.unit_serial is not None:
-            found.append(Cause(row.axis_id or NO_AXIS, row.unit_serial, text))
+            found.append(KnownCause(row.axis_id or NO_AXIS, row.unit_serial, text))
         elif row.axis_id is not None:
-            found += [Cause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
+            found += [KnownCause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
     return found
 
 
-def _replaced(connection: Connection, scope: str, then: Span, now: Span) -> list[Cause]:
+def _replaced(connection: Connection, scope: str, then: TimeSpan, now: TimeSpan) -> list[KnownCause]:
     """Units that took another one's place on their axis: as the registry says, or the serial numbers of the logs."""
     _, on = geometry_and_join()
     unit = attributed_unit()
@@ -240,5 +228,5 @@ def _replaced(connection: Connection, scope: str, then: Span, now: Span) -> list
         ordered = sorted(units)
         for (_, before), (first_at, after) in pairwise(ordered):
             text = f"took the place of {before}, first seen {first_at:%Y-%m-%d}"
-            found.append(Cause(axis, after, text))
+            found.append(KnownCause(axis, after, text))
     return found

@@ -30,7 +30,7 @@ SHOWN: Final = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Period:
+class DriftSample:
     """What recordings of a stretch of time looked like.
 
     Attributes
@@ -47,10 +47,10 @@ class Period:
     unit: npt.NDArray[np.str_]
     regime: npt.NDArray[np.str_]
 
-    def without(self, units: Mapping[str, str]) -> Period:
+    def without(self, units: Mapping[str, str]) -> DriftSample:
         """Leave units out."""
         kept = ~np.isin(self.unit, list(units))
-        return Period(self.values[kept], self.unit[kept], self.regime[kept])
+        return DriftSample(self.values[kept], self.unit[kept], self.regime[kept])
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class _Compared:
 
 
 def drift(
-    reference: Period,
-    current: Period,
+    reference: DriftSample,
+    current: DriftSample,
     *,
     names: Sequence[str],
     alpha: float,
@@ -114,7 +114,7 @@ def drift(
     check_share("alpha", alpha)
     known = dict(explained or {})
 
-    def compare(then: Period, now: Period) -> _Compared:
+    def compare(then: DriftSample, now: DriftSample) -> _Compared:
         return _compare(then, now, names, min_units=min_units, min_recordings=min_recordings)
 
     def moved(found: _Compared) -> list[Shift]:
@@ -166,7 +166,9 @@ def _reason(
     return f"none of {found.tested} moved by enough over {found.units} units ({found.design}){left}"
 
 
-def _compare(then: Period, now: Period, names: Sequence[str], *, min_units: int, min_recordings: int) -> _Compared:
+def _compare(
+    then: DriftSample, now: DriftSample, names: Sequence[str], *, min_units: int, min_recordings: int
+) -> _Compared:
     before, after = _unit_medians(then, min_recordings), _unit_medians(now, min_recordings)
     same = {regime: sorted(set(before[regime]) & set(after[regime])) for regime in sorted(set(before) & set(after))}
     paired = {regime: units for regime, units in same.items() if len(units) >= min_units}
@@ -175,7 +177,7 @@ def _compare(then: Period, now: Period, names: Sequence[str], *, min_units: int,
     return _other_units(before, after, same, names, min_units)
 
 
-def _unit_medians(period: Period, min_recordings: int) -> dict[str, dict[str, Array]]:
+def _unit_medians(period: DriftSample, min_recordings: int) -> dict[str, dict[str, Array]]:
     """Give the median (F,) of every unit with enough recordings, by regime and unit."""
     found: dict[str, dict[str, Array]] = {}
     if not len(period.unit):
@@ -210,7 +212,7 @@ def _spread(values: Array) -> Array:
 
 
 def _same_units(
-    then: Period,
+    then: DriftSample,
     before: dict[str, dict[str, Array]],
     after: dict[str, dict[str, Array]],
     paired: dict[str, list[str]],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pipeline.watch.triggers.decision import Decision
 
@@ -52,14 +52,15 @@ def budget(days_ago: Sequence[float], *, most: int, period_days: float) -> Decis
 
 
 CONCLUSION = "decision"
-NEEDS_NEW_LABELS = frozenset(
-    {"feature_drift", "score_drift", "calibration", "novelty_rate", "review_rate", "performance"}
-)
-"""Triggers that say that something changed, and bring nothing to learn from."""
 
 
 def conclude(
-    triggers: Sequence[Decision], guards: Sequence[Decision], *, to_learn_from: int, refused: str = ""
+    triggers: Sequence[Decision],
+    guards: Sequence[Decision],
+    *,
+    to_learn_from: int,
+    needs_new_labels: Collection[str],
+    refused: str = "",
 ) -> Decision:
     """Decide whether to start a retraining.
 
@@ -88,7 +89,7 @@ def conclude(
         return Decision(CONCLUSION, False, f"{told}; {refused}", figures)
     if held:
         return Decision(CONCLUSION, False, f"{told}; held back: {'; '.join(one.reason for one in held)}", figures)
-    if to_learn_from == 0 and set(fired) <= NEEDS_NEW_LABELS:
+    if to_learn_from == 0 and set(fired) <= set(needs_new_labels):
         text = "no finding is new, so training again would give the same model; label what `axiswatch ask` names"
         return Decision(CONCLUSION, False, f"{told}; {text}", figures)
     return Decision(CONCLUSION, True, told, figures)
