@@ -34,7 +34,7 @@ from pipeline.watch.triggers.drift import DriftSample
 from pipeline.watch.triggers.due import NewLabel
 from replaying.cases import Bins, Case, cases, day_of
 from replaying.fleet import START, Plant
-from replaying.model import SENSOR, UNSURE, Label, Version, known
+from replaying.model import SENSOR, Label, Version, known, out_of_service
 
 STRATEGIES: Final[dict[str, frozenset[str]]] = {
     "never": frozenset(),
@@ -44,7 +44,8 @@ STRATEGIES: Final[dict[str, frozenset[str]]] = {
 }
 """Which triggers each strategy of retraining listens to. Guards and conclusion are the same for all."""
 
-Samples = dict[TimeSpan, DriftSample]
+Samples = dict[TimeSpan, tuple[npt.NDArray[np.float64], DriftSample]]
+"""Of the recordings of a span their days and their features, whether or not a run has stopped their unit by then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,13 +114,16 @@ def _change(moment: Moment, samples: Samples) -> Change:
     )
     names = tuple(name for name in moment.plant.names.tolist() if not name.startswith(RELATIVE))
     causes = _causes(moment, spans)
-    faulty = {label.unit: "fault" for label in moment.known if label.finding not in (HEALTHY, UNSURE, SENSOR)}
+    faulty = {label.unit: "fault" for label in moment.known if label.is_fault and _reaches(label, spans.now)}
+    stopped = out_of_service(moment.known)
     explained = {axis: causes[unit] for axis, unit in _units_of_axes(moment.plant) if unit in causes}
 
     def features(span: TimeSpan) -> DriftSample:
         if span not in samples:
             samples[span] = _features(moment.plant, span, len(names))
-        return samples[span]
+        days, sample = samples[span]
+        kept = days < np.array([stopped.get(unit, np.inf) for unit in sample.unit.tolist()])
+        return DriftSample(sample.values[kept], sample.unit[kept], sample.regime[kept])
 
     return Change(
         spans=spans,
@@ -138,16 +142,20 @@ def _within(plant: Plant, span: TimeSpan) -> npt.NDArray[np.bool_]:
     return (plant.day >= day_of(span.from_at)) & (plant.day < day_of(span.to_at))
 
 
+def _reaches(label: Label, span: TimeSpan) -> bool:
+    return label.from_day < day_of(span.to_at) and label.to_day > day_of(span.from_at)
+
+
 def _units_of_axes(plant: Plant) -> set[tuple[str, str]]:
     return set(zip(plant.axis.tolist(), plant.unit.tolist(), strict=True))
 
 
 def _causes(moment: Moment, spans: Spans) -> dict[str, str]:
-    """Units whose change has a known cause: most recordings bad, a sensor found bad, or put in another's place."""
+    """Units whose change has a known cause: a faulty sensor, mostly bad recordings, or a replacement."""
     plant = moment.plant
     good = np.zeros(len(plant.day), dtype=np.bool_)
     good[plant.of[plant.ok]] = True
-    causes = {label.unit: "sensor or data" for label in moment.known if label.finding == SENSOR}
+    causes = {label.unit: SENSOR for label in moment.known if label.finding == SENSOR and _reaches(label, spans.now)}
     recent = _within(plant, spans.now)
     for unit in np.unique(plant.unit[recent]).tolist():
         own = recent & (plant.unit == unit)
@@ -156,16 +164,17 @@ def _causes(moment: Moment, spans: Spans) -> dict[str, str]:
     both = recent | _within(plant, spans.trained)
     for axis in np.unique(plant.axis[both]).tolist():
         units = list(dict.fromkeys(plant.unit[both & (plant.axis == axis)].tolist()))
-        causes |= {unit: f"took the place of {before}" for before, unit in pairwise(units)}
+        causes |= {unit: f"replaced {before}" for before, unit in pairwise(units)}
     return causes
 
 
-def _features(plant: Plant, span: TimeSpan, width: int) -> DriftSample:
+def _features(plant: Plant, span: TimeSpan, width: int) -> tuple[npt.NDArray[np.float64], DriftSample]:
     take = np.flatnonzero(plant.ok & _within(plant, span)[plant.of])
     rows, first = np.unique(plant.of[take], return_index=True)
     edges = [*first.tolist(), len(take)]
     medians = [np.median(plant.x[take[start:stop], :width], axis=0) for start, stop in pairwise(edges)]
-    return DriftSample(np.array(medians).reshape(len(rows), width), plant.unit[rows], plant.regime[rows])
+    values = np.array(medians).reshape(len(rows), width)
+    return plant.day[rows], DriftSample(values, plant.unit[rows], plant.regime[rows])
 
 
 def _scores(moment: Moment, span: TimeSpan) -> DriftSample:

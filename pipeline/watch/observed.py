@@ -285,8 +285,8 @@ def _performance(change: Change, settings: Settings) -> Decision:
 def _too_young(trigger: str, change: Change) -> Decision:
     first = change.spans.first
     figures = {"from_at": first.from_at.isoformat(), "to_at": first.to_at.isoformat()}
-    text = f"the champion's first days, which the last ones are compared with, end {first.to_at:%Y-%m-%d}"
-    return Decision(trigger, False, f"{text}: both have to be over and apart", figures)
+    text = f"the champion is too young: its first days, the reference, end {first.to_at:%Y-%m-%d}"
+    return Decision(trigger, False, f"{text}, and the current period must begin after them", figures)
 
 
 DUE: Final[dict[str, Callable[[Observed, Settings], Decision]]] = {"schedule": _schedule, "new_labels": _new_labels}

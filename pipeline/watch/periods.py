@@ -1,7 +1,7 @@
 """What the drift triggers compare: features and scores of recordings in two periods, and changes with a known cause.
 
-A unit, channel and regime gives at most `drift_recordings` recordings a period, those with the lowest ids: ids are
-hashes, so this is a draw that comes out the same in every run.
+Of a unit, channel and regime at most `drift_recordings` recordings are taken in a period, those with the lowest ids.
+Ids are hashes, so this is a random sample, and the same one in every run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ NO_AXIS = ""
 
 @dataclass(frozen=True)
 class KnownCause:
-    """Why what changed on an axis, or one of its units, says nothing about the model."""
+    """A change of a unit that has a known cause, and so is no reason to doubt the model."""
 
     axis_id: str
     unit: str
@@ -45,7 +45,7 @@ class KnownCause:
 
 
 def sample(settings: Settings, scope: str, span: TimeSpan) -> sa.Select[Any]:
-    """SQL: extractions of good recordings of a span, so many a unit, channel and regime, in order of recording."""
+    """SQL: extractions of a sample of the good recordings of a span, in order of recording."""
     geometry, on = geometry_and_join()
     unit = attributed_unit()
     order = sa.func.row_number().over(
@@ -72,12 +72,12 @@ def sample(settings: Settings, scope: str, span: TimeSpan) -> sa.Select[Any]:
 
 
 def feature_names_of(settings: Settings, scope: str) -> tuple[str, ...]:
-    """Name the features of a scope."""
+    """Return the names of the features of a scope."""
     return feature_names(feature_settings(settings, scope.split(":", 1)[0]))
 
 
 def feature_sample(lake: Lake, settings: Settings, rows: Sequence[Any], names: Sequence[str]) -> DriftSample:
-    """Give the features of recordings: of each the median of its windows."""
+    """Return the features of recordings: of each the median of its windows."""
     parts = read_features(lake, settings, rows)
     kept = [(row, part) for row, part in zip(rows, parts, strict=True) if len(part)]
     values = np.full((len(kept), len(names)), np.nan)
@@ -88,7 +88,7 @@ def feature_sample(lake: Lake, settings: Settings, rows: Sequence[Any], names: S
 
 
 def score_sample(connection: Connection, settings: Settings, scope: str, version: str, span: TimeSpan) -> DriftSample:
-    """Give what a model said of a sample of recordings: of each the mean of its windows, on scales without an end."""
+    """Return the scores that a model gave a sample of recordings: of each the mean of its windows."""
     drawn = sample(settings, scope, span).subquery()
     means = [
         sa.func.avg(getattr(Score, name)).label(name)
@@ -119,23 +119,24 @@ def _drift_sample(values: npt.NDArray[Any], rows: Sequence[Any]) -> DriftSample:
 
 
 def faulty_units(connection: Connection, now: TimeSpan, *, as_of: datetime) -> list[KnownCause]:
-    """Give the units that a label calls faulty in a span: what moved on them is the machine's, and known."""
+    """Return the units with a label of a fault in a span: their change is the machine's, and known."""
     return _labelled(connection, Verdict.FAULT, "fault", now, as_of)
 
 
 def known_causes(
     connection: Connection, scope: str, then: TimeSpan, now: TimeSpan, *, as_of: datetime
 ) -> list[KnownCause]:
-    """Give the units whose change is explained: by bad recordings, by what people found, or by a replacement."""
-    found = _bad_recordings(connection, scope, now) + _data_cases(connection, now, as_of)
-    found += _labelled(connection, Verdict.SENSOR_OR_DATA, "sensor or data", now, as_of) + _replaced(
-        connection, scope, then, now
-    )
-    return found
+    """Return the units whose change is explained by bad recordings, by data cases and labels, or by a replacement."""
+    return [
+        *_bad_recordings(connection, scope, now),
+        *_data_cases(connection, now, as_of),
+        *_labelled(connection, Verdict.SENSOR_OR_DATA, "fault of sensor or data", now, as_of),
+        *_replaced(connection, scope, then, now),
+    ]
 
 
 def _bad_recordings(connection: Connection, scope: str, now: TimeSpan) -> list[KnownCause]:
-    """Units of which, on a channel, most recordings have a bad data-quality verdict."""
+    """Units with a channel on which most recordings fail the data-quality checks."""
     _, on = geometry_and_join()
     unit = attributed_unit()
     bad = sa.func.sum(sa.case((Extraction.quality == Quality.OK, 0), else_=1))
@@ -148,14 +149,16 @@ def _bad_recordings(connection: Connection, scope: str, now: TimeSpan) -> list[K
         .order_by(Extraction.axis_id, unit, Extraction.channel)
     )
     return [
-        KnownCause(axis, unit_name(serial, axis), f"{worse} of {total} recordings of {channel} have a bad data verdict")
+        KnownCause(
+            axis, unit_name(serial, axis), f"{worse} of {total} recordings of {channel} fail the data-quality checks"
+        )
         for axis, serial, channel, worse, total in connection.execute(query)
         if 2 * worse > total
     ]
 
 
 def units_on(connection: Connection, axis: str, span: TimeSpan) -> list[str]:
-    """Give the units that recordings of an axis in a span belong to."""
+    """Return the units that the recordings of an axis in a span belong to."""
     _, on = geometry_and_join()
     query = (
         sa.select(attributed_unit().label("unit"))
@@ -173,7 +176,7 @@ def _data_cases(connection: Connection, now: TimeSpan, as_of: datetime) -> list[
         Case.family == "data", Case.first_at < now.to_at, Case.last_at >= now.from_at, Case.known_at <= as_of
     )
     return [
-        KnownCause(row.axis_id, unit, f"case {row.case_id} is about its data")
+        KnownCause(row.axis_id, unit, f"case {row.case_id} reports faulty data")
         for row in connection.execute(query.order_by(Case.case_id)).all()
         if any(reason["code"] == "data" for reason in row.reasons)
         for unit in units_on(connection, row.axis_id, now)
@@ -189,18 +192,18 @@ def _labelled(connection: Connection, verdict: Verdict, word: str, now: TimeSpan
         Label.from_at < now.to_at,
         Label.to_at > now.from_at,
     )
-    found = []
+    causes = []
     for row in connection.execute(query.order_by(Label.label_id)).all():
         text = f"label {row.label_id}: {word}"
         if row.unit_serial is not None:
-            found.append(KnownCause(row.axis_id or NO_AXIS, row.unit_serial, text))
+            causes.append(KnownCause(row.axis_id or NO_AXIS, row.unit_serial, text))
         elif row.axis_id is not None:
-            found += [KnownCause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
-    return found
+            causes += [KnownCause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
+    return causes
 
 
 def _replaced(connection: Connection, scope: str, then: TimeSpan, now: TimeSpan) -> list[KnownCause]:
-    """Units that took another one's place on their axis: as the registry says, or the serial numbers of the logs."""
+    """Units that replaced another one on their axis, by the registry or by the serial numbers in the logs."""
     _, on = geometry_and_join()
     unit = attributed_unit()
     query = (
@@ -223,10 +226,10 @@ def _replaced(connection: Connection, scope: str, then: TimeSpan, now: TimeSpan)
     by_axis: dict[str, list[tuple[datetime, str]]] = {}
     for row in connection.execute(query):
         by_axis.setdefault(row.axis_id, []).append((row.first_at, unit_name(row.unit, row.axis_id)))
-    found = []
+    causes = []
     for axis, units in sorted(by_axis.items()):
         ordered = sorted(units)
         for (_, before), (first_at, after) in pairwise(ordered):
-            text = f"took the place of {before}, first seen {first_at:%Y-%m-%d}"
-            found.append(KnownCause(axis, after, text))
-    return found
+            text = f"replaced {before}, first seen {first_at:%Y-%m-%d}"
+            causes.append(KnownCause(axis, after, text))
+    return causes

@@ -1,8 +1,9 @@
 """watch: whether a retraining is due, and why or why not, scope by scope.
 
-Every trigger and every guard is evaluated from what was known at `as_of`, and what each says is stored with all its
-figures, fired or not. What is stored for a time stands: a second run at the same `as_of` gives the same rows. Nothing
-is trained here; the DAG axiswatch_watch starts axiswatch_retrain for the scopes whose `decision` fired.
+Every trigger and every guard is evaluated from what was known at `as_of` (see `pipeline.watch.observed`). Each decision
+is stored with all its figures, fired or not, and does not change later: a second run at the same `as_of` returns the
+same rows. Nothing is trained here: the DAG axiswatch_watch starts axiswatch_retrain for the scopes whose `decision`
+fired.
 """
 
 from __future__ import annotations
@@ -48,15 +49,15 @@ def watch(
     by_schedule: bool = False,
     backfill: bool = False,
 ) -> list[dict[str, Any]]:
-    """Evaluate the triggers of every scope at a time, store what they say, and give the rows.
+    """Evaluate the triggers of every scope at a time, store their decisions, and return the rows.
 
     Parameters
     ----------
     by_schedule
-        This is a run of the schedule, which starts what is decided: its starts count for cooldown and budget, and it
-        has seen the labels. A look by hand does neither.
+        This is a run of the schedule, which starts what is decided: its starts count for cooldown and budget, and its
+        labels count as seen. A run by hand does neither.
     backfill
-        This run fills in a time long past: all is evaluated and stored, and nothing asks for a retraining.
+        This run fills in a past time: all is evaluated and stored, and no retraining is started.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def watch(
 
 
 def scopes_to_start(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Give the scopes that a retraining is started for, each with the triggers that asked for it."""
+    """Return the scopes that a retraining is started for, each with the triggers that fired."""
     return {
         row["scope"]: ", ".join(row["figures"]["triggers"])
         for row in rows
@@ -95,7 +96,7 @@ def scopes_to_start(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 
 def list_trigger_decisions(store: Store, *, limit: int) -> list[dict[str, Any]]:
-    """Give what the newest looks came to: their `decision` rows."""
+    """Return the newest `decision` rows."""
     query = sa.select(TriggerDecision).where(TriggerDecision.trigger == CONCLUSION)
     query = query.order_by(TriggerDecision.decided_at.desc(), TriggerDecision.scope).limit(limit)
     with store.read() as connection:
@@ -160,7 +161,7 @@ def _shown(row: Any) -> dict[str, Any]:
 
 
 def _mark(store: Store, scope: str, *, as_of: datetime) -> None:
-    """Mark what a look by hand had said for a time as what a run of the schedule goes by."""
+    """Mark rows that a run by hand stored as used by a run of the schedule."""
     at = (TriggerDecision.scope == scope, TriggerDecision.decided_at == as_of)
     with store.write() as connection:
         connection.execute(sa.update(TriggerDecision).where(*at).values(by_schedule=True))
@@ -169,17 +170,17 @@ def _mark(store: Store, scope: str, *, as_of: datetime) -> None:
 def _keep(
     store: Store, scope: str, decisions: list[Decision], common: dict[str, Any], *, as_of: datetime
 ) -> list[dict[str, Any]]:
-    """Store what was said, all of it or nothing; where another run was first, its rows stand and are given."""
+    """Store all decisions or none; where another run was first, its rows are kept and returned."""
     with store.write() as connection:
-        for position, one in enumerate(reversed(decisions)):
+        for position, decision in enumerate(reversed(decisions)):
             row = {
                 "scope": scope,
-                "trigger": one.trigger,
+                "trigger": decision.trigger,
                 "decided_at": as_of,
                 "position": len(decisions) - position,
-                "fired": one.fired,
-                "reason": one.reason,
-                "figures": one.figures,
+                "fired": decision.fired,
+                "reason": decision.reason,
+                "figures": decision.figures,
                 "known_at": as_of,
                 **common,
             }

@@ -182,7 +182,7 @@ def test_a_shift_of_the_fleet_is_found() -> None:
     assert sum(one.fired for one in found) >= 36
     strongest = [one.figures["strongest"][0]["feature"] for one in found if one.fired]
     assert set(strongest) <= set(NAMES[:6])
-    assert "moved over same units" in next(one for one in found if one.fired).reason
+    assert "comparisons of same units show a shift" in next(one for one in found if one.fired).reason
 
 
 def test_other_units_are_compared_where_none_stayed() -> None:
@@ -225,7 +225,7 @@ def test_bad_sensors_that_are_known_are_left_out_and_told() -> None:
     assert not said.fired
     assert said.figures["would_fire_with_explained"]
     assert said.figures["explained"] == known
-    assert "explained by sensors or replaced units" in said.reason
+    assert "its causes are known" in said.reason
 
 
 def test_a_replaced_unit_does_not_fire() -> None:

@@ -412,7 +412,7 @@ def test_sensors_that_people_found_bad_explain_a_drift(fleet: Place) -> None:
     assert not said["fired"]
     assert sorted(said["figures"]["explained"]) == [f"SN-{unit}" for unit in range(7)]
     assert said["figures"]["would_fire_with_explained"]
-    assert "explained by sensors" in said["reason"]
+    assert "its causes are known" in said["reason"]
 
 
 def test_recordings_with_a_bad_verdict_explain_themselves(fleet: Place) -> None:
@@ -420,7 +420,7 @@ def test_recordings_with_a_bad_verdict_explain_themselves(fleet: Place) -> None:
     said = fleet.said(day(8))["feature_drift"]
     assert not said["fired"]
     assert set(said["figures"]["explained"]) == {"SN-0", "SN-1"}
-    assert "bad data verdict" in said["figures"]["explained"]["SN-0"]
+    assert "fail the data-quality checks" in said["figures"]["explained"]["SN-0"]
 
 
 def test_replaced_units_do_not_fire(fleet: Place) -> None:
@@ -440,8 +440,8 @@ def test_replaced_units_do_not_fire(fleet: Place) -> None:
     assert not said["feature_drift"]["fired"]
     explained = said["feature_drift"]["figures"]["explained"]
     assert set(explained) == {f"NEW-{unit}" for unit in range(5)}
-    assert explained["NEW-0"] == "took the place of OLD-0, first seen 2026-01-09"
-    assert explained["NEW-4"] == "took the place of SN-4, first seen 2026-01-09"
+    assert explained["NEW-0"] == "replaced OLD-0, first seen 2026-01-09"
+    assert explained["NEW-4"] == "replaced SN-4, first seen 2026-01-09"
 
 
 def test_a_unit_found_faulty_is_no_drift(fleet: Place) -> None:
@@ -495,7 +495,7 @@ def add_scores(place: Place, shift_from: datetime, odds: float) -> None:
 @pytest.mark.parametrize(("odds", "fired"), [(0.0, False), (2.0, True)])
 def test_scores_are_compared_with_the_champions_first_days(fleet: Place, odds: float, fired: bool) -> None:
     fleet.send((4, 12))
-    assert "both have to be over" in fleet.said(day(11.9))["score_drift"]["reason"]
+    assert "the champion is too young" in fleet.said(day(11.9))["score_drift"]["reason"]
     add_scores(fleet, day(8), odds)
     said = fleet.said(day(12))["score_drift"]
     assert said["fired"] is fired, said["reason"]
@@ -570,7 +570,7 @@ def answer(place: Place, unit: int, case: str, verdict: str, at: datetime) -> st
 
 
 def test_audits_that_find_faults_where_none_were_stated_are_a_decay(fleet: Place) -> None:
-    """Stated 0.02 in bins that were drawn by lot, and 6 of 10 were at fault: the state's figure, not the case's."""
+    """Stated 0.02 in bins that were drawn at random, and 6 of 10 were at fault: the state's figure, not the case's."""
     add_states(fleet, range(5, 7), lambda unit, number: [], p=0.02)
     labels = [
         answer(
@@ -594,7 +594,7 @@ def test_missed_faults_and_false_alarms_are_counted_by_unit(fleet: Place) -> Non
     for unit in range(4):
         fleet.label(unit, "fault", day(7), from_at=day(5), to_at=day(6))
     add_case(fleet, 0, day(5), "fault")  # found before anybody said so
-    add_case(fleet, 1, day(5), "audit", chance=0.1)  # found by lot: missed
+    add_case(fleet, 1, day(5), "audit", chance=0.1)  # found at random: missed
     for unit in range(5, 9):
         answer(fleet, unit, add_case(fleet, unit, day(5), "fault"), "healthy", day(6))
     fleet.label(9, "fault", day(7), evidence="signal_only")  # nobody looked at the machine
