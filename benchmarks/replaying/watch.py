@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import RELATIVE
+from pipeline.extraction.baselines import RELATIVE
 from pipeline.watch.answers import NOVELTY_CODES, REVIEW_CODES
 from pipeline.watch.observed import (
     SCORE_NAMES,

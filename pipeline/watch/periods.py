@@ -18,21 +18,26 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from features.quality.quality import Quality
-from features.settings import feature_names
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import attributed_extraction, attributed_unit, feature_settings, feature_versions
-from pipeline.extraction.extract import installed_geometry as geometry_and_join
+from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
+from pipeline.store.attribution import (
+    attributed_extraction,
+    attributed_unit,
+    extractions,
+    own_baseline,
+    recordings,
+    unit_name,
+)
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Case, Extraction, Label, Recording, Score, Unit
-from pipeline.watch.history import unit_name
+from pipeline.store.tables import Case, Extraction, Label, Recording, Score
 from pipeline.watch.observed import SCORE_NAMES, TimeSpan, score_columns
 from pipeline.watch.triggers.drift import DriftSample
 
 NO_AXIS = ""
-"""Axis of a cause that names a unit alone."""
+"""Axis of a cause that names a unit without a recording in the period."""
 
 
 @dataclass(frozen=True)
@@ -46,34 +51,24 @@ class KnownCause:
 
 def sample(settings: Settings, scope: str, span: TimeSpan) -> sa.Select[Any]:
     """SQL: extractions of a sample of the good recordings of a span, in order of recording."""
-    geometry, on = geometry_and_join()
     unit = attributed_unit()
     order = sa.func.row_number().over(
         partition_by=(Extraction.axis_id, unit, Extraction.channel, Extraction.regime),
         order_by=Extraction.recording_id,
     )
     inner = (
-        sa.select(*attributed_extraction(), order.label("place"))
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-        .where(
-            Extraction.scope == scope,
-            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
-            Extraction.geometry_version == geometry,
-            Extraction.started_at >= span.from_at,
-            Extraction.started_at < span.to_at,
-            Extraction.quality == Quality.OK,
-            Extraction.n_windows > 0,
-            Recording.time_basis == "clock",
+        extractions(
+            *attributed_extraction(),
+            order.label("place"),
+            scope=scope,
+            feature_version=feature_version_of(settings, scope),
+            span=(span.from_at, span.to_at),
+            ok_only=True,
         )
+        .where(Recording.time_basis == "clock")
         .subquery()
     )
     return sa.select(inner).where(inner.c.place <= settings.drift_recordings).order_by(inner.c.recording_id)
-
-
-def feature_names_of(settings: Settings, scope: str) -> tuple[str, ...]:
-    """Return the names of the features of a scope."""
-    return feature_names(feature_settings(settings, scope.split(":", 1)[0]))
 
 
 def feature_sample(lake: Lake, settings: Settings, rows: Sequence[Any], names: Sequence[str]) -> DriftSample:
@@ -100,6 +95,7 @@ def score_sample(connection: Connection, settings: Settings, scope: str, version
         .join(Score, Score.recording_id == drawn.c.recording_id)
         .where(
             Score.model_version == version,
+            own_baseline(Score.baseline_version, drawn.c.unit_serial),
             Score.started_at >= span.from_at,
             Score.started_at < span.to_at,
             Score.quality == Quality.OK,
@@ -137,14 +133,19 @@ def known_causes(
 
 def _bad_recordings(connection: Connection, scope: str, now: TimeSpan) -> list[KnownCause]:
     """Units with a channel on which most recordings fail the data-quality checks."""
-    _, on = geometry_and_join()
     unit = attributed_unit()
     bad = sa.func.sum(sa.case((Extraction.quality == Quality.OK, 0), else_=1))
     query = (
-        sa.select(Extraction.axis_id, unit.label("unit"), Extraction.channel, bad, sa.func.count())
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-        .where(Extraction.scope == scope, Extraction.started_at >= now.from_at, Extraction.started_at < now.to_at)
+        extractions(
+            Extraction.axis_id,
+            unit.label("unit"),
+            Extraction.channel,
+            bad,
+            sa.func.count(),
+            scope=scope,
+            span=(now.from_at, now.to_at),
+            any_geometry=True,
+        )
         .group_by(Extraction.axis_id, unit, Extraction.channel)
         .order_by(Extraction.axis_id, unit, Extraction.channel)
     )
@@ -159,15 +160,20 @@ def _bad_recordings(connection: Connection, scope: str, now: TimeSpan) -> list[K
 
 def units_on(connection: Connection, axis: str, span: TimeSpan) -> list[str]:
     """Return the units that the recordings of an axis in a span belong to."""
-    _, on = geometry_and_join()
     query = (
-        sa.select(attributed_unit().label("unit"))
-        .select_from(Recording)
-        .outerjoin(Unit, on)
+        recordings(attributed_unit().label("unit"))
         .where(Recording.axis_id == axis, Recording.started_at >= span.from_at, Recording.started_at < span.to_at)
         .distinct()
     )
     return sorted({unit_name(serial, axis) for serial in connection.scalars(query)})
+
+
+def _axes_of(connection: Connection, unit: str, span: TimeSpan) -> list[str]:
+    """Return the axes of which a unit has recordings in a span."""
+    query = recordings(Recording.axis_id).where(
+        attributed_unit() == unit, Recording.started_at >= span.from_at, Recording.started_at < span.to_at
+    )
+    return sorted(connection.scalars(query.distinct()))
 
 
 def _data_cases(connection: Connection, now: TimeSpan, as_of: datetime) -> list[KnownCause]:
@@ -196,7 +202,8 @@ def _labelled(connection: Connection, verdict: Verdict, word: str, now: TimeSpan
     for row in connection.execute(query.order_by(Label.label_id)).all():
         text = f"label {row.label_id}: {word}"
         if row.unit_serial is not None:
-            causes.append(KnownCause(row.axis_id or NO_AXIS, row.unit_serial, text))
+            axes = [row.axis_id] if row.axis_id is not None else _axes_of(connection, row.unit_serial, now)
+            causes += [KnownCause(axis, row.unit_serial, text) for axis in axes or [NO_AXIS]]
         elif row.axis_id is not None:
             causes += [KnownCause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
     return causes
@@ -204,18 +211,16 @@ def _labelled(connection: Connection, verdict: Verdict, word: str, now: TimeSpan
 
 def _replaced(connection: Connection, scope: str, then: TimeSpan, now: TimeSpan) -> list[KnownCause]:
     """Units that replaced another one on their axis, by the registry or by the serial numbers in the logs."""
-    _, on = geometry_and_join()
     unit = attributed_unit()
     query = (
-        sa.select(
+        extractions(
             Extraction.axis_id,
             unit.label("unit"),
             sa.func.min(Extraction.started_at, type_=Extraction.started_at.type).label("first_at"),
+            scope=scope,
+            any_geometry=True,
         )
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
         .where(
-            Extraction.scope == scope,
             sa.or_(
                 sa.and_(Extraction.started_at >= then.from_at, Extraction.started_at < then.to_at),
                 sa.and_(Extraction.started_at >= now.from_at, Extraction.started_at < now.to_at),

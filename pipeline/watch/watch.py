@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import Settings
+from pipeline.extraction.in_force import feature_names_of
 from pipeline.promotion.decisions import CONCLUSION, count_labels_in
 from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
@@ -25,8 +26,8 @@ from pipeline.watch.answers import confirmed, flagged_rates, reviewed_cases
 from pipeline.watch.history import Champion, champion_at, news_of, retrainings, watched_scopes
 from pipeline.watch.observed import Change, Observed, TimeSpan, decide, spans_of
 from pipeline.watch.periods import (
+    NO_AXIS,
     faulty_units,
-    feature_names_of,
     feature_sample,
     known_causes,
     sample,
@@ -128,7 +129,7 @@ def _change(
     names = feature_names_of(settings, scope)
     causes = known_causes(connection, scope, spans.trained, spans.now, as_of=as_of)
     faulty = faulty_units(connection, spans.now, as_of=as_of)
-    by_axis = {cause.axis_id: cause.text for cause in causes}
+    by_axis = {cause.axis_id: cause.text for cause in causes if cause.axis_id != NO_AXIS}
 
     def features(span: TimeSpan) -> DriftSample:
         rows = list(connection.execute(sample(settings, scope, span)))

@@ -19,7 +19,8 @@ from pipeline import scheduled
 from pipeline.base.ids import axis_id, utc_text
 from pipeline.base.settings import Settings
 from pipeline.cases.replacement import replace_unit
-from pipeline.extraction.extract import extract_due, feature_versions
+from pipeline.extraction.extract import extract_due
+from pipeline.extraction.in_force import feature_versions
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.promotion.decisions import decide, new_labels
@@ -541,6 +542,16 @@ def test_a_rise_of_novelty_fires_both_rates_and_one_axis_none(fleet: Place) -> N
     assert said["novelty_rate"]["fired"]
     assert said["review_rate"]["fired"]
     assert said["novelty_rate"]["figures"]["units"] == UNITS
+
+
+def test_rates_leave_out_the_axis_of_a_label_that_names_a_unit_alone(fleet: Place) -> None:
+    fleet.send((8, 12))
+    add_states(fleet, range(4, 8), lambda unit, number: [])
+    add_states(fleet, range(8, 12), lambda unit, number: ["novel"])
+    fleet.label(0, "sensor_or_data", day(11), axis_id=None, from_at=day(8), to_at=day(11))
+    figures = fleet.said(day(12))["novelty_rate"]["figures"]
+    assert figures["units"] == UNITS - 1
+    assert list(figures["explained"]) == [f"axis {axis_of(0)}"]
 
 
 def add_case(place: Place, unit: int, at: datetime, code: str, *, chance: float | None = None) -> str:
