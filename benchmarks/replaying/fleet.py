@@ -27,7 +27,7 @@ from pipeline.simulation.settings import KNOWN_MODES, UNSEEN_MODE
 from pipeline.store.attribution import attributed_extraction, extractions
 from pipeline.store.tables import Recording
 from pipeline.training.supplement import Condition, _Wanted, make_windows
-from pipeline.training.training_set import _CONTEXT
+from pipeline.training.training_set import CONTEXT
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 MODES = (*KNOWN_MODES, UNSEEN_MODE)
@@ -199,7 +199,7 @@ def _made(fleet: Fleet, windows: Any, unit: npt.NDArray[np.str_], truth: Any) ->
 
 
 def _rows() -> Any:
-    return extractions(*attributed_extraction(), *_CONTEXT, any_geometry=True)
+    return extractions(*attributed_extraction(), *CONTEXT, any_geometry=True)
 
 
 def _joined(parts: list[dict[str, Any]]) -> Plant:

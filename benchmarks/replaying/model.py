@@ -21,8 +21,8 @@ from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import AxisFigures, Thresholds, Window, combine_channels
 from pipeline.labels.words import Evidence
 from pipeline.promotion.gate import Ruling
-from pipeline.promotion.judge import Pair, _by_doubt, _by_measures
-from pipeline.promotion.rows import Found, Labelled, _joined
+from pipeline.promotion.judge import Pair, by_doubt, by_measures
+from pipeline.promotion.rows import Found, Labelled, joined
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.scoring.levels import thresholds_of
 from pipeline.training.inputs import bearing_rule, own_levels, without
@@ -206,8 +206,8 @@ def rule(
     of_champion = _champion_predictions(plant, champion, recordings)
     pair = Pair({}, {}, challenger.held_out, of_champion, recordings)
     figures: dict[str, Any] = {}
-    passed, against = _by_measures(pair, settings, figures)
-    against = _by_doubt(pair, settings, figures) + against
+    passed, against = by_measures(pair, settings, figures)
+    against = by_doubt(pair, settings, figures) + against
     return Ruling(not against, tuple(against or passed), figures)
 
 
@@ -235,7 +235,7 @@ def _champion_predictions(plant: Plant, champion: Version, recordings: Sequence[
     with one_thread():
         p = balanced.score(plant.x[take]).class_probabilities
     of = plant.of[take]
-    return _joined(kept, by_recording(p, _ids(of), plant.unit[of], champion.model.classes))
+    return joined(kept, by_recording(p, _ids(of), plant.unit[of], champion.model.classes))
 
 
 def first_programs(plant: Plant) -> dict[str, float]:
