@@ -39,25 +39,14 @@ from pipeline.store.tables import (
     TriggerDecision,
 )
 from pipeline.training.training_set import TrainingSet, build_training_set
+from pipeline.watch.observed import TRIGGERS
 from pipeline.watch.watch import list_trigger_decisions, scopes_to_start, watch
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 CHAMPION = "c" * 16
 SCOPE = "acceleration"
 UNITS = 10
-ORDER = [
-    "schedule",
-    "new_labels",
-    "feature_drift",
-    "score_drift",
-    "calibration",
-    "novelty_rate",
-    "review_rate",
-    "performance",
-    "cooldown",
-    "budget",
-    "decision",
-]
+ORDER = [*TRIGGERS, "cooldown", "budget", "decision"]
 
 
 def day(number: float) -> datetime:
