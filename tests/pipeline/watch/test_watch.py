@@ -224,7 +224,7 @@ def test_without_a_model_the_first_finding_starts_one(place: Place) -> None:
 def test_a_backfill_starts_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.send((0, 2))
     place.label(1, "healthy", day(1))
-    rows = watch(place.store, place.lake, place.settings, as_of=day(2), backfill=True)
+    rows = watch(place.store, place.lake, place.settings, as_of=day(2), by_schedule=True, backfill=True)
     assert {row["trigger"]: row["fired"] for row in rows} == {
         "schedule": False,
         "new_labels": True,
@@ -233,6 +233,7 @@ def test_a_backfill_starts_nothing(place: Place, monkeypatch: pytest.MonkeyPatch
         "decision": False,
     }
     assert "a backfill starts no retraining" in rows[-1]["reason"]
+    assert new_labels(place.store, place.settings, as_of=day(2.5)) == 1, "a backfill has seen no label"
     # The task of the DAG: a live run had fired for that time, and the backfill comes over it.
     monkeypatch.setenv("AXISWATCH_DATABASE_URL", place.store.engine.url.render_as_string(hide_password=False))
     monkeypatch.setenv("AXISWATCH_LAKE_URL", place.lake.root)
