@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import WatchSettings
 from pipeline.watch.triggers.calibration import calibration
 from pipeline.watch.triggers.decision import Decision
 from pipeline.watch.triggers.drift import DriftSample, drift
@@ -178,7 +178,7 @@ class Observed:
     refused: str = ""
 
 
-def decide(observed: Observed, settings: Settings, only: Collection[str] | None = None) -> list[Decision]:
+def decide(observed: Observed, settings: WatchSettings, only: Collection[str] | None = None) -> list[Decision]:
     """Evaluate the triggers and the guards, and conclude whether a retraining is to be started.
 
     Parameters
@@ -207,14 +207,14 @@ def decide(observed: Observed, settings: Settings, only: Collection[str] | None 
     return [*triggers, *guards, conclusion]
 
 
-def _schedule(observed: Observed, settings: Settings) -> Decision:
+def _schedule(observed: Observed, settings: WatchSettings) -> Decision:
     age = observed.cutoff_days_ago
     if age is not None:
         age = min([age, *observed.retrained_days_ago])
     return schedule(age, max_age_days=settings.retrain_after_days)
 
 
-def _new_labels(observed: Observed, settings: Settings) -> Decision:
+def _new_labels(observed: Observed, settings: WatchSettings) -> Decision:
     news = observed.news
     return new_labels(
         news.labels,
@@ -226,27 +226,27 @@ def _new_labels(observed: Observed, settings: Settings) -> Decision:
     )
 
 
-def _cooldown(observed: Observed, settings: Settings) -> Decision:
+def _cooldown(observed: Observed, settings: WatchSettings) -> Decision:
     """Without a champion there is no cooldown: a first training that was refused is tried again with the next label."""
     length = settings.retrain_cooldown_days if observed.known_classes is not None else 0.0
     return cooldown(min(observed.retrained_days_ago, default=None), cooldown_days=length)
 
 
-def _budget(observed: Observed, settings: Settings) -> Decision:
+def _budget(observed: Observed, settings: WatchSettings) -> Decision:
     return budget(observed.retrained_days_ago, most=settings.retrain_budget, period_days=settings.retrain_budget_days)
 
 
-def _feature_drift(change: Change, settings: Settings) -> Decision:
+def _feature_drift(change: Change, settings: WatchSettings) -> Decision:
     return _drift("feature_drift", change.features(), change.feature_names, change, settings)
 
 
-def _score_drift(change: Change, settings: Settings) -> Decision:
+def _score_drift(change: Change, settings: WatchSettings) -> Decision:
     if not change.spans.first_is_over:
         return _too_young("score_drift", change)
     return _drift("score_drift", change.scores(), SCORE_NAMES, change, settings)
 
 
-def _drift(trigger: str, samples: Pair, names: Sequence[str], change: Change, settings: Settings) -> Decision:
+def _drift(trigger: str, samples: Pair, names: Sequence[str], change: Change, settings: WatchSettings) -> Decision:
     return drift(
         *samples,
         names=names,
@@ -258,12 +258,12 @@ def _drift(trigger: str, samples: Pair, names: Sequence[str], change: Change, se
     )
 
 
-def _calibration(change: Change, settings: Settings) -> Decision:
+def _calibration(change: Change, settings: WatchSettings) -> Decision:
     return calibration(**vars(change.reviewed()), margin=settings.calibration_margin)
 
 
-def _rate(trigger: str) -> Callable[[Change, Settings], Decision]:
-    def rate(change: Change, settings: Settings) -> Decision:
+def _rate(trigger: str) -> Callable[[Change, WatchSettings], Decision]:
+    def rate(change: Change, settings: WatchSettings) -> Decision:
         if not change.spans.first_is_over:
             return _too_young(trigger, change)
         return rate_rise(
@@ -278,7 +278,7 @@ def _rate(trigger: str) -> Callable[[Change, Settings], Decision]:
     return rate
 
 
-def _performance(change: Change, settings: Settings) -> Decision:
+def _performance(change: Change, settings: WatchSettings) -> Decision:
     return performance(**vars(change.confirmed()), max_missed=settings.missed_rate, max_false=settings.false_alarm_rate)
 
 
@@ -289,10 +289,13 @@ def _too_young(trigger: str, change: Change) -> Decision:
     return Decision(trigger, False, f"{text}, and the current period must begin after them", figures)
 
 
-DUE: Final[dict[str, Callable[[Observed, Settings], Decision]]] = {"schedule": _schedule, "new_labels": _new_labels}
+DUE: Final[dict[str, Callable[[Observed, WatchSettings], Decision]]] = {
+    "schedule": _schedule,
+    "new_labels": _new_labels,
+}
 """Triggers that start a retraining by themselves, in the order in which they are stored."""
 
-CHANGES: Final[dict[str, Callable[[Change, Settings], Decision]]] = {
+CHANGES: Final[dict[str, Callable[[Change, WatchSettings], Decision]]] = {
     "feature_drift": _feature_drift,
     "score_drift": _score_drift,
     "calibration": _calibration,
