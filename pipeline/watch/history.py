@@ -92,9 +92,7 @@ def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[
     return sorted(decided + alone)
 
 
-def news_of(
-    connection: Connection, settings: Settings, scope: str, champion: Champion | None, *, as_of: datetime
-) -> News:
+def news_of(connection: Connection, scope: str, champion: Champion | None, *, as_of: datetime) -> News:
     """Return the labels that hold for recordings of a scope and that no retraining of it has seen."""
     last, n_labels = _last_training(connection, scope, champion, as_of)
     known = known_labels(connection, known_by=as_of)

@@ -109,7 +109,7 @@ def _evaluate(
 ) -> tuple[Champion | None, list[Decision]]:
     champion = champion_at(connection, scope, as_of=as_of)
     observed = Observed(
-        news=news_of(connection, settings, scope, champion, as_of=as_of),
+        news=news_of(connection, scope, champion, as_of=as_of),
         known_classes=None if champion is None else champion.classes,
         cutoff_days_ago=None if champion is None else (as_of - champion.label_cutoff) / DAY,
         retrained_days_ago=[(as_of - at) / DAY for at in retrainings(connection, scope, as_of=as_of)],
