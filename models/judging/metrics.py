@@ -158,7 +158,11 @@ def missed_after_review(
 
 
 def entropy(p: FloatArray) -> FloatArray:
-    """Return the entropy (n,) of class probabilities (n, C), nats."""
+    """Return the entropy (n,) of class probabilities (n, C), nats.
+
+    >>> entropy(np.array([[1.0, 0.0], [0.5, 0.5]])).round(6).tolist()
+    [0.0, 0.693147]
+    """
     total: FloatArray = entr(p).sum(axis=1)
     return total
 
