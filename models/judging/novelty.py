@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.aligned import WIDTH
+from models.sampling import WIDTH
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -81,7 +81,7 @@ class NoveltyReference:
 def product(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return a @ b.T, (n, m), each row of a by itself: the same bits wherever in a it stands.
 
-    The columns are padded by zeros to whole vector registers, see `models.training.aligned`.
+    The columns are padded by zeros to whole vector registers, see `models.sampling`.
     """
     extra = -len(b) % WIDTH
     found: FloatArray = a @ np.concatenate([b, np.zeros((extra, b.shape[1]))]).T

@@ -36,7 +36,7 @@ def calibrate(task: Task, held_out: HeldOut, rows: IntArray) -> Calibration:
     assert held_out.logits is not None
     data, settings = task.data, task.settings
     y, unit, weight = data.y[rows], data.unit[rows], task.weights(rows)
-    if settings.method == "mle":
+    if not task.method.calibrated:
         plain = "the plain point estimate"
         return Calibration(NetworkShare(1.0, False, plain), Temperature(1.0, False, plain))
     share = NetworkShare(1.0, False, "no rule that knows every fault")

@@ -1,7 +1,7 @@
 """Networks fitted once for all trainings that would fit the very same: methods of one seed differ in how they sample.
 
-``mle``, ``temperature``, ``mc_dropout`` and ``moments`` train one network, and it is the first of ``ensemble``; only
-``swag`` goes on with training. A key covers every number that a fit reads, so what is shared is what would have come
+Most methods train one network and nothing more, and it is the first of those that train several; a method that goes on
+with training has fits of its own. A key covers every number that a fit reads, so what is shared is what would have come
 out anyway.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.methods.method import Fitted, GoOn
 from models.settings import TrainingSettings
-from models.training.fit import Examples, Fitted
+from models.training.fit import Examples
 
 
 class SharedFits:
@@ -71,11 +71,12 @@ def key_of(
     settings: TrainingSettings,
     epochs: int,
     seed: int,
+    go_on: GoOn | None = None,
 ) -> str:
     """Digest the arguments of `models.training.fit.fit_network`, hex; methods whose training is the same have one
     key."""
-    sampled_later = settings if settings.method == "swag" else replace(settings, method="mc_dropout")
-    digest = hashlib.sha256(repr((n_classes, healthy, epochs, seed, sampled_later.as_dict())).encode())
+    values = {**settings.as_dict(), "method": None if go_on is None else settings.method}
+    digest = hashlib.sha256(repr((n_classes, healthy, epochs, seed, values)).encode())
     arrays: list[NDArray[Any]] = [group]
     for some in (examples, stop):
         arrays += [] if some is None else [some.inputs, some.y, some.weight]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from models.judging.novelty import NoveltyReference, weighted_quantiles
 from models.kinds import Kind, kind_of
-from models.mask_bank import MaskBank, draw_mask_bank
+from models.methods.mask_bank import MaskBank, draw_mask_bank
+from models.methods.method import Fitted
 from models.model import QUANTILES, Model
 from models.settings import TrainingSettings
 from models.threads import one_thread
 from models.training.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
-from models.training.fit import Fitted
 from models.training.judge import calibrate, held_out_scores, judge
 from models.training.report import TrainingReport
 from models.training.rule_prior import RulePrior

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.judging.calibration import too_few_units
 from models.kinds import TrainingRefused
-from models.mask_bank import draw_mask_bank
+from models.methods.mask_bank import draw_mask_bank
 from models.settings import TrainingSettings
 from models.training.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
 from models.training.judge import calibrate

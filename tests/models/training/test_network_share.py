@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.methods import METHODS, Method
+from models.methods import METHODS
 from models.model import Model
 from models.settings import TrainingSettings
 from models.training.network_share import SHARES, mix, network_share, shrunk_share
@@ -70,7 +70,7 @@ def test_mix_is_the_rule_plus_a_share_of_the_network(rng: np.random.Generator) -
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_but_the_plain_one_is_calibrated_with_a_share(method: Method) -> None:
+def test_every_method_but_the_plain_one_is_calibrated_with_a_share(method: str) -> None:
     rng = np.random.default_rng(7)
     y = np.repeat(np.arange(2), 60)
     few = TrainingSettings(epochs=2, fixed_epochs=2, folds=3, n_samples=20, sub_bank_size=10, prior_units=9.0)

@@ -1,4 +1,4 @@
-"""Moments: mean and variance pushed through the network in one pass, in place of T samples (sampling-free).
+"""``moments``: mean and variance pushed through the network in one pass, in place of T samples (sampling-free).
 
 Through a Linear: mean W m + b, variance (W * W) v. Through ReLU: the moments of a rectified normal variable (B. J. Frey
 and G. E. Hinton, "Variational learning in nonlinear Gaussian belief networks", Neural Computation 11, 1999). Through
@@ -7,13 +7,13 @@ estimation using approximated variance propagation", ICCV 2019, section 3, use t
 
 Units are taken as uncorrelated, which the samples' are not: good for the probability, and far too small as epistemic
 uncertainty (about a sixth of the sampled mutual information). So the spread of these logits is used to average the
-softmax and is told to nobody.
+softmax and is not reported.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 from statistics import NormalDist
 from typing import Final
 
@@ -22,8 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.methods.mask_bank import MaskBank
+from models.methods.method import Method, Predictor, fit_once, network_alone
 from models.network import FoldedNetwork
-from models.training.aligned import aligned
+from models.sampling import aligned
 
 POINTS: Final = 256
 """Quasi-random points at which the softmax of normal logits is averaged: wrong by 0.001 to 0.002 (root mean square over
@@ -119,3 +121,12 @@ class MomentSampler:
             logits = mean[None] + variance.sqrt()[None] * self._points[:, None, :]
         found: NDArray[np.float32] = logits.float().numpy()
         return found
+
+
+def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
+    """Return logits at the fixed points of the network's moments; the bank is not used."""
+    (network,) = networks
+    return Predictor(partial(MomentSampler, network), network.n_classes, 1)
+
+
+METHOD: Final = Method(fit=fit_once, parts=network_alone, sample=sample, spread=False)
