@@ -148,12 +148,20 @@ class JointSampler:
 
 
 def blocks(n: int) -> list[slice]:
-    """Return the slices of BLOCK windows (the last may be shorter) that cover `n` windows."""
+    """Return the slices of BLOCK windows (the last may be shorter) that cover `n` windows.
+
+    >>> [(rows.start, rows.stop) for rows in blocks(300)]
+    [(0, 256), (256, 300)]
+    """
     return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
 
 
 def padded(x: FloatArray, rows: slice) -> FloatArray:
-    """Return rows of x (n, F) as a fresh C-ordered (BLOCK, F) float32 array, padded with zeros."""
+    """Return rows of x (n, F) as a fresh C-ordered (BLOCK, F) float32 array, padded with zeros.
+
+    >>> padded(np.ones((3, 2), dtype=np.float32), slice(1, 3)).shape
+    (256, 2)
+    """
     block = np.zeros((BLOCK, x.shape[1]), dtype=np.float32)
     block[: rows.stop - rows.start] = x[rows]
     return block
@@ -168,7 +176,11 @@ def run_blocks(sampler: Sampler, x: FloatArray, n_classes: int) -> FloatArray:
 
 
 def padded_size(n: int) -> int:
-    """Return n rounded up to a multiple of `WIDTH`."""
+    """Return n rounded up to a multiple of `WIDTH`.
+
+    >>> padded_size(5), padded_size(16)
+    (16, 16)
+    """
     return -(-n // WIDTH) * WIDTH
 
 
@@ -186,5 +198,9 @@ def aligned(network: FoldedNetwork) -> FoldedNetwork:
 
 
 def aligned_masks(masks: Tensor) -> Tensor:
-    """Return masks (T, units) with zeros for padded units."""
+    """Return masks (T, units) with zeros for padded units.
+
+    >>> aligned_masks(torch.ones(2, 5)).shape
+    torch.Size([2, 16])
+    """
     return pad(masks, (0, padded_size(masks.shape[1]) - int(masks.shape[1])))

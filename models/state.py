@@ -27,7 +27,11 @@ MOST_MEMBERS = 10_000
 
 
 def field_of(manifest: Mapping[str, Any], key: str, kind: type[T]) -> T:
-    """Give a value of a manifest that must be there and of a type; `ModelInvalid` where it is not."""
+    """Give a value of a manifest that must be there and of a type; `ModelInvalid` where it is not.
+
+    >>> field_of({"members": 3}, "members", int)
+    3
+    """
     value = manifest.get(key)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ModelInvalid(f"'{key}' in the manifest is missing or not a {kind.__name__}.")

@@ -17,7 +17,7 @@ PACKAGES: Final = (features, models)
 
 
 def _modules(package: ModuleType) -> list[str]:
-    return [info.name for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.") if not info.ispkg]
+    return [info.name for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
 
 
 def _n_examples(name: str) -> int:

@@ -23,6 +23,9 @@ def method_of(name: str) -> Method:
     ------
     ValueError
         There is none; the message lists those that there are.
+
+    >>> method_of("mle").calibrated, method_of("temperature").calibrated
+    (False, True)
     """
     check_name(name)
     method: Method = import_module(f"models.methods.{name}").METHOD
@@ -30,6 +33,12 @@ def method_of(name: str) -> Method:
 
 
 def check_name(name: str) -> None:
-    """Raise ValueError, listing the names, unless a scoring method has this name."""
+    """Raise ValueError, listing the names, unless a scoring method has this name.
+
+    >>> check_name("magic")
+    Traceback (most recent call last):
+    ...
+    ValueError: method must be one of mle, temperature, mc_dropout, moments, swag, ensemble, got 'magic'.
+    """
     if name not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {name!r}.")

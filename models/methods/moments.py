@@ -37,7 +37,12 @@ _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 
 
 def rectified(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of max(0, z) for normal z of a mean and a variance >= 0 (any shape, alike)."""
+    """Return mean and variance of max(0, z) for normal z of a mean and a variance >= 0 (any shape, alike).
+
+    >>> mean, variance = rectified(torch.zeros(1).double(), torch.ones(1).double())
+    >>> round(float(mean), 6), round(float(variance), 6)  # 1 / sqrt(2 pi), 1 / 2 - 1 / (2 pi)
+    (0.398942, 0.340845)
+    """
     deviation = variance.sqrt()
     certain = deviation < 1e-12
     ratio = mean / torch.where(certain, torch.ones_like(deviation), deviation)
@@ -50,7 +55,12 @@ def rectified(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dropped(mean: Tensor, variance: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    """Return the moments after dropout of rate p in [0, 1), kept units scaled by 1 / (1 - p)."""
+    """Return the moments after dropout of rate p in [0, 1), kept units scaled by 1 / (1 - p).
+
+    >>> mean, variance = dropped(torch.tensor(2.0), torch.tensor(0.0), 0.5)
+    >>> float(mean), float(variance)
+    (2.0, 4.0)
+    """
     return mean, (variance + mean * mean) / (1.0 - p) - mean * mean
 
 
@@ -75,6 +85,10 @@ def normal_points(n_classes: int) -> NDArray[np.float64]:
     efficiency of certain quasi-random sequences of points", Numerische Mathematik 2, 1960) under the inverse of the
     normal distribution. By our own formula: a library may change its points, and with them the scores of a model whose
     version stays.
+
+    >>> points = normal_points(3)
+    >>> points.shape, points.std(axis=0).round(6).tolist()
+    ((256, 3), [1.0, 1.0, 1.0])
     """
     quantile = NormalDist().inv_cdf
     points = np.array([[quantile(mirrored(i, b)) for b in primes(n_classes)] for i in range(1, POINTS + 1)])
@@ -84,7 +98,11 @@ def normal_points(n_classes: int) -> NDArray[np.float64]:
 
 
 def mirrored(number: int, base: int) -> float:
-    """Return the digits of a number above 0 mirrored at the radix point, in (0, 1): 6 = 110 in base 2 gives 0.011."""
+    """Return the digits of a number above 0 mirrored at the radix point, in (0, 1): 6 = 110 in base 2 gives 0.011.
+
+    >>> mirrored(6, 2)  # 110 in base 2
+    0.375
+    """
     value, unit = 0.0, 1.0
     while number:
         unit /= base
@@ -94,14 +112,18 @@ def mirrored(number: int, base: int) -> float:
 
 
 def primes(n: int) -> list[int]:
-    """Return the first n primes."""
-    found: list[int] = []
+    """Return the first n primes.
+
+    >>> primes(5)
+    [2, 3, 5, 7, 11]
+    """
+    smallest: list[int] = []
     candidate = 2
-    while len(found) < n:
-        if all(candidate % prime for prime in found):
-            found.append(candidate)
+    while len(smallest) < n:
+        if all(candidate % prime for prime in smallest):
+            smallest.append(candidate)
         candidate += 1
-    return found
+    return smallest
 
 
 class MomentSampler:
@@ -119,8 +141,8 @@ class MomentSampler:
         with torch.inference_mode():
             mean, variance = (part[:, : self.n_classes] for part in logit_moments(self.network, x_block))
             logits = mean[None] + variance.sqrt()[None] * self._points[:, None, :]
-        found: NDArray[np.float32] = logits.float().numpy()
-        return found
+        sampled: NDArray[np.float32] = logits.float().numpy()
+        return sampled
 
 
 def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:

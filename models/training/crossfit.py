@@ -191,7 +191,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What the folds found for windows of units they were not trained on.
+    """Logits and novelty of windows of units they were not trained on.
 
     Attributes
     ----------
@@ -208,7 +208,7 @@ class HeldOut:
     records
         The splits.
     notes
-        What to tell the reader.
+        For the reader of the report, in words.
     """
 
     fold: IntArray

@@ -52,6 +52,10 @@ def nll(logits: Tensor, targets: Tensor) -> Tensor:
 
     One True is the usual cross entropy; all fault classes True is "fault, mode unknown": -log of their summed
     probability.
+
+    >>> logits, fault = torch.zeros(1, 3), torch.tensor([[False, True, True]])
+    >>> round(float(nll(logits, fault)), 6)  # -log(2 / 3)
+    0.405465
     """
     return logits.logsumexp(-1) - logits.masked_fill(~targets, -torch.inf).logsumexp(-1)
 

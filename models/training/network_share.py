@@ -36,7 +36,7 @@ class NetworkShare:
     value
         In [0, 1]; 1 where there is no rule that knows every fault class.
     fitted
-        Whether held-out units told it.
+        Whether it was fitted on held-out units.
     reason
         In words.
     """
@@ -57,6 +57,12 @@ def shrunk_share(y: IntArray, unit: NDArray[np.str_], *, n_classes: int, prior_u
         Number of classes C.
     prior_units
         Units at which network and rule count alike, >= 0; 0: the network counts in full.
+
+    Examples
+    --------
+    >>> y, unit = np.array([0, 0, 1]), np.array(["a", "b", "c"])
+    >>> shrunk_share(y, unit, n_classes=2, prior_units=9.0).value
+    0.1
     """
     fewest = min(int(np.unique(unit[y == c]).size) for c in range(n_classes))
     if prior_units == 0.0:
@@ -95,8 +101,8 @@ def network_share(
         For `shrunk_share`.
     """
     if reason := too_few_units(y, unit, healthy=healthy, min_units=min_units):
-        found = shrunk_share(y, unit, n_classes=logits.shape[2], prior_units=prior_units)
-        return NetworkShare(found.value, False, f"{reason}; {found.reason}")
+        shrunk = shrunk_share(y, unit, n_classes=logits.shape[2], prior_units=prior_units)
+        return NetworkShare(shrunk.value, False, f"{reason}; {shrunk.reason}")
     some = logits[:SAMPLES]
     losses = []
     for share in SHARES:
@@ -108,5 +114,9 @@ def network_share(
 
 
 def mix(logits: NDArray[np.float32], offset: NDArray[np.float32] | None, share: float) -> NDArray[np.float32]:
-    """Return `offset + share * logits`, (T, n, C); the logits themselves where there is no rule."""
+    """Return `offset + share * logits`, (T, n, C); the logits themselves where there is no rule.
+
+    >>> mix(np.ones((1, 1, 2), np.float32), np.array([[2.0, 0.0]], np.float32), 0.5).tolist()
+    [[[2.5, 0.5]]]
+    """
     return logits if offset is None else (offset + np.float32(share) * logits).astype(np.float32)

@@ -83,11 +83,11 @@ class RulePrior:
         there as well, the lower of what lines and changes say: a line that has stood there from the start is no news.
         NaN where no line of `others` is known.
         """
-        said = self._others_share(x, names, "")
+        share = self._others_share(x, names, "")
         if self.change_prefix:
             changed = self._others_share(x, names, self.change_prefix)
-            said = np.where(np.isfinite(changed), np.minimum(said, changed), said)
-        return said
+            share = np.where(np.isfinite(changed), np.minimum(share, changed), share)
+        return share
 
     def _others_share(self, x: NDArray[np.float32], names: Sequence[str], prefix: str) -> NDArray[np.float64]:
         column = {name: number for number, name in enumerate(names)}

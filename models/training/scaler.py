@@ -118,6 +118,11 @@ def fit_scaler(x: NDArray[np.float32], groups: tuple[str, ...] | None = None) ->
     ------
     ValueError
         The number of group names is not F.
+
+    Examples
+    --------
+    >>> fit_scaler(np.array([[0.0], [1.0], [2.0], [3.0], [4.0]], dtype=np.float32)).center.tolist()
+    [2.0]
     """
     n_features = x.shape[1]
     names = groups if groups is not None else tuple(str(i) for i in range(n_features))

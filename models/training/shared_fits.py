@@ -25,37 +25,37 @@ class SharedFits:
     Parameters
     ----------
     clock
-        Seconds, monotonic; so that a training can be told what the fits that it was spared had taken.
+        Seconds, monotonic; to measure how long each fit took.
 
     Attributes
     ----------
     made, spared
-        Fits carried out; seconds of the fits that were found since `begin` and made before it, each counted once: what
-        the training would have taken longer alone.
+        Fits carried out; seconds of the fits that were used since `begin` and made before it, each counted once: how
+        much longer the training would have taken alone.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.made = 0
         self.spared = 0.0
         self._clock = clock
-        self._found: dict[str, tuple[Fitted, float]] = {}
+        self._fits: dict[str, tuple[Fitted, float]] = {}
         self._own: set[str] = set()
 
     def begin(self) -> None:
-        """Say that another training starts: what is there so far was made by others."""
+        """Mark the start of another training: all fits so far were made by others."""
         self.spared = 0.0
         self._own = set()
 
     def fit(self, key: str, make: Callable[[], Fitted]) -> Fitted:
-        """Give the fit of a key, made where there is none."""
-        if key in self._found:
-            fitted, seconds = self._found[key]
+        """Return the fit of a key; make it where there is none."""
+        if key in self._fits:
+            fitted, seconds = self._fits[key]
             self.spared += 0.0 if key in self._own else seconds
             self._own.add(key)
             return fitted
         started = self._clock()
         fitted = make()
-        self._found[key] = fitted, self._clock() - started
+        self._fits[key] = fitted, self._clock() - started
         self._own.add(key)
         self.made += 1
         return fitted

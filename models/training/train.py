@@ -106,25 +106,27 @@ def train(
         settings = task.settings
         held_out = hold_out(task, lambda i, k: progress(f"fold {i + 1} of {k}", 0.85 * i / k))
         progress("calibrate", 0.85)
-        found = None if held_out.logits is None else calibrate(task, held_out, np.arange(data.y.size))
-        scores = held_out_scores(task, held_out, found)
+        calibration = None if held_out.logits is None else calibrate(task, held_out, np.arange(data.y.size))
+        scores = held_out_scores(task, held_out, calibration)
         progress("final network", 0.9)
         scaler, fitted, reference = _final(task, held_out)
-        report = judge(task, held_out, found=found, scores=scores, epochs=0 if fitted is None else fitted.epochs)
-        report = _told(report, tuning)
+        report = judge(
+            task, held_out, calibration=calibration, scores=scores, epochs=0 if fitted is None else fitted.epochs
+        )
+        report = _with_tuning(report, tuning)
         model = Model(
             kind=kind,
             classes=tuple(classes),
             feature_names=tuple(feature_names),
             feature_version=feature_version,
             scaler=scaler,
-            network=None if fitted is None or found is None else fitted.network.scaled(found.share.value),
+            network=None if fitted is None or calibration is None else fitted.network.scaled(calibration.share.value),
             bank=task.bank,
             rule=rule,
             method=settings.method,
             members=()
-            if fitted is None or found is None
-            else tuple(member.scaled(found.share.value) for member in fitted.members),
+            if fitted is None or calibration is None
+            else tuple(member.scaled(calibration.share.value) for member in fitted.members),
             temperature=report.temperature,
             log_prior_correction=task.correction(),
             fault_prior=settings.fault_prior if kind == "classification" else None,
@@ -133,7 +135,7 @@ def train(
             settings={**settings.as_dict(), "feature_groups": None if feature_groups is None else list(feature_groups)},
             metrics={
                 "overall": report.overall,
-                "network_share": None if found is None else found.share.value,
+                "network_share": None if calibration is None else calibration.share.value,
                 "n_units": report.n_units,
                 "n_windows": report.n_windows,
                 "tuning": report.as_dict()["tuning"],
@@ -155,7 +157,7 @@ def _tuned(task: Task, progress: Progress) -> tuple[Task, Tuning | None, Progres
     return with_settings(task, chosen), tuning, lambda stage, share: progress(stage, start + (1.0 - start) * share)
 
 
-def _told(report: TrainingReport, tuning: Tuning | None) -> TrainingReport:
+def _with_tuning(report: TrainingReport, tuning: Tuning | None) -> TrainingReport:
     if tuning is None:
         return report
     notes = (*report.notes, f"tuning: {tuning.reason}")
