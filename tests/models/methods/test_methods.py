@@ -17,7 +17,9 @@ import models.methods.swag as swag
 import models.training.train as training
 from models.artifact import ArtifactError, model_version, pack, unpack
 from models.methods import METHODS, method_of
+from models.methods.method import Fitted
 from models.model import Model
+from models.network import FoldedNetwork
 from models.predictive import log_softmax
 from models.sampling import BLOCK
 from models.settings import TrainingSettings
@@ -203,16 +205,25 @@ def test_folds_have_as_many_samples_as_a_score(
 def test_swag_walks_and_draws_as_its_settings_say(
     make: Make, small: TrainingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walked: list[tuple[int, int]] = []
+    walked: list[tuple[int, int, float]] = []
     real = swag.walk
 
     def spy(*args: Any, **more: Any) -> Any:
         path = real(*args, **more)
-        walked.append((path.n, len(path.deviations)))
+        walked.append((path.n, len(path.deviations), more["learning_rate"]))
         return path
 
     monkeypatch.setattr(swag, "walk", spy)
-    wanted = dataclasses.replace(small, method="swag", epochs=2, swag_samples=6, swag_epochs=5, swag_rank=3)
+    wanted = dataclasses.replace(
+        small, method="swag", epochs=2, swag_samples=6, swag_epochs=5, swag_rank=3, swag_learning_rate=0.02
+    )
     model, report = train(**make(), settings=wanted)
-    assert walked == [(5, 3)] * (len(report.folds) + 1)
+    assert walked == [(5, 3, 0.02)] * (len(report.folds) + 1)
     assert len(model.members) == 6
+
+
+def test_an_ensemble_trains_for_the_median_of_its_members_epochs() -> None:
+    network = FoldedNetwork((), (), 0.0)
+    settings = TrainingSettings(method="ensemble", ensemble_size=3)
+    fitted = method_of("ensemble").fit(lambda number, go_on=None: Fitted(network, (3, 11, 10)[number]), settings)
+    assert (fitted.epochs, len(fitted.members)) == (10, 2)
