@@ -131,7 +131,7 @@ def models_promote(
     as_json: AsJson = False,
 ) -> None:
     """Make a version the champion of its scope, without asking the gate. The next run scores with it."""
-    from pipeline.extraction.extract import feature_versions
+    from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import promote
 
     place = workplace()
@@ -157,7 +157,7 @@ def models_rollback(
     as_json: AsJson = False,
 ) -> None:
     """Make the champion before the present one champion again, in one step. The next run scores with it."""
-    from pipeline.extraction.extract import feature_versions
+    from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import rollback
     from pipeline.registry.versions import only_scope
 
