@@ -1,6 +1,6 @@
 """A model as a folder of safetensors and a JSON manifest. The only file of `models` that touches files or bytes.
 
-There is no pickle anywhere: reading an artifact runs no code of whoever wrote it. The manifest is canonical JSON
+There is no pickle anywhere: reading an artifact runs no code from it. The manifest is canonical JSON
 (sorted keys, ASCII, no NaN, no time of writing), so equal models have equal bytes and one `model_version`.
 """
 

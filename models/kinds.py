@@ -1,4 +1,4 @@
-"""What a model can be asked: healthy or faulty, which fault, or only how far from the known."""
+"""Kinds of models: healthy or faulty, which fault, or only how far from the known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Kind = Literal["classification", "fault_types", "baseline_only"]
 
 
 class TrainingRefused(ValueError):
-    """The data cannot give a model that would deserve trust; the message says why and what to do."""
+    """The data do not allow a model that can be trusted; the message says why and what to do."""
 
 
 def kind_of(classes: tuple[str, ...]) -> Kind:

@@ -55,7 +55,7 @@ class Scores(Predictive):
     n_unexpected_missing
         int64 (n,) missing features that were never missing in training: the score stands on untried ground.
     unmodelled
-        (n,) in [0, 1]: how much of its belief the textbook rule gives to faults that no class stands for
+        (n,) in [0, 1]: probability that the textbook rule gives to faults that have no class
         (`models.training.rule_prior`).
     finite
         bool (n,) False: an infinite feature, no feature at all, or a non-finite result. A data fault, never certain.
@@ -251,7 +251,7 @@ class Model:
                 getattr(out, name)[target] = getattr(statistics, name)[: stop - start]
 
     def _blank(self, out: Scores) -> None:
-        """Make every window that is not finite say so, and nothing else."""
+        """Mark every window that is not finite, and set all of its scores to NaN."""
         out.finite[:] &= np.isfinite(out.novelty_raw)
         if self.network is not None:
             out.finite[:] &= np.isfinite(out.predictive_entropy)

@@ -37,11 +37,11 @@ class TrainingSettings:
     fault_prior
         Declared share of faulty windows where scores are used, in (0, 1).
     prior_temperature
-        Temperature used where the data cannot tell it.
+        Temperature used where the data do not identify one.
     min_calibration_units
         Held-out units needed to fit a temperature.
     prior_units
-        Units of a class at which network and rule count alike where the data cannot tell, see
+        Units of a class at which network and rule count the same where no share can be fitted, see
         `models.training.network_share`.
     method
         Scoring method, see `models.methods`.

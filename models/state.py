@@ -27,7 +27,7 @@ MOST_MEMBERS = 10_000
 
 
 def field_of(manifest: Mapping[str, Any], key: str, kind: type[T]) -> T:
-    """Give a value of a manifest that must be there and of a type; `ModelInvalid` where it is not.
+    """Return a value of a manifest that must be there and of a type; `ModelInvalid` where it is not.
 
     >>> field_of({"members": 3}, "members", int)
     3

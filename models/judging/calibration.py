@@ -1,4 +1,4 @@
-"""Temperature and priors: from what the network says to a probability one may act on."""
+"""Temperature and priors: from the output of a network to a calibrated probability."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Temperature:
-    """A calibration temperature and whether the data could tell it.
+    """A calibration temperature, and whether the data identify it.
 
     Attributes
     ----------
     value
         Divides every sample's logits; in [0.25, 20] when fitted.
     identifiable
-        False: the held-out units could not tell the temperature, see `reason`.
+        False: the held-out units do not identify the temperature, see `reason`.
     reason
         In words; for a fitted one, on how many units.
     """
@@ -112,18 +112,18 @@ def fit_temperature(
     healthy
         Index of the healthy class or None.
     prior_temperature
-        Returned where the data cannot tell.
+        Returned where the data do not identify one.
     min_units
-        Fewest held-out units that may.
+        Fewest held-out units that a temperature is fitted on.
 
     Returns
     -------
     Temperature
         Not identifiable with fewer than `min_units` units or fewer than two of a class, or when the minimum lies at an
-        edge of the range. With too few units the prior temperature is returned. At the lower edge (the units are told
-        apart without an error, so sharper is always better) 1, or the prior temperature if that is lower: neither
-        sharper than the network says nor softer than the data ask for. At the upper edge (the logits carry nothing)
-        the edge itself.
+        edge of the range. With too few units the prior temperature is returned. At the lower edge (no unit is
+        confused with another class, so a lower temperature is always better) 1 is returned, or the prior temperature
+        if that is lower: the network is not sharpened. At the upper edge (the logits carry no information) the edge
+        itself is returned.
 
     Examples
     --------

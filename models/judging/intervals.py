@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 MIN_UNITS: Final = 10
-"""With fewer units there is no interval: resampling three bearings says nothing about a fourth."""
+"""With fewer units there is no interval: resampling three bearings shows nothing about a fourth."""
 
 Figures = Mapping[str, float | None]
 

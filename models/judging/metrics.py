@@ -3,9 +3,9 @@
 Every figure is the same whatever the order of the windows: where scores tie, a tied window counts as the mean of those
 it ties with.
 
-`auroc`, `nll` and `brier` equal `roc_auc_score`, `log_loss` and `brier_score_loss` of scikit-learn within 1e-12 (a test
-says so). They are our own because scikit-learn refuses an infinite score (a window without a score ranks last) and a
-single class, and takes 17 to 120 times as long: a bootstrap calls each some thousand times.
+`auroc`, `nll` and `brier` equal `roc_auc_score`, `log_loss` and `brier_score_loss` of scikit-learn within 1e-12 (a
+test checks it). They are our own because scikit-learn refuses an infinite score (a window without a score ranks last)
+and a single class, and takes 17 to 120 times as long: a bootstrap calls each some thousand times.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def adaptive_calibration_error(confidence: FloatArray, happened: BoolArray, *, b
 
 
 def error_auroc(wrong: BoolArray, uncertainty: FloatArray) -> float | None:
-    """Return how well an uncertainty (n,) tells wrong windows from right ones; None where all are right, or none.
+    """Return how well an uncertainty (n,) separates wrong windows from right ones; None where all are right, or none.
 
     >>> error_auroc(np.array([True, False]), np.array([0.6, 0.1]))
     1.0

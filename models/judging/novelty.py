@@ -79,7 +79,7 @@ class NoveltyReference:
 
 
 def product(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return a @ b.T, (n, m), each row of a by itself: the same bits wherever in a it stands.
+    """Return a @ b.T, (n, m). A row of a gives the same bits wherever in a it stands.
 
     The columns are padded by zeros to whole vector registers, see `models.sampling`.
 

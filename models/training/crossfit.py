@@ -1,4 +1,4 @@
-"""Holding out every unit once: what the folds say about windows of units they were not trained on."""
+"""Holding out every unit once: each window is sampled by a network that was not trained on its unit."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Task:
 
     @property
     def fixed_epochs(self) -> int:
-        """Epochs where nothing tells when to stop."""
+        """Epochs where there are too few units to stop early."""
         return min(self.settings.fixed_epochs, self.settings.epochs)
 
     def weights(self, rows: IntArray) -> FloatArray:

@@ -25,7 +25,7 @@ NO_TEMPERATURE = Temperature(1.0, False, "no network, so no temperature")
 
 @dataclass(frozen=True)
 class Calibration:
-    """What held-out units say of how much to believe: the network's share beside the rule, and the temperature."""
+    """What is fitted on held-out units: the network's share beside the rule, and the temperature."""
 
     share: NetworkShare
     temperature: Temperature

@@ -1,10 +1,10 @@
-"""How much of the network is believed beside the rule: shrunk where few units taught it, fitted where units can tell.
+"""The weight of the network beside the rule: small after training on few units, fitted where there are enough units.
 
 The logits are `rule + share * network`. A network that learned from a few units is confidently wrong on the next one;
 the rule of `models.training.rule_prior`, which learned from none, is not. So the network's part grows with the number
-of units
-it was taught by, as the weight of the data against the prior does for a normal mean of unknown value (A. Gelman et
-al., "Bayesian Data Analysis", 3rd ed. 2013, section 2.5), until the units held out can tell it by their likelihood.
+of units that it was trained on, as the weight of the data against the prior does for a normal mean of unknown value
+(A. Gelman et al., "Bayesian Data Analysis", 3rd ed. 2013, section 2.5), until there are enough held-out units to fit it
+by their likelihood.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 SHARES: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
-"""What is tried on held-out units. Not 0: a network that says nothing could not say that it does not know."""
+"""What is tried on held-out units. Not 0: without the network there is no uncertainty of the network either."""
 
 SAMPLES: Final = 20
 """So many of the samples are enough to choose a share by."""
@@ -52,11 +52,11 @@ def shrunk_share(y: IntArray, unit: NDArray[np.str_], *, n_classes: int, prior_u
     Parameters
     ----------
     y, unit
-        (n,) class index and unit of the windows that taught the network.
+        (n,) class index and unit of the windows that the network was trained on.
     n_classes
         Number of classes C.
     prior_units
-        Units at which network and rule count alike, >= 0; 0: the network counts in full.
+        Units at which network and rule count the same, >= 0; 0: the network counts in full.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def network_share(
     healthy
         Index of the healthy class or None.
     min_units
-        Fewest held-out units that may tell; below, `shrunk_share` is returned.
+        Fewest held-out units that a share is fitted on; below, `shrunk_share` is returned.
     prior_units
         For `shrunk_share`.
     """

@@ -26,7 +26,7 @@ UNKNOWN_MODE_NAME = "fault, mode unknown"
 class UnitMetrics:
     """Held-out figures of one unit in one class (a unit that turned faulty has two rows).
 
-    Accuracy and NLL at the balanced training mix; fault probability and mutual information as a score would say, at
+    Accuracy and NLL at the balanced training mix; fault probability and mutual information as a score has them, at
     the declared fault prior. None where not defined.
     """
 

@@ -47,7 +47,7 @@ class RobustScaler:
         float64 (F,), in the unit of each feature; scale > 0.
     known
         bool (F,) False for a feature that no training window had: it is ignored even where a later window has it,
-        because nothing was learnt about it.
+        because training saw no value of it.
     ever_missing
         bool (F,) the feature was missing in at least one training window.
     group
@@ -72,7 +72,7 @@ class RobustScaler:
         return int(self.group.max()) + 1
 
     def scale_features(self, x: NDArray[np.float32]) -> Scaled:
-        """Scale features (n, F), NaN = missing; every row is treated by itself."""
+        """Scale features (n, F), NaN = missing; each row on its own."""
         infinite = np.isinf(x).any(axis=1)
         observed = np.isfinite(x) & self.known
         filled = np.where(observed, x, 0.0).astype(np.float64)

@@ -31,7 +31,7 @@ __all__ = ["TrainingReport", "TrainingSettings", "train"]
 Progress = Callable[[str, float], None]
 
 TUNING_SHARE = 0.8
-"""Share of a training with tuning that the tuning is taken to be, for whoever watches its progress."""
+"""Share of the whole progress that is shown for tuning."""
 
 
 def train(
@@ -66,7 +66,7 @@ def train(
     classes
         Class names, ``"healthy"`` first if present. See `models.kinds` for the kinds that follow from them.
     feature_names, feature_version
-        What the columns are; stored, and checked by whoever scores.
+        What the columns are; stored, and checked before scoring.
     feature_groups
         One group name per feature: features of a group tend to be missing together. Default: each by itself.
     settings
@@ -146,7 +146,7 @@ def train(
 
 
 def _tuned(task: Task, progress: Progress) -> tuple[Task, Tuning | None, Progress]:
-    """Choose the settings where a budget says so; what progress is left is for the training with them."""
+    """Choose the settings where there is a tuning budget; the rest of the progress is for the training with them."""
     settings = task.settings
     if settings.tuning_budget < 2 or task.bank is None:
         return task, None, progress
@@ -200,4 +200,4 @@ def _bank(kind: Kind, settings: TrainingSettings) -> MaskBank | None:
 
 
 def _silent(stage: str, share: float) -> None:
-    """Report progress to nobody."""
+    """Ignore the progress."""

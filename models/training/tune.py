@@ -5,7 +5,7 @@ that all methods have the same budget. Each candidate is trained in folds of who
 with all that its method has, and judged by the predictive mean of that method (`models.training.crossfit`,
 `models.training.judge`).
 
-Work is bounded by counts and not by a clock, or the same data would give another model on a slower machine: at most
+Work is bounded by counts and not by a clock, or the same data would lead to another model on a slower machine: at most
 `MOST_WINDOWS` windows, taken evenly from all units, and as many made ones; folds and epochs are those of training.
 """
 
@@ -88,7 +88,7 @@ def tune(task: Task, progress: Callable[[int, int], None]) -> tuple[TrainingSett
     -------
     TrainingSettings, Tuning
         The settings unchanged, with the reason, where fewer than `tuning_min_units` units or a single one of a class
-        cannot tell.
+        are too few to choose by.
 
     Raises
     ------

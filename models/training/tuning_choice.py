@@ -1,4 +1,4 @@
-"""Which of the settings that were tried is taken: the default, unless units held out speak against it.
+"""Choosing among the settings that were tried: the default, unless another is clearly better on held-out units.
 
 With few units the best of several candidates is best by luck. So candidates are compared unit by unit with the default,
 which is kept unless the best is better by more than one standard error of that difference over *units* (the
@@ -45,7 +45,7 @@ class Tuning:
     Attributes
     ----------
     tried
-        The default first; empty where units cannot tell.
+        The default first; empty where there are too few units.
     chosen
         Index into `tried`; 0 where nothing was tried.
     reason
