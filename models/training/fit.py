@@ -44,7 +44,8 @@ class Examples:
 
 STOPPING_TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
 """A temperature is fitted after training, so training must not stop because of what the temperature corrects: on
-units not seen, the plain NLL rises with overconfidence long before the network stops learning to separate the classes."""
+units not seen, the plain NLL rises with overconfidence long before the network stops learning to separate the
+classes."""
 
 
 def nll(logits: Tensor, targets: Tensor) -> Tensor:

@@ -80,7 +80,8 @@ class RulePrior:
 
         The rule alone, without the network and alike before it sees the window, between every class it has a line
         for, nothing (at `default_db`), and the lines of `others`. Where the changes against the unit's baseline are
-        there as well, the lower of the two: a line that was there from the start is no news. NaN where no line of `others` is known.
+        there as well, the lower of the two: a line that was there from the start is no news. NaN where no line of
+        `others` is known.
         """
         share = self._others_share(x, names, "")
         if self.change_prefix:
