@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from models.judging.calibration import Temperature
 from models.judging.novelty import NoveltyReference
 from models.kinds import Kind, TrainingRefused, kind_of
-from models.methods import method_of
 from models.methods.mask_bank import MaskBank
+from models.methods.method import method_of
 from models.network import FoldedNetwork
 from models.training.rule_prior import RulePrior
 from models.training.scaler import RobustScaler

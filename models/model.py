@@ -23,9 +23,8 @@ from models.checks import (
 from models.judging.calibration import Temperature
 from models.judging.novelty import NoveltyReference, percentile
 from models.kinds import Kind, healthy_index
-from models.methods import method_of
 from models.methods.mask_bank import MaskBank
-from models.methods.method import Predictor, sample_point
+from models.methods.method import Predictor, method_of, sample_point
 from models.network import FoldedNetwork
 from models.predictive import Predictive, summarise
 from models.sampling import BLOCK, blocks, padded

@@ -6,30 +6,10 @@ here.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Final
-
-if TYPE_CHECKING:
-    from models.methods.method import Method
+from typing import Final
 
 METHODS: Final = ("mle", "temperature", "mc_dropout", "moments", "swag", "ensemble")
 """Every name is that of a file of this folder, in the order of the tables."""
-
-
-def method_of(name: str) -> Method:
-    """Return the scoring method of a name.
-
-    Raises
-    ------
-    ValueError
-        There is none; the message lists those that there are.
-
-    >>> method_of("mle").calibrated, method_of("temperature").calibrated
-    (False, True)
-    """
-    check_name(name)
-    method: Method = import_module(f"models.methods.{name}").METHOD
-    return method
 
 
 def check_name(name: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.methods import check_name
 from models.methods.mask_bank import MaskBank
 from models.network import DropoutMLP, FoldedNetwork
 from models.sampling import BlockSampler, Sampler, point, run_blocks
@@ -127,6 +129,22 @@ class Method:
     sample: Callable[[tuple[FoldedNetwork, ...], MaskBank], Predictor]
     spread: bool = True
     calibrated: bool = True
+
+
+def method_of(name: str) -> Method:
+    """Return the scoring method of a name.
+
+    Raises
+    ------
+    ValueError
+        There is none; the message lists those that there are.
+
+    >>> method_of("mle").calibrated, method_of("temperature").calibrated
+    (False, True)
+    """
+    check_name(name)
+    method: Method = import_module(f"models.methods.{name}").METHOD
+    return method
 
 
 def fit_once(train_one: TrainOne, settings: TrainingSettings) -> Fitted:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from models.judging.calibration import effective_prior, log_prior_correction, target_prior
 from models.judging.novelty import NoveltyReference, fit_novelty
 from models.kinds import UNKNOWN_MODE, Kind, healthy_index
-from models.methods import method_of
 from models.methods.mask_bank import MaskBank
-from models.methods.method import Fitted, GoOn, Method
+from models.methods.method import Fitted, GoOn, Method, method_of
 from models.predictive import Predictive, summarise
 from models.settings import TrainingSettings
 from models.training.fit import Examples, fit_network

@@ -16,8 +16,8 @@ import pytest
 import models.methods.swag as swag
 import models.training.train as training
 from models.artifact import ArtifactError, model_version, pack, unpack
-from models.methods import METHODS, method_of
-from models.methods.method import Fitted
+from models.methods import METHODS
+from models.methods.method import Fitted, method_of
 from models.model import Model
 from models.network import FoldedNetwork
 from models.predictive import log_softmax
