@@ -274,13 +274,13 @@ def _time_columns(m: td.Moments) -> Vector:
     columns = (
         log(m.rms),
         log(m.peak),
-        log(m.highest - m.lowest),
-        log(td.crest_factor_of(m)),
-        log(td.kurtosis_of(m)),
-        td.skewness_of(m),
-        td.shape_factor_of(m),
-        log(td.impulse_factor_of(m)),
-        log(td.clearance_factor_of(m)),
+        log(m.peak_to_peak),
+        log(td.crest_factor(m)),
+        log(td.kurtosis(m)),
+        td.skewness(m),
+        td.shape_factor(m),
+        log(td.impulse_factor(m)),
+        log(td.clearance_factor(m)),
     )
     return np.stack(columns, axis=-1)
 
