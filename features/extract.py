@@ -17,7 +17,6 @@ from features.angular_windows import AngularWindows
 from features.kinematics import Orders
 from features.settings import (
     ANGLE_GROUPS,
-    FEATURE_GROUPS,
     FORMULA_VERSION,
     FeatureSettings,
     feature_groups,
@@ -44,7 +43,6 @@ from features.spectra.time_domain import Vector
 from features.windows import steady_shaft_hz
 
 __all__ = [
-    "FEATURE_GROUPS",
     "FORMULA_VERSION",
     "FeatureSettings",
     "extract",

@@ -156,9 +156,6 @@ ANGLE_GROUPS: Final = (
 )
 """Groups at shaft orders: of a recording with a speed trace they come from the signal over the shaft's angle."""
 
-FEATURE_GROUPS: Final = tuple(feature_groups(FeatureSettings()))
-"""Names of the groups, in the order of the columns."""
-
 
 def feature_names(settings: FeatureSettings) -> tuple[str, ...]:
     """Return the names of the columns that `extract` makes, in order."""

@@ -38,14 +38,12 @@ LARGEST_CORRELATION: Final = 0.9
 
 @dataclass(frozen=True)
 class Slope:
-    """A robust straight line `level_at_end + per_unit (t - t_last)`.
+    """The slope of a robust straight line.
 
     Attributes
     ----------
     per_unit, low, high : float
         Slope and its interval, in the unit of the values by the unit of the times.
-    level_at_end : float
-        Height of the line at the last time.
     n_points : int
         Finite values it rests on.
     """
@@ -53,7 +51,6 @@ class Slope:
     per_unit: float
     low: float
     high: float
-    level_at_end: float
     n_points: int
 
 
@@ -159,7 +156,7 @@ def theil_sen(times: NDArray[Any], values: NDArray[Any], *, confidence: float = 
     level = float(np.median(y - slope * (t - last)))
     rest = y - level - slope * (t - last)
     wider = _independence_lost(rest)
-    return Slope(slope, slope - (slope - low) * wider, slope + (high - slope) * wider, level, n_points)
+    return Slope(slope, slope - (slope - low) * wider, slope + (high - slope) * wider, n_points)
 
 
 def _independence_lost(rest: Vector) -> float:

@@ -179,29 +179,6 @@ def compare(
     return findings
 
 
-def change_size(
-    values: NDArray[Any],
-    names: Sequence[str],
-    reference: Reference,
-    *,
-    settings: PlausibilitySettings | None = None,
-) -> float:
-    """Return how much one recording differs from a reference: RMS change of level, waveform and spectrum.
-
-    Parameters
-    ----------
-    values, names, reference, settings
-        As for `compare`.
-
-    Returns
-    -------
-    float
-        In what counts as no change: below 1 in health, several for a fault of machine or sensor. Infinite where the
-        spectrum or the waveform cannot be compared at all.
-    """
-    return _distance(_case(values, names, reference, settings or PlausibilitySettings()))
-
-
 def _case(values: NDArray[Any], names: Sequence[str], reference: Reference, settings: PlausibilitySettings) -> _Case:
     if values.ndim != 2 or values.shape[1] != len(names) or reference.median.shape != (len(names),):
         raise ValueError(
