@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from features.health.baseline import MAD_TO_SIGMA
+from features.health.baseline import MAD_TO_SIGMA, known_median
 from features.spectra.time_domain import Vector
 
 MOST_POINTS: Final = 500
@@ -111,14 +111,10 @@ def running_median(values: NDArray[Any], *, width: int) -> Vector:
         raise ValueError(f"The width of a running median must be 1 or more, got {width}.")
     if values.ndim != 1:
         raise ValueError(f"Values must be a vector, got shape {values.shape}.")
-    result = np.full(len(values), np.nan)
     if not len(values):
-        return result
+        return np.empty(0)
     padded = np.concatenate((np.full(width - 1, np.nan), np.where(np.isfinite(values), values, np.nan)))
-    stretches = np.lib.stride_tricks.sliding_window_view(padded, width)
-    there = np.isfinite(stretches).any(axis=1)
-    result[there] = np.nanmedian(stretches[there], axis=1)
-    return result
+    return known_median(np.lib.stride_tricks.sliding_window_view(padded, width).T)
 
 
 def theil_sen(times: NDArray[Any], values: NDArray[Any], *, confidence: float = 0.95) -> Slope | None:

@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.health.baseline import Reference
+from features.health.baseline import Reference, known_median
 from features.quality.quality import Quality
 from features.spectra.profile import QUANTILES
 from features.spectra.time_domain import Vector
@@ -185,10 +185,7 @@ def _case(values: NDArray[Any], names: Sequence[str], reference: Reference, sett
             f"Wanted {len(names)} features in windows and reference, got shapes {values.shape} and "
             f"{reference.median.shape}."
         )
-    wide = values.astype(np.float64)
-    median = np.full(len(names), np.nan)
-    there = np.isfinite(wide).any(axis=0)
-    median[there] = np.nanmedian(wide[:, there], axis=0)
+    median = known_median(values.astype(np.float64))
     spread = np.nan_to_num(reference.spread)
     return _Case(
         dict(zip(names, median.tolist(), strict=True)),
