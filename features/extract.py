@@ -64,7 +64,13 @@ _BLOCK_SAMPLES: Final = 8_388_608
 
 
 def chunk_windows(length: int) -> int:
-    """Return how many windows of a length are transformed at once: 16 to 64 up to 65,536 samples, then fewer."""
+    """Return how many windows of a length are transformed at once: 16 to 64 up to 65,536 samples, then fewer.
+
+    Examples
+    --------
+    >>> chunk_windows(4096), chunk_windows(262_144)
+    (64, 4)
+    """
     if length > 4 * _CHUNK_SAMPLES // _ROWS:
         return max(4 * _CHUNK_SAMPLES // length, 1)
     return min(max(_CHUNK_SAMPLES // length // _ROWS, 1), 4) * _ROWS
@@ -111,6 +117,20 @@ def extract(
     ------
     ValueError
         The windows are not two-dimensional float32 with at least 2 samples, or the rate is not a finite number above 0.
+
+    Examples
+    --------
+    >>> values = extract(
+    ...     np.array([[1.0, -1.0] * 256], dtype=np.float32),
+    ...     sampling_rate_hz=1000.0,
+    ...     rate_is_declared=False,
+    ...     shaft_speed_rpm=None,
+    ...     speed_is_steady=False,
+    ...     orders=None,
+    ...     settings=FeatureSettings(),
+    ... )
+    >>> dict(zip(feature_names(FeatureSettings()), values[0].tolist()))["kurtosis_log10"]
+    0.0
     """
     if windows.ndim != 2 or windows.dtype != np.float32 or windows.shape[1] < 2:
         raise ValueError(

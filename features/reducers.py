@@ -67,6 +67,12 @@ def gear_pair(*, driving_teeth: int, driven_teeth: int) -> Stage:
     ------
     ValueError
         A count is not a whole number of at least 3.
+
+    Examples
+    --------
+    >>> pair = gear_pair(driving_teeth=20, driven_teeth=60)
+    >>> pair.ratio, pair.meshes
+    (3.0, (20.0,))
     """
     z1, z2 = _count("driving_teeth", driving_teeth), _count("driven_teeth", driven_teeth)
     output = z1 / z2
@@ -97,6 +103,11 @@ def planetary(
     ------
     ValueError
         A count is no whole number, the ring is not `sun + 2 planet`, or `fixed` and `driving` are not two members.
+
+    Examples
+    --------
+    >>> planetary(sun_teeth=20, planet_teeth=20, ring_teeth=60, n_planets=4).ratio
+    4.0
     """
     zs, zp, zr = (
         _count(name, value)
@@ -158,6 +169,11 @@ def rv(
     ------
     ValueError
         A count is no whole number, the discs have not one lobe less than there are pins, or `fixed` is unknown.
+
+    Examples
+    --------
+    >>> round(rv(sun_teeth=10, planet_teeth=30, pins=40).ratio, 6)
+    121.0
     """
     z1, z2 = _count("sun_teeth", sun_teeth), _count("planet_teeth", planet_teeth)
     zp, n = _count("pins", pins), _count("n_crankshafts", n_crankshafts, least=2)
@@ -204,6 +220,11 @@ def harmonic(
     ------
     ValueError
         A count is no whole number, the circular spline has not a multiple of `lobes` more teeth, or `fixed` is unknown.
+
+    Examples
+    --------
+    >>> round(harmonic(flexspline_teeth=200, circular_spline_teeth=202).ratio, 6)
+    100.0
     """
     f = _count("flexspline_teeth", flexspline_teeth)
     c = _count("circular_spline_teeth", circular_spline_teeth)
@@ -240,6 +261,11 @@ def toothed_belt(*, driving_teeth: int, driven_teeth: int, belt_teeth: int) -> S
     ------
     ValueError
         A count is no whole number, or the belt is too short to go around.
+
+    Examples
+    --------
+    >>> [(line.name, line.order) for line in toothed_belt(driving_teeth=20, driven_teeth=40, belt_teeth=80).orders]
+    [('belt mesh', 20.0), ('belt', 0.25), ('output shaft', 0.5)]
     """
     z1, z2 = _count("driving_teeth", driving_teeth), _count("driven_teeth", driven_teeth)
     zb = _count("belt_teeth", belt_teeth)
@@ -256,6 +282,11 @@ def plain_belt(*, driving_diameter: float, driven_diameter: float, belt_length: 
     ------
     ValueError
         A length is not a finite number above 0, or the belt is too short to go around.
+
+    Examples
+    --------
+    >>> plain_belt(driving_diameter=50.0, driven_diameter=100.0, belt_length=600.0).ratio
+    2.0
     """
     d1 = _positive("driving_diameter", driving_diameter)
     d2, length = _positive("driven_diameter", driven_diameter), _positive("belt_length", belt_length)
@@ -280,6 +311,11 @@ def known_ratio(kind: str, ratio: float) -> Stage:
     ------
     ValueError
         The ratio is not a finite number above 0.
+
+    Examples
+    --------
+    >>> known_ratio("harmonic", 100.0).orders[0].order
+    2.0
     """
     value = _positive("ratio", ratio)
     orders = [NamedOrder("output shaft", 1 / value, "1 / ratio", "as declared")]
@@ -295,6 +331,12 @@ def check_ratio(stage: Stage, declared: float) -> None:
     ------
     ValueError
         It is farther off than `RATIO_TOLERANCE`; the message has both numbers.
+
+    Examples
+    --------
+    >>> check_ratio(gear_pair(driving_teeth=20, driven_teeth=60), 3.1)
+    Traceback (most recent call last):
+    ValueError: ratio is declared as 3.1, but the counts give 3.
     """
     value = _positive("ratio", declared)
     if abs(value - stage.ratio) > RATIO_TOLERANCE * stage.ratio:
@@ -320,6 +362,12 @@ def chain(stages: Sequence[tuple[str, Stage]], *, monitored: str = "input") -> S
     ------
     ValueError
         No stage, equal names, or a monitored shaft that is not there or stands still.
+
+    Examples
+    --------
+    >>> pair = gear_pair(driving_teeth=20, driven_teeth=60)
+    >>> chain([("first", pair), ("second", pair)]).ratio
+    9.0
     """
     if not stages or len({name for name, _ in stages}) < len(stages):
         raise ValueError("a chain needs at least one stage, and their names must differ.")

@@ -61,6 +61,12 @@ def constant_speed_segments(
     ------
     ValueError
         The trace is not one-dimensional, or a number is out of range.
+
+    Examples
+    --------
+    >>> speed = np.array([0.0, 600.0, 600.0, 600.0, 600.0, 0.0])
+    >>> constant_speed_segments(speed, 1.0, duration_s=6.0, tolerance=0.01, min_turns=10.0)
+    (Segment(start_s=1.0, stop_s=4.0, speed_rpm=600.0),)
     """
     if speed_rpm.ndim != 1:
         raise ValueError(f"A speed trace is a 1-D array, got {speed_rpm.ndim} dimensions.")

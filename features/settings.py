@@ -126,7 +126,13 @@ def _band_names(edges: tuple[float, ...]) -> list[str]:
 
 
 def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
-    """Return the names of the features by group, in the order of the columns."""
+    """Return the names of the features by group, in the order of the columns.
+
+    Examples
+    --------
+    >>> feature_groups(FeatureSettings())["spectrum"]
+    ('spectral_centroid_hz', 'rms_frequency_hz', 'spectral_entropy')
+    """
     bands = _band_names(settings.band_edges_hz)
     return {
         "time": _TIME_NAMES,
@@ -158,7 +164,13 @@ ANGLE_GROUPS: Final = (
 
 
 def feature_names(settings: FeatureSettings) -> tuple[str, ...]:
-    """Return the names of the columns that `extract` makes, in order."""
+    """Return the names of the columns that `extract` makes, in order.
+
+    Examples
+    --------
+    >>> feature_names(FeatureSettings())[:2]
+    ('rms_log10', 'peak_log10')
+    """
     return tuple(name for names in feature_groups(settings).values() for name in names)
 
 
@@ -166,6 +178,13 @@ def feature_version(settings: FeatureSettings) -> str:
     """Name formulas and settings by their content: the first 16 hexadecimal digits of a SHA-256.
 
     30 and 30.0 are the same setting; any other difference in any setting gives another version.
+
+    Examples
+    --------
+    >>> len(feature_version(FeatureSettings()))
+    16
+    >>> feature_version(FeatureSettings()) == feature_version(FeatureSettings(segment_tolerance=0.02))
+    False
     """
     values = dataclasses.asdict(settings)
     values["speed_check"]["comb"] |= _COMB_UNTIL_NEXT_FORMULA

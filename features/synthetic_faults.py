@@ -49,7 +49,13 @@ SECOND_FAULT_DB: Final = (-20.0, -4.0)
 
 
 def can_make(mode: str, orders: Orders | None) -> bool:
-    """Return whether the geometry says where this fault strikes."""
+    """Return whether the geometry says where this fault strikes.
+
+    Examples
+    --------
+    >>> can_make("ball", Orders(bpfo=3.5)), can_make("outer_race", Orders(bpfo=3.5))
+    (False, True)
+    """
     if orders is None:
         return False
     needed = {"outer_race": orders.bpfo, "inner_race": orders.bpfi, "ball": orders.bsf}

@@ -77,6 +77,11 @@ def frozen_threshold(
     ------
     ValueError
         Fewer than 20 finite reference values, or a setting out of range.
+
+    Examples
+    --------
+    >>> round(frozen_threshold(np.arange(21.0), false_alarm_rate=0.5, horizon=32), 6)
+    35.0
     """
     if not (0 < false_alarm_rate < 1 and horizon >= 1 and min_rise >= 0):
         raise ValueError(
@@ -123,6 +128,13 @@ def alarm_onset(
     ------
     ValueError
         See `frozen_threshold` and `features.health.trend.running_median`.
+
+    Examples
+    --------
+    >>> values = np.concatenate((np.arange(21.0) % 3, np.full(9, 50.0)))
+    >>> alarm = alarm_onset(values, baseline_count=21, threshold=10.0, width=1, persistence=4)
+    >>> alarm.first, alarm.lasting
+    (24, 24)
     """
     if persistence < 1 or not 0 <= baseline_count <= len(values):
         raise ValueError(

@@ -76,6 +76,12 @@ def fit_reference(values: NDArray[Any]) -> Reference:
     ------
     ValueError
         The array is not two-dimensional, or holds an infinite value.
+
+    Examples
+    --------
+    >>> reference = fit_reference(np.array([[1.0], [2.0], [3.0], [4.0], [90.0]]))
+    >>> reference.median.tolist(), reference.spread.tolist()
+    ([3.0], [1.4826])
     """
     if values.ndim != 2:
         raise ValueError(f"Features must be a 2-D array of windows by features, got shape {values.shape}.")
@@ -101,6 +107,11 @@ def change(values: NDArray[Any], reference: Reference) -> NDArray[np.float32]:
     float32 array, shape (n, F)
         Levels are logarithms and lines are in dB, so a change is a ratio of levels. NaN where the feature or its
         reference is missing.
+
+    Examples
+    --------
+    >>> change(np.array([[5.0]]), Reference(np.array([3.0]), np.array([0.5]))).tolist()
+    [[2.0]]
     """
     return (values - reference.median).astype(np.float32)
 
@@ -119,6 +130,11 @@ def deviation(values: NDArray[Any], reference: Reference, *, floor: Vector) -> V
     -------
     float64 array, shape (n, F)
         NaN where the feature or its reference is missing.
+
+    Examples
+    --------
+    >>> deviation(np.array([[5.0]]), Reference(np.array([3.0]), np.array([0.5])), floor=np.array([0.1])).tolist()
+    [[4.0]]
     """
     result: Vector = (values - reference.median) / np.maximum(reference.spread, floor)
     return result

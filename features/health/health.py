@@ -66,6 +66,11 @@ def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...
     ----------
     names : sequence of str
         Names of the feature columns, as `features.settings.feature_names` gives them; unknown ones are not used.
+
+    Examples
+    --------
+    >>> health_aspects(("rms_log10", "kurtosis_log10", "crest_factor_log10"))["impulsiveness"]
+    ((1, 2),)
     """
     place = {name: index for index, name in enumerate(names)}
 
@@ -103,6 +108,11 @@ def spread_floor(names: Sequence[str], reference: Reference) -> Vector:
     -------
     float64 array, shape (F,)
         Above 0; 1 for features that no group uses.
+
+    Examples
+    --------
+    >>> spread_floor(("rms_log10", "spectral_centroid_hz"), Reference(np.array([0.0, 2000.0]), np.zeros(2))).tolist()
+    [0.05, 40.0]
     """
     floor = np.ones(len(names))
     for index, name in enumerate(names):
@@ -145,6 +155,11 @@ def health_figures(values: NDArray[Any], names: Sequence[str], reference: Refere
     ------
     ValueError
         Features, names and reference are not of one width.
+
+    Examples
+    --------
+    >>> health_figures(np.array([[0.5]]), ("rms_log10",), Reference(np.array([0.2]), np.array([0.1]))).round(6).tolist()
+    [[3.0, nan, nan, nan, nan]]
     """
     if values.ndim != 2 or not values.shape[1] == len(names) == len(reference.median) == len(reference.spread):
         raise ValueError(
@@ -177,6 +192,11 @@ def index_of_figures(figures: NDArray[Any]) -> Vector:
     float64 array, shape (n,)
         `sqrt(mean over the groups that are there of p^2)` with `p = max(g, 0)`, of `shape` `|g|`; in sigmas, >= 0.
         NaN where no group is there.
+
+    Examples
+    --------
+    >>> index_of_figures(np.array([[3.0, -9.0, np.nan, np.nan, -3.0]])).round(6).tolist()
+    [2.44949]
     """
     if figures.ndim != 2 or figures.shape[1] != len(GROUPS):
         raise ValueError(f"Health figures must have shape (n, {len(GROUPS)}), got {figures.shape}.")
@@ -200,6 +220,11 @@ def health_index(values: NDArray[Any], names: Sequence[str], reference: Referenc
     -------
     float64 array, shape (n,)
         Healthy windows scatter between about 0 and 2. NaN where no group can be told.
+
+    Examples
+    --------
+    >>> health_index(np.array([[0.5]]), ("rms_log10",), Reference(np.array([0.2]), np.array([0.1]))).round(6).tolist()
+    [3.0]
     """
     return index_of_figures(health_figures(values, names, reference))
 

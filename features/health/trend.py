@@ -82,6 +82,12 @@ def ordered_finite(times: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[n
     ------
     ValueError
         The arrays are not two equally long vectors, or a time is not finite.
+
+    Examples
+    --------
+    >>> places, times, values = ordered_finite(np.array([3.0, 1.0, 2.0]), np.array([30.0, 10.0, np.nan]))
+    >>> places.tolist(), values.tolist()
+    ([1, 0], [10.0, 30.0])
     """
     if times.ndim != 1 or times.shape != values.shape:
         raise ValueError(f"Times and values must be two equally long vectors, got {times.shape} and {values.shape}.")
@@ -106,6 +112,11 @@ def running_median(values: NDArray[Any], *, width: int) -> Vector:
     -------
     float64 array, shape (n,)
         NaN where a whole stretch is missing.
+
+    Examples
+    --------
+    >>> running_median(np.array([1.0, 9.0, 2.0, np.nan]), width=3).tolist()
+    [1.0, 5.0, 2.0, 5.5]
     """
     if width < 1:
         raise ValueError(f"The width of a running median must be 1 or more, got {width}.")
@@ -136,6 +147,12 @@ def theil_sen(times: NDArray[Any], values: NDArray[Any], *, confidence: float = 
     -------
     Slope or None
         None for fewer than 5 finite values, or where they all have one time.
+
+    Examples
+    --------
+    >>> slope = theil_sen(np.arange(6.0), np.array([0.0, 2.0, 4.0, 6.0, 8.0, 99.0]))
+    >>> slope.per_unit, slope.n_points
+    (2.0, 6)
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence!r}.")
@@ -175,6 +192,11 @@ def noise_of(values: Vector) -> tuple[float, float]:
     ----------
     values : float64 array, shape (n,)
         In order of time, finite, at least 3.
+
+    Examples
+    --------
+    >>> noise_of(np.array([1.0, 1.0, 1.0, 5.0, 5.0, 5.0]))
+    (0.0, 0.0)
     """
     one, two = (float(np.median(np.abs(values[lag:] - values[:-lag]))) for lag in (1, 2))
     if one <= 0:
@@ -190,6 +212,11 @@ def normal_scores(values: Vector) -> Vector:
     ----------
     values : float64 array, shape (n,)
         Finite.
+
+    Examples
+    --------
+    >>> normal_scores(np.array([5.0, -1e9, 7.0])).round(3).tolist()
+    [0.0, -0.869, 0.869]
     """
     ranks = stats.rankdata(values)
     scores: Vector = stats.norm.ppf((ranks - 0.375) / (len(values) + 0.25))
@@ -228,6 +255,12 @@ def change_points(
     -------
     tuple of Change, in order of time
         Empty for fewer than two segments' worth of values.
+
+    Examples
+    --------
+    >>> (step,) = change_points(np.arange(20.0), np.repeat([1.0, 4.0], 10))
+    >>> step.index, step.before, step.after
+    (10, 1.0, 4.0)
     """
     if not (penalty > 0 and min_size >= 2 and min_shift >= 0):
         raise ValueError(
@@ -269,6 +302,11 @@ def pelt(values: Vector, *, beta: float, min_size: int) -> list[int]:
         Price of one more segment, in squared units of the values.
     min_size : int
         Fewest values in a segment.
+
+    Examples
+    --------
+    >>> pelt(np.repeat([0.0, 5.0, 1.0], 4), beta=2.0, min_size=2)
+    [4, 8]
     """
     n = len(values)
     total = np.concatenate(([0.0], np.cumsum(values)))

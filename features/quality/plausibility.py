@@ -102,7 +102,13 @@ class PlausibilitySettings:
 
 
 def plausibility_settings(quantity: str) -> PlausibilitySettings:
-    """Give the settings for a quantity of the log contract: only vibrations have a shape that may be judged."""
+    """Give the settings for a quantity of the log contract: only vibrations have a shape that may be judged.
+
+    Examples
+    --------
+    >>> plausibility_settings("temperature").judge_shape
+    False
+    """
     return PlausibilitySettings(judge_shape=quantity in ("acceleration", "raw"))
 
 
@@ -162,6 +168,13 @@ def compare(
     ------
     ValueError
         Shapes do not fit.
+
+    Examples
+    --------
+    >>> healthy = Reference(np.array([0.0]), np.array([0.02]))
+    >>> [(code, evidence)] = compare(np.array([[3.0]]), ("rms_log10",), healthy)
+    >>> str(code)
+    'gain_mismatch'
     """
     settings = settings or PlausibilitySettings()
     case = _case(values, names, reference, settings)

@@ -131,6 +131,11 @@ def quality_settings(quantity: str) -> QualitySettings:
     -------
     QualitySettings
         The strict ones for a quantity that is not known here.
+
+    Examples
+    --------
+    >>> quality_settings("temperature").judge_hum
+    False
     """
     if quantity in ("temperature", "voltage"):
         hours = 6.0 if quantity == "temperature" else 1.0
@@ -174,6 +179,18 @@ def assess(
     ------
     ValueError
         The windows are not two-dimensional float32, or the rate is not a finite number above 0.
+
+    Examples
+    --------
+    >>> codes, evidence = assess(
+    ...     np.ones((1, 1024), dtype=np.float32),
+    ...     sampling_rate_hz=1000.0,
+    ...     rate_is_declared=True,
+    ...     shaft_speed_rpm=None,
+    ...     settings=QualitySettings(),
+    ... )
+    >>> str(codes[0]), evidence[0]
+    ('flatline', 'standard deviation 0 at a magnitude of 1')
     """
     if windows.ndim != 2 or windows.dtype != np.float32:
         raise ValueError(f"Windows must be a 2-D float32 array, got {windows.ndim}-D {windows.dtype}.")
@@ -200,6 +217,12 @@ def spread(codes: Sequence[Quality], evidence: Sequence[str], *, share: float = 
 
     A plug that was loose in one window was no better in the next: where at least `share` of the windows (0 to 1) have a
     blocking verdict, the others get the first of the most frequent one, and say so.
+
+    Examples
+    --------
+    >>> codes, evidence = spread([Quality.DROPOUT, Quality.OK], ["30 samples in a row are exactly 0", ""])
+    >>> str(codes[1]), evidence[1]
+    ('dropout', 'in 1 of 2 windows of the recording: 30 samples in a row are exactly 0')
     """
     bad = [index for index, code in enumerate(codes) if code.blocks]
     if not bad or len(bad) < share * len(codes):

@@ -168,7 +168,13 @@ def _minus_log_tail(x: Vector, n: int) -> Vector:
 
 
 def mesh_lines(orders: Orders | None) -> tuple[float, ...]:
-    """Return the orders of the first two harmonics of every gear mesh; () where none is known."""
+    """Return the orders of the first two harmonics of every gear mesh; () where none is known.
+
+    Examples
+    --------
+    >>> mesh_lines(Orders(gear_mesh=(14.0,)))
+    (14.0, 28.0)
+    """
     return () if orders is None else tuple(k * mesh for mesh in orders.gear_mesh for k in (1, 2) if mesh > 2)
 
 
@@ -214,7 +220,13 @@ def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings) ->
 
 
 def fisher(values: Vector) -> Vector:
-    """Return the probability that k sums of `-log(p)` of noise reach theirs, over the last axis; NaN are no lines."""
+    """Return the probability that k sums of `-log(p)` of noise reach theirs, over the last axis; NaN are no lines.
+
+    Examples
+    --------
+    >>> fisher(np.array([[0.0, np.nan], [math.log(100.0), np.nan]])).round(6).tolist()
+    [1.0, 0.01]
+    """
     there = np.isfinite(values)
     total, count = np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1)
     result = np.ones(total.shape)
@@ -225,14 +237,26 @@ def fisher(values: Vector) -> Vector:
 
 
 def read_lines(evidence: Vector, positions: NDArray[Any]) -> Vector:
-    """Read the nearest bins; NaN outside of the spectrum."""
+    """Read the nearest bins; NaN outside of the spectrum.
+
+    Examples
+    --------
+    >>> read_lines(np.array([0.0, 0.0, 0.0, 1.0, 9.0]), np.array([3.9, 5.0])).tolist()
+    [9.0, nan]
+    """
     nearest = np.rint(positions).astype(np.int64)
     inside = (nearest >= FIRST_BIN) & (nearest < evidence.size)
     return np.where(inside, evidence[np.where(inside, nearest, 0)], np.nan)
 
 
 def candidate_ratios(turns: float, low: float, high: float, settings: CombSettings) -> Vector:
-    """Return speeds to try, so dense that the highest harmonic moves by half a bin."""
+    """Return speeds to try, so dense that the highest harmonic moves by half a bin.
+
+    Examples
+    --------
+    >>> candidate_ratios(10.0, 0.99, 1.01, CombSettings(harmonics=5)).round(6).tolist()
+    [0.99, 1.0, 1.01]
+    """
     step = 0.5 / (settings.harmonics * turns)
     return np.arange(low, high + 0.5 * step, step)
 
@@ -241,6 +265,11 @@ def over_search(probability: float, turns: float, low: float, high: float, setti
     """Return the probability that one of all candidates from `low` to `high` is as good: `1 - (1 - p)^m`.
 
     m is the number of independent bins that the highest harmonic sweeps, at least 1.
+
+    Examples
+    --------
+    >>> round(over_search(0.001, 20.0, 0.9, 1.1, CombSettings()), 4)
+    0.0238
     """
     m = 1.0 + HANN_INDEPENDENT_SHARE * (high - low) * turns * settings.harmonics
     return float(-math.expm1(m * math.log1p(-min(probability, 1.0 - 1e-16))))

@@ -130,6 +130,13 @@ def diagnose(values: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[np.int
     ------
     ValueError
         The array is not 2-D with one column per name, or one of the three columns is not there.
+
+    Examples
+    --------
+    >>> names = ("evidence_outer_mean_db", "evidence_inner_mean_db", "evidence_ball_mean_db")
+    >>> index, margin_db = diagnose(np.array([[1.0, 9.0, 2.0]]), names)
+    >>> DIAGNOSES[index[0]], margin_db.tolist()
+    ('inner_race', [7.0])
     """
     if values.ndim != 2 or values.shape[1] != len(names):
         raise ValueError(f"Values must have one column per name, got shape {values.shape} for {len(names)} names.")

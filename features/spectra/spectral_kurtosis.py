@@ -46,6 +46,12 @@ def spectral_kurtosis(windows: NDArray[np.float32], samples: int) -> Vector:
     float64 array, shape (n, samples // 2 + 1)
         `(m + 1) sum P^2 / (sum P)^2 - 2` over the powers P of m frames: 0 on average in stationary Gaussian noise, -1
         at a steady tone, up to m - 1 for a single burst. NaN throughout with fewer than 6 frames, or without power.
+
+    Examples
+    --------
+    >>> tone = np.sin(2 * np.pi * np.arange(2048)[None] / 8).astype(np.float32)
+    >>> spectral_kurtosis(tone, 64)[0, 8].round(1).item()
+    -1.0
     """
     n, length = windows.shape
     step = samples // 2

@@ -48,6 +48,12 @@ def synchronous_average(windows: NDArray[Any], samples_per_turn: int) -> tuple[V
     ------
     ValueError
         Fewer than 2 samples a turn, or fewer than 2 turns in the window.
+
+    Examples
+    --------
+    >>> average, residual = synchronous_average(np.array([[1.0, 2.0, 3.0, 6.0]]), samples_per_turn=2)
+    >>> average.tolist(), residual.tolist()
+    ([[2.0, 4.0]], [[-1.0, -2.0, 1.0, 2.0]])
     """
     turns = windows.shape[-1] // samples_per_turn if samples_per_turn >= 2 else 0
     if turns < 2:
