@@ -16,11 +16,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workplace:
-    """Settings, database and lake of this process."""
+    """Settings, database and lake of this process.
+
+    Attributes
+    ----------
+    true_time
+        By which files have had time to settle; None: the time of the run is meant.
+    """
 
     settings: Settings
     store: Store
     lake: Lake
+    true_time: datetime | None = None
 
 
 def workplace() -> Workplace:

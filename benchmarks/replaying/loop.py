@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 
+from features.health.baseline import known_median
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import RELATIVE
+from pipeline.extraction.baselines import RELATIVE
 from pipeline.watch.ask import choose_diverse, choose_random
 from pipeline.watch.triggers import Decision
 from replaying.cases import Bins, Case, cases
@@ -235,6 +236,5 @@ def _places(plant: Plant, candidates: list[Case]) -> Any:
     found = np.full((len(candidates), width), np.nan)
     for index, case in enumerate(candidates):
         x = plant.x[plant.ok & np.isin(plant.of, case.rows), :width]
-        filled = np.isfinite(x).any(axis=0)
-        found[index, filled] = np.nanmedian(x[:, filled], axis=0)
+        found[index] = known_median(x)
     return found

@@ -37,7 +37,7 @@ def review_serve(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8090,
     as_json: AsJson = False,
 ) -> None:
-    """Serve the review application until it is stopped."""
+    """Serve the review application over HTTP until it is stopped; put a proxy with TLS before it."""
     try:
         import uvicorn
 
@@ -59,7 +59,7 @@ def user_add(
     role: Annotated[str, typer.Option(help="viewer, reviewer or admin.")] = "viewer",
     as_json: AsJson = False,
 ) -> None:
-    """Add somebody who may log in."""
+    """Add somebody who may log in: a viewer looks, a reviewer works on cases, an admin may do the same."""
     from pipeline.accounts import add_user
 
     add_user(workplace().store, name, role, password, at=datetime.now(UTC))

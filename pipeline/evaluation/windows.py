@@ -10,15 +10,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.health.baseline import MIN_VALUES, Reference, change, fit_reference
+from features.health.baseline import MIN_VALUES, Reference, change, fit_reference, known_median
 from features.kinematics import Orders
 from features.settings import feature_names
 from models.judging.metrics import entropy
 from models.training.training_data import Supplement
+from pipeline.base.log_schema import quantity_of
 from pipeline.base.settings import Settings
 from pipeline.evaluation.selection import Selection
-from pipeline.extraction.baseline import RELATIVE_GROUP, relative_names
-from pipeline.extraction.extract import feature_settings
+from pipeline.extraction.baselines import RELATIVE_GROUP, relative_names
+from pipeline.extraction.in_force import feature_settings
 from pipeline.importing.manifest import ManifestRow
 from pipeline.training.supplement import Condition, make_supplement
 
@@ -170,10 +171,7 @@ def _reference(own: NDArray[np.float32]) -> Reference:
     """Reference of a rig; of very few windows the plain median, for a change asks for no spread."""
     if len(own) >= MIN_VALUES:
         return fit_reference(own)
-    there = np.isfinite(own).any(axis=0)
-    median = np.full(own.shape[1], np.nan)
-    median[there] = np.nanmedian(own[:, there].astype(np.float64), axis=0)
-    return Reference(median, np.full(own.shape[1], np.nan))
+    return Reference(known_median(own.astype(np.float64)), np.full(own.shape[1], np.nan))
 
 
 def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
@@ -283,7 +281,7 @@ def _conditions(windows: Windows, unit: NDArray[np.str_], level: NDArray[np.floa
     found = []
     for i in range(len(windows)):
         rate, shaft = float(windows.sampling_rate_hz[i]), float(windows.shaft_hz[i])
-        vibration = str(windows.scope[i]).split(":", 1)[0] == VIBRATION
+        vibration = quantity_of(str(windows.scope[i])) == VIBRATION
         if not vibration or windows.orders[i] is None or not (np.isfinite(rate) and np.isfinite(shaft)):
             continue
         own = 0.0 if level is None or not np.isfinite(level[i]) else float(level[i])

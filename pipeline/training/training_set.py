@@ -17,15 +17,17 @@ from features.settings import feature_groups, feature_names
 from models.kinds import HEALTHY, UNKNOWN_MODE
 from models.training.training_data import Supplement
 from pipeline.assets import known_orders
+from pipeline.base.log_schema import quantity_of
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import RELATIVE_GROUP, Baselines, Found, relative_names, with_change
-from pipeline.extraction.extract import attributed_extraction, feature_settings, feature_versions, installed_geometry
+from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, UnitBaseline, relative_names, with_change
+from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
 from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Verdict
+from pipeline.store.attribution import attributed_extraction, extractions
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Extraction, Recording, Unit
+from pipeline.store.tables import Extraction, Recording
 from pipeline.training.supplement import Condition, make_supplement
 
 VIBRATION = "acceleration"
@@ -91,7 +93,7 @@ def build_training_set(
     """
     labels = known_labels(connection, known_by=as_of)
     labelled, left_out = _labelled(connection, settings, scope, labels)
-    quantity = scope.split(":", 1)[0]
+    quantity = quantity_of(scope)
     wanted = feature_settings(settings, quantity)
     names = feature_names(wanted)
     groups = tuple(group for group, members in feature_groups(wanted).items() for _ in members)
@@ -153,18 +155,9 @@ def build_training_set(
 def _labelled(
     connection: Connection, settings: Settings, scope: str, labels: list[KnownLabel]
 ) -> tuple[list[_Labelled], Counter[str]]:
-    geometry, on = installed_geometry()
-    query = (
-        sa.select(*attributed_extraction(), *_CONTEXT)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-        .where(
-            Extraction.scope == scope,
-            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
-            Extraction.geometry_version == geometry,
-        )
-        .order_by(Extraction.started_at, Extraction.recording_id)
-    )
+    query = extractions(
+        *attributed_extraction(), *_CONTEXT, scope=scope, feature_version=feature_version_of(settings, scope)
+    ).order_by(Extraction.started_at, Extraction.recording_id)
     by_unit: dict[str | None, list[KnownLabel]] = {}
     for known in labels:
         by_unit.setdefault(known.unit_serial, []).append(known)
@@ -195,8 +188,8 @@ IN_BASELINE = "in the unit's own baseline period"
 
 
 def _after_baseline(
-    labelled: list[_Labelled], baselines: list[Found | None], left_out: Counter[str]
-) -> tuple[list[_Labelled], list[Found | None]]:
+    labelled: list[_Labelled], baselines: list[UnitBaseline | None], left_out: Counter[str]
+) -> tuple[list[_Labelled], list[UnitBaseline | None]]:
     """Leave out the recordings that a unit's baseline was made of, where it has later ones of the same finding.
 
     Against a baseline that holds themselves they have not changed, whatever they are, and no score ever compares them
@@ -207,7 +200,7 @@ def _after_baseline(
     ]
     later = {(item.unit, item.target) for item, early in zip(labelled, inside, strict=True) if not early}
     kept: list[_Labelled] = []
-    compared: list[Found | None] = []
+    compared: list[UnitBaseline | None] = []
     for item, found, early in zip(labelled, baselines, inside, strict=True):
         if early and (item.unit, item.target) in later:
             left_out[IN_BASELINE] += 1
@@ -293,7 +286,7 @@ _CONTEXT: tuple[Any, ...] = (
 def _conditions(
     connection: Connection,
     labelled: list[_Labelled],
-    baselines: list[Found | None],
+    baselines: list[UnitBaseline | None],
     features: list[npt.NDArray[np.float32]],
     rms: int,
 ) -> list[Condition]:

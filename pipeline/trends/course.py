@@ -19,23 +19,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.health.alarm import MIN_REFERENCE, alarm_onset
+from features.health.baseline import known_median
 from features.health.health import GROUPS, health_figures, index_of_figures
 from features.health.trend import change_points, running_median, theil_sen
 from features.settings import feature_names
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import NO_BASELINE, Baselines, Found
-from pipeline.extraction.extract import (
-    attributed_extraction,
-    attributed_unit,
-    feature_settings,
-    feature_versions,
-    installed_geometry,
-)
+from pipeline.extraction.baselines import NO_BASELINE, Baselines, UnitBaseline
+from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.reading import read_features
+from pipeline.store.attribution import attributed_extraction, attributed_unit, extractions
 from pipeline.store.database import Store, insert_ignore, nullable, upsert
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint, Unit
+from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint
 
 MOST_POINTS = 2000
 """Change points are looked for in so many of the newest recordings of a unit (12 weeks at 24 a day)."""
@@ -257,7 +253,6 @@ def update_trends(
 
 
 def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
-    geometry, on = installed_geometry()
     newest = (
         sa.select(
             Baseline.axis_id,
@@ -286,9 +281,7 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
         TrendPoint.baselines_at >= newest.c.baselines_at,
     )
     return (
-        sa.select(*attributed_extraction(), Recording.quantity, newest.c.baselines_at)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
+        extractions(*attributed_extraction(), Recording.quantity, newest.c.baselines_at)
         .join(
             newest,
             sa.and_(
@@ -302,7 +295,6 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
         )
         .where(
             Extraction.feature_version == sa.case(feature_versions(settings), value=Recording.quantity),
-            Extraction.geometry_version == geometry,
             Extraction.started_at <= as_of,
             ~there,
         )
@@ -311,7 +303,6 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
 
 def _units_without_baseline(connection: Connection, settings: Settings, as_of: datetime) -> int:
     """Count units, by axis and channel, that have features and no baseline; recordings of no known unit are one."""
-    _, on = installed_geometry()
     there = sa.exists().where(
         Baseline.axis_id == Extraction.axis_id,
         Baseline.unit_serial.is_not_distinct_from(attributed_unit()),
@@ -321,9 +312,7 @@ def _units_without_baseline(connection: Connection, settings: Settings, as_of: d
         Baseline.known_at <= as_of,
     )
     units = (
-        sa.select(Extraction.axis_id, attributed_unit(), Extraction.channel)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
+        extractions(Extraction.axis_id, attributed_unit(), Extraction.channel, any_geometry=True)
         .where(
             Extraction.feature_version.in_(sorted(set(feature_versions(settings).values()))),
             Extraction.started_at <= as_of,
@@ -338,7 +327,7 @@ def _points(
     lake: Lake,
     settings: Settings,
     rows: Sequence[Row[Any]],
-    baselines: Sequence[Found | None],
+    baselines: Sequence[UnitBaseline | None],
     as_of: datetime,
 ) -> list[dict[str, Any]]:
     names = {row.quantity: feature_names(feature_settings(settings, row.quantity)) for row in rows}
@@ -354,7 +343,7 @@ def _point(
     row: Row[Any],
     x: npt.NDArray[np.float32],
     names: Sequence[str],
-    found: Found | None,
+    found: UnitBaseline | None,
     as_of: datetime,
 ) -> dict[str, Any]:
     """Judge the good windows of one recording: the median of each figure over them, and the index of the medians."""
@@ -367,9 +356,7 @@ def _point(
                 f"baseline {version} has {len(reference.median)} medians and {len(reference.spread)} spreads, its "
                 f"feature version {row.feature_version} {len(names)} features; make it again"
             )
-        told = health_figures(x, names, reference)
-        there = np.isfinite(told).any(axis=0)
-        figures[there] = np.nanmedian(told[:, there], axis=0)
+        figures = known_median(health_figures(x, names, reference))
     index = float(index_of_figures(figures[None, :])[0])
     return {
         "recording_id": row.recording_id,

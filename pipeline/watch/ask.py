@@ -15,18 +15,18 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.health.baseline import MAD_TO_SIGMA
+from features.health.baseline import MAD_TO_SIGMA, known_median
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.cases.audit import AUDIT
 from pipeline.cases.queue import Filters, queue_page
-from pipeline.extraction.extract import feature_versions
+from pipeline.extraction.in_force import feature_names_of, feature_version_of
 from pipeline.registry.versions import champions
+from pipeline.store.attribution import unit_name
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AxisState, Extraction, Recording
-from pipeline.watch.history import unit_name
-from pipeline.watch.periods import Span, feature_names_of, feature_period, units_on
+from pipeline.watch.periods import Span, feature_period, units_on
 
 Array = npt.NDArray[np.float64]
 CLIP = 10.0
@@ -85,8 +85,8 @@ def _scaled(features: npt.NDArray[Any]) -> Array:
     wide = wide[:, np.isfinite(wide).sum(axis=0) >= 2]
     if not wide.shape[1]:
         return wide
-    center = np.nanmedian(wide, axis=0)
-    spread = MAD_TO_SIGMA * np.nanmedian(np.abs(wide - center), axis=0)
+    center = known_median(wide)
+    spread = MAD_TO_SIGMA * known_median(np.abs(wide - center))
     spread = np.where(spread > 0, spread, np.nanstd(wide, axis=0))
     varies = spread > 0
     scaled: Array = np.clip((wide[:, varies] - center[varies]) / spread[varies], -CLIP, CLIP)
@@ -192,8 +192,7 @@ def _features(connection: Connection, lake: Lake, settings: Settings, cases: Seq
         rows = [_recordings(connection, settings, scope, case) for case in cases]
         for index, members in enumerate(rows):
             values = feature_period(lake, settings, members, names).values
-            filled = np.isfinite(values).any(axis=0)
-            block[index, filled] = np.nanmedian(values[:, filled], axis=0)
+            block[index] = known_median(values)
         blocks.append(block)
     return np.concatenate(blocks, axis=1) if blocks else np.empty((len(cases), 0))
 
@@ -205,7 +204,7 @@ def _recordings(connection: Connection, settings: Settings, scope: str, case: di
         .where(
             Extraction.axis_id == case["axis_id"],
             Extraction.scope == scope,
-            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
+            Extraction.feature_version == feature_version_of(settings, scope),
             Extraction.started_at >= case["first_at"],
             Extraction.started_at <= case["last_at"],
             Extraction.n_windows > 0,

@@ -20,8 +20,10 @@ from models.training.training_data import Supplement
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import Found, update_baselines
-from pipeline.extraction.extract import extract_due, feature_settings
+from pipeline.extraction.baseline import update_baselines
+from pipeline.extraction.baselines import UnitBaseline
+from pipeline.extraction.extract import extract_due
+from pipeline.extraction.in_force import feature_settings
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
@@ -159,7 +161,7 @@ def test_what_a_baseline_was_made_of_teaches_nothing_where_there_is_more(build: 
 def test_a_unit_with_nothing_but_its_baseline_period_keeps_it_without_changes() -> None:
     """Of another class later ones do not count either: what is left out must be told by others of the same finding."""
     reference = fit_reference(np.zeros((4, 1)))
-    found = Found("v", "*|*|*", reference, START + timedelta(hours=2))
+    found = UnitBaseline("v", "*|*|*", reference, START + timedelta(hours=2))
 
     def labelled(unit: str, target: str, hour: int) -> _Labelled:
         return _Labelled(SimpleNamespace(started_at=START + timedelta(hours=hour)), unit, target, 1.0)
