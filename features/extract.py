@@ -1,7 +1,7 @@
 """From windows to one row of features each.
 
 Features are absolute: a row depends on its own window, the rate, the speed and the geometry, on nothing else. It comes
-out bit by bit the same whether its window is passed alone or among others. What a window cannot tell is NaN, never 0.
+out bit by bit the same whether its window is passed alone or among others. What a window does not show is NaN, never 0.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ def extract_angular(
     groups = feature_groups(settings)
     in_time = np.concatenate([np.full(len(names), group not in ANGLE_GROUPS) for group, names in groups.items()])
     for row, (start, length) in enumerate(zip(windows.starts, windows.lengths, strict=True)):
-        found = extract(
+        row_in_time = extract(
             np.ascontiguousarray(samples[None, start : start + length]),
             sampling_rate_hz=sampling_rate_hz,
             rate_is_declared=True,
@@ -209,7 +209,7 @@ def extract_angular(
             orders=None,
             settings=settings,
         )
-        result[row, in_time] = found[0, in_time]
+        result[row, in_time] = row_in_time[0, in_time]
     return result
 
 
@@ -234,10 +234,10 @@ def _extract_block(block: NDArray[np.float32], rows: NDArray[np.int64], shared: 
     for first in range(0, len(rows), step):
         part = rows[first : first + step]
         chunk = block[part[0] : part[-1] + 1] if len(part) == part[-1] - part[0] + 1 else block[part]
-        front, back, found, bands = _extract_chunk(chunk, first, shared)
+        front, back, envelopes, bands = _extract_chunk(chunk, first, shared)
         before.append(front)
         after.append(back)
-        spectra += found
+        spectra += envelopes
         best += bands
     spectra += best_spectra(best, turns=shared.turns, orders=shared.orders, settings=shared.settings, at_once=step)
     with np.errstate(invalid="ignore"):
@@ -274,7 +274,7 @@ def _extract_chunk(
             spectral_quantiles(power, bin_hz),
             shaft_columns(power, turns, length, settings.lines),
         )
-        found = envelope_spectra(
+        envelopes = envelope_spectra(
             transform,
             first_row,
             bin_hz=bin_hz,
@@ -283,8 +283,8 @@ def _extract_chunk(
             orders=shared.orders,
             settings=settings,
         )
-        bands = cut_best_bands(transform, best, first_row) if found else []
-    return np.concatenate(front, axis=-1), np.concatenate(back, axis=-1), found, bands
+        bands = cut_best_bands(transform, best, first_row) if envelopes else []
+    return np.concatenate(front, axis=-1), np.concatenate(back, axis=-1), envelopes, bands
 
 
 def _time_columns(m: td.Moments) -> Vector:

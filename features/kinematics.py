@@ -105,7 +105,7 @@ def bearing_orders(n_balls: int, ball_diameter: float, pitch_diameter: float, co
 
 
 def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: float = 0.0) -> Orders:
-    """Give the orders of a bearing whose inner ring, outer ring or both turn, in multiples of the monitored shaft.
+    """Return the orders of a bearing whose inner ring, outer ring or both turn, in multiples of the monitored shaft.
 
     With `r = |inner_speed - outer_speed|`: `bpfo`, `bpfi` and `bsf` are those of the outer ring at rest, times `r`. The
     cage turns at `inner_speed x ftf + outer_speed x (1 - ftf)`; where that is 0 there is no order of the cage.
@@ -113,7 +113,7 @@ def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: f
     Parameters
     ----------
     at_rest : Orders
-        As `bearing_orders` gives them.
+        As `bearing_orders` returns them.
     inner_speed, outer_speed : float
         Speeds of the rings over the monitored shaft's; below 0 where they turn against it.
 

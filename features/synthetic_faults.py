@@ -1,7 +1,7 @@
 """Vibration of a faulty bearing made from physics, to teach a network what measured examples are too few to show.
 
 A defect is struck once per pass; each strike rings the structure's resonances; load zone and cage decide how hard
-each strike is; balls slip, so strikes are not quite regular. All that a plant does not tell - resonances, damping,
+each strike is; balls slip, so strikes are not quite regular. All that is not known of a plant - resonances, damping,
 slip, load zone, noise, strength - is drawn anew for every window from wide ranges, so that only what holds for
 *every* bearing remains to be learnt. Sources: P. D. McFadden and J. D. Smith, "Model for the vibration produced by a
 single point defect in a rolling element bearing", Journal of Sound and Vibration 96 (1984) (inner race, load zone);

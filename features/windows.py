@@ -30,7 +30,7 @@ class WindowSettings:
     min_samples : int
         The shortest window that is still a window. A shorter recording has none.
     max_samples : int
-        The longest window; a slow shaft is then seen for fewer turns, and `WindowPlan.turns_covered` says so.
+        The longest window; a slow shaft is then seen for fewer turns, see `WindowPlan.turns_covered`.
     mode : {"turns", "samples"}
         `samples` ignores the speed.
 

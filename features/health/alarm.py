@@ -23,12 +23,12 @@ from features.health.trend import running_median
 from features.spectra.time_domain import Vector
 
 MIN_REFERENCE: Final = 20
-"""Fewer reference values tell no tail."""
+"""Fewer reference values do not show how their upper tail falls."""
 
 
 @dataclass(frozen=True, eq=False)
 class Alarm:
-    """What a frozen rule says of a run.
+    """The result of a frozen rule on a run.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Alarm:
 def frozen_threshold(
     reference: NDArray[Any], *, false_alarm_rate: float = 0.01, horizon: int = 1000, min_rise: float = 3.0
 ) -> float:
-    """Give the level that further values like the reference exceed with a stated chance at most.
+    """Return the level that further values like the reference exceed with a stated chance at most.
 
     Parameters
     ----------
@@ -88,11 +88,11 @@ def frozen_threshold(
             f"Wanted false_alarm_rate in 0..1, horizon of 1 or more and min_rise of 0 or more, got "
             f"{false_alarm_rate!r}, {horizon!r} and {min_rise!r}."
         )
-    told = np.asarray(reference, dtype=np.float64)
-    told = told[np.isfinite(told)]
-    if told.size < MIN_REFERENCE:
-        raise ValueError(f"A threshold needs {MIN_REFERENCE} finite reference values or more, got {told.size}.")
-    lower, middle = (float(value) for value in np.quantile(told, (0.25, 0.5)))
+    finite = np.asarray(reference, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if finite.size < MIN_REFERENCE:
+        raise ValueError(f"A threshold needs {MIN_REFERENCE} finite reference values or more, got {finite.size}.")
+    lower, middle = (float(value) for value in np.quantile(finite, (0.25, 0.5)))
     scale = (middle - lower) / math.log(2.0)
     return middle + max(scale * math.log(horizon / (2.0 * false_alarm_rate)), min_rise)
 
@@ -108,7 +108,7 @@ def alarm_onset(
     horizon: int = 1000,
     min_rise: float = 3.0,
 ) -> Alarm:
-    """Say from when a rule that was frozen on the first values holds, and from when it stays on.
+    """Return where an alarm that was frozen on the first values is on, and from when it stays on.
 
     Parameters
     ----------

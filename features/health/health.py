@@ -5,7 +5,7 @@ together are an *aspect*, their mean; a group is its highest aspect, because a f
 leaves the others where they are. The health index is the root mean square of the groups, of which those where only a
 rise is bad count from 0 upwards: run-in makes levels fall, and that is no damage. Robust deviations from a healthy
 median and their combination follow P. J. Rousseeuw and M. Hubert, "Robust statistics for outlier detection", WIREs Data
-Mining and Knowledge Discovery 1 (2011), sections 2 and 3; that levels, impulsiveness and lines tell different stages of
+Mining and Knowledge Discovery 1 (2011), sections 2 and 3; that levels, impulsiveness and lines show different stages of
 damage, R. B. Randall and J. Antoni, "Rolling element bearing diagnostics - a tutorial", Mechanical Systems and Signal
 Processing 25 (2011).
 """
@@ -29,7 +29,7 @@ TWO_SIDED: Final = ("shape",)
 """Groups where a fall is as bad as a rise; of all others only a rise counts in the index."""
 
 LARGEST_DEVIATION: Final = 30.0
-"""Deviations are cut off here, in sigmas: beyond, they say "far off" and must not hide the other features."""
+"""Deviations are cut off here, in sigmas: beyond, they only mean "far off" and must not hide the other features."""
 
 LEVEL_FLOOR: Final = 0.05
 """Smallest spread of log10 of an amplitude: 1 dB, which load, temperature and mounting move from day to day."""
@@ -56,7 +56,7 @@ _SIDEBANDS: Final = {"bpfi": "bpfi_sidebands_db", "bsf2x": "bsf2x_sidebands_db"}
 
 
 def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Give the columns of every aspect of every group.
+    """Return the columns of every aspect of every group.
 
     Level: the RMS, and each two neighbouring bands. Impulsiveness: kurtosis and crest factor together. Bearing lines:
     each line over all envelopes and harmonics, with its sidebands. Gear lines: the mesh harmonics, and the sidebands.
@@ -65,7 +65,7 @@ def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...
     Parameters
     ----------
     names : sequence of str
-        Names of the feature columns, as `features.settings.feature_names` gives them; unknown ones are not used.
+        Names of the feature columns, as `features.settings.feature_names` returns them; unknown ones are not used.
 
     Examples
     --------
@@ -80,9 +80,9 @@ def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...
     bands = [name for name in names if name.startswith("band_") and name.endswith("_log_power")]
     lines = []
     for line in envelope.LINES:
-        told = [f"{line}_h1_db", f"{line}_mean13_db", *([_SIDEBANDS[line]] if line in _SIDEBANDS else [])]
-        lines.append(columns(*(f"ses_{version}_{name}" for version in envelope.VERSIONS for name in told)))
-    found = {
+        suffixes = [f"{line}_h1_db", f"{line}_mean13_db", *([_SIDEBANDS[line]] if line in _SIDEBANDS else [])]
+        lines.append(columns(*(f"ses_{version}_{name}" for version in envelope.VERSIONS for name in suffixes)))
+    aspects = {
         "level": [columns("rms_log10"), *(columns(*bands[k : k + 2]) for k in range(0, len(bands), 2))],
         "impulsiveness": [columns("kurtosis_log10", "crest_factor_log10")],
         "bearing_lines": lines,
@@ -92,11 +92,11 @@ def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...
         ],
         "shape": [columns("spectral_centroid_hz", "rms_frequency_hz"), columns("spectral_entropy")],
     }
-    return {group: tuple(aspect for aspect in found[group] if aspect) for group in GROUPS}
+    return {group: tuple(aspect for aspect in aspects[group] if aspect) for group in GROUPS}
 
 
 def spread_floor(names: Sequence[str], reference: Reference) -> Vector:
-    """Give the smallest spread of each feature that is believed, in the unit of the feature.
+    """Return the smallest spread of each feature that is believed, in the unit of the feature.
 
     Parameters
     ----------
@@ -172,10 +172,10 @@ def health_figures(values: NDArray[Any], names: Sequence[str], reference: Refere
     for column, (group, aspects) in enumerate(health_aspects(names).items()):
         if not aspects:
             continue
-        told = np.column_stack([_mean_of_finite(z[:, list(aspect)]) for aspect in aspects])
-        rank = np.abs(told) if group in TWO_SIDED else told
+        per_aspect = np.column_stack([_mean_of_finite(z[:, list(aspect)]) for aspect in aspects])
+        rank = np.abs(per_aspect) if group in TWO_SIDED else per_aspect
         best = np.argmax(np.where(np.isfinite(rank), rank, -np.inf), axis=1)
-        figures[:, column] = told[np.arange(len(told)), best]
+        figures[:, column] = per_aspect[np.arange(len(per_aspect)), best]
     return figures
 
 
@@ -185,7 +185,7 @@ def index_of_figures(figures: NDArray[Any]) -> Vector:
     Parameters
     ----------
     figures : float array, shape (n, 5)
-        As `health_figures` gives them, or medians of such over windows.
+        As `health_figures` returns them, or medians of such over windows.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def health_index(values: NDArray[Any], names: Sequence[str], reference: Referenc
     Returns
     -------
     float64 array, shape (n,)
-        Healthy windows scatter between about 0 and 2. NaN where no group can be told.
+        Healthy windows scatter between about 0 and 2. NaN where no group is there.
 
     Examples
     --------

@@ -27,13 +27,13 @@ MOST_POINTS: Final = 500
 """A slope over more points is that of the medians of so many blocks of neighbours: all pairs would be too many."""
 
 MIN_SLOPE_POINTS: Final = 5
-"""Fewer points have no slope worth the name."""
+"""With fewer points no slope is fitted."""
 
 SMALLEST_NOISE: Final = 0.25
 """Smallest standard deviation of noise that is believed, in normal scores: a series may be free of noise."""
 
 LARGEST_CORRELATION: Final = 0.9
-"""Largest lag-1 correlation of noise that is believed: above it, noise and drift cannot be told apart."""
+"""Largest lag-1 correlation of noise that is believed: above it, noise and drift cannot be separated."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Change:
 
 
 def ordered_finite(times: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[np.intp], Vector, Vector]:
-    """Give the places, times and values of what is finite, in the order of time.
+    """Return the places, times and values of what is finite, in the order of time.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def ordered_finite(times: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[n
 
 
 def running_median(values: NDArray[Any], *, width: int) -> Vector:
-    """Give the median of each value and those before it: what a rule could have known at that time.
+    """Return the median of each value and those before it: what a rule could have known at that time.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def _independence_lost(rest: Vector) -> float:
 
 
 def noise_of(values: Vector) -> tuple[float, float]:
-    """Give standard deviation and lag-1 correlation of the noise of a series whose level changes now and then.
+    """Return standard deviation and lag-1 correlation of the noise of a series whose level changes now and then.
 
     From medians of differences, which a few changes do not touch: S. Chakar, E. Lebarbier, C. Levy-Leduc and S. Robin,
     "A robust approach for estimating change-points in the mean of an AR(1) process", Bernoulli 23 (2017), equation 6:
@@ -236,7 +236,7 @@ def change_points(
     Segments minimise `sum of (score - mean of its segment)^2 + beta (segments - 1)` over the normal scores of the
     ranks, with `beta = penalty log(n) s^2 (1 + r) / (1 - r)`: s and r are the noise's standard deviation and lag-1
     correlation (`noise_of`), so that neither loud nor slowly wandering noise is taken for changes. A slow rise shows
-    as a staircase: its slope is what tells.
+    as a staircase: its slope shows it.
 
     Parameters
     ----------
@@ -290,7 +290,7 @@ def change_points(
 
 
 def pelt(values: Vector, *, beta: float, min_size: int) -> list[int]:
-    """Give the first places of all segments but the first of the optimal segmentation in squared error.
+    """Return the first places of all segments but the first of the optimal segmentation in squared error.
 
     Killick 2012, section 3: `F(t) = min over s of F(s) + C(s, t) + beta`, keeping only those s that can still win.
 
@@ -328,9 +328,9 @@ def pelt(values: Vector, *, beta: float, min_size: int) -> list[int]:
         if newest >= min_size:
             starts, ends = np.append(starts, newest), np.append(ends, n + 1)
         starts, ends = starts[ends > stop + 1], ends[ends > stop + 1]
-    found: list[int] = []
+    cuts: list[int] = []
     at = int(came_from[n])
     while at > 0:
-        found.append(at)
+        cuts.append(at)
         at = int(came_from[at])
-    return found[::-1]
+    return cuts[::-1]

@@ -127,7 +127,7 @@ def judge_speed(
     """
     s = settings or SpeedCheckSettings()
     combs = measure_combs(
-        # More windows cost time and tell no more: real floors are not that smooth.
+        # More windows cost time and add nothing: real floors are not that smooth.
         windows[:: max(1, -(-len(windows) // _MOST_WINDOWS))],
         sampling_rate_hz=sampling_rate_hz,
         declared_rpm=declared_rpm,
@@ -147,10 +147,10 @@ def judge_speed(
     others = others[np.abs(others - 1.0) > s.harmless]
     other_chance = comb_false_alarm(masked, others, settings=s.comb)
     ratio = _best_of_plateau(others, other_chance)
-    found = over_search(float(other_chance.min()), combs.turns, s.lowest, s.highest, s.comb)
+    searched_chance = over_search(float(other_chance.min()), combs.turns, s.lowest, s.highest, s.comb)
     lines = _clear_lines(masked, ratio, np.arange(1, s.comb.harmonics + 1))
     declared_rpm = abs(declared_rpm)
-    clear = found <= s.false_alarm and other_chance.min() <= s.margin * own_chance and lines >= s.min_lines
+    clear = searched_chance <= s.false_alarm and other_chance.min() <= s.margin * own_chance and lines >= s.min_lines
     if clear and not _is_multiple(combs, ratio, mesh, s):
         return _verdict(masked, ratio, declared_rpm, s)
     if mesh and (at_mesh := _by_mesh(masked, combs, mesh, declared_rpm, s)):
@@ -170,11 +170,11 @@ def _by_mesh(
     own = float(mesh_false_alarm(combs, ratios[near], mesh).min())
     ratios = ratios[~near]
     chance = mesh_false_alarm(masked, ratios, mesh)
-    found = min(1.0, float(chance.min()) * ratios.size)
+    searched_chance = min(1.0, float(chance.min()) * ratios.size)
     ratio = _best_of_plateau(ratios, chance)
     sides = np.array([line + side for line in mesh for side in (-1.0, 0.0, 1.0)])
     lines = _clear_lines(masked, ratio, np.concatenate((np.arange(1, 4), sides)))
-    if found > s.false_alarm or chance.min() > s.margin * own or lines <= s.min_lines:
+    if searched_chance > s.false_alarm or chance.min() > s.margin * own or lines <= s.min_lines:
         return None
     if _is_multiple(combs, ratio, mesh, s):
         return None

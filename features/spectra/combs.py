@@ -70,7 +70,7 @@ class CombSettings:
 
 @dataclass(frozen=True, eq=False)
 class Combs:
-    """What every bin of a mean spectrum says for a line in it.
+    """The evidence for a line in every bin of a mean spectrum.
 
     Attributes
     ----------

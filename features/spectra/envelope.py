@@ -25,7 +25,7 @@ BAND_NYQUIST_SHARE: Final = 0.95
 """A demodulation band ends at this share of the Nyquist frequency at the latest."""
 
 MIN_BAND_BINS: Final = 64
-"""Fewer bins in a band give no envelope spectrum worth the name."""
+"""With fewer bins in a band there is no useful envelope spectrum."""
 
 USABLE_SHARE: Final = 0.9
 """A band of B bins has an envelope spectrum of B bins whose noise falls to nothing at its end: 90 % are used."""

@@ -1,4 +1,4 @@
-"""What a textbook reader would say: how strongly the lines speak for the outer race, the inner race or a ball.
+"""Textbook diagnosis from lines alone: how strong the evidence for the outer race, the inner race or a ball is.
 
 The three scores are built alike, so that none is favoured. Source of the signs: R. B. Randall and J. Antoni, "Rolling
 element bearing diagnostics - a tutorial", Mechanical Systems and Signal Processing 25 (2011), section 2 (which line and
@@ -19,7 +19,7 @@ from features.spectra.lines import LineReader
 from features.spectra.time_domain import Vector
 
 CLASSES: Final = ("outer", "inner", "ball")
-"""What the evidence speaks for, in the order of all columns here."""
+"""The defects that evidence is for, in the order of all columns here."""
 
 STATISTICS: Final = (
     *(f"{kind}_max_db" for kind in CLASSES),
@@ -108,7 +108,7 @@ def _margins(scores: Vector) -> Vector:
 
 
 def diagnose(values: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[np.int64], Vector]:
-    """Name the defect that the evidence speaks for, with no training at all.
+    """Name the defect with the strongest evidence, with no training at all.
 
     Parameters
     ----------

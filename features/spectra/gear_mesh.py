@@ -68,8 +68,8 @@ def gear_mesh_statistics(
     sidebands = (at([mesh - 1 for mesh in meshes]) + at([mesh + 1 for mesh in meshes])) / 2.0
     share, strongest = np.full(len(power), np.nan), np.zeros(len(power))
     for mesh in meshes:
-        found, carrier = sideband_ratio(power, mesh=mesh, turns=turns, usable=usable, tolerance=settings.tolerance)
-        share = np.where(carrier > strongest, found, share)
+        mesh_share, carrier = sideband_ratio(power, mesh=mesh, turns=turns, usable=usable, tolerance=settings.tolerance)
+        share = np.where(carrier > strongest, mesh_share, share)
         strongest = np.fmax(carrier, strongest)
     return np.stack((*harmonics, sidebands, log10_or_nan(share)), axis=-1)
 

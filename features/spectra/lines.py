@@ -279,9 +279,9 @@ class LineReader:
 
     def _places(self, position: float) -> dict[Line, NDArray[np.int64]]:
         """Return where to look, with the rows for which that is so; rows without the line are left out."""
-        found: dict[Line, list[NDArray[np.int64]]] = {}
+        rows_of: dict[Line, list[NDArray[np.int64]]] = {}
         for usable, rows in self._rows.items():
             line = place_line(position, usable, self.settings)
             if line is not None:
-                found.setdefault(line, []).append(rows)
-        return {line: np.sort(np.concatenate(parts)) for line, parts in found.items()}
+                rows_of.setdefault(line, []).append(rows)
+        return {line: np.sort(np.concatenate(parts)) for line, parts in rows_of.items()}

@@ -19,7 +19,7 @@ from scipy.interpolate import CubicSpline
 from features.spectra.time_domain import Vector
 
 MIN_SPEED_RPM: Final = 1.0
-"""At a lower speed the shaft counts as standing: its angle says nothing about when something happened."""
+"""At a lower speed the shaft counts as standing: its angle is no measure of time."""
 
 OVERSAMPLING: Final = 2
 

@@ -18,7 +18,7 @@ from features.spectra.spectrum import real_transform, squared_magnitude
 from features.spectra.time_domain import Vector
 
 MIN_FRAMES: Final = 6
-"""Fewer frames say nothing about bursts."""
+"""With fewer frames bursts cannot be measured."""
 
 _FIRST_BIN: Final = 2
 _AT_ONCE: Final = 4
@@ -77,5 +77,5 @@ def _of_frames(windows: NDArray[np.float32], samples: int, frames: int) -> Vecto
 
 def spectral_kurtosis_statistics(windows: NDArray[np.float32], samples: int) -> tuple[Vector, Vector]:
     """Return the largest and the mean spectral kurtosis over the bins from 2 to 0.95 of Nyquist, each of shape (n,)."""
-    found = spectral_kurtosis(windows, samples)[:, _FIRST_BIN : max(int(_LAST_SHARE * samples / 2), _FIRST_BIN + 1)]
-    return found.max(axis=-1), found.mean(axis=-1)
+    kurtosis = spectral_kurtosis(windows, samples)[:, _FIRST_BIN : max(int(_LAST_SHARE * samples / 2), _FIRST_BIN + 1)]
+    return kurtosis.max(axis=-1), kurtosis.mean(axis=-1)

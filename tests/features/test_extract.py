@@ -106,6 +106,14 @@ def test_without_a_steady_speed_orders_are_missing_and_the_rest_is_unchanged(cha
     assert row[rest].tobytes() == run(noise(1, 12_032))[0][rest].tobytes()
 
 
+@pytest.mark.parametrize("change", [{"shaft_speed_rpm": None}, {"speed_is_steady": False}, {"rate_is_declared": False}])
+def test_samples_in_a_turn_do_not_replace_a_known_speed(change):
+    windows = noise(1, 12_032)
+    columns = [NAMES.index(name) for name in group("synchronous") if name != "tsa_fm4_log10"]
+    assert np.isfinite(run(windows, samples_per_turn=400)[0, columns]).all()
+    assert np.isnan(run(windows, samples_per_turn=400, **change)[0, columns]).all()
+
+
 def test_what_the_geometry_does_not_name_is_missing():
     assert missing(run(noise(1, 12_032), orders=BEARING)[0]) == group("gear_mesh")
     nothing = missing(run(noise(1, 12_032), orders=None)[0])

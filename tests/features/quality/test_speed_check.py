@@ -70,6 +70,16 @@ def test_noise_has_a_comb_as_often_as_is_said(n, reach):
     assert np.count_nonzero(np.array(chances) <= 0.05) <= 12
 
 
+def test_many_windows_are_not_believed_to_be_independent():
+    windows = comb(RPM, amplitude=0.03, n=8)
+    keywords = {"sampling_rate_hz": RATE, "declared_rpm": RPM, "highest_ratio": 1.1}
+    few, many = (
+        measure_combs(windows, settings=CombSettings(most_windows=n, line_cap=60.0), **keywords) for n in (4, 8)
+    )
+    line = round(few.turns)
+    assert 3.0 < few.evidence[line] < 0.7 * many.evidence[line]
+
+
 def test_fisher_is_exact_for_exponential_values():
     values = np.random.default_rng(1).exponential(size=(40_000, 6))
     chance = fisher(values)
@@ -163,6 +173,8 @@ def test_a_gear_mesh_contradicts_too():
         code, evidence = judge(x, rpm=1700.0 * factor, orders=orders)
         assert code is Quality.WRONG_SPEED
         assert "gear mesh" in evidence
+        # Three shaft lines and two meshes with a sideband to each side are nine lines in all: more cannot be clear.
+        assert judge(x, rpm=1700.0 * factor, orders=orders, settings=SpeedCheckSettings(min_lines=9)) is None
 
 
 @pytest.mark.parametrize(
