@@ -1,4 +1,4 @@
-"""The plan of the house, as far as a machine can check it: what a room lets others import, one address for each rule."""
+"""The plan of the house, as far as a machine can check it: what rooms let others import, one address for each rule."""
 
 from __future__ import annotations
 
