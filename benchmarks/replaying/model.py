@@ -18,13 +18,15 @@ from models.threads import one_thread
 from models.training.train import train
 from models.training.training_data import Supplement
 from pipeline.base.settings import Settings
-from pipeline.cases.axis_state import AxisFigures, Thresholds, Window, combine_channels
+from pipeline.cases.axis_state import AxisFigures, Thresholds, combine_channels, windows_of
+from pipeline.labels.findings import Finding
 from pipeline.labels.words import Evidence
 from pipeline.promotion.gate import Ruling
 from pipeline.promotion.judge import Pair, _by_doubt, _by_measures
-from pipeline.promotion.rows import Found, Labelled, _joined
+from pipeline.promotion.rows import JudgedRecording, _joined
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.scoring.levels import thresholds_of
+from pipeline.scoring.score import figures_of
 from pipeline.training.inputs import bearing_rule, own_levels, without
 from pipeline.training.supplement import MEASURED_SHARE
 from pipeline.training.train import held_out_quantiles
@@ -186,7 +188,9 @@ def rule(
     then = labelled_rows(plant, known(labels, champion.cutoff))
     wanted = challenger.held_out.place()
     recordings = tuple(
-        Labelled(SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _found(then, name), _found(now, name))
+        JudgedRecording(
+            SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _found(then, name), _found(now, name)
+        )
         for name in sorted(wanted)
     )
     said = _champion_said(plant, champion, recordings)
@@ -197,15 +201,15 @@ def rule(
     return Ruling(not against, tuple(against or passed), figures)
 
 
-def _found(rows: dict[int, Label], name: str) -> Found | None:
+def _found(rows: dict[int, Label], name: str) -> Finding | None:
     label = rows.get(int(name))
     if label is None:
         return None
     told: Any = SimpleNamespace(label_id=str(label.number), evidence=Evidence.INSPECTED)
-    return Found(str(label.target), 1.0, told)
+    return Finding(str(label.target), 1.0, told)
 
 
-def _champion_said(plant: Plant, champion: Version, recordings: Sequence[Labelled]) -> Predictions:
+def _champion_said(plant: Plant, champion: Version, recordings: Sequence[JudgedRecording]) -> Predictions:
     """Give what the champion says of recordings of units that it was not trained on, as `champion_predictions` does."""
     kept = champion.held_out
     places = kept.place()
@@ -238,6 +242,10 @@ def first_programs(plant: Plant) -> dict[str, float]:
     return found
 
 
+DRIFT_FIGURES = ("fault_probability", "mutual_information", "expected_entropy", "novelty_raw")
+"""Fields of a model's scores that drift looks at."""
+
+
 def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[AxisFigures, tuple[float, ...]]]:
     """Say what a model says of every recording from a day on, one bin each: its state, and what drift looks at.
 
@@ -247,42 +255,25 @@ def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[Ax
     take = np.flatnonzero(plant.day[plant.of] >= since)
     with one_thread():
         scores = version.model.score(plant.x[take])
-    fields = ("fault_probability", "fault_q05", "fault_q95", "mutual_information", "expected_entropy")
-    columns = {name: getattr(scores, name) for name in (*fields, "predictive_entropy", "novelty_percentile")}
+    usable = plant.ok[take] & scores.finite
+    scored = figures_of(scores, version.model.classes, np.where(usable, "ok", "non_finite").tolist(), [""] * len(take))
+    windows = windows_of(
+        scored,
+        channel=["acc_x"] * len(take),
+        program=plant.program[plant.of[take]].tolist(),
+        model_version=VERSION,
+    )
     own = first_programs(plant)
     by_recording_: dict[int, list[int]] = {}
     for place, row in enumerate(plant.of[take].tolist()):
         by_recording_.setdefault(row, []).append(place)
     found = {}
     for row, places in by_recording_.items():
-        windows = []
-        for place in places:
-            usable = bool(plant.ok[take[place]] and scores.finite[place])
-            values = {
-                name: float(v[place]) if usable and np.isfinite(v[place]) else None for name, v in columns.items()
-            }
-            strange = float(scores.unmodelled[place])
-            windows.append(
-                Window(
-                    channel="acc_x",
-                    quality="ok" if usable else "non_finite",
-                    evidence="",
-                    class_probabilities=dict(
-                        zip(version.model.classes, scores.class_probabilities[place].tolist(), strict=True)
-                    )
-                    if usable
-                    else None,
-                    unmodelled_probability=strange if usable and np.isfinite(strange) else None,
-                    program=str(plant.program[row]),
-                    model_version=VERSION,
-                    **values,
-                )
-            )
         limits = version.thresholds
         known_by = frozenset(name for name, since in own.items() if since <= plant.day[row])
-        figures = combine_channels(windows, {VERSION: replace(limits, programs=limits.programs | known_by)})
-        good = [place for place in places if plant.ok[take[place]] and scores.finite[place]]
-        told = [columns[name][good].mean() if good else np.nan for name in ("fault_probability", *fields[3:])]
-        novelty = scores.novelty_raw[good].mean() if good else np.nan
-        found[row] = (figures, (*map(float, told), float(novelty)))
+        own_windows = [windows[place] for place in places]
+        figures = combine_channels(own_windows, {VERSION: replace(limits, programs=limits.programs | known_by)})
+        good = [place for place in places if usable[place]]
+        means = [getattr(scores, name)[good].mean() if good else np.nan for name in DRIFT_FIGURES]
+        found[row] = (figures, tuple(map(float, means)))
     return found

@@ -27,7 +27,7 @@ from pipeline.watch.triggers import (
     schedule,
 )
 from pipeline.watch.triggers.drift import Period
-from pipeline.watch.triggers.due import Finding
+from pipeline.watch.triggers.due import NewLabel
 from replaying.cases import Bins, cases
 from replaying.fleet import Plant
 from replaying.model import SENSOR, UNSURE, Label, Version, known
@@ -76,7 +76,7 @@ def decide(
     wanted = STRATEGIES[strategy]
     told = known(labels, now)
     last = max([champion.cutoff, *trained[-1:]])
-    fresh = [Finding(item.unit, item.target, item.finding) for item in told if item.known_day > last]
+    fresh = [NewLabel(item.unit, item.target, item.finding) for item in told if item.known_day > last]
     triggers = []
     if "schedule" in wanted:
         triggers.append(schedule(now - last, max_age_days=settings.retrain_after_days))

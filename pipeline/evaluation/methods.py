@@ -107,7 +107,7 @@ class Prediction:
     review: NDArray[np.bool_] | None = None
 
 
-class Fitted(Protocol):
+class FittedMethod(Protocol):
     """A fitted method."""
 
     @property
@@ -130,7 +130,7 @@ class Fitted(Protocol):
         ...
 
 
-Method = Callable[[Training], Fitted]
+Method = Callable[[Training], FittedMethod]
 """Fits; MethodNotDefined where the method says nothing about the classes."""
 
 

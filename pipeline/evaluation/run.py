@@ -14,7 +14,7 @@ from pipeline.evaluation import classification, healthy, trend
 from pipeline.evaluation import fleet_windows as simulated
 from pipeline.evaluation.budget import BudgetAsked
 from pipeline.evaluation.dataset import Dataset, load_dataset
-from pipeline.evaluation.output import Found, summarise
+from pipeline.evaluation.output import EvaluationResult, summarise
 from pipeline.evaluation.protocol import SIMULATED, EvaluationRefused, Protocol, SimulatedProtocol, load_protocol
 from pipeline.evaluation.selection import Selection, select
 
@@ -176,7 +176,7 @@ def methods_of(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
 def document(
     request: Request,
     protocol: Protocol | SimulatedProtocol,
-    found: Found,
+    found: EvaluationResult,
     settings: Settings,
     left_out: dict[str, int],
     data: dict[str, Any],
@@ -211,7 +211,7 @@ def _carry_out(
     seeds: Sequence[int],
     budget: BudgetAsked | None,
     on_progress: Progress | None,
-) -> Found:
+) -> EvaluationResult:
     if protocol.kind == "trend":
         return trend.evaluate_trend(protocol, selection, dataset.windows, methods=methods)
     if protocol.kind == "healthy":

@@ -22,6 +22,7 @@ from sqlalchemy.engine import Connection, Row
 
 from features.health.baseline import Reference, change, fit_reference
 from pipeline.assets import installations
+from pipeline.base.figures import finite_or_none
 from pipeline.base.ids import instant, stable_id
 from pipeline.base.regime import coarser, is_any, program_of
 from pipeline.base.settings import Settings
@@ -29,7 +30,7 @@ from pipeline.extraction.extract import attributed_extraction, attributed_unit, 
 from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Verdict
-from pipeline.store.database import Store, insert_new, nullable
+from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Unit
 
@@ -54,7 +55,7 @@ class BaselineReport:
 
 
 @dataclass(frozen=True)
-class _Period:
+class BaselinePeriod:
     """Baseline period of a unit on an axis; None is a unit that nobody names. `done` are versions that are settled."""
 
     axis_id: str
@@ -87,7 +88,7 @@ def update_baselines(store: Store, lake: Lake, settings: Settings, *, as_of: dat
     return report
 
 
-def _periods(connection: Connection, settings: Settings, as_of: datetime) -> list[_Period]:
+def _periods(connection: Connection, settings: Settings, as_of: datetime) -> list[BaselinePeriod]:
     """Baseline periods that are over: one for each unit in its time on an axis.
 
     What was written more than a period's length after the end is settled: recordings that come later still are not
@@ -112,7 +113,7 @@ def _periods(connection: Connection, settings: Settings, as_of: datetime) -> lis
         first = _first(connection, axis, unit, after, before)
         if first is not None and first + length <= as_of:
             done = frozenset(settled.get((axis, unit, first), ()))
-            found.append(_Period(axis, unit, first, first + length, before, done))
+            found.append(BaselinePeriod(axis, unit, first, first + length, before, done))
     return found
 
 
@@ -173,7 +174,7 @@ def _first(
     return min(starts, default=None)
 
 
-def _members(connection: Connection, settings: Settings, period: _Period) -> list[Any]:
+def _members(connection: Connection, settings: Settings, period: BaselinePeriod) -> list[Any]:
     """Recordings of a period whose features may enter its baselines, in order of time."""
     geometry, on = installed_geometry()
     end = period.to_at if period.before is None else min(period.to_at, period.before)
@@ -200,7 +201,7 @@ def _members(connection: Connection, settings: Settings, period: _Period) -> lis
 def _baselines(
     lake: Lake,
     settings: Settings,
-    period: _Period,
+    period: BaselinePeriod,
     members: Sequence[Row[Any]],
     labels: list[KnownLabel],
     as_of: datetime,
@@ -234,10 +235,10 @@ def _found_faulty(row: Row[Any], labels: list[KnownLabel]) -> bool:
 
 
 def _row(
-    period: _Period, rows: list[Row[Any]], regime: str, reference: Reference, n_windows: int, as_of: datetime
+    period: BaselinePeriod, rows: list[Row[Any]], regime: str, reference: Reference, n_windows: int, as_of: datetime
 ) -> dict[str, Any]:
     first = rows[0]
-    median, spread = _plain(reference.median), _plain(reference.spread)
+    median, spread = ([finite_or_none(value) for value in one] for one in (reference.median, reference.spread))
     versions = (first.scope, first.feature_version, first.geometry_version)
     content = stable_id(*(row.recording_id for row in rows), *median, *spread)
     key = (first.axis_id, first.unit_serial, first.channel, regime, *versions, instant(period.from_at))
@@ -263,12 +264,8 @@ def _row(
     }
 
 
-def _plain(values: npt.NDArray[np.float64]) -> list[float | None]:
-    return [nullable(value) for value in values]
-
-
 @dataclass(frozen=True)
-class Found:
+class UnitBaseline:
     """The baseline of a recording."""
 
     version: str
@@ -284,9 +281,9 @@ class Baselines:
 
     connection: Connection
     as_of: datetime
-    _axes: dict[str, dict[tuple[Any, ...], Found]] = field(default_factory=dict)
+    _axes: dict[str, dict[tuple[Any, ...], UnitBaseline]] = field(default_factory=dict)
 
-    def of(self, extraction: Any) -> Found | None:
+    def of(self, extraction: Any) -> UnitBaseline | None:
         """Give the newest baseline for an extraction's unit, channel and finest regime that has one."""
         axis = extraction.axis_id
         if axis not in self._axes:
@@ -304,7 +301,7 @@ class Baselines:
                 return found
         return None
 
-    def _read(self, axis: str) -> dict[tuple[Any, ...], Found]:
+    def _read(self, axis: str) -> dict[tuple[Any, ...], UnitBaseline]:
         query = (
             sa.select(Baseline)
             .where(Baseline.axis_id == axis, Baseline.known_at <= self.as_of)
@@ -321,7 +318,7 @@ class Baselines:
                 row.regime,
             )
             reference = Reference(_array(row.median), _array(row.spread))
-            found[key] = Found(row.baseline_version, row.regime, reference, row.to_at)
+            found[key] = UnitBaseline(row.baseline_version, row.regime, reference, row.to_at)
         return found
 
 
@@ -356,7 +353,7 @@ def relative_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{RELATIVE}{name}" for name in names)
 
 
-def with_change(x: npt.NDArray[np.float32], found: Found | None) -> npt.NDArray[np.float32]:
+def with_change(x: npt.NDArray[np.float32], found: UnitBaseline | None) -> npt.NDArray[np.float32]:
     """Put the change of every feature beside it: (n, F) to (n, 2 F), NaN where there is no baseline."""
     changes = np.full_like(x, np.nan) if found is None else change(x, found.reference)
     return np.concatenate([x, changes], axis=1)

@@ -126,7 +126,7 @@ class AcquireReport:
 
 
 @dataclass(frozen=True)
-class Found:
+class LandingFile:
     """A file of the landing zone as it was seen."""
 
     path: Path
@@ -199,7 +199,9 @@ def passed_over(landing: Path) -> list[str]:
     return told
 
 
-def unseen_files(store: Store, landing: Path, report: AcquireReport, only: Iterable[Path] | None = None) -> list[Found]:
+def unseen_files(
+    store: Store, landing: Path, report: AcquireReport, only: Iterable[Path] | None = None
+) -> list[LandingFile]:
     """Give the files, of those in `only` or of all, that are new or have changed; count those that are known."""
     with store.read() as connection:
         entries = {row.path: (row.size_bytes, row.modified_ns) for row in connection.execute(sa.select(LandingEntry))}
@@ -210,7 +212,7 @@ def unseen_files(store: Store, landing: Path, report: AcquireReport, only: Itera
         except FileNotFoundError:
             continue
         name = path.relative_to(landing).as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
-        found = Found(path, name, stat.st_size, stat.st_mtime_ns)
+        found = LandingFile(path, name, stat.st_size, stat.st_mtime_ns)
         if entries.get(found.relative) == (found.size_bytes, found.modified_ns):
             report.files_known += 1
         else:
@@ -219,7 +221,7 @@ def unseen_files(store: Store, landing: Path, report: AcquireReport, only: Itera
 
 
 def _take(
-    store: Store, lake: Lake, found: Found, limits: Limits, settled_before: datetime, report: AcquireReport
+    store: Store, lake: Lake, found: LandingFile, limits: Limits, settled_before: datetime, report: AcquireReport
 ) -> None:
     try:
         file_hash = _hash_file(found.path)
@@ -253,7 +255,7 @@ def _take(
     raise AxiswatchError(f"{found.path}: other runs kept changing its recordings; run again")
 
 
-def _read_log(found: Found, harvester: Harvester, *, young: bool) -> str | None:
+def _read_log(found: LandingFile, harvester: Harvester, *, young: bool) -> str | None:
     """Judge all rows of a log file; give a note for its database row, None where the file has to wait."""
     try:
         # Opened here, because Arrow takes no path that is not UTF-8.
@@ -292,7 +294,7 @@ def _commit(
     store: Store,
     harvester: Harvester,
     origin: Origin,
-    found: Found,
+    found: LandingFile,
     entry: dict[str, str | int],
     note: str,
     report: AcquireReport,
@@ -328,7 +330,7 @@ def _hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _changed_meanwhile(found: Found) -> bool:
+def _changed_meanwhile(found: LandingFile) -> bool:
     try:
         stat = found.path.stat()
     except FileNotFoundError:

@@ -6,7 +6,7 @@ stronger evidence has found since. `now` as all labels say today. A poisoned bat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -23,34 +23,25 @@ from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import Baselines, with_change
 from pipeline.extraction.extract import attributed_extraction, feature_versions, installed_geometry
 from pipeline.extraction.reading import read_features
-from pipeline.labels.labels import KnownLabel, known_labels, label_for
+from pipeline.labels.findings import Finding, Findings
+from pipeline.labels.labels import known_labels
 from pipeline.labels.words import Evidence
-from pipeline.promotion.gate import FloatArray, Judged, Rows
+from pipeline.promotion.gate import FloatArray, ModelOnRows, Rows
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording, Unit
-from pipeline.training.training_set import target_of
 
 STRENGTH = {evidence: index for index, evidence in enumerate(Evidence)}
 
 
 @dataclass(frozen=True)
-class Found:
-    """What labels say of one recording: a finding, its evidence's weight, and the label."""
-
-    finding: str
-    weight: float
-    label: KnownLabel
-
-
-@dataclass(frozen=True)
-class Labelled:
+class JudgedRecording:
     """A recording that the challenger was judged on: its extraction, its unit, and both findings."""
 
     row: Any
     unit: str
-    then: Found | None
-    now: Found | None
+    then: Finding | None
+    now: Finding | None
 
     @property
     def is_new(self) -> bool:
@@ -60,12 +51,12 @@ class Labelled:
 
 def labelled_recordings(
     connection: Connection, settings: Settings, scope: str, wanted: Iterable[str], *, cutoff: datetime, as_of: datetime
-) -> list[Labelled]:
+) -> list[JudgedRecording]:
     """Give the recordings of a scope among `wanted` that a label holds for, then (`cutoff`) or now (`as_of`)."""
     now = known_labels(connection, known_by=as_of)
     standing = {label.label_id for label in now}
     then = [label for label in known_labels(connection, known_by=cutoff) if label.label_id in standing]
-    by_unit = _by_unit(now), _by_unit(then)
+    sides = [Findings(labels, settings.evidence_weights) for labels in (now, then)]
     geometry, on = installed_geometry()
     query = (
         sa.select(*attributed_extraction())
@@ -84,37 +75,18 @@ def labelled_recordings(
     for row in connection.execute(query):
         if row.recording_id not in names:
             continue
-        today, before = (_found(settings, row, labels) for labels in by_unit)
+        today, before = (findings.of(row) for findings in sides)
         if today is not None and before is not None and _corrected(before, today):
             before = replace(today, label=before.label)
         if today is not None or before is not None:
-            rows.append(Labelled(row, row.unit_serial or f"axis {row.axis_id}", before, today))
+            rows.append(JudgedRecording(row, row.unit_serial or f"axis {row.axis_id}", before, today))
     return rows
 
 
-def _by_unit(labels: Sequence[KnownLabel]) -> dict[str | None, list[KnownLabel]]:
-    found: dict[str | None, list[KnownLabel]] = {}
-    for label in labels:
-        found.setdefault(label.unit_serial, []).append(label)
-    return found
-
-
-def _found(settings: Settings, row: Any, labels: Mapping[str | None, list[KnownLabel]]) -> Found | None:
-    candidates = labels.get(None, []) + (labels.get(row.unit_serial, []) if row.unit_serial else [])
-    label = label_for(
-        candidates, axis=row.axis_id, unit_serial=row.unit_serial, channel=row.channel, started_at=row.started_at
-    )
-    finding = None if label is None else target_of(label)
-    if label is None or finding is None:
-        return None
-    weight = settings.evidence_weights.get(str(label.evidence), 1.0)
-    return Found(finding, weight, label) if weight > 0 else None
-
-
-def _corrected(before: Found, today: Found) -> bool:
+def _corrected(before: Finding, today: Finding) -> bool:
     """Say whether stronger evidence has found something else since: then that is the truth of before as well."""
     stronger = STRENGTH[today.label.evidence] > STRENGTH[before.label.evidence]
-    return stronger and today.finding != before.finding
+    return stronger and today.target != before.target
 
 
 def champion_predictions(
@@ -124,7 +96,7 @@ def champion_predictions(
     model: Model,
     kept: Predictions | None,
     known_units: frozenset[str],
-    recordings: Sequence[Labelled],
+    recordings: Sequence[JudgedRecording],
     *,
     as_of: datetime,
 ) -> Predictions | None:
@@ -173,7 +145,7 @@ def _joined(one: Predictions, other: Predictions) -> Predictions:
 
 
 def make_rows(
-    recordings: Sequence[Labelled], challenger: Predictions, champion: Predictions, *, which: str
+    recordings: Sequence[JudgedRecording], challenger: Predictions, champion: Predictions, *, which: str
 ) -> Rows | None:
     """Put recordings that both models were asked about together by unit and finding; None where there is none.
 
@@ -187,14 +159,14 @@ def make_rows(
     any_fault = HEALTHY in common
     groups: dict[tuple[str, str], list[tuple[int, int, float]]] = {}
     for item in recordings:
-        found: Found | None = getattr(item, which)
+        finding: Finding | None = getattr(item, which)
         name = str(item.row.recording_id)
-        if found is None or name not in of_challenger or name not in of_champion:
+        if finding is None or name not in of_challenger or name not in of_champion:
             continue
-        if found.finding not in common and not any_fault:
+        if finding.target not in common and not any_fault:
             continue
-        place = of_challenger[name], of_champion[name], found.weight
-        groups.setdefault((item.unit, found.finding), []).append(place)
+        place = of_challenger[name], of_champion[name], finding.weight
+        groups.setdefault((item.unit, finding.target), []).append(place)
     if not groups:
         return None
     keys = sorted(groups)
@@ -210,7 +182,7 @@ def make_rows(
 
 def _judged(
     found: Predictions, members: list[list[int]], keys: list[tuple[str, str]], common: frozenset[str]
-) -> Judged:
+) -> ModelOnRows:
     nll = []
     for rows, (_, finding) in zip(members, keys, strict=True):
         own = found.log_p[rows, found.classes.index(finding)] if finding in common else found.log_fault[rows]
@@ -219,12 +191,12 @@ def _judged(
     fault = np.full(sum(map(len, members)), np.nan)
     if HEALTHY in found.classes:
         fault = 1.0 - found.p[[row for rows in members for row in rows], found.classes.index(HEALTHY)]
-    return Judged(found.classes, p, np.array(nll), fault)
+    return ModelOnRows(found.classes, p, np.array(nll), fault)
 
 
 def challenger_rows(
-    recordings: Sequence[Labelled], challenger: Predictions
-) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], Judged, list[list[Labelled]]]:
+    recordings: Sequence[JudgedRecording], challenger: Predictions
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], ModelOnRows, list[list[JudgedRecording]]]:
     """Put all recordings of the challenger together by unit and today's finding, whether or not the champion has them.
 
     Returns
@@ -232,10 +204,10 @@ def challenger_rows(
     units, findings, what the challenger said, and the recordings of each row.
     """
     place = challenger.place()
-    groups: dict[tuple[str, str], list[Labelled]] = {}
+    groups: dict[tuple[str, str], list[JudgedRecording]] = {}
     for item in recordings:
         if item.now is not None and str(item.row.recording_id) in place:
-            groups.setdefault((item.unit, item.now.finding), []).append(item)
+            groups.setdefault((item.unit, item.now.target), []).append(item)
     keys = sorted(groups)
     members = [[place[str(item.row.recording_id)] for item in groups[key]] for key in keys]
     judged = _judged(challenger, members, keys, frozenset(challenger.classes))

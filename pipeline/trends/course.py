@@ -23,8 +23,9 @@ from features.health.health import GROUPS, health_figures, index_of_figures
 from features.health.trend import change_points, running_median, theil_sen
 from features.settings import feature_names
 from pipeline.base.errors import AxiswatchError
+from pipeline.base.figures import finite_or_none
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import NO_BASELINE, Baselines, Found
+from pipeline.extraction.baseline import NO_BASELINE, Baselines, UnitBaseline
 from pipeline.extraction.extract import (
     attributed_extraction,
     attributed_unit,
@@ -33,7 +34,7 @@ from pipeline.extraction.extract import (
     installed_geometry,
 )
 from pipeline.extraction.reading import read_features
-from pipeline.store.database import Store, insert_ignore, nullable, upsert
+from pipeline.store.database import Store, insert_ignore, upsert
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint, Unit
 
@@ -338,7 +339,7 @@ def _points(
     lake: Lake,
     settings: Settings,
     rows: Sequence[Row[Any]],
-    baselines: Sequence[Found | None],
+    baselines: Sequence[UnitBaseline | None],
     as_of: datetime,
 ) -> list[dict[str, Any]]:
     names = {row.quantity: feature_names(feature_settings(settings, row.quantity)) for row in rows}
@@ -354,7 +355,7 @@ def _point(
     row: Row[Any],
     x: npt.NDArray[np.float32],
     names: Sequence[str],
-    found: Found | None,
+    found: UnitBaseline | None,
     as_of: datetime,
 ) -> dict[str, Any]:
     """Judge the good windows of one recording: the median of each figure over them, and the index of the medians."""
@@ -383,7 +384,7 @@ def _point(
         "baseline_version": version,
         "baselines_at": row.baselines_at,
         "n_windows": len(x),
-        **{name: nullable(value) for name, value in zip(GROUPS, figures.tolist(), strict=True)},
-        "health_index": nullable(index),
+        **{name: finite_or_none(value) for name, value in zip(GROUPS, figures.tolist(), strict=True)},
+        "health_index": finite_or_none(index),
         "known_at": as_of,
     }

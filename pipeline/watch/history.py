@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import attributed_unit, installed_geometry
+from pipeline.labels.findings import target_of
 from pipeline.labels.labels import KnownLabel, known_labels
 from pipeline.promotion.decisions import CONCLUSION, FAILED, labels_since
 from pipeline.registry.versions import CHAMPION
@@ -24,8 +25,8 @@ from pipeline.store.tables import (
     TriggerDecision,
     Unit,
 )
-from pipeline.training.training_set import scopes_with_labels, target_of
-from pipeline.watch.triggers.due import Finding
+from pipeline.training.training_set import scopes_with_labels
+from pipeline.watch.triggers.due import NewLabel
 
 ONE_RUN = timedelta(days=1)
 """A start and what became of it within this time are one retraining."""
@@ -96,7 +97,7 @@ def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[
 class News:
     """Labels that no retraining of a scope has seen; `late` were brought in later than they were known."""
 
-    findings: list[Finding]
+    findings: list[NewLabel]
     withdrawn: int
     late: int
 
@@ -109,7 +110,7 @@ def news_of(
     known = known_labels(connection, known_by=as_of)
     fresh = known if last is None else [label for label in known if label.known_at > last]
     findings = [
-        Finding(unit, target_of(label), str(label.verdict))
+        NewLabel(unit, target_of(label), str(label.verdict))
         for label in fresh
         if (unit := _unit_in_scope(connection, scope, label)) is not None
     ]

@@ -47,7 +47,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Cause:
+class DriftCause:
     """Why what changed on an axis, or one of its units, says nothing about the model."""
 
     axis_id: str
@@ -132,12 +132,12 @@ def _period(values: npt.NDArray[Any], rows: Sequence[Any]) -> Period:
     return Period(values, np.array(units, dtype=np.str_), np.array(regimes, dtype=np.str_))
 
 
-def found_faulty(connection: Connection, now: Span, *, as_of: datetime) -> list[Cause]:
+def found_faulty(connection: Connection, now: Span, *, as_of: datetime) -> list[DriftCause]:
     """Give the units that a label calls faulty in a span: what moved on them is the machine's, and known."""
     return _labelled(connection, Verdict.FAULT, "fault", now, as_of)
 
 
-def known_causes(connection: Connection, scope: str, then: Span, now: Span, *, as_of: datetime) -> list[Cause]:
+def known_causes(connection: Connection, scope: str, then: Span, now: Span, *, as_of: datetime) -> list[DriftCause]:
     """Give the units whose change is explained: by bad recordings, by what people found, or by a replacement."""
     found = _bad_recordings(connection, scope, now) + _data_cases(connection, now, as_of)
     found += _labelled(connection, Verdict.SENSOR_OR_DATA, "sensor or data", now, as_of) + _replaced(
@@ -146,7 +146,7 @@ def known_causes(connection: Connection, scope: str, then: Span, now: Span, *, a
     return found
 
 
-def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[Cause]:
+def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[DriftCause]:
     """Units of which, on a channel, most recordings have a bad data-quality verdict."""
     _, on = geometry_and_join()
     unit = attributed_unit()
@@ -160,7 +160,7 @@ def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[Cause
         .order_by(Extraction.axis_id, unit, Extraction.channel)
     )
     return [
-        Cause(axis, unit_name(serial, axis), f"{worse} of {total} recordings of {channel} have a bad data verdict")
+        DriftCause(axis, unit_name(serial, axis), f"{worse} of {total} recordings of {channel} have a bad data verdict")
         for axis, serial, channel, worse, total in connection.execute(query)
         if 2 * worse > total
     ]
@@ -179,20 +179,20 @@ def units_on(connection: Connection, axis: str, span: Span) -> list[str]:
     return sorted({unit_name(serial, axis) for serial in connection.scalars(query)})
 
 
-def _data_cases(connection: Connection, now: Span, as_of: datetime) -> list[Cause]:
+def _data_cases(connection: Connection, now: Span, as_of: datetime) -> list[DriftCause]:
     """Axes with a case about their data (silence apart) that reaches into the span."""
     query = sa.select(Case.case_id, Case.axis_id, Case.reasons).where(
         Case.family == "data", Case.first_at < now.to_at, Case.last_at >= now.from_at, Case.known_at <= as_of
     )
     return [
-        Cause(row.axis_id, unit, f"case {row.case_id} is about its data")
+        DriftCause(row.axis_id, unit, f"case {row.case_id} is about its data")
         for row in connection.execute(query.order_by(Case.case_id)).all()
         if any(reason["code"] == "data" for reason in row.reasons)
         for unit in units_on(connection, row.axis_id, now)
     ]
 
 
-def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as_of: datetime) -> list[Cause]:
+def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as_of: datetime) -> list[DriftCause]:
     """Units with a label of this verdict in the span."""
     query = sa.select(Label).where(
         Label.verdict == verdict,
@@ -205,13 +205,13 @@ def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as
     for row in connection.execute(query.order_by(Label.label_id)).all():
         text = f"label {row.label_id}: {word}"
         if row.unit_serial is not None:
-            found.append(Cause(row.axis_id or NO_AXIS, row.unit_serial, text))
+            found.append(DriftCause(row.axis_id or NO_AXIS, row.unit_serial, text))
         elif row.axis_id is not None:
-            found += [Cause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
+            found += [DriftCause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
     return found
 
 
-def _replaced(connection: Connection, scope: str, then: Span, now: Span) -> list[Cause]:
+def _replaced(connection: Connection, scope: str, then: Span, now: Span) -> list[DriftCause]:
     """Units that took another one's place on their axis: as the registry says, or the serial numbers of the logs."""
     _, on = geometry_and_join()
     unit = attributed_unit()
@@ -240,5 +240,5 @@ def _replaced(connection: Connection, scope: str, then: Span, now: Span) -> list
         ordered = sorted(units)
         for (_, before), (first_at, after) in pairwise(ordered):
             text = f"took the place of {before}, first seen {first_at:%Y-%m-%d}"
-            found.append(Cause(axis, after, text))
+            found.append(DriftCause(axis, after, text))
     return found

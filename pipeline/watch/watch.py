@@ -23,7 +23,7 @@ from pipeline.watch.answers import confirmed, flagged_rates, reviewed_cases
 from pipeline.watch.history import Champion, News, champion_at, news_of, retrainings, watched_scopes
 from pipeline.watch.periods import (
     SCORE_NAMES,
-    Cause,
+    DriftCause,
     Span,
     feature_names_of,
     feature_period,
@@ -242,7 +242,7 @@ def _score_drift(
 
 
 def _rates(
-    connection: Connection, settings: Settings, champion: Champion, then: Span, now: Span, causes: list[Cause]
+    connection: Connection, settings: Settings, champion: Champion, then: Span, now: Span, causes: list[DriftCause]
 ) -> list[Decision]:
     if now.from_at < then.to_at:
         return [_too_young("novelty_rate", then), _too_young("review_rate", then)]

@@ -38,7 +38,7 @@ HEALTHY = "healthy"
 
 
 @dataclass(frozen=True)
-class Finding:
+class NewLabel:
     """A new label: its physical unit and the class that it trains; None: it trains none (unsure, a data fault)."""
 
     unit: str
@@ -47,7 +47,7 @@ class Finding:
 
 
 def new_labels(
-    new: Sequence[Finding],
+    new: Sequence[NewLabel],
     *,
     withdrawn: int = 0,
     late: int = 0,

@@ -13,7 +13,7 @@ from features.extract import extract
 from features.health.baseline import fit_reference
 from features.kinematics import bearing_orders
 from features.settings import FeatureSettings, feature_names
-from pipeline.extraction.baseline import Found
+from pipeline.extraction.baseline import UnitBaseline
 from pipeline.scoring.score import judge_plausibility
 
 SETTINGS = FeatureSettings()
@@ -41,30 +41,30 @@ def features_of(seed: int, *, factor: float = 1.0, n: int = 12) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def found() -> Found:
-    return Found("v1", "pick", fit_reference(features_of(1, n=40)), datetime(2026, 1, 4, tzinfo=UTC))
+def found() -> UnitBaseline:
+    return UnitBaseline("v1", "pick", fit_reference(features_of(1, n=40)), datetime(2026, 1, 4, tzinfo=UTC))
 
 
-def judged(x: np.ndarray, found: Found | None, quality: str = "ok") -> dict[str, list[Any]]:
+def judged(x: np.ndarray, found: UnitBaseline | None, quality: str = "ok") -> dict[str, list[Any]]:
     windows: dict[str, list[Any]] = {"quality": [quality, *["ok"] * (len(x) - 1)], "evidence": [""] * len(x)}
     judge_plausibility(windows, x, NAMES, ROW, found)
     return windows
 
 
-def test_a_wrong_gain_is_a_data_fault_with_its_evidence_and_health_is_none(found: Found) -> None:
+def test_a_wrong_gain_is_a_data_fault_with_its_evidence_and_health_is_none(found: UnitBaseline) -> None:
     assert judged(features_of(2), found)["quality"] == ["ok"] * 12
     windows = judged(features_of(2, factor=9.80665), found)
     assert windows["quality"] == ["gain_mismatch"] * 12
     assert "g where m/s2 was declared" in windows["evidence"][0]
 
 
-def test_a_window_keeps_the_verdict_that_it_has(found: Found) -> None:
+def test_a_window_keeps_the_verdict_that_it_has(found: UnitBaseline) -> None:
     windows = judged(features_of(2, factor=1000.0), found, quality="clipping")
     assert windows["quality"] == ["clipping", *["gain_mismatch"] * 11]
     assert windows["evidence"][0] == ""
 
 
-def test_nothing_is_said_without_a_baseline_of_the_same_regime(found: Found) -> None:
+def test_nothing_is_said_without_a_baseline_of_the_same_regime(found: UnitBaseline) -> None:
     x = features_of(2, factor=1000.0)
     assert judged(x, None)["quality"] == ["ok"] * 12
-    assert judged(x, Found("v1", "", found.reference, found.until))["quality"] == ["ok"] * 12
+    assert judged(x, UnitBaseline("v1", "", found.reference, found.until))["quality"] == ["ok"] * 12

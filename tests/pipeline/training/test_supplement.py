@@ -20,7 +20,7 @@ from models.training.training_data import Supplement
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import Found, update_baselines
+from pipeline.extraction.baseline import UnitBaseline, update_baselines
 from pipeline.extraction.extract import extract_due, feature_settings
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
@@ -29,7 +29,7 @@ from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.training import supplement as making
 from pipeline.training.supplement import Condition, make_supplement
-from pipeline.training.training_set import TrainingSet, _after_baseline, _Labelled, build_training_set
+from pipeline.training.training_set import TrainingRecording, TrainingSet, _after_baseline, build_training_set
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 ORDERS = bearing_orders(9, 7.94, 39.04)
@@ -159,10 +159,10 @@ def test_what_a_baseline_was_made_of_teaches_nothing_where_there_is_more(build: 
 def test_a_unit_with_nothing_but_its_baseline_period_keeps_it_without_changes() -> None:
     """Of another class later ones do not count either: what is left out must be told by others of the same finding."""
     reference = fit_reference(np.zeros((4, 1)))
-    found = Found("v", "*|*|*", reference, START + timedelta(hours=2))
+    found = UnitBaseline("v", "*|*|*", reference, START + timedelta(hours=2))
 
-    def labelled(unit: str, target: str, hour: int) -> _Labelled:
-        return _Labelled(SimpleNamespace(started_at=START + timedelta(hours=hour)), unit, target, 1.0)
+    def labelled(unit: str, target: str, hour: int) -> TrainingRecording:
+        return TrainingRecording(SimpleNamespace(started_at=START + timedelta(hours=hour)), unit, target, 1.0)
 
     items = [labelled("a", "healthy", 1), labelled("a", "ball", 3), labelled("b", "ball", 1), labelled("b", "ball", 2)]
     left_out = Counter[str]()

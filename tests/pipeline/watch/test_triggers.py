@@ -19,7 +19,7 @@ from pipeline.watch.triggers import (
 )
 from pipeline.watch.triggers.decision import Decision
 from pipeline.watch.triggers.drift import Period
-from pipeline.watch.triggers.due import Finding
+from pipeline.watch.triggers.due import NewLabel
 from pipeline.watch.triggers.sign_flips import label_shuffles, max_t, sign_flips
 
 Array = np.ndarray
@@ -55,11 +55,11 @@ def test_budget_counts_its_period_only() -> None:
 # ------------------------------------------------------------------------------------------------------ new labels
 
 
-def findings(*targets: str | None) -> list[Finding]:
-    return [Finding(f"u{index}", target, target or "unsure") for index, target in enumerate(targets)]
+def findings(*targets: str | None) -> list[NewLabel]:
+    return [NewLabel(f"u{index}", target, target or "unsure") for index, target in enumerate(targets)]
 
 
-def counted(new: list[Finding], known: tuple[str, ...] | None = ("healthy", "inner_race"), **more: int) -> Decision:
+def counted(new: list[NewLabel], known: tuple[str, ...] | None = ("healthy", "inner_race"), **more: int) -> Decision:
     return new_labels(new, known_classes=known, min_labels=3, min_kind_units=2, **more)
 
 
@@ -78,7 +78,7 @@ def test_labels_taken_back_or_late_count_as_news() -> None:
 
 def test_a_kind_that_the_champion_does_not_know_needs_units() -> None:
     assert counted(findings("ball", "ball")).fired
-    assert not counted([Finding("u1", "ball", "fault"), Finding("u1", "ball", "fault")]).fired, "one unit twice"
+    assert not counted([NewLabel("u1", "ball", "fault"), NewLabel("u1", "ball", "fault")]).fired, "one unit twice"
     assert counted(findings("ball")).figures["new_kinds"] == {"ball": 1}
 
 
