@@ -201,7 +201,7 @@ class Settings(BaseSettings):
     )
     ask_seed: int = Field(1, ge=0, lt=2**63, description="Seed of the choice by lot.")
     promotion_margin: float = Field(
-        0.0, ge=0, le=10, description="Higher held-out NLL that still counts as not worse than the champion's, nats."
+        0.0, ge=0, le=10, description="Margin of the gate: higher held-out NLL that still counts as not worse, nats."
     )
     gate_nll_limit: float = Field(
         0.1, ge=0, le=10, description="Highest upper limit of the paired difference of NLL that passes the gate, nats."
