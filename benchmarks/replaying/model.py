@@ -205,8 +205,8 @@ def _found(rows: dict[int, Label], name: str) -> Finding | None:
     label = rows.get(int(name))
     if label is None:
         return None
-    told: Any = SimpleNamespace(label_id=str(label.number), evidence=Evidence.INSPECTED)
-    return Finding(str(label.target), 1.0, told)
+    known_label: Any = SimpleNamespace(label_id=str(label.number), evidence=Evidence.INSPECTED)
+    return Finding(str(label.target), 1.0, known_label)
 
 
 def _champion_said(plant: Plant, champion: Version, recordings: Sequence[JudgedRecording]) -> Predictions:

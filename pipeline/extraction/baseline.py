@@ -353,7 +353,7 @@ def relative_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{RELATIVE}{name}" for name in names)
 
 
-def with_change(x: npt.NDArray[np.float32], found: UnitBaseline | None) -> npt.NDArray[np.float32]:
+def with_change(x: npt.NDArray[np.float32], baseline: UnitBaseline | None) -> npt.NDArray[np.float32]:
     """Put the change of every feature beside it: (n, F) to (n, 2 F), NaN where there is no baseline."""
-    changes = np.full_like(x, np.nan) if found is None else change(x, found.reference)
+    changes = np.full_like(x, np.nan) if baseline is None else change(x, baseline.reference)
     return np.concatenate([x, changes], axis=1)

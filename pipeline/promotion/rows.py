@@ -25,13 +25,11 @@ from pipeline.extraction.extract import attributed_extraction, feature_versions,
 from pipeline.extraction.reading import read_features
 from pipeline.labels.findings import Finding, Findings
 from pipeline.labels.labels import known_labels
-from pipeline.labels.words import Evidence
+from pipeline.labels.words import STRENGTH
 from pipeline.promotion.gate import FloatArray, ModelOnRows, Rows
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording, Unit
-
-STRENGTH = {evidence: index for index, evidence in enumerate(Evidence)}
 
 
 @dataclass(frozen=True)
@@ -113,22 +111,22 @@ def champion_predictions(
         return kept
     known = Baselines(connection, as_of)
     absolute = read_features(lake, settings, [item.row for item in strangers])
-    parts, told = [], []
+    parts, scored = [], []
     for item, part in zip(strangers, absolute, strict=True):
         if len(part):
             parts.append(with_change(part, known.of(item.row)))
-            told.append((str(item.row.recording_id), item.unit, len(part)))
+            scored.append((str(item.row.recording_id), item.unit, len(part)))
     if not parts:
         return kept
     x = np.concatenate(parts)
     balanced = replace(model, log_prior_correction=np.zeros(len(model.classes)))
     with one_thread():
         scores = balanced.score(x)
-    sizes = [size for _, _, size in told]
+    sizes = [size for _, _, size in scored]
     fresh = by_recording(
         scores.class_probabilities,
-        np.repeat([name for name, _, _ in told], sizes),
-        np.repeat([unit for _, unit, _ in told], sizes),
+        np.repeat([name for name, _, _ in scored], sizes),
+        np.repeat([unit for _, unit, _ in scored], sizes),
         model.classes,
     )
     return fresh if kept is None else _joined(kept, fresh)
@@ -181,17 +179,19 @@ def make_rows(
 
 
 def _judged(
-    found: Predictions, members: list[list[int]], keys: list[tuple[str, str]], common: frozenset[str]
+    predicted: Predictions, members: list[list[int]], keys: list[tuple[str, str]], common: frozenset[str]
 ) -> ModelOnRows:
     nll = []
     for rows, (_, finding) in zip(members, keys, strict=True):
-        own = found.log_p[rows, found.classes.index(finding)] if finding in common else found.log_fault[rows]
+        own = (
+            predicted.log_p[rows, predicted.classes.index(finding)] if finding in common else predicted.log_fault[rows]
+        )
         nll.append(-float(own.mean()))
-    p: FloatArray = np.array([found.p[rows].mean(axis=0) for rows in members])
+    p: FloatArray = np.array([predicted.p[rows].mean(axis=0) for rows in members])
     fault = np.full(sum(map(len, members)), np.nan)
-    if HEALTHY in found.classes:
-        fault = 1.0 - found.p[[row for rows in members for row in rows], found.classes.index(HEALTHY)]
-    return ModelOnRows(found.classes, p, np.array(nll), fault)
+    if HEALTHY in predicted.classes:
+        fault = 1.0 - predicted.p[[row for rows in members for row in rows], predicted.classes.index(HEALTHY)]
+    return ModelOnRows(predicted.classes, p, np.array(nll), fault)
 
 
 def challenger_rows(

@@ -83,8 +83,8 @@ class Chunk:
 
     def baseline_version(self, recording_id: str) -> str:
         """Give the version of a recording's baseline, '' where it has none."""
-        found = self.baselines[recording_id]
-        return NO_BASELINE if found is None else found.version
+        baseline = self.baselines[recording_id]
+        return NO_BASELINE if baseline is None else baseline.version
 
 
 def score_due(
@@ -265,17 +265,17 @@ def judge_plausibility(
     x: npt.NDArray[np.float32],
     names: Sequence[str],
     row: Row[Any],
-    found: UnitBaseline | None,
+    baseline: UnitBaseline | None,
 ) -> None:
     """Give the good windows of a recording (columns by name, changed in place) the verdict that its unit's baseline
     speaks, where that blocks. A coarser regime's baseline is no measure: another speed or load may look like a fault
     of the sensor.
     """
     good = [index for index, quality in enumerate(windows["quality"]) if quality == Quality.OK]
-    if found is None or found.regime != row.regime or not good:
+    if baseline is None or baseline.regime != row.regime or not good:
         return
     settings = plausibility_settings(str(row.scope).split(":", 1)[0])
-    for verdict, evidence in compare(x[good], names, found.reference, settings=settings)[:1]:
+    for verdict, evidence in compare(x[good], names, baseline.reference, settings=settings)[:1]:
         if verdict.blocks:
             for index in good:
                 windows["quality"][index], windows["evidence"][index] = str(verdict), evidence

@@ -105,7 +105,7 @@ def build_training_set(
     absolute = read_features(lake, settings, [item.row for item in labelled])
     bad = sum(item.row.n_windows - len(part) for item, part in zip(labelled, absolute, strict=True))
     absolute, over = _capped(labelled, absolute, most=settings.max_windows_per_unit)
-    parts = [with_change(part, found) for part, found in zip(absolute, baselines, strict=True)]
+    parts = [with_change(part, baseline) for part, baseline in zip(absolute, baselines, strict=True)]
     kept = list(zip(labelled, parts, strict=True))
     left_out["bad window"], left_out["over the cap of a unit"] = bad, over
     names += relative_names(names)
@@ -193,17 +193,18 @@ def _after_baseline(
     with it: it was not there yet. A unit that has no others keeps them, without changes, as they were scored.
     """
     inside = [
-        found is not None and item.row.started_at < found.until for item, found in zip(labelled, baselines, strict=True)
+        baseline is not None and item.row.started_at < baseline.until
+        for item, baseline in zip(labelled, baselines, strict=True)
     ]
     later = {(item.unit, item.target) for item, early in zip(labelled, inside, strict=True) if not early}
     kept: list[TrainingRecording] = []
     compared: list[UnitBaseline | None] = []
-    for item, found, early in zip(labelled, baselines, inside, strict=True):
+    for item, baseline, early in zip(labelled, baselines, inside, strict=True):
         if early and (item.unit, item.target) in later:
             left_out[IN_BASELINE] += 1
             continue
         kept.append(item)
-        compared.append(None if early else found)
+        compared.append(None if early else baseline)
     return kept, compared
 
 
@@ -277,14 +278,14 @@ def _conditions(
 ) -> list[Condition]:
     """Give the conditions in which windows can be made: rate declared, speed known and steady, geometry known."""
     orders = known_orders(connection)
-    found = []
+    conditions = []
     for item, baseline, part in zip(labelled, baselines, features, strict=True):
         row = item.row
         level = part[:, rms] if len(part) else part[:0, 0]
         level = level[np.isfinite(level)]
         steady = row.rate_basis == "declared" and row.speed_is_steady and row.shaft_speed_rpm
         if steady and row.geometry_version in orders and level.size:
-            found.append(
+            conditions.append(
                 Condition(
                     unit=item.unit,
                     healthy=item.target == HEALTHY and row.quality == "ok",
@@ -299,4 +300,4 @@ def _conditions(
                     baseline=baseline,
                 )
             )
-    return found
+    return conditions

@@ -345,8 +345,8 @@ def _points(
     names = {row.quantity: feature_names(feature_settings(settings, row.quantity)) for row in rows}
     features = read_features(lake, settings, rows)
     points = [
-        _point(row, x, names[row.quantity], found, as_of)
-        for row, x, found in zip(rows, features, baselines, strict=True)
+        _point(row, x, names[row.quantity], baseline, as_of)
+        for row, x, baseline in zip(rows, features, baselines, strict=True)
     ]
     return sorted(points, key=lambda point: str(point["recording_id"]))
 
@@ -355,12 +355,12 @@ def _point(
     row: Row[Any],
     x: npt.NDArray[np.float32],
     names: Sequence[str],
-    found: UnitBaseline | None,
+    baseline: UnitBaseline | None,
     as_of: datetime,
 ) -> dict[str, Any]:
     """Judge the good windows of one recording: the median of each figure over them, and the index of the medians."""
-    version = NO_BASELINE if found is None else found.version
-    reference = None if found is None else found.reference
+    version = NO_BASELINE if baseline is None else baseline.version
+    reference = None if baseline is None else baseline.reference
     figures = np.full(len(GROUPS), np.nan)
     if reference is not None and len(x):
         if len(reference.median) != len(names) or len(reference.spread) != len(names):

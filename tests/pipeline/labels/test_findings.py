@@ -159,7 +159,7 @@ def random_history(rng: np.random.Generator) -> tuple[list[dict[str, Any]], list
 
 def test_training_and_gate_have_the_same_finding_target_and_weight(plant: tuple[Store, Settings]) -> None:
     store, settings = plant
-    compared = 0
+    compared = of_no_weight = 0
     for seed in range(40):
         rng = np.random.default_rng(seed)
         labels, withdrawn = random_history(rng)
@@ -171,7 +171,9 @@ def test_training_and_gate_have_the_same_finding_target_and_weight(plant: tuple[
             if withdrawn:
                 _insert(connection, LabelWithdrawal, withdrawn, {})
         with store.read() as connection:
-            trained, _ = _labelled(connection, settings, "acceleration", known_labels(connection, known_by=as_of))
+            trained, left_out = _labelled(
+                connection, settings, "acceleration", known_labels(connection, known_by=as_of)
+            )
             ids = connection.scalars(sa.select(Recording.recording_id)).all()
             # A cut-off of today makes both findings of the gate today's.
             judged = labelled_recordings(connection, settings, "acceleration", ids, cutoff=as_of, as_of=as_of)
@@ -183,4 +185,5 @@ def test_training_and_gate_have_the_same_finding_target_and_weight(plant: tuple[
             assert of_gate == of_training, f"seed {seed}, {side}"
         assert scopes == (["acceleration"] if trained else [])
         compared += len(trained)
-    assert compared > 200
+        of_no_weight += left_out[NO_WEIGHT]
+    assert compared > 200 and of_no_weight > 50
