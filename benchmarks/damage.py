@@ -35,7 +35,7 @@ from features.windows import WindowSettings, cut, plan_windows
 from models.model import Model
 from models.training.train import train
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import RELATIVE_GROUP, relative_names
+from pipeline.extraction.baselines import RELATIVE_GROUP, relative_names
 from pipeline.simulation.fleet import draw_fleet
 from pipeline.simulation.schedule import appointments
 from pipeline.simulation.settings import FleetSettings

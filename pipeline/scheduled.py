@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+from pipeline import steps
 from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.store.batches import Between, Stretch
 from pipeline.workplace import Workplace, limits_of, workplace
@@ -86,18 +87,14 @@ def extract_batch(batch: Json, as_of: datetime) -> Json:
 
 def baselines(as_of: datetime) -> Json:
     """Write the baselines of units whose first days are over."""
-    from pipeline.extraction.baseline import update_baselines
-
     with _open() as place:
-        return update_baselines(place.store, place.lake, place.settings, as_of=as_of).as_dict()
+        return steps.baseline(place, as_of)
 
 
 def trends(as_of: datetime) -> Json:
     """Bring the trends up to date."""
-    from pipeline.trends.course import update_trends
-
     with _open() as place:
-        return update_trends(place.store, place.lake, place.settings, as_of=as_of).as_dict()
+        return steps.trend(place, as_of)
 
 
 def plan_score(as_of: datetime, between: Json | None = None, model_version: str | None = None) -> Json:
@@ -153,14 +150,9 @@ def score_batch(batch: Json, as_of: datetime) -> Json:
 
 def advise(as_of: datetime) -> Json:
     """Turn new scores into axis states and cases."""
-    from pipeline.cases.evidence import note_evidence
-    from pipeline.scoring.advise import advise as step
-
     with _open() as place:
         since = as_of - timedelta(days=place.settings.case_max_age_days)
-        found = step(place.store, place.settings, as_of=as_of, cases_since=since).as_dict()
-        note_evidence(place.store, place.lake, place.settings, as_of=as_of)
-        return found
+        return steps.advise(place, as_of, cases_since=since)
 
 
 def deliver(started_at: datetime) -> Json:

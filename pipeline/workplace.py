@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.base.settings import Settings, load_settings
@@ -16,11 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workplace:
-    """Settings, database and lake of this process."""
+    """Settings, database and lake of this process.
+
+    Attributes
+    ----------
+    true_time
+        By which files have had time to settle; None: the time of the run is meant.
+    """
 
     settings: Settings
     store: Store
     lake: Lake
+    true_time: datetime | None = None
+
+
+def now() -> datetime:
+    """Return the time of this moment, UTC: the one place that reads the clock. Steps take `as_of` instead."""
+    return datetime.now(UTC)
 
 
 def workplace() -> Workplace:

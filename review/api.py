@@ -122,7 +122,7 @@ def figures(request: Request, account: Viewer, case_id: str, channel: str = "") 
     """Give what the page of a case draws, of one channel or (empty) of the most suspicious one."""
     del account
     app = request.app.state
-    return case_figures(app.store, app.lake, app.settings, case_id, channel.replace("\0", ""))
+    return case_figures(app.store, app.lake, app.settings, case_id, channel.replace("\0", ""), as_of=app.clock())
 
 
 @router.get("/recordings/{recording_id}/waveform")

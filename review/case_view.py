@@ -20,15 +20,15 @@ from pipeline.cases.evidence import (
     healthy_reference,
     loudest_recording,
     moved_by,
-    names_of,
     newest_extraction,
-    unit_baseline,
 )
 from pipeline.cases.similar import look_alikes, similar_past
-from pipeline.cases.verdicts import get_case, unit_of
+from pipeline.cases.verdicts import get_case
 from pipeline.cases.work import labels_of, work_of
-from pipeline.extraction.extract import feature_settings
+from pipeline.extraction.baselines import Baselines
+from pipeline.extraction.in_force import feature_names_of, feature_settings
 from pipeline.extraction.reading import read_features
+from pipeline.store.attribution import scores, unit_at
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, AxisState, CaseEvidence, Geometry, Recording, Score, Unit
@@ -51,7 +51,7 @@ def case_facts(store: Store, case_id: str, *, as_of: datetime) -> dict[str, Any]
         return case | {
             "work": work,
             "labels": labels_of(connection, case_id),
-            "unit_serial": unit_of(connection, case["axis_id"], case["last_at"]),
+            "unit_serial": unit_at(connection, case["axis_id"], case["last_at"]),
             "criticality": connection.scalar(sa.select(Axis.criticality).where(Axis.axis_id == case["axis_id"])),
             "quality": None if state is None else state.quality,
             "model_versions": [] if state is None else state.model_versions,
@@ -83,7 +83,9 @@ def seen_of(case: dict[str, Any]) -> dict[str, Any]:
     return {name: case[name] for name in names}
 
 
-def case_figures(store: Store, lake: Lake, settings: Settings, case_id: str, channel: str = "") -> dict[str, Any]:
+def case_figures(
+    store: Store, lake: Lake, settings: Settings, case_id: str, channel: str = "", *, as_of: datetime
+) -> dict[str, Any]:
     """Give what is drawn of a case: the most suspicious recording, its reference, the course of the scores.
 
     Parameters
@@ -111,8 +113,8 @@ def case_figures(store: Store, lake: Lake, settings: Settings, case_id: str, cha
         orders = _orders(connection, shown)
         reference = baseline = None
         if extraction is not None:
-            reference = healthy_reference(connection, shown, extraction, case["first_at"])
-            baseline = unit_baseline(connection, extraction)
+            reference = healthy_reference(connection, extraction, case["first_at"])
+            baseline = Baselines(connection, as_of).of(extraction)
     drawn = _drawn(lake, settings, shown)
     for name in ("regime", "quality", "evidence"):
         drawn[name] = None if extraction is None else getattr(extraction, name)
@@ -162,15 +164,16 @@ def _moved(lake: Lake, settings: Settings, extraction: Any, baseline: Any) -> li
     """Give the features that moved most against the unit's own baseline, in its spreads."""
     if extraction is None or baseline is None:
         return []
-    names = names_of(settings, extraction)
+    names = feature_names_of(settings, extraction.scope)
     values = read_features(lake, settings, [extraction])[0]
-    if not len(values) or values.shape[1] != len(names) or len(baseline.median) != len(names):
+    middle = baseline.reference.median
+    if not len(values) or values.shape[1] != len(names) or len(middle) != len(names):
         return []
     now = np.median(values.astype(np.float64), axis=0)
-    moved = moved_by(now, baseline.median, baseline.spread)
+    moved = moved_by(now, baseline.reference)
     order = [int(place) for place in np.argsort(-np.abs(np.nan_to_num(moved)), kind="stable")[:MOVED]]
     return [
-        {"name": names[i], "now": float(now[i]), "baseline": float(baseline.median[i]), "sigmas": float(moved[i])}
+        {"name": names[i], "now": float(now[i]), "baseline": float(middle[i]), "sigmas": float(moved[i])}
         for i in order
         if np.isfinite(moved[i])
     ]
@@ -188,7 +191,7 @@ def _course(connection: Connection, case: dict[str, Any], channel: str, versions
     if versions:
         wanted.append(Score.model_version.in_(versions))
     query = (
-        sa.select(
+        scores(
             Score.started_at,
             *(sa.func.avg(getattr(Score, name)).label(name) for name in figures),
             sa.func.max(Score.novelty_percentile).label("novelty_percentile"),

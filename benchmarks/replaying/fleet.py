@@ -20,11 +20,12 @@ from features.synthetic_faults import can_make
 from pipeline.assets import known_orders
 from pipeline.base.settings import Settings
 from pipeline.evaluation.fleet_windows import SCOPE, Fleet, judged_fleet, take_in
-from pipeline.extraction.baseline import RELATIVE, Baselines
-from pipeline.extraction.extract import attributed_extraction, feature_settings, installed_geometry
+from pipeline.extraction.baselines import RELATIVE, Baselines
+from pipeline.extraction.in_force import feature_settings
 from pipeline.simulation import FleetSettings
 from pipeline.simulation.settings import KNOWN_MODES, UNSEEN_MODE
-from pipeline.store.tables import Extraction, Recording, Unit
+from pipeline.store.attribution import attributed_extraction, extractions
+from pipeline.store.tables import Recording
 from pipeline.training.supplement import Condition, WindowToMake, make_windows
 from pipeline.training.training_set import _CONTEXT
 
@@ -198,12 +199,7 @@ def _made(fleet: Fleet, windows: Any, unit: npt.NDArray[np.str_], truth: Any) ->
 
 
 def _rows() -> Any:
-    _, on = installed_geometry()
-    return (
-        sa.select(*attributed_extraction(), *_CONTEXT)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-    )
+    return extractions(*attributed_extraction(), *_CONTEXT, any_geometry=True)
 
 
 def _joined(parts: list[dict[str, Any]]) -> Plant:

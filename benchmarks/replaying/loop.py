@@ -13,7 +13,7 @@ import numpy as np
 
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import RELATIVE
+from pipeline.extraction.baselines import RELATIVE
 from pipeline.watch.ask import choose_diverse, choose_random
 from pipeline.watch.triggers import Decision
 from replaying.cases import Bins, Case, cases

@@ -11,7 +11,7 @@ import numpy as np
 
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import RELATIVE
+from pipeline.extraction.baselines import RELATIVE
 from pipeline.watch.answers import NOVELTY_CODES, REVIEW_CODES
 from pipeline.watch.periods import SCORE_NAMES, SMALLEST
 from pipeline.watch.triggers import (

@@ -65,6 +65,11 @@ STANDARD_GRAVITY_M_S2: Final = 9.80665
 """Exact by definition (CGPM 1901)."""
 
 
+def quantity_of(scope: str) -> str:
+    """Return the quantity of a model scope: `acceleration` of `acceleration:raw`."""
+    return scope.split(":", 1)[0]
+
+
 def scope_of(quantity: str, unit: str) -> str:
     """Name the model scope of a signal: the quantity, or `quantity:raw` where the unit is not declared."""
     return f"{quantity}:{RAW_UNIT}" if unit == RAW_UNIT else quantity

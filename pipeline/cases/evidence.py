@@ -16,17 +16,18 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from features.health.baseline import Reference
 from features.quality.quality import Quality
-from features.settings import feature_names
 from features.spectra.envelope import VERSIONS
 from features.spectra.evidence import DIAGNOSES, diagnose
-from pipeline.base.regime import coarser
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import feature_settings
+from pipeline.extraction.baselines import Baselines
+from pipeline.extraction.in_force import feature_names_of
 from pipeline.extraction.reading import read_features
+from pipeline.store.attribution import attributed_unit, extractions, scores
 from pipeline.store.database import Store, upsert
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Baseline, Case, CaseEvidence, Extraction, Geometry, Recording, Score
+from pipeline.store.tables import Case, CaseEvidence, Extraction, Geometry, Recording, Score, Unit
 
 DATA = "data"
 """The family of cases about sensor, cable and logger."""
@@ -67,7 +68,7 @@ def loudest_recording(connection: Connection, case: Any, channel: str = "") -> A
     if channel:
         inside.append(Score.channel == channel)
         of_axis.append(Recording.channel == channel)
-    best = sa.select(Score.recording_id).where(*inside)
+    best = scores(Score.recording_id).where(*inside)
     best = best.order_by(Score.fault_probability.desc(), Score.started_at.desc(), Score.recording_id).limit(1)
     found = connection.scalar(best)
     if found is not None:
@@ -93,60 +94,34 @@ def _newest_bad(connection: Connection, case: Any, channel: str) -> Any:
 
 
 def newest_extraction(connection: Connection, recording_id: str) -> Any:
-    """Give the newest extraction of a recording, None where there is none."""
-    query = sa.select(Extraction).where(Extraction.recording_id == recording_id)
+    """Return the newest extraction of a recording, with the unit that it belongs to now; None where there is none."""
+    query = extractions(any_geometry=True).where(Extraction.recording_id == recording_id)
     return connection.execute(query.order_by(Extraction.known_at.desc()).limit(1)).one_or_none()
 
 
-def healthy_reference(connection: Connection, shown: Any, extraction: Any, before: datetime) -> Any:
-    """Give the first good recording of the same channel, unit and regime before a time; None where there is none."""
-    unit = extraction.unit_serial
-    query = (
-        sa.select(Recording)
-        .join(Extraction, Extraction.recording_id == Recording.recording_id)
-        .where(
-            Recording.axis_id == shown.axis_id,
-            Recording.channel == shown.channel,
-            Extraction.regime == extraction.regime,
-            Extraction.quality == "ok",
-            Extraction.unit_serial.is_(None) if unit is None else Extraction.unit_serial == unit,
-            Recording.started_at < before,
-        )
+def healthy_reference(connection: Connection, extraction: Any, before: datetime) -> Any:
+    """Return the first good recording of the same channel, unit and regime before a time; None: there is none."""
+    query = extractions(Recording, any_geometry=True).where(
+        Recording.axis_id == extraction.axis_id,
+        Recording.channel == extraction.channel,
+        Extraction.regime == extraction.regime,
+        Extraction.quality == Quality.OK,
+        attributed_unit().is_not_distinct_from(extraction.unit_serial),
+        Recording.started_at < before,
     )
     return connection.execute(query.order_by(Recording.started_at).limit(1)).one_or_none()
 
 
-def unit_baseline(connection: Connection, extraction: Any) -> Any:
-    """Give the newest baseline of the unit and channel in the finest regime that has one; None where there is none."""
-    query = sa.select(Baseline).where(
-        Baseline.axis_id == extraction.axis_id,
-        Baseline.channel == extraction.channel,
-        Baseline.feature_version == extraction.feature_version,
-        Baseline.geometry_version == extraction.geometry_version,
-    )
-    unit = extraction.unit_serial
-    query = query.where(Baseline.unit_serial.is_(None) if unit is None else Baseline.unit_serial == unit)
-    found = {row.regime: row for row in connection.execute(query.order_by(Baseline.known_at))}
-    return next((found[regime] for regime in coarser(extraction.regime) if regime in found), None)
-
-
-def names_of(settings: Settings, extraction: Any) -> tuple[str, ...]:
-    """Give the names of the features of an extraction's scope."""
-    return feature_names(feature_settings(settings, extraction.scope.split(":", 1)[0]))
-
-
-def moved_by(now: Numbers, median: list[Any], spread: list[Any]) -> Numbers:
-    """Give how far features lie from a baseline, in its spreads; NaN where either does not know, or does not vary.
+def moved_by(now: Numbers, reference: Reference) -> Numbers:
+    """Return how far features lie from a baseline, in its spreads; NaN where either is not known, or does not vary.
 
     Parameters
     ----------
     now : float64 array, shape (F,)
-    median, spread : list of F numbers or None
+    reference : Reference of F features
     """
-    middle = np.array([np.nan if value is None else value for value in median], dtype=np.float64)
-    scale = np.array([value or np.nan for value in spread], dtype=np.float64)
-    found: Numbers = (now - middle) / scale
-    return np.where(np.isfinite(found), found, np.nan)
+    moved: Numbers = (now - reference.median) / np.where(reference.spread == 0.0, np.nan, reference.spread)
+    return np.where(np.isfinite(moved), moved, np.nan)
 
 
 LINES: Final = {"outer_race": ("bpfo", 1.0), "inner_race": ("bpfi", 1.0), "ball": ("bsf", 2.0)}
@@ -201,11 +176,19 @@ def loudest_line(
 
 def note_evidence(store: Store, lake: Lake, settings: Settings, *, as_of: datetime) -> int:
     """Look at the cases that are new or have changed, newest first and at most 2,000 a run; give their number."""
+    # When the registry last learnt of a unit on the axis: what was shown before may be compared with another one's.
+    learnt = sa.select(sa.func.max(Unit.known_at)).where(Unit.axis_id == Case.axis_id).scalar_subquery()
     with store.read() as connection:
         query = (
             sa.select(Case)
             .outerjoin(CaseEvidence, CaseEvidence.case_id == Case.case_id)
-            .where(sa.or_(CaseEvidence.case_id.is_(None), CaseEvidence.case_changed_at != Case.changed_at))
+            .where(
+                sa.or_(
+                    CaseEvidence.case_id.is_(None),
+                    CaseEvidence.case_changed_at != Case.changed_at,
+                    CaseEvidence.known_at < learnt,
+                )
+            )
             .order_by(Case.changed_at.desc(), Case.case_id)
             .limit(MOST_A_RUN)
         )
@@ -222,12 +205,13 @@ def _evidence_of(
 ) -> list[dict[str, Any]]:
     found = []
     with store.read() as connection:
+        known = Baselines(connection, as_of)
         for case in cases:
             shown = loudest_recording(connection, case)
             extraction = None if shown is None else newest_extraction(connection, shown.recording_id)
             baseline = orders = None
             if extraction is not None:
-                baseline = unit_baseline(connection, extraction)
+                baseline = known.of(extraction)
                 geometry = sa.select(Geometry.orders).where(Geometry.geometry_version == extraction.geometry_version)
                 orders = connection.scalar(geometry)
             found.append((case, shown, extraction, baseline, orders or {}))
@@ -247,12 +231,12 @@ def _evidence_of(
 def _read(
     values: Numbers, settings: Settings, extraction: Any, baseline: Any, orders: Mapping[str, Any]
 ) -> dict[str, Any]:
-    names = () if extraction is None else names_of(settings, extraction)
+    names = () if extraction is None else feature_names_of(settings, extraction.scope)
     line, moved = None, None
     if len(values) and values.shape[1] == len(names):
         line = loudest_line(values, names, orders)
-        if baseline is not None and len(baseline.median) == len(names):
-            moved = np.clip(moved_by(_median(values), baseline.median, baseline.spread), -FARTHEST, FARTHEST)
+        if baseline is not None and len(baseline.reference.median) == len(names):
+            moved = np.clip(moved_by(_median(values), baseline.reference), -FARTHEST, FARTHEST)
     told: dict[str, Any] = dict(zip(("line", "line_order", "line_db"), line or (None, None, None), strict=True))
     return told | {"moved": None if moved is None else moved.astype("<f4").tobytes()}
 

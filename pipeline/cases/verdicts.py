@@ -15,8 +15,9 @@ from pipeline.cases.episodes import CLOSED
 from pipeline.cases.history import add_event, lock_axis_of
 from pipeline.labels.labels import label_row
 from pipeline.labels.words import Verdict
+from pipeline.store.attribution import unit_at
 from pipeline.store.database import Store, insert_ignore
-from pipeline.store.tables import Axis, AxisState, Case, CaseWork, Label, Recording, ReviewEvent, Unit
+from pipeline.store.tables import Axis, AxisState, Case, CaseWork, Label, Recording, ReviewEvent
 
 
 def count_cases(store: Store, *, state: str | None = "open") -> int:
@@ -82,7 +83,7 @@ def give_verdict(
         refuse_claimed(connection, case_id, who, at)
         cells = {name: case[name] for name in ("site", "cell", "robot_id", "axis")}
         cells |= {name: value for name, value in finding.items() if value}
-        cells["unit_serial"] = unit_of(connection, case["axis_id"], case["last_at"]) or ""
+        cells["unit_serial"] = unit_at(connection, case["axis_id"], case["last_at"]) or ""
         cells.setdefault("from_at", instant(case["first_at"]))
         cells.setdefault("to_at", instant(_after(connection, case["axis_id"], case["last_at"], period_hours)))
         cells["known_at"] = instant(at)
@@ -124,25 +125,6 @@ def give_verdicts(
         except AxiswatchError as error:
             refused.append({"case_id": case_id, "detail": str(error)})
     return {"done": done, "refused": refused}
-
-
-def unit_of(connection: Connection, axis_id: str, moment: datetime) -> str | None:
-    """Give the unit on an axis at a time: what its latest recording declared, else the asset registry's."""
-    declared = connection.scalar(
-        sa.select(Recording.unit_serial)
-        .where(Recording.axis_id == axis_id, Recording.started_at <= moment)
-        .order_by(Recording.started_at.desc())
-        .limit(1)
-    )
-    if declared is not None:
-        return declared
-    return connection.scalar(
-        sa.select(Unit.unit_serial).where(
-            Unit.axis_id == axis_id,
-            Unit.installed_at <= moment,
-            sa.or_(Unit.removed_at.is_(None), Unit.removed_at > moment),
-        )
-    )
 
 
 def fleet_states(store: Store) -> list[dict[str, Any]]:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, AsOf, Workplace, counts, emit, limits_of, moment, progress, table, workplace
-from pipeline.cli.trend import trend_step
+from pipeline.cli.common import AsJson, AsOf, Workplace, counts, emit, moment, progress, table, workplace
+from pipeline.steps import MONITOR
 
 Scope = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration (default: every scope with labels).")]
 
+
+TITLES = {
+    "acquire": "Acquired",
+    "extract": "Extracted",
+    "baseline": "Baselines",
+    "trend": "Trends",
+    "score": "Scored",
+    "advise": "Advised",
+}
+"""Heading of each step's counts."""
 
 FEW_UNITS = "fewer than 10 units: the held-out figures say little, and one unit more may turn them round"
 
@@ -29,48 +40,76 @@ def register(app: typer.Typer) -> None:
 
 
 def acquire(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Take new log files from the landing zone into the lake; what cannot be read goes to quarantine."""
-    found = acquire_step(workplace(), moment(as_of), as_json)
-    emit(found, as_json, counts("Acquired", found))
+    """Take new log files from the landing zone into the lake; what cannot be read goes to quarantine.
+
+    Files in the landing zone are never changed. Hidden files and folders (. or _ first) and files that end in .tmp,
+    .part, .partial, .crdownload or .filepart are passed over. Watch `quarantined` and `problems`: the exit code is 0
+    all the same.
+    """
+    _take("acquire", as_of, as_json)
 
 
 def extract(as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Extract the vibration features of every recording that has none yet."""
-    found = extract_step(workplace(), moment(as_of), as_json)
-    emit(found, as_json, counts("Extracted", found))
+    _take("extract", as_of, as_json)
 
 
 def baseline(as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Write down what the features of each unit were in its first days, once those are over."""
-    found = baseline_step(workplace(), moment(as_of))
-    emit(found, as_json, counts("Baselines", found))
+    _take("baseline", as_of, as_json)
 
 
 def score(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Score every window that the champion of its scope has not scored yet."""
-    found = score_step(workplace(), moment(as_of), as_json)
-    emit(found, as_json, counts("Scored", found))
+    """Score every window that the champion of its scope has not scored yet.
+
+    A window with a bad quality verdict gets a row without figures. A scope without champion, or with one of other
+    features than today's settings make, is named and not scored; the exit code is 0.
+    """
+    _take("score", as_of, as_json)
 
 
 def advise(as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Turn new scores into axis states, and flagged states into cases."""
-    found = advise_step(workplace(), moment(as_of), as_json)
-    emit(found, as_json, counts("Advised", found))
+    _take("advise", as_of, as_json)
 
 
 def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Do acquire, extract, baseline, trend, score and advise once. This is what the schedule calls."""
-    found = run_steps(workplace(), moment(as_of), as_json)
+    """Do acquire, extract, baseline, trend, score and advise once, in this order. Training is a command of its own."""
+    reports = run_steps(_place(), moment(as_of), as_json)
 
     def show() -> None:
-        for step, figures in found.items():
-            counts(step, figures)()
+        for name, report in reports.items():
+            counts(TITLES[name], report)()
 
-    emit(found, as_json, show)
+    emit(reports, as_json, show)
+
+
+def _place() -> Workplace:
+    return replace(workplace(), true_time=moment(None))
+
+
+def _take(name: str, as_of: str | None, as_json: bool) -> None:
+    """Run one step and print its counts."""
+    report = run_steps(_place(), moment(as_of), as_json, only=name)[name]
+    emit(report, as_json, counts(TITLES[name], report))
+
+
+def run_steps(place: Workplace, as_of: datetime, as_json: bool, *, only: str = "") -> dict[str, dict[str, Any]]:
+    """Run the steps in order, or only one; return the counts of each by name."""
+    reports = {}
+    for step in MONITOR:
+        if only in ("", step.name):
+            with progress(step.name, as_json) as on_progress:
+                reports[step.name] = step.run(place, as_of, on_progress)
+    return reports
 
 
 def train(scope: Scope = None, as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Train a model from the labels known by now, judged on held-out units. The first becomes champion."""
+    """Train a model from the labels known by now, judged on held-out units. The first becomes champion.
+
+    Every later version waits for `axiswatch models promote`. Exit code 3: no label holds for a recording with features,
+    or the labels give no model, for example with one fault class alone.
+    """
     found = train_step(workplace(), moment(as_of), as_json, scope)
     emit(found, as_json, lambda: show_training(found))
 
@@ -88,71 +127,6 @@ def failures(
         table(names, [[row[name] for name in names] for row in rows], f"{len(rows)} failed tasks")
 
     emit(rows, as_json, show)
-
-
-def acquire_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
-    """Run acquire."""
-    from pipeline.intake.acquire import acquire as step
-
-    landing = place.settings.landing_zone
-    landing.mkdir(parents=True, exist_ok=True)
-    settled = datetime.now(UTC) - timedelta(seconds=place.settings.settle_seconds)
-    with progress("acquire", as_json) as on_progress:
-        report = step(
-            place.store,
-            place.lake,
-            landing,
-            limits=limits_of(place.settings, as_of),
-            settled_before=settled,
-            on_progress=on_progress,
-        )
-    return report.as_dict()
-
-
-def extract_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
-    """Run extract."""
-    from pipeline.extraction.extract import extract_due
-
-    with progress("extract", as_json) as on_progress:
-        return extract_due(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
-
-
-def baseline_step(place: Workplace, as_of: datetime) -> dict[str, Any]:
-    """Run baseline."""
-    from pipeline.extraction.baseline import update_baselines
-
-    return update_baselines(place.store, place.lake, place.settings, as_of=as_of).as_dict()
-
-
-def score_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
-    """Run score."""
-    from pipeline.scoring.score import score_due
-
-    with progress("score", as_json) as on_progress:
-        return score_due(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
-
-
-def advise_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
-    """Run advise."""
-    from pipeline.cases.evidence import note_evidence
-    from pipeline.scoring.advise import advise as step
-
-    with progress("advise", as_json) as on_progress:
-        found = step(place.store, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
-    note_evidence(place.store, place.lake, place.settings, as_of=as_of)
-    return found
-
-
-def run_steps(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, dict[str, Any]]:
-    """Run the steps in order."""
-    return {
-        "acquire": acquire_step(place, as_of, as_json),
-        "extract": extract_step(place, as_of, as_json),
-        "baseline": baseline_step(place, as_of),
-        "trend": trend_step(place, as_of, as_json),
-        "score": score_step(place, as_of, as_json),
-        "advise": advise_step(place, as_of, as_json),
-    }
 
 
 def train_step(place: Workplace, as_of: datetime, as_json: bool, scope: str | None = None) -> list[dict[str, Any]]:

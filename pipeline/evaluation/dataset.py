@@ -22,7 +22,7 @@ from pipeline.base.regime import regime_of
 from pipeline.base.settings import Settings
 from pipeline.evaluation.protocol import EvaluationRefused
 from pipeline.evaluation.windows import Windows, join, same_orders
-from pipeline.extraction.extract import feature_settings
+from pipeline.extraction.in_force import feature_settings
 from pipeline.extraction.recording import Job, extract_recording
 from pipeline.importing import (
     ImportPlan,

@@ -30,23 +30,18 @@ from pipeline.evaluation.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.evaluation.methods import Training, mode_of_word
 from pipeline.evaluation.protocol import EvaluationRefused, SimulatedProtocol
 from pipeline.evaluation.windows import EvaluationRows, Windows, join
-from pipeline.extraction.baseline import RELATIVE_GROUP, Baselines, relative_names, site_programs, update_baselines
-from pipeline.extraction.extract import (
-    attributed_extraction,
-    extract_due,
-    feature_settings,
-    feature_versions,
-    installed_geometry,
-)
-from pipeline.intake.acquire import acquire
+from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, relative_names, site_programs
+from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
+from pipeline.extraction.reading import read_chunk
 from pipeline.labels.labels import import_labels
-from pipeline.scoring.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate
+from pipeline.steps import MONITOR
+from pipeline.store.attribution import attributed_extraction, extractions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Baseline, Extraction, Recording, Unit
+from pipeline.store.tables import Baseline, Extraction, Recording
 from pipeline.training.training_set import TrainingSet, build_training_set
-from pipeline.workplace import limits_of
+from pipeline.workplace import Workplace
 
 SCOPE = "acceleration"
 """The one scope that a simulated fleet has."""
@@ -87,10 +82,9 @@ def take_in(root: Path, fleet: FleetSettings, settings: Settings, on_progress: P
     store, lake = Store.open(own.database), Lake(own.lake)
     import_assets(store, folder / "assets.toml", as_of=fleet.start)
     import_labels(store, folder / "labels.csv", who="simulation")
-    limits = limits_of(own, end)
-    acquire(store, lake, own.landing_zone, limits=limits, settled_before=end, on_progress=told("acquire"))
-    extract_due(store, lake, own, as_of=end, on_progress=told("extract"))
-    update_baselines(store, lake, own, as_of=end)
+    place = Workplace(own, store, lake)
+    for step in MONITOR[:3]:
+        step.run(place, end, told(step.name))
     return Fleet(folder, end, own, store, lake)
 
 
@@ -150,19 +144,10 @@ def training_fleet(fleet: Fleet) -> tuple[Windows, TrainingSet]:
 
 def _recordings(connection: Connection, settings: Settings) -> list[Row[Any]]:
     """Every recording with features, in order of time, with what the log says of it."""
-    geometry, on = installed_geometry()
     context = (Recording.sampling_rate_hz, Recording.shaft_speed_rpm, Recording.speed_is_steady, Recording.n_samples)
-    query = (
-        sa.select(*attributed_extraction(), *context)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-        .where(
-            Extraction.scope == SCOPE,
-            Extraction.feature_version == feature_versions(settings)[SCOPE],
-            Extraction.geometry_version == geometry,
-        )
-        .order_by(Extraction.started_at, Extraction.recording_id)
-    )
+    query = extractions(
+        *attributed_extraction(), *context, scope=SCOPE, feature_version=feature_version_of(settings, SCOPE)
+    ).order_by(Extraction.started_at, Extraction.recording_id)
     return list(connection.execute(query))
 
 

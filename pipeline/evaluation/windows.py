@@ -15,10 +15,11 @@ from features.kinematics import Orders
 from features.settings import feature_names
 from models.judging.metrics import entropy
 from models.training.training_data import Supplement
+from pipeline.base.log_schema import quantity_of
 from pipeline.base.settings import Settings
 from pipeline.evaluation.selection import Selection
-from pipeline.extraction.baseline import RELATIVE_GROUP, relative_names
-from pipeline.extraction.extract import feature_settings
+from pipeline.extraction.baselines import RELATIVE_GROUP, relative_names
+from pipeline.extraction.in_force import feature_settings
 from pipeline.importing.manifest import ManifestRow
 from pipeline.training.supplement import Condition, make_supplement
 
@@ -283,7 +284,7 @@ def _conditions(windows: Windows, unit: NDArray[np.str_], level: NDArray[np.floa
     found = []
     for i in range(len(windows)):
         rate, shaft = float(windows.sampling_rate_hz[i]), float(windows.shaft_hz[i])
-        vibration = str(windows.scope[i]).split(":", 1)[0] == VIBRATION
+        vibration = quantity_of(str(windows.scope[i])) == VIBRATION
         if not vibration or windows.orders[i] is None or not (np.isfinite(rate) and np.isfinite(shaft)):
             continue
         own = 0.0 if level is None or not np.isfinite(level[i]) else float(level[i])

@@ -10,36 +10,29 @@ would learn that a missing baseline means a fault. Archives without real times h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from features.health.baseline import Reference, change, fit_reference
+from features.health.baseline import Reference, fit_reference
 from pipeline.assets import installations
 from pipeline.base.figures import finite_or_none
 from pipeline.base.ids import instant, stable_id
 from pipeline.base.regime import coarser, is_any, program_of
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import attributed_extraction, attributed_unit, feature_versions, installed_geometry
+from pipeline.extraction.in_force import feature_versions
 from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Verdict
+from pipeline.store.attribution import attributed_unit, extractions
 from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Unit
-
-NO_BASELINE = ""
-RELATIVE = "relative_"
-"""Prefix of the features that tell the change against the baseline."""
-
-RELATIVE_GROUP = "relative"
-"""All of them are one group: they are missing together, where a unit has no baseline."""
+from pipeline.store.tables import Axis, Baseline, Extraction, Recording
 
 
 @dataclass
@@ -176,20 +169,14 @@ def _first(
 
 def _members(connection: Connection, settings: Settings, period: BaselinePeriod) -> list[Any]:
     """Recordings of a period whose features may enter its baselines, in order of time."""
-    geometry, on = installed_geometry()
     end = period.to_at if period.before is None else min(period.to_at, period.before)
     unit = attributed_unit()
     query = (
-        sa.select(*attributed_extraction())
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
+        extractions(span=(period.from_at, end))
         .where(
             Extraction.axis_id == period.axis_id,
             unit.is_(None) if period.unit_serial is None else unit == period.unit_serial,
             Extraction.feature_version.in_(tuple(set(feature_versions(settings).values()))),
-            Extraction.geometry_version == geometry,
-            Extraction.started_at >= period.from_at,
-            Extraction.started_at < end,
             Extraction.quality == "ok",
             Recording.time_basis == "clock",
         )
@@ -262,98 +249,3 @@ def _row(
         else None,
         "known_at": as_of,
     }
-
-
-@dataclass(frozen=True)
-class UnitBaseline:
-    """The baseline of a recording."""
-
-    version: str
-    regime: str
-    reference: Reference
-    until: datetime
-    """End of the baseline period, not included."""
-
-
-@dataclass
-class Baselines:
-    """Baselines known at a time, looked up by unit, channel and regime with its fallbacks; read once for each axis."""
-
-    connection: Connection
-    as_of: datetime
-    _axes: dict[str, dict[tuple[Any, ...], UnitBaseline]] = field(default_factory=dict)
-
-    def of(self, extraction: Any) -> UnitBaseline | None:
-        """Give the newest baseline for an extraction's unit, channel and finest regime that has one."""
-        axis = extraction.axis_id
-        if axis not in self._axes:
-            self._axes[axis] = self._read(axis)
-        key = (
-            extraction.unit_serial,
-            extraction.channel,
-            extraction.scope,
-            extraction.feature_version,
-            extraction.geometry_version,
-        )
-        for regime in coarser(extraction.regime):
-            found = self._axes[axis].get((*key, regime))
-            if found is not None:
-                return found
-        return None
-
-    def _read(self, axis: str) -> dict[tuple[Any, ...], UnitBaseline]:
-        query = (
-            sa.select(Baseline)
-            .where(Baseline.axis_id == axis, Baseline.known_at <= self.as_of)
-            .order_by(Baseline.known_at, Baseline.n_recordings, Baseline.baseline_version)
-        )
-        found = {}
-        for row in self.connection.execute(query):
-            key = (
-                row.unit_serial,
-                row.channel,
-                row.scope,
-                row.feature_version,
-                row.geometry_version,
-                row.regime,
-            )
-            reference = Reference(_array(row.median), _array(row.spread))
-            found[key] = UnitBaseline(row.baseline_version, row.regime, reference, row.to_at)
-        return found
-
-
-def _array(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def site_programs(connection: Connection, *, as_of: datetime) -> dict[str, frozenset[str]]:
-    """Give the programs that the axes of each site ran while they were new to axiswatch, by site.
-
-    Of each axis only the first unit's baseline period counts: what a plant ran when it was taken into service is what
-    it does, while a program that comes up in the baseline period of a replaced unit may well be new.
-    """
-    query = (
-        sa.select(Axis.site, Baseline.axis_id, Baseline.from_at, Baseline.programs)
-        .join(Axis, Axis.axis_id == Baseline.axis_id)
-        .where(Baseline.known_at <= as_of, Baseline.programs.is_not(None))
-    )
-    rows = connection.execute(query).all()
-    first: dict[str, datetime] = {}
-    for row in rows:
-        first[row.axis_id] = min(row.from_at, first.get(row.axis_id, row.from_at))
-    found: dict[str, set[str]] = {}
-    for row in rows:
-        if row.from_at == first[row.axis_id]:
-            found.setdefault(row.site, set()).update(row.programs)
-    return {site: frozenset(programs) for site, programs in found.items()}
-
-
-def relative_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Name the change of each feature."""
-    return tuple(f"{RELATIVE}{name}" for name in names)
-
-
-def with_change(x: npt.NDArray[np.float32], baseline: UnitBaseline | None) -> npt.NDArray[np.float32]:
-    """Put the change of every feature beside it: (n, F) to (n, 2 F), NaN where there is no baseline."""
-    changes = np.full_like(x, np.nan) if baseline is None else change(x, baseline.reference)
-    return np.concatenate([x, changes], axis=1)

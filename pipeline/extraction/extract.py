@@ -19,24 +19,24 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
 from features.kinematics import Orders
-from features.quality.quality import Quality, quality_settings
-from features.settings import FeatureSettings, feature_names, feature_version
-from features.windows import WindowSettings
+from features.quality.quality import Quality
+from features.settings import FeatureSettings, feature_names
 from pipeline.assets import known_orders
-from pipeline.base.log_schema import QUANTITY_UNITS, scope_of
+from pipeline.base.log_schema import scope_of
 from pipeline.base.regime import regime_of
 from pipeline.base.settings import Settings
+from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.recording import Extracted, Job, Trace, extract_recording
+from pipeline.store.attribution import installed_geometry, recordings
 from pipeline.store.batches import EVER, Between, Stretch, stretches
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
-from pipeline.store.tables import NO_GEOMETRY, Extraction, LakeFile, Recording, Unit
+from pipeline.store.tables import Extraction, LakeFile, Recording, Unit
 
 PAGE = 512
 INLINE_RECORDINGS = 48
 """Below so many recordings starting processes costs more than it saves."""
 
-WINDOW_COLUMNS = ("recording_id", "start_sample", "n_window_samples", "turns_covered", "quality", "evidence")
 WORST_FIRST = tuple(Quality)
 
 
@@ -51,48 +51,6 @@ class ExtractReport:
     def as_dict(self) -> dict[str, Any]:
         """Give the counts by name."""
         return dict(vars(self))
-
-
-def feature_settings(settings: Settings, quantity: str) -> FeatureSettings:
-    """Give the feature settings of a quantity: the shortest scored recording and the thresholds of quality differ."""
-    shortest = settings.min_samples_acceleration if quantity == "acceleration" else settings.min_samples_other
-    windows = WindowSettings(
-        turns=settings.window_turns,
-        samples=max(settings.window_samples, shortest),
-        min_samples=shortest,
-        mode=settings.window_mode,
-    )
-    return FeatureSettings(windows=windows, quality=quality_settings(quantity))
-
-
-def feature_versions(settings: Settings) -> dict[str, str]:
-    """Give the feature version of every quantity under these settings."""
-    return {quantity: feature_version(feature_settings(settings, quantity)) for quantity in QUANTITY_UNITS}
-
-
-def installed_geometry() -> tuple[sa.ColumnElement[str], sa.ColumnElement[bool]]:
-    """SQL: the geometry version of the unit on a recording's axis at its time, and the join condition on units."""
-    on = sa.and_(
-        Unit.axis_id == Recording.axis_id,
-        Unit.installed_at <= Recording.started_at,
-        sa.or_(Unit.removed_at.is_(None), Unit.removed_at > Recording.started_at),
-    )
-    return sa.func.coalesce(Unit.geometry_version, NO_GEOMETRY), on
-
-
-def attributed_extraction() -> list[sa.ColumnElement[Any]]:
-    """SQL: the columns of an extraction, with the unit as `attributed_unit` gives it."""
-    own: list[Any] = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
-    return [*own, attributed_unit().label("unit_serial")]
-
-
-def attributed_unit() -> sa.ColumnElement[str | None]:
-    """SQL: the unit that a recording belongs to: the log's word, else the registry's. Join as in `installed_geometry`.
-
-    What extractions and scores have in `unit_serial` is what was known when they were made. A replacement may be
-    registered later, so whoever splits or sums by unit asks here.
-    """
-    return sa.func.coalesce(Recording.unit_serial, Unit.unit_serial)
 
 
 def extract_due(
@@ -134,7 +92,7 @@ def plan_extract(
 
 
 def _due_query(settings: Settings, as_of: datetime, within: Stretch | None) -> sa.Select[Any]:
-    geometry, on = installed_geometry()
+    geometry = installed_geometry()
     versions = feature_versions(settings)
     wanted = sa.case(versions, value=Recording.quantity)
     there = sa.exists().where(
@@ -148,7 +106,7 @@ def _due_query(settings: Settings, as_of: datetime, within: Stretch | None) -> s
         geometry.label("geometry_version"),
         Unit.unit_serial.label("on_axis"),
     )
-    due = sa.select(*columns).outerjoin(Unit, on).where(~there, Recording.started_at <= as_of)
+    due = recordings(*columns).where(~there, Recording.started_at <= as_of)
     return due if within is None else due.where(within.holds(Recording.started_at, Recording.recording_id))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from models.kinds import UNKNOWN_FAULT
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import feature_versions
+from pipeline.extraction.in_force import feature_version_of
 from pipeline.promotion.gate import (
     Difference,
     ModelOnRows,
@@ -74,7 +74,7 @@ def judge(
     figures: dict[str, Any] = {"champion": champion["model_version"]}
     passed, against = _by_measures(pair, settings, figures)
     hard = _by_must_not_fail(pair, settings, figures) + _by_doubt(pair, settings, figures)
-    left_behind = champion["feature_version"] != feature_versions(settings)[champion["scope"].split(":", 1)[0]]
+    left_behind = champion["feature_version"] != feature_version_of(settings, champion["scope"])
     if against and not hard and left_behind:
         told = "the champion was trained on features that are no longer extracted, and scores nothing new"
         return Ruling(True, (told, *against), figures)

@@ -19,13 +19,13 @@ from sqlalchemy.orm import aliased
 from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import ALARM, HEALTHY, UNKNOWN, WATCH, combine_channels
 from pipeline.cases.episodes import CLOSED
-from pipeline.extraction.extract import installed_geometry
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
 from pipeline.promotion.draws import unit_draws
 from pipeline.registry.versions import CHAMPION
 from pipeline.scoring.advise import read_windows
 from pipeline.scoring.levels import read_thresholds
+from pipeline.store.attribution import extractions, own_baseline
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import (
     AliasEvent,
@@ -34,9 +34,7 @@ from pipeline.store.tables import (
     Extraction,
     Label,
     ModelVersion,
-    Recording,
     Scoring,
-    Unit,
 )
 
 MIN_AXES: Final = 5
@@ -95,12 +93,14 @@ def _judge_case(
     connection: Connection, settings: Settings, case: Any, scope: str, version: str, as_of: datetime
 ) -> dict[str, Any] | None:
     """Give what a version says of a case; None where it has nothing to say, or has not scored all of it."""
-    geometry, on = installed_geometry()
     of_version = sa.select(ModelVersion.feature_version).where(ModelVersion.model_version == version)
     due = (
-        sa.select(sa.func.count(Extraction.recording_id), sa.func.count(Scoring.recording_id))
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
+        extractions(
+            sa.func.count(Extraction.recording_id),
+            sa.func.count(Scoring.recording_id),
+            scope=scope,
+            feature_version=of_version.scalar_subquery(),
+        )
         .outerjoin(
             Scoring,
             sa.and_(
@@ -108,13 +108,11 @@ def _judge_case(
                 Scoring.feature_version == Extraction.feature_version,
                 Scoring.geometry_version == Extraction.geometry_version,
                 Scoring.model_version == version,
+                own_baseline(Scoring.baseline_version),
             ),
         )
         .where(
             Extraction.axis_id == case.axis_id,
-            Extraction.scope == scope,
-            Extraction.feature_version == of_version.scalar_subquery(),
-            Extraction.geometry_version == geometry,
             Extraction.started_at >= case.first_at,
             Extraction.started_at <= case.last_at,
         )

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import feature_versions
+from pipeline.extraction.in_force import feature_versions
 from pipeline.promotion.decisions import (
     FAILED,
     NO_SCOPE,

@@ -13,23 +13,23 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from models.kinds import HEALTHY
 from models.model import Model
 from models.threads import one_thread
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import Baselines, with_change
-from pipeline.extraction.extract import attributed_extraction, feature_versions, installed_geometry
+from pipeline.extraction.baselines import Baselines, with_change
+from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
 from pipeline.labels.findings import Finding, Findings
 from pipeline.labels.labels import known_labels
 from pipeline.labels.words import STRENGTH
 from pipeline.promotion.gate import FloatArray, ModelOnRows, Rows
 from pipeline.registry.held_out import Predictions, by_recording
+from pipeline.store.attribution import extractions
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Extraction, Recording, Unit
+from pipeline.store.tables import Extraction
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,9 @@ def labelled_recordings(
     standing = {label.label_id for label in now}
     then = [label for label in known_labels(connection, known_by=cutoff) if label.label_id in standing]
     sides = [Findings(labels, settings.evidence_weights) for labels in (now, then)]
-    geometry, on = installed_geometry()
     query = (
-        sa.select(*attributed_extraction())
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-        .where(
-            Extraction.scope == scope,
-            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
-            Extraction.geometry_version == geometry,
-            Extraction.n_windows > 0,
-        )
+        extractions(scope=scope, feature_version=feature_version_of(settings, scope))
+        .where(Extraction.n_windows > 0)
         .order_by(Extraction.started_at, Extraction.recording_id)
     )
     names = set(wanted)

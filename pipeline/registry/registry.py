@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from models.artifact import MAX_FILE_BYTES, MAX_FILES, ArtifactError, model_version, unpack
 from models.model import Model
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.log_schema import quantity_of
 from pipeline.registry.held_out import Predictions, to_table
 from pipeline.registry.versions import CHALLENGER, CHAMPION, get_version, predecessor, set_alias
 from pipeline.store.database import Store, insert_ignore
@@ -160,7 +161,7 @@ def check_promotable(
         raise AxiswatchError(
             f"model {version} is of scope {row['scope']}, not of {scope}; `axiswatch models list` shows the scopes"
         )
-    wanted = (feature_versions or {}).get(str(row["scope"]).split(":", 1)[0], row["feature_version"])
+    wanted = (feature_versions or {}).get(quantity_of(row["scope"]), row["feature_version"])
     if wanted != row["feature_version"]:
         raise AxiswatchError(
             f"model {version} was trained on feature version {row['feature_version']}, but {wanted} is extracted now: "

@@ -44,21 +44,19 @@ from pipeline.cases.episodes import (
 from pipeline.cases.history import SYSTEM, add_event
 from pipeline.cases.queue import refresh_queue
 from pipeline.cases.quiet import wake_snoozed
-from pipeline.extraction.baseline import site_programs
-from pipeline.extraction.extract import installed_geometry
+from pipeline.extraction.baselines import site_programs
 from pipeline.registry.versions import champions
 from pipeline.scoring.levels import read_thresholds, with_programs
 from pipeline.scoring.silence import silent_axes, silent_row
+from pipeline.store.attribution import extractions, own_baseline, scores
 from pipeline.store.database import Store, upsert
 from pipeline.store.tables import (
     Axis,
     AxisState,
     Case,
     Extraction,
-    Recording,
     Score,
     Scoring,
-    Unit,
 )
 
 
@@ -197,17 +195,13 @@ def read_windows(
 
     Where the geometry of an axis was corrected, only what was said with the one in force counts.
     """
-    geometry, on = installed_geometry()
     query = (
-        sa.select(Score)
-        .join(Recording, Recording.recording_id == Score.recording_id)
-        .outerjoin(Unit, on)
+        scores(Score)
         .where(
             Score.axis_id == axis_id,
             Score.started_at >= start,
             Score.started_at < end,
             Score.model_version.in_(versions),
-            Score.geometry_version == geometry,
         )
         .order_by(Score.started_at, Score.recording_id, Score.start_sample)
     )
@@ -215,7 +209,7 @@ def read_windows(
     windows = [window_of_row(row) for row in scored]
     times = [row.started_at for row in scored]
     short = (
-        sa.select(Extraction, Scoring.model_version)
+        extractions(Extraction, Scoring.model_version, span=(start, end))
         .join(
             Scoring,
             sa.and_(
@@ -224,15 +218,11 @@ def read_windows(
                 Scoring.geometry_version == Extraction.geometry_version,
             ),
         )
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
         .where(
-            Extraction.geometry_version == geometry,
             Extraction.axis_id == axis_id,
-            Extraction.started_at >= start,
-            Extraction.started_at < end,
             Extraction.n_windows == 0,
             Scoring.model_version.in_(versions),
+            own_baseline(Scoring.baseline_version),
         )
         .order_by(Extraction.started_at, Extraction.recording_id)
     )

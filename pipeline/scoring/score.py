@@ -16,24 +16,25 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Row
 
-from features.quality.plausibility import compare, plausibility_settings
 from features.quality.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.base.figures import finite_or_none
+from pipeline.base.log_schema import quantity_of
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import NO_BASELINE, RELATIVE, Baselines, UnitBaseline, with_change
-from pipeline.extraction.extract import WINDOW_COLUMNS, attributed_extraction, feature_versions, installed_geometry
+from pipeline.extraction.baselines import Baselines
+from pipeline.extraction.in_force import feature_versions
+from pipeline.extraction.reading import Chunk, read_chunk
 from pipeline.registry.registry import load_model
 from pipeline.registry.versions import champions
+from pipeline.store.attribution import extractions, own_baseline
 from pipeline.store.batches import EVER, Between, Stretch, stretches
 from pipeline.store.database import Store, bulk_insert, ensure_partitions, insert_ignore
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Extraction, ModelVersion, Recording, Score, Scoring, Unit
+from pipeline.store.tables import Extraction, ModelVersion, Score, Scoring
 
 PAGE = 4000
 
@@ -72,21 +73,6 @@ class ScoreReport:
         return dict(vars(self))
 
 
-@dataclass
-class Chunk:
-    """Windows of some recordings, read from the lake, and the baseline of each recording (by its id)."""
-
-    rows: list[Row[Any]]
-    x: npt.NDArray[np.float32]
-    windows: dict[str, list[Any]]
-    baselines: dict[str, UnitBaseline | None]
-
-    def baseline_version(self, recording_id: str) -> str:
-        """Give the version of a recording's baseline, '' where it has none."""
-        baseline = self.baselines[recording_id]
-        return NO_BASELINE if baseline is None else baseline.version
-
-
 def score_due(
     store: Store,
     lake: Lake,
@@ -110,7 +96,7 @@ def score_due(
     versions = feature_versions(settings)
     for scope in sorted(set(scopes) & set(named)):
         report.models[scope] = named[scope]
-        if trained_at[named[scope]] != versions[scope.split(":", 1)[0]]:
+        if trained_at[named[scope]] != versions[quantity_of(scope)]:
             report.scopes_to_retrain.append(scope)
         score_scope(store, lake, settings, scope, named[scope], as_of=as_of, report=report, on_progress=on_progress)
     return report
@@ -187,24 +173,15 @@ def score_scope(
 def _due_query(
     scope: str, version: str, as_of: datetime, within: Stretch | None = None, only: Only = None
 ) -> sa.Select[Any]:
-    geometry, on = installed_geometry()
     scored = sa.exists().where(
         Scoring.recording_id == Extraction.recording_id,
         Scoring.feature_version == Extraction.feature_version,
         Scoring.geometry_version == Extraction.geometry_version,
         Scoring.model_version == version,
+        own_baseline(Scoring.baseline_version),
     )
-    due = (
-        sa.select(*attributed_extraction())
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-        .where(
-            Extraction.scope == scope,
-            Extraction.feature_version == _feature_version_of(version),
-            Extraction.geometry_version == geometry,
-            Extraction.started_at <= as_of,
-            ~scored,
-        )
+    due = extractions(scope=scope, feature_version=_feature_version_of(version)).where(
+        Extraction.started_at <= as_of, ~scored
     )
     due = due if only is None else due.where(only)
     return due if within is None else due.where(within.holds(Extraction.started_at, Extraction.recording_id))
@@ -228,57 +205,6 @@ def _due(
             taken.append(row)
             held += row.n_windows
     return taken
-
-
-def read_chunk(
-    lake: Lake, rows: Sequence[Row[Any]], names: Sequence[str], baselines: dict[str, UnitBaseline | None]
-) -> Chunk:
-    """Read the feature rows of recordings, in the order of their files, with their changes where `names` has them."""
-    absolute = [name for name in names if not name.startswith(RELATIVE)]
-    relative = len(absolute) < len(names)
-    rows = sorted(rows, key=lambda row: (row.lake_path or "", row.lake_row))
-    by_path: dict[str, list[Row[Any]]] = {}
-    for row in rows:
-        if row.lake_path is not None:
-            by_path.setdefault(row.lake_path, []).append(row)
-    parts: list[npt.NDArray[np.float32]] = []
-    windows: dict[str, list[Any]] = {name: [] for name in (*WINDOW_COLUMNS, "row")}
-    for path, members in by_path.items():
-        table = lake.table(path)
-        values = np.column_stack([table.column(name).to_numpy() for name in absolute]).astype(np.float32, copy=False)
-        told = {name: table.column(name).to_pylist() for name in WINDOW_COLUMNS}
-        for row in members:
-            rows_of = slice(row.lake_row, row.lake_row + row.n_windows)
-            own = values[rows_of]
-            parts.append(with_change(own, baselines[row.recording_id]) if relative else own)
-            judged = {name: told[name][rows_of] for name in WINDOW_COLUMNS}
-            judge_plausibility(judged, own, absolute, row, baselines[row.recording_id])
-            for name in WINDOW_COLUMNS:
-                windows[name] += judged[name]
-            windows["row"] += [row] * row.n_windows
-    x = np.concatenate(parts) if parts else np.empty((0, len(names)), np.float32)
-    return Chunk(list(rows), x, windows, baselines)
-
-
-def judge_plausibility(
-    windows: dict[str, list[Any]],
-    x: npt.NDArray[np.float32],
-    names: Sequence[str],
-    row: Row[Any],
-    baseline: UnitBaseline | None,
-) -> None:
-    """Give the good windows of a recording (columns by name, changed in place) the verdict that its unit's baseline
-    speaks, where that blocks. A coarser regime's baseline is no measure: another speed or load may look like a fault
-    of the sensor.
-    """
-    good = [index for index, quality in enumerate(windows["quality"]) if quality == Quality.OK]
-    if baseline is None or baseline.regime != row.regime or not good:
-        return
-    settings = plausibility_settings(str(row.scope).split(":", 1)[0])
-    for verdict, evidence in compare(x[good], names, baseline.reference, settings=settings)[:1]:
-        if verdict.blocks:
-            for index in good:
-                windows["quality"][index], windows["evidence"][index] = str(verdict), evidence
 
 
 def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> list[dict[str, Any]]:

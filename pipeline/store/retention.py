@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import SettingsError
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import attributed_unit, installed_geometry
+from pipeline.store.attribution import attributed_unit, recordings
 from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
@@ -30,7 +30,6 @@ from pipeline.store.tables import (
     Score,
     Scoring,
     TrendPoint,
-    Unit,
 )
 
 
@@ -101,7 +100,6 @@ def apply_retention(store: Store, lake: Lake, settings: Settings, *, as_of: date
 
 def _needed(limit: datetime) -> sa.Select[Any]:
     """SQL: ids of old recordings that training or a baseline may read again."""
-    _, on = installed_geometry()
     unit = attributed_unit()
     labelled = sa.exists().where(
         sa.or_(Label.unit_serial.is_(None), Label.unit_serial == unit),
@@ -116,7 +114,7 @@ def _needed(limit: datetime) -> sa.Select[Any]:
         Baseline.from_at <= Recording.started_at,
         Baseline.to_at > Recording.started_at,
     )
-    needed = sa.select(Recording.recording_id).outerjoin(Unit, on)
+    needed = recordings(Recording.recording_id)
     return needed.where(Recording.started_at < limit, sa.or_(labelled, first_days))
 
 

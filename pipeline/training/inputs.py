@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.training.rule_prior import RulePrior
-from pipeline.extraction.baseline import RELATIVE
+from pipeline.extraction.baselines import RELATIVE
 from pipeline.labels.words import LINES, mode_of, unmodelled_modes
 
 OWN_GROUPS: Final = ("time", "spectrum", "bands", "profile")

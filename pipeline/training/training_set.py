@@ -17,15 +17,17 @@ from features.settings import feature_groups, feature_names
 from models.kinds import HEALTHY, UNKNOWN_FAULT, UNKNOWN_MODE
 from models.training.training_data import Supplement
 from pipeline.assets import known_orders
+from pipeline.base.log_schema import quantity_of
 from pipeline.base.regime import program_of
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import RELATIVE_GROUP, Baselines, UnitBaseline, relative_names, with_change
-from pipeline.extraction.extract import attributed_extraction, feature_settings, feature_versions, installed_geometry
+from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, UnitBaseline, relative_names, with_change
+from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
 from pipeline.extraction.reading import read_features
 from pipeline.labels.findings import Findings, why_left_out
 from pipeline.labels.labels import KnownLabel, known_labels
+from pipeline.store.attribution import attributed_extraction, extractions
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Extraction, Recording, Unit
+from pipeline.store.tables import Extraction, Recording
 from pipeline.training.supplement import Condition, make_supplement
 
 VIBRATION = "acceleration"
@@ -90,7 +92,7 @@ def build_training_set(
     """
     labels = known_labels(connection, known_by=as_of)
     labelled, left_out = _labelled(connection, settings, scope, labels)
-    quantity = scope.split(":", 1)[0]
+    quantity = quantity_of(scope)
     wanted = feature_settings(settings, quantity)
     names = feature_names(wanted)
     groups = tuple(group for group, members in feature_groups(wanted).items() for _ in members)
@@ -152,18 +154,9 @@ def build_training_set(
 def _labelled(
     connection: Connection, settings: Settings, scope: str, labels: list[KnownLabel]
 ) -> tuple[list[TrainingRecording], Counter[str]]:
-    geometry, on = installed_geometry()
-    query = (
-        sa.select(*attributed_extraction(), *_CONTEXT)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-        .where(
-            Extraction.scope == scope,
-            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
-            Extraction.geometry_version == geometry,
-        )
-        .order_by(Extraction.started_at, Extraction.recording_id)
-    )
+    query = extractions(
+        *attributed_extraction(), *_CONTEXT, scope=scope, feature_version=feature_version_of(settings, scope)
+    ).order_by(Extraction.started_at, Extraction.recording_id)
     findings = Findings(labels, settings.evidence_weights)
     labelled, left_out = [], Counter[str]()
     for row in connection.execute(query):

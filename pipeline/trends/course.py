@@ -25,18 +25,13 @@ from features.settings import feature_names
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.figures import finite_or_none
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import NO_BASELINE, Baselines, UnitBaseline
-from pipeline.extraction.extract import (
-    attributed_extraction,
-    attributed_unit,
-    feature_settings,
-    feature_versions,
-    installed_geometry,
-)
+from pipeline.extraction.baselines import NO_BASELINE, Baselines, UnitBaseline
+from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.reading import read_features
+from pipeline.store.attribution import attributed_extraction, attributed_unit, extractions
 from pipeline.store.database import Store, insert_ignore, upsert
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint, Unit
+from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint
 
 MOST_POINTS = 2000
 """Change points are looked for in so many of the newest recordings of a unit (12 weeks at 24 a day)."""
@@ -258,7 +253,6 @@ def update_trends(
 
 
 def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
-    geometry, on = installed_geometry()
     newest = (
         sa.select(
             Baseline.axis_id,
@@ -287,9 +281,7 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
         TrendPoint.baselines_at >= newest.c.baselines_at,
     )
     return (
-        sa.select(*attributed_extraction(), Recording.quantity, newest.c.baselines_at)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
+        extractions(*attributed_extraction(), Recording.quantity, newest.c.baselines_at)
         .join(
             newest,
             sa.and_(
@@ -303,7 +295,6 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
         )
         .where(
             Extraction.feature_version == sa.case(feature_versions(settings), value=Recording.quantity),
-            Extraction.geometry_version == geometry,
             Extraction.started_at <= as_of,
             ~there,
         )
@@ -312,7 +303,6 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
 
 def _units_without_baseline(connection: Connection, settings: Settings, as_of: datetime) -> int:
     """Count units, by axis and channel, that have features and no baseline; recordings of no known unit are one."""
-    _, on = installed_geometry()
     there = sa.exists().where(
         Baseline.axis_id == Extraction.axis_id,
         Baseline.unit_serial.is_not_distinct_from(attributed_unit()),
@@ -322,9 +312,7 @@ def _units_without_baseline(connection: Connection, settings: Settings, as_of: d
         Baseline.known_at <= as_of,
     )
     units = (
-        sa.select(Extraction.axis_id, attributed_unit(), Extraction.channel)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
+        extractions(Extraction.axis_id, attributed_unit(), Extraction.channel, any_geometry=True)
         .where(
             Extraction.feature_version.in_(sorted(set(feature_versions(settings).values()))),
             Extraction.started_at <= as_of,

@@ -16,8 +16,9 @@ from pipeline.cases.audit import AUDIT, MISSED, SOUND
 from pipeline.cases.axis_state import MACHINE_CODES
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Evidence, Verdict
+from pipeline.store.attribution import unit_name
 from pipeline.store.tables import AxisState, Case, Label
-from pipeline.watch.history import Champion, unit_name
+from pipeline.watch.history import Champion
 from pipeline.watch.periods import Span
 
 ALARM = "fault"

@@ -20,13 +20,13 @@ from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.cases.audit import AUDIT
 from pipeline.cases.queue import Filters, queue_page
-from pipeline.extraction.extract import feature_versions
+from pipeline.extraction.in_force import feature_names_of, feature_version_of
 from pipeline.registry.versions import champions
+from pipeline.store.attribution import unit_name
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AxisState, Extraction, Recording
-from pipeline.watch.history import unit_name
-from pipeline.watch.periods import Span, feature_names_of, feature_period, units_on
+from pipeline.watch.periods import Span, feature_period, units_on
 
 Array = npt.NDArray[np.float64]
 CLIP = 10.0
@@ -205,7 +205,7 @@ def _recordings(connection: Connection, settings: Settings, scope: str, case: di
         .where(
             Extraction.axis_id == case["axis_id"],
             Extraction.scope == scope,
-            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
+            Extraction.feature_version == feature_version_of(settings, scope),
             Extraction.started_at >= case["first_at"],
             Extraction.started_at <= case["last_at"],
             Extraction.n_windows > 0,

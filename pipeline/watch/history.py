@@ -9,11 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import attributed_unit, installed_geometry
 from pipeline.labels.findings import target_of
 from pipeline.labels.labels import KnownLabel, known_labels
 from pipeline.promotion.decisions import CONCLUSION, FAILED, labels_since
 from pipeline.registry.versions import CHAMPION
+from pipeline.store.attribution import attributed_unit, extractions, unit_name
 from pipeline.store.tables import (
     AliasEvent,
     Extraction,
@@ -23,7 +23,6 @@ from pipeline.store.tables import (
     Recording,
     RetrainingDecision,
     TriggerDecision,
-    Unit,
 )
 from pipeline.training.training_set import scopes_with_labels
 from pipeline.watch.triggers.due import NewLabel
@@ -154,17 +153,16 @@ def _last_training(
 
 def _unit_in_scope(connection: Connection, scope: str, label: KnownLabel) -> str | None:
     """Give the unit that a label is about, if it reaches a recording of the scope with features."""
-    _, on = installed_geometry()
     unit = attributed_unit()
     query = (
-        sa.select(unit.label("unit"), Recording.axis_id)
-        .select_from(Extraction)
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
+        extractions(
+            unit.label("unit"),
+            Recording.axis_id,
+            scope=scope,
+            span=(label.from_at, label.to_at),
+            any_geometry=True,
+        )
         .where(
-            Extraction.scope == scope,
-            Extraction.started_at >= label.from_at,
-            Extraction.started_at < label.to_at,
             *([Extraction.axis_id == label.axis_id] if label.axis_id is not None else []),
             *([unit == label.unit_serial] if label.unit_serial is not None else []),
             *([Extraction.channel == label.channel] if label.channel is not None else []),
@@ -173,8 +171,3 @@ def _unit_in_scope(connection: Connection, scope: str, label: KnownLabel) -> str
     )
     row = connection.execute(query).first()
     return None if row is None else unit_name(row.unit, row.axis_id)
-
-
-def unit_name(serial: str | None, axis_id: str) -> str:
-    """Name a physical unit: its serial number, else its axis."""
-    return serial or f"axis {axis_id}"

@@ -18,16 +18,21 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from features.quality.quality import Quality
-from features.settings import feature_names
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import attributed_extraction, attributed_unit, feature_settings, feature_versions
-from pipeline.extraction.extract import installed_geometry as geometry_and_join
+from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
+from pipeline.store.attribution import (
+    attributed_extraction,
+    attributed_unit,
+    extractions,
+    own_baseline,
+    recordings,
+    unit_name,
+)
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Case, Extraction, Label, Recording, Score, Unit
-from pipeline.watch.history import unit_name
+from pipeline.store.tables import Case, Extraction, Label, Recording, Score
 from pipeline.watch.triggers.drift import Period
 
 SCORE_NAMES = ("fault_log_odds", "mutual_information_log10", "expected_entropy_log10", "novelty_log10")
@@ -57,34 +62,24 @@ class DriftCause:
 
 def sample(settings: Settings, scope: str, span: Span) -> sa.Select[Any]:
     """SQL: extractions of good recordings of a span, so many a unit, channel and regime, in order of recording."""
-    geometry, on = geometry_and_join()
     unit = attributed_unit()
     order = sa.func.row_number().over(
         partition_by=(Extraction.axis_id, unit, Extraction.channel, Extraction.regime),
         order_by=Extraction.recording_id,
     )
     inner = (
-        sa.select(*attributed_extraction(), order.label("place"))
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-        .where(
-            Extraction.scope == scope,
-            Extraction.feature_version == feature_versions(settings)[scope.split(":", 1)[0]],
-            Extraction.geometry_version == geometry,
-            Extraction.started_at >= span.from_at,
-            Extraction.started_at < span.to_at,
-            Extraction.quality == Quality.OK,
-            Extraction.n_windows > 0,
-            Recording.time_basis == "clock",
+        extractions(
+            *attributed_extraction(),
+            order.label("place"),
+            scope=scope,
+            feature_version=feature_version_of(settings, scope),
+            span=(span.from_at, span.to_at),
+            ok_only=True,
         )
+        .where(Recording.time_basis == "clock")
         .subquery()
     )
     return sa.select(inner).where(inner.c.place <= settings.drift_recordings).order_by(inner.c.recording_id)
-
-
-def feature_names_of(settings: Settings, scope: str) -> tuple[str, ...]:
-    """Name the features of a scope."""
-    return feature_names(feature_settings(settings, scope.split(":", 1)[0]))
 
 
 def feature_period(lake: Lake, settings: Settings, rows: Sequence[Any], names: Sequence[str]) -> Period:
@@ -111,6 +106,7 @@ def score_period(connection: Connection, settings: Settings, scope: str, version
         .join(Score, Score.recording_id == drawn.c.recording_id)
         .where(
             Score.model_version == version,
+            own_baseline(Score.baseline_version, drawn.c.unit_serial),
             Score.started_at >= span.from_at,
             Score.started_at < span.to_at,
             Score.quality == Quality.OK,
@@ -148,14 +144,19 @@ def known_causes(connection: Connection, scope: str, then: Span, now: Span, *, a
 
 def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[DriftCause]:
     """Units of which, on a channel, most recordings have a bad data-quality verdict."""
-    _, on = geometry_and_join()
     unit = attributed_unit()
     bad = sa.func.sum(sa.case((Extraction.quality == Quality.OK, 0), else_=1))
     query = (
-        sa.select(Extraction.axis_id, unit.label("unit"), Extraction.channel, bad, sa.func.count())
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
-        .where(Extraction.scope == scope, Extraction.started_at >= now.from_at, Extraction.started_at < now.to_at)
+        extractions(
+            Extraction.axis_id,
+            unit.label("unit"),
+            Extraction.channel,
+            bad,
+            sa.func.count(),
+            scope=scope,
+            span=(now.from_at, now.to_at),
+            any_geometry=True,
+        )
         .group_by(Extraction.axis_id, unit, Extraction.channel)
         .order_by(Extraction.axis_id, unit, Extraction.channel)
     )
@@ -168,11 +169,8 @@ def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[Drift
 
 def units_on(connection: Connection, axis: str, span: Span) -> list[str]:
     """Give the units that recordings of an axis in a span belong to."""
-    _, on = geometry_and_join()
     query = (
-        sa.select(attributed_unit().label("unit"))
-        .select_from(Recording)
-        .outerjoin(Unit, on)
+        recordings(attributed_unit().label("unit"))
         .where(Recording.axis_id == axis, Recording.started_at >= span.from_at, Recording.started_at < span.to_at)
         .distinct()
     )
@@ -213,18 +211,16 @@ def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as
 
 def _replaced(connection: Connection, scope: str, then: Span, now: Span) -> list[DriftCause]:
     """Units that took another one's place on their axis: as the registry says, or the serial numbers of the logs."""
-    _, on = geometry_and_join()
     unit = attributed_unit()
     query = (
-        sa.select(
+        extractions(
             Extraction.axis_id,
             unit.label("unit"),
             sa.func.min(Extraction.started_at, type_=Extraction.started_at.type).label("first_at"),
+            scope=scope,
+            any_geometry=True,
         )
-        .join(Recording, Recording.recording_id == Extraction.recording_id)
-        .outerjoin(Unit, on)
         .where(
-            Extraction.scope == scope,
             sa.or_(
                 sa.and_(Extraction.started_at >= then.from_at, Extraction.started_at < then.to_at),
                 sa.and_(Extraction.started_at >= now.from_at, Extraction.started_at < now.to_at),

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import Settings
+from pipeline.extraction.in_force import feature_names_of
 from pipeline.promotion.decisions import CONCLUSION, count_labels_in
 from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
@@ -25,7 +26,6 @@ from pipeline.watch.periods import (
     SCORE_NAMES,
     DriftCause,
     Span,
-    feature_names_of,
     feature_period,
     found_faulty,
     known_causes,

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from pipeline.steps import MONITOR
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
 DAGS = ("axiswatch_backfill", "axiswatch_monitor", "axiswatch_retrain", "axiswatch_watch")
@@ -152,3 +154,16 @@ def test_tasks_are_one_call(path: Path) -> None:
     for node in tasks:
         assert len(node.body) <= 6, node.name
         assert not [inner for inner in ast.walk(node) if isinstance(inner, ast.While | ast.Try)], node.name
+
+
+def test_the_monitor_takes_the_steps_in_their_order(facts: dict[str, Any]) -> None:
+    """The schedule has the steps of a monitoring run, all of them and in their order."""
+    tasks = facts["dags"]["axiswatch_monitor"]["tasks"]
+
+    def before(name: str) -> set[str]:
+        upstream = set(tasks[name]["upstream"])
+        return upstream.union(*(before(one) for one in upstream))
+
+    steps = [step.name for step in MONITOR]
+    assert set(steps) <= set(tasks)
+    assert [sorted(before(name) & set(steps)) for name in steps] == [sorted(steps[:i]) for i in range(len(steps))]

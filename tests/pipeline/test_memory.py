@@ -22,7 +22,8 @@ from models.network import NetworkSettings
 from models.settings import TrainingSettings
 from models.training.train import train
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import feature_settings, feature_table, feature_versions
+from pipeline.extraction.extract import feature_table
+from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.recording import Extracted
 from pipeline.registry.registry import Registered, register
 from pipeline.store.database import Store, insert_ignore

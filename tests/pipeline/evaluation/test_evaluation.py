@@ -37,7 +37,7 @@ from pipeline.evaluation.protocol import load_protocol
 from pipeline.evaluation.selection import select
 from pipeline.evaluation.trend import WIDTH, Run, judge_run, lasting_onset, rms_twice, shipped_rule
 from pipeline.evaluation.windows import level_features
-from pipeline.extraction.extract import feature_settings
+from pipeline.extraction.in_force import feature_settings
 from pipeline.labels.words import Mode
 
 DATA = os.environ.get("AXISWATCH_TEST_DATA", "")

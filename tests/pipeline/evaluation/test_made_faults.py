@@ -12,7 +12,7 @@ from features.kinematics import bearing_orders
 from features.settings import feature_groups, feature_names
 from pipeline.base.settings import Settings
 from pipeline.evaluation.windows import Windows, made_faults, same_orders
-from pipeline.extraction.extract import feature_settings
+from pipeline.extraction.in_force import feature_settings
 
 N = 6
 CLASSES = ("healthy", "inner_race", "gear_tooth", "outer_race")

@@ -21,15 +21,18 @@ from features.windows import cut, plan_windows
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import BaselineReport, Baselines, site_programs, update_baselines
-from pipeline.extraction.extract import attributed_unit, extract_due, feature_settings, installed_geometry
+from pipeline.extraction.baseline import BaselineReport, update_baselines
+from pipeline.extraction.baselines import Baselines, site_programs
+from pipeline.extraction.extract import extract_due
+from pipeline.extraction.in_force import feature_settings
 from pipeline.extraction.reading import read_features
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
+from pipeline.store.attribution import extractions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Unit
+from pipeline.store.tables import Axis, Baseline, Extraction
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -102,14 +105,8 @@ class Bench:
 
     def found(self, hour: int, as_of: datetime, channel: str = "acc_x") -> str | None:
         """Regime of the baseline that the recording of an hour is compared with."""
-        geometry, on = installed_geometry()
-        columns = [column for column in Extraction.__table__.columns if column.name != "unit_serial"]
-        query = (
-            sa.select(*columns, attributed_unit().label("unit_serial"))
-            .join(Recording, Recording.recording_id == Extraction.recording_id)
-            .outerjoin(Unit, on)
-            .where(Extraction.started_at == START + timedelta(hours=hour), Extraction.geometry_version == geometry)
-            .where(Extraction.channel == channel)
+        query = extractions().where(
+            Extraction.started_at == START + timedelta(hours=hour), Extraction.channel == channel
         )
         with self.store.read() as connection:
             found = Baselines(connection, as_of).of(connection.execute(query).one())

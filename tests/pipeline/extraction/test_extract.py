@@ -18,7 +18,8 @@ from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.cases.replacement import replace_unit
-from pipeline.extraction.extract import ExtractReport, extract_due, feature_settings
+from pipeline.extraction.extract import ExtractReport, extract_due
+from pipeline.extraction.in_force import feature_settings
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.store.database import Store

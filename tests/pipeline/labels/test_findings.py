@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from models.kinds import HEALTHY, UNKNOWN_FAULT
 from pipeline.base.ids import axis_id
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import feature_versions
+from pipeline.extraction.in_force import feature_versions
 from pipeline.labels.findings import NO_WEIGHT, Finding, Findings, evidence_weight, target_of, why_left_out
 from pipeline.labels.labels import KnownLabel, known_labels
 from pipeline.labels.words import Evidence, Mode, Verdict

@@ -22,7 +22,8 @@ import sqlalchemy as sa
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import extract_due, feature_versions
+from pipeline.extraction.extract import extract_due
+from pipeline.extraction.in_force import feature_versions
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels

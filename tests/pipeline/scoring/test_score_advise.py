@@ -22,6 +22,7 @@ from pipeline.cases.queue import queue
 from pipeline.cases.replacement import replace_unit
 from pipeline.cases.verdicts import fleet_states, get_case, give_verdict
 from pipeline.extraction.extract import extract_due
+from pipeline.extraction.reading import read_chunk
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels, known_labels
@@ -192,7 +193,7 @@ def test_a_score_that_is_not_finite_is_a_data_fault_and_never_certain(plant: Pla
     version = plant.train()
     model = load_model(plant.store, plant.lake, version)
     extraction = plant.rows(sa.select(Extraction).where(Extraction.n_windows > 0))[0]
-    chunk = scoring.read_chunk(plant.lake, [extraction], model.feature_names, {extraction.recording_id: None})
+    chunk = read_chunk(plant.lake, [extraction], model.feature_names, {extraction.recording_id: None})
     chunk.x = np.full_like(chunk.x, np.inf)
     rows = scoring.score_rows(model, version, chunk, plant.end)
     assert {row["quality"] for row in rows} == {"non_finite"}

@@ -20,8 +20,10 @@ from models.training.training_data import Supplement
 from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
-from pipeline.extraction.baseline import UnitBaseline, update_baselines
-from pipeline.extraction.extract import extract_due, feature_settings
+from pipeline.extraction.baseline import update_baselines
+from pipeline.extraction.baselines import UnitBaseline
+from pipeline.extraction.extract import extract_due
+from pipeline.extraction.in_force import feature_settings
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels

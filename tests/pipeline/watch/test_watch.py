@@ -19,7 +19,8 @@ from pipeline import scheduled
 from pipeline.base.ids import axis_id, utc_text
 from pipeline.base.settings import Settings
 from pipeline.cases.replacement import replace_unit
-from pipeline.extraction.extract import extract_due, feature_versions
+from pipeline.extraction.extract import extract_due
+from pipeline.extraction.in_force import feature_versions
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.promotion.decisions import decide, new_labels

@@ -13,8 +13,8 @@ from features.extract import extract
 from features.health.baseline import fit_reference
 from features.kinematics import bearing_orders
 from features.settings import FeatureSettings, feature_names
-from pipeline.extraction.baseline import UnitBaseline
-from pipeline.scoring.score import judge_plausibility
+from pipeline.extraction.baselines import UnitBaseline
+from pipeline.extraction.reading import judge_plausibility
 
 SETTINGS = FeatureSettings()
 NAMES = feature_names(SETTINGS)
