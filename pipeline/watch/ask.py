@@ -15,7 +15,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.health.baseline import MAD_TO_SIGMA
+from features.health.baseline import MAD_TO_SIGMA, known_median
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.cases.audit import AUDIT
@@ -86,8 +86,8 @@ def _scaled(features: npt.NDArray[Any]) -> Array:
     wide = wide[:, np.isfinite(wide).sum(axis=0) >= 2]
     if not wide.shape[1]:
         return wide
-    center = np.nanmedian(wide, axis=0)
-    spread = MAD_TO_SIGMA * np.nanmedian(np.abs(wide - center), axis=0)
+    center = known_median(wide)
+    spread = MAD_TO_SIGMA * known_median(np.abs(wide - center))
     spread = np.where(spread > 0, spread, np.nanstd(wide, axis=0))
     varies = spread > 0
     scaled: Array = np.clip((wide[:, varies] - center[varies]) / spread[varies], -CLIP, CLIP)
@@ -193,8 +193,7 @@ def _features(connection: Connection, lake: Lake, settings: Settings, cases: Seq
         rows = [_recordings(connection, settings, scope, case) for case in cases]
         for index, members in enumerate(rows):
             values = feature_sample(lake, settings, members, names).values
-            filled = np.isfinite(values).any(axis=0)
-            block[index, filled] = np.nanmedian(values[:, filled], axis=0)
+            block[index] = known_median(values)
         blocks.append(block)
     return np.concatenate(blocks, axis=1) if blocks else np.empty((len(cases), 0))
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from features.health.baseline import known_median
 from features.quality.quality import Quality
 from pipeline.base.settings import Settings
 from pipeline.extraction.in_force import feature_version_of
@@ -77,8 +78,7 @@ def feature_sample(lake: Lake, settings: Settings, rows: Sequence[Any], names: S
     kept = [(row, part) for row, part in zip(rows, parts, strict=True) if len(part)]
     values = np.full((len(kept), len(names)), np.nan)
     for index, (_, part) in enumerate(kept):
-        filled = np.isfinite(part).any(axis=0)
-        values[index, filled] = np.nanmedian(np.where(np.isfinite(part), part, np.nan)[:, filled], axis=0)
+        values[index] = known_median(part)
     return _drift_sample(values, [row for row, _ in kept])
 
 
