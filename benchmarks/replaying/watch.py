@@ -18,8 +18,8 @@ from pipeline.watch.answers import NOVELTY_CODES, REVIEW_CODES
 from pipeline.watch.observed import (
     SCORE_NAMES,
     TRIGGERS,
-    FleetChange,
     Confirmed,
+    FleetChange,
     News,
     Observed,
     Reviewed,
