@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.health.alarm import MIN_REFERENCE, alarm_onset
-from features.health.baseline import fit_reference
+from features.health.baseline import fit_reference, known_median
 from features.health.health import health_index
 from features.health.trend import running_median
-from pipeline.evaluation.output import Found
+from pipeline.evaluation.output import EvaluationResult
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.selection import Selection
 from pipeline.evaluation.windows import Windows
@@ -70,7 +70,9 @@ Rule = Callable[[Run], BoolArray | None]
 """Says at which snapshots the alarm is on, never in the baseline part; None where the baseline tells no threshold."""
 
 
-def evaluate_trend(protocol: Protocol, selection: Selection, windows: Windows, *, methods: Sequence[str]) -> Found:
+def evaluate_trend(
+    protocol: Protocol, selection: Selection, windows: Windows, *, methods: Sequence[str]
+) -> EvaluationResult:
     """Judge every rule on every run. There is nothing random, so one pass stands for all seeds.
 
     Raises
@@ -93,7 +95,7 @@ def evaluate_trend(protocol: Protocol, selection: Selection, windows: Windows, *
         "snapshots": {run.unit: run.n for run in runs},
         "channels": {run.unit: sorted(run.channels) for run in runs},
     }
-    return Found(found, {}, about, [note for run in found for note in run["notes"]])
+    return EvaluationResult(found, {}, about, [note for run in found for note in run["notes"]])
 
 
 def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
@@ -112,7 +114,7 @@ def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
             place = np.searchsorted(moments, first[good])
             for index in np.unique(place):
                 members = own.x[good[place == index]]
-                values[index] = members[0] if len(members) == 1 else _median(members)
+                values[index] = members[0] if len(members) == 1 else known_median(members)
             channels[channel] = values
         n_baseline = int(protocol.baseline_share * moments.size)
         runs.append(Run(unit, own.names, channels, int(moments.size), n_baseline))
@@ -125,13 +127,6 @@ def _start_of_recording(windows: Windows) -> FloatArray:
     first = np.full(int(index.max()) + 1, np.inf)
     np.minimum.at(first, index, windows.started_s)
     return first[index]
-
-
-def _median(members: NDArray[np.float32]) -> NDArray[np.float32]:
-    there = np.isfinite(members).any(axis=0)
-    found = np.full(members.shape[1], np.nan, dtype=np.float32)
-    found[there] = np.nanmedian(members[:, there], axis=0)
-    return found
 
 
 def rms_twice(run: Run) -> BoolArray | None:
