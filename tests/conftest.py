@@ -92,6 +92,8 @@ SPLIT_BY_DATABASE = ("pipeline/test_killed_runs.py", "review/test_answers_meanwh
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long files first; the rest stays in its order."""
     place = {(Path(__file__).parent / name): number for number, name in enumerate(LONG_FILES)}
+    if gone := [str(path) for path in place if not path.exists()]:
+        raise pytest.UsageError(f"LONG_FILES names files that are not there: {', '.join(gone)}")
     items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
