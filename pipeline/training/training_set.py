@@ -155,7 +155,7 @@ def _labelled(
     connection: Connection, settings: Settings, scope: str, labels: list[KnownLabel]
 ) -> tuple[list[TrainingRecording], Counter[str]]:
     query = extractions(
-        *attributed_extraction(), *_CONTEXT, scope=scope, feature_version=feature_version_of(settings, scope)
+        *attributed_extraction(), *CONTEXT, scope=scope, feature_version=feature_version_of(settings, scope)
     ).order_by(Extraction.started_at, Extraction.recording_id)
     findings = Findings(labels, settings.evidence_weights)
     labelled, left_out = [], Counter[str]()
@@ -250,7 +250,7 @@ def _capped(
     return capped, over
 
 
-_CONTEXT: tuple[Any, ...] = (
+CONTEXT: tuple[Any, ...] = (
     Recording.sampling_rate_hz,
     Recording.rate_basis,
     Recording.shaft_speed_rpm,
@@ -260,6 +260,7 @@ _CONTEXT: tuple[Any, ...] = (
     Recording.lake_path.label("raw_path"),
     Recording.lake_row.label("raw_row"),
 )
+"""Columns of a recording that `Condition` needs."""
 
 
 def _conditions(
