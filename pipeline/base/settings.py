@@ -23,7 +23,6 @@ from pipeline.base.errors import SettingsError
 
 ENV_PREFIX = "AXISWATCH_"
 Width = Annotated[int, Field(ge=1, le=65_536)]
-Method = Literal["mle", "temperature", "mc_dropout", "moments", "swag", "ensemble"]
 TEN_YEARS_H = 10 * 366 * 24.0
 
 
@@ -128,7 +127,7 @@ class TrainSettings(SettingsGroup):
     A change holds from the next training on. Models that exist, and their scores, do not change.
     """
 
-    method: Method = Field(
+    method: str = Field(
         "mc_dropout", description="Scoring method of the models that are trained (docs/uncertainty.md)."
     )
     ensemble_size: int = Field(5, ge=2, le=100, description="Networks of method `ensemble`.")

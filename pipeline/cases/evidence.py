@@ -16,7 +16,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.health.baseline import Reference
+from features.health.baseline import Reference, known_median
 from features.quality.quality import Quality
 from features.spectra.envelope import VERSIONS
 from features.spectra.evidence import DIAGNOSES, diagnose
@@ -159,7 +159,7 @@ def loudest_line(
     """
     if not len(values) or not any(name.startswith("evidence_") for name in names):
         return None
-    middle = _median(values)
+    middle = known_median(values)
     index, _ = diagnose(middle[None, :], names)
     if index[0] < 0 or DIAGNOSES[int(index[0])] not in LINES:
         return None
@@ -236,14 +236,6 @@ def _read(
     if len(values) and values.shape[1] == len(names):
         line = loudest_line(values, names, orders)
         if baseline is not None and len(baseline.reference.median) == len(names):
-            moved = np.clip(moved_by(_median(values), baseline.reference), -FARTHEST, FARTHEST)
+            moved = np.clip(moved_by(known_median(values), baseline.reference), -FARTHEST, FARTHEST)
     told: dict[str, Any] = dict(zip(("line", "line_order", "line_db"), line or (None, None, None), strict=True))
     return told | {"moved": None if moved is None else moved.astype("<f4").tobytes()}
-
-
-def _median(values: Numbers) -> Numbers:
-    """Median of each column over the rows that know it; NaN where none does."""
-    known = ~np.isnan(values).all(axis=0)
-    found = np.full(values.shape[1], np.nan)
-    found[known] = np.nanmedian(values[:, known], axis=0)
-    return found

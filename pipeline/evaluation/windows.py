@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.health.baseline import MIN_VALUES, Reference, change, fit_reference
+from features.health.baseline import MIN_VALUES, Reference, change, fit_reference, known_median
 from features.kinematics import Orders
 from features.settings import feature_names
 from models.judging.metrics import entropy
@@ -171,10 +171,7 @@ def _reference(own: NDArray[np.float32]) -> Reference:
     """Reference of a rig; of very few windows the plain median, for a change asks for no spread."""
     if len(own) >= MIN_VALUES:
         return fit_reference(own)
-    there = np.isfinite(own).any(axis=0)
-    median = np.full(own.shape[1], np.nan)
-    median[there] = np.nanmedian(own[:, there].astype(np.float64), axis=0)
-    return Reference(median, np.full(own.shape[1], np.nan))
+    return Reference(known_median(own.astype(np.float64)), np.full(own.shape[1], np.nan))
 
 
 def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:

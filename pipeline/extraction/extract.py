@@ -71,7 +71,7 @@ def extract_due(
             if not rows:
                 break
             for chunk in _by_size(rows, settings.extract_chunk_samples):
-                done = _extract_chunk(pool, lake, settings, chunk, orders)
+                done = _extract_chunk(pool, settings, chunk, orders)
                 _commit(store, lake, settings, chunk, done, as_of, report)
                 if on_progress:
                     on_progress(report.recordings, max(total, report.recordings))
@@ -139,7 +139,7 @@ def _by_size(rows: Sequence[Row[Any]], samples: int) -> Iterator[list[Row[Any]]]
 
 
 def _extract_chunk(
-    pool: joblib.Parallel, lake: Lake, settings: Settings, chunk: list[Row[Any]], orders: dict[str, Orders]
+    pool: joblib.Parallel, settings: Settings, chunk: list[Row[Any]], orders: dict[str, Orders]
 ) -> dict[str, Extracted]:
     jobs = sorted((_job(row, orders) for row in chunk), key=lambda job: (job.lake_path, job.lake_row))
     by_quantity = {job.quantity: feature_settings(settings, job.quantity) for job in jobs}

@@ -9,12 +9,13 @@ from typing import Any
 
 from models.artifact import pack
 from models.kinds import TrainingRefused
+from models.methods import check_name
 from models.model import QUANTILES, Model
 from models.network import NetworkSettings
 from models.settings import TrainingSettings
 from models.training.report import TrainingReport
 from models.training.train import train
-from pipeline.base.errors import PrerequisiteMissing
+from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.base.settings import Settings
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.registry.registry import Registered, register
@@ -50,7 +51,11 @@ class TrainResult:
 
 
 def training_settings(settings: Settings) -> TrainingSettings:
-    """Give the settings of training as `models` takes them."""
+    """Return the settings of training as `models` takes them; SettingsError for an unknown scoring method."""
+    try:
+        check_name(settings.method)
+    except ValueError as error:
+        raise SettingsError(f"settings are wrong: {error}") from error
     return TrainingSettings(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
@@ -91,7 +96,10 @@ def train_scopes(
     ------
     PrerequisiteMissing
         No label known by then holds for any recording that has features, or the labels cannot give a model.
+    SettingsError
+        There is no scoring method of the name that the settings have.
     """
+    training = training_settings(settings)
     with store.read() as connection:
         scopes = scopes_with_labels(connection, settings, as_of=as_of)
     if scope is not None:
@@ -102,13 +110,14 @@ def train_scopes(
             f"no label known by {as_of.isoformat()} holds for a recording with features in {where}; import labels "
             "(`axiswatch labels import`), run `axiswatch extract`, and compare units and time ranges"
         )
-    return [_train_scope(store, lake, settings, name, as_of, on_progress) for name in scopes]
+    return [_train_scope(store, lake, settings, training, name, as_of, on_progress) for name in scopes]
 
 
 def _train_scope(
     store: Store,
     lake: Lake,
     settings: Settings,
+    training: TrainingSettings,
     scope: str,
     as_of: datetime,
     on_progress: Callable[[str, float], None] | None,
@@ -126,7 +135,7 @@ def _train_scope(
             feature_names=data.names,
             feature_version=data.feature_version,
             feature_groups=data.groups,
-            settings=training_settings(settings),
+            settings=training,
             supplement=data.supplement,
             rule=bearing_rule(data.classes, data.names, db_per_nat=settings.rule_db_per_nat),
             on_progress=on_progress,

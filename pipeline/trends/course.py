@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.health.alarm import MIN_REFERENCE, alarm_onset
+from features.health.baseline import known_median
 from features.health.health import GROUPS, health_figures, index_of_figures
 from features.health.trend import change_points, running_median, theil_sen
 from features.settings import feature_names
@@ -355,9 +356,7 @@ def _point(
                 f"baseline {version} has {len(reference.median)} medians and {len(reference.spread)} spreads, its "
                 f"feature version {row.feature_version} {len(names)} features; make it again"
             )
-        told = health_figures(x, names, reference)
-        there = np.isfinite(told).any(axis=0)
-        figures[there] = np.nanmedian(told[:, there], axis=0)
+        figures = known_median(health_figures(x, names, reference))
     index = float(index_of_figures(figures[None, :])[0])
     return {
         "recording_id": row.recording_id,
