@@ -1,6 +1,7 @@
 # make demo   a simulated fleet, from its first log to the review queue (own environment, SQLite)
 # make airflow  the schedule on a real Airflow and PostgreSQL, fed with simulated logs (own environment, no Docker)
 # make test   every test, in an environment with every extra
+# make docs   write the reference tables of docs/ anew from the code
 # make lint   what the tests check of the code's form
 # make clean  remove environments, caches and the demonstration
 
@@ -10,7 +11,7 @@ DEMO_FOLDER ?= demo
 AIRFLOW_FOLDER ?= local-airflow
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 
-.PHONY: demo airflow test lint clean
+.PHONY: demo airflow test docs lint clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER)
@@ -20,6 +21,9 @@ airflow: .venv-airflow/installed
 
 test: .venv-test/installed
 	.venv-test/bin/python -m pytest $(PYTEST_FLAGS)
+
+docs: .venv-test/installed
+	.venv-test/bin/python docs/generate.py
 
 lint: .venv-test/installed
 	.venv-test/bin/ruff check .

@@ -12,21 +12,16 @@ import sqlalchemy as sa
 
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.cases.evidence import note_evidence
 from pipeline.evaluation.fleet_truth import judge_fleet
-from pipeline.extraction.baseline import update_baselines
-from pipeline.extraction.extract import extract_due
-from pipeline.intake.acquire import acquire
-from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.registry.versions import list_versions
-from pipeline.scoring.advise import advise
-from pipeline.scoring.score import score_due
 from pipeline.simulation import FleetSettings, simulate
+from pipeline.steps import MONITOR
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Label
 from pipeline.training.train import train_scopes
+from pipeline.workplace import Workplace
 
 Progress = Callable[[str, int, int], None]
 """Called with the step, what is done, and all there is."""
@@ -47,7 +42,10 @@ def demo_settings(settings: Settings, folder: Path) -> Settings:
 
 
 def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress) -> DemoReport:
-    """Simulate, acquire, extract, train once, score, advise. Run again, it finds everything done."""
+    """Simulate a fleet, then take every step of a monitoring run at its end; train once before the first score.
+
+    Run again, it finds everything done.
+    """
     folder = settings.home
     end = fleet.start + timedelta(days=fleet.days)
 
@@ -58,26 +56,19 @@ def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress)
     store, lake = Store.open(settings.database), Lake(settings.lake)
     import_assets(store, folder / "assets.toml", as_of=fleet.start)
     import_labels(store, folder / "labels.csv", who="simulation")
-    limits = Limits(end, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
-    steps = {
-        "acquire": acquire(
-            store, lake, settings.landing_zone, limits=limits, settled_before=end, on_progress=report("acquire")
-        ).as_dict(),
-        "extract": extract_due(store, lake, settings, as_of=end, on_progress=report("extract")).as_dict(),
-    }
-    steps["baseline"] = update_baselines(store, lake, settings, as_of=end).as_dict()
-    if not list_versions(store):
-        train_scopes(
-            store,
-            lake,
-            settings,
-            as_of=_last_known(store, end),
-            on_progress=lambda _, share: on_progress("train", round(100 * share), 100),
-        )
-    steps["score"] = score_due(store, lake, settings, as_of=end, on_progress=report("score")).as_dict()
-    steps["advise"] = advise(store, settings, as_of=end, on_progress=report("advise")).as_dict()
-    note_evidence(store, lake, settings, as_of=end)
-    return DemoReport(list_versions(store)[0], steps, judge_fleet(store, folder))
+    place = Workplace(settings, store, lake)
+    done: dict[str, dict[str, Any]] = {}
+    for step in MONITOR:
+        if step.name == "score" and not list_versions(store):
+            train_scopes(
+                store,
+                lake,
+                settings,
+                as_of=_last_known(store, end),
+                on_progress=lambda _, share: on_progress("train", round(100 * share), 100),
+            )
+        done[step.name] = step.run(place, end, report(step.name))
+    return DemoReport(list_versions(store)[0], done, judge_fleet(store, folder))
 
 
 def _last_known(store: Store, end: datetime) -> datetime:

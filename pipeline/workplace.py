@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeline.base.settings import Settings, load_settings
@@ -28,6 +28,11 @@ class Workplace:
     store: Store
     lake: Lake
     true_time: datetime | None = None
+
+
+def now() -> datetime:
+    """Return the time of this moment, UTC: the one place that reads the clock. Steps take `as_of` instead."""
+    return datetime.now(UTC)
 
 
 def workplace() -> Workplace:

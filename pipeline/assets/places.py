@@ -8,19 +8,21 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from pipeline.base.errors import PrerequisiteMissing
+from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.store.tables import Axis
 
 
 def find_axis(
     connection: Connection, robot_id: str, axis: str, *, site: str | None = None, cell: str | None = None
 ) -> Row[Any]:
-    """Give the axis of a robot; site and cell narrow it down where robots of one name are in several.
+    """Return the axis of a robot; site and cell narrow it down where robots of one name are in several.
 
     Raises
     ------
     PrerequisiteMissing
-        There is no such axis, or more than one; the message says which there are.
+        There is no such axis; the message names those that are written alike.
+    SettingsError
+        There are several in different sites or cells; the message lists them, and a call with one of them is right.
     """
     query = sa.select(Axis).order_by(Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
     everything = connection.execute(query).all()
@@ -33,12 +35,13 @@ def find_axis(
         return found[0]
     wanted = place_of({"site": site, "cell": cell, "robot_id": robot_id, "axis": axis})
     if found:
-        listed = ", ".join(place_of(row._mapping) for row in found)
-        raise PrerequisiteMissing(
-            f"axis {wanted} is there {len(found)} times: {listed}; say which by --site and --cell"
-        )
-    names = [place_of(row._mapping) for row in everything]
-    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+        listed = ", ".join(f"--site {row.site!r} --cell {row.cell!r}" for row in found)
+        raise SettingsError(f"there are {len(found)} axes {wanted}; choose one of {listed}")
+    by_name: dict[str, list[str]] = {}
+    for row in everything:
+        by_name.setdefault(f"{row.robot_id}/{row.axis}", []).append(place_of(row._mapping))
+    alike = difflib.get_close_matches(f"{robot_id}/{axis}", by_name, n=3, cutoff=0.6)
+    near = [place for name in alike for place in by_name[name]]
     hint = f"close to it are {', '.join(near)}" if near else "`axiswatch assets list` shows the axes"
     raise PrerequisiteMissing(f"there is no axis {wanted}; {hint}")
 

@@ -20,7 +20,7 @@ def list_assets(store: Store) -> list[dict[str, Any]]:
     """Give every axis with its units, oldest first; axes that only logs know have none."""
     query = (
         sa.select(Axis, Unit.unit_serial, Unit.installed_at, Unit.removed_at, Unit.geometry_name)
-        .outerjoin(Unit, Unit.axis_id == Axis.axis_id)
+        .join(Unit, Unit.axis_id == Axis.axis_id, isouter=True)
         .order_by(Axis.site, Axis.cell, Axis.robot_id, Axis.axis, Unit.installed_at)
     )
     columns = (*NAMES, "criticality", "expected_every_s", "unit_serial", "installed_at", "removed_at")
@@ -39,7 +39,9 @@ def show_asset(
     Raises
     ------
     PrerequisiteMissing
-        There is no such axis, or more than one.
+        There is no such axis.
+    SettingsError
+        There are several axes of that name.
     """
     with store.read() as connection:
         found = find_axis(connection, robot_id, axis, site=site, cell=cell)
@@ -62,7 +64,9 @@ def axis_timeline(
     Raises
     ------
     PrerequisiteMissing
-        There is no such axis, or more than one.
+        There is no such axis.
+    SettingsError
+        There are several axes of that name.
     """
     with store.read() as connection:
         return timeline(connection, find_axis(connection, robot_id, axis, site=site, cell=cell).axis_id)

@@ -1,4 +1,4 @@
-"""Where settings come from, and what is in force.
+"""Every setting, in groups, and where settings come from.
 
 Sources, strongest first: `AXISWATCH_*` environment variables, a TOML file (`AXISWATCH_CONFIG`, else `axiswatch.toml` in
 the working directory if there is one), the defaults in `pipeline.base.settings`. Nothing else in the code reads the
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,81 +26,130 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 TEN_YEARS_H = 10 * 366 * 24.0
 
 
-class Settings(BaseSettings):
-    """Every setting, with its unit in the name or the description."""
+class SettingsGroup(BaseSettings):
+    """Settings that belong together; `Settings` has them all, under the same names.
+
+    The docstring of a group is its section in docs/settings.md: the first line is the heading, the rest says what a
+    change does.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first, then what `pipeline.base.settings.load_settings` read from the TOML file."""
+        return env_settings, init_settings
+
+
+class PlaceSettings(SettingsGroup):
+    """Where things are kept, and for how long.
+
+    A change moves nothing: it points at another place, which may be empty. `database_url` and `lake_url` belong
+    together, because the database names the files of its lake.
+    """
+
     home: Path = Field(Path(".axiswatch"), description="Folder that holds everything which is not placed elsewhere.")
-    database_url: str = Field("", description="SQLAlchemy URL; empty means SQLite below home.")
-    lake_url: str = Field("", description="Folder or fsspec URL of the lake; empty means a folder below home.")
-    landing: Path = Field(Path(), description="Folder where robots drop logs; empty means a folder below home.")
-    workers: int = Field(2, ge=1, le=64, description="Processes that simulate and extract features.")
+    database_url: str = Field(
+        "", description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://...; empty: axiswatch.db below home."
+    )
+    lake_url: str = Field(
+        "", description="Folder of the lake, or fsspec URL such as s3://bucket/prefix; empty: lake below home."
+    )
+    landing: Path = Field(Path(), description="Folder where robots drop logs; left alone: landing below home.")
+    retention_months: int = Field(
+        0, ge=0, le=1200, description="Whole months of data that `axiswatch retention` keeps; 0: for ever."
+    )
+
+
+class IntakeSettings(SettingsGroup):
+    """What is accepted from the landing zone.
+
+    A change holds for files and rows that are judged from then on. What was accepted stays. What is in quarantine is
+    judged again by `axiswatch quarantine replay`.
+    """
 
     settle_seconds: float = Field(
         60.0,
         ge=0,
         le=86_400,
-        description="An unreadable file younger than this is taken as still being written and left.",
+        description="An unreadable file that was changed less than this ago is left: it may still be written, s.",
     )
     max_samples: int = Field(20_000_000, ge=1, description="Longest recording that is accepted, samples.")
     max_sampling_rate_hz: float = Field(1e6, gt=0, description="Highest sampling rate that is accepted, Hz.")
     max_shaft_speed_rpm: float = Field(200_000.0, gt=0, description="Highest shaft speed that is accepted, rpm.")
 
-    window_mode: Literal["turns", "samples"] = Field("turns", description="Cut windows by shaft turns or by samples.")
+
+class WindowSettings(SettingsGroup):
+    """How recordings are cut into windows, and what they are compared with.
+
+    A change of `window_*` or `min_samples_*` makes a new `feature_version`: the next extract computes the features of
+    every recording again (the old ones stay), and the champion, which belongs to the old version, scores none of them.
+    Train a model and promote it before scoring goes on.
+
+    A change of `regime_*` or `baseline_*` holds for what is extracted and compared from then on. The chunks and
+    `workers` change memory and time only, never a result.
+    """
+
+    window_mode: Literal["turns", "samples"] = Field(
+        "turns", description="Cut windows by shaft turns where the speed is steady, or always by samples."
+    )
     window_turns: float = Field(30.0, gt=0, description="Window length in shaft turns.")
     window_samples: int = Field(8192, ge=64, description="Window length where no steady speed is known, samples.")
     min_samples_acceleration: int = Field(512, ge=16, description="Shortest scored recording of acceleration, samples.")
     min_samples_other: int = Field(64, ge=16, description="Shortest scored recording of any other quantity, samples.")
-
     regime_speed_bin_rpm: float = Field(100.0, gt=0, description="Width of the speed bins of a regime, rpm.")
     regime_load_bin: float = Field(0.25, gt=0, description="Width of the load bins of a regime, in the log's unit.")
-    extract_chunk_samples: int = Field(
-        16_000_000, ge=1, description="Samples read, extracted and committed at a time (at least one recording)."
-    )
-
     baseline_days: float = Field(
         3.0, gt=0, le=366, description="Days from a unit's first recording that its baseline is taken from."
     )
     baseline_min_recordings: int = Field(
         3, ge=1, le=10_000, description="Recordings of a regime and channel needed for a baseline."
     )
+    extract_chunk_samples: int = Field(
+        16_000_000, ge=1, description="Samples read, extracted and committed at a time (at least one recording)."
+    )
+    score_chunk_windows: int = Field(20_000, ge=256, description="Windows read, scored and written at a time.")
+    workers: int = Field(2, ge=1, le=64, description="Processes that simulate and extract features.")
 
-    method: str = Field("mc_dropout", description="Scoring method of the models that are trained.")
+
+class TrainSettings(SettingsGroup):
+    """How models are trained and calibrated.
+
+    A change holds from the next training on. Models that exist, and their scores, do not change.
+    """
+
+    method: str = Field(
+        "mc_dropout", description="Scoring method of the models that are trained (docs/uncertainty.md)."
+    )
     ensemble_size: int = Field(5, ge=2, le=100, description="Networks of method `ensemble`.")
     swag_samples: int = Field(30, ge=2, le=1000, description="Networks drawn by method `swag`.")
     swag_epochs: int = Field(20, ge=2, le=1000, description="Epochs of SGD after training, method `swag`.")
     swag_rank: int = Field(10, ge=2, le=1000, description="Deviations of SGD kept for the covariance, method `swag`.")
     swag_learning_rate: float = Field(0.01, gt=0, description="Constant learning rate of SGD, method `swag`.")
     hidden: tuple[Width, ...] = Field((128, 128), min_length=1, description="Width of each hidden layer.")
-    dropout: float = Field(0.1, gt=0, lt=1, description="Dropout rate p of every hidden layer.")
+    dropout: float = Field(
+        0.1, gt=0, lt=1, description="Dropout rate p of every hidden layer, in training and in sampling."
+    )
     batch_norm: bool = Field(True, description="Linear-BatchNorm-ReLU-Dropout, or without BatchNorm.")
     tuning_budget: int = Field(
         0,
         ge=0,
         le=73,
-        description="Candidates for dropout, depth, BatchNorm and length scale; 0 for the settings as set.",
+        description="Candidates for dropout, depth, BatchNorm and length scale, one training each; 0 or 1: none.",
     )
-    tuning_min_units: int = Field(10, ge=2, description="Labelled units needed to choose among candidates.")
+    tuning_min_units: int = Field(
+        10, ge=2, description="Labelled units needed to choose among candidates; with fewer the settings stay as set."
+    )
     length_scale: float = Field(0.1, gt=0, description="Prior length scale l of the weights; sets the weight decay.")
-    epochs: int = Field(60, ge=1, le=10_000, description="Most passes over the training windows.")
-    learning_rate: float = Field(2e-3, gt=0, description="Learning rate of the optimiser.")
-    folds: int = Field(5, ge=2, le=50, description="Folds of units held out in turn for calibration and metrics.")
-    seed: int = Field(1, ge=0, description="Seed of training and of the mask bank.")
-    n_samples: int = Field(100, ge=2, le=100_000, description="T, Monte Carlo samples a window.")
-    sub_bank_size: int = Field(10, ge=2, description="Samples in a balanced sub-bank of masks; divides n_samples.")
-    fault_prior: float = Field(0.05, gt=0, lt=1, description="Share of faulty windows expected where scores are used.")
-    prior_temperature: float = Field(1.5, gt=0, description="Temperature used where too few units can identify one.")
-    prior_units: float = Field(
-        10.0, ge=0, le=1e6, description="Units of a class at which network and rule count alike; 0: network in full."
-    )
-    min_calibration_units: int = Field(10, ge=2, description="Held-out units needed to fit a temperature.")
-    evidence_weights: dict[str, float] = Field(
-        {"signal_only": 0.5, "inspected": 1.0, "teardown": 1.0}, description="Training weight of a label by evidence."
-    )
-
     group_dropout: float = Field(
         0.8, ge=0, le=1, description="Share of training windows in which some groups of features are hidden."
     )
@@ -111,35 +159,74 @@ class Settings(BaseSettings):
     synthetic_units: float = Field(
         20.0, gt=0, le=1e6, description="As how many labelled units of their class the made windows count."
     )
-
     rule_db_per_nat: float = Field(
-        3.0, ge=0, le=1000, description="A bearing line so many dB higher is e times the prior odds; 0 for no rule, dB."
+        3.0,
+        ge=0,
+        le=1000,
+        description="Height of a bearing line that makes its fault e times as likely; 0: no rule, dB.",
+    )
+    epochs: int = Field(60, ge=1, le=10_000, description="Most passes over the training windows.")
+    learning_rate: float = Field(2e-3, gt=0, description="Learning rate of the optimiser.")
+    folds: int = Field(5, ge=2, le=50, description="Folds of units held out in turn for calibration and metrics.")
+    seed: int = Field(1, ge=0, description="Seed of training and of the mask bank.")
+    n_samples: int = Field(
+        100, ge=2, le=100_000, description="T, Monte Carlo samples a window: at least two whole sub-banks."
+    )
+    sub_bank_size: int = Field(10, ge=2, description="Samples in a balanced sub-bank of masks; divides n_samples.")
+    fault_prior: float = Field(0.05, gt=0, lt=1, description="Share of faulty windows expected where scores are used.")
+    prior_temperature: float = Field(1.5, gt=0, description="Temperature used where too few units can identify one.")
+    prior_units: float = Field(
+        10.0, ge=0, le=1e6, description="Units of a class at which network and rule count alike; 0: network in full."
+    )
+    min_calibration_units: int = Field(10, ge=2, description="Held-out units needed to fit a temperature.")
+    evidence_weights: dict[str, float] = Field(
+        {"signal_only": 0.5, "inspected": 1.0, "teardown": 1.0},
+        description="Training weight of a label by evidence; one that is left out weighs 1.",
+    )
+    max_windows_per_unit: int = Field(
+        5_000, ge=0, description="Windows of a unit that a training set takes at most, chosen evenly; 0: all."
     )
 
-    score_chunk_windows: int = Field(20_000, ge=256, description="Windows read, scored and written at a time.")
 
-    state_period_hours: float = Field(1.0, gt=0, le=24, description="Length of the bins that an axis state covers, h.")
+class CaseSettings(SettingsGroup):
+    """When an axis is flagged, and when that becomes a case.
+
+    Neither scores nor models change. Thresholds hold for the bins that new scores fall into; states that exist keep the
+    thresholds of their time. Debounce, gap and margin hold for all bins of an axis the next time its cases are brought
+    up to date.
+    """
+
+    state_period_hours: float = Field(
+        1.0,
+        gt=0,
+        le=24,
+        description="Length of the bins of an axis state; old bins stay, so set it before going live, h.",
+    )
     alarm_probability: float = Field(0.5, gt=0, lt=1, description="Fault probability of an alarm.")
-    watch_probability: float = Field(0.2, gt=0, lt=1, description="Fault probability from which an axis is watched.")
+    watch_probability: float = Field(
+        0.2, gt=0, lt=1, description="Fault probability from which an axis is watched; not above alarm_probability."
+    )
     review_quantile: float = Field(
         95.0, gt=0, lt=100, description="Percentile of held-out units above which uncertainty goes to review."
     )
     review_probability: float = Field(
-        1.0,
-        gt=0,
-        le=1,
-        description="Fault probability below the alarm from which a bin goes to review; 1: none. `evaluate` finds it.",
+        1.0, gt=0, le=1, description="Fault probability from which a bin below the alarm goes to review; 1: none."
     )
     novelty_percentile: float = Field(
         99.0, gt=0, le=100, description="Novelty percentile against held-out units above which a window is new."
     )
     debounce_hits: int = Field(2, ge=1, description="Flagged bins needed among the last debounce_span bins.")
-    debounce_span: int = Field(3, ge=1, description="Bins that the debounce looks back over, the present one included.")
+    debounce_span: int = Field(
+        3, ge=1, description="Bins that the debounce looks back over, with the present one; not below debounce_hits."
+    )
     case_gap_hours: float = Field(
         48.0, gt=0, le=TEN_YEARS_H, description="Quiet time after which a flagged bin is a new episode, h."
     )
     silent_after_hours: float = Field(
-        36.0, gt=0, le=TEN_YEARS_H, description="An axis without recordings for longer is silent, h."
+        36.0,
+        gt=0,
+        le=TEN_YEARS_H,
+        description="An axis without recordings for longer is silent, unless it has expected_every_s, h.",
     )
     recheck_after_hours: float = Field(
         168.0,
@@ -147,32 +234,50 @@ class Settings(BaseSettings):
         le=TEN_YEARS_H,
         description="A closed case that is still flagged this long after its verdict is reopened, h.",
     )
-    case_max_age_days: float = Field(
-        366.0, gt=0, le=36_600, description="In scheduled runs, what was last flagged longer ago opens no case, days."
-    )
     reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
-
     audit_rate: float = Field(
-        0.0, ge=0, le=1, description="Share of the axis bins that nothing is flagged in that go to review all the same."
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the bins with nothing flagged that go to review all the same (docs/cases.md).",
     )
-    audit_seed: int = Field(1, ge=0, lt=2**63, description="Key of the hash that the audited bins are drawn by.")
+    audit_seed: int = Field(
+        1, ge=0, lt=2**63, description="Key of the hash that draws the audited bins; another key draws other bins."
+    )
+    case_max_age_days: float = Field(
+        366.0,
+        gt=0,
+        le=36_600,
+        description="A scheduled run opens no case for what was last flagged longer ago than this, days.",
+    )
 
-    monitor_schedule: str = Field("*/10 * * * *", description="Cron expression (UTC) of the monitor's intervals.")
-    watch_schedule: str = Field("0 3 * * *", description="Cron expression (UTC) of the daily look at the triggers.")
+
+class WatchSettings(SettingsGroup):
+    """When a retraining is due, and which labels are asked for.
+
+    A change holds from the next look at the triggers on.
+    """
+
     retrain_after_days: float = Field(
-        30.0, ge=0, le=3660, description="Age at which a champion is trained anew whatever happened, days; 0: never."
+        30.0,
+        ge=0,
+        le=3660,
+        description="Age of a training at which it is due again, whatever happened; 0: never, days.",
     )
-    retrain_min_labels: int = Field(5, ge=1, description="New findings that are enough for a retraining.")
+    retrain_min_labels: int = Field(5, ge=1, description="New findings that make a retraining due.")
     retrain_kind_units: int = Field(
-        2, ge=1, description="Units of a class that the champion does not know that are enough for a retraining."
+        2, ge=1, description="Units of a class that the champion does not know that make a retraining due."
     )
     retrain_cooldown_days: float = Field(
-        1.0, ge=0, le=366, description="Time after a retraining without another, days."
+        1.0, ge=0, le=366, description="Time after a retraining in which no other starts, days."
     )
     retrain_budget: int = Field(8, ge=0, description="Retrainings of a scope in a budget period; 0: by hand only.")
     retrain_budget_days: float = Field(30.0, gt=0, le=3660, description="Length of a budget period, days.")
     drift_days: float = Field(
-        14.0, gt=0, le=366, description="Length of the periods that drift and rates compare, days."
+        14.0,
+        gt=0,
+        le=366,
+        description="Length of the periods that drift and rates compare; longer: slower changes, seen later, days.",
     )
     drift_alpha: float = Field(
         0.01, gt=0, lt=1, description="Chance of a false alarm of each trigger that tests for a change."
@@ -180,53 +285,76 @@ class Settings(BaseSettings):
     drift_shift: float = Field(
         0.5, ge=0, le=30, description="Least median shift of units that is a drift, robust standard deviations."
     )
-    drift_min_units: int = Field(8, ge=1, description="Units that a regime needs to tell a drift.")
+    drift_min_units: int = Field(
+        8, ge=1, description="Units that a regime, or a rate, needs before a change is reported."
+    )
     drift_recordings: int = Field(
-        20, ge=3, le=10_000, description="Recordings of a unit, channel and regime that a period is judged by."
+        20,
+        ge=3,
+        le=10_000,
+        description="Recordings of a unit, channel and regime that a period, or a case, is judged by.",
     )
     calibration_margin: float = Field(
-        0.05, ge=0, lt=1, description="Difference of stated and found fault probability that does no harm."
+        0.05, ge=0, lt=1, description="Difference of stated and found fault probability that is harmless."
     )
     rate_rise: float = Field(
         0.1, ge=0, lt=1, description="Least rise of the share of bins that are new, or go to review."
     )
-    missed_rate: float = Field(0.2, gt=0, lt=1, description="Share of confirmed faults that may have had no case.")
-    false_alarm_rate: float = Field(0.5, gt=0, lt=1, description="Share of answered alarms that may have been false.")
-    max_windows_per_unit: int = Field(
-        5_000, ge=0, description="Windows of a unit that a training set takes at most, chosen evenly; 0: all."
+    missed_rate: float = Field(
+        0.2, gt=0, lt=1, description="Highest share of units with a confirmed fault that had no case."
+    )
+    false_alarm_rate: float = Field(
+        0.5, gt=0, lt=1, description="Highest share of units with an answered alarm whose alarm was false."
     )
     ask_method: Literal["bald", "random"] = Field(
-        "bald", description="How `axiswatch ask` chooses: by what a label would teach, or by lot."
+        "bald", description="How `axiswatch ask` chooses: by what a label would teach (bald), or at random."
     )
-    ask_seed: int = Field(1, ge=0, lt=2**63, description="Seed of the choice by lot.")
+    ask_seed: int = Field(1, ge=0, lt=2**63, description="Seed of the random choice.")
+
+
+class GateSettings(SettingsGroup):
+    """When a challenger replaces the champion, and what is scored again then.
+
+    A change holds from the next challenger on.
+    """
+
     promotion_margin: float = Field(
-        0.0, ge=0, le=10, description="Higher held-out NLL that still counts as not worse than the champion's, nats."
+        0.0,
+        ge=0,
+        le=10,
+        description="The gate's margin of NLL: a challenger may be this much worse than the champion, nats.",
     )
     gate_nll_limit: float = Field(
         0.1, ge=0, le=10, description="Highest upper limit of the paired difference of NLL that passes the gate, nats."
     )
     gate_auroc_margin: float = Field(
-        0.01, ge=0, le=1, description="Lower macro AUROC that still counts as not worse than the champion's."
+        0.01, ge=0, le=1, description="By how much the macro AUROC of a challenger may be lower than the champion's."
     )
     gate_auroc_limit: float = Field(
         0.05, ge=0, le=1, description="By how much macro AUROC may be lower at the bad end of its interval."
     )
     gate_missed_margin: float = Field(
-        0.02, ge=0, le=1, description="Higher missed-fault rate that still counts as not worse than the champion's."
+        0.02,
+        ge=0,
+        le=1,
+        description="By how much the missed-fault rate of a challenger may be higher than the champion's.",
     )
     gate_missed_limit: float = Field(
         0.1, ge=0, le=1, description="By how much the missed-fault rate may be higher at the bad end of its interval."
     )
     gate_review_share: float = Field(
-        0.1, ge=0, lt=1, description="Share of healthy units that a review budget may look at, for the missed faults."
+        0.1,
+        ge=0,
+        lt=1,
+        description="Share of healthy units that a review budget may look at; the faults beyond are missed.",
     )
     gate_min_units: int = Field(
-        8, ge=2, description="Units held out for both from which on the gate asks for intervals, not for points alone."
+        8, ge=2, description="Units held out for both models from which on the gate asks for intervals."
     )
     gate_confidence: float = Field(0.9, gt=0, lt=1, description="Confidence of the gate's two-sided intervals.")
     gate_bootstrap: int = Field(2000, ge=100, le=100_000, description="Resamples of units for the gate's intervals.")
     gate_doubt_probability: float = Field(
-        0.35, gt=0, lt=1, description="A finding that a model gives less than this is contradicted by it."
+        0.35, gt=0, lt=1, description="A model contradicts a finding to which it gives less probability than this."
     )
     gate_doubt_excess: float = Field(
         0.05, ge=0, le=1, description="Highest share of contradicted new findings beyond that of contradicted old ones."
@@ -235,11 +363,16 @@ class Settings(BaseSettings):
         (), description="Serial numbers of units, and label:ID, that every challenger must get right."
     )
     must_not_fail_probability: float = Field(
-        0.5, gt=0, lt=1, description="What the right side must have in a case that must not fail."
+        0.5, gt=0, lt=1, description="Least probability of the right side in a case that must not fail."
     )
-    promotion_approval: bool = Field(False, description="A challenger that passes the gate waits for a person.")
+    promotion_approval: bool = Field(
+        False, description="A challenger that passes the gate waits for a person (docs/model-life.md)."
+    )
     promotion_approval_hours: float = Field(
-        24.0, gt=0, le=8784, description="How long a run of the schedule asks for the approval of a challenger, h."
+        24.0,
+        gt=0,
+        le=8784,
+        description="How long a run in Airflow waits for the approval; the command works after that too, h.",
     )
     rescore_days: float = Field(
         14.0, ge=0, le=3660, description="Days back from a promotion that the new champion scores again at once."
@@ -248,38 +381,89 @@ class Settings(BaseSettings):
         90.0,
         ge=0,
         le=3660,
-        description="Closed cases that changed in so many days are scored again, days.",
+        description="Closed cases that changed in so many days before a promotion are scored again, days.",
     )
+
+
+class ScheduleSettings(SettingsGroup):
+    """When the scheduled runs start, and how they are cut into tasks.
+
+    A change holds from the next run on; the cron expressions once Airflow has read the DAG files again.
+    """
+
+    monitor_schedule: str = Field("*/10 * * * *", description="Cron expression (UTC) of the monitor's intervals.")
+    watch_schedule: str = Field("0 3 * * *", description="Cron expression (UTC) of the daily look at the triggers.")
     batch_mib: float = Field(64.0, gt=0, le=65_536, description="Log files or samples that one task takes, MiB.")
     score_batch_windows: int = Field(40_000, ge=1, description="Windows that one scoring task takes.")
     max_batches: int = Field(
-        64, ge=1, le=1000, description="Tasks that one step of a run is cut into; the rest is for the next run."
+        64, ge=1, le=1000, description="Tasks of one step of a run; not above Airflow's max_map_length."
     )
-    retention_months: int = Field(
-        0, ge=0, le=1200, description="Whole months that recordings, features and scores are kept; 0 is for ever."
-    )
-    webhook_url: str = Field("", description="Where a failed task is told of by an HTTP POST of JSON; empty: nowhere.")
 
+
+class HandoffSettings(SettingsGroup):
+    """Where cases and failed tasks are reported to.
+
+    A change holds from the next run of the monitor, the next `axiswatch webhook deliver` and the start of `axiswatch
+    review serve`. Set these alike for all of them. `axiswatch config` does not show the addresses and the key.
+    """
+
+    webhook_url: str = Field(
+        "", description="Address that a failed task is reported to by an HTTP POST of JSON; empty: none."
+    )
     case_webhook_url: str = Field(
-        "", description="Where new, changed and closed cases are told of by a signed HTTP POST; empty: nowhere."
+        "", description="Address that every act on a case is reported to by a signed HTTP POST; empty: none."
     )
     case_webhook_secret: str = Field(
-        "", description="Key of the signature: at least 24 characters, or whsec_ and base64."
+        "", description="Key of the signature: at least 24 characters, or whsec_ and base64 of at least 24 bytes."
     )
     case_webhook_attempts: int = Field(
         20, ge=1, le=1000, description="Tries after which a message is given up; 20 take about three days."
     )
 
-    review_claim_minutes: float = Field(60.0, gt=0, le=10_080, description="How long a claim on a case holds, min.")
+
+class ReviewSettings(SettingsGroup):
+    """How people work in the review application.
+
+    A change holds from the start of `axiswatch review serve` on.
+    """
+
+    review_claim_minutes: float = Field(
+        60.0, gt=0, le=10_080, description="How long a claim, or a case that was handed over, keeps others off, min."
+    )
     review_session_hours: float = Field(12.0, gt=0, le=744, description="How long a log-in to the review lasts, h.")
-    review_secure_cookie: bool = Field(True, description="Send the session's cookie over HTTPS only.")
+    review_secure_cookie: bool = Field(
+        True, description="Send the session's cookie over HTTPS only; false: also over plain HTTP."
+    )
+
+
+class TrendSettings(SettingsGroup):
+    """What a trend reports.
+
+    A change holds from the next run of the trend step on, for trends that have new points.
+    """
 
     trend_days: float = Field(
         7.0, gt=0, le=3660, description="Newest stretch of a trend that its slope is about, days."
     )
     trend_min_shift: float = Field(
-        1.0, ge=0, le=30, description="Smallest change of a health index that is told as a change point, sigmas."
+        1.0, ge=0, le=30, description="Smallest change of a health index that is reported as a change point, sigmas."
     )
+
+
+class Settings(
+    PlaceSettings,
+    IntakeSettings,
+    WindowSettings,
+    TrainSettings,
+    CaseSettings,
+    WatchSettings,
+    GateSettings,
+    ScheduleSettings,
+    HandoffSettings,
+    ReviewSettings,
+    TrendSettings,
+):
+    """Every setting, with its unit in the name or the description."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
@@ -329,31 +513,14 @@ class Settings(BaseSettings):
         return self.landing if self.landing != Path() else self.home / "landing"
 
     @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment first, then what `pipeline.base.settings.load_settings` read from the TOML file."""
-        return env_settings, init_settings
+    def groups(cls) -> tuple[type[SettingsGroup], ...]:
+        """The groups, in the order in which they are shown."""
+        return tuple(base for base in cls.__bases__ if issubclass(base, SettingsGroup))
 
 
 CONFIG_VARIABLE = "AXISWATCH_CONFIG"
 CONFIG_FILE = "axiswatch.toml"
 OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA", "AXISWATCH_TEST_NET"})
-
-
-@dataclass(frozen=True)
-class SettingLine:
-    """One line of `axiswatch config`."""
-
-    name: str
-    value: str
-    source: str
-    description: str
 
 
 def config_file(environ: Mapping[str, str]) -> Path | None:
@@ -415,30 +582,3 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
             f"settings are wrong ({path or 'no TOML file'}):\n{listed}\ndocs/settings.md lists all settings"
         )
     return settings
-
-
-def explain(settings: Settings, environ: Mapping[str, str] | None = None) -> list[SettingLine]:
-    """Say for every setting what is in force and where the value comes from. Passwords are masked."""
-    environ = os.environ if environ is None else environ
-    path = config_file(environ)
-    in_file = read_config_file(path)
-    lines = []
-    for name, field in Settings.model_fields.items():
-        if environ.get(f"{ENV_PREFIX}{name.upper()}"):
-            source = f"{ENV_PREFIX}{name.upper()}"
-        elif name in in_file:
-            source = str(path)
-        else:
-            source = "default"
-        lines.append(SettingLine(name, _shown(settings, name), source, field.description or ""))
-    return lines
-
-
-def _shown(settings: Settings, name: str) -> str:
-    """Write the value in force: passwords masked, empty places as what they stand for."""
-    if name == "database_url":
-        return make_url(settings.database).render_as_string(hide_password=True)
-    if name in ("webhook_url", "case_webhook_url", "case_webhook_secret"):
-        return "set, not shown" if getattr(settings, name) else ""
-    places = {"lake_url": settings.lake, "landing": str(settings.landing_zone)}
-    return places.get(name, str(getattr(settings, name)))

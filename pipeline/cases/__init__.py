@@ -1,1 +1,15 @@
 """From axis states to closed cases: what is flagged, the queue, and what engineers do with it."""
+
+__all__ = [
+    "audit",
+    "axis_state",
+    "episodes",
+    "evidence",
+    "history",
+    "queue",
+    "quiet",
+    "replacement",
+    "similar",
+    "verdicts",
+    "work",
+]

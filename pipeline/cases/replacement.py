@@ -60,7 +60,9 @@ def replace_unit(
     Raises
     ------
     PrerequisiteMissing
-        There is no such axis, or more than one.
+        There is no such axis.
+    SettingsError
+        There are several axes of that name.
     AxiswatchError
         The replacement contradicts the registry; all contradictions are listed and nothing is stored.
     """

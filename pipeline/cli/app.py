@@ -9,10 +9,9 @@ from typing import Annotated
 import typer
 
 from pipeline.base.errors import AxiswatchError
-from pipeline.base.settings import explain, load_settings
-from pipeline.cli import airflow, data, demo, evaluate, handoff, models, review, steps, trend, watch
+from pipeline.cli import airflow, config, data, demo, evaluate, handoff, models, review, steps, trend, watch
 from pipeline.cli import review_app as accounts
-from pipeline.cli.common import AsJson, emit, err, table
+from pipeline.cli.common import err
 
 app = typer.Typer(
     name="axiswatch",
@@ -24,18 +23,7 @@ app = typer.Typer(
 )
 
 
-@app.command(epilog="Example: axiswatch config --json")
-def config(as_json: AsJson = False) -> None:
-    """Show every setting, what is in force, and where the value comes from."""
-    lines = explain(load_settings())
-    rows = [dict(vars(line)) for line in lines]
-
-    def show() -> None:
-        table(["setting", "value", "from", "what it is"], [list(row.values()) for row in rows])
-
-    emit(rows, as_json, show)
-
-
+config.register(app)
 steps.register(app)
 data.register(app)
 review.register(app)

@@ -25,7 +25,10 @@ def assets_import(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read an asset file into the registry; what is there already is brought up to date."""
+    """Read an asset file into the registry; what is there already is brought up to date.
+
+    If anything is wrong with the file, all of it is listed and nothing is stored (exit code 1).
+    """
     from pipeline.assets import import_assets
 
     found = import_assets(workplace().store, file, as_of=moment(as_of))

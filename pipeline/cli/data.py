@@ -77,7 +77,10 @@ def import_logs(
     root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn an archive of CSV, MATLAB or Parquet signals into contract logs, labels and an asset registry."""
+    """Turn an archive of CSV, MATLAB or Parquet signals into contract logs, labels and an asset registry.
+
+    Nothing enters the database: run `axiswatch assets import`, `axiswatch labels import` and `axiswatch run` next.
+    """
     from pipeline.importing import import_archive, shipped_mappings
 
     target = landing if landing is not None else load_settings().landing_zone
@@ -104,7 +107,11 @@ def retention(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Drop recordings, features and scores older than retention_months, from the database and the lake together."""
+    """Drop recordings, features and scores older than retention_months, from the database and the lake together.
+
+    Recordings that a label holds for, those of a baseline period, and their features stay; so do states, cases, labels
+    and models. Exit code 2: retention_months is 0.
+    """
     from pipeline.store.retention import apply_retention
 
     place = workplace()
@@ -118,7 +125,11 @@ def labels_import(
     who: Who = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read findings from a labels.csv; those that are here already are left alone."""
+    """Read findings from a labels.csv; those that are here already are left alone.
+
+    If anything is wrong, it is listed by line and nothing is stored (exit code 1). --who is part of a label's identity:
+    import a file again under the same name.
+    """
     from pipeline.labels.labels import import_labels
 
     found = import_labels(workplace().store, file, who=user(who))

@@ -26,7 +26,10 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fleet.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Watch a simulated fleet from its first log to the review queue, and hold the result against the truth."""
+    """Watch a simulated fleet from its first log to the review queue, and hold the result against the truth.
+
+    Everything stays in the folder, whatever home, database_url, lake_url and landing are. A second call finds all done.
+    """
     from pipeline.cases.queue import queue
     from pipeline.cases.verdicts import fleet_states
     from pipeline.demo import demo_settings, run_demo

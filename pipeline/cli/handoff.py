@@ -15,7 +15,7 @@ from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.cli.common import AsJson, counts, emit, err, moment, table, workplace
 from pipeline.workplace import Workplace
 
-webhook_app = typer.Typer(no_args_is_help=True, help="The webhook of cases: what it was told, and what waits.")
+webhook_app = typer.Typer(no_args_is_help=True, help="The webhook of cases: what it was sent, and what waits.")
 export_app = typer.Typer(no_args_is_help=True, help="Labels and cases as a file.")
 
 EVERY_SECONDS = 10.0
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 @webhook_app.command("deliver", epilog="Example: axiswatch webhook deliver --json")
 def webhook_deliver(as_json: AsJson = False) -> None:
-    """Tell the webhook of cases all that is due. The monitor and `review serve` do so by themselves."""
+    """Send the webhook of cases every message that is due. The monitor and `review serve` do so by themselves."""
     found = _deliver(workplace())
     emit(found, as_json, counts("Webhook", found))
 
@@ -51,7 +51,7 @@ def webhook_list(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show what the webhook was told of, and what came of it."""
+    """Show the messages of the webhook, newest first, and what came of each."""
     from pipeline.handoff.delivery import list_events
 
     rows = list_events(workplace().store, state=_state(state), limit=limit)
@@ -61,11 +61,11 @@ def webhook_list(
 
 @webhook_app.command("again", epilog="Example: axiswatch webhook again --state given_up")
 def webhook_again(
-    state: Annotated[str, typer.Option(help="given_up, skipped or delivered: what is to be told again.")] = "given_up",
+    state: Annotated[str, typer.Option(help="given_up, skipped or delivered: which to send again.")] = "given_up",
     case: Annotated[str, typer.Option(help="Only of this case.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Put what was given up back among what waits, for example after the receiver was mended."""
+    """Send messages again that were given up, for example after the receiver was mended."""
     from pipeline.handoff.delivery import tell_again
 
     wanted = _state(state)
@@ -77,13 +77,13 @@ def webhook_again(
 
 @export_app.command("labels", epilog="Example: axiswatch export labels --format parquet --out labels.parquet")
 def export_labels(out: Out, form: Format = Form.CSV, as_json: AsJson = False) -> None:
-    """Write all labels, those that were taken back with the time of that."""
+    """Write all labels to a file; a withdrawn one has the time in withdrawn_at."""
     _export("labels", out, form, as_json)
 
 
 @export_app.command("cases", epilog="Example: axiswatch export cases --format csv --out cases.csv")
 def export_cases(out: Out, form: Format = Form.CSV, as_json: AsJson = False) -> None:
-    """Write all cases with their work-order numbers."""
+    """Write all cases to a file, with the codes of their reasons and their work-order numbers."""
     _export("cases", out, form, as_json)
 
 

@@ -130,7 +130,11 @@ def models_promote(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version the champion of its scope, without asking the gate. The next run scores with it."""
+    """Make a version the champion of its scope, without asking the gate. The next run scores with it.
+
+    Its artifact is read first. Exit code 1: the artifact is damaged, of another scope, or of features that are no
+    longer extracted, and the champion stays; 3: no such version.
+    """
     from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import promote
 
@@ -156,7 +160,11 @@ def models_rollback(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the champion before the present one champion again, in one step. The next run scores with it."""
+    """Make the champion before the present one champion again, in one step. The next run scores with it.
+
+    A second rollback goes one version further back. Exit code 1: the artifact is damaged or of other features; 3: there
+    is no version before.
+    """
     from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import rollback
     from pipeline.registry.versions import only_scope
@@ -178,7 +186,10 @@ def models_rollback(
 def models_approve(
     version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
 ) -> None:
-    """Promote a challenger that passed the gate and waits for a person (setting `promotion_approval`)."""
+    """Promote a challenger that passed the gate and waits for a person (setting `promotion_approval`).
+
+    Exit code 1: the champion has changed since the challenger was judged; 3: it does not wait.
+    """
     from pipeline.promotion.promotion import approve
 
     place = workplace()
@@ -190,7 +201,7 @@ def models_approve(
 def models_refuse(
     version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
 ) -> None:
-    """Send a challenger away that waits for a person; the champion stays."""
+    """Refuse a challenger that waits for a person; the champion stays."""
     from pipeline.promotion.promotion import refuse
 
     found = refuse(workplace().store, version, who=user(who), reason=reason, at=moment(as_of))
@@ -215,7 +226,11 @@ def models_history(scope: ScopeOption = None, as_json: AsJson = False) -> None:
 def models_decisions(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
-    """Show what each retraining came to, and why."""
+    """Show what each retraining came to, and why.
+
+    Outcomes: first (model of its scope), promoted, waiting (for a person), kept (the champion), unchanged (the same
+    model came out), refused (nothing to train on, or a run for the past), failed (the next try replaces it).
+    """
     from pipeline.promotion.decisions import list_decisions
 
     rows = list_decisions(workplace().store, limit=limit)
@@ -233,7 +248,10 @@ def retrain(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a challenger for each scope with labels, judge it against the champion, and promote it or not."""
+    """Train a challenger for each scope with labels, judge it against the champion, and promote it or not.
+
+    Called again with the same --as-of, it shows the decision that was made.
+    """
     from pipeline.promotion.promotion import retrain as step
     from pipeline.promotion.promotion import scopes_to_train
 

@@ -82,7 +82,11 @@ def label(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record what was found out about a case. It becomes a label, and the case is closed (unless unsure)."""
+    """Record what was found out about a case. It becomes a label, and the case is closed (unless unsure).
+
+    A closed case may be labelled again: the new label is added. The words are in docs/labels.md. Exit code 1: words
+    that do not go together; 3: no such case.
+    """
     from pipeline.cases.verdicts import give_verdict
 
     place = workplace()
@@ -113,7 +117,10 @@ def status(
     audit: Annotated[bool, typer.Option("--audit", help="With --json: the audit slice too, as {axes, audit}.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the latest state of every axis, and what the audit slice says of misses."""
+    """Show the latest state of every axis, and what the audit slice says of misses.
+
+    The state is that of the newest bin. An axis that was never scored is unknown, without a time.
+    """
     from pipeline.cases.audit import audit_figures
     from pipeline.cases.verdicts import fleet_states
 

@@ -40,7 +40,12 @@ def register(app: typer.Typer) -> None:
 
 
 def acquire(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Take new log files from the landing zone into the lake; what cannot be read goes to quarantine."""
+    """Take new log files from the landing zone into the lake; what cannot be read goes to quarantine.
+
+    Files in the landing zone are never changed. Hidden files and folders (. or _ first) and files that end in .tmp,
+    .part, .partial, .crdownload or .filepart are passed over. Watch `quarantined` and `problems`: the exit code is 0
+    all the same.
+    """
     _take("acquire", as_of, as_json)
 
 
@@ -55,7 +60,11 @@ def baseline(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 
 def score(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Score every window that the champion of its scope has not scored yet."""
+    """Score every window that the champion of its scope has not scored yet.
+
+    A window with a bad quality verdict gets a row without figures. A scope without champion, or with one of other
+    features than today's settings make, is named and not scored; the exit code is 0.
+    """
     _take("score", as_of, as_json)
 
 
@@ -65,7 +74,7 @@ def advise(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 
 def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Do acquire, extract, baseline, trend, score and advise once: what the schedule does in batches."""
+    """Do acquire, extract, baseline, trend, score and advise once, in this order. Training is a command of its own."""
     reports = run_steps(_place(), moment(as_of), as_json)
 
     def show() -> None:
@@ -96,7 +105,11 @@ def run_steps(place: Workplace, as_of: datetime, as_json: bool, *, only: str = "
 
 
 def train(scope: Scope = None, as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Train a model from the labels known by now, judged on held-out units. The first becomes champion."""
+    """Train a model from the labels known by now, judged on held-out units. The first becomes champion.
+
+    Every later version waits for `axiswatch models promote`. Exit code 3: no label holds for a recording with features,
+    or the labels give no model, for example with one fault class alone.
+    """
     found = train_step(workplace(), moment(as_of), as_json, scope)
     emit(found, as_json, lambda: show_training(found))
 

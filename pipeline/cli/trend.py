@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pipeline.base.errors import SettingsError
-from pipeline.cli.common import AsJson, Workplace, emit, moment, out, progress, shown, table, workplace
+from pipeline.cli.common import AsJson, emit, moment, out, shown, table, workplace
 
 
 def register(app: typer.Typer) -> None:
@@ -47,7 +46,7 @@ def print_trends(found: dict[str, Any], png: Path | None = None) -> None:
     """Print one line a channel and unit, and below it what changed when."""
     name = f"{found['robot_id']} {found['axis']}"
     if not found["trends"]:
-        out.print(f"{name}: no trend; its units have no baseline yet.", markup=False, highlight=False)
+        out.print(f"{name}: no trend; {found['no_trend']}.", markup=False, highlight=False, soft_wrap=True)
     else:
         rows = [
             (
@@ -86,11 +85,3 @@ def change_words(change: dict[str, Any]) -> str:
         f"{verb} from {change['before']:.1f} to {change['after']:.1f} sigmas "
         f"between {shown(change['after_at'])} and {shown(change['changed_at'])} UTC"
     )
-
-
-def trend_step(place: Workplace, as_of: datetime, as_json: bool) -> dict[str, Any]:
-    """Run the trend step."""
-    from pipeline.trends.course import update_trends
-
-    with progress("trend", as_json) as on_progress:
-        return update_trends(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()

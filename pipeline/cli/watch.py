@@ -49,7 +49,11 @@ def watch(
     history: Annotated[int, typer.Option(min=0, help="Show so many earlier decisions instead of looking anew.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate every trigger of a retraining, store what each says, and say why one is due or not. Starts nothing."""
+    """Evaluate every trigger of a retraining, store what each says, and explain why one is due or not. Starts nothing.
+
+    A second look at the same --as-of shows the first one's result. Only looks of the schedule count for cooldown and
+    budget.
+    """
     from pipeline.watch.watch import list_trigger_decisions
     from pipeline.watch.watch import watch as step
 

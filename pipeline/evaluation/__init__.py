@@ -13,6 +13,7 @@ __all__ = [
     "Protocol",
     "Request",
     "evaluate",
+    "fleet_truth",
     "load_protocol",
     "report",
     "shipped_protocols",

@@ -23,7 +23,10 @@ __all__ = [
     "Skipped",
     "import_archive",
     "load_mapping",
+    "manifest",
+    "mapping",
     "plan_import",
+    "problems",
     "read_pieces",
     "shipped_mappings",
 ]

@@ -8,7 +8,15 @@ from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 
@@ -133,14 +141,22 @@ class SampleRules(Part):
 
 
 class Signal(SampleRules):
-    """Where the samples are."""
+    """Where the samples are. `format` is one of `pipeline.importing.signal_files.FORMATS`, which loading passes in."""
 
-    format: Literal["parquet", "csv", "mat"]
+    format: Name
     file: Source | None = None
     column: Source | None = None
     n_samples: Source | None = None
     csv: CsvText = CsvText()
     time: TimeColumn | None = None
+
+    @field_validator("format")
+    @classmethod
+    def _is_known(cls, name: str, info: ValidationInfo) -> str:
+        known = (info.context or {}).get("formats", (name,))
+        if name not in known:
+            raise ValueError(f"must be one of {', '.join(known)}")
+        return name
 
     @model_validator(mode="after")
     def _fits_its_format(self) -> Signal:

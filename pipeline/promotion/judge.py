@@ -66,8 +66,8 @@ def judge(
     if lost:
         return Ruling(False, (f"it no longer knows {', '.join(lost)}, which the champion knows",))
     figures: dict[str, Any] = {"champion": champion["model_version"]}
-    passed, against = _by_measures(pair, settings, figures)
-    hard = _by_must_not_fail(pair, settings, figures) + _by_doubt(pair, settings, figures)
+    passed, against = by_measures(pair, settings, figures)
+    hard = _by_must_not_fail(pair, settings, figures) + by_doubt(pair, settings, figures)
     left_behind = champion["feature_version"] != feature_version_of(settings, champion["scope"])
     if against and not hard and left_behind:
         told = "the champion was trained on features that are no longer extracted, and scores nothing new"
@@ -129,7 +129,7 @@ def _units(version: dict[str, Any]) -> set[str]:
     return {unit for fold in version["metrics"].get("folds", ()) for unit in fold["test_units"]}
 
 
-def _by_measures(pair: Pair, settings: Settings, figures: dict[str, Any]) -> tuple[list[str], list[str]]:
+def by_measures(pair: Pair, settings: Settings, figures: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Measure by the findings of then and of now; give what speaks for, and what against the challenger."""
     assert pair.said is not None
     if pair.champion_said is None:
@@ -188,7 +188,7 @@ def _thresholds(settings: Settings) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in ("promotion_margin", *names)}
 
 
-def _by_doubt(pair: Pair, settings: Settings, figures: dict[str, Any]) -> list[str]:
+def by_doubt(pair: Pair, settings: Settings, figures: dict[str, Any]) -> list[str]:
     """Ask whether the batch of findings since the champion's training is to be believed."""
     assert pair.said is not None
     unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)

@@ -151,10 +151,11 @@ def champion_predictions(
         np.repeat([unit for _, unit, _ in told], sizes),
         model.classes,
     )
-    return fresh if kept is None else _joined(kept, fresh)
+    return fresh if kept is None else joined(kept, fresh)
 
 
-def _joined(one: Predictions, other: Predictions) -> Predictions:
+def joined(one: Predictions, other: Predictions) -> Predictions:
+    """Return the predictions of two disjoint sets of recordings together."""
     return Predictions(
         one.classes,
         **{

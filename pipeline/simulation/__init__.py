@@ -21,5 +21,6 @@ __all__ = [
     "UNSEEN_PROGRAM",
     "FleetSettings",
     "SimulationReport",
+    "run",
     "simulate",
 ]

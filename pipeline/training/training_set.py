@@ -156,7 +156,7 @@ def _labelled(
     connection: Connection, settings: Settings, scope: str, labels: list[KnownLabel]
 ) -> tuple[list[_Labelled], Counter[str]]:
     query = extractions(
-        *attributed_extraction(), *_CONTEXT, scope=scope, feature_version=feature_version_of(settings, scope)
+        *attributed_extraction(), *CONTEXT, scope=scope, feature_version=feature_version_of(settings, scope)
     ).order_by(Extraction.started_at, Extraction.recording_id)
     by_unit: dict[str | None, list[KnownLabel]] = {}
     for known in labels:
@@ -271,7 +271,7 @@ def target_of(label: KnownLabel) -> str | None:
     return None
 
 
-_CONTEXT: tuple[Any, ...] = (
+CONTEXT: tuple[Any, ...] = (
     Recording.sampling_rate_hz,
     Recording.rate_basis,
     Recording.shaft_speed_rpm,
@@ -281,6 +281,7 @@ _CONTEXT: tuple[Any, ...] = (
     Recording.lake_path.label("raw_path"),
     Recording.lake_row.label("raw_row"),
 )
+"""Columns of a recording that `Condition` needs."""
 
 
 def _conditions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Callable
 from datetime import datetime
@@ -15,9 +14,10 @@ from sqlalchemy.engine import Connection, Row
 from features.health.health import GROUPS
 from features.health.trend import MIN_SLOPE_POINTS, running_median
 from features.spectra.time_domain import Vector
+from pipeline.assets.places import find_axis
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.store.database import Store
-from pipeline.store.tables import Axis, Trend, TrendChange, TrendPoint, Unit
+from pipeline.store.tables import Baseline, Trend, TrendChange, TrendPoint, Unit
 from pipeline.trends.course import DAY_S, MEDIAN_WIDTH, SeriesKey, series_filter
 
 if TYPE_CHECKING:
@@ -151,35 +151,6 @@ def _days(moment: datetime) -> float:
     return moment.timestamp() / DAY_S
 
 
-def find_axis(
-    connection: Connection, robot_id: str, axis: str, *, site: str | None = None, cell: str | None = None
-) -> Row[Any]:
-    """Give the axis of a robot.
-
-    Raises
-    ------
-    PrerequisiteMissing
-        There is none; the message names those that are written alike.
-    SettingsError
-        There are several, in different sites or cells.
-    """
-    every = connection.execute(sa.select(Axis).order_by(Axis.site, Axis.cell, Axis.robot_id, Axis.axis)).all()
-    found = [row for row in every if (row.robot_id, row.axis) == (robot_id, axis)]
-    found = [row for row in found if site in (None, row.site) and cell in (None, row.cell)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        places = ", ".join(f"--site {row.site!r} --cell {row.cell!r}" for row in found)
-        raise SettingsError(f"there are {len(found)} axes {robot_id} {axis}; choose one of {places}")
-    names = sorted({f"{row.robot_id} {row.axis}" for row in every})
-    alike = difflib.get_close_matches(f"{robot_id} {axis}", names, n=5, cutoff=0.6)
-    where = "" if site is None and cell is None else f" in site {site or 'any'}, cell {cell or 'any'}"
-    hint = f"; did you mean {', '.join(alike)}?" if alike else "; `axiswatch status` shows what there is"
-    if f"{robot_id} {axis}" in names:
-        hint = "; it is known elsewhere: leave --site and --cell out"
-    raise PrerequisiteMissing(f"there is no axis {robot_id} {axis}{where}{hint}")
-
-
 def trends_of(
     store: Store,
     robot_id: str,
@@ -200,6 +171,8 @@ def trends_of(
     ------
     PrerequisiteMissing
         No such axis, or no such channel of it.
+    SettingsError
+        There are several axes of that name, or the times are the wrong way round.
     """
     if from_at is not None and to_at is not None and from_at >= to_at:
         raise SettingsError("--from must be before --to")
@@ -228,7 +201,15 @@ def trends_of(
                 )
             ],
             "trends": [_trend(connection, row, from_at, to_at) for row in chosen],
+            "no_trend": None if chosen else _why_none(connection, found.axis_id),
         }
+
+
+def _why_none(connection: Connection, axis_id: str) -> str:
+    """Return why an axis has no trend, and what brings one."""
+    if connection.scalar(sa.select(sa.exists().where(Baseline.axis_id == axis_id))):
+        return "its units have a baseline, but no trend was computed since; `axiswatch run` computes it"
+    return "its units have no baseline yet; they get one after their first days, by `axiswatch run`"
 
 
 def _trend(connection: Connection, row: Row[Any], from_at: datetime | None, to_at: datetime | None) -> dict[str, Any]:

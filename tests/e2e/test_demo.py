@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline.steps import MONITOR
+
 
 def test_the_demonstration_ends_with_a_table_and_running_it_again_changes_nothing(cli: Any) -> None:
     arguments = ("demo", "--folder", "fleet", "--robots", "5", "--days", "6", "--seed", "3")
@@ -13,6 +15,7 @@ def test_the_demonstration_ends_with_a_table_and_running_it_again_changes_nothin
         assert words in first.out
     again = cli(*arguments, "--json", timeout_s=120).json()
     steps = again["steps"]
+    assert list(steps) == [step.name for step in MONITOR]
     assert steps["acquire"]["recordings"] == steps["extract"]["recordings"] == steps["score"]["recordings"] == 0
     assert (steps["advise"]["opened"], steps["advise"]["closed"]) == (0, 0)
     counted = sum(sum(outcomes.values()) for groups in again["truth"]["axes"].values() for outcomes in groups.values())

@@ -17,7 +17,7 @@ class User(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     role: Mapped[str] = mapped_column(String(16), comment="viewer, reviewer or admin")
-    password_hash: Mapped[str] = mapped_column(comment="argon2id")
+    password_hash: Mapped[str] = mapped_column(comment="argon2id; outside: the user comes through Airflow and has none")
     disabled: Mapped[bool] = mapped_column(Boolean)
     known_at: Mapped[datetime]
 

@@ -14,14 +14,16 @@ from pipeline.store.tables.base import Base
 class Case(Base):
     """Something for an engineer to look at: consecutive flagged states of one axis. Key: axis, family, first bin.
 
-    Of the family `audit` each is one bin that nothing was flagged in, and an axis may have several open ones.
+    A case of the family `audit` is one bin in which nothing was flagged; an axis may have several. Tens a day.
     """
 
     __tablename__ = "cases"
 
     case_id: Mapped[str] = mapped_column(String(12), primary_key=True)
     axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), index=True)
-    family: Mapped[str] = mapped_column(String(8), comment="machine or data; one open case of a family an axis")
+    family: Mapped[str] = mapped_column(
+        String(8), comment="machine, data or audit; an axis has one open case of machine and one of data at most"
+    )
     state: Mapped[str] = mapped_column(String(16), index=True, comment="open, snoozed or closed")
     first_at: Mapped[datetime] = mapped_column(comment="first flagged recording")
     last_at: Mapped[datetime] = mapped_column(comment="last flagged recording")
@@ -62,7 +64,7 @@ class CaseEvidence(Base):
     program: Mapped[str | None]
     shaft_speed_rpm: Mapped[float | None]
     line: Mapped[str | None] = mapped_column(
-        String(8), comment="bpfo, bpfi or bsf2x: the defect that the envelope speaks for; null: none"
+        String(8), comment="bpfo, bpfi or bsf2x; the bearing line that stands out in the envelope; null: none"
     )
     line_order: Mapped[float | None] = mapped_column(comment="of that line, multiples of the shaft's speed")
     line_db: Mapped[float | None] = mapped_column(comment="height of its first harmonic over the floor, dB")
@@ -75,7 +77,7 @@ class CaseEvidence(Base):
 
 
 class CaseWork(Base):
-    """Who is at a case, and what was agreed on it. Advise writes `cases` and never this. Key: case. Tens a day."""
+    """Who works on a case, and what was agreed. Advise writes `cases`, never this table. Key: case. Tens a day."""
 
     __tablename__ = "case_work"
 
@@ -88,22 +90,31 @@ class CaseWork(Base):
 
 
 class ReviewEvent(Base):
-    """Everything that happened to a case, by whom; append only. Key: case and count."""
+    """Everything that happened to a case, by whom. Key: case and count. Tens a day.
+
+    Append only: a trigger of the database refuses to change or delete a row.
+    """
 
     __tablename__ = "review_events"
 
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), primary_key=True)
     sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="1, 2, 3 ...")
     at: Mapped[datetime]
-    who: Mapped[str] = mapped_column(comment="'axiswatch' for what the advise step did")
-    action: Mapped[str] = mapped_column(String(16), comment="opened, reopened, closed, verdict")
-    details: Mapped[dict[str, Any]]
+    who: Mapped[str] = mapped_column(comment="'axiswatch' for what a step did")
+    action: Mapped[str] = mapped_column(
+        String(16),
+        comment="opened, reopened, changed, closed, verdict, claimed, released, handed_over, snoozed, woken, comment, "
+        "work_order or undone",
+    )
+    details: Mapped[dict[str, Any]] = mapped_column(
+        comment="of the action; of a person's also `seen`: what was on the screen, else what was on record"
+    )
 
 
 class Label(Base):
     """What somebody found out about a unit or an axis in a time range. Never overwritten: a later finding is added.
 
-    Key: hash of its content. Words: `pipeline.labels.words`. A few a day.
+    Key: hash of its content. The words are in docs/labels.md. A few a day.
     """
 
     __tablename__ = "labels"
@@ -158,9 +169,10 @@ class AxisMute(Base):
 
 
 class WebhookEvent(Base):
-    """An act on a case that the webhook tells of, written in the act's own transaction. Key: case and count.
+    """An act on a case as the webhook reports it, written in the transaction of the act. Key: case and count.
 
-    One for each row of `review_events`, with the same key. Hundreds a day.
+    One for each row of `review_events`, with the same key. Hundreds a day. A row that was delivered or skipped is
+    deleted after 90 days.
     """
 
     __tablename__ = "webhook_events"

@@ -55,7 +55,8 @@ class AliasEvent(Base):
     alias: Mapped[str] = mapped_column(String(16), primary_key=True)
     sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="1, 2, 3 ...")
     action: Mapped[str] = mapped_column(
-        String(16), comment="first, promoted, rolled_back; of a challenger trained, kept, waiting, promoted or refused"
+        String(16),
+        comment="first, promoted, rolled_back, trained, kept, waiting or refused; the last four of a challenger only",
     )
     model_version: Mapped[str | None] = mapped_column(String(16), comment="null: the alias names nothing any more")
     previous_version: Mapped[str | None] = mapped_column(String(16))
@@ -78,7 +79,7 @@ class CaseRescore(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), primary_key=True)
     scope: Mapped[str] = mapped_column(primary_key=True)
     model_version: Mapped[str] = mapped_column(ForeignKey("model_versions.model_version"), primary_key=True)
-    state: Mapped[str] = mapped_column(String(16), comment="what the case would have been, as of an axis state")
+    state: Mapped[str] = mapped_column(String(16), comment="what the case would have been; words as in axis_states")
     flags: Mapped[list[Any]] = mapped_column(comment="codes of its reasons for review")
     n_windows: Mapped[int] = mapped_column(comment="good windows of this scope")
     fault_probability: Mapped[float | None] = mapped_column(comment="mean over windows, highest channel")
@@ -90,8 +91,8 @@ class CaseRescore(Base):
 
 
 class TriggerDecision(Base):
-    """What a trigger or a guard said of a scope, fired or not; `decision` is what came of all of them. Never changed,
-    but that a run of the schedule for the same time marks what a look by hand had said.
+    """What a trigger or a guard decided for a scope, fired or not; the row `decision` sums them up. Never changed, with
+    one exception: a scheduled run for the same time sets `by_schedule` in a row that was made by hand.
 
     Key: scope, trigger and as_of of the run. About a dozen a scope and day.
     """
@@ -107,7 +108,7 @@ class TriggerDecision(Base):
     figures: Mapped[dict[str, Any]] = mapped_column(JSON, comment="all that it looked at, and its thresholds")
     champion: Mapped[str | None] = mapped_column(String(16), comment="the champion at decided_at")
     by_schedule: Mapped[bool] = mapped_column(Boolean, comment="a run of the schedule, which starts what it decides")
-    n_labels: Mapped[int] = mapped_column(comment="labels known at decided_at and not taken back by then")
+    n_labels: Mapped[int] = mapped_column(comment="labels known at decided_at and not withdrawn by then")
     known_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "decided_at"),)
@@ -120,9 +121,13 @@ class RetrainingDecision(Base):
 
     scope: Mapped[str] = mapped_column(primary_key=True, comment="'' where no scope could be trained")
     decided_at: Mapped[datetime] = mapped_column(primary_key=True, comment="as_of of the run")
-    trigger: Mapped[str] = mapped_column(comment="schedule, labels or by hand")
+    trigger: Mapped[str] = mapped_column(
+        comment="what it was done for: the reasons of the triggers, or the text of --trigger"
+    )
     n_labels: Mapped[int] = mapped_column(comment="labels known at decided_at")
-    outcome: Mapped[str] = mapped_column(String(16), comment="first, promoted, kept, unchanged or refused")
+    outcome: Mapped[str] = mapped_column(
+        String(16), comment="first, promoted, kept, unchanged, waiting, refused or failed"
+    )
     reason: Mapped[str] = mapped_column(comment="a sentence")
     candidate: Mapped[str | None] = mapped_column(String(16))
     champion: Mapped[str | None] = mapped_column(String(16), comment="the champion before")
@@ -142,5 +147,5 @@ class TaskFailure(Base):
     try_number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="the last try")
     message: Mapped[str] = mapped_column(comment="type and text of the error")
     log_url: Mapped[str] = mapped_column(comment="page of the task in Airflow")
-    webhook: Mapped[str] = mapped_column(comment="'' without a webhook, sent, or why it could not be told")
+    webhook: Mapped[str] = mapped_column(comment="'' without a webhook, sent, or why the message was not delivered")
     known_at: Mapped[datetime] = mapped_column(comment="as_of of the run")

@@ -51,13 +51,18 @@ class GeometryName(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     geometry_version: Mapped[str] = mapped_column(ForeignKey("geometries.geometry_version"))
-    characteristics: Mapped[list[Any]] = mapped_column(comment="all characteristic orders: name, formula, source")
+    characteristics: Mapped[list[Any]] = mapped_column(
+        comment="all characteristic orders: name, order, formula, source"
+    )
     source: Mapped[str] = mapped_column(comment="where the numbers come from")
     known_at: Mapped[datetime]
 
 
 class Unit(Base):
-    """A physical gearbox, motor or bearing in its time on an axis: what a split must never cut."""
+    """A physical gearbox, motor or bearing in its time on an axis: what a split must never cut.
+
+    Key: axis, unit and installed_at. The present unit has no `removed_at`.
+    """
 
     __tablename__ = "units"
 
@@ -68,7 +73,7 @@ class Unit(Base):
     geometry_version: Mapped[str | None] = mapped_column(ForeignKey("geometries.geometry_version"))
     geometry_name: Mapped[str | None] = mapped_column(comment="as the asset file called it")
     characteristics: Mapped[list[Any]] = mapped_column(
-        default=list, comment="all characteristic orders: name, formula, source"
+        default=list, comment="all characteristic orders: name, order, formula, source"
     )
     known_at: Mapped[datetime]
 
@@ -87,7 +92,7 @@ class AxisEvent(Base):
     at: Mapped[datetime]
     kind: Mapped[str] = mapped_column(String(16), comment="installed, replaced, removed or note")
     details: Mapped[dict[str, Any]] = mapped_column(
-        comment="unit_serial; of a replacement also old_unit_serial, reason"
+        comment="unit_serial; of a replacement also the old serial, the geometry, the reason and the cases it closed"
     )
     who: Mapped[str]
     known_at: Mapped[datetime]

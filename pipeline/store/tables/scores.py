@@ -50,7 +50,7 @@ class Score(Base):
     model_version: Mapped[str] = mapped_column(String(16), primary_key=True)
     axis_id: Mapped[str] = mapped_column(String(16))
     channel: Mapped[str]
-    unit_serial: Mapped[str | None]
+    unit_serial: Mapped[str | None] = mapped_column(comment="as known when scored")
     n_window_samples: Mapped[int]
     turns_covered: Mapped[float | None] = mapped_column(Float, comment="shaft turns in the window; null without speed")
     fault_probability: Mapped[float | None] = mapped_column(Float, comment="calibrated, 1 - p(healthy), 0 to 1")
@@ -65,9 +65,9 @@ class Score(Base):
     novelty_percentile: Mapped[float | None] = mapped_column(Float, comment="against held-out units, 0 to 100")
     monte_carlo_se: Mapped[float | None] = mapped_column(Float, comment="standard error of fault_probability")
     unmodelled_probability: Mapped[float | None] = mapped_column(
-        Float, comment="of the textbook rule, for faults that the model has no class for"
+        Float, comment="of the textbook rule, for faults that the model has no class for; null: no such line"
     )
-    n_mc_samples: Mapped[int | None]
+    n_mc_samples: Mapped[int | None] = mapped_column(comment="samples of the mean; null: the method takes one pass")
     fault_prior: Mapped[float | None] = mapped_column(Float, comment="declared share of faults it is corrected to")
     n_missing_features: Mapped[int]
     regime: Mapped[str]
@@ -89,7 +89,7 @@ class AxisState(Base):
     axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), primary_key=True)
     bin_at: Mapped[datetime] = mapped_column(primary_key=True, comment="start of the bin")
     state: Mapped[str] = mapped_column(
-        String(16), comment="healthy, watch, alarm, data_fault, silent or unknown (unsure)"
+        String(16), comment="healthy, watch, alarm, data_fault, silent or unknown; unknown: the model is unsure"
     )
     first_at: Mapped[datetime] = mapped_column(comment="first recording in the bin")
     last_at: Mapped[datetime] = mapped_column(comment="last recording in the bin")
@@ -177,4 +177,4 @@ class TrendChange(Base):
     after_at: Mapped[datetime] = mapped_column(comment="last recording of the old level")
     before: Mapped[float] = mapped_column(comment="median before, sigmas")
     after: Mapped[float] = mapped_column(comment="median after, sigmas")
-    known_at: Mapped[datetime] = mapped_column(comment="when it was first told")
+    known_at: Mapped[datetime] = mapped_column(comment="when it was first found")

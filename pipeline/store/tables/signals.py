@@ -40,7 +40,10 @@ class LogFile(Base):
 
 
 class LandingEntry(Base):
-    """What was last seen at a path of the landing zone, so that unchanged files are not hashed again. Key: path."""
+    """What was last seen at a path of the landing zone, so that unchanged files are not hashed again. Key: path.
+
+    As many a day as `log_files`.
+    """
 
     __tablename__ = "landing_entries"
 
@@ -63,7 +66,7 @@ class QuarantineRow(Base):
     reasons: Mapped[list[Any]] = mapped_column(comment="all reasons: code and sentence of each")
     lake_path: Mapped[str] = mapped_column(comment="where the row or the file is kept")
     lake_row: Mapped[int] = mapped_column(comment="row in that file; -1 is the whole file")
-    state: Mapped[str] = mapped_column(String(16), comment="open, or replayed once it was accepted")
+    state: Mapped[str] = mapped_column(String(16), comment="open or replayed; replayed once the row was accepted")
     known_at: Mapped[datetime]
     resolved_at: Mapped[datetime | None]
 
@@ -114,7 +117,9 @@ class Extraction(Base):
     channel: Mapped[str]
     scope: Mapped[str] = mapped_column(comment="the model scope: the quantity, or quantity:raw")
     started_at: Mapped[datetime]
-    unit_serial: Mapped[str | None] = mapped_column(comment="from the log, else from the asset registry")
+    unit_serial: Mapped[str | None] = mapped_column(
+        comment="from the log, else from the asset registry as it was when extracted"
+    )
     regime: Mapped[str] = mapped_column(comment="program, speed bin and load bin")
     quality: Mapped[str] = mapped_column(String(16), comment="worst data-quality verdict of its windows")
     evidence: Mapped[str] = mapped_column(comment="what the verdict rests on")

@@ -13,15 +13,15 @@ import sqlalchemy as sa
 
 from pipeline.assets import import_assets
 from pipeline.assets.views import axis_timeline, list_assets, show_asset
-from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.base.ids import axis_id
 from pipeline.base.settings import Settings
 from pipeline.cases.queue import Filters, queue
 from pipeline.cases.replacement import replace_unit
 from pipeline.cases.verdicts import get_case, give_verdict
-from pipeline.extraction.extract import attributed_unit, installed_geometry
 from pipeline.scoring.advise import advise
 from pipeline.scoring.score import _due_query
+from pipeline.store.attribution import attributed_unit, extractions, installed_geometry, recordings
 from pipeline.store.database import Store, ensure_partitions, insert_ignore
 from pipeline.store.tables import (
     AxisEvent,
@@ -93,13 +93,12 @@ class Axis:
         recording = f"{at:%m%d%H%M%S}".rjust(32, "0")
         ensure_partitions(self.store, [at])
         with self.store.write() as connection:
-            geometry, on = installed_geometry()
             told = {"recording_id": recording, "axis_id": AXIS, "channel": "acc_x", "started_at": at, "known_at": at}
             insert_ignore(connection, Recording, [told | {
                 "quantity": "acceleration", "unit": "g", "time_basis": "clock", "sampling_rate_hz": 1e3,
                 "rate_basis": "declared", "unit_serial": serial, "n_samples": 512, "content_hash": "", "file_hash": "",
                 "lake_path": "x", "lake_row": 0}])  # fmt: skip
-            found = sa.select(geometry, attributed_unit()).select_from(Recording).outerjoin(Unit, on)
+            found = recordings(installed_geometry(), attributed_unit())
             version, unit = connection.execute(found.where(Recording.recording_id == recording)).one()
             versions = {"feature_version": "f", "geometry_version": version}
             insert_ignore(connection, Extraction, [told | versions | {
@@ -231,7 +230,7 @@ def test_an_axis_that_is_not_there_or_there_twice(axis: Axis) -> None:
     with pytest.raises(PrerequisiteMissing, match=r"no axis R07/A1; "):
         replace_unit(axis.store, "R07", "A1", **options)
     axis.read(ASSETS.replace('"R02"', '"R01"').replace("SN-9", "SN-8").replace("SN-1", "SN-10"[:4]))
-    with pytest.raises(PrerequisiteMissing, match=r"there 2 times: plant1/c1/R01/A1, plant1/c2/R01/A1; say which"):
+    with pytest.raises(SettingsError, match=r"2 axes R01/A1; choose one of .*--cell 'c1', --site 'plant1' --cell 'c2'"):
         replace_unit(axis.store, "R01", "A1", **options)
     assert replace_unit(axis.store, "R01", "A1", cell="c2", **options)["old_unit_serial"] == "SN-8"
 
@@ -395,8 +394,7 @@ def test_recordings_since_belong_to_the_new_unit_unless_the_log_says_otherwise(a
     axis.say(4, ".", serial="SN-LOG")
     told = axis.replace(2)
     assert (told["recordings_since"], told["recordings_that_name_another_unit"]) == (2, 1)
-    _, on = installed_geometry()
-    query = sa.select(attributed_unit()).select_from(Recording).outerjoin(Unit, on).order_by(Recording.started_at)
+    query = recordings(attributed_unit()).order_by(Recording.started_at)
     assert [row[0] for row in axis.rows(query)] == ["SN-1", "SN-1", "SN-2", "SN-2", "SN-LOG"]
     stored = axis.rows(sa.select(Extraction.unit_serial).order_by(Extraction.started_at))
     assert [row[0] for row in stored] == ["SN-1"] * 4 + ["SN-LOG"], "what was known when it was extracted stays"
@@ -416,10 +414,8 @@ def test_another_geometry_makes_old_extractions_stale_and_states_wait_for_new_sc
     axis.replace(2, geometry="other")
     assert len(axis.rows(_due_query("acceleration", MODEL, LATE))) == 0, "to be extracted first"
     with axis.store.read() as connection:
-        geometry, on = installed_geometry()
-        stale = sa.select(sa.func.count()).select_from(Extraction)
-        stale = stale.join(Recording, Recording.recording_id == Extraction.recording_id).outerjoin(Unit, on)
-        assert connection.scalar(stale.where(Extraction.geometry_version != geometry)) == 2
+        stale = extractions(sa.func.count(), any_geometry=True)
+        assert connection.scalar(stale.where(Extraction.geometry_version != installed_geometry())) == 2
 
 
 def test_every_event_has_one_key(axis: Axis) -> None:

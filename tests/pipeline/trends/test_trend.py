@@ -21,10 +21,11 @@ from pipeline.base.ids import stable_id
 from pipeline.base.regime import coarser
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import update_baselines
-from pipeline.extraction.extract import extract_due, feature_settings
+from pipeline.extraction.extract import extract_due
+from pipeline.extraction.in_force import feature_settings
+from pipeline.extraction.reading import read_chunk
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
-from pipeline.scoring.score import read_chunk
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
@@ -393,9 +394,9 @@ def test_what_is_shown(plant: Plant) -> None:
     assert sum(len(t["points"]) for t in (*early["trends"], *late["trends"])) == count > 50
     with pytest.raises(SettingsError, match="before"):
         trends_of(plant.store, "R01", "A2", from_at=middle, to_at=middle)
-    with pytest.raises(PrerequisiteMissing, match="did you mean R01 A1"):
+    with pytest.raises(PrerequisiteMissing, match="close to it are plant1/c1/R01/A1"):
         trends_of(plant.store, "R1", "A1")
-    with pytest.raises(PrerequisiteMissing, match="known elsewhere"):
+    with pytest.raises(PrerequisiteMissing, match="no axis other/R01/A1; close to it are plant1/c1/R01/A1"):
         trends_of(plant.store, "R01", "A1", site="other")
     with pytest.raises(PrerequisiteMissing, match="only acc_x"):
         trends_of(plant.store, "R01", "A1", channel="acc_q")
@@ -405,7 +406,7 @@ def test_an_ambiguous_name_asks_for_the_place(plant: Plant) -> None:
     with plant.store.write() as connection:
         axis = connection.execute(sa.select(Axis).where(Axis.robot_id == "R01", Axis.axis == "A1")).one()
         insert_ignore(connection, Axis, [dict(axis._mapping) | {"axis_id": "f" * 16, "cell": "other"}])
-    with pytest.raises(SettingsError, match=r"2 axes R01 A1.*--cell 'other'"):
+    with pytest.raises(SettingsError, match=r"2 axes .*R01/A1.*--cell 'other'"):
         trends_of(plant.store, "R01", "A1")
     assert trends_of(plant.store, "R01", "A1", cell="other")["cell"] == "other"
 
@@ -425,7 +426,7 @@ def test_the_command(stepped: Plant, make_row: Callable[..., dict[str, Any]], as
     assert trend["changes"][0]["changed_at"] == "2026-01-07T12:00:00Z"
     assert len(trend["points"]) == 100
     wrong = cli("trend", "R1", "A1", database_url=url)
-    assert (wrong.code, "did you mean R01 A1" in wrong.err) == (3, True)
+    assert (wrong.code, "close to it are plant1/c1/R01/A1" in wrong.err) == (3, True)
     assert cli("trend", "R01", "A1", "--from", "yesterday", database_url=url).code == 2
     assert cli("trend", "R01", "A1", "--png", "x.svg", database_url=url).code == 2
 
