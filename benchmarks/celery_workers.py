@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import socket
 import statistics
 import subprocess
 import time
@@ -16,7 +17,9 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.local_airflow import LocalAirflow, celery_settings, free_port
+from celery_parts import celery_settings, start_celery
+
+from pipeline.local_airflow import LocalAirflow
 from pipeline.simulation import FleetSettings, simulate
 
 ROOT = Path(__file__).parents[1]
@@ -25,7 +28,7 @@ SECONDS = 600
 
 def fan_out_seconds(folder: Path, landing: Path, workers: int, batch_mib: float) -> tuple[float, int]:
     """Run the monitor once with so many workers; give the seconds of its mapped tasks, and how many there were."""
-    port = free_port()
+    port = _free_port()
     redis = subprocess.Popen(
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder.parent)],
         stdout=subprocess.DEVNULL,
@@ -33,7 +36,7 @@ def fan_out_seconds(folder: Path, landing: Path, workers: int, batch_mib: float)
     local = LocalAirflow(
         folder,
         ROOT / "dags",
-        free_port(),
+        _free_port(),
         {
             **celery_settings(port),
             "AXISWATCH_BATCH_MIB": str(batch_mib),
@@ -42,7 +45,7 @@ def fan_out_seconds(folder: Path, landing: Path, workers: int, batch_mib: float)
     )
     try:
         local.start_postgres()
-        local.start_celery(workers)
+        start_celery(local, workers)
         local.wait_until_healthy(SECONDS)
         return _mapped(local)
     finally:
@@ -50,6 +53,12 @@ def fan_out_seconds(folder: Path, landing: Path, workers: int, batch_mib: float)
         redis.terminate()
         redis.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _mapped(local: LocalAirflow) -> tuple[float, int]:

@@ -27,7 +27,7 @@ from scipy import signal
 from features.extract import FeatureSettings, extract, feature_names
 from features.health.baseline import Reference, change, fit_reference
 from features.kinematics import Orders, bearing_orders
-from features.quality.plausibility import change_size, compare
+from features.quality.plausibility import PlausibilitySettings, _case, _distance, compare
 from features.quality.quality import Quality, assess, spread
 from features.quality.speed_check import judge_speed
 from features.settings import feature_groups
@@ -121,6 +121,11 @@ def judge_group(
                 yield row(kind, spoilt)
     for recording in group.faulty:
         yield row("machine fault", recording)
+
+
+def change_size(values: np.ndarray, names: tuple[str, ...], reference: Reference) -> float:
+    """RMS change of level, waveform and spectrum, in what counts as no change: below 1 in health."""
+    return _distance(_case(values, names, reference, PlausibilitySettings()))
 
 
 def with_changes(values: np.ndarray, reference: Reference) -> np.ndarray:

@@ -91,12 +91,12 @@ def angular_windows(
         if np.abs(used).min() < MIN_SPEED_RPM or used.min() < 0 < used.max():
             return []
         ends = [(0, n)]
-    found = []
+    stretches = []
     for first, stop in ends:
         stretch = _window_stretch(samples, used, trace_rate_hz, first, min(stop, n), sampling_rate_hz, settings)
         if stretch is not None:
-            found.append(stretch)
-    return found
+            stretches.append(stretch)
+    return stretches
 
 
 def _window_stretch(

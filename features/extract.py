@@ -1,7 +1,7 @@
 """From windows to one row of features each.
 
 Features are absolute: a row depends on its own window, the rate, the speed and the geometry, on nothing else. It comes
-out bit by bit the same whether its window is passed alone or among others. What a window cannot tell is NaN, never 0.
+out bit by bit the same whether its window is passed alone or among others. What a window does not show is NaN, never 0.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from features.angular_windows import AngularWindows
 from features.kinematics import Orders
 from features.settings import (
     ANGLE_GROUPS,
-    FEATURE_GROUPS,
     FORMULA_VERSION,
     FeatureSettings,
     feature_groups,
@@ -44,7 +43,6 @@ from features.spectra.time_domain import Vector
 from features.windows import steady_shaft_hz
 
 __all__ = [
-    "FEATURE_GROUPS",
     "FORMULA_VERSION",
     "FeatureSettings",
     "extract",
@@ -66,7 +64,13 @@ _BLOCK_SAMPLES: Final = 8_388_608
 
 
 def chunk_windows(length: int) -> int:
-    """Return how many windows of a length are transformed at once: 16 to 64 up to 65,536 samples, then fewer."""
+    """Return how many windows of a length are transformed at once: 16 to 64 up to 65,536 samples, then fewer.
+
+    Examples
+    --------
+    >>> chunk_windows(4096), chunk_windows(262_144)
+    (64, 4)
+    """
     if length > 4 * _CHUNK_SAMPLES // _ROWS:
         return max(4 * _CHUNK_SAMPLES // length, 1)
     return min(max(_CHUNK_SAMPLES // length // _ROWS, 1), 4) * _ROWS
@@ -113,6 +117,20 @@ def extract(
     ------
     ValueError
         The windows are not two-dimensional float32 with at least 2 samples, or the rate is not a finite number above 0.
+
+    Examples
+    --------
+    >>> values = extract(
+    ...     np.array([[1.0, -1.0] * 256], dtype=np.float32),
+    ...     sampling_rate_hz=1000.0,
+    ...     rate_is_declared=False,
+    ...     shaft_speed_rpm=None,
+    ...     speed_is_steady=False,
+    ...     orders=None,
+    ...     settings=FeatureSettings(),
+    ... )
+    >>> dict(zip(feature_names(FeatureSettings()), values[0].tolist()))["kurtosis_log10"]
+    0.0
     """
     if windows.ndim != 2 or windows.dtype != np.float32 or windows.shape[1] < 2:
         raise ValueError(
@@ -182,7 +200,7 @@ def extract_angular(
     groups = feature_groups(settings)
     in_time = np.concatenate([np.full(len(names), group not in ANGLE_GROUPS) for group, names in groups.items()])
     for row, (start, length) in enumerate(zip(windows.starts, windows.lengths, strict=True)):
-        found = extract(
+        row_in_time = extract(
             np.ascontiguousarray(samples[None, start : start + length]),
             sampling_rate_hz=sampling_rate_hz,
             rate_is_declared=True,
@@ -191,7 +209,7 @@ def extract_angular(
             orders=None,
             settings=settings,
         )
-        result[row, in_time] = found[0, in_time]
+        result[row, in_time] = row_in_time[0, in_time]
     return result
 
 
@@ -216,10 +234,10 @@ def _extract_block(block: NDArray[np.float32], rows: NDArray[np.int64], shared: 
     for first in range(0, len(rows), step):
         part = rows[first : first + step]
         chunk = block[part[0] : part[-1] + 1] if len(part) == part[-1] - part[0] + 1 else block[part]
-        front, back, found, bands = _extract_chunk(chunk, first, shared)
+        front, back, envelopes, bands = _extract_chunk(chunk, first, shared)
         before.append(front)
         after.append(back)
-        spectra += found
+        spectra += envelopes
         best += bands
     spectra += best_spectra(best, turns=shared.turns, orders=shared.orders, settings=shared.settings, at_once=step)
     with np.errstate(invalid="ignore"):
@@ -256,7 +274,7 @@ def _extract_chunk(
             spectral_quantiles(power, bin_hz),
             shaft_columns(power, turns, length, settings.lines),
         )
-        found = envelope_spectra(
+        envelopes = envelope_spectra(
             transform,
             first_row,
             bin_hz=bin_hz,
@@ -265,8 +283,8 @@ def _extract_chunk(
             orders=shared.orders,
             settings=settings,
         )
-        bands = cut_best_bands(transform, best, first_row) if found else []
-    return np.concatenate(front, axis=-1), np.concatenate(back, axis=-1), found, bands
+        bands = cut_best_bands(transform, best, first_row) if envelopes else []
+    return np.concatenate(front, axis=-1), np.concatenate(back, axis=-1), envelopes, bands
 
 
 def _time_columns(m: td.Moments) -> Vector:
@@ -274,13 +292,13 @@ def _time_columns(m: td.Moments) -> Vector:
     columns = (
         log(m.rms),
         log(m.peak),
-        log(m.highest - m.lowest),
-        log(td.crest_factor_of(m)),
-        log(td.kurtosis_of(m)),
-        td.skewness_of(m),
-        td.shape_factor_of(m),
-        log(td.impulse_factor_of(m)),
-        log(td.clearance_factor_of(m)),
+        log(m.peak_to_peak),
+        log(td.crest_factor(m)),
+        log(td.kurtosis(m)),
+        td.skewness(m),
+        td.shape_factor(m),
+        log(td.impulse_factor(m)),
+        log(td.clearance_factor(m)),
     )
     return np.stack(columns, axis=-1)
 

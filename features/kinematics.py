@@ -79,6 +79,12 @@ def bearing_orders(n_balls: int, ball_diameter: float, pitch_diameter: float, co
     -----
     Rolling without slip; real bearings slip by 1 to 2 %. Source: R. B. Randall and J. Antoni, "Rolling element
     bearing diagnostics - a tutorial", Mechanical Systems and Signal Processing 25 (2011), equations 1 to 4.
+
+    Examples
+    --------
+    >>> orders = bearing_orders(9, 7.94, 39.04)
+    >>> [round(order, 3) for order in (orders.bpfo, orders.bpfi, orders.bsf, orders.ftf)]
+    [3.585, 5.415, 2.357, 0.398]
     """
     if not isinstance(n_balls, int) or isinstance(n_balls, bool) or n_balls < 2:
         raise ValueError(f"n_balls must be a whole number of at least 2, got {n_balls!r}.")
@@ -99,7 +105,7 @@ def bearing_orders(n_balls: int, ball_diameter: float, pitch_diameter: float, co
 
 
 def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: float = 0.0) -> Orders:
-    """Give the orders of a bearing whose inner ring, outer ring or both turn, in multiples of the monitored shaft.
+    """Return the orders of a bearing whose inner ring, outer ring or both turn, in multiples of the monitored shaft.
 
     With `r = |inner_speed - outer_speed|`: `bpfo`, `bpfi` and `bsf` are those of the outer ring at rest, times `r`. The
     cage turns at `inner_speed x ftf + outer_speed x (1 - ftf)`; where that is 0 there is no order of the cage.
@@ -107,7 +113,7 @@ def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: f
     Parameters
     ----------
     at_rest : Orders
-        As `bearing_orders` gives them.
+        As `bearing_orders` returns them.
     inner_speed, outer_speed : float
         Speeds of the rings over the monitored shaft's; below 0 where they turn against it.
 
@@ -120,6 +126,11 @@ def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: f
     -----
     Source: T. A. Harris, Rolling Bearing Analysis, 4th edition (2001): speed of the cage
     `(n_i (1 - g) + n_o (1 + g)) / 2`, and rolling speeds in proportion to the relative speed of the rings.
+
+    Examples
+    --------
+    >>> turned_bearing_orders(Orders(bpfo=3.5, ftf=0.4), inner_speed=0.0, outer_speed=-2.0)
+    Orders(bpfo=7.0, bpfi=None, bsf=None, ftf=1.2, gear_mesh=())
     """
     for name, value in (("inner_speed", inner_speed), ("outer_speed", outer_speed)):
         if not math.isfinite(value):
@@ -145,6 +156,13 @@ def geometry_version(orders: Orders | None) -> str:
     str
         First 16 hexadecimal digits of the SHA-256 of a canonical text of the orders, `none` where there are none.
         The order in which gear meshes are listed does not matter, nor does 3 against 3.0.
+
+    Examples
+    --------
+    >>> geometry_version(None)
+    'none'
+    >>> geometry_version(Orders(gear_mesh=(12, 31))) == geometry_version(Orders(gear_mesh=(31.0, 12.0)))
+    True
     """
     if orders is None:
         return "none"

@@ -1,7 +1,7 @@
-"""Reducers: how fast each member turns, and the orders at which teeth, pins, planets and belts show themselves.
+"""Reducers: how fast each member turns, and the orders of the lines of teeth, pins, planets and belts.
 
-Every function takes what is counted on the parts and gives a `Stage` whose speeds and orders are multiples of the
-stage's input shaft. `chain` puts stages one behind the other and gives them as multiples of the monitored shaft.
+Every function takes what is counted on the parts and returns a `Stage` whose speeds and orders are multiples of the
+stage's input shaft. `chain` puts stages one behind the other and returns them as multiples of the monitored shaft.
 """
 
 from __future__ import annotations
@@ -67,6 +67,12 @@ def gear_pair(*, driving_teeth: int, driven_teeth: int) -> Stage:
     ------
     ValueError
         A count is not a whole number of at least 3.
+
+    Examples
+    --------
+    >>> pair = gear_pair(driving_teeth=20, driven_teeth=60)
+    >>> pair.ratio, pair.meshes
+    (3.0, (20.0,))
     """
     z1, z2 = _count("driving_teeth", driving_teeth), _count("driven_teeth", driven_teeth)
     output = z1 / z2
@@ -87,7 +93,7 @@ def planetary(
     fixed: str = "ring",
     driving: str = "sun",
 ) -> Stage:
-    """Give a simple planetary stage. One member stands, one drives, and the third is the output.
+    """Return a simple planetary stage. One member stands, one drives, and the third is the output.
 
     Willis: `(sun - carrier) / (ring - carrier) = -ring_teeth / sun_teeth`. Then `mesh = ring_teeth |ring - carrier|`,
     a planet turns on its pin at `mesh / planet_teeth`, a local fault of it meets sun and ring and so shows at twice
@@ -97,6 +103,11 @@ def planetary(
     ------
     ValueError
         A count is no whole number, the ring is not `sun + 2 planet`, or `fixed` and `driving` are not two members.
+
+    Examples
+    --------
+    >>> planetary(sun_teeth=20, planet_teeth=20, ring_teeth=60, n_planets=4).ratio
+    4.0
     """
     zs, zp, zr = (
         _count(name, value)
@@ -113,7 +124,7 @@ def planetary(
     to_sun, to_ring = abs(speed["sun"] - speed["carrier"]), abs(speed["ring"] - speed["carrier"])
     mesh = zr * to_ring
     spin = mesh / zp
-    told = [
+    formulas = [
         ("gear mesh", mesh, "ring_teeth |ring - carrier|"),
         (f"output shaft ({output})", abs(speed[output]), "Willis' equation"),
         ("planet spin", spin, "mesh / planet_teeth, on its pin"),
@@ -127,7 +138,7 @@ def planetary(
     # Sign of the planet: external mesh with the sun, so it turns against the sun as seen from the carrier.
     planet = speed["carrier"] - (speed["sun"] - speed["carrier"]) * zs / zp
     speeds = (("input", 1.0), *speed.items(), ("planet", planet), ("output", speed[output]))
-    orders = tuple(NamedOrder(name, order, formula, PLANETARY_SOURCE) for name, order, formula in told)
+    orders = tuple(NamedOrder(name, order, formula, PLANETARY_SOURCE) for name, order, formula in formulas)
     return Stage("planetary", 1 / abs(speed[output]), speeds, orders, (mesh,), notes)
 
 
@@ -147,7 +158,7 @@ def rv(
     n_crankshafts: int = 3,
     fixed: str = "case",
 ) -> Stage:
-    """Give an RV reducer: spur gears to crankshafts, whose eccentrics roll lobed discs in a ring of pins.
+    """Return an RV reducer: spur gears to crankshafts, whose eccentrics roll lobed discs in a ring of pins.
 
     With the case fixed the carrier is the output, `ratio = 1 + planet_teeth / sun_teeth x pins`, the same direction as
     the input. With the carrier fixed the case is the output, `ratio = planet_teeth / sun_teeth x pins`, against it.
@@ -158,6 +169,11 @@ def rv(
     ------
     ValueError
         A count is no whole number, the discs have not one lobe less than there are pins, or `fixed` is unknown.
+
+    Examples
+    --------
+    >>> round(rv(sun_teeth=10, planet_teeth=30, pins=40).ratio, 6)
+    121.0
     """
     z1, z2 = _count("sun_teeth", sun_teeth), _count("planet_teeth", planet_teeth)
     zp, n = _count("pins", pins), _count("n_crankshafts", n_crankshafts, least=2)
@@ -171,7 +187,7 @@ def rv(
     case = 0.0 if fixed == "case" else crank / zp
     output = carrier if fixed == "case" else case
     mesh, rolling = z1 * abs(1 - carrier), zp * abs(crank - case)
-    told = [
+    formulas = [
         ("input gear mesh", mesh, "sun_teeth |sun - carrier|"),
         ("crankshaft", abs(crank - carrier), "sun_teeth / planet_teeth |sun - carrier|, on its bearings"),
         ("eccentric orbit", abs(crank - case), "|crank - case|"),
@@ -187,14 +203,14 @@ def rv(
         ("case", case),
         ("output", output),
     )
-    orders = tuple(NamedOrder(name, order, formula, RV_SOURCE) for name, order, formula in told)
+    orders = tuple(NamedOrder(name, order, formula, RV_SOURCE) for name, order, formula in formulas)
     return Stage("rv", 1 / abs(output), speeds, orders, (mesh, rolling))
 
 
 def harmonic(
     *, flexspline_teeth: int, circular_spline_teeth: int, lobes: int = 2, fixed: str = "circular_spline"
 ) -> Stage:
-    """Give a harmonic drive (strain wave gear) that its wave generator drives.
+    """Return a harmonic drive (strain wave gear) that its wave generator drives.
 
     With the circular spline fixed the flexspline is the output, `ratio = f / (c - f)`, against the input; with the
     flexspline fixed the circular spline is, `ratio = c / (c - f)`. Every turn of the wave generator passes a point of
@@ -204,6 +220,11 @@ def harmonic(
     ------
     ValueError
         A count is no whole number, the circular spline has not a multiple of `lobes` more teeth, or `fixed` is unknown.
+
+    Examples
+    --------
+    >>> round(harmonic(flexspline_teeth=200, circular_spline_teeth=202).ratio, 6)
+    100.0
     """
     f = _count("flexspline_teeth", flexspline_teeth)
     c = _count("circular_spline_teeth", circular_spline_teeth)
@@ -216,7 +237,7 @@ def harmonic(
     circular = 0.0 if fixed == "circular_spline" else (c - f) / c
     output = flexspline if fixed == "circular_spline" else circular
     mesh = c * abs(1 - circular)
-    told = [
+    formulas = [
         ("wave", float(k), "lobes, of the wave generator"),
         ("wave past the output", k * abs(1 - output), "lobes |wave - output|"),
         ("tooth mesh", mesh, "c |wave - circular spline|"),
@@ -229,17 +250,22 @@ def harmonic(
         ("circular_spline", circular),
         ("output", output),
     )
-    orders = tuple(NamedOrder(name, order, formula, HARMONIC_SOURCE) for name, order, formula in told)
+    orders = tuple(NamedOrder(name, order, formula, HARMONIC_SOURCE) for name, order, formula in formulas)
     return Stage("harmonic", 1 / abs(output), speeds, orders, (mesh,))
 
 
 def toothed_belt(*, driving_teeth: int, driven_teeth: int, belt_teeth: int) -> Stage:
-    """Give a toothed belt on two pulleys: `mesh = z1`, `belt = z1 / belt_teeth`, `output = z1 / z2`.
+    """Return a toothed belt on two pulleys: `mesh = z1`, `belt = z1 / belt_teeth`, `output = z1 / z2`.
 
     Raises
     ------
     ValueError
         A count is no whole number, or the belt is too short to go around.
+
+    Examples
+    --------
+    >>> [(line.name, line.order) for line in toothed_belt(driving_teeth=20, driven_teeth=40, belt_teeth=80).orders]
+    [('belt mesh', 20.0), ('belt', 0.25), ('output shaft', 0.5)]
     """
     z1, z2 = _count("driving_teeth", driving_teeth), _count("driven_teeth", driven_teeth)
     zb = _count("belt_teeth", belt_teeth)
@@ -250,12 +276,17 @@ def toothed_belt(*, driving_teeth: int, driven_teeth: int, belt_teeth: int) -> S
 
 
 def plain_belt(*, driving_diameter: float, driven_diameter: float, belt_length: float) -> Stage:
-    """Give a flat or V belt that does not slip: `belt = pi d1 / length`, `output = d1 / d2`. One unit of length.
+    """Return a flat or V belt that does not slip: `belt = pi d1 / length`, `output = d1 / d2`. One unit of length.
 
     Raises
     ------
     ValueError
         A length is not a finite number above 0, or the belt is too short to go around.
+
+    Examples
+    --------
+    >>> plain_belt(driving_diameter=50.0, driven_diameter=100.0, belt_length=600.0).ratio
+    2.0
     """
     d1 = _positive("driving_diameter", driving_diameter)
     d2, length = _positive("driven_diameter", driven_diameter), _positive("belt_length", belt_length)
@@ -274,12 +305,17 @@ def _belt(output: float, belt: float, formula: str, mesh: tuple[NamedOrder, ...]
 
 
 def known_ratio(kind: str, ratio: float) -> Stage:
-    """Give a reducer of which only the ratio is known: makers of RV reducers seldom tell the teeth. No mesh then.
+    """Return a reducer of which only the ratio is known: makers of RV reducers seldom publish the teeth. No mesh then.
 
     Raises
     ------
     ValueError
         The ratio is not a finite number above 0.
+
+    Examples
+    --------
+    >>> known_ratio("harmonic", 100.0).orders[0].order
+    2.0
     """
     value = _positive("ratio", ratio)
     orders = [NamedOrder("output shaft", 1 / value, "1 / ratio", "as declared")]
@@ -295,6 +331,12 @@ def check_ratio(stage: Stage, declared: float) -> None:
     ------
     ValueError
         It is farther off than `RATIO_TOLERANCE`; the message has both numbers.
+
+    Examples
+    --------
+    >>> check_ratio(gear_pair(driving_teeth=20, driven_teeth=60), 3.1)
+    Traceback (most recent call last):
+    ValueError: ratio is declared as 3.1, but the counts give 3.
     """
     value = _positive("ratio", declared)
     if abs(value - stage.ratio) > RATIO_TOLERANCE * stage.ratio:
@@ -320,6 +362,12 @@ def chain(stages: Sequence[tuple[str, Stage]], *, monitored: str = "input") -> S
     ------
     ValueError
         No stage, equal names, or a monitored shaft that is not there or stands still.
+
+    Examples
+    --------
+    >>> pair = gear_pair(driving_teeth=20, driven_teeth=60)
+    >>> chain([("first", pair), ("second", pair)]).ratio
+    9.0
     """
     if not stages or len({name for name, _ in stages}) < len(stages):
         raise ValueError("a chain needs at least one stage, and their names must differ.")

@@ -61,6 +61,12 @@ def constant_speed_segments(
     ------
     ValueError
         The trace is not one-dimensional, or a number is out of range.
+
+    Examples
+    --------
+    >>> speed = np.array([0.0, 600.0, 600.0, 600.0, 600.0, 0.0])
+    >>> constant_speed_segments(speed, 1.0, duration_s=6.0, tolerance=0.01, min_turns=10.0)
+    (Segment(start_s=1.0, stop_s=4.0, speed_rpm=600.0),)
     """
     if speed_rpm.ndim != 1:
         raise ValueError(f"A speed trace is a 1-D array, got {speed_rpm.ndim} dimensions.")
@@ -71,7 +77,7 @@ def constant_speed_segments(
     speed = speed_rpm[: math.floor(duration_s * rate_hz) + 1].astype(np.float64)
     # For the choice of the longest, every value stands for one step of the trace.
     turns = np.concatenate(([0.0], np.cumsum(np.where(np.isfinite(speed), np.abs(speed), 0.0)) / (60.0 * rate_hz)))
-    found: list[Segment] = []
+    segments: list[Segment] = []
     open_parts = [(0, len(speed))]
     while open_parts:
         first, stop = open_parts.pop()
@@ -79,9 +85,9 @@ def constant_speed_segments(
         begin, end = first + begin, first + end
         segment = _segment(speed, begin, end, rate_hz, duration_s)
         if segment is not None and segment.turns >= min_turns:
-            found.append(segment)
+            segments.append(segment)
             open_parts += [(first, begin), (end, stop)]
-    return tuple(sorted(found, key=lambda segment: segment.start_s))
+    return tuple(sorted(segments, key=lambda segment: segment.start_s))
 
 
 def _segment(speed: NDArray[np.float64], begin: int, end: int, rate_hz: float, duration_s: float) -> Segment | None:

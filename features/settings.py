@@ -23,6 +23,10 @@ FORMULA_VERSION: Final = 2
 COUNTED_VERSIONS: Final = ("white", "best")
 """The envelopes in which harmonics and sideband pairs are counted."""
 
+_COMB_UNTIL_NEXT_FORMULA: Final = {"envelope_harmonics": 0, "false_alarm": 1e-3}
+"""Two settings of the comb that are gone. They stay in the version, or all features would be computed again for
+nothing; leave them out when `FORMULA_VERSION` rises."""
+
 _TIME_NAMES: Final = (
     "rms_log10",
     "peak_log10",
@@ -122,7 +126,13 @@ def _band_names(edges: tuple[float, ...]) -> list[str]:
 
 
 def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
-    """Return the names of the features by group, in the order of the columns."""
+    """Return the names of the features by group, in the order of the columns.
+
+    Examples
+    --------
+    >>> feature_groups(FeatureSettings())["spectrum"]
+    ('spectral_centroid_hz', 'rms_frequency_hz', 'spectral_entropy')
+    """
     bands = _band_names(settings.band_edges_hz)
     return {
         "time": _TIME_NAMES,
@@ -152,12 +162,15 @@ ANGLE_GROUPS: Final = (
 )
 """Groups at shaft orders: of a recording with a speed trace they come from the signal over the shaft's angle."""
 
-FEATURE_GROUPS: Final = tuple(feature_groups(FeatureSettings()))
-"""Names of the groups, in the order of the columns."""
-
 
 def feature_names(settings: FeatureSettings) -> tuple[str, ...]:
-    """Return the names of the columns that `extract` makes, in order."""
+    """Return the names of the columns that `extract` makes, in order.
+
+    Examples
+    --------
+    >>> feature_names(FeatureSettings())[:2]
+    ('rms_log10', 'peak_log10')
+    """
     return tuple(name for names in feature_groups(settings).values() for name in names)
 
 
@@ -165,12 +178,17 @@ def feature_version(settings: FeatureSettings) -> str:
     """Name formulas and settings by their content: the first 16 hexadecimal digits of a SHA-256.
 
     30 and 30.0 are the same setting; any other difference in any setting gives another version.
+
+    Examples
+    --------
+    >>> len(feature_version(FeatureSettings()))
+    16
+    >>> feature_version(FeatureSettings()) == feature_version(FeatureSettings(segment_tolerance=0.02))
+    False
     """
-    content = {
-        "formula": FORMULA_VERSION,
-        "names": feature_names(settings),
-        "settings": _canonical(dataclasses.asdict(settings)),
-    }
+    values = dataclasses.asdict(settings)
+    values["speed_check"]["comb"] |= _COMB_UNTIL_NEXT_FORMULA
+    content = {"formula": FORMULA_VERSION, "names": feature_names(settings), "settings": _canonical(values)}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 

@@ -1,7 +1,7 @@
 """Vibration of a faulty bearing made from physics, to teach a network what measured examples are too few to show.
 
 A defect is struck once per pass; each strike rings the structure's resonances; load zone and cage decide how hard
-each strike is; balls slip, so strikes are not quite regular. All that a plant does not tell - resonances, damping,
+each strike is; balls slip, so strikes are not quite regular. All that is not known of a plant - resonances, damping,
 slip, load zone, noise, strength - is drawn anew for every window from wide ranges, so that only what holds for
 *every* bearing remains to be learnt. Sources: P. D. McFadden and J. D. Smith, "Model for the vibration produced by a
 single point defect in a rolling element bearing", Journal of Sound and Vibration 96 (1984) (inner race, load zone);
@@ -49,7 +49,13 @@ SECOND_FAULT_DB: Final = (-20.0, -4.0)
 
 
 def can_make(mode: str, orders: Orders | None) -> bool:
-    """Return whether the geometry says where this fault strikes."""
+    """Return whether the geometry says where this fault strikes.
+
+    Examples
+    --------
+    >>> can_make("ball", Orders(bpfo=3.5)), can_make("outer_race", Orders(bpfo=3.5))
+    (False, True)
+    """
     if orders is None:
         return False
     needed = {"outer_race": orders.bpfo, "inner_race": orders.bpfi, "ball": orders.bsf}

@@ -30,7 +30,7 @@ class WindowSettings:
     min_samples : int
         The shortest window that is still a window. A shorter recording has none.
     max_samples : int
-        The longest window; a slow shaft is then seen for fewer turns, and `WindowPlan.turns_covered` says so.
+        The longest window; a slow shaft is then seen for fewer turns, see `WindowPlan.turns_covered`.
     mode : {"turns", "samples"}
         `samples` ignores the speed.
 
@@ -113,6 +113,18 @@ def plan_windows(
     ------
     ValueError
         The rate is not a finite number above 0, or `n_samples` is negative.
+
+    Examples
+    --------
+    >>> plan = plan_windows(
+    ...     25_600,
+    ...     sampling_rate_hz=12_800.0,
+    ...     shaft_speed_rpm=1500.0,
+    ...     speed_is_steady=True,
+    ...     settings=WindowSettings(turns=20.0),
+    ... )
+    >>> plan.starts.tolist(), plan.length, plan.turns_covered
+    ([0, 10240], 10240, 20.0)
     """
     if not (math.isfinite(sampling_rate_hz) and sampling_rate_hz > 0):
         raise ValueError(f"The sampling rate must be a finite number above 0 Hz, got {sampling_rate_hz!r}.")
@@ -138,7 +150,13 @@ def plan_windows(
 
 
 def steady_shaft_hz(shaft_speed_rpm: float | None, *, speed_is_steady: bool) -> float | None:
-    """Return the shaft frequency `|rpm| / 60` in Hz, or None where it is unknown, zero or not steady."""
+    """Return the shaft frequency `|rpm| / 60` in Hz, or None where it is unknown, zero or not steady.
+
+    Examples
+    --------
+    >>> steady_shaft_hz(-1500.0, speed_is_steady=True)
+    25.0
+    """
     if shaft_speed_rpm is None or not speed_is_steady or not math.isfinite(shaft_speed_rpm) or shaft_speed_rpm == 0:
         return None
     return abs(shaft_speed_rpm) / 60.0
@@ -164,6 +182,11 @@ def cut(samples: NDArray[np.float32], plan: WindowPlan) -> NDArray[np.float32]:
     ------
     ValueError
         The samples are not one-dimensional float32, or a window reaches outside of them.
+
+    Examples
+    --------
+    >>> cut(np.arange(5, dtype=np.float32), WindowPlan(np.array([0, 2]), length=2, turns_covered=math.nan)).tolist()
+    [[0.0, 1.0], [2.0, 3.0]]
     """
     if samples.ndim != 1 or samples.dtype != np.float32:
         raise ValueError(f"Samples must be a 1-D float32 array, got {samples.ndim}-D {samples.dtype}.")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -129,7 +128,7 @@ class LocalAirflow:
         return ["env", f"PATH={scripts}:/usr/local/bin:/usr/bin:/bin", *pairs, str(scripts / words[0]), *words[1:]]
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a part of Airflow in a process group of its own: `standalone`, or for example `celery worker`."""
+        """Start a part of Airflow in a process group of its own: `standalone`, or for example `scheduler`."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             process = subprocess.Popen(
@@ -137,17 +136,6 @@ class LocalAirflow:
             )
         self._processes.append(process)
         return process
-
-    def start_celery(self, workers: int) -> None:
-        """Start the parts of Airflow as processes of their own, with workers `w1`, `w2`, ... of one slot each.
-
-        Needs PostgreSQL, and the variables of `celery_settings`.
-        """
-        self.run("db", "migrate")
-        for part in (("api-server",), ("scheduler",), ("dag-processor",)):
-            self.start(*part)
-        for number in range(1, workers + 1):
-            self.start("celery", "worker", "-H", f"w{number}@%h", "--skip-serve-logs")
 
     def run(self, *words: str) -> str:
         """Run a command of Airflow to its end; give what it printed.
@@ -283,22 +271,6 @@ class LocalAirflow:
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
-
-
-def celery_settings(redis_port: int) -> dict[str, str]:
-    """Give the variables that let Airflow hand its tasks to Celery workers over a Redis of this machine."""
-    return {
-        "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
-        "AIRFLOW__CELERY__WORKER_CONCURRENCY": "1",
-        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
-    }
-
-
-def free_port() -> int:
-    """Give a port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _pg_ctl() -> list[str]:

@@ -57,14 +57,6 @@ def needs(role: str) -> Any:
     return Depends(Needs(role))
 
 
-def role_of(dependant: Any) -> str | None:
-    """Give the role that a route declares, None where it declares none."""
-    for inner in dependant.dependencies:
-        if isinstance(inner.call, Needs):
-            return inner.call.role
-    return None
-
-
 def own_account(request: Request) -> Account | None:
     """Give whose token or session a request carries; None where it is nobody's."""
     state = request.app.state

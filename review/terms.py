@@ -163,8 +163,3 @@ def share_text(value: float | None) -> str:
     if 0.0 < value < 0.005:
         return "<0.01"
     return ">0.99" if 0.995 < value < 1.0 else f"{value:.2f}"
-
-
-def known_terms() -> frozenset[str]:
-    """Give the stored words that have a translation."""
-    return frozenset(_TERMS)

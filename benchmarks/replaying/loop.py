@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from features.health.baseline import known_median
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
 from pipeline.extraction.baselines import RELATIVE
@@ -228,6 +229,5 @@ def _places(plant: Plant, candidates: list[Case]) -> Any:
     places = np.full((len(candidates), width), np.nan)
     for index, case in enumerate(candidates):
         x = plant.x[plant.ok & np.isin(plant.of, case.rows), :width]
-        filled = np.isfinite(x).any(axis=0)
-        places[index, filled] = np.nanmedian(x[:, filled], axis=0)
+        places[index] = known_median(x)
     return places

@@ -23,12 +23,12 @@ from features.health.trend import running_median
 from features.spectra.time_domain import Vector
 
 MIN_REFERENCE: Final = 20
-"""Fewer reference values tell no tail."""
+"""Fewer reference values do not show how their upper tail falls."""
 
 
 @dataclass(frozen=True, eq=False)
 class Alarm:
-    """What a frozen rule says of a run.
+    """The result of a frozen rule on a run.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Alarm:
 def frozen_threshold(
     reference: NDArray[Any], *, false_alarm_rate: float = 0.01, horizon: int = 1000, min_rise: float = 3.0
 ) -> float:
-    """Give the level that further values like the reference exceed with a stated chance at most.
+    """Return the level that further values like the reference exceed with a stated chance at most.
 
     Parameters
     ----------
@@ -77,17 +77,22 @@ def frozen_threshold(
     ------
     ValueError
         Fewer than 20 finite reference values, or a setting out of range.
+
+    Examples
+    --------
+    >>> round(frozen_threshold(np.arange(21.0), false_alarm_rate=0.5, horizon=32), 6)
+    35.0
     """
     if not (0 < false_alarm_rate < 1 and horizon >= 1 and min_rise >= 0):
         raise ValueError(
             f"Wanted false_alarm_rate in 0..1, horizon of 1 or more and min_rise of 0 or more, got "
             f"{false_alarm_rate!r}, {horizon!r} and {min_rise!r}."
         )
-    told = np.asarray(reference, dtype=np.float64)
-    told = told[np.isfinite(told)]
-    if told.size < MIN_REFERENCE:
-        raise ValueError(f"A threshold needs {MIN_REFERENCE} finite reference values or more, got {told.size}.")
-    lower, middle = (float(value) for value in np.quantile(told, (0.25, 0.5)))
+    finite = np.asarray(reference, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if finite.size < MIN_REFERENCE:
+        raise ValueError(f"A threshold needs {MIN_REFERENCE} finite reference values or more, got {finite.size}.")
+    lower, middle = (float(value) for value in np.quantile(finite, (0.25, 0.5)))
     scale = (middle - lower) / math.log(2.0)
     return middle + max(scale * math.log(horizon / (2.0 * false_alarm_rate)), min_rise)
 
@@ -103,7 +108,7 @@ def alarm_onset(
     horizon: int = 1000,
     min_rise: float = 3.0,
 ) -> Alarm:
-    """Say from when a rule that was frozen on the first values holds, and from when it stays on.
+    """Return where an alarm that was frozen on the first values is on, and from when it stays on.
 
     Parameters
     ----------
@@ -123,6 +128,13 @@ def alarm_onset(
     ------
     ValueError
         See `frozen_threshold` and `features.health.trend.running_median`.
+
+    Examples
+    --------
+    >>> values = np.concatenate((np.arange(21.0) % 3, np.full(9, 50.0)))
+    >>> alarm = alarm_onset(values, baseline_count=21, threshold=10.0, width=1, persistence=4)
+    >>> alarm.first, alarm.lasting
+    (24, 24)
     """
     if persistence < 1 or not 0 <= baseline_count <= len(values):
         raise ValueError(

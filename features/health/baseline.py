@@ -8,12 +8,14 @@ of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.spectra.time_domain import Vector
+
+AnyFloat = TypeVar("AnyFloat", bound=np.floating[Any])
 
 MAD_TO_SIGMA: Final = 1.4826
 """Times this, the median absolute deviation of a normal distribution is its standard deviation."""
@@ -38,6 +40,30 @@ class Reference:
     spread: Vector
 
 
+def known_median(values: NDArray[AnyFloat]) -> NDArray[AnyFloat]:
+    """Return the median of each column over the rows that know it: what is not finite counts as unknown.
+
+    Parameters
+    ----------
+    values : float array, shape (n, F)
+
+    Returns
+    -------
+    array of the same float type, shape (F,)
+        NaN for a column that no row knows.
+
+    Examples
+    --------
+    >>> known_median(np.array([[1.0, np.nan, 5.0], [3.0, np.nan, np.nan]])).tolist()
+    [2.0, nan, 5.0]
+    """
+    known = np.isfinite(values)
+    there = known.any(axis=0)
+    median = np.full(values.shape[1], np.nan, dtype=values.dtype)
+    median[there] = np.nanmedian(np.where(known, values, np.nan)[:, there], axis=0)
+    return median
+
+
 def fit_reference(values: NDArray[Any]) -> Reference:
     """Fit a reference to the features of healthy windows.
 
@@ -50,18 +76,21 @@ def fit_reference(values: NDArray[Any]) -> Reference:
     ------
     ValueError
         The array is not two-dimensional, or holds an infinite value.
+
+    Examples
+    --------
+    >>> reference = fit_reference(np.array([[1.0], [2.0], [3.0], [4.0], [90.0]]))
+    >>> reference.median.tolist(), reference.spread.tolist()
+    ([3.0], [1.4826])
     """
     if values.ndim != 2:
         raise ValueError(f"Features must be a 2-D array of windows by features, got shape {values.shape}.")
     if np.isinf(values).any():
         raise ValueError("A reference cannot be fitted to infinite features; missing ones must be NaN.")
-    wide = values.astype(np.float64)
-    enough = np.isfinite(wide).sum(axis=0) >= MIN_VALUES
-    median, spread = np.full(wide.shape[1], np.nan), np.full(wide.shape[1], np.nan)
-    if enough.any():
-        median[enough] = np.nanmedian(wide[:, enough], axis=0)
-        spread[enough] = MAD_TO_SIGMA * np.nanmedian(np.abs(wide[:, enough] - median[enough]), axis=0)
-    return Reference(median, spread)
+    enough = np.isfinite(values).sum(axis=0) >= MIN_VALUES
+    wide = np.where(enough, values.astype(np.float64), np.nan)
+    median = known_median(wide)
+    return Reference(median, MAD_TO_SIGMA * known_median(np.abs(wide - median)))
 
 
 def change(values: NDArray[Any], reference: Reference) -> NDArray[np.float32]:
@@ -78,6 +107,11 @@ def change(values: NDArray[Any], reference: Reference) -> NDArray[np.float32]:
     float32 array, shape (n, F)
         Levels are logarithms and lines are in dB, so a change is a ratio of levels. NaN where the feature or its
         reference is missing.
+
+    Examples
+    --------
+    >>> change(np.array([[5.0]]), Reference(np.array([3.0]), np.array([0.5]))).tolist()
+    [[2.0]]
     """
     return (values - reference.median).astype(np.float32)
 
@@ -96,6 +130,11 @@ def deviation(values: NDArray[Any], reference: Reference, *, floor: Vector) -> V
     -------
     float64 array, shape (n, F)
         NaN where the feature or its reference is missing.
+
+    Examples
+    --------
+    >>> deviation(np.array([[5.0]]), Reference(np.array([3.0]), np.array([0.5])), floor=np.array([0.1])).tolist()
+    [[4.0]]
     """
     result: Vector = (values - reference.median) / np.maximum(reference.spread, floor)
     return result

@@ -5,7 +5,7 @@ together are an *aspect*, their mean; a group is its highest aspect, because a f
 leaves the others where they are. The health index is the root mean square of the groups, of which those where only a
 rise is bad count from 0 upwards: run-in makes levels fall, and that is no damage. Robust deviations from a healthy
 median and their combination follow P. J. Rousseeuw and M. Hubert, "Robust statistics for outlier detection", WIREs Data
-Mining and Knowledge Discovery 1 (2011), sections 2 and 3; that levels, impulsiveness and lines tell different stages of
+Mining and Knowledge Discovery 1 (2011), sections 2 and 3; that levels, impulsiveness and lines show different stages of
 damage, R. B. Randall and J. Antoni, "Rolling element bearing diagnostics - a tutorial", Mechanical Systems and Signal
 Processing 25 (2011).
 """
@@ -29,7 +29,7 @@ TWO_SIDED: Final = ("shape",)
 """Groups where a fall is as bad as a rise; of all others only a rise counts in the index."""
 
 LARGEST_DEVIATION: Final = 30.0
-"""Deviations are cut off here, in sigmas: beyond, they say "far off" and must not hide the other features."""
+"""Deviations are cut off here, in sigmas: beyond, they only mean "far off" and must not hide the other features."""
 
 LEVEL_FLOOR: Final = 0.05
 """Smallest spread of log10 of an amplitude: 1 dB, which load, temperature and mounting move from day to day."""
@@ -56,7 +56,7 @@ _SIDEBANDS: Final = {"bpfi": "bpfi_sidebands_db", "bsf2x": "bsf2x_sidebands_db"}
 
 
 def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """Give the columns of every aspect of every group.
+    """Return the columns of every aspect of every group.
 
     Level: the RMS, and each two neighbouring bands. Impulsiveness: kurtosis and crest factor together. Bearing lines:
     each line over all envelopes and harmonics, with its sidebands. Gear lines: the mesh harmonics, and the sidebands.
@@ -65,7 +65,12 @@ def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...
     Parameters
     ----------
     names : sequence of str
-        Names of the feature columns, as `features.settings.feature_names` gives them; unknown ones are not used.
+        Names of the feature columns, as `features.settings.feature_names` returns them; unknown ones are not used.
+
+    Examples
+    --------
+    >>> health_aspects(("rms_log10", "kurtosis_log10", "crest_factor_log10"))["impulsiveness"]
+    ((1, 2),)
     """
     place = {name: index for index, name in enumerate(names)}
 
@@ -75,9 +80,9 @@ def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...
     bands = [name for name in names if name.startswith("band_") and name.endswith("_log_power")]
     lines = []
     for line in envelope.LINES:
-        told = [f"{line}_h1_db", f"{line}_mean13_db", *([_SIDEBANDS[line]] if line in _SIDEBANDS else [])]
-        lines.append(columns(*(f"ses_{version}_{name}" for version in envelope.VERSIONS for name in told)))
-    found = {
+        suffixes = [f"{line}_h1_db", f"{line}_mean13_db", *([_SIDEBANDS[line]] if line in _SIDEBANDS else [])]
+        lines.append(columns(*(f"ses_{version}_{name}" for version in envelope.VERSIONS for name in suffixes)))
+    aspects = {
         "level": [columns("rms_log10"), *(columns(*bands[k : k + 2]) for k in range(0, len(bands), 2))],
         "impulsiveness": [columns("kurtosis_log10", "crest_factor_log10")],
         "bearing_lines": lines,
@@ -87,11 +92,11 @@ def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...
         ],
         "shape": [columns("spectral_centroid_hz", "rms_frequency_hz"), columns("spectral_entropy")],
     }
-    return {group: tuple(aspect for aspect in found[group] if aspect) for group in GROUPS}
+    return {group: tuple(aspect for aspect in aspects[group] if aspect) for group in GROUPS}
 
 
 def spread_floor(names: Sequence[str], reference: Reference) -> Vector:
-    """Give the smallest spread of each feature that is believed, in the unit of the feature.
+    """Return the smallest spread of each feature that is believed, in the unit of the feature.
 
     Parameters
     ----------
@@ -103,6 +108,11 @@ def spread_floor(names: Sequence[str], reference: Reference) -> Vector:
     -------
     float64 array, shape (F,)
         Above 0; 1 for features that no group uses.
+
+    Examples
+    --------
+    >>> spread_floor(("rms_log10", "spectral_centroid_hz"), Reference(np.array([0.0, 2000.0]), np.zeros(2))).tolist()
+    [0.05, 40.0]
     """
     floor = np.ones(len(names))
     for index, name in enumerate(names):
@@ -145,6 +155,11 @@ def health_figures(values: NDArray[Any], names: Sequence[str], reference: Refere
     ------
     ValueError
         Features, names and reference are not of one width.
+
+    Examples
+    --------
+    >>> health_figures(np.array([[0.5]]), ("rms_log10",), Reference(np.array([0.2]), np.array([0.1]))).round(6).tolist()
+    [[3.0, nan, nan, nan, nan]]
     """
     if values.ndim != 2 or not values.shape[1] == len(names) == len(reference.median) == len(reference.spread):
         raise ValueError(
@@ -157,10 +172,10 @@ def health_figures(values: NDArray[Any], names: Sequence[str], reference: Refere
     for column, (group, aspects) in enumerate(health_aspects(names).items()):
         if not aspects:
             continue
-        told = np.column_stack([_mean_of_finite(z[:, list(aspect)]) for aspect in aspects])
-        rank = np.abs(told) if group in TWO_SIDED else told
+        per_aspect = np.column_stack([_mean_of_finite(z[:, list(aspect)]) for aspect in aspects])
+        rank = np.abs(per_aspect) if group in TWO_SIDED else per_aspect
         best = np.argmax(np.where(np.isfinite(rank), rank, -np.inf), axis=1)
-        figures[:, column] = told[np.arange(len(told)), best]
+        figures[:, column] = per_aspect[np.arange(len(per_aspect)), best]
     return figures
 
 
@@ -170,13 +185,18 @@ def index_of_figures(figures: NDArray[Any]) -> Vector:
     Parameters
     ----------
     figures : float array, shape (n, 5)
-        As `health_figures` gives them, or medians of such over windows.
+        As `health_figures` returns them, or medians of such over windows.
 
     Returns
     -------
     float64 array, shape (n,)
         `sqrt(mean over the groups that are there of p^2)` with `p = max(g, 0)`, of `shape` `|g|`; in sigmas, >= 0.
         NaN where no group is there.
+
+    Examples
+    --------
+    >>> index_of_figures(np.array([[3.0, -9.0, np.nan, np.nan, -3.0]])).round(6).tolist()
+    [2.44949]
     """
     if figures.ndim != 2 or figures.shape[1] != len(GROUPS):
         raise ValueError(f"Health figures must have shape (n, {len(GROUPS)}), got {figures.shape}.")
@@ -199,7 +219,12 @@ def health_index(values: NDArray[Any], names: Sequence[str], reference: Referenc
     Returns
     -------
     float64 array, shape (n,)
-        Healthy windows scatter between about 0 and 2. NaN where no group can be told.
+        Healthy windows scatter between about 0 and 2. NaN where no group is there.
+
+    Examples
+    --------
+    >>> health_index(np.array([[0.5]]), ("rms_log10",), Reference(np.array([0.2]), np.array([0.1]))).round(6).tolist()
+    [3.0]
     """
     return index_of_figures(health_figures(values, names, reference))
 

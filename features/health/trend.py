@@ -20,32 +20,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from features.health.baseline import MAD_TO_SIGMA
+from features.health.baseline import MAD_TO_SIGMA, known_median
 from features.spectra.time_domain import Vector
 
 MOST_POINTS: Final = 500
 """A slope over more points is that of the medians of so many blocks of neighbours: all pairs would be too many."""
 
 MIN_SLOPE_POINTS: Final = 5
-"""Fewer points have no slope worth the name."""
+"""With fewer points no slope is fitted."""
 
 SMALLEST_NOISE: Final = 0.25
 """Smallest standard deviation of noise that is believed, in normal scores: a series may be free of noise."""
 
 LARGEST_CORRELATION: Final = 0.9
-"""Largest lag-1 correlation of noise that is believed: above it, noise and drift cannot be told apart."""
+"""Largest lag-1 correlation of noise that is believed: above it, noise and drift cannot be separated."""
 
 
 @dataclass(frozen=True)
 class Slope:
-    """A robust straight line `level_at_end + per_unit (t - t_last)`.
+    """The slope of a robust straight line.
 
     Attributes
     ----------
     per_unit, low, high : float
         Slope and its interval, in the unit of the values by the unit of the times.
-    level_at_end : float
-        Height of the line at the last time.
     n_points : int
         Finite values it rests on.
     """
@@ -53,7 +51,6 @@ class Slope:
     per_unit: float
     low: float
     high: float
-    level_at_end: float
     n_points: int
 
 
@@ -79,12 +76,18 @@ class Change:
 
 
 def ordered_finite(times: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[np.intp], Vector, Vector]:
-    """Give the places, times and values of what is finite, in the order of time.
+    """Return the places, times and values of what is finite, in the order of time.
 
     Raises
     ------
     ValueError
         The arrays are not two equally long vectors, or a time is not finite.
+
+    Examples
+    --------
+    >>> places, times, values = ordered_finite(np.array([3.0, 1.0, 2.0]), np.array([30.0, 10.0, np.nan]))
+    >>> places.tolist(), values.tolist()
+    ([1, 0], [10.0, 30.0])
     """
     if times.ndim != 1 or times.shape != values.shape:
         raise ValueError(f"Times and values must be two equally long vectors, got {times.shape} and {values.shape}.")
@@ -96,7 +99,7 @@ def ordered_finite(times: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[n
 
 
 def running_median(values: NDArray[Any], *, width: int) -> Vector:
-    """Give the median of each value and those before it: what a rule could have known at that time.
+    """Return the median of each value and those before it: what a rule could have known at that time.
 
     Parameters
     ----------
@@ -109,19 +112,20 @@ def running_median(values: NDArray[Any], *, width: int) -> Vector:
     -------
     float64 array, shape (n,)
         NaN where a whole stretch is missing.
+
+    Examples
+    --------
+    >>> running_median(np.array([1.0, 9.0, 2.0, np.nan]), width=3).tolist()
+    [1.0, 5.0, 2.0, 5.5]
     """
     if width < 1:
         raise ValueError(f"The width of a running median must be 1 or more, got {width}.")
     if values.ndim != 1:
         raise ValueError(f"Values must be a vector, got shape {values.shape}.")
-    result = np.full(len(values), np.nan)
     if not len(values):
-        return result
+        return np.empty(0)
     padded = np.concatenate((np.full(width - 1, np.nan), np.where(np.isfinite(values), values, np.nan)))
-    stretches = np.lib.stride_tricks.sliding_window_view(padded, width)
-    there = np.isfinite(stretches).any(axis=1)
-    result[there] = np.nanmedian(stretches[there], axis=1)
-    return result
+    return known_median(np.lib.stride_tricks.sliding_window_view(padded, width).T)
 
 
 def theil_sen(times: NDArray[Any], values: NDArray[Any], *, confidence: float = 0.95) -> Slope | None:
@@ -143,6 +147,12 @@ def theil_sen(times: NDArray[Any], values: NDArray[Any], *, confidence: float = 
     -------
     Slope or None
         None for fewer than 5 finite values, or where they all have one time.
+
+    Examples
+    --------
+    >>> slope = theil_sen(np.arange(6.0), np.array([0.0, 2.0, 4.0, 6.0, 8.0, 99.0]))
+    >>> slope.per_unit, slope.n_points
+    (2.0, 6)
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, got {confidence!r}.")
@@ -159,7 +169,7 @@ def theil_sen(times: NDArray[Any], values: NDArray[Any], *, confidence: float = 
     level = float(np.median(y - slope * (t - last)))
     rest = y - level - slope * (t - last)
     wider = _independence_lost(rest)
-    return Slope(slope, slope - (slope - low) * wider, slope + (high - slope) * wider, level, n_points)
+    return Slope(slope, slope - (slope - low) * wider, slope + (high - slope) * wider, n_points)
 
 
 def _independence_lost(rest: Vector) -> float:
@@ -172,7 +182,7 @@ def _independence_lost(rest: Vector) -> float:
 
 
 def noise_of(values: Vector) -> tuple[float, float]:
-    """Give standard deviation and lag-1 correlation of the noise of a series whose level changes now and then.
+    """Return standard deviation and lag-1 correlation of the noise of a series whose level changes now and then.
 
     From medians of differences, which a few changes do not touch: S. Chakar, E. Lebarbier, C. Levy-Leduc and S. Robin,
     "A robust approach for estimating change-points in the mean of an AR(1) process", Bernoulli 23 (2017), equation 6:
@@ -182,6 +192,11 @@ def noise_of(values: Vector) -> tuple[float, float]:
     ----------
     values : float64 array, shape (n,)
         In order of time, finite, at least 3.
+
+    Examples
+    --------
+    >>> noise_of(np.array([1.0, 1.0, 1.0, 5.0, 5.0, 5.0]))
+    (0.0, 0.0)
     """
     one, two = (float(np.median(np.abs(values[lag:] - values[:-lag]))) for lag in (1, 2))
     if one <= 0:
@@ -197,6 +212,11 @@ def normal_scores(values: Vector) -> Vector:
     ----------
     values : float64 array, shape (n,)
         Finite.
+
+    Examples
+    --------
+    >>> normal_scores(np.array([5.0, -1e9, 7.0])).round(3).tolist()
+    [0.0, -0.869, 0.869]
     """
     ranks = stats.rankdata(values)
     scores: Vector = stats.norm.ppf((ranks - 0.375) / (len(values) + 0.25))
@@ -216,7 +236,7 @@ def change_points(
     Segments minimise `sum of (score - mean of its segment)^2 + beta (segments - 1)` over the normal scores of the
     ranks, with `beta = penalty log(n) s^2 (1 + r) / (1 - r)`: s and r are the noise's standard deviation and lag-1
     correlation (`noise_of`), so that neither loud nor slowly wandering noise is taken for changes. A slow rise shows
-    as a staircase: its slope is what tells.
+    as a staircase: its slope shows it.
 
     Parameters
     ----------
@@ -235,6 +255,12 @@ def change_points(
     -------
     tuple of Change, in order of time
         Empty for fewer than two segments' worth of values.
+
+    Examples
+    --------
+    >>> (step,) = change_points(np.arange(20.0), np.repeat([1.0, 4.0], 10))
+    >>> step.index, step.before, step.after
+    (10, 1.0, 4.0)
     """
     if not (penalty > 0 and min_size >= 2 and min_shift >= 0):
         raise ValueError(
@@ -264,7 +290,7 @@ def change_points(
 
 
 def pelt(values: Vector, *, beta: float, min_size: int) -> list[int]:
-    """Give the first places of all segments but the first of the optimal segmentation in squared error.
+    """Return the first places of all segments but the first of the optimal segmentation in squared error.
 
     Killick 2012, section 3: `F(t) = min over s of F(s) + C(s, t) + beta`, keeping only those s that can still win.
 
@@ -276,6 +302,11 @@ def pelt(values: Vector, *, beta: float, min_size: int) -> list[int]:
         Price of one more segment, in squared units of the values.
     min_size : int
         Fewest values in a segment.
+
+    Examples
+    --------
+    >>> pelt(np.repeat([0.0, 5.0, 1.0], 4), beta=2.0, min_size=2)
+    [4, 8]
     """
     n = len(values)
     total = np.concatenate(([0.0], np.cumsum(values)))
@@ -297,9 +328,9 @@ def pelt(values: Vector, *, beta: float, min_size: int) -> list[int]:
         if newest >= min_size:
             starts, ends = np.append(starts, newest), np.append(ends, n + 1)
         starts, ends = starts[ends > stop + 1], ends[ends > stop + 1]
-    found: list[int] = []
+    cuts: list[int] = []
     at = int(came_from[n])
     while at > 0:
-        found.append(at)
+        cuts.append(at)
         at = int(came_from[at])
-    return found[::-1]
+    return cuts[::-1]

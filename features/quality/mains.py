@@ -70,6 +70,11 @@ def unexplained_mains(
     """Return the mains frequencies, in Hz, at which none of the first so many harmonics of the shaft lies.
 
     All where the speed is unknown.
+
+    Examples
+    --------
+    >>> unexplained_mains(1500.0, sampling_rate_hz=1000.0, length=1000, harmonics=2, settings=HumSettings())
+    (60.0,)
     """
     if shaft_speed_rpm is None or not math.isfinite(shaft_speed_rpm) or shaft_speed_rpm == 0 or length == 0:
         return settings.mains_hz
@@ -92,6 +97,13 @@ def mains_share(
 
     The share is `sum of P around f, 3f, 5f, 7f / sum of P` (0 to 1), P being the Hann power spectrum. It is 0 where the
     window has fewer than `min_cycles` cycles, no variation, or where the line is not below 0.98 of Nyquist.
+
+    Examples
+    --------
+    >>> hum = np.sin(2 * np.pi * 50 * np.arange(1000)[None] / 1000).astype(np.float32)
+    >>> [(share, mains)] = mains_share(hum, (50.0, 60.0), sampling_rate_hz=1000.0, settings=HumSettings())
+    >>> round(share, 3), mains
+    (1.0, 50.0)
     """
     n, length = windows.shape
     best = [(0.0, 0.0)] * n

@@ -7,7 +7,7 @@ Each data fault leaves something unchanged that a fault of the machine does chan
 - a wrong declared speed takes away the lines of shaft and gears and leaves level and spectrum as they were;
 - a loose sensor loses high frequencies: no fault makes a machine quieter there while it is as loud below.
 
-Where level and shape both change, nothing is said: that may be the machine, and is the model's to judge. Physics of
+Where level and shape both change, there is no verdict: that may be the machine, and the model judges it. Physics of
 the mount: ISO 5348 (mechanical mounting of accelerometers), clause 5: the mounted resonance falls with the stiffness
 of the joint, and above it little is transmitted.
 """
@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.health.baseline import Reference
+from features.health.baseline import Reference, known_median
 from features.quality.quality import Quality
 from features.spectra.profile import QUANTILES
 from features.spectra.time_domain import Vector
@@ -53,7 +53,7 @@ class PlausibilitySettings:
     absurd_factor : float
         From this factor on it is a wrong gain whatever else changed: no machine does that.
     rate_factor : float
-        Smallest wrong rate that is told.
+        Smallest wrong rate that is reported.
     quantile_decades, entropy, band_decades : float
         Changes of a spectral quantile (log10 of Hz), of the spectral entropy, and of a band's share (log10) that are no
         change, however steady the reference; the floors of the waveform's figures are fixed.
@@ -64,7 +64,7 @@ class PlausibilitySettings:
     lines_lost_db : float
         Least fall of lines that the reference had, of a wrong speed.
     judge_shape : bool
-        False where the signal is no vibration (a temperature, a position): then only an absurd level is told.
+        False where the signal is no vibration (a temperature, a position): then only an absurd level is reported.
 
     Raises
     ------
@@ -102,7 +102,13 @@ class PlausibilitySettings:
 
 
 def plausibility_settings(quantity: str) -> PlausibilitySettings:
-    """Give the settings for a quantity of the log contract: only vibrations have a shape that may be judged."""
+    """Return the settings for a quantity of the log contract: only vibrations have a shape that may be judged.
+
+    Examples
+    --------
+    >>> plausibility_settings("temperature").judge_shape
+    False
+    """
     return PlausibilitySettings(judge_shape=quantity in ("acceleration", "raw"))
 
 
@@ -145,7 +151,7 @@ def compare(
     values : float array, shape (n, F)
         Features of all windows of one recording (combined by their median); NaN = missing.
     names : sequence of str, length F
-        Names of the columns, as `features.extract.feature_names` gives them.
+        Names of the columns, as `features.extract.feature_names` returns them.
     reference : Reference
         Healthy features of the same unit, channel and regime.
     siblings : mapping of str to Reference, optional
@@ -155,51 +161,35 @@ def compare(
     Returns
     -------
     list of (Quality, str)
-        What was found, each with its evidence; empty where nothing was. At most one of them blocks
+        The verdicts, each with its evidence; empty where there is none. At most one of them blocks
         (`Quality.blocks`), and it comes first.
 
     Raises
     ------
     ValueError
         Shapes do not fit.
+
+    Examples
+    --------
+    >>> healthy = Reference(np.array([0.0]), np.array([0.02]))
+    >>> [(code, evidence)] = compare(np.array([[3.0]]), ("rms_log10",), healthy)
+    >>> str(code)
+    'gain_mismatch'
     """
     settings = settings or PlausibilitySettings()
     case = _case(values, names, reference, settings)
-    found = _gain(case)
-    if found is None and settings.judge_shape:
-        found = _rate(case) or _loose_mount(case) or _lost_lines(case)
-    findings = [] if found is None else [found]
+    finding = _gain(case)
+    if finding is None and settings.judge_shape:
+        finding = _rate(case) or _loose_mount(case) or _lost_lines(case)
+    findings = [] if finding is None else [finding]
     if settings.judge_shape:
         swapped = None
-        if siblings and found is None:
+        if siblings and finding is None:
             swapped = _swapped(
                 case, {name: _case(values, names, sibling, settings) for name, sibling in siblings.items()}
             )
         findings += [other for other in (swapped, _polarity(case)) if other is not None]
     return findings
-
-
-def change_size(
-    values: NDArray[Any],
-    names: Sequence[str],
-    reference: Reference,
-    *,
-    settings: PlausibilitySettings | None = None,
-) -> float:
-    """Return how much one recording differs from a reference: RMS change of level, waveform and spectrum.
-
-    Parameters
-    ----------
-    values, names, reference, settings
-        As for `compare`.
-
-    Returns
-    -------
-    float
-        In what counts as no change: below 1 in health, several for a fault of machine or sensor. Infinite where the
-        spectrum or the waveform cannot be compared at all.
-    """
-    return _distance(_case(values, names, reference, settings or PlausibilitySettings()))
 
 
 def _case(values: NDArray[Any], names: Sequence[str], reference: Reference, settings: PlausibilitySettings) -> _Case:
@@ -208,10 +198,7 @@ def _case(values: NDArray[Any], names: Sequence[str], reference: Reference, sett
             f"Wanted {len(names)} features in windows and reference, got shapes {values.shape} and "
             f"{reference.median.shape}."
         )
-    wide = values.astype(np.float64)
-    median = np.full(len(names), np.nan)
-    there = np.isfinite(wide).any(axis=0)
-    median[there] = np.nanmedian(wide[:, there], axis=0)
+    median = known_median(values.astype(np.float64))
     spread = np.nan_to_num(reference.spread)
     return _Case(
         dict(zip(names, median.tolist(), strict=True)),
@@ -241,8 +228,8 @@ def _spectrum(case: _Case) -> Vector:
 
 
 def _finite(changes: list[float]) -> Vector:
-    found = np.array([change for change in changes if math.isfinite(change)])
-    return found if found.size else np.array([np.inf])
+    finite = np.array([change for change in changes if math.isfinite(change)])
+    return finite if finite.size else np.array([np.inf])
 
 
 def _same(changes: Vector, most: float = 1.0) -> bool:

@@ -23,9 +23,9 @@ _CHUNK_SAMPLES = 131_072
 class Quality(StrEnum):
     """Verdict about one window. The first that applies, in the order given here, `ok` if none does.
 
-    `assess` gives those up to `mains_hum`; `features.quality.speed_check` gives `wrong_speed`;
+    `assess` returns those up to `mains_hum`; `features.quality.speed_check` `wrong_speed`;
     `features.quality.plausibility`, which
-    needs a reference, gives the rest. `swapped_channels` and `polarity` are reported and never forbid a score.
+    needs a reference, the rest. `swapped_channels` and `polarity` are reported and never forbid a score.
     """
 
     NON_FINITE = "non_finite"
@@ -121,7 +121,7 @@ class QualitySettings:
 
 
 def quality_settings(quantity: str) -> QualitySettings:
-    """Give the thresholds for a quantity of the log contract.
+    """Return the thresholds for a quantity of the log contract.
 
     Temperatures and voltages are slow and coarse: they may hold a value for hours. A drive's current and torque rest at
     exactly 0 while a brake holds, stop at the drive's own limit, and carry its mains. Accelerations and forces never
@@ -131,6 +131,11 @@ def quality_settings(quantity: str) -> QualitySettings:
     -------
     QualitySettings
         The strict ones for a quantity that is not known here.
+
+    Examples
+    --------
+    >>> quality_settings("temperature").judge_hum
+    False
     """
     if quantity in ("temperature", "voltage"):
         hours = 6.0 if quantity == "temperature" else 1.0
@@ -174,6 +179,18 @@ def assess(
     ------
     ValueError
         The windows are not two-dimensional float32, or the rate is not a finite number above 0.
+
+    Examples
+    --------
+    >>> codes, evidence = assess(
+    ...     np.ones((1, 1024), dtype=np.float32),
+    ...     sampling_rate_hz=1000.0,
+    ...     rate_is_declared=True,
+    ...     shaft_speed_rpm=None,
+    ...     settings=QualitySettings(),
+    ... )
+    >>> str(codes[0]), evidence[0]
+    ('flatline', 'standard deviation 0 at a magnitude of 1')
     """
     if windows.ndim != 2 or windows.dtype != np.float32:
         raise ValueError(f"Windows must be a 2-D float32 array, got {windows.ndim}-D {windows.dtype}.")
@@ -187,11 +204,11 @@ def assess(
     step = max(1, _CHUNK_SAMPLES // max(length, 1))
     for start in range(0, len(windows), step):
         chunk = windows[start : start + step]
-        found = [_judge_samples(row, settings, may_be_flat=may_be_flat) for row in chunk]
+        judged = [_judge_samples(row, settings, may_be_flat=may_be_flat) for row in chunk]
         if rate_is_declared and settings.judge_hum:
             for limit, mains_hz in hum.items():
-                _judge_hum(chunk, found, mains_hz, limit, sampling_rate_hz=sampling_rate_hz, settings=settings.hum)
-        verdicts += [verdict or (Quality.OK, "") for verdict in found]
+                _judge_hum(chunk, judged, mains_hz, limit, sampling_rate_hz=sampling_rate_hz, settings=settings.hum)
+        verdicts += [verdict or (Quality.OK, "") for verdict in judged]
     return [code for code, _ in verdicts], [phrase for _, phrase in verdicts]
 
 
@@ -199,7 +216,13 @@ def spread(codes: Sequence[Quality], evidence: Sequence[str], *, share: float = 
     """Carry what a sensor or cable did in some windows of a recording over to the others that are `ok`.
 
     A plug that was loose in one window was no better in the next: where at least `share` of the windows (0 to 1) have a
-    blocking verdict, the others get the first of the most frequent one, and say so.
+    blocking verdict, the others get the most frequent one, with the first evidence of it and the number of windows.
+
+    Examples
+    --------
+    >>> codes, evidence = spread([Quality.DROPOUT, Quality.OK], ["30 samples in a row are exactly 0", ""])
+    >>> str(codes[1]), evidence[1]
+    ('dropout', 'in 1 of 2 windows of the recording: 30 samples in a row are exactly 0')
     """
     bad = [index for index, code in enumerate(codes) if code.blocks]
     if not bad or len(bad) < share * len(codes):
@@ -233,22 +256,22 @@ def _hum_limits(
 
 def _judge_hum(
     chunk: NDArray[np.float32],
-    found: list[tuple[Quality, str] | None],
+    judged: list[tuple[Quality, str] | None],
     mains_hz: tuple[float, ...],
     limit: float,
     *,
     sampling_rate_hz: float,
     settings: HumSettings,
 ) -> None:
-    """Enter the verdict `mains_hum` into `found` for windows that have no verdict yet."""
-    rows = [i for i, verdict in enumerate(found) if verdict is None]
+    """Enter the verdict `mains_hum` into `judged` for windows that have no verdict yet."""
+    rows = [i for i, verdict in enumerate(judged) if verdict is None]
     if not rows:
         return
     shares = mains_share(chunk[rows], mains_hz, sampling_rate_hz=sampling_rate_hz, settings=settings)
     for i, (share, mains) in zip(rows, shares, strict=True):
         if share > limit:
             phrase = f"{100 * share:.0f} % of the power at {mains:.0f} Hz and its odd harmonics"
-            found[i] = (Quality.MAINS_HUM, phrase)
+            judged[i] = (Quality.MAINS_HUM, phrase)
 
 
 def _judge_samples(

@@ -1,6 +1,9 @@
 """Does the signal contradict the declared speed: a clear comb of shaft lines elsewhere, and none where it should be.
 
-A wrong sampling rate moves every line by one factor and so looks the same; without a reference the two cannot be told
+Unbalance, misalignment and a turning load zone leave lines at whole multiples of the true speed (R. B. Randall and J.
+Antoni, Mechanical Systems and Signal Processing 25 (2011)); the comb as an estimator of speed: J. Urbanek, T. Barszcz
+and J. Antoni, same journal 38 (2013). Only the spectrum counts, not the envelope: cage and bearing have combs there.
+A wrong sampling rate moves every line by one factor and so looks the same. Without a reference the two cannot be told
 apart, and the evidence names both.
 """
 
@@ -15,8 +18,8 @@ from numpy.typing import NDArray
 
 from features.kinematics import Orders
 from features.quality.quality import Quality
-from features.quality.shaft_speed import best_of_plateau, describe, refine_ratio
 from features.spectra.combs import (
+    FIRST_BIN,
     Combs,
     CombSettings,
     candidate_ratios,
@@ -28,6 +31,7 @@ from features.spectra.combs import (
     over_search,
     read_lines,
 )
+from features.spectra.time_domain import Vector
 
 _MOST_WINDOWS: Final = 8
 
@@ -56,8 +60,6 @@ class SpeedCheckSettings:
         Lines within this share (at least one bin) of one of the first so many harmonics of the mains are no evidence
         for another speed.
     comb : CombSettings
-        With twice the turns that an estimate needs: with few bins between the lines, half a ball pass frequency can
-        look like a shaft. Without the SES, in which the cage and the bearing have combs as well.
 
     Raises
     ------
@@ -75,7 +77,7 @@ class SpeedCheckSettings:
     mains_hz: tuple[float, ...] = (50.0, 60.0)
     mains_tolerance: float = 0.004
     mains_harmonics: int = 8
-    comb: CombSettings = field(default_factory=lambda: CombSettings(min_turns=16.0, envelope_harmonics=0))
+    comb: CombSettings = field(default_factory=CombSettings)
 
     def __post_init__(self) -> None:
         if not 0 < self.lowest < 1 - self.harmless < 1 + self.harmless < self.highest < math.inf:
@@ -125,7 +127,7 @@ def judge_speed(
     """
     s = settings or SpeedCheckSettings()
     combs = measure_combs(
-        # More windows cost time and tell no more: real floors are not that smooth.
+        # More windows cost time and add nothing: real floors are not that smooth.
         windows[:: max(1, -(-len(windows) // _MOST_WINDOWS))],
         sampling_rate_hz=sampling_rate_hz,
         declared_rpm=declared_rpm,
@@ -138,24 +140,24 @@ def judge_speed(
     mesh = mesh_lines(orders)
     masked = _without_mains(combs, sampling_rate_hz / windows.shape[1], s)
     own = candidate_ratios(combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb)
-    chance = comb_false_alarm(combs, own, settings=s.comb, raw_only=True)
+    chance = comb_false_alarm(combs, own, settings=s.comb)
     own_chance = float(chance.min())
     supported = over_search(own_chance, combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb) <= s.false_alarm
     others = candidate_ratios(combs.turns, s.lowest, s.highest, s.comb)
     others = others[np.abs(others - 1.0) > s.harmless]
-    other_chance = comb_false_alarm(masked, others, settings=s.comb, raw_only=True)
-    ratio = best_of_plateau(others, other_chance)
-    found = over_search(float(other_chance.min()), combs.turns, s.lowest, s.highest, s.comb)
+    other_chance = comb_false_alarm(masked, others, settings=s.comb)
+    ratio = _best_of_plateau(others, other_chance)
+    searched_chance = over_search(float(other_chance.min()), combs.turns, s.lowest, s.highest, s.comb)
     lines = _clear_lines(masked, ratio, np.arange(1, s.comb.harmonics + 1))
     declared_rpm = abs(declared_rpm)
-    clear = found <= s.false_alarm and other_chance.min() <= s.margin * own_chance and lines >= s.min_lines
+    clear = searched_chance <= s.false_alarm and other_chance.min() <= s.margin * own_chance and lines >= s.min_lines
     if clear and not _is_multiple(combs, ratio, mesh, s):
-        return _verdict(masked, ratio, declared_rpm, found, s)
+        return _verdict(masked, ratio, declared_rpm, s)
     if mesh and (at_mesh := _by_mesh(masked, combs, mesh, declared_rpm, s)):
         return at_mesh
     if not supported:
         return None
-    return _divided(masked, refine_ratio(combs, best_of_plateau(own, chance), s.comb), declared_rpm, s)
+    return _divided(masked, _refine_ratio(combs, _best_of_plateau(own, chance), s.comb), declared_rpm, s)
 
 
 def _by_mesh(
@@ -165,14 +167,14 @@ def _by_mesh(
     step = 0.5 / (max(mesh) * combs.turns)
     ratios = np.arange(s.lowest, s.highest, step)
     near = np.abs(ratios - 1.0) <= s.harmless
-    own = float(mesh_false_alarm(combs, ratios[near], mesh, settings=s.comb).min())
+    own = float(mesh_false_alarm(combs, ratios[near], mesh).min())
     ratios = ratios[~near]
-    chance = mesh_false_alarm(masked, ratios, mesh, settings=s.comb)
-    found = min(1.0, float(chance.min()) * ratios.size)
-    ratio = best_of_plateau(ratios, chance)
+    chance = mesh_false_alarm(masked, ratios, mesh)
+    searched_chance = min(1.0, float(chance.min()) * ratios.size)
+    ratio = _best_of_plateau(ratios, chance)
     sides = np.array([line + side for line in mesh for side in (-1.0, 0.0, 1.0)])
     lines = _clear_lines(masked, ratio, np.concatenate((np.arange(1, 4), sides)))
-    if found > s.false_alarm or chance.min() > s.margin * own or lines <= s.min_lines:
+    if searched_chance > s.false_alarm or chance.min() > s.margin * own or lines <= s.min_lines:
         return None
     if _is_multiple(combs, ratio, mesh, s):
         return None
@@ -184,12 +186,12 @@ def _by_mesh(
 
 def _without_mains(combs: Combs, bin_hz: float, s: SpeedCheckSettings) -> Combs:
     """Forget lines at harmonics of the mains: they are missing, neither for nor against a candidate."""
-    frequency = np.arange(combs.raw.size) * bin_hz
-    raw = combs.raw.copy()
+    frequency = np.arange(combs.evidence.size) * bin_hz
+    evidence = combs.evidence.copy()
     for mains in s.mains_hz:
         harmonic = np.clip(np.rint(frequency / mains), 1.0, s.mains_harmonics) * mains
-        raw[np.abs(frequency - harmonic) <= np.maximum(s.mains_tolerance * harmonic, bin_hz)] = np.nan
-    return replace(combs, raw=raw)
+        evidence[np.abs(frequency - harmonic) <= np.maximum(s.mains_tolerance * harmonic, bin_hz)] = np.nan
+    return replace(combs, evidence=evidence)
 
 
 def _divided(combs: Combs, own: float, declared_rpm: float, s: SpeedCheckSettings) -> tuple[Quality, str] | None:
@@ -198,15 +200,15 @@ def _divided(combs: Combs, own: float, declared_rpm: float, s: SpeedCheckSetting
         ratio = own / divisor
         between = np.array([k for k in range(1, s.comb.harmonics + 1) if k % divisor])
         positions = np.rint(ratio * between * combs.turns).astype(np.int64)
-        inside = positions < combs.raw.size
-        chance = float(fisher(np.where(inside, combs.raw[np.where(inside, positions, 0)], np.nan)[None, :])[0])
+        inside = positions < combs.evidence.size
+        chance = float(fisher(np.where(inside, combs.evidence[np.where(inside, positions, 0)], np.nan)[None, :])[0])
         among = np.array([k for k in range(1, s.comb.harmonics + 1) if k % divisor == 0])
         if (
             chance <= s.false_alarm
             and _clear_lines(combs, ratio, between) >= s.min_lines
             and _power(combs, ratio, between) > _power(combs, ratio, among)
         ):
-            return _verdict(combs, ratio, declared_rpm, chance, s)
+            return _verdict(combs, ratio, declared_rpm, s)
     return None
 
 
@@ -218,27 +220,59 @@ def _is_multiple(combs: Combs, ratio: float, mesh: tuple[float, ...], s: SpeedCh
     own = ratio / multiple
     between = [float(k) for k in range(1, s.comb.harmonics + 1) if k % multiple]
     sides = [line + side for line in mesh for side in (-1.0, 1.0)]
-    chance = fisher(read_lines(combs.raw, own * np.array(between + sides) * combs.turns)[None, :])
+    chance = fisher(read_lines(combs.evidence, own * np.array(between + sides) * combs.turns)[None, :])
     return bool(chance[0] <= s.trace)
 
 
 def _power(combs: Combs, ratio: float, orders: NDArray[np.int64]) -> float:
     positions = np.rint(ratio * orders * combs.turns).astype(np.int64)
-    return float(combs.raw_power[positions[positions < combs.raw_power.size]].sum())
+    return float(combs.power[positions[positions < combs.power.size]].sum())
 
 
 def _clear_lines(combs: Combs, ratio: float, orders: NDArray[Any]) -> int:
     """Return how many lines by themselves have less than 1 % chance in noise."""
     positions = np.rint(ratio * orders * combs.turns).astype(np.int64)
-    return int(np.count_nonzero(combs.raw[positions[positions < combs.raw.size]] > -math.log(0.01)))
+    return int(np.count_nonzero(combs.evidence[positions[positions < combs.evidence.size]] > -math.log(0.01)))
 
 
-def _verdict(
-    combs: Combs, ratio: float, declared_rpm: float, found: float, s: SpeedCheckSettings
-) -> tuple[Quality, str]:
-    seen = describe(combs, refine_ratio(combs, ratio, s.comb), declared_rpm, found, s.comb)
+def _verdict(combs: Combs, ratio: float, declared_rpm: float, s: SpeedCheckSettings) -> tuple[Quality, str]:
+    ratio = _refine_ratio(combs, ratio, s.comb)
+    positions = ratio * np.arange(1, s.comb.harmonics + 1) * combs.turns
+    power, evidence = read_lines(combs.power, positions), read_lines(combs.evidence, positions)
+    clear = int(np.count_nonzero(np.nan_to_num(evidence) > -math.log(0.01)))
+    db = 10.0 * np.log10(np.maximum(power[np.isfinite(power)], 1e-3))
+    excess_db = float(db.mean()) if db.size else 0.0
     return Quality.WRONG_SPEED, (
-        f"{seen.lines} shaft lines at multiples of {seen.rpm:.0f} rpm, {seen.excess_db:.0f} dB over the noise, and not "
-        f"of the declared {declared_rpm:.0f} rpm: the speed, or else the sampling rate, is off by a factor "
-        f"{seen.ratio:.2f}"
+        f"{clear} shaft lines at multiples of {ratio * declared_rpm:.0f} rpm, {excess_db:.0f} dB over the noise, and "
+        f"not of the declared {declared_rpm:.0f} rpm: the speed, or else the sampling rate, is off by a factor "
+        f"{ratio:.2f}"
     )
+
+
+def _best_of_plateau(ratios: Vector, chance: Vector) -> float:
+    """Return the middle of the run of best candidates: several read the same bins."""
+    best = int(np.argmin(chance))
+    stop = best
+    while stop + 1 < ratios.size and chance[stop + 1] == chance[best]:
+        stop += 1
+    return float((ratios[best] + ratios[stop]) / 2.0)
+
+
+def _refine_ratio(combs: Combs, ratio: float, settings: CombSettings) -> float:
+    """Move a candidate to where its clear lines have their peaks: the mean of peak over harmonic, weighted by harmonic.
+
+    Each peak is the centre of gravity of the highest of three bins around the candidate's line and its two neighbours.
+    Where no line is clear the candidate stays.
+    """
+    weighted, weight = 0.0, 0.0
+    for k in range(1, settings.harmonics + 1):
+        nearest = round(k * ratio * combs.turns)
+        if nearest - 2 < FIRST_BIN or nearest + 2 >= combs.evidence.size:
+            continue
+        peak = nearest - 1 + int(np.argmax(combs.power[nearest - 1 : nearest + 2]))
+        if combs.evidence[peak] <= -math.log(0.01):
+            continue
+        around = np.sqrt(combs.power[peak - 1 : peak + 2])
+        weighted += peak + float((around[2] - around[0]) / around.sum())
+        weight += k
+    return weighted / weight / combs.turns if weight else ratio

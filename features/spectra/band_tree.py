@@ -28,6 +28,11 @@ def tree_bands(length: int, *, bin_hz: float, parts: tuple[int, ...], min_width_
 
     Each entry of `parts` cuts the bins from 2 to 0.95 of Nyquist into so many bands of one width (a few bins at the
     end may be left over). Cuts that would be narrower than `min_width_hz` or than 64 bins are left out.
+
+    Examples
+    --------
+    >>> tree_bands(1024, bin_hz=10.0, parts=(1, 3), min_width_hz=500.0)
+    [(2, 486), (2, 163), (163, 324), (324, 485)]
     """
     whole = int(BAND_NYQUIST_SHARE * length / 2.0) - FIRST_BIN
     bands = []
@@ -56,6 +61,13 @@ def band_kurtosis(transform: NDArray[np.complex64], bands: list[tuple[int, int]]
         (the next good length for a transform). At
         least 1 (a sine); Gaussian noise 2, with a standard deviation of about `2 / sqrt(bins)`; impulses of one decay
         time per period, about their spacing over that time. NaN where the band is empty.
+
+    Examples
+    --------
+    >>> line = np.zeros((1, 513), dtype=np.complex64)
+    >>> line[0, 100] = 1.0
+    >>> band_kurtosis(line, [(64, 192), (192, 320)]).round(6).tolist()
+    [[1.0, nan]]
     """
     result = np.full((len(transform), len(bands)), np.nan)
     place = 0
@@ -81,7 +93,13 @@ def _kurtosis_of_rows(cut: NDArray[np.complex64]) -> Vector:
 
 
 def best_bands(kurtosis: Vector) -> NDArray[np.int64]:
-    """Return the index of the highest kurtosis in each row; -1 where a row has none. The wider of two equal ones."""
+    """Return the index of the highest kurtosis in each row; -1 where a row has none. The wider of two equal ones.
+
+    Examples
+    --------
+    >>> best_bands(np.array([[2.0, 7.0, np.nan], [np.nan, np.nan, np.nan]])).tolist()
+    [1, -1]
+    """
     known = ~np.isnan(kurtosis)
     highest = np.where(known, kurtosis, -np.inf).argmax(axis=-1)
     return np.where(known.any(axis=-1), highest, -1).astype(np.int64)

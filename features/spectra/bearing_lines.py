@@ -143,7 +143,7 @@ def envelope_spectra(
         return []
     needed = _needed_bins(orders, turns, settings)
     everything = first_row + np.arange(len(transform))
-    found = []
+    result = []
     for place, version in enumerate(envelope.VERSIONS):
         if version == "best":
             continue
@@ -160,21 +160,21 @@ def envelope_spectra(
         if version == "white":
             bins = envelope.prewhiten(bins)
         wanted = min(envelope.usable_bins(band), needed)
-        found.append(Spectra(place, everything, envelope.spectrum_of_envelope(bins, wanted)))
-    return found
+        result.append(Spectra(place, everything, envelope.spectrum_of_envelope(bins, wanted)))
+    return result
 
 
 def cut_best_bands(transform: NDArray[np.complex64], best: BestBand, first_row: int) -> list[BestBins]:
     """Cut the best bands out of the transforms of windows numbered from `first_row` on."""
-    found = []
+    result = []
     for width in sorted({stop - first for first, stop in best.bands}):
         chosen = np.array([k for k, (first, stop) in enumerate(best.bands) if stop - first == width])
         rows = np.flatnonzero(np.isin(best.index, chosen))
         if rows.size:
             firsts = np.array([first for first, _ in best.bands])[best.index[rows]]
             bins = np.stack([transform[row, first : first + width] for row, first in zip(rows, firsts, strict=True)])
-            found.append(BestBins(first_row + rows, bins))
-    return found
+            result.append(BestBins(first_row + rows, bins))
+    return result
 
 
 def best_spectra(
@@ -187,7 +187,7 @@ def best_spectra(
     if not turns >= settings.lines.min_turns:
         return []
     needed = _needed_bins(orders, turns, settings)
-    found = []
+    result = []
     for width in sorted({part.bins.shape[-1] for part in parts}):
         members = [part for part in parts if part.bins.shape[-1] == width]
         rows = np.concatenate([part.rows for part in members])
@@ -195,8 +195,8 @@ def best_spectra(
         wanted = min(envelope.usable_bins((0, width)), needed)
         for first in range(0, len(rows), at_once):
             ses = envelope.spectrum_of_envelope(bins[first : first + at_once], wanted)
-            found.append(Spectra(envelope.VERSIONS.index("best"), rows[first : first + at_once], ses))
-    return found
+            result.append(Spectra(envelope.VERSIONS.index("best"), rows[first : first + at_once], ses))
+    return result
 
 
 def _reader(members: list[Spectra], turns: float, settings: FeatureSettings) -> LineReader:

@@ -16,7 +16,6 @@ from scipy.ndimage import median_filter
 from scipy.special import gammainccinv, gammaincinv
 
 from features.kinematics import Orders
-from features.spectra.envelope import prewhiten, squared_envelope_spectrum, whole_band_bins
 from features.spectra.lines import HANN_INDEPENDENT_SHARE
 from features.spectra.spectrum import power_of_transform, real_transform
 from features.spectra.time_domain import Vector
@@ -38,16 +37,15 @@ class CombSettings:
 
     Attributes
     ----------
-    harmonics, envelope_harmonics : int
-        Lines of a candidate in the spectrum and in the SES.
+    harmonics : int
+        Lines of a candidate.
     min_turns : float
-        With fewer declared turns in a window no comb is searched for.
+        With fewer declared turns in a window no comb is searched for: with few bins between the lines, half a ball pass
+        frequency can look like a shaft.
     most_windows : int
         Windows that count as independent at most: real floors are not as smooth as the mean over many windows of noise.
     line_cap : float
         No line counts for more than this `-log(p)`: one strong line is no comb.
-    false_alarm : float
-        An estimate is given where noise reaches its evidence with at most this probability, over the whole search.
 
     Raises
     ------
@@ -56,43 +54,36 @@ class CombSettings:
     """
 
     harmonics: int = 8
-    envelope_harmonics: int = 4
-    min_turns: float = 8.0
+    min_turns: float = 16.0
     most_windows: int = 4
     line_cap: float = 10.0
-    false_alarm: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name, low in (("harmonics", 4), ("envelope_harmonics", 0), ("most_windows", 1)):
+        for name, low in (("harmonics", 4), ("most_windows", 1)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)!r}.")
         if not (self.min_turns >= 4 and math.isfinite(self.min_turns)):
             raise ValueError(f"min_turns must be a finite number of at least 4, got {self.min_turns!r}.")
-        if not (self.line_cap > 1 and 0 < self.false_alarm < 1):
-            raise ValueError(
-                "line_cap must be above 1 and false_alarm between 0 and 1, got "
-                f"{self.line_cap!r} and {self.false_alarm!r}."
-            )
+        if not self.line_cap > 1:
+            raise ValueError(f"line_cap must be above 1, got {self.line_cap!r}.")
 
 
 @dataclass(frozen=True, eq=False)
 class Combs:
-    """Evidence of every bin: `-log(p)` of a bin's power in noise (mean 1 in noise), and the power over the floor.
+    """The evidence for a line in every bin of a mean spectrum.
 
     Attributes
     ----------
-    raw, raw_power : float64 array, shape (bins,)
-        Of the spectrum.
-    envelope, envelope_power : float64 array, shape (bins,)
-        Of the SES; empty where there is none.
+    evidence : float64 array, shape (bins,)
+        `-log(p)`, p = chance of so much power in noise; mean 1 in noise.
+    power : float64 array, shape (bins,)
+        Over its expectation in noise.
     turns : float
         Declared shaft turns in a window: the declared speed lies at this bin.
     """
 
-    raw: Vector
-    raw_power: Vector
-    envelope: Vector
-    envelope_power: Vector
+    evidence: Vector
+    power: Vector
     turns: float
 
 
@@ -118,7 +109,7 @@ def measure_combs(
     highest_ratio : float
         Highest speed that will be asked for, over the declared one.
     orders : Orders, optional
-        Asks for so many bins that bearing lines are inside the SES and gear mesh lines inside the spectrum.
+        Asks for so many bins that gear mesh lines are inside.
     settings : CombSettings
 
     Returns
@@ -147,14 +138,7 @@ def measure_combs(
     wanted = math.ceil(highest * highest_ratio * turns) + 2 * _FLOOR_BINS
     power = power_of_transform(transform, length)[:, :wanted].mean(axis=0)
     n = min(len(good), settings.most_windows)
-    raw, raw_power = _evidence(power, n, settings.line_cap)
-    band = whole_band_bins(length)
-    if band is None or not settings.envelope_harmonics:
-        return Combs(raw, raw_power, np.empty(0), np.empty(0), turns)
-    known = [] if orders is None else [3 * q for q in (orders.bpfo, orders.bpfi, 2 * (orders.bsf or 0)) if q]
-    reach = max(settings.envelope_harmonics * highest_ratio, *(1.1 * q for q in known), 0.0)
-    ses = squared_envelope_spectrum(prewhiten(transform), band, math.ceil(reach * turns) + 2 * _FLOOR_BINS)
-    return Combs(raw, raw_power, *_evidence(ses.mean(axis=0), n, settings.line_cap), turns)
+    return Combs(*_evidence(power, n, settings.line_cap), turns)
 
 
 def _evidence(power: Vector, n: int, cap: float) -> tuple[Vector, Vector]:
@@ -184,25 +168,31 @@ def _minus_log_tail(x: Vector, n: int) -> Vector:
 
 
 def mesh_lines(orders: Orders | None) -> tuple[float, ...]:
-    """Return the orders of the first two harmonics of every gear mesh; () where none is known."""
+    """Return the orders of the first two harmonics of every gear mesh; () where none is known.
+
+    Examples
+    --------
+    >>> mesh_lines(Orders(gear_mesh=(14.0,)))
+    (14.0, 28.0)
+    """
     return () if orders is None else tuple(k * mesh for mesh in orders.gear_mesh for k in (1, 2) if mesh > 2)
 
 
-def mesh_false_alarm(combs: Combs, ratios: Vector, mesh: tuple[float, ...], *, settings: CombSettings) -> Vector:
+def mesh_false_alarm(combs: Combs, ratios: Vector, mesh: tuple[float, ...]) -> Vector:
     """Return how probable noise makes the mesh lines of each candidate together with its shaft lines, shape (m,).
 
     Fisher's test over the first three shaft lines, the mesh lines, and their sidebands at one shaft order to each side.
     The weaker of this and of the same test without the mesh lines themselves (raised to the power 2: half as much will
     do) counts, so that lines of a bearing at the place of the mesh are not enough.
     """
-    first = read_lines(combs.raw, ratios[:, None] * np.arange(1, 4) * combs.turns)
+    first = read_lines(combs.evidence, ratios[:, None] * np.arange(1, 4) * combs.turns)
     sides = np.array([line + side for line in mesh for side in (-1.0, 1.0)])
-    beside = np.concatenate((first, read_lines(combs.raw, ratios[:, None] * sides * combs.turns)), axis=1)
-    centre = read_lines(combs.raw, ratios[:, None] * np.array(mesh) * combs.turns)
+    beside = np.concatenate((first, read_lines(combs.evidence, ratios[:, None] * sides * combs.turns)), axis=1)
+    centre = read_lines(combs.evidence, ratios[:, None] * np.array(mesh) * combs.turns)
     return np.maximum(fisher(np.concatenate((centre, beside), axis=1)), fisher(beside) ** 2)
 
 
-def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings, raw_only: bool = False) -> Vector:
+def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings) -> Vector:
     """Return how probable noise makes the comb of each candidate, without regard to how many are tried.
 
     Fisher's test over the lines of a candidate: the sum of k values `-log(p)` of noise is gamma-distributed with
@@ -215,8 +205,6 @@ def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings, ra
     ratios : float64 array, shape (m,)
         Speeds over the declared one.
     settings : CombSettings
-    raw_only : bool
-        Leave the SES out.
 
     Returns
     -------
@@ -224,20 +212,21 @@ def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings, ra
         0 to 1.
     """
     harmonics = np.arange(1, settings.harmonics + 1)
-    values = read_lines(combs.raw, ratios[:, None] * harmonics * combs.turns)
-    order = harmonics
-    if not raw_only and combs.envelope.size:
-        more = np.arange(1, settings.envelope_harmonics + 1)
-        values = np.concatenate((values, read_lines(combs.envelope, ratios[:, None] * more * combs.turns)), axis=1)
-        order = np.concatenate((harmonics, more))
+    values = read_lines(combs.evidence, ratios[:, None] * harmonics * combs.turns)
     worst = fisher(values)
     for factor in _FACTORS:
-        worst = np.maximum(worst, fisher(values[:, order % factor != 0]))
+        worst = np.maximum(worst, fisher(values[:, harmonics % factor != 0]))
     return worst
 
 
 def fisher(values: Vector) -> Vector:
-    """Return the probability that k sums of `-log(p)` of noise reach theirs, over the last axis; NaN are no lines."""
+    """Return the probability that k sums of `-log(p)` of noise reach theirs, over the last axis; NaN are no lines.
+
+    Examples
+    --------
+    >>> fisher(np.array([[0.0, np.nan], [math.log(100.0), np.nan]])).round(6).tolist()
+    [1.0, 0.01]
+    """
     there = np.isfinite(values)
     total, count = np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1)
     result = np.ones(total.shape)
@@ -248,14 +237,26 @@ def fisher(values: Vector) -> Vector:
 
 
 def read_lines(evidence: Vector, positions: NDArray[Any]) -> Vector:
-    """Read the nearest bins; NaN outside of the spectrum."""
+    """Read the nearest bins; NaN outside of the spectrum.
+
+    Examples
+    --------
+    >>> read_lines(np.array([0.0, 0.0, 0.0, 1.0, 9.0]), np.array([3.9, 5.0])).tolist()
+    [9.0, nan]
+    """
     nearest = np.rint(positions).astype(np.int64)
     inside = (nearest >= FIRST_BIN) & (nearest < evidence.size)
     return np.where(inside, evidence[np.where(inside, nearest, 0)], np.nan)
 
 
 def candidate_ratios(turns: float, low: float, high: float, settings: CombSettings) -> Vector:
-    """Return speeds to try, so dense that the highest harmonic moves by half a bin."""
+    """Return speeds to try, so dense that the highest harmonic moves by half a bin.
+
+    Examples
+    --------
+    >>> candidate_ratios(10.0, 0.99, 1.01, CombSettings(harmonics=5)).round(6).tolist()
+    [0.99, 1.0, 1.01]
+    """
     step = 0.5 / (settings.harmonics * turns)
     return np.arange(low, high + 0.5 * step, step)
 
@@ -264,6 +265,11 @@ def over_search(probability: float, turns: float, low: float, high: float, setti
     """Return the probability that one of all candidates from `low` to `high` is as good: `1 - (1 - p)^m`.
 
     m is the number of independent bins that the highest harmonic sweeps, at least 1.
+
+    Examples
+    --------
+    >>> round(over_search(0.001, 20.0, 0.9, 1.1, CombSettings()), 4)
+    0.0238
     """
     m = 1.0 + HANN_INDEPENDENT_SHARE * (high - low) * turns * settings.harmonics
     return float(-math.expm1(m * math.log1p(-min(probability, 1.0 - 1e-16))))

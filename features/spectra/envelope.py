@@ -25,7 +25,7 @@ BAND_NYQUIST_SHARE: Final = 0.95
 """A demodulation band ends at this share of the Nyquist frequency at the latest."""
 
 MIN_BAND_BINS: Final = 64
-"""Fewer bins in a band give no envelope spectrum worth the name."""
+"""With fewer bins in a band there is no useful envelope spectrum."""
 
 USABLE_SHARE: Final = 0.9
 """A band of B bins has an envelope spectrum of B bins whose noise falls to nothing at its end: 90 % are used."""
@@ -53,6 +53,11 @@ def band_bins(
 
     The upper edge is `min(high_hz, 0.95 Nyquist)`; the band is not available where less than `min_width_hz` or 64 bins
     are left.
+
+    Examples
+    --------
+    >>> band_bins(500.0, 2000.0, bin_hz=10.0, length=1000, min_width_hz=1000.0)
+    (50, 201)
     """
     upper = min(high_hz, BAND_NYQUIST_SHARE * bin_hz * length / 2.0)
     # One part in a million: a band that is wide enough must not fail on rounding.
@@ -63,13 +68,25 @@ def band_bins(
 
 
 def whole_band_bins(length: int) -> tuple[int, int] | None:
-    """Return the bins from 2 to 0.98 of Nyquist, or None where they are fewer than 64."""
+    """Return the bins from 2 to 0.98 of Nyquist, or None where they are fewer than 64.
+
+    Examples
+    --------
+    >>> whole_band_bins(1000)
+    (2, 490)
+    """
     first, stop = 2, math.floor(NYQUIST_SHARE * length / 2.0)
     return (first, stop) if stop - first >= MIN_BAND_BINS else None
 
 
 def prewhiten(transform: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Divide each bin by its magnitude (cepstrum prewhitening, Borghesani 2013, equation 7); a zero bin stays zero."""
+    """Divide each bin by its magnitude (cepstrum prewhitening, Borghesani 2013, equation 7); a zero bin stays zero.
+
+    Examples
+    --------
+    >>> np.abs(prewhiten(np.array([[3 + 4j, 0, -2j]], dtype=np.complex64))).round(6).tolist()
+    [[1.0, 0.0, 1.0]]
+    """
     size = np.sqrt(squared_magnitude(transform))
     scale = np.zeros(size.shape, dtype=np.float32)
     np.divide(1.0, size, out=scale, where=size > 0, casting="same_kind")
@@ -127,12 +144,24 @@ def spectrum_of_envelope(bins: NDArray[np.complex64], n_bins: int | None = None)
 
 
 def usable_bins(band: tuple[int, int]) -> int:
-    """Return the number of bins of a band's envelope spectrum in which lines are searched."""
+    """Return the number of bins of a band's envelope spectrum in which lines are searched.
+
+    Examples
+    --------
+    >>> usable_bins((50, 150))
+    90
+    """
     return int(USABLE_SHARE * (band[1] - band[0]))
 
 
 def highest_position(orders: Orders, turns: float, harmonics: int) -> float:
-    """Return the highest bin at which lines are looked for (harmonics of the bearing, sidebands)."""
+    """Return the highest bin at which lines are looked for (harmonics of the bearing, sidebands).
+
+    Examples
+    --------
+    >>> highest_position(Orders(bpfo=3.5), turns=10.0, harmonics=8)
+    280.0
+    """
     known = [order for order in (orders.bpfo, orders.bpfi, orders.ftf) if order is not None]
     known += [2 * orders.bsf] if orders.bsf is not None else []
     return turns * max([2.0, *(max(harmonics, 3) * order for order in known), *(order + 3 for order in known)])
@@ -167,7 +196,13 @@ def line_statistics(reader: LineReader, orders: Orders) -> Vector:
 
 
 def mean_of_harmonics(harmonics: list[Vector]) -> Vector:
-    """Return the mean over three harmonics, over the first two where the third is missing."""
+    """Return the mean over three harmonics, over the first two where the third is missing.
+
+    Examples
+    --------
+    >>> mean_of_harmonics([np.array([9.0]), np.array([6.0]), np.array([math.nan])]).tolist()
+    [7.5]
+    """
     first, second, third = harmonics
     return np.where(np.isnan(third), (first + second) / 2.0, (first + second + third) / 3.0)
 

@@ -1,4 +1,4 @@
-"""What a textbook reader would say: how strongly the lines speak for the outer race, the inner race or a ball.
+"""Textbook diagnosis from lines alone: how strong the evidence for the outer race, the inner race or a ball is.
 
 The three scores are built alike, so that none is favoured. Source of the signs: R. B. Randall and J. Antoni, "Rolling
 element bearing diagnostics - a tutorial", Mechanical Systems and Signal Processing 25 (2011), section 2 (which line and
@@ -19,7 +19,7 @@ from features.spectra.lines import LineReader
 from features.spectra.time_domain import Vector
 
 CLASSES: Final = ("outer", "inner", "ball")
-"""What the evidence speaks for, in the order of all columns here."""
+"""The defects that evidence is for, in the order of all columns here."""
 
 STATISTICS: Final = (
     *(f"{kind}_max_db" for kind in CLASSES),
@@ -108,7 +108,7 @@ def _margins(scores: Vector) -> Vector:
 
 
 def diagnose(values: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[np.int64], Vector]:
-    """Name the defect that the evidence speaks for, with no training at all.
+    """Name the defect with the strongest evidence, with no training at all.
 
     Parameters
     ----------
@@ -130,6 +130,13 @@ def diagnose(values: NDArray[Any], names: Sequence[str]) -> tuple[NDArray[np.int
     ------
     ValueError
         The array is not 2-D with one column per name, or one of the three columns is not there.
+
+    Examples
+    --------
+    >>> names = ("evidence_outer_mean_db", "evidence_inner_mean_db", "evidence_ball_mean_db")
+    >>> index, margin_db = diagnose(np.array([[1.0, 9.0, 2.0]]), names)
+    >>> DIAGNOSES[index[0]], margin_db.tolist()
+    ('inner_race', [7.0])
     """
     if values.ndim != 2 or values.shape[1] != len(names):
         raise ValueError(f"Values must have one column per name, got shape {values.shape} for {len(names)} names.")

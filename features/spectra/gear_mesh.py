@@ -68,8 +68,8 @@ def gear_mesh_statistics(
     sidebands = (at([mesh - 1 for mesh in meshes]) + at([mesh + 1 for mesh in meshes])) / 2.0
     share, strongest = np.full(len(power), np.nan), np.zeros(len(power))
     for mesh in meshes:
-        found, carrier = sideband_ratio(power, mesh=mesh, turns=turns, usable=usable, tolerance=settings.tolerance)
-        share = np.where(carrier > strongest, found, share)
+        mesh_share, carrier = sideband_ratio(power, mesh=mesh, turns=turns, usable=usable, tolerance=settings.tolerance)
+        share = np.where(carrier > strongest, mesh_share, share)
         strongest = np.fmax(carrier, strongest)
     return np.stack((*harmonics, sidebands, log10_or_nan(share)), axis=-1)
 
@@ -82,6 +82,14 @@ def sideband_ratio(
     Both of shape (n,); the ratio has no unit and is >= 0. The mesh line is the highest bin within `tolerance` (at most
     0.4 orders) of its order; the sidebands are taken at whole orders from there, three bins each. NaN where the
     outermost sideband is outside of the usable bins.
+
+    Examples
+    --------
+    >>> power = np.zeros((1, 400))
+    >>> power[0, [200, 190, 210]] = 4.0, 1.0, 1.0
+    >>> ratio, line = sideband_ratio(power, mesh=20.0, turns=10.0, usable=400, tolerance=0.02)
+    >>> ratio.tolist(), line.tolist()
+    ([0.5], [4.0])
     """
     half = max(min(tolerance * mesh, _SEARCH_ORDERS) * turns, 1.0)
     first, stop = math.ceil(mesh * turns - half), math.floor(mesh * turns + half) + 1

@@ -65,5 +65,5 @@ def _pairs(reader: LineReader, centre: float | None, distance: float | None) -> 
 
 
 def _sum_of_known(columns: list[Vector]) -> Vector:
-    found = np.stack(columns)
-    return np.where(np.isnan(found).all(axis=0), np.nan, np.nansum(found, axis=0))
+    stacked = np.stack(columns)
+    return np.where(np.isnan(stacked).all(axis=0), np.nan, np.nansum(stacked, axis=0))

@@ -97,7 +97,12 @@ def expected_noise_db(independent_bins: float) -> float:
     Returns
     -------
     float
-        In dB; -0.9 for one bin, 6.4 for ten.
+        In dB; -0.9 for one bin, 5.9 for ten.
+
+    Examples
+    --------
+    >>> round(expected_noise_db(1.0), 1), round(expected_noise_db(10.0), 1)
+    (-0.9, 5.9)
     """
     u = (np.arange(20_000) + 0.5) / 20_000
     largest = -np.log1p(-(u ** (1.0 / independent_bins)))
@@ -111,6 +116,11 @@ def noise_threshold_db(independent_bins: float, false_rate: float) -> float:
     The largest of m independent exponential powers stays below `x` with probability `(1 - exp(-x))^m`. The scatter of
     the median itself is not in it: with the default floors noise gets there in 1.2 times as many cases at high orders,
     and in up to 3 times as many at the lowest, whose floor has few bins.
+
+    Examples
+    --------
+    >>> round(noise_threshold_db(1.0, 0.01), 1)
+    9.1
     """
     reached = -math.log(-math.expm1(math.log1p(-false_rate) / independent_bins))
     return 10.0 * math.log10(reached / math.log(2.0)) - expected_noise_db(independent_bins)
@@ -147,6 +157,11 @@ def place_line(bin_position: float, usable_bins: int, settings: LineSettings) ->
     Line or None
         None where the line is not resolved (below `min_bins`), its search band reaches out of the spectrum, or too
         few bins are left for a floor.
+
+    Examples
+    --------
+    >>> place_line(100.0, 1000, LineSettings())
+    Line(first=98, stop=103, floor_first=71, floor_stop=130)
     """
     half = max(settings.tolerance * bin_position, 1.0)
     first, stop = math.ceil(bin_position - half), math.floor(bin_position + half) + 1
@@ -202,6 +217,14 @@ def signal_to_floor_db(
     -------
     float64 array, shape (n,)
         In dB. Mean near 0 in noise; a line of twice the floor's amplitude gains 6 dB. NaN where no line is resolved.
+
+    Examples
+    --------
+    >>> power = np.ones((1, 400))
+    >>> power[0, 100] = 100.0
+    >>> noise = expected_noise_db(place_line(100.0, 400, LineSettings()).independent_bins)
+    >>> (signal_to_floor_db(power, (100.0,), usable_bins=400, settings=LineSettings()) + noise).round(6).tolist()
+    [20.0]
     """
     lines = [line for line in (place_line(p, usable_bins, settings) for p in positions) if line is not None]
     if not lines:
@@ -256,9 +279,9 @@ class LineReader:
 
     def _places(self, position: float) -> dict[Line, NDArray[np.int64]]:
         """Return where to look, with the rows for which that is so; rows without the line are left out."""
-        found: dict[Line, list[NDArray[np.int64]]] = {}
+        rows_of: dict[Line, list[NDArray[np.int64]]] = {}
         for usable, rows in self._rows.items():
             line = place_line(position, usable, self.settings)
             if line is not None:
-                found.setdefault(line, []).append(rows)
-        return {line: np.sort(np.concatenate(parts)) for line, parts in found.items()}
+                rows_of.setdefault(line, []).append(rows)
+        return {line: np.sort(np.concatenate(parts)) for line, parts in rows_of.items()}

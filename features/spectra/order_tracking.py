@@ -19,7 +19,7 @@ from scipy.interpolate import CubicSpline
 from features.spectra.time_domain import Vector
 
 MIN_SPEED_RPM: Final = 1.0
-"""At a lower speed the shaft counts as standing: its angle says nothing about when something happened."""
+"""At a lower speed the shaft counts as standing: its angle is no measure of time."""
 
 OVERSAMPLING: Final = 2
 
@@ -72,6 +72,11 @@ def shaft_turns(speed_rpm: NDArray[Any], trace_rate_hz: float, *, n_samples: int
     ------
     ValueError
         The trace is empty, not finite, slower than 1 rpm somewhere, of both signs, or a rate is not above 0.
+
+    Examples
+    --------
+    >>> shaft_turns(np.array([60.0, 180.0]), 1.0, n_samples=3, sampling_rate_hz=2.0).tolist()
+    [0.0, 0.75, 2.0]
     """
     for rate in (trace_rate_hz, sampling_rate_hz):
         if not (math.isfinite(rate) and rate > 0):
@@ -119,6 +124,13 @@ def resample_by_angle(samples: NDArray[np.float32], turns: Vector, *, sampling_r
     ------
     ValueError
         Shapes do not fit, or the angle does not ascend.
+
+    Examples
+    --------
+    >>> turns = np.arange(64) / 16.0
+    >>> resampled = resample_by_angle(np.sin(2 * np.pi * turns).astype(np.float32), turns, sampling_rate_hz=160.0)
+    >>> resampled.samples_per_turn, round(resampled.mean_speed_rpm, 6)
+    (16, 600.0)
     """
     if samples.ndim != 1 or samples.dtype != np.float32 or samples.shape != turns.shape or samples.size < 16:
         raise ValueError(

@@ -45,6 +45,11 @@ def spectral_quantiles(power: NDArray[Any], bin_hz: float) -> Vector:
     float64 array, shape (n, 9)
         log10 of Hz, ascending; NaN without variation or frequency. The sum runs over `sqrt(P)` from bin 2 on, each
         bin's amplitude spread evenly over its width.
+
+    Examples
+    --------
+    >>> (10 ** spectral_quantiles(np.ones((1, 102)), bin_hz=1.0)).round(1).tolist()
+    [[11.5, 21.5, 31.5, 41.5, 51.5, 61.5, 71.5, 81.5, 91.5]]
     """
     amplitude = np.sqrt(power[:, _FIRST_BIN:])
     result = np.full((len(power), len(QUANTILES)), np.nan)

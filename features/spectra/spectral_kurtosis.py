@@ -18,7 +18,7 @@ from features.spectra.spectrum import real_transform, squared_magnitude
 from features.spectra.time_domain import Vector
 
 MIN_FRAMES: Final = 6
-"""Fewer frames say nothing about bursts."""
+"""With fewer frames bursts cannot be measured."""
 
 _FIRST_BIN: Final = 2
 _AT_ONCE: Final = 4
@@ -46,6 +46,12 @@ def spectral_kurtosis(windows: NDArray[np.float32], samples: int) -> Vector:
     float64 array, shape (n, samples // 2 + 1)
         `(m + 1) sum P^2 / (sum P)^2 - 2` over the powers P of m frames: 0 on average in stationary Gaussian noise, -1
         at a steady tone, up to m - 1 for a single burst. NaN throughout with fewer than 6 frames, or without power.
+
+    Examples
+    --------
+    >>> tone = np.sin(2 * np.pi * np.arange(2048)[None] / 8).astype(np.float32)
+    >>> spectral_kurtosis(tone, 64)[0, 8].round(1).item()
+    -1.0
     """
     n, length = windows.shape
     step = samples // 2
@@ -71,5 +77,5 @@ def _of_frames(windows: NDArray[np.float32], samples: int, frames: int) -> Vecto
 
 def spectral_kurtosis_statistics(windows: NDArray[np.float32], samples: int) -> tuple[Vector, Vector]:
     """Return the largest and the mean spectral kurtosis over the bins from 2 to 0.95 of Nyquist, each of shape (n,)."""
-    found = spectral_kurtosis(windows, samples)[:, _FIRST_BIN : max(int(_LAST_SHARE * samples / 2), _FIRST_BIN + 1)]
-    return found.max(axis=-1), found.mean(axis=-1)
+    kurtosis = spectral_kurtosis(windows, samples)[:, _FIRST_BIN : max(int(_LAST_SHARE * samples / 2), _FIRST_BIN + 1)]
+    return kurtosis.max(axis=-1), kurtosis.mean(axis=-1)

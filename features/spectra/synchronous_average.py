@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import fft as sfft
 
 from features.kinematics import Orders
-from features.spectra.time_domain import Vector, kurtosis, log10_or_nan, ratio
+from features.spectra.time_domain import Vector, kurtosis, log10_or_nan, moments, ratio
 
 STATISTICS: Final = ("share", "residual_ratio_log10", "residual_kurtosis_log10", "fm4_log10")
 """What `synchronous_statistics` returns, in its order."""
@@ -48,6 +48,12 @@ def synchronous_average(windows: NDArray[Any], samples_per_turn: int) -> tuple[V
     ------
     ValueError
         Fewer than 2 samples a turn, or fewer than 2 turns in the window.
+
+    Examples
+    --------
+    >>> average, residual = synchronous_average(np.array([[1.0, 2.0, 3.0, 6.0]]), samples_per_turn=2)
+    >>> average.tolist(), residual.tolist()
+    ([[2.0, 4.0]], [[-1.0, -2.0, 1.0, 2.0]])
     """
     turns = windows.shape[-1] // samples_per_turn if samples_per_turn >= 2 else 0
     if turns < 2:
@@ -92,7 +98,7 @@ def synchronous_statistics(windows: NDArray[Any], samples_per_turn: int | None, 
     columns = (
         share,
         0.5 * log10_or_nan(ratio(left, held + left)),
-        log10_or_nan(kurtosis(residual)),
+        log10_or_nan(kurtosis(moments(residual))),
         log10_or_nan(_fm4(average, orders)),
     )
     return np.stack(columns, axis=-1)
@@ -113,4 +119,4 @@ def _fm4(average: Vector, orders: Orders) -> Vector:
     rest = np.asarray(sfft.irfft(spectrum, per_turn, axis=-1, workers=1), dtype=np.float64)
     # Where everything was regular, what is left is rounding.
     floor = 1e-12 * (average * average).mean(axis=-1)
-    return np.where((rest * rest).mean(axis=-1) > floor, kurtosis(rest), np.nan)
+    return np.where((rest * rest).mean(axis=-1) > floor, kurtosis(moments(rest)), np.nan)

@@ -1,7 +1,7 @@
 """Statistics of the waveform: level, peaks and shape of the amplitude distribution.
 
-Every function takes windows of shape (n, length), removes each window's mean, sums in float64 and returns n values.
-Ratios of a window without variation are missing (NaN). The caller's array is never written to.
+`moments` removes the mean of each window and sums once, in float64; every figure is a function of these sums and has
+one value a window. Ratios of a window without variation are missing (NaN). The caller's array is never written to.
 
 Sources: ISO 20816-1 (rms and peak values); A. Rytter and ISO 13373-2 (crest factor, kurtosis); Y. Lei et al.,
 Mechanical Systems and Signal Processing 24 (2010) (shape, impulse and clearance factor).
@@ -43,12 +43,17 @@ class Moments:
 
     @property
     def peak(self) -> Vector:
-        """Largest |d|."""
+        """Largest deviation from the mean, `max |d|`. Unit of the input, >= 0."""
         return np.maximum(self.highest, -self.lowest)
 
     @property
+    def peak_to_peak(self) -> Vector:
+        """Full swing `max d - min d`. Unit of the input, >= 0."""
+        return self.highest - self.lowest
+
+    @property
     def rms(self) -> Vector:
-        """Root of the mean of d^2."""
+        """Root mean square `sqrt(mean(d^2))`. Unit of the input, >= 0; a sine of amplitude A has A / sqrt(2)."""
         return np.sqrt(self.variance)
 
 
@@ -64,6 +69,12 @@ def moments(windows: NDArray[Any]) -> Moments:
     ------
     ValueError
         The array is not two-dimensional or its windows are empty.
+
+    Examples
+    --------
+    >>> m = moments(np.array([[3.0, -1.0, 3.0, -1.0]]))
+    >>> m.mean.item(), m.rms.item(), m.peak_to_peak.item()
+    (1.0, 2.0, 4.0)
     """
     if windows.ndim != 2 or windows.shape[1] == 0:
         raise ValueError(f"Windows must be a 2-D array of non-empty rows, got shape {windows.shape}.")
@@ -86,7 +97,13 @@ def moments(windows: NDArray[Any]) -> Moments:
 
 
 def ratio(numerator: Vector, denominator: Vector) -> Vector:
-    """Divide; where the denominator is not above 0 the result is NaN, without a warning."""
+    """Divide; where the denominator is not above 0 the result is NaN, without a warning.
+
+    Examples
+    --------
+    >>> ratio(np.array([1.0, 1.0]), np.array([4.0, 0.0])).tolist()
+    [0.25, nan]
+    """
     result = np.full(np.shape(numerator), np.nan)
     with np.errstate(invalid="ignore"):
         np.divide(numerator, denominator, out=result, where=denominator > 0)
@@ -94,83 +111,79 @@ def ratio(numerator: Vector, denominator: Vector) -> Vector:
 
 
 def log10_or_nan(values: Vector) -> Vector:
-    """Base-10 logarithm; where the value is not above 0 the result is NaN, without a warning."""
+    """Base-10 logarithm; where the value is not above 0 the result is NaN, without a warning.
+
+    Examples
+    --------
+    >>> log10_or_nan(np.array([100.0, 0.0])).tolist()
+    [2.0, nan]
+    """
     result = np.full(np.shape(values), np.nan)
     np.log10(values, out=result, where=values > 0)
     return result
 
 
-def rms(windows: NDArray[Any]) -> Vector:
-    """Root mean square `sqrt(mean(d^2))`. Unit of the input, >= 0. A sine of amplitude A has A / sqrt(2)."""
-    return moments(windows).rms
+def crest_factor(m: Moments) -> Vector:
+    """Peak over rms. No unit, >= 1; a sine has sqrt(2). NaN without variation.
 
-
-def peak(windows: NDArray[Any]) -> Vector:
-    """Largest deviation from the mean `max |d|`. Unit of the input, >= 0."""
-    return moments(windows).peak
-
-
-def peak_to_peak(windows: NDArray[Any]) -> Vector:
-    """Full swing `max d - min d`. Unit of the input, >= 0."""
-    m = moments(windows)
-    return m.highest - m.lowest
-
-
-def crest_factor(windows: NDArray[Any]) -> Vector:
-    """Peak over rms. No unit, >= 1; a sine has sqrt(2). NaN without variation."""
-    return crest_factor_of(moments(windows))
-
-
-def kurtosis(windows: NDArray[Any]) -> Vector:
-    """Pearson's kurtosis `mean(d^4) / mean(d^2)^2`. No unit, >= 1; Gauss 3, sine 1.5. NaN without variation."""
-    return kurtosis_of(moments(windows))
-
-
-def skewness(windows: NDArray[Any]) -> Vector:
-    """Skewness `mean(d^3) / mean(d^2)^1.5`. No unit, any sign, 0 if symmetric. NaN without variation."""
-    return skewness_of(moments(windows))
-
-
-def shape_factor(windows: NDArray[Any]) -> Vector:
-    """Form factor, rms over `mean |d|`. No unit, >= 1; a sine has pi / (2 sqrt(2)). NaN without variation."""
-    return shape_factor_of(moments(windows))
-
-
-def impulse_factor(windows: NDArray[Any]) -> Vector:
-    """Peak over `mean |d|`. No unit, >= 1; a sine has pi / 2. NaN without variation."""
-    return impulse_factor_of(moments(windows))
-
-
-def clearance_factor(windows: NDArray[Any]) -> Vector:
-    """Peak over `mean(sqrt |d|)^2`. No unit, >= 1. NaN without variation."""
-    return clearance_factor_of(moments(windows))
-
-
-def crest_factor_of(m: Moments) -> Vector:
-    """`crest_factor` from sums already made."""
+    Examples
+    --------
+    >>> crest_factor(moments(np.sin(2 * np.pi * np.arange(400)[None] / 400))).round(6).item()
+    1.414214
+    """
     return ratio(m.peak, m.rms)
 
 
-def kurtosis_of(m: Moments) -> Vector:
-    """`kurtosis` from sums already made."""
+def kurtosis(m: Moments) -> Vector:
+    """Pearson's kurtosis `mean(d^4) / mean(d^2)^2`. No unit, >= 1; Gauss 3, sine 1.5. NaN without variation.
+
+    Examples
+    --------
+    >>> kurtosis(moments(np.array([[1.0, -1.0, 1.0, -1.0]]))).item()
+    1.0
+    """
     return ratio(m.fourth, m.variance * m.variance)
 
 
-def skewness_of(m: Moments) -> Vector:
-    """`skewness` from sums already made."""
+def skewness(m: Moments) -> Vector:
+    """Skewness `mean(d^3) / mean(d^2)^1.5`. No unit, any sign, 0 if symmetric. NaN without variation.
+
+    Examples
+    --------
+    >>> skewness(moments(np.array([[0.0, 0.0, 0.0, 4.0]]))).round(6).item()
+    1.154701
+    """
     return ratio(m.third, m.variance * m.rms)
 
 
-def shape_factor_of(m: Moments) -> Vector:
-    """`shape_factor` from sums already made."""
+def shape_factor(m: Moments) -> Vector:
+    """Form factor, rms over `mean |d|`. No unit, >= 1; a sine has pi / (2 sqrt(2)). NaN without variation.
+
+    Examples
+    --------
+    >>> shape_factor(moments(np.array([[2.0, -2.0, 2.0, -2.0]]))).item()
+    1.0
+    """
     return ratio(m.rms, m.mean_abs)
 
 
-def impulse_factor_of(m: Moments) -> Vector:
-    """`impulse_factor` from sums already made."""
+def impulse_factor(m: Moments) -> Vector:
+    """Peak over `mean |d|`. No unit, >= 1; a sine has pi / 2. NaN without variation.
+
+    Examples
+    --------
+    >>> impulse_factor(moments(np.array([[0.0, 0.0, 0.0, 4.0]]))).item()
+    2.0
+    """
     return ratio(m.peak, m.mean_abs)
 
 
-def clearance_factor_of(m: Moments) -> Vector:
-    """`clearance_factor` from sums already made."""
+def clearance_factor(m: Moments) -> Vector:
+    """Peak over `mean(sqrt |d|)^2`. No unit, >= 1. NaN without variation.
+
+    Examples
+    --------
+    >>> clearance_factor(moments(np.array([[4.0, -4.0, 4.0, -4.0]]))).item()
+    1.0
+    """
     return ratio(m.peak, m.mean_root * m.mean_root)

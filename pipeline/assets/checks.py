@@ -26,10 +26,6 @@ class Period:
     installed_at: datetime
     removed_at: datetime | None
 
-    def covers(self, moment: datetime) -> bool:
-        """Say whether the unit is on the axis at a time."""
-        return self.installed_at <= moment and (self.removed_at is None or moment < self.removed_at)
-
 
 def duplicates(units: Sequence[UnitEntry]) -> list[str]:
     """List units that are installed at one time on one axis more than once."""

@@ -46,19 +46,6 @@ class AssetsFile:
         return self.geometry.get(unit.geometry) if unit.geometry is not None else None
 
 
-def read_assets(path: Path) -> AssetsFile:
-    """Read and check an asset file by itself, without a database.
-
-    Raises
-    ------
-    AxiswatchError
-        The file cannot be read or something is wrong with it; all of it is listed.
-    """
-    found = parse_assets(path)
-    refuse(path, [*found.problems, *unknown_geometries(found, set())])
-    return found
-
-
 def parse_assets(path: Path) -> AssetsFile:
     """Read an asset file; what is wrong with its entries is in `problems`.
 

@@ -183,14 +183,6 @@ def installations(connection: Connection) -> dict[str, list[Installation]]:
     return found
 
 
-def installed_at_time(units: list[Installation], moment: datetime) -> Installation | None:
-    """Give the unit that sat on an axis at a time, None where the registry knows of none."""
-    for unit in units:
-        if unit.installed_at <= moment and (unit.removed_at is None or moment < unit.removed_at):
-            return unit
-    return None
-
-
 def known_orders(connection: Connection) -> dict[str, Orders]:
     """Give the orders of every geometry by its version."""
     return {row.geometry_version: orders_from(row.orders) for row in connection.execute(sa.select(Geometry))}

@@ -42,9 +42,6 @@ LOG_SCHEMA: Final = pa.schema(
 
 REQUIRED_COLUMNS: Final = tuple(field.name for field in LOG_SCHEMA if not field.nullable)
 
-KEY_COLUMNS: Final = ("site", "cell", "robot_id", "axis", "channel", "started_at")
-"""What makes a recording the same recording."""
-
 RAW_UNIT: Final = "raw"
 """Unit of a signal whose scale nobody declared. It is never mixed with a physical unit: its model scope is its own."""
 

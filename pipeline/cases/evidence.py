@@ -16,11 +16,11 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.health.baseline import Reference
+from features.health.baseline import Reference, known_median
 from features.quality.quality import Quality
 from features.spectra.envelope import VERSIONS
 from features.spectra.evidence import DIAGNOSES, diagnose
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.extraction.reading import read_features
@@ -159,7 +159,7 @@ def loudest_line(
     """
     if not len(values) or not any(name.startswith("evidence_") for name in names):
         return None
-    middle = _median(values)
+    middle = known_median(values)
     index, _ = diagnose(middle[None, :], names)
     if index[0] < 0 or DIAGNOSES[int(index[0])] not in LINES:
         return None
@@ -174,7 +174,7 @@ def loudest_line(
     return line, times * float(order), float(heights.max())
 
 
-def note_evidence(store: Store, lake: Lake, settings: Settings, *, as_of: datetime) -> int:
+def note_evidence(store: Store, lake: Lake, settings: ExtractionSettings, *, as_of: datetime) -> int:
     """Look at the cases that are new or have changed, newest first and at most 2,000 a run; give their number."""
     # When the registry last learnt of a unit on the axis: what was shown before may be compared with another one's.
     learnt = sa.select(sa.func.max(Unit.known_at)).where(Unit.axis_id == Case.axis_id).scalar_subquery()
@@ -201,7 +201,7 @@ def note_evidence(store: Store, lake: Lake, settings: Settings, *, as_of: dateti
 
 
 def _evidence_of(
-    store: Store, lake: Lake, settings: Settings, cases: list[dict[str, Any]], as_of: datetime
+    store: Store, lake: Lake, settings: ExtractionSettings, cases: list[dict[str, Any]], as_of: datetime
 ) -> list[dict[str, Any]]:
     found = []
     with store.read() as connection:
@@ -229,21 +229,13 @@ def _evidence_of(
 
 
 def _read(
-    values: Numbers, settings: Settings, extraction: Any, baseline: Any, orders: Mapping[str, Any]
+    values: Numbers, settings: ExtractionSettings, extraction: Any, baseline: Any, orders: Mapping[str, Any]
 ) -> dict[str, Any]:
     names = () if extraction is None else feature_names_of(settings, extraction.scope)
     line, moved = None, None
     if len(values) and values.shape[1] == len(names):
         line = loudest_line(values, names, orders)
         if baseline is not None and len(baseline.reference.median) == len(names):
-            moved = np.clip(moved_by(_median(values), baseline.reference), -FARTHEST, FARTHEST)
+            moved = np.clip(moved_by(known_median(values), baseline.reference), -FARTHEST, FARTHEST)
     told: dict[str, Any] = dict(zip(("line", "line_order", "line_db"), line or (None, None, None), strict=True))
     return told | {"moved": None if moved is None else moved.astype("<f4").tobytes()}
-
-
-def _median(values: Numbers) -> Numbers:
-    """Median of each column over the rows that know it; NaN where none does."""
-    known = ~np.isnan(values).all(axis=0)
-    found = np.full(values.shape[1], np.nan)
-    found[known] = np.nanmedian(values[:, known], axis=0)
-    return found

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import typer
 from sqlalchemy.engine import make_url
 
-from pipeline.base.settings import ENV_PREFIX, Settings, config_file, load_settings, read_config_file
+from pipeline.base.settings import ENV_PREFIX, Settings
+from pipeline.base.sources import config_file, load_settings, read_config_file
 from pipeline.cli.common import AsJson, emit, table
 
 
@@ -45,7 +46,7 @@ def explain(settings: Settings, environ: Mapping[str, str] | None = None) -> lis
     path = config_file(environ)
     in_file = read_config_file(path)
     lines = []
-    shown = [item for group in Settings.groups() for item in group.model_fields.items()]
+    shown = [(name, Settings.model_fields[name]) for name in Settings.names()]
     for name, field in shown:
         if environ.get(f"{ENV_PREFIX}{name.upper()}"):
             source = f"{ENV_PREFIX}{name.upper()}"

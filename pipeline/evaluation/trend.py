@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.health.alarm import MIN_REFERENCE, alarm_onset
-from features.health.baseline import fit_reference
+from features.health.baseline import fit_reference, known_median
 from features.health.health import health_index
 from features.health.trend import running_median
 from pipeline.evaluation.output import Found
@@ -112,7 +112,7 @@ def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
             place = np.searchsorted(moments, first[good])
             for index in np.unique(place):
                 members = own.x[good[place == index]]
-                values[index] = members[0] if len(members) == 1 else _median(members)
+                values[index] = members[0] if len(members) == 1 else known_median(members)
             channels[channel] = values
         n_baseline = int(protocol.baseline_share * moments.size)
         runs.append(Run(unit, own.names, channels, int(moments.size), n_baseline))
@@ -125,13 +125,6 @@ def _start_of_recording(windows: Windows) -> FloatArray:
     first = np.full(int(index.max()) + 1, np.inf)
     np.minimum.at(first, index, windows.started_s)
     return first[index]
-
-
-def _median(members: NDArray[np.float32]) -> NDArray[np.float32]:
-    there = np.isfinite(members).any(axis=0)
-    found = np.full(members.shape[1], np.nan, dtype=np.float32)
-    found[there] = np.nanmedian(members[:, there], axis=0)
-    return found
 
 
 def rms_twice(run: Run) -> BoolArray | None:

@@ -10,13 +10,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.health.baseline import MIN_VALUES, Reference, change, fit_reference
+from features.health.baseline import MIN_VALUES, Reference, change, fit_reference, known_median
 from features.kinematics import Orders
 from features.settings import feature_names
 from models.judging.metrics import entropy
 from models.training.training_data import Supplement
 from pipeline.base.log_schema import quantity_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import TrainSettings
 from pipeline.evaluation.selection import Selection
 from pipeline.extraction.baselines import RELATIVE_GROUP, relative_names
 from pipeline.extraction.in_force import feature_settings
@@ -171,10 +171,7 @@ def _reference(own: NDArray[np.float32]) -> Reference:
     """Reference of a rig; of very few windows the plain median, for a change asks for no spread."""
     if len(own) >= MIN_VALUES:
         return fit_reference(own)
-    there = np.isfinite(own).any(axis=0)
-    median = np.full(own.shape[1], np.nan)
-    median[there] = np.nanmedian(own[:, there].astype(np.float64), axis=0)
-    return Reference(median, np.full(own.shape[1], np.nan))
+    return Reference(known_median(own.astype(np.float64)), np.full(own.shape[1], np.nan))
 
 
 def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
@@ -248,7 +245,7 @@ VIBRATION = "acceleration"
 
 
 def made_faults(
-    windows: Windows, unit: NDArray[np.str_], modes: Sequence[str], settings: Settings
+    windows: Windows, unit: NDArray[np.str_], modes: Sequence[str], settings: TrainSettings
 ) -> Supplement | None:
     """Make the supplement for training windows; None where no window tells rate, speed and geometry.
 

@@ -131,7 +131,7 @@ def deliver(
         name, body = event_id(event["case_id"], event["sequence"]), event["body"].encode()
         answer = post(url, body, signed(name, body, secret, at=now()), seconds=seconds)
         silent = silent + 1 if answer.is_down else 0
-        state = _end_try(store, event, answer.good, answer.told, now(), most_attempts)
+        state = _end_try(store, event, answer.good, answer.outcome, now(), most_attempts)
         report.delivered += state == DELIVERED
         report.given_up += state == GIVEN_UP
         report.failed += not answer.good

@@ -61,4 +61,4 @@ def list_failures(store: Store, *, limit: int) -> list[dict[str, Any]]:
 def _tell(url: str, row: Mapping[str, Any]) -> str:
     told = {"text": f"{row['dag_id']}.{row['task_id']} failed: {row['message'][:500]}", "failure": dict(row)}
     answer = post(url, json.dumps(told).encode(), {"Content-Type": "application/json"})
-    return "sent" if answer.good else answer.told
+    return "sent" if answer.good else answer.outcome

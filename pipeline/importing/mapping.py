@@ -435,23 +435,3 @@ class Mapping(Part):
         base |= {name: getattr(self.signal, name) for name in (*SampleRules.model_fields, "column")}
         given = [{name: getattr(one, name) for name in one.model_fields_set} for one in self.channel]
         return tuple(Channel.model_construct(**{**base, "factor": None, **own}) for own in given or [{}])
-
-
-MAPPING_SECTIONS: Final[dict[str, tuple[type[BaseModel], ...]]] = {
-    "": (Mapping,),
-    "source": (Source,),
-    "files": (Files,),
-    "signal": (Signal,),
-    "signal.csv": (CsvText,),
-    "signal.time": (TimeColumn,),
-    "recording": (Recording,),
-    "channel": (Channel,),
-    "time": (ClockTime, SyntheticTime),
-    "process": (CutEvery, CutAtChanges, Decimate, Scale, CutToLength),
-    "pieces": (Pieces,),
-    "label": (Label,),
-    "label.values.VALUE": (LabelValue,),
-    "asset": (Asset,),
-    "geometry.NAME": (Geometry,),
-}
-"""Every table of a mapping with the models behind it; docs/mapping.md lists their keys and a test compares."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import GateSettings, Settings
 from pipeline.cases.episodes import CLOSED
 from pipeline.scoring.score import ScoreReport, plan_score, score_scope
 from pipeline.store.batches import Stretch
@@ -29,7 +29,7 @@ class Wanted:
     closed_from: datetime
 
     @classmethod
-    def at(cls, settings: Settings, as_of: datetime) -> Wanted:
+    def at(cls, settings: GateSettings, as_of: datetime) -> Wanted:
         """Give what the settings ask for at a time."""
         recent, closed = timedelta(days=settings.rescore_days), timedelta(days=settings.payback_days)
         return cls(as_of - recent, as_of - closed)

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from models.kinds import HEALTHY
 from models.model import Model
 from models.threads import one_thread
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings, TrainSettings
 from pipeline.extraction.baselines import Baselines, with_change
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
@@ -59,7 +59,13 @@ class Labelled:
 
 
 def labelled_recordings(
-    connection: Connection, settings: Settings, scope: str, wanted: Iterable[str], *, cutoff: datetime, as_of: datetime
+    connection: Connection,
+    settings: TrainSettings,
+    scope: str,
+    wanted: Iterable[str],
+    *,
+    cutoff: datetime,
+    as_of: datetime,
 ) -> list[Labelled]:
     """Give the recordings of a scope among `wanted` that a label holds for, then (`cutoff`) or now (`as_of`)."""
     now = known_labels(connection, known_by=as_of)
@@ -91,7 +97,7 @@ def _by_unit(labels: Sequence[KnownLabel]) -> dict[str | None, list[KnownLabel]]
     return found
 
 
-def _found(settings: Settings, row: Any, labels: Mapping[str | None, list[KnownLabel]]) -> Found | None:
+def _found(settings: TrainSettings, row: Any, labels: Mapping[str | None, list[KnownLabel]]) -> Found | None:
     candidates = labels.get(None, []) + (labels.get(row.unit_serial, []) if row.unit_serial else [])
     label = label_for(
         candidates, axis=row.axis_id, unit_serial=row.unit_serial, channel=row.channel, started_at=row.started_at
@@ -112,7 +118,7 @@ def _corrected(before: Found, today: Found) -> bool:
 def champion_predictions(
     connection: Connection,
     lake: Lake,
-    settings: Settings,
+    settings: ExtractionSettings,
     model: Model,
     kept: Predictions | None,
     known_units: frozenset[str],

@@ -16,7 +16,6 @@ from pipeline.simulation.units import Unit
 Array = npt.NDArray[np.float64]
 
 REFERENCE_SPEED_RPM = 2_000.0
-REFERENCE_LOAD = 0.5
 _SINC_TAPS = 8
 
 

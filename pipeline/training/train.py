@@ -16,7 +16,7 @@ from models.settings import TrainingSettings
 from models.training.report import TrainingReport
 from models.training.train import train
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
-from pipeline.base.settings import Settings
+from pipeline.base.settings import TrainSettings
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.registry.registry import Registered, register
 from pipeline.registry.versions import champions
@@ -50,7 +50,7 @@ class TrainResult:
         }
 
 
-def training_settings(settings: Settings) -> TrainingSettings:
+def training_settings(settings: TrainSettings) -> TrainingSettings:
     """Return the settings of training as `models` takes them; SettingsError for an unknown scoring method."""
     try:
         check_name(settings.method)
@@ -84,7 +84,7 @@ def training_settings(settings: Settings) -> TrainingSettings:
 def train_scopes(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrainSettings,
     *,
     as_of: datetime,
     scope: str | None = None,
@@ -116,7 +116,7 @@ def train_scopes(
 def _train_scope(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrainSettings,
     training: TrainingSettings,
     scope: str,
     as_of: datetime,
@@ -165,7 +165,7 @@ def _train_scope(
     return TrainResult(scope, version, champion, report, data)
 
 
-def lineage_of(store: Store, settings: Settings, scope: str, data: TrainingSet) -> dict[str, Any]:
+def lineage_of(store: Store, settings: TrainSettings, scope: str, data: TrainingSet) -> dict[str, Any]:
     """Give where a model comes from, beside the columns of its row: code, seeds, labels, the champion of then."""
     with store.read() as connection:
         champion = champions(connection).get(scope)

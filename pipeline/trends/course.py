@@ -19,11 +19,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.health.alarm import MIN_REFERENCE, alarm_onset
+from features.health.baseline import known_median
 from features.health.health import GROUPS, health_figures, index_of_figures
 from features.health.trend import change_points, running_median, theil_sen
 from features.settings import feature_names
 from pipeline.base.errors import AxiswatchError
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings, TrendSettings
 from pipeline.extraction.baselines import NO_BASELINE, Baselines, UnitBaseline
 from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.reading import read_features
@@ -213,7 +214,7 @@ class TrendReport:
 def update_trends(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrendSettings,
     *,
     as_of: datetime,
     on_progress: Callable[[int, int], None] | None = None,
@@ -251,7 +252,7 @@ def update_trends(
     return report
 
 
-def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
+def _due_query(settings: ExtractionSettings, as_of: datetime) -> sa.Select[Any]:
     newest = (
         sa.select(
             Baseline.axis_id,
@@ -300,7 +301,7 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
     )
 
 
-def _units_without_baseline(connection: Connection, settings: Settings, as_of: datetime) -> int:
+def _units_without_baseline(connection: Connection, settings: ExtractionSettings, as_of: datetime) -> int:
     """Count units, by axis and channel, that have features and no baseline; recordings of no known unit are one."""
     there = sa.exists().where(
         Baseline.axis_id == Extraction.axis_id,
@@ -324,7 +325,7 @@ def _units_without_baseline(connection: Connection, settings: Settings, as_of: d
 
 def _points(
     lake: Lake,
-    settings: Settings,
+    settings: ExtractionSettings,
     rows: Sequence[Row[Any]],
     baselines: Sequence[UnitBaseline | None],
     as_of: datetime,
@@ -355,9 +356,7 @@ def _point(
                 f"baseline {version} has {len(reference.median)} medians and {len(reference.spread)} spreads, its "
                 f"feature version {row.feature_version} {len(names)} features; make it again"
             )
-        told = health_figures(x, names, reference)
-        there = np.isfinite(told).any(axis=0)
-        figures[there] = np.nanmedian(told[:, there], axis=0)
+        figures = known_median(health_figures(x, names, reference))
     index = float(index_of_figures(figures[None, :])[0])
     return {
         "recording_id": row.recording_id,

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.health.baseline import MAD_TO_SIGMA
+from features.health.baseline import MAD_TO_SIGMA, known_median
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.base.settings import Settings
+from pipeline.base.settings import WatchSettings
 from pipeline.cases.audit import AUDIT
 from pipeline.cases.queue import Filters, queue_page
 from pipeline.extraction.in_force import feature_names_of, feature_version_of
@@ -86,8 +86,8 @@ def _scaled(features: npt.NDArray[Any]) -> Array:
     wide = wide[:, np.isfinite(wide).sum(axis=0) >= 2]
     if not wide.shape[1]:
         return wide
-    center = np.nanmedian(wide, axis=0)
-    spread = MAD_TO_SIGMA * np.nanmedian(np.abs(wide - center), axis=0)
+    center = known_median(wide)
+    spread = MAD_TO_SIGMA * known_median(np.abs(wide - center))
     spread = np.where(spread > 0, spread, np.nanstd(wide, axis=0))
     varies = spread > 0
     scaled: Array = np.clip((wide[:, varies] - center[varies]) / spread[varies], -CLIP, CLIP)
@@ -109,7 +109,7 @@ SHOWN = ("case_id", "site", "cell", "robot_id", "axis", "family", "priority")
 
 
 def ask(
-    store: Store, lake: Lake, settings: Settings, *, n: int, method: str, seed: int, as_of: datetime
+    store: Store, lake: Lake, settings: WatchSettings, *, n: int, method: str, seed: int, as_of: datetime
 ) -> list[dict[str, Any]]:
     """Choose the open machine and audit cases to ask about next, in order.
 
@@ -184,7 +184,7 @@ def _unit(connection: Connection, case: dict[str, Any]) -> str:
     return units[0] if units else unit_name(None, case["axis_id"])
 
 
-def _features(connection: Connection, lake: Lake, settings: Settings, cases: Sequence[dict[str, Any]]) -> Any:
+def _features(connection: Connection, lake: Lake, settings: WatchSettings, cases: Sequence[dict[str, Any]]) -> Any:
     """Return the features of each case: medians over some of its recordings, scope by scope."""
     blocks = []
     for scope in sorted(champions(connection)):
@@ -193,13 +193,12 @@ def _features(connection: Connection, lake: Lake, settings: Settings, cases: Seq
         rows = [_recordings(connection, settings, scope, case) for case in cases]
         for index, members in enumerate(rows):
             values = feature_sample(lake, settings, members, names).values
-            filled = np.isfinite(values).any(axis=0)
-            block[index, filled] = np.nanmedian(values[:, filled], axis=0)
+            block[index] = known_median(values)
         blocks.append(block)
     return np.concatenate(blocks, axis=1) if blocks else np.empty((len(cases), 0))
 
 
-def _recordings(connection: Connection, settings: Settings, scope: str, case: dict[str, Any]) -> list[Any]:
+def _recordings(connection: Connection, settings: WatchSettings, scope: str, case: dict[str, Any]) -> list[Any]:
     query = (
         sa.select(Extraction)
         .join(Recording, Recording.recording_id == Extraction.recording_id)

@@ -27,7 +27,7 @@ import sqlalchemy as sa
 from pipeline.assets import import_assets
 from pipeline.cases.work import comment
 from pipeline.labels.labels import import_labels
-from pipeline.local_airflow import LocalAirflow, free_port
+from pipeline.local_airflow import LocalAirflow
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store
 from pipeline.store.tables import (
@@ -167,7 +167,7 @@ def until(true: Callable[[], bool], what: str, explain: Callable[[], Any] = lamb
 
 
 @pytest.fixture(scope="module")
-def plant() -> Iterator[Plant]:
+def plant(free_port: Callable[[], int]) -> Iterator[Plant]:
     """One Airflow for this file. Its folder is not pytest's: the path of PostgreSQL's socket has to be short."""
     folder = Path(tempfile.mkdtemp(prefix="axiswatch-af-"))
     fleet = folder / "fleet"

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +26,7 @@ from playwright.sync_api import Page, sync_playwright
 from pipeline.accounts import list_users, log_in, set_user
 from pipeline.base.settings import Settings
 from pipeline.cases.verdicts import get_case
-from pipeline.local_airflow import LocalAirflow, free_port
+from pipeline.local_airflow import LocalAirflow
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Case
@@ -125,7 +125,7 @@ def plugin_metadata(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plant() -> Iterator[Plant]:
+def plant(free_port: Callable[[], int]) -> Iterator[Plant]:
     """One Airflow for this file: its database and its api-server. The path of PostgreSQL's socket has to be short."""
     folder = Path(tempfile.mkdtemp(prefix="axiswatch-ar-"))
     (folder / "dags").mkdir()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from pipeline.local_airflow import LocalAirflow, celery_settings, free_port
+from pipeline.local_airflow import LocalAirflow
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store
 from pipeline.store.tables import Extraction, Recording
@@ -24,14 +26,24 @@ FLEET = FleetSettings(robots=6, days=3, seed=5)
 SECONDS = 300
 
 
+def celery_parts() -> ModuleType:
+    """How the benchmark starts Airflow with Celery workers."""
+    spec = importlib.util.spec_from_file_location("celery_parts", ROOT / "benchmarks" / "celery_parts.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
-def celery() -> Iterator[LocalAirflow]:
+def celery(free_port: Callable[[], int]) -> Iterator[LocalAirflow]:
     """Redis, PostgreSQL, and the parts of Airflow as processes of their own."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("redis-server is not installed")
     folder = Path(tempfile.mkdtemp(prefix="axiswatch-ce-"))
-    port = free_port()
+    parts, port = celery_parts(), free_port()
     redis = subprocess.Popen(
         [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)],
         stdout=subprocess.DEVNULL,
@@ -41,7 +53,7 @@ def celery() -> Iterator[LocalAirflow]:
         ROOT / "dags",
         free_port(),
         {
-            **celery_settings(port),
+            **parts.celery_settings(port),
             "AXISWATCH_BATCH_MIB": "0.7",
             "AXISWATCH_LANDING": str(folder / "fleet" / "landing"),
         },
@@ -49,7 +61,7 @@ def celery() -> Iterator[LocalAirflow]:
     try:
         simulate(folder / "fleet", FLEET)
         local.start_postgres()
-        local.start_celery(2)
+        parts.start_celery(local, 2)
         local.wait_until_healthy(SECONDS)
         yield local
     finally:

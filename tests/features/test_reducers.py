@@ -119,6 +119,7 @@ def test_a_chain_multiplies_and_can_be_told_in_turns_of_any_shaft():
     behind = chain([("belt", belt), ("rv", gears)], monitored="belt.output")
     assert behind.meshes == pytest.approx((40.0, *gears.meshes))
     assert dict(behind.speeds)["input"] == pytest.approx(2.0)
+    assert order_of(behind, "rv: output shaft") == pytest.approx(1 / 121), "in turns of the pulley, not of the input"
     assert behind.ratio == pytest.approx(242)
 
 
@@ -194,6 +195,7 @@ def test_teeth_and_pins_that_pass_can_be_counted():
 def test_harmonic_after_one_turn_the_flexspline_lags_by_the_difference_of_teeth(f, step):
     stage = harmonic(flexspline_teeth=f, circular_spline_teeth=f + 2 * step)
     assert dict(stage.speeds)["output"] * f == pytest.approx(-2 * step)
+    assert dict(stage.speeds)["wave_generator"] == dict(stage.speeds)["input"] == 1.0
     assert stage.ratio == pytest.approx(f / (2 * step))
 
 

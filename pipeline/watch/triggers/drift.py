@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from features.health.baseline import MAD_TO_SIGMA
+from features.health.baseline import MAD_TO_SIGMA, known_median
 from pipeline.watch.triggers.decision import Decision, check_share, plain
 from pipeline.watch.triggers.sign_flips import label_shuffles, max_t, sign_flips
 
@@ -192,22 +192,14 @@ def _unit_medians(period: DriftSample, min_recordings: int) -> dict[str, dict[st
     for start, stop in zip(starts, np.r_[starts[1:], len(order)], strict=True):
         if stop - start >= min_recordings:
             values = period.values[order[start:stop]].astype(np.float64)
-            medians.setdefault(str(regime[start]), {})[str(unit[start])] = _median(values)
+            medians.setdefault(str(regime[start]), {})[str(unit[start])] = known_median(values)
     return medians
-
-
-def _median(values: Array) -> Array:
-    """Median of each column without NaN; NaN where there is nothing."""
-    result = np.full(values.shape[1], np.nan)
-    filled = np.isfinite(values).any(axis=0)
-    result[filled] = np.nanmedian(np.where(np.isfinite(values[:, filled]), values[:, filled], np.nan), axis=0)
-    return result
 
 
 def _spread(values: Array) -> Array:
     """1.4826 MAD of each column, the standard deviation where that is 0; NaN where nothing varies."""
-    center = _median(values)
-    spread = MAD_TO_SIGMA * _median(np.abs(values - center))
+    center = known_median(values)
+    spread = MAD_TO_SIGMA * known_median(np.abs(values - center))
     flat = ~(spread > 0)
     if flat.any():
         masked = np.ma.masked_invalid(values[:, flat])
@@ -235,7 +227,7 @@ def _same_units(
         kept = np.flatnonzero((count >= min_units) & np.isfinite(spread))
         blocks.append(block[:, kept])
         labels += [(regime, names[int(index)]) for index in kept]
-        effects.append(_median(block[:, kept]) / spread[kept])
+        effects.append(known_median(block[:, kept]) / spread[kept])
         counts.append(count[kept])
     differences = np.concatenate(blocks, axis=1)
     if not differences.shape[1]:

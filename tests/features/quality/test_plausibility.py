@@ -14,7 +14,6 @@ from features.quality.plausibility import (
     plausibility_settings,
 )
 from features.quality.quality import Quality
-from features.quality.scope_range import compare_range, fit_range
 from features.settings import FeatureSettings
 
 RATE, LENGTH, RPM = 12_800.0, 12_800, 1750.0
@@ -173,23 +172,9 @@ def test_a_quantity_without_a_shape_is_judged_by_absurd_levels_only():
     assert plausibility_settings("acceleration") == PlausibilitySettings()
 
 
-def test_the_range_of_a_scope_knows_the_unit_only_when_it_is_absurd():
-    known = fit_range(np.concatenate([rows(f * machine(s)) for s in range(4) for f in (0.3, 1.0, 3.0)]))
-    assert compare_range(rows(4 * machine(9)), NAMES, known) == []
-    for factor in (1e3, 1e-3):
-        code, evidence = compare_range(rows(np.float32(factor) * machine(9)), NAMES, known)[0]
-        assert code is Quality.GAIN_MISMATCH
-        assert "all units known" in evidence
-    assert compare_range(np.full((1, len(NAMES)), np.nan), NAMES, known) == []
-    with pytest.raises(ValueError, match="features"):
-        compare_range(rows(machine(1)), NAMES[:5], known)
-
-
 def test_wrong_shapes_and_settings_are_refused():
     with pytest.raises(ValueError, match="features"):
         compare(np.zeros((1, 3)), NAMES, REFERENCE)
     for bad in ("gain_factor", "loose_fall_db"):
         with pytest.raises(ValueError, match=bad):
             PlausibilitySettings(**{bad: 0.0})
-    with pytest.raises(ValueError, match="infinities"):
-        fit_range(np.array([[np.inf]]))

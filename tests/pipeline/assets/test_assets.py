@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from features.kinematics import Orders, geometry_version
-from pipeline.assets import import_assets, installations, installed_at_time, known_orders
+from pipeline.assets import import_assets, installations, known_orders
 from pipeline.assets.catalogue import catalogue, find_bearing
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import axis_id
@@ -69,18 +69,6 @@ def test_units_geometries_and_axes_are_stored(store: Store, read: Callable[..., 
     assert first.removed_at == second.installed_at == datetime(2026, 1, 10, tzinfo=UTC)
     assert dump(store)["axes"][0]["expected_every_s"] == 3600.0
     assert dump(store)["geometries"][0]["source"] == "catalogue"
-
-
-def test_unit_on_the_axis_at_a_time(store: Store, read: Callable[..., dict[str, int]]) -> None:
-    read(GOOD)
-    with store.read() as connection:
-        units = installations(connection)[AXIS]
-    change = datetime(2026, 1, 10, tzinfo=UTC)
-    at = {
-        moment: unit.unit_serial if (unit := installed_at_time(units, moment)) else None
-        for moment in (datetime(2024, 12, 31, tzinfo=UTC), change - timedelta(microseconds=1), change)
-    }
-    assert list(at.values()) == [None, "SN-1", "SN-2"]
 
 
 def test_importing_again_changes_nothing_and_a_change_is_taken_over(

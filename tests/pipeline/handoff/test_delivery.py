@@ -6,22 +6,31 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from pipeline.base.errors import SettingsError
 from pipeline.cases.episodes import CaseState, what_got_worse
@@ -240,17 +249,101 @@ def test_a_receiver_that_never_ends_its_answer_is_cut_off(receiver: Receiver, wa
     found = post(receiver.url, b"{}", {}, seconds=1.0)
     done.set()
     assert (found.good, found.is_down) == (False, True)
-    assert "not told" in found.told
+    assert "not told" in found.outcome
     assert time.monotonic() - begun < 4, "each byte would have begun a new wait"
 
 
 def test_no_redirect_is_followed(receiver: Receiver) -> None:
     for status in (301, 302, 303, 307, 308):
         receiver.behave = lambda request, _, status=status: answer(request, status, Location="/elsewhere")  # type: ignore[misc]
-        assert post(receiver.url, b"{}", {}).told == f"answered {status}"
+        assert post(receiver.url, b"{}", {}).outcome == f"answered {status}"
     assert set(receiver.paths) == {"/hook"}
-    for address in ("file:///etc/passwd", "ftp://127.0.0.1/x", "/hook", "http://127.0.0.1:99999/x", "http://"):
+    for address in (
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "/hook",
+        "http://127.0.0.1:99999/x",
+        "http://",
+        "http://[::1",
+    ):
         assert not post(address, b"{}", {}).good
+
+
+def test_an_answer_without_end_is_not_read(receiver: Receiver) -> None:
+    """Neither a long body nor a long header is kept: the status decides, and a header over any measure is no answer."""
+    done = threading.Event()
+
+    def flood(start: bytes, request: BaseHTTPRequestHandler, _: dict[str, Any]) -> None:
+        request.wfile.write(b"HTTP/1.1 200 OK\r\n" + start)
+        with suppress(OSError):
+            while not done.is_set():
+                request.wfile.write(b"x" * 65_536)
+
+    for start, good in ((b"Content-Length: 999999999999\r\n\r\n", True), (b"X-Long: ", False)):
+        receiver.behave = partial(flood, start)
+        begun = time.monotonic()
+        assert post(receiver.url, b"{}", {}, seconds=20.0).good is good
+        assert time.monotonic() - begun < 10
+    done.set()
+
+
+def test_a_proxy_of_the_environment_is_used_and_no_proxy_is_kept(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = receiver.url.removesuffix("/hook")
+    monkeypatch.setenv("http_proxy", proxy)
+    assert post("http://elsewhere.invalid/hook", b"{}", {}).good
+    assert receiver.paths == ["http://elsewhere.invalid/hook"]
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert post(receiver.url, b"{}", {}).good
+    assert receiver.paths[1:] == ["/hook"]
+    monkeypatch.setenv("http_proxy", "nonsense://")
+    assert not post("http://elsewhere.invalid/hook", b"{}", {}).good
+
+
+def test_the_address_is_not_written_to_the_log(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        assert post(f"{receiver.url}?token=hunter2", b"{}", {}).good
+    assert "hunter2" not in caplog.text
+
+
+@pytest.fixture
+def secure(receiver: Receiver, tmp_path: Path) -> tuple[str, Path]:
+    """The receiver behind TLS, with a certificate for 127.0.0.1 that nobody else has signed: its address and that."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plant")])
+    host = x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(host, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    public, private = tmp_path / "public.pem", tmp_path / "private.pem"
+    public.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(public, private)
+    receiver.server.socket = context.wrap_socket(receiver.server.socket, server_side=True)
+    return receiver.url.replace("http://", "https://"), public
+
+
+def test_only_a_certificate_that_the_machine_trusts_is_believed(
+    receiver: Receiver, secure: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, certificate = secure
+    refused = post(address, b"{}", {})
+    assert (refused.good, refused.is_down) == (False, True)
+    assert "certificate" in refused.outcome.lower()
+    assert receiver.got == []
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert post(address, b"{}", {}).outcome == "answered 204"
+    assert not post(address.replace("127.0.0.1", "localhost"), b"{}", {}).good, "a name that is not in it"
 
 
 SENDER = """

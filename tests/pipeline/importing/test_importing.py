@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import pipeline.importing.mapping as parts
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.importing import ImportRefused, ImportReport, Mapping, import_archive, load_mapping, shipped_mappings
-from pipeline.importing.mapping import MAPPING_SECTIONS
 from pipeline.importing.run import names_of
 from pipeline.labels.words import LABEL_CSV_COLUMNS
 
@@ -218,17 +218,43 @@ def test_shipped_mappings_load_by_name() -> None:
         load_mapping("nosuch")
 
 
+SECTIONS = {
+    "": (parts.Mapping,),
+    "source": (parts.Source,),
+    "files": (parts.Files,),
+    "signal": (parts.Signal,),
+    "signal.csv": (parts.CsvText,),
+    "signal.time": (parts.TimeColumn,),
+    "recording": (parts.Recording,),
+    "channel": (parts.Channel,),
+    "time": (parts.ClockTime, parts.SyntheticTime),
+    "process": (parts.CutEvery, parts.CutAtChanges, parts.Decimate, parts.Scale, parts.CutToLength),
+    "pieces": (parts.Pieces,),
+    "label": (parts.Label,),
+    "label.values.VALUE": (parts.LabelValue,),
+    "asset": (parts.Asset,),
+    "geometry.NAME": (parts.Geometry,),
+}
+"""Every table of a mapping with the models behind it."""
+
+
+def test_every_table_of_a_mapping_is_among_the_sections() -> None:
+    models = {name for name, kind in vars(parts).items() if isinstance(kind, type) and issubclass(kind, parts.Part)}
+    shared = {"Part", "SampleRules", "Step"}
+    assert models - shared == {kind.__name__ for kinds in SECTIONS.values() for kind in kinds}
+
+
 def test_the_documentation_lists_every_key_and_its_example_loads() -> None:
     text = DOCS.read_text(encoding="utf-8")
     keys = {
         f"{section}.{field}".lstrip(".")
-        for section, models in MAPPING_SECTIONS.items()
+        for section, models in SECTIONS.items()
         for model in models
         for field in model.model_fields
     }
     named = set(re.findall(r"`([A-Za-z_.]+)`", text.partition("## Every key")[2]))
     assert keys - named == set()
-    sections = {section for section in MAPPING_SECTIONS if section}
+    sections = {section for section in SECTIONS if section}
     assert {name for name in named if name.rpartition(".")[0] in sections} - keys == set()
     full, synthetic = re.findall(r"```toml\n(.*?)```", text, flags=re.S)[2:]
     example = tomllib.loads(full)
