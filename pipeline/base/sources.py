@@ -86,7 +86,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
 
 
 def sources() -> dict[str, str]:
-    """Return where the value of every setting comes from: the name of a variable, the path of the TOML file, default."""
+    """Return where the value of each setting comes from: its variable, the TOML file, or `default`."""
     path = config_file(os.environ)
     in_file = dict.fromkeys(read_config_file(path), str(path))
     variables = {name: f"{ENV_PREFIX}{name.upper()}" for name in Settings.names()}
