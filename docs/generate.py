@@ -123,8 +123,8 @@ def setting_lines() -> Iterator[str]:
         yield f"### {heading.removesuffix('.')}"
         yield ""
         yield from paragraphs(rest)
-        for name, field in group.model_fields.items():
-            yield setting_item(name, field)
+        for name in group.own():
+            yield setting_item(name, group.model_fields[name])
         yield ""
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.base.settings import Settings, load_settings
+from pipeline.base.settings import IntakeSettings, Settings
+from pipeline.base.sources import load_settings
 
 if TYPE_CHECKING:
     from pipeline.intake.contract import Limits
@@ -44,7 +45,7 @@ def workplace() -> Workplace:
     return Workplace(settings, Store.open(settings.database), Lake(settings.lake))
 
 
-def limits_of(settings: Settings, as_of: datetime) -> Limits:
+def limits_of(settings: IntakeSettings, as_of: datetime) -> Limits:
     """Give what acquire takes as plausible."""
     from pipeline.intake.contract import Limits
 

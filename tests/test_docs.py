@@ -21,7 +21,8 @@ from pipeline import accounts
 from pipeline.assets import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry, events
 from pipeline.assets.catalogue import catalogue
 from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS, RATE_BASES, TIME_BASES
-from pipeline.base.settings import ENV_PREFIX, OTHER_VARIABLES, Settings
+from pipeline.base.settings import ENV_PREFIX, Settings
+from pipeline.base.sources import OTHER_VARIABLES
 from pipeline.cases import audit, axis_state, episodes, evidence, quiet
 from pipeline.cli.app import app
 from pipeline.handoff import outbox
@@ -412,7 +413,7 @@ def test_the_examples_of_labels_and_assets_can_be_imported(tmp_path: Path) -> No
 
 def test_the_settings_example_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The TOML of settings.md holds settings only."""
-    from pipeline.base.settings import load_settings
+    from pipeline.base.sources import load_settings
 
     text = (DOCS / "settings.md").read_text(encoding="utf-8")
     path = tmp_path / "axiswatch.toml"

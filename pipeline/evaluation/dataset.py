@@ -19,7 +19,7 @@ from features.settings import FeatureSettings, feature_groups, feature_names, fe
 from features.windows import steady_shaft_hz
 from pipeline.base.log_schema import scope_of
 from pipeline.base.regime import regime_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings, TrainSettings
 from pipeline.evaluation.protocol import EvaluationRefused
 from pipeline.evaluation.windows import Windows, join, same_orders
 from pipeline.extraction.in_force import feature_settings
@@ -86,7 +86,7 @@ class _Read:
 def load_dataset(
     manifest: Path,
     rows: Sequence[ManifestRow],
-    settings: Settings,
+    settings: TrainSettings,
     *,
     root: Path | None = None,
     mappings: Sequence[str] = (),
@@ -183,7 +183,7 @@ def _plans(
     return plans, orphans
 
 
-def _regime(planned: PlannedRow, settings: Settings) -> str:
+def _regime(planned: PlannedRow, settings: ExtractionSettings) -> str:
     fields = planned.fields
     return regime_of(
         fields["program"],

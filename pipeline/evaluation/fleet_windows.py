@@ -24,7 +24,7 @@ from features.windows import steady_shaft_hz
 from models.kinds import HEALTHY
 from pipeline.assets import import_assets, known_orders
 from pipeline.base.regime import program_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings, Settings
 from pipeline.evaluation.classification import EvaluationTask
 from pipeline.evaluation.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.evaluation.methods import Training, mode_of_word
@@ -142,7 +142,7 @@ def training_fleet(fleet: Fleet) -> tuple[Windows, TrainingSet]:
     return replace(windows, weight=found.weight), found
 
 
-def _recordings(connection: Connection, settings: Settings) -> list[Row[Any]]:
+def _recordings(connection: Connection, settings: ExtractionSettings) -> list[Row[Any]]:
     """Every recording with features, in order of time, with what the log says of it."""
     context = (Recording.sampling_rate_hz, Recording.shaft_speed_rpm, Recording.speed_is_steady, Recording.n_samples)
     query = extractions(

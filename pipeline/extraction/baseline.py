@@ -24,7 +24,7 @@ from pipeline.assets import installations
 from pipeline.base.figures import finite_or_none
 from pipeline.base.ids import instant, stable_id
 from pipeline.base.regime import coarser, is_any, program_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings
 from pipeline.extraction.in_force import feature_versions
 from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
@@ -59,7 +59,7 @@ class BaselinePeriod:
     done: frozenset[tuple[str, str]]
 
 
-def update_baselines(store: Store, lake: Lake, settings: Settings, *, as_of: datetime) -> BaselineReport:
+def update_baselines(store: Store, lake: Lake, settings: ExtractionSettings, *, as_of: datetime) -> BaselineReport:
     """Write the baselines of every unit whose baseline period is over by `as_of`; those that are there stay."""
     report = BaselineReport()
     with store.read() as connection:
@@ -81,7 +81,7 @@ def update_baselines(store: Store, lake: Lake, settings: Settings, *, as_of: dat
     return report
 
 
-def _periods(connection: Connection, settings: Settings, as_of: datetime) -> list[BaselinePeriod]:
+def _periods(connection: Connection, settings: ExtractionSettings, as_of: datetime) -> list[BaselinePeriod]:
     """Baseline periods that are over: one for each unit in its time on an axis.
 
     What was written more than a period's length after the end is settled: recordings that come later still are not
@@ -167,7 +167,7 @@ def _first(
     return min(starts, default=None)
 
 
-def _members(connection: Connection, settings: Settings, period: BaselinePeriod) -> list[Any]:
+def _members(connection: Connection, settings: ExtractionSettings, period: BaselinePeriod) -> list[Any]:
     """Recordings of a period whose features may enter its baselines, in order of time."""
     end = period.to_at if period.before is None else min(period.to_at, period.before)
     unit = attributed_unit()
@@ -187,7 +187,7 @@ def _members(connection: Connection, settings: Settings, period: BaselinePeriod)
 
 def _baselines(
     lake: Lake,
-    settings: Settings,
+    settings: ExtractionSettings,
     period: BaselinePeriod,
     members: Sequence[Row[Any]],
     labels: list[KnownLabel],

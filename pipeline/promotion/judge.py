@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from models.kinds import UNKNOWN_FAULT
-from pipeline.base.settings import Settings
+from pipeline.base.settings import GateSettings, TrainSettings
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.promotion.gate import (
     Difference,
@@ -58,7 +58,7 @@ class Pair:
 def judge(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: GateSettings,
     challenger: dict[str, Any],
     champion: dict[str, Any],
     *,
@@ -84,7 +84,7 @@ def judge(
 def read_pair(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrainSettings,
     challenger: dict[str, Any],
     champion: dict[str, Any],
     *,
@@ -135,7 +135,7 @@ def _units(version: dict[str, Any]) -> set[str]:
     return {unit for fold in version["metrics"].get("folds", ()) for unit in fold["test_units"]}
 
 
-def by_measures(pair: Pair, settings: Settings, figures: dict[str, Any]) -> tuple[list[str], list[str]]:
+def by_measures(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Measure by the findings of then and of now; give what speaks for, and what against the challenger."""
     assert pair.said is not None
     if pair.champion_said is None:
@@ -159,7 +159,7 @@ def by_measures(pair: Pair, settings: Settings, figures: dict[str, Any]) -> tupl
     return passed, against
 
 
-def measured(rows: Rows, settings: Settings) -> dict[str, Difference]:
+def measured(rows: Rows, settings: GateSettings) -> dict[str, Difference]:
     """Measure with the settings in force."""
     return measure(
         rows,
@@ -171,7 +171,7 @@ def measured(rows: Rows, settings: Settings) -> dict[str, Difference]:
     )
 
 
-def ruled(found: dict[str, Difference], settings: Settings) -> list[str]:
+def ruled(found: dict[str, Difference], settings: GateSettings) -> list[str]:
     """Rule with the settings in force."""
     return rule_measures(
         found,
@@ -189,12 +189,12 @@ def _told(name: str, found: Difference) -> str:
     return f"{words[name]} {found.challenger:.3f} (champion {found.champion:.3f})"
 
 
-def _thresholds(settings: Settings) -> dict[str, Any]:
-    names = [name for name in type(settings).model_fields if name.startswith("gate_")]
+def _thresholds(settings: GateSettings) -> dict[str, Any]:
+    names = [name for name in GateSettings.model_fields if name.startswith("gate_")]
     return {name: getattr(settings, name) for name in ("promotion_margin", *names)}
 
 
-def by_doubt(pair: Pair, settings: Settings, figures: dict[str, Any]) -> list[str]:
+def by_doubt(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> list[str]:
     """Ask whether the batch of findings since the champion's training is to be believed."""
     assert pair.said is not None
     unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)
@@ -226,7 +226,7 @@ def _champion_believes(said: Predictions, finding: Sequence[str], members: Seque
     return np.array(found)
 
 
-def _by_must_not_fail(pair: Pair, settings: Settings, figures: dict[str, Any]) -> list[str]:
+def _by_must_not_fail(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> list[str]:
     """Ask for the cases that every challenger must get right. One that this scope knows nothing of is told of."""
     assert pair.said is not None
     unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from models.kinds import HEALTHY
 from models.model import Model
 from models.threads import one_thread
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings, TrainSettings
 from pipeline.extraction.baselines import Baselines, with_change
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
@@ -48,7 +48,13 @@ class JudgedRecording:
 
 
 def labelled_recordings(
-    connection: Connection, settings: Settings, scope: str, wanted: Iterable[str], *, cutoff: datetime, as_of: datetime
+    connection: Connection,
+    settings: TrainSettings,
+    scope: str,
+    wanted: Iterable[str],
+    *,
+    cutoff: datetime,
+    as_of: datetime,
 ) -> list[JudgedRecording]:
     """Give the recordings of a scope among `wanted` that a label holds for, then (`cutoff`) or now (`as_of`)."""
     now = known_labels(connection, known_by=as_of)
@@ -82,7 +88,7 @@ def _corrected(before: Finding, today: Finding) -> bool:
 def champion_predictions(
     connection: Connection,
     lake: Lake,
-    settings: Settings,
+    settings: ExtractionSettings,
     model: Model,
     kept: Predictions | None,
     known_units: frozenset[str],

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Row
 
 from features.quality.quality import Quality
 from pipeline.assets.events import replacement_times
-from pipeline.base.settings import Settings
+from pipeline.base.settings import CaseSettings
 from pipeline.cases.audit import open_audits
 from pipeline.cases.axis_state import (
     SILENT,
@@ -81,7 +81,7 @@ class AdviseReport:
 
 def advise(
     store: Store,
-    settings: Settings,
+    settings: CaseSettings,
     *,
     as_of: datetime,
     cases_since: datetime | None = None,
@@ -127,7 +127,7 @@ def advise(
 
 def _advise_axis(
     connection: Connection,
-    settings: Settings,
+    settings: CaseSettings,
     axis_id: str,
     thresholds: dict[str, Thresholds],
     silent: tuple[datetime, datetime] | None,
@@ -255,7 +255,7 @@ def _state_row(
 
 def _update_cases(
     connection: Connection,
-    settings: Settings,
+    settings: CaseSettings,
     axis_id: str,
     as_of: datetime,
     cases_since: datetime | None,

@@ -24,7 +24,7 @@ from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.base.figures import finite_or_none
 from pipeline.base.log_schema import quantity_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_versions
 from pipeline.extraction.reading import Chunk, read_chunk
@@ -76,7 +76,7 @@ class ScoreReport:
 def score_due(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: ExtractionSettings,
     *,
     as_of: datetime,
     on_progress: Callable[[int, int], None] | None = None,
@@ -127,7 +127,7 @@ def plan_score(
 def score_scope(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: ExtractionSettings,
     scope: str,
     version: str,
     *,

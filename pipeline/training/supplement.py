@@ -25,7 +25,7 @@ from features.windows import WindowPlan, cut, plan_windows
 from models.kinds import HEALTHY
 from models.training.training_data import Supplement
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
-from pipeline.base.settings import Settings
+from pipeline.base.settings import TrainSettings
 from pipeline.extraction.baselines import UnitBaseline, with_change
 from pipeline.store.lake import Lake
 
@@ -71,7 +71,7 @@ class WindowToMake:
 
 def make_supplement(
     lake_url: str,
-    settings: Settings,
+    settings: TrainSettings,
     features: FeatureSettings,
     conditions: Sequence[Condition],
     classes: Sequence[str],
@@ -96,7 +96,7 @@ def make_supplement(
     return Supplement(made[good], y[good], settings.synthetic_units, source[good]) if good.any() else None
 
 
-def _choose(settings: Settings, usable: Sequence[Condition], modes: Sequence[str | None]) -> list[WindowToMake]:
+def _choose(settings: TrainSettings, usable: Sequence[Condition], modes: Sequence[str | None]) -> list[WindowToMake]:
     """Draw a unit, then one of its recordings, for each window."""
     wanted = []
     for number, mode in enumerate(modes):

@@ -16,7 +16,7 @@ from models.settings import TrainingSettings
 from models.training.report import TrainingReport
 from models.training.train import train
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
-from pipeline.base.settings import Settings
+from pipeline.base.settings import TrainSettings
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.registry.registry import Registered, register
 from pipeline.registry.versions import champions
@@ -50,13 +50,13 @@ class TrainResult:
         }
 
 
-def training_settings(settings: Settings) -> TrainingSettings:
-    """Return the settings of training as `models` takes them; what the product does not set keeps its default.
+def training_settings(settings: TrainSettings) -> TrainingSettings:
+    """Return the settings of training as `models` takes them; one that the product does not have keeps its default.
 
     Raises
     ------
     SettingsError
-        The scoring method is unknown.
+        There is no such scoring method.
     """
     try:
         check_name(settings.method)
@@ -66,14 +66,16 @@ def training_settings(settings: Settings) -> TrainingSettings:
     return TrainingSettings(**_of_the_same_name(settings, TrainingSettings), network=network)
 
 
-def _of_the_same_name(settings: Settings, target: type[NetworkSettings | TrainingSettings]) -> dict[str, Any]:
-    return {item.name: getattr(settings, item.name) for item in fields(target) if item.name in Settings.model_fields}
+def _of_the_same_name(settings: TrainSettings, target: type[NetworkSettings | TrainingSettings]) -> dict[str, Any]:
+    return {
+        item.name: getattr(settings, item.name) for item in fields(target) if item.name in TrainSettings.model_fields
+    }
 
 
 def train_scopes(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrainSettings,
     *,
     as_of: datetime,
     scope: str | None = None,
@@ -105,7 +107,7 @@ def train_scopes(
 def _train_scope(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrainSettings,
     training: TrainingSettings,
     scope: str,
     as_of: datetime,
@@ -154,7 +156,7 @@ def _train_scope(
     return TrainResult(scope, version, champion, report, data)
 
 
-def lineage_of(store: Store, settings: Settings, scope: str, data: TrainingSet) -> dict[str, Any]:
+def lineage_of(store: Store, settings: TrainSettings, scope: str, data: TrainingSet) -> dict[str, Any]:
     """Give where a model comes from, beside the columns of its row: code, seeds, labels, the champion of then."""
     with store.read() as connection:
         champion = champions(connection).get(scope)

@@ -19,7 +19,7 @@ from models.training.training_data import Supplement
 from pipeline.assets import known_orders
 from pipeline.base.log_schema import quantity_of
 from pipeline.base.regime import program_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import TrainSettings
 from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, UnitBaseline, relative_names, with_change
 from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
 from pipeline.extraction.reading import read_features
@@ -70,7 +70,7 @@ class TrainingRecording:
     weight: float
 
 
-def scopes_with_labels(connection: Connection, settings: Settings, *, as_of: datetime) -> list[str]:
+def scopes_with_labels(connection: Connection, settings: TrainSettings, *, as_of: datetime) -> list[str]:
     """Give the model scopes in which a label known by `as_of` holds for some recording."""
     labels = known_labels(connection, known_by=as_of)
     scopes = []
@@ -82,7 +82,7 @@ def scopes_with_labels(connection: Connection, settings: Settings, *, as_of: dat
 
 
 def build_training_set(
-    connection: Connection, lake: Lake, settings: Settings, scope: str, *, as_of: datetime
+    connection: Connection, lake: Lake, settings: TrainSettings, scope: str, *, as_of: datetime
 ) -> TrainingSet:
     """Build the training set of a scope from what was known at `as_of`.
 
@@ -152,7 +152,7 @@ def build_training_set(
 
 
 def _labelled(
-    connection: Connection, settings: Settings, scope: str, labels: list[KnownLabel]
+    connection: Connection, settings: TrainSettings, scope: str, labels: list[KnownLabel]
 ) -> tuple[list[TrainingRecording], Counter[str]]:
     query = extractions(
         *attributed_extraction(), *CONTEXT, scope=scope, feature_version=feature_version_of(settings, scope)

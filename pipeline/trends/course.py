@@ -25,7 +25,7 @@ from features.health.trend import change_points, running_median, theil_sen
 from features.settings import feature_names
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.figures import finite_or_none
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings, TrendSettings
 from pipeline.extraction.baselines import NO_BASELINE, Baselines, UnitBaseline
 from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.reading import read_features
@@ -215,7 +215,7 @@ class TrendReport:
 def update_trends(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrendSettings,
     *,
     as_of: datetime,
     on_progress: Callable[[int, int], None] | None = None,
@@ -253,7 +253,7 @@ def update_trends(
     return report
 
 
-def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
+def _due_query(settings: ExtractionSettings, as_of: datetime) -> sa.Select[Any]:
     newest = (
         sa.select(
             Baseline.axis_id,
@@ -302,7 +302,7 @@ def _due_query(settings: Settings, as_of: datetime) -> sa.Select[Any]:
     )
 
 
-def _units_without_baseline(connection: Connection, settings: Settings, as_of: datetime) -> int:
+def _units_without_baseline(connection: Connection, settings: ExtractionSettings, as_of: datetime) -> int:
     """Count units, by axis and channel, that have features and no baseline; recordings of no known unit are one."""
     there = sa.exists().where(
         Baseline.axis_id == Extraction.axis_id,
@@ -326,7 +326,7 @@ def _units_without_baseline(connection: Connection, settings: Settings, as_of: d
 
 def _points(
     lake: Lake,
-    settings: Settings,
+    settings: ExtractionSettings,
     rows: Sequence[Row[Any]],
     baselines: Sequence[UnitBaseline | None],
     as_of: datetime,

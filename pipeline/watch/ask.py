@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from features.health.baseline import MAD_TO_SIGMA, known_median
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.base.settings import Settings
+from pipeline.base.settings import WatchSettings
 from pipeline.cases.audit import AUDIT
 from pipeline.cases.queue import Filters, queue_page
 from pipeline.extraction.in_force import feature_names_of, feature_version_of
@@ -109,7 +109,7 @@ SHOWN = ("case_id", "site", "cell", "robot_id", "axis", "family", "priority")
 
 
 def ask(
-    store: Store, lake: Lake, settings: Settings, *, n: int, method: str, seed: int, as_of: datetime
+    store: Store, lake: Lake, settings: WatchSettings, *, n: int, method: str, seed: int, as_of: datetime
 ) -> list[dict[str, Any]]:
     """Choose the open machine and audit cases to ask about next, in order.
 
@@ -184,7 +184,7 @@ def _unit(connection: Connection, case: dict[str, Any]) -> str:
     return units[0] if units else unit_name(None, case["axis_id"])
 
 
-def _features(connection: Connection, lake: Lake, settings: Settings, cases: Sequence[dict[str, Any]]) -> Any:
+def _features(connection: Connection, lake: Lake, settings: WatchSettings, cases: Sequence[dict[str, Any]]) -> Any:
     """Return the features of each case: medians over some of its recordings, scope by scope."""
     blocks = []
     for scope in sorted(champions(connection)):
@@ -198,7 +198,7 @@ def _features(connection: Connection, lake: Lake, settings: Settings, cases: Seq
     return np.concatenate(blocks, axis=1) if blocks else np.empty((len(cases), 0))
 
 
-def _recordings(connection: Connection, settings: Settings, scope: str, case: dict[str, Any]) -> list[Any]:
+def _recordings(connection: Connection, settings: WatchSettings, scope: str, case: dict[str, Any]) -> list[Any]:
     query = (
         sa.select(Extraction)
         .join(Recording, Recording.recording_id == Extraction.recording_id)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import TrainSettings
 from pipeline.labels.findings import target_of
 from pipeline.labels.labels import KnownLabel, known_labels
 from pipeline.promotion.decisions import CONCLUSION, FAILED, labels_since
@@ -57,7 +57,7 @@ def champion_at(connection: Connection, scope: str, *, as_of: datetime) -> Champ
     return Champion(row.model_version, row.at, row.label_cutoff, tuple(row.settings.get("classes", ())))
 
 
-def watched_scopes(connection: Connection, settings: Settings, *, as_of: datetime) -> list[str]:
+def watched_scopes(connection: Connection, settings: TrainSettings, *, as_of: datetime) -> list[str]:
     """Return the scopes that have a champion, and those with labels that could train one."""
     query = sa.select(AliasEvent.scope).where(AliasEvent.alias == CHAMPION, AliasEvent.at <= as_of).distinct()
     known = set(connection.scalars(query))

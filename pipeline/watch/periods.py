@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from features.health.baseline import known_median
 from features.quality.quality import Quality
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings, WatchSettings
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import not_withdrawn
@@ -50,7 +50,7 @@ class KnownCause:
     text: str
 
 
-def sample(settings: Settings, scope: str, span: TimeSpan) -> sa.Select[Any]:
+def sample(settings: WatchSettings, scope: str, span: TimeSpan) -> sa.Select[Any]:
     """SQL: extractions of a sample of the good recordings of a span, in order of recording."""
     unit = attributed_unit()
     order = sa.func.row_number().over(
@@ -72,7 +72,7 @@ def sample(settings: Settings, scope: str, span: TimeSpan) -> sa.Select[Any]:
     return sa.select(inner).where(inner.c.place <= settings.drift_recordings).order_by(inner.c.recording_id)
 
 
-def feature_sample(lake: Lake, settings: Settings, rows: Sequence[Any], names: Sequence[str]) -> DriftSample:
+def feature_sample(lake: Lake, settings: ExtractionSettings, rows: Sequence[Any], names: Sequence[str]) -> DriftSample:
     """Return the features of recordings: of each the median of its windows."""
     parts = read_features(lake, settings, rows)
     kept = [(row, part) for row, part in zip(rows, parts, strict=True) if len(part)]
@@ -82,7 +82,9 @@ def feature_sample(lake: Lake, settings: Settings, rows: Sequence[Any], names: S
     return _drift_sample(values, [row for row, _ in kept])
 
 
-def score_sample(connection: Connection, settings: Settings, scope: str, version: str, span: TimeSpan) -> DriftSample:
+def score_sample(
+    connection: Connection, settings: WatchSettings, scope: str, version: str, span: TimeSpan
+) -> DriftSample:
     """Return the scores that a model gave a sample of recordings: of each the mean of its windows."""
     drawn = sample(settings, scope, span).subquery()
     means = [

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import WatchSettings
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.promotion.decisions import CONCLUSION, count_labels_in
 from pipeline.store.database import Store, insert_new
@@ -24,7 +24,7 @@ from pipeline.store.lake import Lake
 from pipeline.store.tables import TriggerDecision
 from pipeline.watch.answers import confirmed, flagged_rates, reviewed_cases
 from pipeline.watch.history import Champion, champion_at, news_of, retrainings, watched_scopes
-from pipeline.watch.observed import Observed, TimeSpan, WatchedChange, decide, spans_of
+from pipeline.watch.observed import FleetChange, Observed, TimeSpan, decide, spans_of
 from pipeline.watch.periods import (
     NO_AXIS,
     faulty_units,
@@ -44,7 +44,7 @@ SHOWN = ("scope", "trigger", "fired", "reason", "champion", "decided_at", "figur
 def watch(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: WatchSettings,
     *,
     as_of: datetime,
     by_schedule: bool = False,
@@ -105,7 +105,7 @@ def list_trigger_decisions(store: Store, *, limit: int) -> list[dict[str, Any]]:
 
 
 def _evaluate(
-    connection: Connection, lake: Lake, settings: Settings, scope: str, *, as_of: datetime, backfill: bool
+    connection: Connection, lake: Lake, settings: WatchSettings, scope: str, *, as_of: datetime, backfill: bool
 ) -> tuple[Champion | None, list[Decision]]:
     champion = champion_at(connection, scope, as_of=as_of)
     observed = Observed(
@@ -120,8 +120,8 @@ def _evaluate(
 
 
 def _change(
-    connection: Connection, lake: Lake, settings: Settings, scope: str, champion: Champion, *, as_of: datetime
-) -> WatchedChange:
+    connection: Connection, lake: Lake, settings: WatchSettings, scope: str, champion: Champion, *, as_of: datetime
+) -> FleetChange:
     """Gather what may have changed since the champion was trained; valid while the connection is open."""
     spans = spans_of(
         label_cutoff=champion.label_cutoff, promoted_at=champion.promoted_at, as_of=as_of, days=settings.drift_days
@@ -138,7 +138,7 @@ def _change(
     def scores(span: TimeSpan) -> DriftSample:
         return score_sample(connection, settings, scope, champion.version, span)
 
-    return WatchedChange(
+    return FleetChange(
         spans=spans,
         feature_names=names,
         features=lambda: (features(spans.trained), features(spans.now)),
