@@ -14,9 +14,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from models.mask_bank import draw_mask_bank
-from models.mc_dropout import BlockSampler, ThinnedNetworks, run_blocks, thin
+from models.methods.mask_bank import draw_mask_bank
+from models.methods.mc_dropout import thin
 from models.network import DropoutMLP, FoldedNetwork, NetworkSettings
+from models.sampling import BlockSampler, ThinnedNetworks, run_blocks
 from models.settings import TrainingSettings
 from models.training.fit import Examples, fit_network
 

@@ -65,16 +65,16 @@ def replay_seed(plant: Plant, seed: int, *, axes: int, a_week: int) -> dict[str,
         raise RuntimeError(
             f"seed {seed}: the first inspection found no fault, or nothing healthy; no model to start from"
         )
-    found, shared = {}, Shared()
+    results, shared = {}, Shared()
     for name, (strategy, choice, gated) in RUNS.items():
         began = time.perf_counter()
         log = run(plant, settings, plan, first, strategy=strategy, choice=choice, days=DAYS, gated=gated, shared=shared)
         result = outcome(plant, log, settings, days=DAYS)
         result["seconds"] = round(time.perf_counter() - began, 1)
-        found[name] = result
-        told = {measure: result[measure] for measure in (*MEASURES, "seconds")}
-        print(seed, name, json.dumps(told), flush=True)
-    return found
+        results[name] = result
+        printed = {measure: result[measure] for measure in (*MEASURES, "seconds")}
+        print(seed, name, json.dumps(printed), flush=True)
+    return results
 
 
 def sum_up(out: Path) -> dict[str, Any]:
@@ -82,10 +82,10 @@ def sum_up(out: Path) -> dict[str, Any]:
     results = {
         int(file.stem.split("-")[1]): json.loads(file.read_text(encoding="utf-8")) for file in out.glob("seed-*.json")
     }
-    found = {**summary(results, PAIRS), "gate": refusals(results)}
-    (out / "replay.json").write_text(json.dumps({**found, "results": results}, indent=1) + "\n", encoding="utf-8")
+    summed = {**summary(results, PAIRS), "gate": refusals(results)}
+    (out / "replay.json").write_text(json.dumps({**summed, "results": results}, indent=1) + "\n", encoding="utf-8")
     draw(results, out / "replay.png")
-    return found
+    return summed
 
 
 def draw(results: dict[int, dict[str, dict[str, Any]]], file: Path) -> None:
@@ -149,8 +149,8 @@ def main() -> None:
             halls = [load_plant(given.work, seed + index, **SIZE) for index in range(given.halls)]
             plant = halls[0] if given.halls == 1 else side_by_side(halls)
             axes = AXES * given.halls
-            found = replay_seed(plant, seed, axes=axes, a_week=given.a_week * given.halls)
-            file.write_text(json.dumps(found) + "\n", encoding="utf-8")
+            result = replay_seed(plant, seed, axes=axes, a_week=given.a_week * given.halls)
+            file.write_text(json.dumps(result) + "\n", encoding="utf-8")
     if given.sum_up:
         print(json.dumps(sum_up(given.out), indent=1))
 

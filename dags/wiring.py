@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import Asset, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from pipeline.base.settings import load_settings
+from pipeline.base.sources import load_settings
 
 SETTINGS = load_settings()
 START = datetime(2020, 1, 1, tzinfo=UTC)

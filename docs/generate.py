@@ -90,7 +90,8 @@ def command_lines() -> Iterator[str]:
         yield ""
         arguments = [each.name.upper() for each in command.params if each.param_type_name == "argument"]
         common = [f"[{COMMON[each.name]}]" for each in command.params if each.name in COMMON]
-        yield f"    {' '.join(['axiswatch', name, *arguments, *common])}"
+        if arguments or common:
+            yield f"    {' '.join(['axiswatch', name, *arguments, *common])}"
         yield f"    $ {command.epilog.removeprefix('Example: ')}"
         yield ""
 
@@ -122,8 +123,8 @@ def setting_lines() -> Iterator[str]:
         yield f"### {heading.removesuffix('.')}"
         yield ""
         yield from paragraphs(rest)
-        for name, field in group.model_fields.items():
-            yield setting_item(name, field)
+        for name in group.own():
+            yield setting_item(name, group.model_fields[name])
         yield ""
 
 
@@ -137,7 +138,7 @@ def setting_item(name: str, field: FieldInfo) -> str:
         if hasattr(bound, key)
     ]
     limits = f" ({', '.join(ranges)})" if ranges else ""
-    return item(f"`{name}`, `{ENV_PREFIX}{name.upper()}` = `{default}`{limits}: {field.description}")
+    return item(f"`{name}`, `{ENV_PREFIX}{name.upper()}`, `{default}`{limits}: {field.description}")
 
 
 def table_lines() -> Iterator[str]:

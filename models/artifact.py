@@ -1,6 +1,6 @@
 """A model as a folder of safetensors and a JSON manifest. The only file of `models` that touches files or bytes.
 
-There is no pickle anywhere: reading an artifact runs no code of whoever wrote it. The manifest is canonical JSON
+There is no pickle anywhere: reading an artifact runs no code from it. The manifest is canonical JSON
 (sorted keys, ASCII, no NaN, no time of writing), so equal models have equal bytes and one `model_version`.
 """
 
@@ -168,10 +168,10 @@ def _read_folder(folder: Path) -> dict[str, bytes]:
     """Read every file of a folder, sizes checked before anything is read."""
     try:
         status = {path.name: path.lstat() for path in sorted(folder.iterdir())}
-        odd = [name for name, found in status.items() if not stat.S_ISREG(found.st_mode)]
+        odd = [name for name, entry in status.items() if not stat.S_ISREG(entry.st_mode)]
         if odd:
             raise ArtifactError(f"'{odd[0]}' in {folder} is not a plain file.")
-        _check_sizes({name: found.st_size for name, found in status.items()})
+        _check_sizes({name: entry.st_size for name, entry in status.items()})
         return {name: (folder / name).read_bytes() for name in status}
     except OSError as error:
         raise ArtifactError(f"{folder} cannot be read: {error}.") from error
@@ -194,13 +194,13 @@ def _check_files(files: Mapping[str, bytes], manifest: dict[str, Any]) -> None:
     expected = set(_COMMON if manifest.get("kind") == "baseline_only" else _COMMON + _NETWORK)
     if manifest.get("members"):
         expected.add(MEMBERS)
-    listed, found = manifest.get("files"), set(files) - {MANIFEST}
+    listed, given = manifest.get("files"), set(files) - {MANIFEST}
     if not isinstance(listed, dict) or set(listed) != expected:
         raise ArtifactError(f"The manifest must list the files {sorted(expected)} and no others.")
-    if found != expected:
-        missing, extra = sorted(expected - found), sorted(found - expected)
+    if given != expected:
+        missing, extra = sorted(expected - given), sorted(given - expected)
         raise ArtifactError(f"Files do not match the manifest: missing {missing}, not listed {extra}.")
-    for name in sorted(found):
+    for name in sorted(given):
         entry = listed[name]
         right = {"sha256": hashlib.sha256(files[name]).hexdigest(), "size": len(files[name])}
         if entry != right:

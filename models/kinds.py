@@ -1,4 +1,4 @@
-"""What a model can be asked: healthy or faulty, which fault, or only how far from the known."""
+"""Kinds of models: healthy or faulty, which fault, or only how far from the known."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Literal
 HEALTHY = "healthy"
 """Name of the healthy class; where it is present it is class 0."""
 
+UNKNOWN_FAULT = "fault_unknown"
+"""Name of the fault class where no fault has a known mode."""
+
 UNKNOWN_MODE = -1
 """Target of a window known to be faulty without knowing the mode: trains on the summed fault probability."""
 
@@ -14,7 +17,7 @@ Kind = Literal["classification", "fault_types", "baseline_only"]
 
 
 class TrainingRefused(ValueError):
-    """The data cannot give a model that would deserve trust; the message says why and what to do."""
+    """The data do not allow a model that can be trusted; the message says why and what to do."""
 
 
 def kind_of(classes: tuple[str, ...]) -> Kind:
@@ -35,6 +38,11 @@ def kind_of(classes: tuple[str, ...]) -> Kind:
     ------
     TrainingRefused
         Empty or repeated names, ``healthy`` not first, or one fault class alone.
+
+    Examples
+    --------
+    >>> kind_of(("healthy", "inner")), kind_of(("inner", "outer")), kind_of(("healthy",))
+    ('classification', 'fault_types', 'baseline_only')
     """
     if not classes:
         raise TrainingRefused("The class list is empty: label some units first.")
@@ -53,5 +61,9 @@ def kind_of(classes: tuple[str, ...]) -> Kind:
 
 
 def healthy_index(classes: tuple[str, ...]) -> int | None:
-    """Return the index of the healthy class (0), or None where there is none."""
+    """Return the index of the healthy class (0), or None where there is none.
+
+    >>> healthy_index(("healthy", "inner")), healthy_index(("inner", "outer"))
+    (0, None)
+    """
     return 0 if classes and classes[0] == HEALTHY else None

@@ -10,15 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.checks import check_model
+from models.checks import (
+    check_calibration,
+    check_members,
+    check_names,
+    check_network,
+    check_novelty,
+    check_quantiles,
+    check_rule,
+    check_scaler,
+)
 from models.judging.calibration import Temperature
 from models.judging.novelty import NoveltyReference, percentile
 from models.kinds import Kind, healthy_index
-from models.mask_bank import MaskBank
-from models.mc_dropout import BLOCK, blocks, padded
-from models.methods import WITHOUT_SPREAD, Method, Predictor, predictor
+from models.methods.mask_bank import MaskBank
+from models.methods.method import Predictor, method_of, sample_point
 from models.network import FoldedNetwork
 from models.predictive import Predictive, summarise
+from models.sampling import BLOCK, blocks, padded
 from models.training.rule_prior import RulePrior
 from models.training.scaler import RobustScaler, Scaled
 
@@ -45,7 +54,7 @@ class Scores(Predictive):
     n_unexpected_missing
         int64 (n,) missing features that were never missing in training: the score stands on untried ground.
     unmodelled
-        (n,) in [0, 1]: how much of its belief the textbook rule gives to faults that no class stands for
+        (n,) in [0, 1]: probability that the textbook rule gives to faults that have no class
         (`models.training.rule_prior`).
     finite
         bool (n,) False: an infinite feature, no feature at all, or a non-finite result. A data fault, never certain.
@@ -105,14 +114,31 @@ class Model:
     novelty: NoveltyReference
     quantiles: Mapping[str, FloatArray]
     rule: RulePrior | None = None
-    method: Method = "mc_dropout"
+    method: str = "mc_dropout"
     members: tuple[FoldedNetwork, ...] = ()
     training_data_hash: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_model(self)
+        check_names(self.kind, self.classes, self.feature_names)
+        check_scaler(self.scaler, n_features=len(self.feature_names))
+        check_network(
+            self.kind,
+            self.network,
+            self.bank,
+            n_inputs=self.scaler.n_features + self.scaler.n_groups,
+            n_classes=len(self.classes),
+        )
+        if self.network is not None:
+            check_members(self.method, self.network, self.members)
+        if self.rule is not None:
+            check_rule(self.rule, self.network, feature_names=self.feature_names, n_classes=len(self.classes))
+        check_calibration(
+            self.kind, self.temperature, self.log_prior_correction, self.fault_prior, n_classes=len(self.classes)
+        )
+        check_novelty(self.novelty, n_features=len(self.feature_names))
+        check_quantiles(self.kind, self.method, self.quantiles)
 
     @property
     def healthy(self) -> int | None:
@@ -124,7 +150,8 @@ class Model:
         """The networks of the method; None for ``baseline_only``."""
         if self.network is None or self.bank is None:
             return None
-        return predictor(self.method, self.network, self.members, self.bank)
+        method = method_of(self.method)
+        return method.sample(method.parts(self.network, self.members), self.bank)
 
     def score(self, x: NDArray[np.float32], *, point_estimate: bool = False) -> Scores:
         """Score windows.
@@ -148,12 +175,13 @@ class Model:
             x does not have one column per feature.
         """
         x = self._checked(x)
-        found = self.predictor
-        if point_estimate and self.network is not None and self.bank is not None:
-            found = predictor("temperature", self.network, (), self.bank)
-        sampler = None if found is None else found.sampler()
+        predictor = self.predictor
+        if point_estimate and self.network is not None:
+            predictor = sample_point((self.network,))
+        sampler = None if predictor is None else predictor.sampler()
         n_samples = 0 if sampler is None else sampler.n_samples
-        out = _empty_scores(len(x), len(self.classes), 1 if self.method == "moments" else n_samples)
+        spread = method_of(self.method).spread
+        out = _empty_scores(len(x), len(self.classes), n_samples if spread else min(n_samples, 1))
         for rows in blocks(len(x)):
             block = padded(x, rows)
             scaled = self.scaler.scale_features(block)
@@ -161,9 +189,9 @@ class Model:
             self._novelty(out, rows, scaled, keep)
             if self.rule is not None:
                 out.unmodelled[rows] = self.rule.unmodelled(block, self.feature_names)[:keep]
-            if sampler is not None and found is not None:
+            if sampler is not None and predictor is not None:
                 logits = self._with_rule(sampler.sample(self.scaler.network_inputs(scaled)), block)
-                self._predictive(out, rows, logits, keep, found.group)
+                self._predictive(out, rows, logits, keep, predictor.group)
         self._blank(out)
         return out
 
@@ -209,20 +237,20 @@ class Model:
             size //= 2
         for start in range(0, keep, size):
             stop = min(start + size, keep)
-            found = summarise(
+            statistics = summarise(
                 logits[:, start : start + size],
                 temperature=self.temperature.value,
                 log_prior_correction=self.log_prior_correction,
                 healthy=self.healthy,
                 sub_bank_size=group,
-                spread=self.method not in WITHOUT_SPREAD,
+                spread=method_of(self.method).spread,
             )
             target = slice(rows.start + start, rows.start + stop)
             for name in _PREDICTIVE:
-                getattr(out, name)[target] = getattr(found, name)[: stop - start]
+                getattr(out, name)[target] = getattr(statistics, name)[: stop - start]
 
     def _blank(self, out: Scores) -> None:
-        """Make every window that is not finite say so, and nothing else."""
+        """Mark every window that is not finite, and set all of its scores to NaN."""
         out.finite[:] &= np.isfinite(out.novelty_raw)
         if self.network is not None:
             out.finite[:] &= np.isfinite(out.predictive_entropy)

@@ -21,8 +21,8 @@ class NetworkSettings:
     dropout
         Share of hidden units dropped, in [0, 1).
     batch_norm
-        BatchNorm after every hidden Linear. A setting, because the weight prior of `models.training.prior` says little
-        about weights whose scale BatchNorm cancels.
+        BatchNorm after every hidden Linear. A setting, because the weight prior of `models.training.prior` has
+        little meaning for weights whose scale BatchNorm cancels.
     """
 
     hidden: tuple[int, ...] = (128, 128)

@@ -50,7 +50,12 @@ class Predictive:
 
 
 def log_softmax(logits: ArrayLike, *, temperature: float, log_prior_correction: ArrayLike) -> FloatArray:
-    """Return log probabilities (..., C): softmax of logits / temperature + log_prior_correction, in float64."""
+    """Return log probabilities (..., C): softmax of logits / temperature + log_prior_correction, in float64.
+
+    >>> p = np.exp(log_softmax([4.0, 0.0], temperature=2.0, log_prior_correction=[0.0, 2.0]))
+    >>> p.tolist()
+    [0.5, 0.5]
+    """
     z = np.asarray(logits, dtype=np.float64) / temperature + np.asarray(log_prior_correction, dtype=np.float64)
     z -= z.max(axis=-1, keepdims=True)
     z -= np.log(np.exp(z).sum(axis=-1, keepdims=True))
@@ -95,6 +100,13 @@ def summarise(
     ------
     ValueError
         `logits` is not three-dimensional, T is not a multiple of the sub-bank size, or temperature <= 0.
+
+    Examples
+    --------
+    >>> logits = np.array([[[9.0, -9.0]], [[-9.0, 9.0]]])  # two samples that contradict each other
+    >>> scores = summarise(logits, temperature=1.0, log_prior_correction=[0.0, 0.0], healthy=0, sub_bank_size=1)
+    >>> scores.fault_probability.round(6).tolist(), scores.mutual_information.round(5).tolist()
+    ([0.5], [0.69315])
     """
     if logits.ndim != 3 or logits.shape[0] < 1:
         raise ValueError(f"logits must have shape (T, n, C), got {logits.shape}.")

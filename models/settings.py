@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from models.methods import METHODS, Method
+from models.methods import check_name
 from models.network import NetworkSettings
 
 
@@ -37,11 +37,11 @@ class TrainingSettings:
     fault_prior
         Declared share of faulty windows where scores are used, in (0, 1).
     prior_temperature
-        Temperature used where the data cannot tell it.
+        Temperature used where the data do not identify one.
     min_calibration_units
         Held-out units needed to fit a temperature.
     prior_units
-        Units of a class at which network and rule count alike where the data cannot tell, see
+        Units of a class at which network and rule count the same where no share can be fitted, see
         `models.training.network_share`.
     method
         Scoring method, see `models.methods`.
@@ -73,7 +73,7 @@ class TrainingSettings:
     prior_temperature: float = 1.5
     min_calibration_units: int = 10
     prior_units: float = 10.0
-    method: Method = "mc_dropout"
+    method: str = "mc_dropout"
     ensemble_size: int = 5
     swag_samples: int = 30
     swag_epochs: int = 20
@@ -96,8 +96,7 @@ class TrainingSettings:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}.")
         if self.n_samples % self.sub_bank_size:
             raise ValueError(f"n_samples ({self.n_samples}) must be a multiple of sub_bank_size {self.sub_bank_size}.")
-        if self.method not in METHODS:
-            raise ValueError(f"method must be one of {', '.join(METHODS)}, got {self.method!r}.")
+        check_name(self.method)
         if not 0.0 < self.fault_prior < 1.0:
             raise ValueError(f"fault_prior must lie strictly between 0 and 1, got {self.fault_prior}.")
         if not 0.0 <= self.group_dropout <= 1.0:

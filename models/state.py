@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.checks import ModelInvalid
 from models.judging.calibration import Temperature
 from models.judging.novelty import NoveltyReference
-from models.mask_bank import MaskBank
+from models.methods.mask_bank import MaskBank
 from models.model import Model
 from models.network import FoldedNetwork
 from models.training.rule_prior import RulePrior
@@ -27,7 +27,11 @@ MOST_MEMBERS = 10_000
 
 
 def field_of(manifest: Mapping[str, Any], key: str, kind: type[T]) -> T:
-    """Give a value of a manifest that must be there and of a type; `ModelInvalid` where it is not."""
+    """Return a value of a manifest that must be there and of a type; `ModelInvalid` where it is not.
+
+    >>> field_of({"members": 3}, "members", int)
+    3
+    """
     value = manifest.get(key)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
         raise ModelInvalid(f"'{key}' in the manifest is missing or not a {kind.__name__}.")
@@ -116,7 +120,6 @@ def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
     network, bank = _rebuild_network(manifest, files)
     fault_prior = None if manifest.get("fault_prior") is None else field_of(manifest, "fault_prior", float)
     kind: Any = field_of(manifest, "kind", str)
-    method: Any = field_of(manifest, "method", str)
     scaler, novelty = files["scaler.safetensors"], files["novelty.safetensors"]
     f64 = np.dtype(np.float64)
     model = Model(
@@ -153,7 +156,7 @@ def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
             if name != "log_prior_correction"
         },
         rule=_rebuild_rule(manifest),
-        method=method,
+        method=field_of(manifest, "method", str),
         members=_rebuild_members(manifest, files, network),
         training_data_hash=field_of(manifest, "training_data_hash", str),
         settings=field_of(manifest, "settings", dict),

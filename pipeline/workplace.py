@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.base.settings import Settings, load_settings
+from pipeline.base.settings import IntakeSettings, Settings
+from pipeline.base.sources import load_settings
 
 if TYPE_CHECKING:
     from pipeline.intake.contract import Limits
@@ -30,6 +31,11 @@ class Workplace:
     true_time: datetime | None = None
 
 
+def now() -> datetime:
+    """Return the time of this moment, UTC: the one place that reads the clock. Steps take `as_of` instead."""
+    return datetime.now(UTC)
+
+
 def workplace() -> Workplace:
     """Read the settings and open the database (an empty one gets its tables) and the lake."""
     from pipeline.store.database import Store
@@ -39,7 +45,7 @@ def workplace() -> Workplace:
     return Workplace(settings, Store.open(settings.database), Lake(settings.lake))
 
 
-def limits_of(settings: Settings, as_of: datetime) -> Limits:
+def limits_of(settings: IntakeSettings, as_of: datetime) -> Limits:
     """Give what acquire takes as plausible."""
     from pipeline.intake.contract import Limits
 

@@ -61,7 +61,7 @@ class Gate:
 
         from pipeline.accounts import Account, enter_outside_user
         from pipeline.base.errors import AxiswatchError
-        from pipeline.cli.common import moment
+        from pipeline.workplace import now
 
         role = role_in_airflow(user)
         if role is None:
@@ -69,7 +69,7 @@ class Gate:
         try:
             app = self._application()
             name = f"{user.get_name()}@{REALM}"
-            allowed = enter_outside_user(app.state.store, name, role, at=moment(None))
+            allowed = enter_outside_user(app.state.store, name, role, at=now())
         except (AxiswatchError, ModuleNotFoundError) as error:
             raise HTTPException(503, f"the review application cannot start: {error}") from error
         if not allowed:
@@ -82,7 +82,7 @@ class Gate:
         """Open database and lake at the first request; where that fails, at the next one again."""
         with self._lock:
             if self._app is None:
-                from pipeline.cli.common import moment, workplace
+                from pipeline.workplace import now, workplace
                 from review.app import create_app
 
                 place = workplace()
@@ -90,7 +90,7 @@ class Gate:
                     place.store,
                     place.lake,
                     place.settings,
-                    clock=lambda: moment(None),
+                    clock=now,
                     account_of=lambda request: request.state.account,
                 )
             return self._app

@@ -154,9 +154,9 @@ def test_nothing_is_pickled() -> None:
     assert not [n.lineno for n in allowed if n.arg == "allow_pickle" and ast.unparse(n.value) != "False"]
 
 
-def test_only_the_command_line_reads_the_clock() -> None:
-    """Steps take as_of; what reads the clock cannot be replayed."""
-    inside = [path for path in PRODUCT_FILES if not path.is_relative_to(ROOT / "pipeline" / "cli")]
+def test_one_place_reads_the_clock() -> None:
+    """`pipeline.workplace.now`, for commands and the web. Steps take as_of; what reads the clock cannot be replayed."""
+    inside = [path for path in PRODUCT_FILES if path != ROOT / "pipeline" / "workplace.py"]
     pattern = (
         r"(datetime\.)?(datetime|date)\.(now|utcnow|today)|time\.(time|time_ns|localtime|gmtime|ctime)"
         r"|pandas\.Timestamp\.(now|utcnow|today)|sqlalchemy\.func\.(now|current_timestamp)"
@@ -166,7 +166,7 @@ def test_only_the_command_line_reads_the_clock() -> None:
 
 def test_only_the_settings_read_the_environment() -> None:
     """Nothing else looks at environment variables."""
-    inside = [path for path in PRODUCT_FILES if path != ROOT / "pipeline" / "base" / "settings.py"]
+    inside = [path for path in PRODUCT_FILES if path != ROOT / "pipeline" / "base" / "sources.py"]
     assert not offences(inside, r"os\.(environ|getenv|putenv)(\..*)?")
 
 
@@ -255,6 +255,31 @@ def test_public_things_have_docstrings(path: Path) -> None:
     tree = tree_of(path)
     assert ast.get_docstring(tree) or not tree.body, "the module has none"
     assert not [name for name, node in public(tree) if not ast.get_docstring(node)]  # type: ignore[arg-type]
+
+
+def test_no_public_class_name_stands_for_two_things() -> None:
+    """Who reads a name, or looks for it, meets one thing."""
+    places: dict[str, list[str]] = {}
+    for path in PRODUCT_FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name_of(path))
+    assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "file"),
+    [
+        (r"\bScoredWindow\(", "pipeline/cases/axis_state.py"),  # from scores to windows
+        (r"weights\.get\(str", "pipeline/labels/findings.py"),  # the weight of a finding
+        (r"verdict in \(Verdict\.HEALTHY", "pipeline/labels/findings.py"),  # the class that a label trains
+        (r"float\(.*isfinite.* else None", "pipeline/base/figures.py"),
+    ],
+)
+def test_a_rule_stands_once(pattern: str, file: str) -> None:
+    """Some rules were written several times, and the copies disagreed."""
+    paths = python_files("pipeline", "review")
+    assert [name_of(path) for path in paths if re.search(pattern, path.read_text(encoding="utf-8"))] == [file]
 
 
 def test_tests_are_no_packages() -> None:

@@ -1,4 +1,4 @@
-"""The plan of the house, as far as a machine can check it: what a room lets others import, and one address for a rule."""
+"""The plan of the house, as far as a machine can check it: what rooms let others import, one address for each rule."""
 
 from __future__ import annotations
 
@@ -66,6 +66,19 @@ def test_every_room_says_in_one_sentence_what_it_is() -> None:
     for room in ROOMS:
         tree = ast.parse((PIPELINE / room / "__init__.py").read_text(encoding="utf-8"))
         assert (ast.get_docstring(tree) or "").split("\n")[0].endswith("."), room
+
+
+def test_no_step_asks_for_the_time_of_this_moment() -> None:
+    """Only the edge imports `now`: the command line, and what Airflow mounts of the review application."""
+    callers = {
+        path.relative_to(ROOT).as_posix()
+        for path in USERS
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and node.module == "pipeline.workplace"
+        and any(item.name == "now" for item in node.names)
+    }
+    assert {name for name in callers if not name.startswith("pipeline/cli/")} == {"review/airflow_plugin.py"}
 
 
 def test_few_functions_take_all_settings() -> None:

@@ -1,4 +1,4 @@
-"""Cases of the replay: episodes of flagged bins, as the product finds them, from what was scored by a time."""
+"""Cases of the replay: episodes of flagged bins, found by the product's function in what was scored by a time."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ ALARM: Final = "fault"
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """What was said of each recording at its time: figures, what score drift looks at, and the version's number."""
+    """What the champion of its time gave for each recording: figures, scores for `score_drift`, and its number."""
 
     figures: dict[int, AxisFigures]
-    told: dict[int, tuple[float, ...]]
+    scores: dict[int, tuple[float, ...]]
     version: dict[int, int]
 
     @staticmethod
     def empty() -> Bins:
-        """Give none."""
+        """Return bins of no recording."""
         return Bins({}, {}, {})
 
 
 def day_of(moment: object) -> float:
-    """Give the days of a time since the plant's first day."""
+    """Return the days of a time since the first day of the plant."""
     return (moment - START).total_seconds() / 86_400.0  # type: ignore[operator]
 
 
@@ -74,8 +74,8 @@ class Case:
 
 
 def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Settings, *, now: float) -> list[Case]:
-    """Give the cases in bins up to now, axis by axis; whether one is open decides who asks."""
-    found = []
+    """Return the cases in bins up to now, axis by axis, open or not."""
+    opened = []
     for axis in sorted(rows_of):
         own = [row for row in rows_of[axis] if row in bins.figures and plant.day[row] < now]
         at = {round(float(plant.day[row]) * 86_400): row for row in own}
@@ -84,7 +84,7 @@ def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Set
             values = [v for row in members if (v := bins.figures[row].mutual_information) is not None]
             codes = {flag.code for item in episode.bins for flag in item.flags}
             last = members[-1]
-            found.append(
+            opened.append(
                 Case(
                     axis,
                     str(plant.unit[last]),
@@ -95,4 +95,4 @@ def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Set
                     codes == {ALARM},
                 )
             )
-    return found
+    return opened

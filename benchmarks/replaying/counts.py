@@ -1,4 +1,4 @@
-"""What a replay came to, counted by truth after its end, and compared over seeds."""
+"""The outcome of a replay, counted by the truth after its end, and compared over seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.cases.axis_state import MACHINE_CODES
 from replaying.cases import ALARM, day_of, episodes
 from replaying.fleet import Plant
 from replaying.loop import Log
-from replaying.model import SENSOR, UNSURE
+from replaying.model import out_of_service
 
 GRACE_DAYS: Final = 10
 """A fault counts as missed if it was neither alarmed nor found by a question so many days after it could be seen."""
@@ -60,10 +60,7 @@ def outcome(plant: Plant, log: Log, settings: Settings, *, days: int) -> dict[st
         rows_of.setdefault(str(plant.axis[row]), []).append(row)
     alarms = _moments(plant, log, rows_of, settings, frozenset({ALARM}))
     flags = _moments(plant, log, rows_of, settings, frozenset(MACHINE_CODES))
-    found_on: dict[str, float] = {}
-    for label in log.labels:
-        if label.finding not in (HEALTHY, UNSURE, SENSOR):
-            found_on[label.unit] = min(found_on.get(label.unit, np.inf), label.known_day)
+    fault_known = out_of_service(log.labels)
     faults: list[dict[str, Any]] = []
     false: list[tuple[float, str]] = []
     for unit in np.unique(plant.unit).tolist():
@@ -72,14 +69,14 @@ def outcome(plant: Plant, log: Log, settings: Settings, *, days: int) -> dict[st
         seen = own & plant.visible
         if seen.any():
             since = max(float(plant.day[seen].min()), log.start)
-            if since + GRACE_DAYS > days or found_on.get(unit, np.inf) <= log.start:
+            if since + GRACE_DAYS > days or fault_known.get(unit, np.inf) <= log.start:
                 continue
             until = since + GRACE_DAYS
             alarmed = any(since <= day <= until for moments in alarms.get(unit, []) for day in moments)
-            asked = found_on.get(unit, np.inf) <= until
+            asked = fault_known.get(unit, np.inf) <= until
             flagged = any(since <= day <= until for moments in flags.get(unit, []) for day in moments)
-            told = {"alarmed": alarmed, "asked": asked, "flagged": flagged}
-            faults.append({"unit": unit, "world": world, "until": until, **told})
+            seen_by = {"alarmed": alarmed, "asked": asked, "flagged": flagged}
+            faults.append({"unit": unit, "world": world, "until": until, **seen_by})
         elif not (plant.mode[own] != "").any() and not plant.sensor[own].any():
             false += [(moments[0], world) for moments in alarms.get(unit, [])]
     missed = [item for item in faults if not (item["alarmed"] or item["asked"])]
@@ -124,8 +121,8 @@ def _flagged(log: Log, rows: list[int]) -> float | None:
 def _moments(
     plant: Plant, log: Log, rows_of: dict[str, list[int]], settings: Settings, codes: frozenset[str]
 ) -> dict[str, list[list[float]]]:
-    """Give for each unit the days of the bins of each of its episodes with these flags."""
-    found: dict[str, list[list[float]]] = {}
+    """Return for each unit the days of the bins of each of its episodes with these flags."""
+    of_units: dict[str, list[list[float]]] = {}
     for rows in rows_of.values():
         for episode in episodes(plant, log.bins, rows, settings, only=codes):
             by_unit: dict[str, list[float]] = {}
@@ -134,12 +131,12 @@ def _moments(
                 row = rows[int(np.argmin(np.abs(plant.day[rows] - moment)))]
                 by_unit.setdefault(str(plant.unit[row]), []).append(moment)
             for unit, moments in by_unit.items():
-                found.setdefault(unit, []).append(moments)
-    return found
+                of_units.setdefault(unit, []).append(moments)
+    return of_units
 
 
 def interval(values: Sequence[float] | npt.NDArray[np.float64], *, level: float = 0.95) -> tuple[float, float, float]:
-    """Give the mean over seeds and its interval by Student's t, which is honest about few seeds; NaN limits below 3.
+    """Return the mean over seeds and its interval by Student's t, which is honest about few seeds; NaN limits below 3.
 
     A seed without a value is left out.
     """
@@ -158,8 +155,8 @@ def summary(results: dict[int, dict[str, dict[str, Any]]], pairs: Sequence[tuple
     runs = [run for run in results[seeds[0]] if all(run in results[seed] for seed in seeds)] if seeds else []
 
     def values(run: str, measure: str) -> list[float]:
-        found = [results[seed][run][measure] for seed in seeds]
-        return [float("nan") if value is None else float(value) for value in found]
+        measured = [results[seed][run][measure] for seed in seeds]
+        return [float("nan") if value is None else float(value) for value in measured]
 
     return {
         "seeds": seeds,
@@ -180,19 +177,19 @@ WORDS: Final = {
     "missed-fault rate": "missed-fault rate",
     "new findings are contradicted": "doubt",
 }
-"""What a reason of the gate is told by: its name in `refusals`."""
+"""Words that a reason of the gate contains, to its name in `refusals`."""
 
 
 def refusals(results: dict[int, dict[str, dict[str, Any]]]) -> dict[str, dict[str, int]]:
-    """Count for each run what the gate said of challengers: passed, and the reasons against the others.
+    """Count for each run how many challengers passed the gate, and the reasons against the others.
 
     A challenger counts under each of its reasons. `same`: passed with the champion's own figures, for it was trained on
     the same labels.
     """
-    found: dict[str, dict[str, int]] = {}
+    counts: dict[str, dict[str, int]] = {}
     for runs in results.values():
         for run, result in runs.items():
-            count = found.setdefault(run, dict.fromkeys(("judged", "passed", "same", *WORDS.values()), 0))
+            count = counts.setdefault(run, dict.fromkeys(("judged", "passed", "same", *WORDS.values()), 0))
             for item in result["trainings"]:
                 if "gate" not in item:
                     continue
@@ -204,4 +201,4 @@ def refusals(results: dict[int, dict[str, dict[str, Any]]]) -> dict[str, dict[st
                 else:
                     for words, name in WORDS.items():
                         count[name] += words in item["reason"]
-    return found
+    return counts

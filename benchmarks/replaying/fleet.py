@@ -26,8 +26,8 @@ from pipeline.simulation import FleetSettings
 from pipeline.simulation.settings import KNOWN_MODES, UNSEEN_MODE
 from pipeline.store.attribution import attributed_extraction, extractions
 from pipeline.store.tables import Recording
-from pipeline.training.supplement import Condition, _Wanted, make_windows
-from pipeline.training.training_set import _CONTEXT
+from pipeline.training.supplement import Condition, WindowToMake, make_windows
+from pipeline.training.training_set import CONTEXT
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 MODES = (*KNOWN_MODES, UNSEEN_MODE)
@@ -82,7 +82,7 @@ class Plant:
 
 
 def plant_settings() -> Settings:
-    """Give the settings that differ from the defaults because a plant of this size records seldom; no environment."""
+    """Return the settings that differ from the defaults because a plant of this size records seldom; no environment."""
     return Settings(baseline_days=7.0, regime_speed_bin_rpm=500.0, workers=1)
 
 
@@ -115,22 +115,22 @@ def load_plant(folder: Path, seed: int, *, robots: int, days: int, per_day: int,
 
 
 def _part(fleet: Fleet, world: str) -> dict[str, Any]:
-    windows, told = judged_fleet(fleet)
+    windows, rows_truth = judged_fleet(fleet)
     x = windows.x.copy()
     changes = np.array([name.startswith(RELATIVE) for name in windows.names])
-    x[np.ix_(told.in_baseline, changes)] = np.nan
+    x[np.ix_(rows_truth.in_baseline, changes)] = np.nan
     names, first, of = np.unique(windows.recording, return_index=True, return_inverse=True)
     with fleet.store.read() as connection:
         axis = {row[0]: row[1] for row in connection.execute(sa.select(Recording.recording_id, Recording.axis_id))}
-    truth = [told.truth[index] for index in first.tolist()]
-    made = _made(fleet, windows, told.unit, told.truth)
+    truth = [rows_truth.truth[index] for index in first.tolist()]
+    made = _made(fleet, windows, rows_truth.unit, rows_truth.truth)
     return {
         "x": x,
         "of": of,
         "ok": windows.quality == "ok",
         "day": (windows.started_s[first] - START.timestamp()) / 86_400.0,
         "axis": np.array([f"{world} {axis[name]}" for name in names.tolist()]),
-        "unit": told.unit[first],
+        "unit": rows_truth.unit[first],
         "regime": windows.regime[first],
         "program": windows.program[first],
         "world": np.full(len(names), world),
@@ -146,8 +146,8 @@ def _part(fleet: Fleet, world: str) -> dict[str, Any]:
 def _made(fleet: Fleet, windows: Any, unit: npt.NDArray[np.str_], truth: Any) -> dict[str, Any]:
     """Make windows from physics for every unit, after recordings of its days 7 to 14: before any label about it."""
     started = windows.started_s
-    wanted: list[_Wanted] = []
-    told: list[tuple[str, str, bool]] = []
+    wanted: list[WindowToMake] = []
+    made_as: list[tuple[str, str, bool]] = []
     with fleet.store.read() as connection:
         orders = known_orders(connection)
         rows = {row.recording_id: row for row in connection.execute(_rows())}
@@ -186,20 +186,20 @@ def _made(fleet: Fleet, windows: Any, unit: npt.NDArray[np.str_], truth: Any) ->
                         lake_row=row.raw_row,
                         baseline=baselines[row.recording_id],
                     )
-                    wanted.append(_Wanted(mode, condition, measured, stream))
-                    told.append((name, mode or "healthy", measured))
+                    wanted.append(WindowToMake(mode, condition, measured, stream))
+                    made_as.append((name, mode or "healthy", measured))
     made = make_windows(fleet.lake.root, wanted, feature_settings(fleet.settings, SCOPE))
     good = np.isfinite(made).any(axis=1) & ~np.isinf(made).any(axis=1)
     return {
         "made_x": made[good],
-        "made_unit": np.array([item[0] for item in told])[good],
-        "made_class": np.array([item[1] for item in told])[good],
-        "made_measured": np.array([item[2] for item in told])[good],
+        "made_unit": np.array([item[0] for item in made_as])[good],
+        "made_class": np.array([item[1] for item in made_as])[good],
+        "made_measured": np.array([item[2] for item in made_as])[good],
     }
 
 
 def _rows() -> Any:
-    return extractions(*attributed_extraction(), *_CONTEXT, any_geometry=True)
+    return extractions(*attributed_extraction(), *CONTEXT, any_geometry=True)
 
 
 def _joined(parts: list[dict[str, Any]]) -> Plant:
@@ -210,16 +210,16 @@ def _joined(parts: list[dict[str, Any]]) -> Plant:
     rank = np.argsort(order, kind="stable")
     of = np.concatenate([rank[part["of"] + sum(sizes[:index])] for index, part in enumerate(parts)])
     by_window = np.argsort(of, kind="stable")
-    found: dict[str, Any] = {}
+    joined: dict[str, Any] = {}
     for name in parts[0]:
         if name in ("names", "groups"):
-            found[name] = parts[0][name]
+            joined[name] = parts[0][name]
         elif name == "of":
-            found[name] = of[by_window]
+            joined[name] = of[by_window]
         else:
             whole = np.concatenate([part[name] for part in parts])
-            found[name] = whole if name.startswith("made_") else whole[by_window if name in ("x", "ok") else order]
-    return Plant(**found)
+            joined[name] = whole if name.startswith("made_") else whole[by_window if name in ("x", "ok") else order]
+    return Plant(**joined)
 
 
 def side_by_side(plants: list[Plant]) -> Plant:

@@ -16,11 +16,10 @@ from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
 from pipeline.extraction.baselines import RELATIVE
 from pipeline.watch.ask import choose_diverse, choose_random
-from pipeline.watch.triggers import Decision
 from replaying.cases import Bins, Case, cases
 from replaying.fleet import Plant
-from replaying.model import SENSOR, UNSURE, Label, Version, fit, known, rule, score
-from replaying.watch import decide
+from replaying.model import SENSOR, UNSURE, Label, Version, fit, known, out_of_service, rule, score
+from replaying.watch import Moment, Samples, watch
 
 CHOICES: Final = ("active", "random")
 WEEK: Final = 7
@@ -35,7 +34,7 @@ class Plan:
     first_day : int
         Day of the first inspection.
     first_axes : int
-        Axes, drawn by lot, that it looks at.
+        Axes, drawn at random, that it looks at.
     delay : tuple of int
         An answer is known so many days after the question, at the least and at the most.
     a_week : int
@@ -58,18 +57,18 @@ class Plan:
 
 @dataclass
 class Shared:
-    """What runs on one plant need not work out twice; it changes the time and nothing else."""
+    """Results that runs on one plant share, to save time; they change nothing else."""
 
-    drifts: dict[Any, Decision] = field(default_factory=dict)
+    samples: Samples = field(default_factory=dict)
     models: dict[Any, Version | None] = field(default_factory=dict)
 
     def fit(self, plant: Plant, labels: list[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
-        """Train, or give the model of the same labels with this day as its cut-off."""
+        """Train, or return the model of the same labels with this day as its cut-off."""
         of = tuple(sorted((one.unit, one.from_day, one.to_day, one.finding) for one in known(labels, day)))
         if of not in self.models:
             self.models[of] = fit(plant, labels, settings, day=day, seed=seed)
-        found = self.models[of]
-        return None if found is None else replace(found, cutoff=day)
+        version = self.models[of]
+        return None if version is None else replace(version, cutoff=day)
 
 
 @dataclass
@@ -106,7 +105,7 @@ def delay_of(plan: Plan, axis: str, day: float) -> int:
 
 
 def first_labels(plant: Plant, plan: Plan) -> list[Label]:
-    """Give the findings of the first inspection."""
+    """Return the findings of the first inspection."""
     before = np.flatnonzero(plant.day < plan.first_day)
     last = {str(plant.axis[row]): row for row in before.tolist()}
     axes = sorted(last)
@@ -147,32 +146,22 @@ def run(
     rows_of: dict[str, list[int]] = {}
     for day in range(int(first.cutoff) + 1, days + 1):
         now = float(day)
-        told = known(log.labels, now)
-        away = {label.unit for label in told if label.finding not in (HEALTHY, UNSURE, SENSOR)}
+        known_now = known(log.labels, now)
+        stopped = out_of_service(known_now)
         for row in np.flatnonzero((plant.day >= now - 1.0) & (plant.day < now)).tolist():
-            if str(plant.unit[row]) in away:
-                continue  # known to be faulty: taken out of service
-            log.bins.figures[row], log.bins.told[row] = ahead[row]
+            if str(plant.unit[row]) in stopped:
+                continue
+            log.bins.figures[row], log.bins.scores[row] = ahead[row]
             log.bins.version[row] = version
             rows_of.setdefault(str(plant.axis[row]), []).append(row)
         if day % WEEK == 0:
             log.labels += _ask(plant, log, settings, plan, rows_of, now=now, choice=choice)
         if strategy == "never":
             continue
-        decisions = decide(
-            plant,
-            strategy,
-            champion,
-            log.bins,
-            log.labels,
-            settings,
-            now=now,
-            promoted=promoted,
-            version=version,
-            trained=trained,
-            rows_of=rows_of,
-            drifts=shared.drifts,
+        moment = Moment(
+            plant, settings, now, champion, promoted, version, log.bins, rows_of, labels=log.labels, trained=trained
         )
+        decisions = watch(moment, strategy, shared.samples)
         for one in decisions:
             log.fired[one.trigger] = log.fired.get(one.trigger, 0) + one.fired
         if not decisions[-1].fired:
@@ -186,7 +175,12 @@ def run(
             continue
         ruling = rule(plant, challenger, champion, log.labels, settings, day=now)
         passed = ruling.passed or not gated
-        entry |= {"promoted": passed, "gate": ruling.passed, "reason": "; ".join(ruling.reasons), "labels": len(told)}
+        entry |= {
+            "promoted": passed,
+            "gate": ruling.passed,
+            "reason": "; ".join(ruling.reasons),
+            "labels": len(known_now),
+        }
         if passed:
             champion, promoted, version = challenger, now, version + 1
             ahead = score(plant, champion, since=now)
@@ -204,12 +198,11 @@ def _ask(
     choice: str,
 ) -> list[Label]:
     """Ask about open cases, as many as the week's budget pays for."""
-    told = known(log.labels, now)
-    away = {label.unit for label in told if label.finding not in (HEALTHY, UNSURE, SENSOR)}
+    stopped = out_of_service(known(log.labels, now))
     recent = {label.unit for label in log.labels if now - label.asked_day < plan.again_days}
     newest: dict[str, Case] = {}
     for case in cases(plant, log.bins, rows_of, settings, now=now):
-        if case.last_day >= now - plan.open_days and case.unit not in away | recent:
+        if case.last_day >= now - plan.open_days and case.unit not in stopped.keys() | recent:
             newest[case.axis] = case
     candidates = [newest[axis] for axis in sorted(newest)]
     log.asked.append((int(now), len(candidates), min(len(candidates), plan.a_week)))
@@ -231,10 +224,10 @@ def _ask(
 
 
 def _places(plant: Plant, candidates: list[Case]) -> Any:
-    """Give where each case lies: the medians of the features of its recordings."""
+    """Return the features of each case: the medians over its recordings."""
     width = sum(not name.startswith(RELATIVE) for name in plant.names.tolist())
-    found = np.full((len(candidates), width), np.nan)
+    places = np.full((len(candidates), width), np.nan)
     for index, case in enumerate(candidates):
         x = plant.x[plant.ok & np.isin(plant.of, case.rows), :width]
-        found[index] = known_median(x)
-    return found
+        places[index] = known_median(x)
+    return places

@@ -18,13 +18,15 @@ from models.threads import one_thread
 from models.training.train import train
 from models.training.training_data import Supplement
 from pipeline.base.settings import Settings
-from pipeline.cases.axis_state import AxisFigures, Thresholds, Window, combine_channels
+from pipeline.cases.axis_state import AxisFigures, Thresholds, combine_channels, windows_of
+from pipeline.labels.findings import Finding
 from pipeline.labels.words import Evidence
 from pipeline.promotion.gate import Ruling
-from pipeline.promotion.judge import Pair, _by_doubt, _by_measures
-from pipeline.promotion.rows import Found, Labelled, _joined
+from pipeline.promotion.judge import Pair, by_doubt, by_measures
+from pipeline.promotion.rows import JudgedRecording, joined
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.scoring.levels import thresholds_of
+from pipeline.scoring.score import figures_of
 from pipeline.training.inputs import bearing_rule, own_levels, without
 from pipeline.training.supplement import MEASURED_SHARE
 from pipeline.training.train import held_out_quantiles
@@ -60,6 +62,11 @@ class Label:
         """Class that it trains; None: none."""
         return None if self.finding in (SENSOR, UNSURE) else self.finding
 
+    @property
+    def is_fault(self) -> bool:
+        """Whether it says that the machine is at fault."""
+        return self.target not in (None, HEALTHY)
+
 
 @dataclass(frozen=True, eq=False)
 class Version:
@@ -73,7 +80,7 @@ class Version:
 
 
 def reduced(settings: Settings, seed: int) -> TrainingSettings:
-    """Give the training settings of all strategies alike: smaller and shorter than the product's, and so faster."""
+    """Return the training settings of all strategies: smaller and shorter than the product's, and so faster."""
     return TrainingSettings(
         epochs=15,
         fixed_epochs=12,
@@ -93,20 +100,29 @@ def reduced(settings: Settings, seed: int) -> TrainingSettings:
 
 
 def known(labels: Sequence[Label], day: float) -> list[Label]:
-    """Give the labels that are known at a time. Everything that decides goes through here."""
+    """Return the labels that are known at a time. Everything that decides goes through here."""
     return [label for label in labels if label.known_day <= day]
 
 
+def out_of_service(labels: Sequence[Label]) -> dict[str, float]:
+    """Return the units that are taken out of service, each with the day on which its fault was known."""
+    stopped: dict[str, float] = {}
+    for label in labels:
+        if label.is_fault:
+            stopped[label.unit] = min(stopped.get(label.unit, np.inf), label.known_day)
+    return stopped
+
+
 def labelled_rows(plant: Plant, labels: Sequence[Label]) -> dict[int, Label]:
-    """Give each good recording that a label trains on; of several labels the one that was known last."""
+    """Return each good recording that a label trains on; of several labels the one that was known last."""
     good = np.zeros(len(plant.day), dtype=np.bool_)
     good[plant.of[plant.ok]] = True
-    found: dict[int, Label] = {}
+    newest: dict[int, Label] = {}
     for label in sorted(labels, key=lambda item: (item.known_day, item.number)):
         within = (plant.unit == label.unit) & (plant.day >= label.from_day) & (plant.day < label.to_day) & good
         for row in np.flatnonzero(within).tolist():
-            found[row] = label
-    return {row: label for row, label in found.items() if label.target is not None}
+            newest[row] = label
+    return {row: label for row, label in newest.items() if label.target is not None}
 
 
 def fit(plant: Plant, labels: Sequence[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
@@ -186,27 +202,29 @@ def rule(
     then = labelled_rows(plant, known(labels, champion.cutoff))
     wanted = challenger.held_out.place()
     recordings = tuple(
-        Labelled(SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _found(then, name), _found(now, name))
+        JudgedRecording(
+            SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _found(then, name), _found(now, name)
+        )
         for name in sorted(wanted)
     )
-    said = _champion_said(plant, champion, recordings)
-    pair = Pair({}, {}, challenger.held_out, said, recordings)
+    of_champion = _champion_predictions(plant, champion, recordings)
+    pair = Pair({}, {}, challenger.held_out, of_champion, recordings)
     figures: dict[str, Any] = {}
-    passed, against = _by_measures(pair, settings, figures)
-    against = _by_doubt(pair, settings, figures) + against
+    passed, against = by_measures(pair, settings, figures)
+    against = by_doubt(pair, settings, figures) + against
     return Ruling(not against, tuple(against or passed), figures)
 
 
-def _found(rows: dict[int, Label], name: str) -> Found | None:
+def _found(rows: dict[int, Label], name: str) -> Finding | None:
     label = rows.get(int(name))
     if label is None:
         return None
-    told: Any = SimpleNamespace(label_id=str(label.number), evidence=Evidence.INSPECTED)
-    return Found(str(label.target), 1.0, told)
+    known_label: Any = SimpleNamespace(label_id=str(label.number), evidence=Evidence.INSPECTED)
+    return Finding(str(label.target), 1.0, known_label)
 
 
-def _champion_said(plant: Plant, champion: Version, recordings: Sequence[Labelled]) -> Predictions:
-    """Give what the champion says of recordings of units that it was not trained on, as `champion_predictions` does."""
+def _champion_predictions(plant: Plant, champion: Version, recordings: Sequence[JudgedRecording]) -> Predictions:
+    """Return what the champion gives recordings of units that it was not trained on."""
     kept = champion.held_out
     places = kept.place()
     strangers = [
@@ -221,68 +239,55 @@ def _champion_said(plant: Plant, champion: Version, recordings: Sequence[Labelle
     with one_thread():
         p = balanced.score(plant.x[take]).class_probabilities
     of = plant.of[take]
-    return _joined(kept, by_recording(p, _ids(of), plant.unit[of], champion.model.classes))
+    return joined(kept, by_recording(p, _ids(of), plant.unit[of], champion.model.classes))
 
 
 def first_programs(plant: Plant) -> dict[str, float]:
-    """Give from which day on a program is the plant's own: an axis ran it in its first days, and they are over.
+    """Return the day from which on a program is the plant's own: an axis ran it in its first days, and they are over.
 
     As `pipeline.extraction.baseline.site_programs` has it.
     """
-    found: dict[str, float] = {}
+    since: dict[str, float] = {}
     for axis in np.unique(plant.axis).tolist():
         own = plant.axis == axis
         over = float(plant.day[own].min()) + FIRST_DAYS
         for program in np.unique(plant.program[own & (plant.day < over)]).tolist():
-            found[program] = min(found.get(program, np.inf), over)
-    return found
+            since[program] = min(since.get(program, np.inf), over)
+    return since
+
+
+DRIFT_FIGURES = ("fault_probability", "mutual_information", "expected_entropy", "novelty_raw")
+"""Fields of a model's scores that drift looks at."""
 
 
 def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[AxisFigures, tuple[float, ...]]]:
-    """Say what a model says of every recording from a day on, one bin each: its state, and what drift looks at.
+    """Return for every recording from a day on its axis state (one bin each) and the scores that drift compares.
 
-    A recording's figures depend on nothing but itself, so that all may be scored at once; whoever reads them reads
-    those of the past alone.
+    The figures of a recording depend on nothing but itself, so that all can be scored at once; readers use those of the
+    past alone.
     """
     take = np.flatnonzero(plant.day[plant.of] >= since)
     with one_thread():
         scores = version.model.score(plant.x[take])
-    fields = ("fault_probability", "fault_q05", "fault_q95", "mutual_information", "expected_entropy")
-    columns = {name: getattr(scores, name) for name in (*fields, "predictive_entropy", "novelty_percentile")}
+    usable = plant.ok[take] & scores.finite
+    scored = figures_of(scores, version.model.classes, np.where(usable, "ok", "non_finite").tolist(), [""] * len(take))
+    windows = windows_of(
+        scored,
+        channel=["acc_x"] * len(take),
+        program=plant.program[plant.of[take]].tolist(),
+        model_version=VERSION,
+    )
     own = first_programs(plant)
     by_recording_: dict[int, list[int]] = {}
     for place, row in enumerate(plant.of[take].tolist()):
         by_recording_.setdefault(row, []).append(place)
-    found = {}
+    by_row = {}
     for row, places in by_recording_.items():
-        windows = []
-        for place in places:
-            usable = bool(plant.ok[take[place]] and scores.finite[place])
-            values = {
-                name: float(v[place]) if usable and np.isfinite(v[place]) else None for name, v in columns.items()
-            }
-            strange = float(scores.unmodelled[place])
-            windows.append(
-                Window(
-                    channel="acc_x",
-                    quality="ok" if usable else "non_finite",
-                    evidence="",
-                    class_probabilities=dict(
-                        zip(version.model.classes, scores.class_probabilities[place].tolist(), strict=True)
-                    )
-                    if usable
-                    else None,
-                    unmodelled_probability=strange if usable and np.isfinite(strange) else None,
-                    program=str(plant.program[row]),
-                    model_version=VERSION,
-                    **values,
-                )
-            )
         limits = version.thresholds
         known_by = frozenset(name for name, since in own.items() if since <= plant.day[row])
-        figures = combine_channels(windows, {VERSION: replace(limits, programs=limits.programs | known_by)})
-        good = [place for place in places if plant.ok[take[place]] and scores.finite[place]]
-        told = [columns[name][good].mean() if good else np.nan for name in ("fault_probability", *fields[3:])]
-        novelty = scores.novelty_raw[good].mean() if good else np.nan
-        found[row] = (figures, (*map(float, told), float(novelty)))
-    return found
+        own_windows = [windows[place] for place in places]
+        figures = combine_channels(own_windows, {VERSION: replace(limits, programs=limits.programs | known_by)})
+        good = [place for place in places if usable[place]]
+        means = [getattr(scores, name)[good].mean() if good else np.nan for name in DRIFT_FIGURES]
+        by_row[row] = (figures, tuple(map(float, means)))
+    return by_row

@@ -1,4 +1,4 @@
-"""Temperature and priors: from what the network says to a probability one may act on."""
+"""Temperature and priors: from the output of a network to a calibrated probability."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Temperature:
-    """A calibration temperature and whether the data could tell it.
+    """A calibration temperature, and whether the data identify it.
 
     Attributes
     ----------
     value
         Divides every sample's logits; in [0.25, 20] when fitted.
     identifiable
-        False: the held-out units could not tell the temperature, see `reason`.
+        False: the held-out units do not identify the temperature, see `reason`.
     reason
         In words; for a fitted one, on how many units.
     """
@@ -54,6 +54,12 @@ def mixture_nll(
         Divides the logits.
     healthy
         Index of the healthy class or None.
+
+    Examples
+    --------
+    >>> logits = np.zeros((3, 1, 2), dtype=np.float32)
+    >>> round(mixture_nll(logits, np.array([1]), np.ones(1), temperature=1.0, healthy=0), 6)
+    0.693147
     """
     total = 0.0
     n_samples, n, n_classes = logits.shape
@@ -69,7 +75,11 @@ def mixture_nll(
 
 
 def target_mask(y: IntArray, n_classes: int, healthy: int | None) -> NDArray[np.bool_]:
-    """Return bool (n, C): the classes whose summed probability is the probability of the truth."""
+    """Return bool (n, C): the classes whose summed probability is the probability of the truth.
+
+    >>> target_mask(np.array([2, -1]), 3, healthy=0).tolist()
+    [[False, False, True], [False, True, True]]
+    """
     mask: NDArray[np.bool_] = y[:, None] == np.arange(n_classes)[None, :]
     unknown = y == UNKNOWN_MODE
     mask[unknown] = True
@@ -102,18 +112,25 @@ def fit_temperature(
     healthy
         Index of the healthy class or None.
     prior_temperature
-        Returned where the data cannot tell.
+        Returned where the data do not identify one.
     min_units
-        Fewest held-out units that may.
+        Fewest held-out units that a temperature is fitted on.
 
     Returns
     -------
     Temperature
         Not identifiable with fewer than `min_units` units or fewer than two of a class, or when the minimum lies at an
-        edge of the range. With too few units the prior temperature is returned. At the lower edge (the units are told
-        apart without an error, so sharper is always better) 1, or the prior temperature if that is lower: neither
-        sharper than the network says nor softer than the data ask for. At the upper edge (the logits carry nothing)
-        the edge itself.
+        edge of the range. With too few units the prior temperature is returned. At the lower edge (no unit is
+        confused with another class, so a lower temperature is always better) 1 is returned, or the prior temperature
+        if that is lower: the network is not sharpened. At the upper edge (the logits carry no information) the edge
+        itself is returned.
+
+    Examples
+    --------
+    >>> logits, y = np.zeros((1, 2, 2), dtype=np.float32), np.array([0, 1])
+    >>> few = fit_temperature(logits, y, np.array(["a", "b"]), np.ones(2), healthy=0, prior_temperature=1.5)
+    >>> few.value, few.identifiable
+    (1.5, False)
     """
     reason = too_few_units(y, unit, healthy=healthy, min_units=min_units)
     if reason:
@@ -123,10 +140,10 @@ def fit_temperature(
         return mixture_nll(logits, y, weight, temperature=float(np.exp(log_temperature)), healthy=healthy)
 
     low, high = float(np.log(LOWEST)), float(np.log(HIGHEST))
-    found = minimize_scalar(objective, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
-    best = float(found.x)
+    minimum = minimize_scalar(objective, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
+    best = float(minimum.x)
     n_units = np.unique(unit).size
-    if not np.isfinite(found.fun):
+    if not np.isfinite(minimum.fun):
         return Temperature(prior_temperature, False, "not identifiable: the held-out loss is not finite")
     if best < low + 0.02:
         reason = "the held-out units are told apart better than any temperature in range says"
@@ -138,7 +155,11 @@ def fit_temperature(
 
 
 def too_few_units(y: IntArray, unit: NDArray[np.str_], *, healthy: int | None, min_units: int) -> str:
-    """Return why these units cannot identify a temperature, or ''."""
+    """Return why these units cannot identify a temperature, or ''.
+
+    >>> too_few_units(np.array([0, 1]), np.array(["a", "b"]), healthy=0, min_units=10)
+    '2 held-out units, at least 10 are needed'
+    """
     n_units = np.unique(unit).size
     if n_units < min_units:
         return f"{n_units} held-out units, at least {min_units} are needed"
@@ -158,6 +179,9 @@ def effective_prior(y: IntArray, weight: FloatArray, *, n_classes: int, healthy:
 
     The weight of faults of unknown mode is spread over the fault classes as their known weight is (evenly if there is
     none). A class without any weight gets 0.
+
+    >>> effective_prior(np.array([0, 1, -1]), np.ones(3), n_classes=2, healthy=0).round(6).tolist()
+    [0.333333, 0.666667]
     """
     named: FloatArray = np.array([weight[y == c].sum() for c in range(n_classes)])
     unknown = float(weight[y == UNKNOWN_MODE].sum())
@@ -187,6 +211,11 @@ def target_prior(unit_counts: IntArray, *, fault_prior: float, healthy: int | No
     ------
     ValueError
         fault_prior is not strictly between 0 and 1.
+
+    Examples
+    --------
+    >>> target_prior(np.array([9, 1, 0]), fault_prior=0.3, healthy=0).round(6).tolist()
+    [0.7, 0.2, 0.1]
     """
     if not 0.0 < fault_prior < 1.0:
         raise ValueError(f"fault_prior must lie strictly between 0 and 1, got {fault_prior}.")
@@ -205,6 +234,9 @@ def log_prior_correction(target: FloatArray, effective: FloatArray) -> FloatArra
 
     Saerens et al. 2002, eq. 4: p(c | x) is proportional to p_train(c | x) p_target(c) / p_train(c). A class that the
     training set did not show (effective 0) is left alone.
+
+    >>> log_prior_correction(np.array([0.9, 0.1]), np.array([0.5, 0.5])).round(6).tolist()
+    [0.587787, -1.609438]
     """
     shown = effective > 0.0
     correction: FloatArray = np.where(shown, np.log(target / np.where(shown, effective, 1.0)), 0.0)

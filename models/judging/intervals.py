@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 MIN_UNITS: Final = 10
-"""With fewer units there is no interval: resampling three bearings says nothing about a fourth."""
+"""With fewer units there is no interval: resampling three bearings shows nothing about a fourth."""
 
 Figures = Mapping[str, float | None]
 
@@ -47,6 +47,14 @@ def bootstrap_over_units(
     dict
         (low, high) by name; empty with fewer than `MIN_UNITS` units, and without a name whose figure is undefined in
         more than a tenth of the resamples.
+
+    Examples
+    --------
+    >>> unit, right = np.repeat([f"u{i:02d}" for i in range(20)], 3), np.repeat(np.arange(20) % 2, 3)
+    >>> share = lambda rows, draw: {"accuracy": float(right[rows].mean())}
+    >>> low, high = bootstrap_over_units(share, unit, seed=0)["accuracy"]
+    >>> 0.2 < low < 0.5 < high < 0.8
+    True
     """
     names = np.unique(unit)
     if names.size < MIN_UNITS:
@@ -69,8 +77,13 @@ def bootstrap_over_units(
 
 
 def share_interval(count: int, n: int, *, level: float = 0.95) -> tuple[float, float] | None:
-    """Return the exact interval of a share of n independent cases (Clopper and Pearson 1934); None if n = 0."""
+    """Return the exact interval of a share of n independent cases (Clopper and Pearson 1934); None if n = 0.
+
+    >>> low, high = share_interval(0, 10)
+    >>> low, round(high, 6)  # high: 1 - 0.025 ** (1 / 10)
+    (0.0, 0.308497)
+    """
     if n == 0:
         return None
-    found = binomtest(count, n).proportion_ci(confidence_level=level, method="exact")
-    return float(found.low), float(found.high)
+    interval = binomtest(count, n).proportion_ci(confidence_level=level, method="exact")
+    return float(interval.low), float(interval.high)

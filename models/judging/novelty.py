@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.aligned import WIDTH
+from models.sampling import WIDTH
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -60,9 +60,9 @@ class NoveltyReference:
         count = seen.sum(axis=1)
         # Scaled up to all F features, as if the missing ones lay as far outside as the observed ones.
         outside = np.sqrt(np.square(residual).sum(axis=1) * n_features / np.maximum(count, 1.0))
-        found = np.concatenate([latent, outside[:, None]], axis=1)
-        found[count == 0] = np.nan
-        return found
+        coordinates = np.concatenate([latent, outside[:, None]], axis=1)
+        coordinates[count == 0] = np.nan
+        return coordinates
 
     def distance(self, values: FloatArray, observed: BoolArray) -> FloatArray:
         """Return the raw novelty (n,) of scaled windows (n, F).
@@ -79,13 +79,16 @@ class NoveltyReference:
 
 
 def product(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Return a @ b.T, (n, m), each row of a by itself: the same bits wherever in a it stands.
+    """Return a @ b.T, (n, m). A row of a gives the same bits wherever in a it stands.
 
-    The columns are padded by zeros to whole vector registers, see `models.training.aligned`.
+    The columns are padded by zeros to whole vector registers, see `models.sampling`.
+
+    >>> product(np.eye(2), np.array([[1.0, 2.0], [3.0, 4.0]])).tolist()
+    [[1.0, 3.0], [2.0, 4.0]]
     """
     extra = -len(b) % WIDTH
-    found: FloatArray = a @ np.concatenate([b, np.zeros((extra, b.shape[1]))]).T
-    return found[:, : len(b)]
+    products: FloatArray = a @ np.concatenate([b, np.zeros((extra, b.shape[1]))]).T
+    return products[:, : len(b)]
 
 
 def reference_rows(unit: NDArray[np.str_], *, max_rows: int) -> NDArray[np.int64]:
@@ -102,6 +105,11 @@ def reference_rows(unit: NDArray[np.str_], *, max_rows: int) -> NDArray[np.int64
     -------
     numpy.ndarray
         int64, ascending indices; the same for the same input.
+
+    Examples
+    --------
+    >>> reference_rows(np.array(["a"] * 5 + ["b"]), max_rows=4).tolist()
+    [0, 4, 5]
     """
     names = np.unique(unit)
     if names.size > max_rows:
@@ -150,9 +158,13 @@ def fit_novelty(
 
 
 def percentile(raw: FloatArray, quantiles: FloatArray) -> FloatArray:
-    """Return where raw novelties (n,) fall among the held-out quantiles (101,) of 0..100 %; NaN stays NaN."""
-    found = np.interp(raw, quantiles, np.linspace(0.0, 100.0, quantiles.size))
-    return np.where(np.isfinite(raw), found, np.nan)
+    """Return where raw novelties (n,) fall among the held-out quantiles (101,) of 0..100 %; NaN stays NaN.
+
+    >>> percentile(np.array([0.25, 7.0, np.nan]), np.linspace(0.0, 1.0, 101)).tolist()
+    [25.0, 100.0, nan]
+    """
+    percent = np.interp(raw, quantiles, np.linspace(0.0, 100.0, quantiles.size))
+    return np.where(np.isfinite(raw), percent, np.nan)
 
 
 def weighted_quantiles(values: FloatArray, weight: FloatArray) -> FloatArray:
@@ -164,6 +176,9 @@ def weighted_quantiles(values: FloatArray, weight: FloatArray) -> FloatArray:
     ------
     ValueError
         No finite value has a positive weight.
+
+    >>> weighted_quantiles(np.array([1.0, 2.0, 3.0]), np.ones(3))[[0, 25, 50, 100]].tolist()
+    [1.0, 1.5, 2.0, 3.0]
     """
     keep = np.isfinite(values) & (weight > 0.0)
     if not keep.any():

@@ -1,10 +1,9 @@
-"""Holding out every unit once: what the folds say about windows of units they were not trained on."""
+"""Holding out every unit once: each window is sampled by a network that was not trained on its unit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 from models.judging.calibration import effective_prior, log_prior_correction, target_prior
 from models.judging.novelty import NoveltyReference, fit_novelty
 from models.kinds import UNKNOWN_MODE, Kind, healthy_index
-from models.mask_bank import MaskBank
-from models.methods import WITHOUT_SPREAD, predictor
+from models.methods.mask_bank import MaskBank
+from models.methods.method import Fitted, GoOn, Method, method_of
 from models.predictive import Predictive, summarise
 from models.settings import TrainingSettings
-from models.training.fit import Examples, Fitted, fit_network
+from models.training.fit import Examples, fit_network
 from models.training.network_share import mix
 from models.training.report import FoldRecord
 from models.training.rule_prior import RulePrior
@@ -46,6 +45,11 @@ class Task:
     fits: SharedFits | None = None
 
     @property
+    def method(self) -> Method:
+        """The scoring method."""
+        return method_of(self.settings.method)
+
+    @property
     def healthy(self) -> int | None:
         """Index of the healthy class, or None."""
         return healthy_index(self.data.classes)
@@ -58,7 +62,7 @@ class Task:
 
     @property
     def fixed_epochs(self) -> int:
-        """Epochs where nothing tells when to stop."""
+        """Epochs where there are too few units to stop early."""
         return min(self.settings.fixed_epochs, self.settings.epochs)
 
     def weights(self, rows: IntArray) -> FloatArray:
@@ -124,18 +128,20 @@ class Task:
 
     def fit(self, scaler: RobustScaler, rows: IntArray, stop: IntArray, epochs: int, stream: int) -> Fitted:
         """Fit the networks of the method to `rows`, stopping on `stop` if there are any."""
-        size = self.settings.ensemble_size if self.settings.method == "ensemble" else 1
-        found = [
-            self._fit(scaler, rows, stop, epochs, (stream,) if number == 0 else (stream, number))
-            for number in range(size)
-        ]
-        if size == 1:
-            return found[0]
-        middle = max(1, round(median(one.epochs for one in found)))
-        return Fitted(found[0].network, middle, tuple(one.network for one in found[1:]))
+
+        def train_one(number: int, go_on: GoOn | None = None) -> Fitted:
+            return self._fit(scaler, rows, stop, epochs, (stream, number) if number else (stream,), go_on)
+
+        return self.method.fit(train_one, self.settings)
 
     def _fit(
-        self, scaler: RobustScaler, rows: IntArray, stop: IntArray, epochs: int, stream: tuple[int, ...]
+        self,
+        scaler: RobustScaler,
+        rows: IntArray,
+        stop: IntArray,
+        epochs: int,
+        stream: tuple[int, ...],
+        go_on: GoOn | None,
     ) -> Fitted:
         seed = int(np.random.SeedSequence([self.settings.seed, *stream]).generate_state(1)[0])
         examples, held = self.fitted_examples(scaler, rows), self.examples(scaler, stop) if stop.size else None
@@ -146,6 +152,7 @@ class Task:
             "settings": self.settings,
             "epochs": epochs,
             "seed": seed,
+            "go_on": go_on,
         }
         if self.fits is None:
             return fit_network(examples, stop=held, **more)
@@ -177,13 +184,13 @@ class Task:
             log_prior_correction=correction,
             healthy=self.healthy,
             sub_bank_size=group,
-            spread=self.settings.method not in WITHOUT_SPREAD,
+            spread=self.method.spread,
         )
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """What the folds found for windows of units they were not trained on.
+    """Logits and novelty of windows of units they were not trained on.
 
     Attributes
     ----------
@@ -192,7 +199,7 @@ class HeldOut:
     logits
         float32 (T, n, C), the network's alone, before temperature and prior; None for baseline-only.
     group
-        Samples that belong together, as `models.methods.Predictor` has them.
+        Samples that belong together, as `models.methods.method.Predictor` has them.
     offset
         float32 (n, C), the rule's logits; None without a rule.
     novelty
@@ -200,7 +207,7 @@ class HeldOut:
     records
         The splits.
     notes
-        What to tell the reader.
+        For the reader of the report, in words.
     """
 
     fold: IntArray
@@ -247,11 +254,11 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
             if inner is not None:
                 fit, stop = rows[inner[0]], rows[inner[1]]
             fitted = task.fit(scaler, fit, stop, task.settings.epochs if stop.size else task.fixed_epochs, i + 1)
-            found = predictor(task.settings.method, fitted.network, fitted.members, bank)
-            sampled = found.logits(scaler.network_inputs(scaled))
+            predictor = task.method.sample(task.method.parts(fitted.network, fitted.members), bank)
+            sampled = predictor.logits(scaler.network_inputs(scaled))
             if logits is None:
                 logits = np.empty((sampled.shape[0], n, sampled.shape[2]), dtype=np.float32)
-            logits[:, test], group = sampled, found.group
+            logits[:, test], group = sampled, predictor.group
             epochs = fitted.epochs
             notes += _unseen_classes(data, i, rows, test)
         records.append(FoldRecord(task.units(fit), task.units(stop), task.units(test), epochs, stop.size > 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from models.judging.calibration import target_mask
 from models.kinds import TrainingRefused
-from models.network import DropoutMLP, FoldedNetwork, fold
+from models.methods.method import Fitted, GoOn, Trained
+from models.network import DropoutMLP, fold
 from models.settings import TrainingSettings
-from models.swag import draw_networks, walk
 from models.training.prior import weight_term
 
 FloatArray = NDArray[np.float64]
@@ -42,28 +42,10 @@ class Examples:
     offset: NDArray[np.float32] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """A fitted network, BatchNorm folded.
-
-    Attributes
-    ----------
-    network
-        Weights after the best epoch.
-    epochs
-        Number of epochs that led to them.
-    members
-        Further networks of the method, see `models.methods`.
-    """
-
-    network: FoldedNetwork
-    epochs: int
-    members: tuple[FoldedNetwork, ...] = ()
-
-
 STOPPING_TEMPERATURES = (0.5, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 5.6, 8.0)
-"""A temperature is fitted after training, so training must not stop for what it will mend: on units not seen,
-the plain NLL rises with overconfidence long before the network stops learning to tell the classes apart."""
+"""A temperature is fitted after training, so training must not stop because of what the temperature corrects: on
+units not seen, the plain NLL rises with overconfidence long before the network stops learning to separate the
+classes."""
 
 
 def nll(logits: Tensor, targets: Tensor) -> Tensor:
@@ -71,6 +53,10 @@ def nll(logits: Tensor, targets: Tensor) -> Tensor:
 
     One True is the usual cross entropy; all fault classes True is "fault, mode unknown": -log of their summed
     probability.
+
+    >>> logits, fault = torch.zeros(1, 3), torch.tensor([[False, True, True]])
+    >>> round(float(nll(logits, fault)), 6)  # -log(2 / 3)
+    0.405465
     """
     return logits.logsumexp(-1) - logits.masked_fill(~targets, -torch.inf).logsumexp(-1)
 
@@ -85,6 +71,7 @@ def fit_network(
     epochs: int,
     seed: int,
     stop: Examples | None = None,
+    go_on: GoOn | None = None,
     on_epoch: Callable[[float], None] | None = None,
 ) -> Fitted:
     """Fit a network by Adam on mean NLL + weight term (`models.training.prior`).
@@ -108,6 +95,8 @@ def fit_network(
     stop
         Windows of *other units* that decide when to stop; the best epoch on them is restored. Without them all
         `epochs` are run.
+    go_on
+        Goes on from the trained network, for a method that keeps members.
     on_epoch
         Called with the share of `epochs` done.
 
@@ -138,6 +127,10 @@ def fit_network(
         if not bool(torch.isfinite(loss)):
             raise TrainingRefused(f"The training loss became {float(loss.detach())}; lower the learning rate.")
 
+    def draw_batches() -> Sequence[Tensor]:
+        shown = _hide_groups(inputs[_draw(mass, n, generator)], groups, settings.group_dropout, generator)
+        return torch.tensor_split(shown, n_steps)
+
     best, best_loss, best_epoch = _copy(network), float("inf"), 0
     for epoch in range(1, epochs + 1):
         run_epoch(optimiser)
@@ -153,19 +146,7 @@ def fit_network(
     if stop is not None:
         network.load_state_dict(best)
     folded = fold(network)
-    members: tuple[FoldedNetwork, ...] = ()
-    if settings.method == "swag":
-        path = walk(
-            network,
-            run_epoch,
-            epochs=settings.swag_epochs,
-            learning_rate=settings.swag_learning_rate,
-            rank=settings.swag_rank,
-        )
-        # As training shows them, groups hidden: statistics of whole inputs would be of another distribution.
-        shown = _hide_groups(inputs[_draw(mass, n, generator)], groups, settings.group_dropout, generator)
-        batches = torch.tensor_split(shown, n_steps)
-        members = draw_networks(network, path, batches, n=settings.swag_samples, generator=generator)
+    members = () if go_on is None else go_on(Trained(network, run_epoch, draw_batches, generator, settings))
     if not all(bool(torch.isfinite(t).all()) for one in (folded, *members) for t in (*one.weights, *one.biases)):
         raise TrainingRefused("The trained weights are not finite; lower the learning rate.")
     return Fitted(folded, best_epoch if stop is not None else epochs, members)

@@ -25,7 +25,7 @@ NO_TEMPERATURE = Temperature(1.0, False, "no network, so no temperature")
 
 @dataclass(frozen=True)
 class Calibration:
-    """What held-out units say of how much to believe: the network's share beside the rule, and the temperature."""
+    """What is fitted on held-out units: the network's share beside the rule, and the temperature."""
 
     share: NetworkShare
     temperature: Temperature
@@ -36,7 +36,7 @@ def calibrate(task: Task, held_out: HeldOut, rows: IntArray) -> Calibration:
     assert held_out.logits is not None
     data, settings = task.data, task.settings
     y, unit, weight = data.y[rows], data.unit[rows], task.weights(rows)
-    if settings.method == "mle":
+    if not task.method.calibrated:
         plain = "the plain point estimate"
         return Calibration(NetworkShare(1.0, False, plain), Temperature(1.0, False, plain))
     share = NetworkShare(1.0, False, "no rule that knows every fault")
@@ -65,13 +65,16 @@ def calibrate(task: Task, held_out: HeldOut, rows: IntArray) -> Calibration:
     return Calibration(share, temperature)
 
 
-def held_out_scores(task: Task, held_out: HeldOut, found: Calibration | None) -> dict[str, FloatArray]:
+def held_out_scores(task: Task, held_out: HeldOut, calibration: Calibration | None) -> dict[str, FloatArray]:
     """Return fault probability, entropies and mutual information (n,) as the model would score the held-out windows."""
-    if found is None:
+    if calibration is None:
         return {}
     parts = [
         task.summarise(
-            held_out.mixed(rows, found.share.value), found.temperature.value, task.correction(), group=held_out.group
+            held_out.mixed(rows, calibration.share.value),
+            calibration.temperature.value,
+            task.correction(),
+            group=held_out.group,
         )
         for rows in _parts(np.arange(task.data.y.size))
     ]
@@ -80,15 +83,15 @@ def held_out_scores(task: Task, held_out: HeldOut, found: Calibration | None) ->
 
 
 def judge(
-    task: Task, held_out: HeldOut, *, found: Calibration | None, scores: dict[str, FloatArray], epochs: int
+    task: Task, held_out: HeldOut, *, calibration: Calibration | None, scores: dict[str, FloatArray], epochs: int
 ) -> TrainingReport:
     """Return the report of a training.
 
     Parameters
     ----------
     task, held_out
-        What was trained, and what the folds found.
-    found
+        What was trained, and the folds.
+    calibration
         The calibration in the model; None without a network.
     scores
         From `held_out_scores`.
@@ -126,8 +129,8 @@ def judge(
         overall=overall,
         units=units,
         folds=records,
-        temperature=NO_TEMPERATURE if found is None else found.temperature,
-        network_share=None if found is None else found.share,
+        temperature=NO_TEMPERATURE if calibration is None else calibration.temperature,
+        network_share=None if calibration is None else calibration.share,
         epochs=epochs,
         notes=held_out.notes,
         held_out=windows,
@@ -138,9 +141,9 @@ def _probabilities(task: Task, held_out: HeldOut, others: list[Calibration]) -> 
     """Return held-out class probabilities (n, C) at the balanced training mix and at the declared prior."""
     shape = (task.data.y.size, len(task.data.classes))
     balanced, declared = np.empty(shape), np.empty(shape)
-    for i, found in enumerate(others):
+    for i, calibration in enumerate(others):
         for rows in _parts(np.flatnonzero(held_out.fold == i)):
-            logits, value = held_out.mixed(rows, found.share.value), found.temperature.value
+            logits, value = held_out.mixed(rows, calibration.share.value), calibration.temperature.value
             balanced[rows] = task.summarise(logits, value, np.zeros(shape[1]), group=held_out.group).class_probabilities
             declared[rows] = task.summarise(logits, value, task.correction(), group=held_out.group).class_probabilities
     return balanced, declared

@@ -1,10 +1,10 @@
-"""How much of the network is believed beside the rule: shrunk where few units taught it, fitted where units can tell.
+"""The weight of the network beside the rule: small after training on few units, fitted where there are enough units.
 
 The logits are `rule + share * network`. A network that learned from a few units is confidently wrong on the next one;
 the rule of `models.training.rule_prior`, which learned from none, is not. So the network's part grows with the number
-of units
-it was taught by, as the weight of the data against the prior does for a normal mean of unknown value (A. Gelman et
-al., "Bayesian Data Analysis", 3rd ed. 2013, section 2.5), until the units held out can tell it by their likelihood.
+of units that it was trained on, as the weight of the data against the prior does for a normal mean of unknown value
+(A. Gelman et al., "Bayesian Data Analysis", 3rd ed. 2013, section 2.5), until there are enough held-out units to fit it
+by their likelihood.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 SHARES: Final = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0)
-"""What is tried on held-out units. Not 0: a network that says nothing could not say that it does not know."""
+"""What is tried on held-out units. Not 0: without the network there is no uncertainty of the network either."""
 
 SAMPLES: Final = 20
 """So many of the samples are enough to choose a share by."""
@@ -36,7 +36,7 @@ class NetworkShare:
     value
         In [0, 1]; 1 where there is no rule that knows every fault class.
     fitted
-        Whether held-out units told it.
+        Whether it was fitted on held-out units.
     reason
         In words.
     """
@@ -52,11 +52,17 @@ def shrunk_share(y: IntArray, unit: NDArray[np.str_], *, n_classes: int, prior_u
     Parameters
     ----------
     y, unit
-        (n,) class index and unit of the windows that taught the network.
+        (n,) class index and unit of the windows that the network was trained on.
     n_classes
         Number of classes C.
     prior_units
-        Units at which network and rule count alike, >= 0; 0: the network counts in full.
+        Units at which network and rule count the same, >= 0; 0: the network counts in full.
+
+    Examples
+    --------
+    >>> y, unit = np.array([0, 0, 1]), np.array(["a", "b", "c"])
+    >>> shrunk_share(y, unit, n_classes=2, prior_units=9.0).value
+    0.1
     """
     fewest = min(int(np.unique(unit[y == c]).size) for c in range(n_classes))
     if prior_units == 0.0:
@@ -90,13 +96,13 @@ def network_share(
     healthy
         Index of the healthy class or None.
     min_units
-        Fewest held-out units that may tell; below, `shrunk_share` is returned.
+        Fewest held-out units that a share is fitted on; below, `shrunk_share` is returned.
     prior_units
         For `shrunk_share`.
     """
     if reason := too_few_units(y, unit, healthy=healthy, min_units=min_units):
-        found = shrunk_share(y, unit, n_classes=logits.shape[2], prior_units=prior_units)
-        return NetworkShare(found.value, False, f"{reason}; {found.reason}")
+        shrunk = shrunk_share(y, unit, n_classes=logits.shape[2], prior_units=prior_units)
+        return NetworkShare(shrunk.value, False, f"{reason}; {shrunk.reason}")
     some = logits[:SAMPLES]
     losses = []
     for share in SHARES:
@@ -108,5 +114,9 @@ def network_share(
 
 
 def mix(logits: NDArray[np.float32], offset: NDArray[np.float32] | None, share: float) -> NDArray[np.float32]:
-    """Return `offset + share * logits`, (T, n, C); the logits themselves where there is no rule."""
+    """Return `offset + share * logits`, (T, n, C); the logits themselves where there is no rule.
+
+    >>> mix(np.ones((1, 1, 2), np.float32), np.array([[2.0, 0.0]], np.float32), 0.5).tolist()
+    [[[2.5, 0.5]]]
+    """
     return logits if offset is None else (offset + np.float32(share) * logits).astype(np.float32)

@@ -37,6 +37,11 @@ def prior_strengths(*, length_scale: float, dropout: float, n: int) -> tuple[flo
     -------
     tuple of float
         lambda_W = (1 - p) l^2 / (2 N) and lambda_b = l^2 / (2 N).
+
+    Examples
+    --------
+    >>> prior_strengths(length_scale=2.0, dropout=0.25, n=100)
+    (0.015, 0.02)
     """
     bias = length_scale**2 / (2.0 * n)
     return (1.0 - dropout) * bias, bias

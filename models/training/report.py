@@ -1,4 +1,4 @@
-"""What a training found out about itself, on held-out units only."""
+"""How good a trained model is, on held-out units only."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from models.judging.calibration import Temperature, target_mask
+from models.judging.metrics import brier
 from models.kinds import UNKNOWN_MODE, Kind
 from models.training.network_share import NetworkShare
 from models.training.tuning_choice import Tuning
@@ -25,7 +26,7 @@ UNKNOWN_MODE_NAME = "fault, mode unknown"
 class UnitMetrics:
     """Held-out figures of one unit in one class (a unit that turned faulty has two rows).
 
-    Accuracy and NLL at the balanced training mix; fault probability and mutual information as a score would say, at
+    Accuracy and NLL at the balanced training mix; fault probability and mutual information as a score has them, at
     the declared fault prior. None where not defined.
     """
 
@@ -42,7 +43,7 @@ class UnitMetrics:
 class FoldRecord:
     """Which units a fold fitted, stopped on and tested, and for how many epochs it trained.
 
-    `temperature` and `network_share` are those found on the *other* folds, with which this one is judged; None without
+    `temperature` and `network_share` are those of the *other* folds, with which this one is judged; None without
     a network.
     """
 
@@ -121,13 +122,21 @@ class TrainingReport:
 
 
 def truth_probability(p: FloatArray, y: IntArray, healthy: int | None) -> FloatArray:
-    """Return the probability (n,) that p (n, C) gives the truth; for an unknown mode the summed fault probability."""
+    """Return the probability (n,) that p (n, C) gives the truth; for an unknown mode the summed fault probability.
+
+    >>> truth_probability(np.array([[0.5, 0.25, 0.25]] * 2), np.array([1, -1]), healthy=0).tolist()
+    [0.25, 0.5]
+    """
     total: FloatArray = np.where(target_mask(y, p.shape[1], healthy), p, 0.0).sum(axis=1)
     return total
 
 
 def correct(p: FloatArray, y: IntArray, healthy: int | None) -> NDArray[np.bool_]:
-    """Return whether the most probable class (n,) is right; for an unknown mode any fault class is."""
+    """Return whether the most probable class (n,) is right; for an unknown mode any fault class is.
+
+    >>> correct(np.array([[0.2, 0.7, 0.1]] * 2), np.array([2, -1]), healthy=0).tolist()
+    [False, True]
+    """
     right: NDArray[np.bool_] = target_mask(y, p.shape[1], healthy)[np.arange(y.size), p.argmax(axis=1)]
     return right
 
@@ -150,17 +159,21 @@ def overall_metrics(p: FloatArray, y: IntArray, *, healthy: int | None) -> dict[
         accuracy; macro_auroc (one class against the rest, mean over classes that have both sides; known modes only);
         fault_auroc (healthy against any fault); nll (nats); brier (squared error summed over classes, in [0, 2], known
         modes only). None where not defined.
+
+    Examples
+    --------
+    >>> overall_metrics(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]), healthy=0)["accuracy"]
+    1.0
     """
     known = y != UNKNOWN_MODE
     aurocs = [_auroc(y[known] == c, p[known, c]) for c in range(p.shape[1])]
     defined = [a for a in aurocs if a is not None]
-    one_hot = y[known, None] == np.arange(p.shape[1])[None, :]
     return {
         "accuracy": float(correct(p, y, healthy).mean()),
         "macro_auroc": float(np.mean(defined)) if defined else None,
         "fault_auroc": None if healthy is None else _auroc(y != healthy, 1.0 - p[:, healthy]),
         "nll": float(-np.log(np.maximum(truth_probability(p, y, healthy), 1e-300)).mean()),
-        "brier": float(np.square(p[known] - one_hot).sum(axis=1).mean()) if known.any() else None,
+        "brier": brier(p[known], y[known]),
     }
 
 

@@ -1,9 +1,9 @@
-"""What a rule that needs no training says, as the mean of the prior: the network learns only what the rule misses.
+"""A rule that needs no training, as the mean of the prior: the network learns only what the rule misses.
 
 The logits of a class are the network's output plus a fixed function of one feature, `x[column] / db_per_nat`: a line so
 many decibels higher is e times the odds. The network starts from about nothing and its weights are pulled to nothing,
-so where the training data say nothing the rule remains. A fixed mean function added to a Bayesian model is textbook
-practice (C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006, section 2.7).
+so where the training data carry no information the rule remains. A fixed mean function added to a Bayesian model is
+textbook practice (C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006, section 2.7).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ class RulePrior:
     Attributes
     ----------
     features : tuple of str or None
-        Of each class, the feature (dB) that speaks for it; None where none does, and for the healthy class.
+        Of each class, the feature (dB) that is evidence of it; None where there is none, and for the healthy class.
     default_db : float
         Height that a class without a feature stands at, dB: what is not above it is called healthy.
     db_per_nat : float
         So many dB more are e times the odds, > 0.
     others : tuple of str
-        Features (dB) that speak for faults no class stands for, see `unmodelled`.
+        Features (dB) that are evidence of faults without a class, see `unmodelled`.
     change_prefix : str
-        Put before a feature's name it gives the name of its change against the unit's own baseline; '' for none.
+        Prefix of the name of a feature's change against the unit's own baseline; '' where there are no changes.
     """
 
     features: tuple[str | None, ...]
@@ -53,7 +53,7 @@ class RulePrior:
         """Return the rule's logits (n, C) for windows x (n, F) with columns `names`; each row by itself.
 
         A missing feature counts as 0 dB, no more than noise; where every feature of the rule is missing or not finite
-        it says nothing, and the row is 0.
+        the row is 0.
 
         Raises
         ------
@@ -76,18 +76,18 @@ class RulePrior:
         return (out / self.db_per_nat).astype(np.float32)
 
     def unmodelled(self, x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float64]:
-        """Return how much of its belief the rule gives to faults that no class stands for (n,), in [0, 1].
+        """Return the probability (n,) that the rule gives to faults without a class, in [0, 1].
 
         The rule alone, without the network and alike before it sees the window, between every class it has a line
         for, nothing (at `default_db`), and the lines of `others`. Where the changes against the unit's baseline are
-        there as well, the lower of what lines and changes say: a line that has stood there from the start is no news.
-        NaN where no line of `others` is known.
+        there as well, the lower of the two: a line that was there from the start is no news. NaN where no line of
+        `others` is known.
         """
-        said = self._others_share(x, names, "")
+        share = self._others_share(x, names, "")
         if self.change_prefix:
             changed = self._others_share(x, names, self.change_prefix)
-            said = np.where(np.isfinite(changed), np.minimum(said, changed), said)
-        return said
+            share = np.where(np.isfinite(changed), np.minimum(share, changed), share)
+        return share
 
     def _others_share(self, x: NDArray[np.float32], names: Sequence[str], prefix: str) -> NDArray[np.float64]:
         column = {name: number for number, name in enumerate(names)}

@@ -47,7 +47,7 @@ class RobustScaler:
         float64 (F,), in the unit of each feature; scale > 0.
     known
         bool (F,) False for a feature that no training window had: it is ignored even where a later window has it,
-        because nothing was learnt about it.
+        because training saw no value of it.
     ever_missing
         bool (F,) the feature was missing in at least one training window.
     group
@@ -72,7 +72,7 @@ class RobustScaler:
         return int(self.group.max()) + 1
 
     def scale_features(self, x: NDArray[np.float32]) -> Scaled:
-        """Scale features (n, F), NaN = missing; every row is treated by itself."""
+        """Scale features (n, F), NaN = missing; each row on its own."""
         infinite = np.isinf(x).any(axis=1)
         observed = np.isfinite(x) & self.known
         filled = np.where(observed, x, 0.0).astype(np.float64)
@@ -118,6 +118,11 @@ def fit_scaler(x: NDArray[np.float32], groups: tuple[str, ...] | None = None) ->
     ------
     ValueError
         The number of group names is not F.
+
+    Examples
+    --------
+    >>> fit_scaler(np.array([[0.0], [1.0], [2.0], [3.0], [4.0]], dtype=np.float32)).center.tolist()
+    [2.0]
     """
     n_features = x.shape[1]
     names = groups if groups is not None else tuple(str(i) for i in range(n_features))

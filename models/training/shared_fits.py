@@ -1,7 +1,7 @@
 """Networks fitted once for all trainings that would fit the very same: methods of one seed differ in how they sample.
 
-``mle``, ``temperature``, ``mc_dropout`` and ``moments`` train one network, and it is the first of ``ensemble``; only
-``swag`` goes on with training. A key covers every number that a fit reads, so what is shared is what would have come
+Most methods train one network and nothing more, and it is the first of those that train several; a method that goes on
+with training has fits of its own. A key covers every number that a fit reads, so what is shared is what would have come
 out anyway.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.methods.method import Fitted, GoOn
 from models.settings import TrainingSettings
-from models.training.fit import Examples, Fitted
+from models.training.fit import Examples
 
 
 class SharedFits:
@@ -25,37 +25,37 @@ class SharedFits:
     Parameters
     ----------
     clock
-        Seconds, monotonic; so that a training can be told what the fits that it was spared had taken.
+        Seconds, monotonic; to measure how long each fit took.
 
     Attributes
     ----------
     made, spared
-        Fits carried out; seconds of the fits that were found since `begin` and made before it, each counted once: what
-        the training would have taken longer alone.
+        Fits carried out; seconds of the fits that were used since `begin` and made before it, each counted once: how
+        much longer the training would have taken alone.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.made = 0
         self.spared = 0.0
         self._clock = clock
-        self._found: dict[str, tuple[Fitted, float]] = {}
+        self._fits: dict[str, tuple[Fitted, float]] = {}
         self._own: set[str] = set()
 
     def begin(self) -> None:
-        """Say that another training starts: what is there so far was made by others."""
+        """Mark the start of another training: all fits so far were made by others."""
         self.spared = 0.0
         self._own = set()
 
     def fit(self, key: str, make: Callable[[], Fitted]) -> Fitted:
-        """Give the fit of a key, made where there is none."""
-        if key in self._found:
-            fitted, seconds = self._found[key]
+        """Return the fit of a key; make it where there is none."""
+        if key in self._fits:
+            fitted, seconds = self._fits[key]
             self.spared += 0.0 if key in self._own else seconds
             self._own.add(key)
             return fitted
         started = self._clock()
         fitted = make()
-        self._found[key] = fitted, self._clock() - started
+        self._fits[key] = fitted, self._clock() - started
         self._own.add(key)
         self.made += 1
         return fitted
@@ -71,11 +71,12 @@ def key_of(
     settings: TrainingSettings,
     epochs: int,
     seed: int,
+    go_on: GoOn | None = None,
 ) -> str:
     """Digest the arguments of `models.training.fit.fit_network`, hex; methods whose training is the same have one
     key."""
-    sampled_later = settings if settings.method == "swag" else replace(settings, method="mc_dropout")
-    digest = hashlib.sha256(repr((n_classes, healthy, epochs, seed, sampled_later.as_dict())).encode())
+    values = {**settings.as_dict(), "method": None if go_on is None else settings.method}
+    digest = hashlib.sha256(repr((n_classes, healthy, epochs, seed, values)).encode())
     arrays: list[NDArray[Any]] = [group]
     for some in (examples, stop):
         arrays += [] if some is None else [some.inputs, some.y, some.weight]

@@ -42,6 +42,12 @@ def unit_folds(y: IntArray, unit: StrArray, *, folds: int, seed: int) -> list[Sp
     ------
     ValueError
         Fewer than two units or folds.
+
+    Examples
+    --------
+    >>> y, unit = np.array([0, 0, 1, 1]), np.array(["a", "b", "c", "d"])
+    >>> [len(test) for _, test in unit_folds(y, unit, folds=2, seed=0)]
+    [2, 2]
     """
     # One row per (unit, class): a unit counts once, however many windows it has.
     pairs = sorted({(str(u), int(c)) for u, c in zip(unit, y, strict=True)})
@@ -50,11 +56,11 @@ def unit_folds(y: IntArray, unit: StrArray, *, folds: int, seed: int) -> list[Sp
     k = min(folds, np.unique(groups).size)
     if k < 2:
         raise ValueError(f"Splitting by unit needs at least 2 units and 2 folds, got {np.unique(groups).size}.")
-    found = _stratified(groups, classes, k, seed)
-    if found is None:
-        found = [test for _, test in GroupKFold(n_splits=k).split(groups, groups=groups)]
+    test_parts = _stratified(groups, classes, k, seed)
+    if test_parts is None:
+        test_parts = [test for _, test in GroupKFold(n_splits=k).split(groups, groups=groups)]
     splits = []
-    for test in found:
+    for test in test_parts:
         held_out = np.isin(unit, groups[test])
         splits.append((np.flatnonzero(~held_out), np.flatnonzero(held_out)))
     return splits
@@ -70,6 +76,9 @@ def stopping_split(y: IntArray, unit: StrArray, *, seed: int) -> Split | None:
     -------
     (fit, stop) or None
         int64 row indices; None where there are too few units for it.
+
+    >>> stopping_split(np.array([0, 1]), np.array(["a", "b"]), seed=0) is None  # too few units
+    True
     """
     if np.unique(unit).size < MIN_UNITS_FOR_STOPPING:
         return None
@@ -99,6 +108,12 @@ def balanced_weights(y: IntArray, unit: StrArray, weight: FloatArray, *, healthy
     -------
     numpy.ndarray
         float64 (n,), mean 1.
+
+    Examples
+    --------
+    >>> y, unit = np.array([0, 0, 1]), np.array(["a", "a", "b"])
+    >>> balanced_weights(y, unit, np.ones(3), healthy=0).tolist()
+    [0.75, 0.75, 1.5]
     """
     names, unit_code = np.unique(unit, return_inverse=True)
     pair = (y - UNKNOWN_MODE) * names.size + unit_code

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from models.judging.novelty import NoveltyReference, weighted_quantiles
 from models.kinds import Kind, kind_of
-from models.mask_bank import MaskBank, draw_mask_bank
+from models.methods.mask_bank import MaskBank, draw_mask_bank
+from models.methods.method import Fitted
 from models.model import QUANTILES, Model
 from models.settings import TrainingSettings
 from models.threads import one_thread
 from models.training.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
-from models.training.fit import Fitted
 from models.training.judge import calibrate, held_out_scores, judge
 from models.training.report import TrainingReport
 from models.training.rule_prior import RulePrior
@@ -31,7 +31,7 @@ __all__ = ["TrainingReport", "TrainingSettings", "train"]
 Progress = Callable[[str, float], None]
 
 TUNING_SHARE = 0.8
-"""Share of a training with tuning that the tuning is taken to be, for whoever watches its progress."""
+"""Share of the whole progress that is shown for tuning."""
 
 
 def train(
@@ -66,7 +66,7 @@ def train(
     classes
         Class names, ``"healthy"`` first if present. See `models.kinds` for the kinds that follow from them.
     feature_names, feature_version
-        What the columns are; stored, and checked by whoever scores.
+        What the columns are; stored, and checked before scoring.
     feature_groups
         One group name per feature: features of a group tend to be missing together. Default: each by itself.
     settings
@@ -106,25 +106,27 @@ def train(
         settings = task.settings
         held_out = hold_out(task, lambda i, k: progress(f"fold {i + 1} of {k}", 0.85 * i / k))
         progress("calibrate", 0.85)
-        found = None if held_out.logits is None else calibrate(task, held_out, np.arange(data.y.size))
-        scores = held_out_scores(task, held_out, found)
+        calibration = None if held_out.logits is None else calibrate(task, held_out, np.arange(data.y.size))
+        scores = held_out_scores(task, held_out, calibration)
         progress("final network", 0.9)
         scaler, fitted, reference = _final(task, held_out)
-        report = judge(task, held_out, found=found, scores=scores, epochs=0 if fitted is None else fitted.epochs)
-        report = _told(report, tuning)
+        report = judge(
+            task, held_out, calibration=calibration, scores=scores, epochs=0 if fitted is None else fitted.epochs
+        )
+        report = _with_tuning(report, tuning)
         model = Model(
             kind=kind,
             classes=tuple(classes),
             feature_names=tuple(feature_names),
             feature_version=feature_version,
             scaler=scaler,
-            network=None if fitted is None or found is None else fitted.network.scaled(found.share.value),
+            network=None if fitted is None or calibration is None else fitted.network.scaled(calibration.share.value),
             bank=task.bank,
             rule=rule,
             method=settings.method,
             members=()
-            if fitted is None or found is None
-            else tuple(member.scaled(found.share.value) for member in fitted.members),
+            if fitted is None or calibration is None
+            else tuple(member.scaled(calibration.share.value) for member in fitted.members),
             temperature=report.temperature,
             log_prior_correction=task.correction(),
             fault_prior=settings.fault_prior if kind == "classification" else None,
@@ -133,7 +135,7 @@ def train(
             settings={**settings.as_dict(), "feature_groups": None if feature_groups is None else list(feature_groups)},
             metrics={
                 "overall": report.overall,
-                "network_share": None if found is None else found.share.value,
+                "network_share": None if calibration is None else calibration.share.value,
                 "n_units": report.n_units,
                 "n_windows": report.n_windows,
                 "tuning": report.as_dict()["tuning"],
@@ -144,7 +146,7 @@ def train(
 
 
 def _tuned(task: Task, progress: Progress) -> tuple[Task, Tuning | None, Progress]:
-    """Choose the settings where a budget says so; what progress is left is for the training with them."""
+    """Choose the settings where there is a tuning budget; the rest of the progress is for the training with them."""
     settings = task.settings
     if settings.tuning_budget < 2 or task.bank is None:
         return task, None, progress
@@ -155,7 +157,7 @@ def _tuned(task: Task, progress: Progress) -> tuple[Task, Tuning | None, Progres
     return with_settings(task, chosen), tuning, lambda stage, share: progress(stage, start + (1.0 - start) * share)
 
 
-def _told(report: TrainingReport, tuning: Tuning | None) -> TrainingReport:
+def _with_tuning(report: TrainingReport, tuning: Tuning | None) -> TrainingReport:
     if tuning is None:
         return report
     notes = (*report.notes, f"tuning: {tuning.reason}")
@@ -198,4 +200,4 @@ def _bank(kind: Kind, settings: TrainingSettings) -> MaskBank | None:
 
 
 def _silent(stage: str, share: float) -> None:
-    """Report progress to nobody."""
+    """Ignore the progress."""

@@ -1,4 +1,4 @@
-"""Training windows, checked: everything that makes training impossible is said before it starts."""
+"""Training windows, checked: what makes training impossible is refused before it starts."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ that all methods have the same budget. Each candidate is trained in folds of who
 with all that its method has, and judged by the predictive mean of that method (`models.training.crossfit`,
 `models.training.judge`).
 
-Work is bounded by counts and not by a clock, or the same data would give another model on a slower machine: at most
+Work is bounded by counts and not by a clock, or the same data would lead to another model on a slower machine: at most
 `MOST_WINDOWS` windows, taken evenly from all units, and as many made ones; folds and epochs are those of training.
 """
 
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from models.judging.calibration import too_few_units
 from models.kinds import TrainingRefused
-from models.mask_bank import draw_mask_bank
+from models.methods.mask_bank import draw_mask_bank
 from models.settings import TrainingSettings
 from models.training.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
-from models.training.judge import calibrate
+from models.training.judge import Calibration, calibrate
 from models.training.report import truth_probability
 from models.training.training_data import Supplement, TrainingData
 from models.training.tuning_choice import Tuning, choose
@@ -42,24 +42,28 @@ _AT_ONCE = 2048
 
 
 def candidates(settings: TrainingSettings, budget: int) -> list[TrainingSettings]:
-    """Return the settings themselves and up to `budget` - 1 others from the grid, in the one order."""
+    """Return the settings themselves and up to `budget` - 1 others from the grid, in the one order.
+
+    >>> [len(candidates(TrainingSettings(), budget)) for budget in (1, 5)]
+    [1, 5]
+    """
     grid = list(product(DROPOUTS, LAYERS, BATCH_NORM, LENGTH_SCALES))
-    found, known = [settings], [told(settings)]
+    chosen, known = [settings], [varied(settings)]
     for number in np.random.default_rng(_ORDER_SEED).permutation(len(grid)):
-        if len(found) >= budget:
+        if len(chosen) >= budget:
             break
         dropout, layers, batch_norm, length_scale = grid[number]
         network = replace(
             settings.network, hidden=(settings.network.hidden[0],) * layers, dropout=dropout, batch_norm=batch_norm
         )
         one = replace(settings, network=network, length_scale=length_scale)
-        if told(one) not in known:
-            found.append(one)
-            known.append(told(one))
-    return found
+        if varied(one) not in known:
+            chosen.append(one)
+            known.append(varied(one))
+    return chosen
 
 
-def told(settings: TrainingSettings) -> dict[str, Any]:
+def varied(settings: TrainingSettings) -> dict[str, Any]:
     """Return what candidates differ in, as JSON values."""
     network = settings.network
     return {
@@ -84,7 +88,7 @@ def tune(task: Task, progress: Callable[[int, int], None]) -> tuple[TrainingSett
     -------
     TrainingSettings, Tuning
         The settings unchanged, with the reason, where fewer than `tuning_min_units` units or a single one of a class
-        cannot tell.
+        are too few to choose by.
 
     Raises
     ------
@@ -108,10 +112,10 @@ def tune(task: Task, progress: Callable[[int, int], None]) -> tuple[TrainingSett
         except TrainingRefused:
             if number == 0:
                 raise
-            continue  # told as null: it could not be fitted
+            continue  # its loss stays null: it could not be fitted
         losses[number] = np.bincount(code, weight * loss) / total
-    found = choose([told(one) for one in tried], losses, total)
-    return tried[found.chosen], found
+    tuning = choose([varied(one) for one in tried], losses, total)
+    return tried[tuning.chosen], tuning
 
 
 def with_settings(task: Task, settings: TrainingSettings) -> Task:
@@ -132,16 +136,17 @@ def _held_out_loss(task: Task) -> FloatArray:
     p = np.empty((task.data.y.size, len(task.data.classes)))
     for i in range(len(held_out.records)):
         own = np.flatnonzero(held_out.fold == i)
-        found = calibrate(task, held_out, np.flatnonzero(held_out.fold != i))
+        calibration = calibrate(task, held_out, np.flatnonzero(held_out.fold != i))
         for rows in (own[start : start + _AT_ONCE] for start in range(0, own.size, _AT_ONCE)):
-            p[rows] = _said(task, held_out, rows, found.share.value, found.temperature.value)
+            p[rows] = _probabilities(task, held_out, rows, calibration)
     loss: FloatArray = -np.log(np.maximum(truth_probability(p, task.data.y, task.healthy), LEAST_PROBABILITY))
     return loss
 
 
-def _said(task: Task, held_out: HeldOut, rows: IntArray, share: float, temperature: float) -> FloatArray:
-    nothing = np.zeros(len(task.data.classes))
-    return task.summarise(held_out.mixed(rows, share), temperature, nothing, group=held_out.group).class_probabilities
+def _probabilities(task: Task, held_out: HeldOut, rows: IntArray, calibration: Calibration) -> FloatArray:
+    logits, no_correction = held_out.mixed(rows, calibration.share.value), np.zeros(len(task.data.classes))
+    scores = task.summarise(logits, calibration.temperature.value, no_correction, group=held_out.group)
+    return scores.class_probabilities
 
 
 def _thinned(data: TrainingData) -> TrainingData:

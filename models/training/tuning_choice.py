@@ -1,4 +1,4 @@
-"""Which of the settings that were tried is taken: the default, unless units held out speak against it.
+"""Choosing among the settings that were tried: the default, unless another is clearly better on held-out units.
 
 With few units the best of several candidates is best by luck. So candidates are compared unit by unit with the default,
 which is kept unless the best is better by more than one standard error of that difference over *units* (the
@@ -45,7 +45,7 @@ class Tuning:
     Attributes
     ----------
     tried
-        The default first; empty where units cannot tell.
+        The default first; empty where there are too few units.
     chosen
         Index into `tried`; 0 where nothing was tried.
     reason
@@ -73,6 +73,12 @@ def choose(settings: list[dict[str, Any]], losses: FloatArray, weight: FloatArra
     ------
     ValueError
         Fewer than two units, or shapes that do not fit.
+
+    Examples
+    --------
+    >>> losses = np.array([[1.0, 1.0], [0.5, 0.5]])
+    >>> choose([{"dropout": 0.1}, {"dropout": 0.2}], losses, np.ones(2)).chosen
+    1
     """
     n = weight.size
     if losses.shape != (len(settings), n) or n < 2:
@@ -94,8 +100,8 @@ def choose(settings: list[dict[str, Any]], losses: FloatArray, weight: FloatArra
     gain, error = tried[best].gain, tried[best].gain_se
     if gain is None or error is None:
         return Tuning(tuple(tried), 0, f"the default is the best of {len(tried)}")
-    told = f"{gain:.3f} nats, standard error {error:.3f} over {n} units"
+    gain_text = f"{gain:.3f} nats, standard error {error:.3f} over {n} units"
     if gain <= error:
-        return Tuning(tuple(tried), 0, f"the default is kept: the best of {len(tried)} is better by {told}")
+        return Tuning(tuple(tried), 0, f"the default is kept: the best of {len(tried)} is better by {gain_text}")
     words = ", ".join(f"{name} {value}" for name, value in tried[best].settings.items())
-    return Tuning(tuple(tried), best, f"{words}: the best of {len(tried)}, better than the default by {told}")
+    return Tuning(tuple(tried), best, f"{words}: the best of {len(tried)}, better than the default by {gain_text}")

@@ -1,29 +1,18 @@
-"""Every setting, in groups, and where settings come from.
-
-Sources, strongest first: `AXISWATCH_*` environment variables, a TOML file (`AXISWATCH_CONFIG`, else `axiswatch.toml` in
-the working directory if there is one), the defaults in `pipeline.base.settings`. Nothing else in the code reads the
-environment.
-"""
+"""Every setting, in groups: a room takes the group that it reads. `pipeline.base.sources` reads them."""
 
 from __future__ import annotations
 
-import os
-import tomllib
-from collections.abc import Mapping
+from inspect import get_annotations
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as SourceError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from pipeline.base.errors import SettingsError
-
 ENV_PREFIX = "AXISWATCH_"
 Width = Annotated[int, Field(ge=1, le=65_536)]
-Method = Literal["mle", "temperature", "mc_dropout", "moments", "swag", "ensemble"]
 TEN_YEARS_H = 10 * 366 * 24.0
 
 
@@ -31,12 +20,17 @@ class SettingsGroup(BaseSettings):
     """Settings that belong together; `Settings` has them all, under the same names.
 
     The docstring of a group is its section in docs/settings.md: the first line is the heading, the rest says what a
-    change does.
+    change does. A group that builds on another one has its settings too: what is trained depends on the windows.
     """
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX, frozen=True, extra="forbid", env_ignore_empty=True, allow_inf_nan=False
     )
+
+    @classmethod
+    def own(cls) -> tuple[str, ...]:
+        """The names that this group adds to those that it builds on."""
+        return tuple(name for name in cls.model_fields if name in get_annotations(cls))
 
     @classmethod
     def settings_customise_sources(
@@ -47,7 +41,7 @@ class SettingsGroup(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment first, then what `pipeline.base.settings.load_settings` read from the TOML file."""
+        """Environment first, then what `pipeline.base.sources.load_settings` read from the TOML file."""
         return env_settings, init_settings
 
 
@@ -70,6 +64,21 @@ class PlaceSettings(SettingsGroup):
         0, ge=0, le=1200, description="Whole months of data that `axiswatch retention` keeps; 0: for ever."
     )
 
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'axiswatch.db'}"
+
+    @property
+    def lake(self) -> str:
+        """Folder or fsspec URL of the lake in force."""
+        return self.lake_url or str(self.home.absolute() / "lake")
+
+    @property
+    def landing_zone(self) -> Path:
+        """Folder that logs are taken from."""
+        return self.landing if self.landing != Path() else self.home / "landing"
+
 
 class IntakeSettings(SettingsGroup):
     """What is accepted from the landing zone.
@@ -89,7 +98,7 @@ class IntakeSettings(SettingsGroup):
     max_shaft_speed_rpm: float = Field(200_000.0, gt=0, description="Highest shaft speed that is accepted, rpm.")
 
 
-class WindowSettings(SettingsGroup):
+class ExtractionSettings(SettingsGroup):
     """How recordings are cut into windows, and what they are compared with.
 
     A change of `window_*` or `min_samples_*` makes a new `feature_version`: the next extract computes the features of
@@ -122,13 +131,13 @@ class WindowSettings(SettingsGroup):
     workers: int = Field(2, ge=1, le=64, description="Processes that simulate and extract features.")
 
 
-class TrainSettings(SettingsGroup):
+class TrainSettings(ExtractionSettings):
     """How models are trained and calibrated.
 
     A change holds from the next training on. Models that exist, and their scores, do not change.
     """
 
-    method: Method = Field(
+    method: str = Field(
         "mc_dropout", description="Scoring method of the models that are trained (docs/uncertainty.md)."
     )
     ensemble_size: int = Field(5, ge=2, le=100, description="Networks of method `ensemble`.")
@@ -253,7 +262,7 @@ class CaseSettings(SettingsGroup):
     )
 
 
-class WatchSettings(SettingsGroup):
+class WatchSettings(TrainSettings):
     """When a retraining is due, and which labels are asked for.
 
     A change holds from the next look at the triggers on.
@@ -313,7 +322,7 @@ class WatchSettings(SettingsGroup):
     ask_seed: int = Field(1, ge=0, lt=2**63, description="Seed of the random choice.")
 
 
-class GateSettings(SettingsGroup):
+class GateSettings(TrainSettings):
     """When a challenger replaces the champion, and what is scored again then.
 
     A change holds from the next challenger on.
@@ -437,7 +446,7 @@ class ReviewSettings(SettingsGroup):
     )
 
 
-class TrendSettings(SettingsGroup):
+class TrendSettings(ExtractionSettings):
     """What a trend reports.
 
     A change holds from the next run of the trend step on, for trends that have new points.
@@ -454,15 +463,15 @@ class TrendSettings(SettingsGroup):
 class Settings(
     PlaceSettings,
     IntakeSettings,
-    WindowSettings,
-    TrainSettings,
     CaseSettings,
     WatchSettings,
     GateSettings,
+    TrendSettings,
+    TrainSettings,
+    ExtractionSettings,
     ScheduleSettings,
     HandoffSettings,
     ReviewSettings,
-    TrendSettings,
 ):
     """Every setting, with its unit in the name or the description."""
 
@@ -498,88 +507,24 @@ class Settings(
             raise ValueError("debounce_hits must not be above debounce_span")
         return self
 
-    @property
-    def database(self) -> str:
-        """SQLAlchemy URL in force."""
-        return self.database_url or f"sqlite:///{self.home.absolute() / 'axiswatch.db'}"
-
-    @property
-    def lake(self) -> str:
-        """Folder or fsspec URL of the lake in force."""
-        return self.lake_url or str(self.home.absolute() / "lake")
-
-    @property
-    def landing_zone(self) -> Path:
-        """Folder that logs are taken from."""
-        return self.landing if self.landing != Path() else self.home / "landing"
-
     @classmethod
     def groups(cls) -> tuple[type[SettingsGroup], ...]:
-        """The groups, in the order in which they are shown."""
-        return tuple(base for base in cls.__bases__ if issubclass(base, SettingsGroup))
-
-
-CONFIG_VARIABLE = "AXISWATCH_CONFIG"
-CONFIG_FILE = "axiswatch.toml"
-OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA", "AXISWATCH_TEST_NET"})
-
-
-def config_file(environ: Mapping[str, str]) -> Path | None:
-    """Path of the TOML file in force, or None where there is none."""
-    named = environ.get(CONFIG_VARIABLE)
-    if named:
-        if not Path(named).is_file():
-            raise SettingsError(f"{CONFIG_VARIABLE} names {named}, which is not a file; unset it or create the file")
-        return Path(named)
-    return Path(CONFIG_FILE) if Path(CONFIG_FILE).is_file() else None
-
-
-def read_config_file(path: Path | None) -> dict[str, Any]:
-    """Read the settings of a TOML file; an empty dict where there is no file."""
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} is not TOML: {error}") from error
-
-
-def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Read the settings from the environment and the TOML file.
-
-    Parameters
-    ----------
-    environ
-        Where `AXISWATCH_*` variables are looked up for typing errors; the process's environment by default.
-    overrides
-        Values that win over the TOML file, for tests.
-
-    Raises
-    ------
-    SettingsError
-        An unknown setting, or a value that a setting cannot have. All of them are listed at once.
-    """
-    environ = os.environ if environ is None else environ
-    unknown = sorted(
-        name
-        for name in environ
-        if name.startswith(ENV_PREFIX)
-        and name not in OTHER_VARIABLES
-        and name.removeprefix(ENV_PREFIX).lower() not in Settings.model_fields
-    )
-    path = config_file(environ)
-    problems = [f"environment variable {name} is no setting" for name in unknown]
-    try:
-        settings = Settings(**(read_config_file(path) | overrides))
-    except ValidationError as error:
-        for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"]) or "settings"
-            problems.append(f"{where}: {item['msg']}")
-    except SourceError as error:
-        problems.append(str(error))
-    if problems:
-        listed = "\n".join(f"  - {problem}" for problem in problems)
-        raise SettingsError(
-            f"settings are wrong ({path or 'no TOML file'}):\n{listed}\ndocs/settings.md lists all settings"
+        """The groups, in the order in which they stand here."""
+        return (
+            PlaceSettings,
+            IntakeSettings,
+            ExtractionSettings,
+            TrainSettings,
+            CaseSettings,
+            WatchSettings,
+            GateSettings,
+            ScheduleSettings,
+            HandoffSettings,
+            ReviewSettings,
+            TrendSettings,
         )
-    return settings
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """The names of all settings, group by group."""
+        return tuple(name for group in cls.groups() for name in group.own())

@@ -20,7 +20,7 @@ from features.health.baseline import Reference, known_median
 from features.quality.quality import Quality
 from features.spectra.envelope import VERSIONS
 from features.spectra.evidence import DIAGNOSES, diagnose
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.extraction.reading import read_features
@@ -174,7 +174,7 @@ def loudest_line(
     return line, times * float(order), float(heights.max())
 
 
-def note_evidence(store: Store, lake: Lake, settings: Settings, *, as_of: datetime) -> int:
+def note_evidence(store: Store, lake: Lake, settings: ExtractionSettings, *, as_of: datetime) -> int:
     """Look at the cases that are new or have changed, newest first and at most 2,000 a run; give their number."""
     # When the registry last learnt of a unit on the axis: what was shown before may be compared with another one's.
     learnt = sa.select(sa.func.max(Unit.known_at)).where(Unit.axis_id == Case.axis_id).scalar_subquery()
@@ -201,7 +201,7 @@ def note_evidence(store: Store, lake: Lake, settings: Settings, *, as_of: dateti
 
 
 def _evidence_of(
-    store: Store, lake: Lake, settings: Settings, cases: list[dict[str, Any]], as_of: datetime
+    store: Store, lake: Lake, settings: ExtractionSettings, cases: list[dict[str, Any]], as_of: datetime
 ) -> list[dict[str, Any]]:
     found = []
     with store.read() as connection:
@@ -229,7 +229,7 @@ def _evidence_of(
 
 
 def _read(
-    values: Numbers, settings: Settings, extraction: Any, baseline: Any, orders: Mapping[str, Any]
+    values: Numbers, settings: ExtractionSettings, extraction: Any, baseline: Any, orders: Mapping[str, Any]
 ) -> dict[str, Any]:
     names = () if extraction is None else feature_names_of(settings, extraction.scope)
     line, moved = None, None

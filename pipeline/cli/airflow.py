@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ import typer
 
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.cli.common import AsJson, emit, err, out
+from pipeline.workplace import now
 
 if TYPE_CHECKING:
     from pipeline.local_airflow import LocalAirflow
@@ -55,7 +56,7 @@ def airflow(
         port,
         {"AXISWATCH_LANDING": str(fleet_folder / "landing"), "AXISWATCH_MONITOR_SCHEDULE": schedule},
     )
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = now().replace(hour=0, minute=0, second=0, microsecond=0)
     fleet = FleetSettings(robots=robots, days=days, start=_start(fleet_folder, today - timedelta(days=days)))
     with _ends_on_signals():
         try:
@@ -96,8 +97,8 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
     started, beat = time.monotonic(), 0
     first = _beats_done(folder)
     while not beats or beat < beats:
-        count = drop_beat(folder / "landing", fleet, first + beat, datetime.now(UTC))
-        err.print(f"{datetime.now(UTC):%H:%M:%S} dropped {count} recordings", highlight=False)
+        count = drop_beat(folder / "landing", fleet, first + beat, now())
+        err.print(f"{now():%H:%M:%S} dropped {count} recordings", highlight=False)
         beat += 1
         while (left := started + beat * every - time.monotonic()) > 0:
             time.sleep(min(left, LOOK_SECONDS))

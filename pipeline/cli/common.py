@@ -21,6 +21,7 @@ from pipeline.base.errors import SettingsError
 from pipeline.base.ids import read_time, utc_text
 from pipeline.workplace import Workplace as Workplace
 from pipeline.workplace import limits_of as limits_of
+from pipeline.workplace import now as now
 from pipeline.workplace import workplace as workplace
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
@@ -55,8 +56,8 @@ WHOLE_UP_TO = 40
 
 
 def moment(text: str | None, name: str = "--as-of") -> datetime:
-    """Read a time given on the command line; None is now. This is where the clock enters."""
-    return datetime.now(UTC) if text is None else read_time(text, name)
+    """Read a time given on the command line; None is now."""
+    return now() if text is None else read_time(text, name)
 
 
 def user(who: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.base.settings import load_settings
+from pipeline.base.sources import load_settings
 from pipeline.cli.assets import assets_app
 from pipeline.cli.common import (
     AsJson,

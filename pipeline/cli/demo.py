@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.base.settings import load_settings
+from pipeline.base.sources import load_settings
 from pipeline.cli.common import AsJson, emit, moment, out, progress, table
 from pipeline.cli.review import print_queue
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.base.errors import SettingsError
-from pipeline.base.settings import load_settings
+from pipeline.base.sources import load_settings
 from pipeline.cli.common import AsJson, emit, out, progress, table
 
 STDOUT_KEYS = ("protocol", "commit", "summary", "runs")

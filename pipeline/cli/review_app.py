@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.cli.common import AsJson, counts, emit, table, workplace
 from pipeline.cli.handoff import delivering
+from pipeline.workplace import now
 
 review_app = typer.Typer(no_args_is_help=True, help="The review application: where engineers work on cases.")
 user_app = typer.Typer(no_args_is_help=True, help="Who may log in to the review application.")
@@ -45,7 +45,7 @@ def review_serve(
     except ModuleNotFoundError as error:
         raise PrerequisiteMissing(f"{error.name} is missing: pip install 'axiswatch[review]'") from error
     place = workplace()
-    app = create_app(place.store, place.lake, place.settings, clock=lambda: datetime.now(UTC))
+    app = create_app(place.store, place.lake, place.settings, clock=now)
     found = {"address": f"http://{host}:{port}"}
     emit(found, as_json, counts("Serving", found))
     with delivering(place):
@@ -62,7 +62,7 @@ def user_add(
     """Add somebody who may log in: a viewer looks, a reviewer works on cases, an admin may do the same."""
     from pipeline.accounts import add_user
 
-    add_user(workplace().store, name, role, password, at=datetime.now(UTC))
+    add_user(workplace().store, name, role, password, at=now())
     found = {"name": name, "role": role}
     emit(found, as_json, counts("Added", found))
 
@@ -106,6 +106,6 @@ def user_token(
     """Make a token for a program that acts as a user. It is shown once."""
     from pipeline.accounts import make_token
 
-    token = make_token(workplace().store, name, purpose=purpose, at=datetime.now(UTC), days=days)
+    token = make_token(workplace().store, name, purpose=purpose, at=now(), days=days)
     found = {"token": token}
     emit(found, as_json, counts("Token", found))

@@ -24,12 +24,12 @@ from features.windows import steady_shaft_hz
 from models.kinds import HEALTHY
 from pipeline.assets import import_assets, known_orders
 from pipeline.base.regime import program_of
-from pipeline.base.settings import Settings
-from pipeline.evaluation.classification import Task
+from pipeline.base.settings import ExtractionSettings, Settings
+from pipeline.evaluation.classification import EvaluationTask
 from pipeline.evaluation.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.evaluation.methods import Training, mode_of_word
 from pipeline.evaluation.protocol import EvaluationRefused, SimulatedProtocol
-from pipeline.evaluation.windows import Judged, Windows, join
+from pipeline.evaluation.windows import EvaluationRows, Windows, join
 from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, relative_names, site_programs
 from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
 from pipeline.extraction.reading import read_chunk
@@ -142,7 +142,7 @@ def training_fleet(fleet: Fleet) -> tuple[Windows, TrainingSet]:
     return replace(windows, weight=found.weight), found
 
 
-def _recordings(connection: Connection, settings: Settings) -> list[Row[Any]]:
+def _recordings(connection: Connection, settings: ExtractionSettings) -> list[Row[Any]]:
     """Every recording with features, in order of time, with what the log says of it."""
     context = (Recording.sampling_rate_hz, Recording.shaft_speed_rpm, Recording.speed_is_steady, Recording.n_samples)
     query = extractions(
@@ -215,7 +215,7 @@ NO_MODE = "training windows of a fault whose finding names no mode"
 class Prepared:
     """What is fitted and judged, and what was left out."""
 
-    task: Task
+    task: EvaluationTask
     left_out: dict[str, int]
     recordings: int
 
@@ -263,7 +263,7 @@ def prepare_fleets(
         found.supplement,
     )
     return Prepared(
-        Task(training, _judged(windows.take(kept), truth, unit, found.classes), ()),
+        EvaluationTask(training, _judged(windows.take(kept), truth, unit, found.classes), ()),
         {reason: count for reason, count in left_out.items() if count},
         int(np.unique(windows.recording).size),
     )
@@ -287,11 +287,11 @@ def _kept(
 
 def _judged(
     windows: Windows, truth: Sequence[RecordingTruth], unit: NDArray[np.str_], classes: tuple[str, ...]
-) -> Judged:
+) -> EvaluationRows:
     index = {name: number for number, name in enumerate(classes)}
     unseen = [UNSEEN_CLASS if t.unseen_class else UNSEEN_PROGRAM if t.unseen_program else "" for t in truth]
     y = [-1 if why else index[t.mode or HEALTHY] for why, t in zip(unseen, truth, strict=True)]
-    return Judged(
+    return EvaluationRows(
         windows,
         np.array(y, dtype=np.int64),
         unit,

@@ -14,7 +14,6 @@ from sklearn.pipeline import Pipeline
 
 from models.kinds import HEALTHY
 from models.methods import METHODS as SCORING_METHODS
-from models.methods import Method as ScoringMethod
 from models.model import Model
 from models.settings import TrainingSettings
 from models.training.shared_fits import SharedFits
@@ -107,7 +106,7 @@ class Prediction:
     review: NDArray[np.bool_] | None = None
 
 
-class Fitted(Protocol):
+class FittedMethod(Protocol):
     """A fitted method."""
 
     @property
@@ -130,7 +129,7 @@ class Fitted(Protocol):
         ...
 
 
-Method = Callable[[Training], Fitted]
+Method = Callable[[Training], FittedMethod]
 """Fits; MethodNotDefined where the method says nothing about the classes."""
 
 
@@ -189,7 +188,7 @@ def words_of(training: Training) -> tuple[str, ...]:
     return tuple(str(training.modes.get(name, name)) for name in training.classes)
 
 
-def network(method: ScoringMethod) -> Method:
+def network(method: str) -> Method:
     """Give the fitting of the product's network with a scoring method: training rows, made faults, rule, calibrator."""
 
     def fit(training: Training) -> Network:
@@ -349,7 +348,7 @@ METHODS: Final[dict[str, Method]] = {
 }
 """Every method by its name in a table."""
 
-SHIPPED: Final = "mc_dropout"
+SHIPPED: Final[str] = Settings.model_fields["method"].default
 """What axiswatch ships; the row `default` is this method, fitted once for both."""
 
 DEFAULT_ROW: Final = "default"

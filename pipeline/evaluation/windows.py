@@ -16,7 +16,7 @@ from features.settings import feature_names
 from models.judging.metrics import entropy
 from models.training.training_data import Supplement
 from pipeline.base.log_schema import quantity_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import TrainSettings
 from pipeline.evaluation.selection import Selection
 from pipeline.extraction.baselines import RELATIVE_GROUP, relative_names
 from pipeline.extraction.in_force import feature_settings
@@ -182,7 +182,7 @@ def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluationRows:
     """Windows to judge: their class (-1: unseen), physical unit, vote, and whether the unit was trained on too.
 
     `why_unseen` is there where the windows are a whole fleet: `class`, `program`, or '' for what training could know.
@@ -245,7 +245,7 @@ VIBRATION = "acceleration"
 
 
 def made_faults(
-    windows: Windows, unit: NDArray[np.str_], modes: Sequence[str], settings: Settings
+    windows: Windows, unit: NDArray[np.str_], modes: Sequence[str], settings: TrainSettings
 ) -> Supplement | None:
     """Make the supplement for training windows; None where no window tells rate, speed and geometry.
 

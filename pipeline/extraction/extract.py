@@ -24,7 +24,7 @@ from features.settings import FeatureSettings, feature_names
 from pipeline.assets import known_orders
 from pipeline.base.log_schema import scope_of
 from pipeline.base.regime import regime_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings
 from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.recording import Extracted, Job, Trace, extract_recording
 from pipeline.store.attribution import installed_geometry, recordings
@@ -56,7 +56,7 @@ class ExtractReport:
 def extract_due(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: ExtractionSettings,
     *,
     as_of: datetime,
     within: Stretch | None = None,
@@ -71,7 +71,7 @@ def extract_due(
             if not rows:
                 break
             for chunk in _by_size(rows, settings.extract_chunk_samples):
-                done = _extract_chunk(pool, settings, chunk, orders)
+                done = _extract_chunk(pool, lake.url, settings, chunk, orders)
                 _commit(store, lake, settings, chunk, done, as_of, report)
                 if on_progress:
                     on_progress(report.recordings, max(total, report.recordings))
@@ -79,7 +79,7 @@ def extract_due(
 
 
 def plan_extract(
-    store: Store, settings: Settings, *, as_of: datetime, between: Between = EVER, size: int, most: int
+    store: Store, settings: ExtractionSettings, *, as_of: datetime, between: Between = EVER, size: int, most: int
 ) -> tuple[list[dict[str, Any]], int, int]:
     """Cut the recordings that are due into batches of up to `size` bytes of samples; see `pipeline.store.batches`."""
     due = _due_query(settings, as_of, None).where(*between.holds(Recording.started_at))
@@ -91,7 +91,7 @@ def plan_extract(
         return stretches(((row[0], row[1], row[2]) for row in rows), size=size, most=most)
 
 
-def _due_query(settings: Settings, as_of: datetime, within: Stretch | None) -> sa.Select[Any]:
+def _due_query(settings: ExtractionSettings, as_of: datetime, within: Stretch | None) -> sa.Select[Any]:
     geometry = installed_geometry()
     versions = feature_versions(settings)
     wanted = sa.case(versions, value=Recording.quantity)
@@ -110,14 +110,14 @@ def _due_query(settings: Settings, as_of: datetime, within: Stretch | None) -> s
     return due if within is None else due.where(within.holds(Recording.started_at, Recording.recording_id))
 
 
-def _count_due(store: Store, settings: Settings, as_of: datetime, within: Stretch | None) -> int:
+def _count_due(store: Store, settings: ExtractionSettings, as_of: datetime, within: Stretch | None) -> int:
     due = _due_query(settings, as_of, within).subquery()
     with store.read() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(due)) or 0
 
 
 def _due(
-    store: Store, settings: Settings, as_of: datetime, within: Stretch | None
+    store: Store, settings: ExtractionSettings, as_of: datetime, within: Stretch | None
 ) -> tuple[Sequence[Row[Any]], dict[str, Orders]]:
     """Give recordings that are due and the orders of all geometries, as both stood at one moment."""
     query = _due_query(settings, as_of, within).order_by(Recording.started_at, Recording.recording_id).limit(PAGE)
@@ -139,15 +139,19 @@ def _by_size(rows: Sequence[Row[Any]], samples: int) -> Iterator[list[Row[Any]]]
 
 
 def _extract_chunk(
-    pool: joblib.Parallel, settings: Settings, chunk: list[Row[Any]], orders: dict[str, Orders]
+    pool: joblib.Parallel,
+    lake_url: str,
+    settings: ExtractionSettings,
+    chunk: list[Row[Any]],
+    orders: dict[str, Orders],
 ) -> dict[str, Extracted]:
     jobs = sorted((_job(row, orders) for row in chunk), key=lambda job: (job.lake_path, job.lake_row))
     by_quantity = {job.quantity: feature_settings(settings, job.quantity) for job in jobs}
     if len(jobs) < INLINE_RECORDINGS or settings.workers == 1:
-        return {done.recording_id: done for done in extract_jobs(settings.lake, jobs, by_quantity)}
+        return {done.recording_id: done for done in extract_jobs(lake_url, jobs, by_quantity)}
     share = -(-len(jobs) // settings.workers)
     parts = [jobs[first : first + share] for first in range(0, len(jobs), share)]
-    results = pool(joblib.delayed(extract_jobs)(settings.lake, part, by_quantity) for part in parts)
+    results = pool(joblib.delayed(extract_jobs)(lake_url, part, by_quantity) for part in parts)
     return {done.recording_id: done for part in results for done in part}
 
 
@@ -191,7 +195,7 @@ def _trace(values: dict[str, Any]) -> Trace | None:
 def _commit(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: ExtractionSettings,
     chunk: list[Row[Any]],
     done: dict[str, Extracted],
     as_of: datetime,
@@ -238,7 +242,7 @@ def feature_table(extracted: Sequence[Extracted], names: Sequence[str]) -> tuple
 
 
 def _extraction_row(
-    row: Row[Any], item: Extracted, settings: Settings, path: str | None, first: int, as_of: datetime
+    row: Row[Any], item: Extracted, settings: ExtractionSettings, path: str | None, first: int, as_of: datetime
 ) -> dict[str, Any]:
     quality, evidence = Quality.TOO_SHORT, f"{row.n_samples} samples"
     if item.quality:

@@ -6,10 +6,10 @@ from features.quality.quality import quality_settings
 from features.settings import FeatureSettings, feature_names, feature_version
 from features.windows import WindowSettings
 from pipeline.base.log_schema import QUANTITY_UNITS, quantity_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings
 
 
-def feature_settings(settings: Settings, quantity: str) -> FeatureSettings:
+def feature_settings(settings: ExtractionSettings, quantity: str) -> FeatureSettings:
     """Return the feature settings of a quantity: the shortest scored recording and the thresholds of quality differ."""
     shortest = settings.min_samples_acceleration if quantity == "acceleration" else settings.min_samples_other
     windows = WindowSettings(
@@ -21,16 +21,16 @@ def feature_settings(settings: Settings, quantity: str) -> FeatureSettings:
     return FeatureSettings(windows=windows, quality=quality_settings(quantity))
 
 
-def feature_versions(settings: Settings) -> dict[str, str]:
+def feature_versions(settings: ExtractionSettings) -> dict[str, str]:
     """Return the feature version of every quantity under these settings."""
     return {quantity: feature_version(feature_settings(settings, quantity)) for quantity in QUANTITY_UNITS}
 
 
-def feature_version_of(settings: Settings, scope: str) -> str:
+def feature_version_of(settings: ExtractionSettings, scope: str) -> str:
     """Return the feature version of a model scope under these settings."""
     return feature_versions(settings)[quantity_of(scope)]
 
 
-def feature_names_of(settings: Settings, scope: str) -> tuple[str, ...]:
+def feature_names_of(settings: ExtractionSettings, scope: str) -> tuple[str, ...]:
     """Return the names of the features of a model scope under these settings, in their order."""
     return feature_names(feature_settings(settings, quantity_of(scope)))

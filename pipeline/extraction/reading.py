@@ -13,13 +13,13 @@ from sqlalchemy.engine import Row
 from features.quality.plausibility import compare, plausibility_settings
 from features.quality.quality import Quality
 from pipeline.base.log_schema import quantity_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings
 from pipeline.extraction.baselines import NO_BASELINE, RELATIVE, UnitBaseline, with_change
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.store.lake import Lake
 
 
-def read_features(lake: Lake, settings: Settings, rows: Sequence[Any]) -> list[npt.NDArray[np.float32]]:
+def read_features(lake: Lake, settings: ExtractionSettings, rows: Sequence[Any]) -> list[npt.NDArray[np.float32]]:
     """Give the features of each recording's good windows, (n, F), in order of `rows` (extractions); (0, 0): none."""
     parts: list[npt.NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(rows)
     by_path: dict[str, list[int]] = {}

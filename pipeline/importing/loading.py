@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.importing.mapping import REQUIRED_FIELDS, Mapping
 from pipeline.importing.problems import Problems
+from pipeline.importing.signal_files import FORMATS
 
 
 def shipped_mappings() -> list[str]:
@@ -50,7 +51,7 @@ def read_mapping(mapping: Path | str, problems: Problems) -> tuple[str, Mapping 
     for key in missing:
         problems.add(where, f"key {key}: is missing; declare it (docs/mapping.md lists every key)")
     try:
-        loaded = Mapping.model_validate(given)
+        loaded = Mapping.model_validate(given, context={"formats": tuple(FORMATS)})
         return where, None if missing else loaded
     except ValidationError as error:
         for found in error.errors():

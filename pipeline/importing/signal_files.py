@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -76,6 +77,14 @@ class ParquetSignals:
         raise SignalUnreadable(f"variable {name!r}: a Parquet file has no variables")
 
 
+FORMATS: Final[dict[str, Callable[[Path, str, Signal], SignalFile]]] = {
+    "parquet": lambda path, file, _: ParquetSignals(path, file),
+    "csv": lambda path, file, signal: CsvSignals(path, file, signal.csv),
+    "mat": lambda path, file, _: MatSignals(path, file),
+}
+"""How each format that a mapping may name is opened."""
+
+
 def open_signal(path: Path, file: str, signal: Signal) -> SignalFile:
     """Open a signal file as the mapping says it is written.
 
@@ -93,8 +102,4 @@ def open_signal(path: Path, file: str, signal: Signal) -> SignalFile:
     """
     if not path.is_file():
         raise SignalUnreadable(f"signal.file: {file!r} is not there; correct the manifest or the root folder")
-    if signal.format == "csv":
-        return CsvSignals(path, file, signal.csv)
-    if signal.format == "mat":
-        return MatSignals(path, file)
-    return ParquetSignals(path, file)
+    return FORMATS[signal.format](path, file, signal)

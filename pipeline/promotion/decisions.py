@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import TrainSettings
 from pipeline.labels.labels import not_withdrawn
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Label, RetrainingDecision, TriggerDecision
@@ -38,7 +38,7 @@ def count_labels_in(connection: Connection, *, as_of: datetime) -> int:
     return connection.scalar(sa.select(sa.func.count()).select_from(Label).where(*known)) or 0
 
 
-def new_labels(store: Store, settings: Settings, *, as_of: datetime) -> int:
+def new_labels(store: Store, settings: TrainSettings, *, as_of: datetime) -> int:
     """Count the labels known at a time that no retraining and no watch has seen; 0 while there is nothing to train on.
 
     A label that was taken back by then is none, and one taken back hides no other. A label that was brought in late,

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline.base.settings import Settings
+from models.kinds import UNKNOWN_FAULT
+from pipeline.base.settings import GateSettings, TrainSettings
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.promotion.gate import (
     Difference,
-    Judged,
+    ModelOnRows,
     Rows,
     Ruling,
     doubt,
@@ -22,12 +23,17 @@ from pipeline.promotion.gate import (
     rule_measures,
     rule_must_not_fail,
 )
-from pipeline.promotion.rows import Labelled, challenger_rows, champion_predictions, labelled_recordings, make_rows
+from pipeline.promotion.rows import (
+    JudgedRecording,
+    challenger_rows,
+    champion_predictions,
+    labelled_recordings,
+    make_rows,
+)
 from pipeline.registry.held_out import Predictions, read_predictions
 from pipeline.registry.registry import load_model
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.training.training_set import UNKNOWN_FAULT
 
 SEED: Final = 20260105
 """Of the resampling: a judgement made again gives the same figures."""
@@ -46,13 +52,13 @@ class Pair:
     champion: dict[str, Any]
     said: Predictions | None
     champion_said: Predictions | None
-    recordings: tuple[Labelled, ...]
+    recordings: tuple[JudgedRecording, ...]
 
 
 def judge(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: GateSettings,
     challenger: dict[str, Any],
     champion: dict[str, Any],
     *,
@@ -66,8 +72,8 @@ def judge(
     if lost:
         return Ruling(False, (f"it no longer knows {', '.join(lost)}, which the champion knows",))
     figures: dict[str, Any] = {"champion": champion["model_version"]}
-    passed, against = _by_measures(pair, settings, figures)
-    hard = _by_must_not_fail(pair, settings, figures) + _by_doubt(pair, settings, figures)
+    passed, against = by_measures(pair, settings, figures)
+    hard = _by_must_not_fail(pair, settings, figures) + by_doubt(pair, settings, figures)
     left_behind = champion["feature_version"] != feature_version_of(settings, champion["scope"])
     if against and not hard and left_behind:
         told = "the champion was trained on features that are no longer extracted, and scores nothing new"
@@ -78,7 +84,7 @@ def judge(
 def read_pair(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrainSettings,
     challenger: dict[str, Any],
     champion: dict[str, Any],
     *,
@@ -129,7 +135,7 @@ def _units(version: dict[str, Any]) -> set[str]:
     return {unit for fold in version["metrics"].get("folds", ()) for unit in fold["test_units"]}
 
 
-def _by_measures(pair: Pair, settings: Settings, figures: dict[str, Any]) -> tuple[list[str], list[str]]:
+def by_measures(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Measure by the findings of then and of now; give what speaks for, and what against the challenger."""
     assert pair.said is not None
     if pair.champion_said is None:
@@ -153,7 +159,7 @@ def _by_measures(pair: Pair, settings: Settings, figures: dict[str, Any]) -> tup
     return passed, against
 
 
-def measured(rows: Rows, settings: Settings) -> dict[str, Difference]:
+def measured(rows: Rows, settings: GateSettings) -> dict[str, Difference]:
     """Measure with the settings in force."""
     return measure(
         rows,
@@ -165,7 +171,7 @@ def measured(rows: Rows, settings: Settings) -> dict[str, Difference]:
     )
 
 
-def ruled(found: dict[str, Difference], settings: Settings) -> list[str]:
+def ruled(found: dict[str, Difference], settings: GateSettings) -> list[str]:
     """Rule with the settings in force."""
     return rule_measures(
         found,
@@ -183,12 +189,12 @@ def _told(name: str, found: Difference) -> str:
     return f"{words[name]} {found.challenger:.3f} (champion {found.champion:.3f})"
 
 
-def _thresholds(settings: Settings) -> dict[str, Any]:
-    names = [name for name in type(settings).model_fields if name.startswith("gate_")]
+def _thresholds(settings: GateSettings) -> dict[str, Any]:
+    names = [name for name in GateSettings.model_fields if name.startswith("gate_")]
     return {name: getattr(settings, name) for name in ("promotion_margin", *names)}
 
 
-def _by_doubt(pair: Pair, settings: Settings, figures: dict[str, Any]) -> list[str]:
+def by_doubt(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> list[str]:
     """Ask whether the batch of findings since the champion's training is to be believed."""
     assert pair.said is not None
     unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)
@@ -204,7 +210,7 @@ def _by_doubt(pair: Pair, settings: Settings, figures: dict[str, Any]) -> list[s
     return rule_doubt(found, max_excess=settings.gate_doubt_excess)
 
 
-def _champion_believes(said: Predictions, finding: Sequence[str], members: Sequence[Sequence[Labelled]]) -> Any:
+def _champion_believes(said: Predictions, finding: Sequence[str], members: Sequence[Sequence[JudgedRecording]]) -> Any:
     """Give what the champion gives each finding, NaN where it cannot honestly be asked."""
     place, found = said.place(), []
     for name, group in zip(finding, members, strict=True):
@@ -220,7 +226,7 @@ def _champion_believes(said: Predictions, finding: Sequence[str], members: Seque
     return np.array(found)
 
 
-def _by_must_not_fail(pair: Pair, settings: Settings, figures: dict[str, Any]) -> list[str]:
+def _by_must_not_fail(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> list[str]:
     """Ask for the cases that every challenger must get right. One that this scope knows nothing of is told of."""
     assert pair.said is not None
     unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)
@@ -237,5 +243,5 @@ def _by_must_not_fail(pair: Pair, settings: Settings, figures: dict[str, Any]) -
     figures["must_not_fail"] = {"asked": sorted(set(named)), "not_in_scope": sorted(wanted - set(named))}
     if not keep:
         return []
-    own = Judged(judged.classes, judged.p[keep], judged.nll[keep], judged.recording_fault[:0])
+    own = ModelOnRows(judged.classes, judged.p[keep], judged.nll[keep], judged.recording_fault[:0])
     return rule_must_not_fail(np.array(named), finding[keep], own, probability=settings.must_not_fail_probability)

@@ -16,12 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import CaseSettings, Settings
 from pipeline.cases.axis_state import ALARM, HEALTHY, UNKNOWN, WATCH, combine_channels
 from pipeline.cases.episodes import CLOSED
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
-from pipeline.promotion.gate import unit_draws
+from pipeline.promotion.draws import unit_draws
 from pipeline.registry.versions import CHAMPION
 from pipeline.scoring.advise import read_windows
 from pipeline.scoring.levels import read_thresholds
@@ -90,7 +90,7 @@ def _changes(connection: Connection, scope: str | None) -> list[dict[str, Any]]:
 
 
 def _judge_case(
-    connection: Connection, settings: Settings, case: Any, scope: str, version: str, as_of: datetime
+    connection: Connection, settings: CaseSettings, case: Any, scope: str, version: str, as_of: datetime
 ) -> dict[str, Any] | None:
     """Give what a version says of a case; None where it has nothing to say, or has not scored all of it."""
     of_version = sa.select(ModelVersion.feature_version).where(ModelVersion.model_version == version)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings, GateSettings, TrainSettings
 from pipeline.extraction.in_force import feature_versions
 from pipeline.promotion.decisions import (
     FAILED,
@@ -39,7 +39,7 @@ WAITING = "waiting"
 
 
 def scopes_to_train(
-    store: Store, settings: Settings, *, as_of: datetime, trigger: str, wanted: list[str] | None = None
+    store: Store, settings: TrainSettings, *, as_of: datetime, trigger: str, wanted: list[str] | None = None
 ) -> list[str]:
     """Give the scopes that labels hold for, of those that are wanted (None or empty: all).
 
@@ -55,7 +55,7 @@ def scopes_to_train(
 
 
 def retrain(
-    store: Store, lake: Lake, settings: Settings, scope: str, *, as_of: datetime, trigger: str
+    store: Store, lake: Lake, settings: GateSettings, scope: str, *, as_of: datetime, trigger: str
 ) -> dict[str, Any]:
     """Train a challenger for a scope, judge it against the champion, promote it or not, and write down why.
 
@@ -93,7 +93,7 @@ def retrain(
 def _challenge(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: GateSettings,
     scope: str,
     candidate: str,
     champion: str,
@@ -151,7 +151,7 @@ def _outcome(ruling: Ruling | None, *, waits: bool) -> tuple[str, str]:
 
 
 def approve(
-    store: Store, lake: Lake, settings: Settings, version: str, *, who: str, reason: str, at: datetime
+    store: Store, lake: Lake, settings: ExtractionSettings, version: str, *, who: str, reason: str, at: datetime
 ) -> dict[str, Any]:
     """Promote a challenger that passed the gate and waits for a person. Approving it twice changes nothing.
 

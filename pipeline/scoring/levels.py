@@ -8,7 +8,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import CaseSettings
 from pipeline.cases.axis_state import Thresholds
 from pipeline.labels.words import unmodelled_modes
 from pipeline.store.tables import ModelVersion
@@ -17,7 +17,7 @@ Percentiles = Mapping[str, Sequence[float]]
 """Name of a score to its percentiles 0, 1, ... 100 on held-out units."""
 
 
-def read_thresholds(connection: Connection, settings: Settings, versions: Iterable[str]) -> dict[str, Thresholds]:
+def read_thresholds(connection: Connection, settings: CaseSettings, versions: Iterable[str]) -> dict[str, Thresholds]:
     """Give the thresholds of each model version."""
     query = sa.select(ModelVersion).where(ModelVersion.model_version.in_(list(versions)))
     return {
@@ -32,7 +32,7 @@ def read_thresholds(connection: Connection, settings: Settings, versions: Iterab
 
 
 def thresholds_of(
-    settings: Settings, percentiles: Percentiles, *, programs: frozenset[str], classes: Sequence[str]
+    settings: CaseSettings, percentiles: Percentiles, *, programs: frozenset[str], classes: Sequence[str]
 ) -> Thresholds:
     """Give the thresholds of a model that knows these programs and classes."""
     limits = {

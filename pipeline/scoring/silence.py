@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from features.quality.quality import Quality
-from pipeline.base.settings import Settings
+from pipeline.base.settings import CaseSettings
 from pipeline.cases.axis_state import SILENT, Flag, bin_start
 from pipeline.store.tables import Axis, Recording, Unit
 
@@ -18,7 +18,9 @@ SILENT_FACTOR = 3.0
 """A declared usual time between recordings may be exceeded so many times before the axis is silent."""
 
 
-def silent_axes(connection: Connection, settings: Settings, as_of: datetime) -> dict[str, tuple[datetime, datetime]]:
+def silent_axes(
+    connection: Connection, settings: CaseSettings, as_of: datetime
+) -> dict[str, tuple[datetime, datetime]]:
     """Give the axes from which recordings should have come and did not: since when, and when that became certain.
 
     An axis counts that has sent recordings with real times, or on which a unit is installed. Archives do not.

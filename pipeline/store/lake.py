@@ -42,6 +42,7 @@ class Lake:
     """
 
     def __init__(self, url: str) -> None:
+        self.url = url
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import SettingsError
-from pipeline.base.settings import Settings
+from pipeline.base.settings import PlaceSettings
 from pipeline.store.attribution import attributed_unit, recordings
 from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
@@ -68,7 +68,9 @@ def first_month_kept(as_of: datetime, months: int) -> datetime:
     return datetime(year, month + 1, 1, tzinfo=UTC)
 
 
-def apply_retention(store: Store, lake: Lake, settings: Settings, *, as_of: datetime, dry_run: bool) -> RetentionReport:
+def apply_retention(
+    store: Store, lake: Lake, settings: PlaceSettings, *, as_of: datetime, dry_run: bool
+) -> RetentionReport:
     """Drop what is older than `retention_months`; with `dry_run` only count it.
 
     Raises

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 from models.artifact import pack
 from models.kinds import TrainingRefused
+from models.methods import check_name
 from models.model import QUANTILES, Model
 from models.network import NetworkSettings
 from models.settings import TrainingSettings
 from models.training.report import TrainingReport
 from models.training.train import train
-from pipeline.base.errors import PrerequisiteMissing
-from pipeline.base.settings import Settings
+from pipeline.base.errors import PrerequisiteMissing, SettingsError
+from pipeline.base.settings import TrainSettings
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.registry.registry import Registered, register
 from pipeline.registry.versions import champions
@@ -49,37 +50,32 @@ class TrainResult:
         }
 
 
-def training_settings(settings: Settings) -> TrainingSettings:
-    """Give the settings of training as `models` takes them."""
-    return TrainingSettings(
-        epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        length_scale=settings.length_scale,
-        group_dropout=settings.group_dropout,
-        folds=settings.folds,
-        seed=settings.seed,
-        n_samples=settings.n_samples,
-        sub_bank_size=settings.sub_bank_size,
-        fault_prior=settings.fault_prior,
-        prior_temperature=settings.prior_temperature,
-        method=settings.method,
-        ensemble_size=settings.ensemble_size,
-        swag_samples=settings.swag_samples,
-        swag_epochs=settings.swag_epochs,
-        swag_rank=settings.swag_rank,
-        swag_learning_rate=settings.swag_learning_rate,
-        prior_units=settings.prior_units,
-        tuning_budget=settings.tuning_budget,
-        tuning_min_units=settings.tuning_min_units,
-        min_calibration_units=settings.min_calibration_units,
-        network=NetworkSettings(hidden=settings.hidden, dropout=settings.dropout, batch_norm=settings.batch_norm),
-    )
+def training_settings(settings: TrainSettings) -> TrainingSettings:
+    """Return the settings of training as `models` takes them; one that the product does not have keeps its default.
+
+    Raises
+    ------
+    SettingsError
+        There is no such scoring method.
+    """
+    try:
+        check_name(settings.method)
+    except ValueError as error:
+        raise SettingsError(f"settings are wrong: {error}") from error
+    network = NetworkSettings(**_of_the_same_name(settings, NetworkSettings))
+    return TrainingSettings(**_of_the_same_name(settings, TrainingSettings), network=network)
+
+
+def _of_the_same_name(settings: TrainSettings, target: type[NetworkSettings | TrainingSettings]) -> dict[str, Any]:
+    return {
+        item.name: getattr(settings, item.name) for item in fields(target) if item.name in TrainSettings.model_fields
+    }
 
 
 def train_scopes(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrainSettings,
     *,
     as_of: datetime,
     scope: str | None = None,
@@ -91,7 +87,10 @@ def train_scopes(
     ------
     PrerequisiteMissing
         No label known by then holds for any recording that has features, or the labels cannot give a model.
+    SettingsError
+        There is no scoring method of the name that the settings have.
     """
+    training = training_settings(settings)
     with store.read() as connection:
         scopes = scopes_with_labels(connection, settings, as_of=as_of)
     if scope is not None:
@@ -102,13 +101,14 @@ def train_scopes(
             f"no label known by {as_of.isoformat()} holds for a recording with features in {where}; import labels "
             "(`axiswatch labels import`), run `axiswatch extract`, and compare units and time ranges"
         )
-    return [_train_scope(store, lake, settings, name, as_of, on_progress) for name in scopes]
+    return [_train_scope(store, lake, settings, training, name, as_of, on_progress) for name in scopes]
 
 
 def _train_scope(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: TrainSettings,
+    training: TrainingSettings,
     scope: str,
     as_of: datetime,
     on_progress: Callable[[str, float], None] | None,
@@ -126,7 +126,7 @@ def _train_scope(
             feature_names=data.names,
             feature_version=data.feature_version,
             feature_groups=data.groups,
-            settings=training_settings(settings),
+            settings=training,
             supplement=data.supplement,
             rule=bearing_rule(data.classes, data.names, db_per_nat=settings.rule_db_per_nat),
             on_progress=on_progress,
@@ -156,7 +156,7 @@ def _train_scope(
     return TrainResult(scope, version, champion, report, data)
 
 
-def lineage_of(store: Store, settings: Settings, scope: str, data: TrainingSet) -> dict[str, Any]:
+def lineage_of(store: Store, settings: TrainSettings, scope: str, data: TrainingSet) -> dict[str, Any]:
     """Give where a model comes from, beside the columns of its row: code, seeds, labels, the champion of then."""
     with store.read() as connection:
         champion = champions(connection).get(scope)

@@ -1,9 +1,8 @@
-"""What the triggers ask of people's answers and of axis states: stated against found, missed, false, and rates."""
+"""What the triggers need from answers and axis states: reviewed cases, missed faults, false alarms and rates."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,34 +18,22 @@ from pipeline.labels.words import Evidence, Verdict
 from pipeline.store.attribution import unit_name
 from pipeline.store.tables import AxisState, Case, Label
 from pipeline.watch.history import Champion
-from pipeline.watch.periods import Span
+from pipeline.watch.observed import Confirmed, Reviewed, TimeSpan
 
 ALARM = "fault"
-"""Code of the reason of an alarm."""
+"""Code of the reason that makes a case an alarm."""
 
 NOVELTY_CODES = frozenset({"novel", "new_program"})
 REVIEW_CODES = frozenset(MACHINE_CODES) - {ALARM}
 CONFIRMED = (Evidence.INSPECTED, Evidence.TEARDOWN)
 
 
-@dataclass(frozen=True)
-class Reviewed:
-    """Answered cases, as `pipeline.watch.triggers.calibration` takes them."""
-
-    stated: npt.NDArray[np.float64]
-    fault: npt.NDArray[np.bool_]
-    unit: npt.NDArray[np.str_]
-    chance: npt.NDArray[np.float64]
-    audited: npt.NDArray[np.bool_]
-    alarm: npt.NDArray[np.bool_]
-
-
 def reviewed_cases(connection: Connection, champion: Champion, *, as_of: datetime) -> Reviewed:
-    """Give the cases opened since the champion's promotion whose answer its training cannot have seen.
+    """Return the answered cases that were opened since the promotion, if the champion was not trained on the answer.
 
-    A case stands for its flagged bins that the champion scored: what was stated is their mean (the case's own figure is
-    the highest, which is high by being chosen). Its chance is the share of such cases that were answered, for alarms
-    and for the others apart; an audit's is the one that it was drawn with.
+    A case stands for its flagged bins that the champion scored. Its stated probability is their mean: the figure of the
+    case itself is the highest one, and so too high. Its chance is the share of such cases that were answered, for
+    alarms and for other cases separately; the chance of an audit is the one that it was drawn with.
     """
     opened = _cases(connection, champion, as_of)
     answers = _answers(connection, [case.case_id for case in opened], champion.label_cutoff, as_of)
@@ -76,11 +63,11 @@ def reviewed_cases(connection: Connection, champion: Champion, *, as_of: datetim
     )
 
 
-def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) -> dict[str, int]:
+def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) -> Confirmed:
     """Count units with a confirmed fault since the promotion, those without a case, and alarms answered, false ones.
 
-    A fault is confirmed by an inspection or a teardown. It was found if a machine case on its axis, not one that was
-    drawn by lot, was open to people before the finding; only ranges that the champion had scored count.
+    A fault is confirmed by an inspection or a teardown. It was not missed if a machine case on its axis was open before
+    the finding; an audit, drawn at random, does not count. Only ranges that the champion had scored count.
     """
     missed: dict[str, bool] = {}
     query = sa.select(Label).where(
@@ -101,9 +88,9 @@ def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) ->
             Case.first_at < label.to_at,
             Case.last_at >= label.from_at,
         )
-        found = connection.execute(case.limit(1)).first() is not None
+        has_case = connection.execute(case.limit(1)).first() is not None
         unit = unit_name(label.unit_serial, label.axis_id)
-        missed[unit] = missed.get(unit, False) or not found
+        missed[unit] = missed.get(unit, False) or not has_case
     alarms: dict[str, bool] = {}
     opened = [case for case in _cases(connection, champion, as_of) if case.family != AUDIT and _is_alarm(case)]
     answers = _answers(connection, [case.case_id for case in opened], champion.promoted_at, as_of)
@@ -112,20 +99,20 @@ def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) ->
         if answer is not None:
             unit = unit_name(answer.unit_serial, case.axis_id)
             alarms[unit] = alarms.get(unit, False) or answer.verdict in SOUND
-    return {
-        "missed": sum(missed.values()),
-        "faults": len(missed),
-        "false_alarms": sum(alarms.values()),
-        "alarms": len(alarms),
-    }
+    return Confirmed(
+        missed=sum(missed.values()),
+        faults=len(missed),
+        false_alarms=sum(alarms.values()),
+        alarms=len(alarms),
+    )
 
 
 def flagged_rates(
-    connection: Connection, version: str, then: Span, now: Span, *, left_out: Collection[str]
+    connection: Connection, version: str, then: TimeSpan, now: TimeSpan, *, left_out: Collection[str]
 ) -> Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
-    """Give, for `novelty_rate` and `review_rate`, the share of flagged bins of each axis then and now; NaN: no bin.
+    """Return for `novelty_rate` and `review_rate` the share of flagged bins of each axis then and now; NaN: no bin.
 
-    Bins in which no channel speaks do not count; nor do axes whose change is explained.
+    Bins without a usable channel do not count, nor do axes whose change is explained.
     """
     counts: dict[str, dict[str, list[int]]] = {}
     for side, span in (("then", then), ("now", now)):
@@ -160,7 +147,7 @@ def _cases(connection: Connection, champion: Champion, as_of: datetime) -> list[
 
 
 def _answers(connection: Connection, cases: list[str], since: datetime, as_of: datetime) -> dict[str, Any]:
-    """Give the newest answer of each case that says whether something is at fault."""
+    """Return the newest answer of each case, where it says fault or no fault."""
     query = (
         sa.select(Label.case_id, Label.verdict, Label.unit_serial)
         .where(Label.case_id.is_not(None), Label.known_at > since, Label.known_at <= as_of, not_withdrawn(as_of))
@@ -188,5 +175,5 @@ def _codes(flags: list[Any]) -> set[str]:
 
 
 def _is_alarm(case: Any) -> bool:
-    """Say whether nothing but the stated probability opened a case."""
+    """Return whether a case was opened by the stated probability alone."""
     return {reason["code"] for reason in case.reasons} & set(MACHINE_CODES) == {ALARM}

@@ -1,7 +1,7 @@
 """ask: which open cases to label next so that the next training learns most. Changes nothing, and reads no clock.
 
-The queue's order stays what it is: it says where something may be wrong. This says where the model may learn. Both list
-open cases; whoever has to look after machines goes by the queue, whoever gathers labels by this.
+The order of the queue does not change: the queue shows where a machine may be at fault, `ask` shows where the model can
+learn. Both list open cases. Who looks after machines uses the queue, who collects labels uses `ask`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 
 from features.health.baseline import MAD_TO_SIGMA, known_median
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.base.settings import Settings
+from pipeline.base.settings import WatchSettings
 from pipeline.cases.audit import AUDIT
 from pipeline.cases.queue import Filters, queue_page
 from pipeline.extraction.in_force import feature_names_of, feature_version_of
@@ -26,7 +26,8 @@ from pipeline.store.attribution import unit_name
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AxisState, Extraction, Recording
-from pipeline.watch.periods import Span, feature_period, units_on
+from pipeline.watch.observed import TimeSpan
+from pipeline.watch.periods import feature_sample, units_on
 
 Array = npt.NDArray[np.float64]
 CLIP = 10.0
@@ -34,28 +35,28 @@ CLIP = 10.0
 
 
 def choose_random(n: int, *, most: int, seed: int) -> list[int]:
-    """Choose `most` of n candidates by lot; the same for the same seed."""
+    """Choose `most` of n candidates at random; the same ones for the same seed."""
     return [int(index) for index in np.random.default_rng(seed).permutation(n)[:most]]
 
 
 def choose_diverse(
     information: Array, features: npt.NDArray[Any], unit: npt.NDArray[np.str_], *, most: int
 ) -> list[int]:
-    """Choose up to `most` candidates, the one to ask first first.
+    """Choose up to `most` candidates, in the order in which to ask.
 
     Parameters
     ----------
     information : float array, shape (n,)
-        Mutual information of each case, nats. What is not finite never looks certain: it counts as the highest.
+        Mutual information of each case, nats. A value that is not finite counts as the highest.
     features : float array, shape (n, F)
-        Where each case lies; scaled here, NaN = missing.
+        Features of each case; scaled here, NaN = missing.
     unit : str array, shape (n,)
         Physical unit.
 
     Raises
     ------
     ValueError
-        No candidate has a finite information, or one is negative.
+        No candidate has a finite mutual information, or one is negative.
     """
     if not len(information):
         return []
@@ -80,7 +81,7 @@ def choose_diverse(
 
 
 def _scaled(features: npt.NDArray[Any]) -> Array:
-    """Scale each feature by median and 1.4826 MAD over the candidates; those that do not vary are left out."""
+    """Scale each feature by median and 1.4826 MAD over the candidates; features that do not vary are left out."""
     wide = np.where(np.isfinite(features), features, np.nan).astype(np.float64)
     wide = wide[:, np.isfinite(wide).sum(axis=0) >= 2]
     if not wide.shape[1]:
@@ -94,7 +95,7 @@ def _scaled(features: npt.NDArray[Any]) -> Array:
 
 
 def _distance(scaled: Array, to: Array) -> Array:
-    """Root mean square difference over the features that both have; without any the greatest there is."""
+    """Root mean square difference over the features that both have; without any, the greatest possible."""
     both = np.isfinite(scaled) & np.isfinite(to)
     count = both.sum(axis=1)
     total = np.where(both, (scaled - np.where(np.isfinite(to), to, 0.0)) ** 2, 0.0).sum(axis=1)
@@ -102,15 +103,15 @@ def _distance(scaled: Array, to: Array) -> Array:
 
 
 MOST_CASES = 10_000
-"""Open cases that are looked at, highest priority first."""
+"""Open cases that are considered, highest priority first."""
 
 SHOWN = ("case_id", "site", "cell", "robot_id", "axis", "family", "priority")
 
 
 def ask(
-    store: Store, lake: Lake, settings: Settings, *, n: int, method: str, seed: int, as_of: datetime
+    store: Store, lake: Lake, settings: WatchSettings, *, n: int, method: str, seed: int, as_of: datetime
 ) -> list[dict[str, Any]]:
-    """Choose the open machine and audit cases to ask about next, the first one first.
+    """Choose the open machine and audit cases to ask about next, in order.
 
     Parameters
     ----------
@@ -161,13 +162,13 @@ def ask(
 
 def _reason(method: str, rank: int, information: float | None) -> str:
     if method == "random":
-        return "drawn by lot"
-    told = "no mutual information is known" if information is None else f"mutual information {information:.3f} nats"
-    return told if rank == 1 else f"{told}, and unlike those before it"
+        return "drawn at random"
+    text = "no mutual information is known" if information is None else f"mutual information {information:.3f} nats"
+    return text if rank == 1 else f"{text}, and unlike the cases before it"
 
 
 def _information(connection: Connection, case: dict[str, Any]) -> float | None:
-    """Give the mean mutual information over the bins of a case: its windows are near copies, so it is no sum."""
+    """Return the mean mutual information over the bins of a case. No sum: its windows are near copies."""
     within = (
         AxisState.axis_id == case["axis_id"],
         AxisState.last_at >= case["first_at"],
@@ -178,26 +179,26 @@ def _information(connection: Connection, case: dict[str, Any]) -> float | None:
 
 
 def _unit(connection: Connection, case: dict[str, Any]) -> str:
-    span = Span(case["last_at"], case["last_at"] + timedelta(microseconds=1))
-    found = units_on(connection, case["axis_id"], span)
-    return found[0] if found else unit_name(None, case["axis_id"])
+    span = TimeSpan(case["last_at"], case["last_at"] + timedelta(microseconds=1))
+    units = units_on(connection, case["axis_id"], span)
+    return units[0] if units else unit_name(None, case["axis_id"])
 
 
-def _features(connection: Connection, lake: Lake, settings: Settings, cases: Sequence[dict[str, Any]]) -> Any:
-    """Give where each case lies: medians of the features of some of its recordings, scope by scope."""
+def _features(connection: Connection, lake: Lake, settings: WatchSettings, cases: Sequence[dict[str, Any]]) -> Any:
+    """Return the features of each case: medians over some of its recordings, scope by scope."""
     blocks = []
     for scope in sorted(champions(connection)):
         names = feature_names_of(settings, scope)
         block = np.full((len(cases), len(names)), np.nan)
         rows = [_recordings(connection, settings, scope, case) for case in cases]
         for index, members in enumerate(rows):
-            values = feature_period(lake, settings, members, names).values
+            values = feature_sample(lake, settings, members, names).values
             block[index] = known_median(values)
         blocks.append(block)
     return np.concatenate(blocks, axis=1) if blocks else np.empty((len(cases), 0))
 
 
-def _recordings(connection: Connection, settings: Settings, scope: str, case: dict[str, Any]) -> list[Any]:
+def _recordings(connection: Connection, settings: WatchSettings, scope: str, case: dict[str, Any]) -> list[Any]:
     query = (
         sa.select(Extraction)
         .join(Recording, Recording.recording_id == Extraction.recording_id)

@@ -1,4 +1,4 @@
-"""What the triggers ask of the past: the champion at a time, earlier retrainings, and labels that none has seen."""
+"""What the triggers need from the past: the champion at a time, earlier retrainings, and labels that none has seen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import TrainSettings
+from pipeline.labels.findings import target_of
 from pipeline.labels.labels import KnownLabel, known_labels
 from pipeline.promotion.decisions import CONCLUSION, FAILED, labels_since
 from pipeline.registry.versions import CHAMPION
@@ -23,11 +24,12 @@ from pipeline.store.tables import (
     RetrainingDecision,
     TriggerDecision,
 )
-from pipeline.training.training_set import scopes_with_labels, target_of
-from pipeline.watch.triggers.due import Finding
+from pipeline.training.training_set import scopes_with_labels
+from pipeline.watch.observed import News
+from pipeline.watch.triggers.due import NewLabel
 
 ONE_RUN = timedelta(days=1)
-"""A start and what became of it within this time are one retraining."""
+"""A start and an outcome within this time after it are one retraining."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Champion:
 
 
 def champion_at(connection: Connection, scope: str, *, as_of: datetime) -> Champion | None:
-    """Give the champion of a scope at a time, from the history of its alias."""
+    """Return the champion of a scope at a time, from the history of its alias."""
     query = (
         sa.select(AliasEvent.model_version, AliasEvent.at, ModelVersion.label_cutoff, ModelVersion.settings)
         .join(ModelVersion, ModelVersion.model_version == AliasEvent.model_version)
@@ -55,8 +57,8 @@ def champion_at(connection: Connection, scope: str, *, as_of: datetime) -> Champ
     return Champion(row.model_version, row.at, row.label_cutoff, tuple(row.settings.get("classes", ())))
 
 
-def watched_scopes(connection: Connection, settings: Settings, *, as_of: datetime) -> list[str]:
-    """Give the scopes that have a champion, and those that labels could give one."""
+def watched_scopes(connection: Connection, settings: TrainSettings, *, as_of: datetime) -> list[str]:
+    """Return the scopes that have a champion, and those with labels that could train one."""
     query = sa.select(AliasEvent.scope).where(AliasEvent.alias == CHAMPION, AliasEvent.at <= as_of).distinct()
     known = set(connection.scalars(query))
     there = set(connection.scalars(sa.select(Extraction.scope).distinct()))
@@ -66,10 +68,10 @@ def watched_scopes(connection: Connection, settings: Settings, *, as_of: datetim
 
 
 def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[datetime]:
-    """Give when retrainings of a scope took place before a time, oldest first.
+    """Return the times of the retrainings of a scope before a time, oldest first.
 
-    A start counts whatever became of it: one whose training crashed has cost its time all the same. A look by hand
-    starts nothing.
+    A start counts whatever its outcome: a training that crashed has cost its time, too. A run of watch by hand starts
+    nothing.
     """
     decided = list(
         connection.scalars(
@@ -91,43 +93,32 @@ def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[
     return sorted(decided + alone)
 
 
-@dataclass(frozen=True)
-class News:
-    """Labels that no retraining of a scope has seen; `late` were brought in later than they were known."""
-
-    findings: list[Finding]
-    withdrawn: int
-    late: int
-
-
-def news_of(
-    connection: Connection, settings: Settings, scope: str, champion: Champion | None, *, as_of: datetime
-) -> News:
-    """Give the labels that hold for recordings of a scope and that no retraining of it has seen."""
+def news_of(connection: Connection, scope: str, champion: Champion | None, *, as_of: datetime) -> News:
+    """Return the labels that hold for recordings of a scope and that no retraining of it has seen."""
     last, n_labels = _last_training(connection, scope, champion, as_of)
     known = known_labels(connection, known_by=as_of)
     fresh = known if last is None else [label for label in known if label.known_at > last]
-    findings = [
-        Finding(unit, target_of(label), str(label.verdict))
+    new = [
+        NewLabel(unit, target_of(label), str(label.verdict))
         for label in fresh
         if (unit := _unit_in_scope(connection, scope, label)) is not None
     ]
     if last is None:
-        return News(findings, 0, 0)
-    taken_back = connection.scalar(
+        return News(new)
+    withdrawn = connection.scalar(
         sa.select(sa.func.count())
         .select_from(LabelWithdrawal)
         .join(Label, Label.label_id == LabelWithdrawal.label_id)
         .where(Label.known_at <= last, LabelWithdrawal.known_at > last, LabelWithdrawal.known_at <= as_of)
     )
     late = 0 if n_labels is None else max(0, labels_since(connection, last, n_labels, as_of=as_of) - len(fresh))
-    return News(findings, taken_back or 0, late)
+    return News(new, withdrawn or 0, late)
 
 
 def _last_training(
     connection: Connection, scope: str, champion: Champion | None, as_of: datetime
 ) -> tuple[datetime | None, int | None]:
-    """Give the time up to which labels were seen, and how many were known then (None where nobody counted).
+    """Return the time up to which labels were seen, and how many were known then (None where they were not counted).
 
     A retraining that was started less than a day ago and has no outcome yet has seen its labels.
     """
@@ -146,12 +137,12 @@ def _last_training(
     for query, at in ((decided, RetrainingDecision.decided_at), (started, TriggerDecision.decided_at)):
         row = connection.execute(query.order_by(at.desc()).limit(1)).first()
         looks += [] if row is None else [(row[0], row[1])]
-    # Of a retraining and its own cut-off at one time, the one that counted labels says more.
+    # Where a retraining and its own cut-off have the same time, take the one that counted labels.
     return max(looks, key=lambda look: (look[0], look[1] is not None), default=(None, None))
 
 
 def _unit_in_scope(connection: Connection, scope: str, label: KnownLabel) -> str | None:
-    """Give the unit that a label is about, if it reaches a recording of the scope with features."""
+    """Return the unit of a label if the label covers a recording of the scope with features, else None."""
     unit = attributed_unit()
     query = (
         extractions(

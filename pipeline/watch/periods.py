@@ -1,7 +1,7 @@
 """What the drift triggers compare: features and scores of recordings in two periods, and changes with a known cause.
 
-A unit, channel and regime gives at most `drift_recordings` recordings a period, those with the lowest ids: ids are
-hashes, so this is a draw that comes out the same in every run.
+Of a unit, channel and regime at most `drift_recordings` recordings are taken in a period, those with the lowest ids.
+Ids are hashes, so this is a random sample, and the same one in every run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from features.health.baseline import known_median
 from features.quality.quality import Quality
-from pipeline.base.settings import Settings
+from pipeline.base.settings import ExtractionSettings, WatchSettings
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import not_withdrawn
@@ -34,35 +34,24 @@ from pipeline.store.attribution import (
 )
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, Extraction, Label, Recording, Score
-from pipeline.watch.triggers.drift import Period
+from pipeline.watch.observed import SCORE_NAMES, TimeSpan, score_columns
+from pipeline.watch.triggers.drift import DriftSample
 
-SCORE_NAMES = ("fault_log_odds", "mutual_information_log10", "expected_entropy_log10", "novelty_log10")
 NO_AXIS = ""
-"""Axis of a cause that names a unit alone."""
-
-SMALLEST = 1e-6
-"""Probabilities, entropies and distances below this are taken as this, so that their logarithm is finite."""
+"""Axis of a cause that names a unit without a recording in the period."""
 
 
 @dataclass(frozen=True)
-class Span:
-    """A stretch of time, its end not included."""
-
-    from_at: datetime
-    to_at: datetime
-
-
-@dataclass(frozen=True)
-class Cause:
-    """Why what changed on an axis, or one of its units, says nothing about the model."""
+class KnownCause:
+    """A change of a unit that has a known cause, and so is no reason to doubt the model."""
 
     axis_id: str
     unit: str
     text: str
 
 
-def sample(settings: Settings, scope: str, span: Span) -> sa.Select[Any]:
-    """SQL: extractions of good recordings of a span, so many a unit, channel and regime, in order of recording."""
+def sample(settings: WatchSettings, scope: str, span: TimeSpan) -> sa.Select[Any]:
+    """SQL: extractions of a sample of the good recordings of a span, in order of recording."""
     unit = attributed_unit()
     order = sa.func.row_number().over(
         partition_by=(Extraction.axis_id, unit, Extraction.channel, Extraction.regime),
@@ -83,18 +72,20 @@ def sample(settings: Settings, scope: str, span: Span) -> sa.Select[Any]:
     return sa.select(inner).where(inner.c.place <= settings.drift_recordings).order_by(inner.c.recording_id)
 
 
-def feature_period(lake: Lake, settings: Settings, rows: Sequence[Any], names: Sequence[str]) -> Period:
-    """Give the features of recordings: of each the median of its windows."""
+def feature_sample(lake: Lake, settings: ExtractionSettings, rows: Sequence[Any], names: Sequence[str]) -> DriftSample:
+    """Return the features of recordings: of each the median of its windows."""
     parts = read_features(lake, settings, rows)
     kept = [(row, part) for row, part in zip(rows, parts, strict=True) if len(part)]
     values = np.full((len(kept), len(names)), np.nan)
     for index, (_, part) in enumerate(kept):
         values[index] = known_median(part)
-    return _period(values, [row for row, _ in kept])
+    return _drift_sample(values, [row for row, _ in kept])
 
 
-def score_period(connection: Connection, settings: Settings, scope: str, version: str, span: Span) -> Period:
-    """Give what a model said of a sample of recordings: of each the mean of its windows, on scales without an end."""
+def score_sample(
+    connection: Connection, settings: WatchSettings, scope: str, version: str, span: TimeSpan
+) -> DriftSample:
+    """Return the scores that a model gave a sample of recordings: of each the mean of its windows."""
     drawn = sample(settings, scope, span).subquery()
     means = [
         sa.func.avg(getattr(Score, name)).label(name)
@@ -116,34 +107,34 @@ def score_period(connection: Connection, settings: Settings, scope: str, version
     )
     rows = list(connection.execute(query))
     raw = np.array([[np.nan if value is None else value for value in row[len(place) :]] for row in rows], dtype=float)
-    raw = raw.reshape(len(rows), len(SCORE_NAMES))
-    p = np.clip(raw[:, 0], SMALLEST, 1.0 - SMALLEST)
-    values = np.column_stack([np.log(p / (1.0 - p)), np.log10(np.maximum(raw[:, 1:], SMALLEST))])
-    return _period(values, rows)
+    return _drift_sample(score_columns(raw.reshape(len(rows), len(SCORE_NAMES))), rows)
 
 
-def _period(values: npt.NDArray[Any], rows: Sequence[Any]) -> Period:
+def _drift_sample(values: npt.NDArray[Any], rows: Sequence[Any]) -> DriftSample:
     units = [unit_name(row.unit_serial, row.axis_id) for row in rows]
     regimes = [f"{row.channel} {row.regime}" for row in rows]
-    return Period(values, np.array(units, dtype=np.str_), np.array(regimes, dtype=np.str_))
+    return DriftSample(values, np.array(units, dtype=np.str_), np.array(regimes, dtype=np.str_))
 
 
-def found_faulty(connection: Connection, now: Span, *, as_of: datetime) -> list[Cause]:
-    """Give the units that a label calls faulty in a span: what moved on them is the machine's, and known."""
+def faulty_units(connection: Connection, now: TimeSpan, *, as_of: datetime) -> list[KnownCause]:
+    """Return the units with a label of a fault in a span: their change is the machine's, and known."""
     return _labelled(connection, Verdict.FAULT, "fault", now, as_of)
 
 
-def known_causes(connection: Connection, scope: str, then: Span, now: Span, *, as_of: datetime) -> list[Cause]:
-    """Give the units whose change is explained: by bad recordings, by what people found, or by a replacement."""
-    found = _bad_recordings(connection, scope, now) + _data_cases(connection, now, as_of)
-    found += _labelled(connection, Verdict.SENSOR_OR_DATA, "sensor or data", now, as_of) + _replaced(
-        connection, scope, then, now
-    )
-    return found
+def known_causes(
+    connection: Connection, scope: str, then: TimeSpan, now: TimeSpan, *, as_of: datetime
+) -> list[KnownCause]:
+    """Return the units whose change is explained by bad recordings, by data cases and labels, or by a replacement."""
+    return [
+        *_bad_recordings(connection, scope, now),
+        *_data_cases(connection, now, as_of),
+        *_labelled(connection, Verdict.SENSOR_OR_DATA, "fault of sensor or data", now, as_of),
+        *_replaced(connection, scope, then, now),
+    ]
 
 
-def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[Cause]:
-    """Units of which, on a channel, most recordings have a bad data-quality verdict."""
+def _bad_recordings(connection: Connection, scope: str, now: TimeSpan) -> list[KnownCause]:
+    """Units with a channel on which most recordings fail the data-quality checks."""
     unit = attributed_unit()
     bad = sa.func.sum(sa.case((Extraction.quality == Quality.OK, 0), else_=1))
     query = (
@@ -161,14 +152,16 @@ def _bad_recordings(connection: Connection, scope: str, now: Span) -> list[Cause
         .order_by(Extraction.axis_id, unit, Extraction.channel)
     )
     return [
-        Cause(axis, unit_name(serial, axis), f"{worse} of {total} recordings of {channel} have a bad data verdict")
+        KnownCause(
+            axis, unit_name(serial, axis), f"{worse} of {total} recordings of {channel} fail the data-quality checks"
+        )
         for axis, serial, channel, worse, total in connection.execute(query)
         if 2 * worse > total
     ]
 
 
-def units_on(connection: Connection, axis: str, span: Span) -> list[str]:
-    """Give the units that recordings of an axis in a span belong to."""
+def units_on(connection: Connection, axis: str, span: TimeSpan) -> list[str]:
+    """Return the units that the recordings of an axis in a span belong to."""
     query = (
         recordings(attributed_unit().label("unit"))
         .where(Recording.axis_id == axis, Recording.started_at >= span.from_at, Recording.started_at < span.to_at)
@@ -177,20 +170,28 @@ def units_on(connection: Connection, axis: str, span: Span) -> list[str]:
     return sorted({unit_name(serial, axis) for serial in connection.scalars(query)})
 
 
-def _data_cases(connection: Connection, now: Span, as_of: datetime) -> list[Cause]:
+def _axes_of(connection: Connection, unit: str, span: TimeSpan) -> list[str]:
+    """Return the axes of which a unit has recordings in a span."""
+    query = recordings(Recording.axis_id).where(
+        attributed_unit() == unit, Recording.started_at >= span.from_at, Recording.started_at < span.to_at
+    )
+    return sorted(connection.scalars(query.distinct()))
+
+
+def _data_cases(connection: Connection, now: TimeSpan, as_of: datetime) -> list[KnownCause]:
     """Axes with a case about their data (silence apart) that reaches into the span."""
     query = sa.select(Case.case_id, Case.axis_id, Case.reasons).where(
         Case.family == "data", Case.first_at < now.to_at, Case.last_at >= now.from_at, Case.known_at <= as_of
     )
     return [
-        Cause(row.axis_id, unit, f"case {row.case_id} is about its data")
+        KnownCause(row.axis_id, unit, f"case {row.case_id} reports faulty data")
         for row in connection.execute(query.order_by(Case.case_id)).all()
         if any(reason["code"] == "data" for reason in row.reasons)
         for unit in units_on(connection, row.axis_id, now)
     ]
 
 
-def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as_of: datetime) -> list[Cause]:
+def _labelled(connection: Connection, verdict: Verdict, word: str, now: TimeSpan, as_of: datetime) -> list[KnownCause]:
     """Units with a label of this verdict in the span."""
     query = sa.select(Label).where(
         Label.verdict == verdict,
@@ -199,18 +200,19 @@ def _labelled(connection: Connection, verdict: Verdict, word: str, now: Span, as
         Label.from_at < now.to_at,
         Label.to_at > now.from_at,
     )
-    found = []
+    causes = []
     for row in connection.execute(query.order_by(Label.label_id)).all():
         text = f"label {row.label_id}: {word}"
         if row.unit_serial is not None:
-            found.append(Cause(row.axis_id or NO_AXIS, row.unit_serial, text))
+            axes = [row.axis_id] if row.axis_id is not None else _axes_of(connection, row.unit_serial, now)
+            causes += [KnownCause(axis, row.unit_serial, text) for axis in axes or [NO_AXIS]]
         elif row.axis_id is not None:
-            found += [Cause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
-    return found
+            causes += [KnownCause(row.axis_id, unit, text) for unit in units_on(connection, row.axis_id, now)]
+    return causes
 
 
-def _replaced(connection: Connection, scope: str, then: Span, now: Span) -> list[Cause]:
-    """Units that took another one's place on their axis: as the registry says, or the serial numbers of the logs."""
+def _replaced(connection: Connection, scope: str, then: TimeSpan, now: TimeSpan) -> list[KnownCause]:
+    """Units that replaced another one on their axis, by the registry or by the serial numbers in the logs."""
     unit = attributed_unit()
     query = (
         extractions(
@@ -231,10 +233,10 @@ def _replaced(connection: Connection, scope: str, then: Span, now: Span) -> list
     by_axis: dict[str, list[tuple[datetime, str]]] = {}
     for row in connection.execute(query):
         by_axis.setdefault(row.axis_id, []).append((row.first_at, unit_name(row.unit, row.axis_id)))
-    found = []
+    causes = []
     for axis, units in sorted(by_axis.items()):
         ordered = sorted(units)
         for (_, before), (first_at, after) in pairwise(ordered):
-            text = f"took the place of {before}, first seen {first_at:%Y-%m-%d}"
-            found.append(Cause(axis, after, text))
-    return found
+            text = f"replaced {before}, first seen {first_at:%Y-%m-%d}"
+            causes.append(KnownCause(axis, after, text))
+    return causes

@@ -1,49 +1,40 @@
 """watch: whether a retraining is due, and why or why not, scope by scope.
 
-Every trigger and every guard is evaluated from what was known at `as_of`, and what each says is stored with all its
-figures, fired or not. What is stored for a time stands: a second run at the same `as_of` gives the same rows. Nothing
-is trained here; the DAG axiswatch_watch starts axiswatch_retrain for the scopes whose `decision` fired.
+Every trigger and every guard is evaluated from what was known at `as_of` (see `pipeline.watch.observed`). Each decision
+is stored with all its figures, fired or not, and does not change later: a second run at the same `as_of` returns the
+same rows. Nothing is trained here: the DAG axiswatch_watch starts axiswatch_retrain for the scopes whose `decision`
+fired.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.settings import Settings
+from pipeline.base.settings import WatchSettings
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.promotion.decisions import CONCLUSION, count_labels_in
 from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
 from pipeline.store.tables import TriggerDecision
 from pipeline.watch.answers import confirmed, flagged_rates, reviewed_cases
-from pipeline.watch.history import Champion, News, champion_at, news_of, retrainings, watched_scopes
+from pipeline.watch.history import Champion, champion_at, news_of, retrainings, watched_scopes
+from pipeline.watch.observed import FleetChange, Observed, TimeSpan, decide, spans_of
 from pipeline.watch.periods import (
-    SCORE_NAMES,
-    Cause,
-    Span,
-    feature_period,
-    found_faulty,
+    NO_AXIS,
+    faulty_units,
+    feature_sample,
     known_causes,
     sample,
-    score_period,
+    score_sample,
 )
-from pipeline.watch.triggers import (
-    Decision,
-    budget,
-    calibration,
-    conclude,
-    cooldown,
-    drift,
-    new_labels,
-    performance,
-    rate_rise,
-    schedule,
-)
+from pipeline.watch.triggers.decision import Decision
+from pipeline.watch.triggers.drift import DriftSample
 
 DAY = timedelta(days=1)
 NO_BACKFILL = "a backfill starts no retraining"
@@ -53,21 +44,21 @@ SHOWN = ("scope", "trigger", "fired", "reason", "champion", "decided_at", "figur
 def watch(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: WatchSettings,
     *,
     as_of: datetime,
     by_schedule: bool = False,
     backfill: bool = False,
 ) -> list[dict[str, Any]]:
-    """Evaluate the triggers of every scope at a time, store what they say, and give the rows.
+    """Evaluate the triggers of every scope at a time, store their decisions, and return the rows.
 
     Parameters
     ----------
     by_schedule
-        This is a run of the schedule, which starts what is decided: its starts count for cooldown and budget, and it
-        has seen the labels. A look by hand does neither.
+        This is a run of the schedule, which starts what is decided: its starts count for cooldown and budget, and its
+        labels count as seen. A run by hand does neither.
     backfill
-        This run fills in a time long past: all is evaluated and stored, and nothing asks for a retraining.
+        This run fills in a past time: all is evaluated and stored, and no retraining is started.
 
     Returns
     -------
@@ -76,7 +67,7 @@ def watch(
     """
     with store.read() as connection:
         scopes = watched_scopes(connection, settings, as_of=as_of)
-    found = []
+    rows = []
     for scope in scopes:
         with store.read() as connection:
             standing = _standing(connection, scope, as_of)
@@ -84,20 +75,20 @@ def watch(
                 champion, decisions = _evaluate(connection, lake, settings, scope, as_of=as_of, backfill=backfill)
                 n_labels = count_labels_in(connection, as_of=as_of)
         if not standing:
-            row = {
+            common = {
                 "champion": None if champion is None else champion.version,
                 "n_labels": n_labels,
                 "by_schedule": by_schedule and not backfill,
             }
-            standing = _keep(store, scope, decisions, row, as_of=as_of)
+            standing = _keep(store, scope, decisions, common, as_of=as_of)
         elif by_schedule and not backfill:
             _mark(store, scope, as_of=as_of)
-        found += standing
-    return found
+        rows += standing
+    return rows
 
 
 def scopes_to_start(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Give the scopes that a retraining is started for, each with the triggers that asked for it."""
+    """Return the scopes that a retraining is started for, each with the triggers that fired."""
     return {
         row["scope"]: ", ".join(row["figures"]["triggers"])
         for row in rows
@@ -106,7 +97,7 @@ def scopes_to_start(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
 
 
 def list_trigger_decisions(store: Store, *, limit: int) -> list[dict[str, Any]]:
-    """Give what the newest looks came to: their `decision` rows."""
+    """Return the newest `decision` rows."""
     query = sa.select(TriggerDecision).where(TriggerDecision.trigger == CONCLUSION)
     query = query.order_by(TriggerDecision.decided_at.desc(), TriggerDecision.scope).limit(limit)
     with store.read() as connection:
@@ -114,157 +105,50 @@ def list_trigger_decisions(store: Store, *, limit: int) -> list[dict[str, Any]]:
 
 
 def _evaluate(
-    connection: Connection, lake: Lake, settings: Settings, scope: str, *, as_of: datetime, backfill: bool
+    connection: Connection, lake: Lake, settings: WatchSettings, scope: str, *, as_of: datetime, backfill: bool
 ) -> tuple[Champion | None, list[Decision]]:
     champion = champion_at(connection, scope, as_of=as_of)
-    past = retrainings(connection, scope, as_of=as_of)
-    news = news_of(connection, settings, scope, champion, as_of=as_of)
-    triggers = [_schedule(champion, past, settings, as_of), _labels(news, champion, settings)]
-    if champion is not None:
-        triggers += _change(connection, lake, settings, scope, champion, as_of)
-    guards = _guards(past, news, champion, settings, as_of)
-    useful = sum(one.target is not None for one in news.findings)
-    refused = NO_BACKFILL if backfill else ""
-    conclusion = conclude(triggers, guards, to_learn_from=useful + news.withdrawn + news.late, refused=refused)
-    return champion, [*triggers, *guards, conclusion]
-
-
-def _days(length: timedelta) -> float:
-    return length / DAY
-
-
-def _schedule(champion: Champion | None, past: list[datetime], settings: Settings, as_of: datetime) -> Decision:
-    trained = None if champion is None else max([champion.label_cutoff, *past[-1:]])
-    age = None if trained is None else _days(as_of - trained)
-    return schedule(age, max_age_days=settings.retrain_after_days)
-
-
-def _labels(news: News, champion: Champion | None, settings: Settings) -> Decision:
-    return new_labels(
-        news.findings,
-        withdrawn=news.withdrawn,
-        late=news.late,
+    observed = Observed(
+        news=news_of(connection, scope, champion, as_of=as_of),
         known_classes=None if champion is None else champion.classes,
-        min_labels=settings.retrain_min_labels,
-        min_kind_units=settings.retrain_kind_units,
+        cutoff_days_ago=None if champion is None else (as_of - champion.label_cutoff) / DAY,
+        retrained_days_ago=[(as_of - at) / DAY for at in retrainings(connection, scope, as_of=as_of)],
+        change=None if champion is None else _change(connection, lake, settings, scope, champion, as_of=as_of),
+        refused=NO_BACKFILL if backfill else "",
     )
-
-
-def _guards(
-    past: list[datetime], news: News, champion: Champion | None, settings: Settings, as_of: datetime
-) -> list[Decision]:
-    """Without a champion there is no cooldown: a first training that was refused is tried again with the next label."""
-    length = settings.retrain_cooldown_days if champion is not None else 0.0
-    since = _days(as_of - past[-1]) if past else None
-    ago = [_days(as_of - at) for at in past]
-    return [
-        cooldown(since, cooldown_days=length),
-        budget(ago, most=settings.retrain_budget, period_days=settings.retrain_budget_days),
-    ]
+    return champion, decide(observed, settings)
 
 
 def _change(
-    connection: Connection, lake: Lake, settings: Settings, scope: str, champion: Champion, as_of: datetime
-) -> list[Decision]:
-    """Evaluate what may have changed since the champion was trained.
-
-    Features are compared with the period before its label cut-off, which is what it was trained on. What it says is
-    compared with its first days after it: on recordings that it learned from it is surer than on any other.
-    """
-    length = timedelta(days=settings.drift_days)
-    start = max(champion.promoted_at, champion.label_cutoff)
-    trained = Span(champion.label_cutoff - length, champion.label_cutoff)
-    first = Span(start, start + length)
-    now = Span(max(as_of - length, champion.label_cutoff), as_of)
-    causes = known_causes(connection, scope, trained, now, as_of=as_of)
-    faulty = found_faulty(connection, now, as_of=as_of)
-    by_unit = {cause.unit: cause.text for cause in (*faulty, *causes)}
-    found = [
-        _feature_drift(connection, lake, settings, scope, trained, now, by_unit),
-        _score_drift(connection, settings, scope, champion, first, now, by_unit),
-    ]
-    reviewed = reviewed_cases(connection, champion, as_of=as_of)
-    found.append(calibration(**vars(reviewed), margin=settings.calibration_margin))
-    found += _rates(connection, settings, champion, first, now, causes)
-    found.append(
-        performance(
-            **confirmed(connection, champion, as_of=as_of),
-            max_missed=settings.missed_rate,
-            max_false=settings.false_alarm_rate,
-        )
+    connection: Connection, lake: Lake, settings: WatchSettings, scope: str, champion: Champion, *, as_of: datetime
+) -> FleetChange:
+    """Gather what may have changed since the champion was trained; valid while the connection is open."""
+    spans = spans_of(
+        label_cutoff=champion.label_cutoff, promoted_at=champion.promoted_at, as_of=as_of, days=settings.drift_days
     )
-    return found
-
-
-def _feature_drift(
-    connection: Connection,
-    lake: Lake,
-    settings: Settings,
-    scope: str,
-    then: Span,
-    now: Span,
-    causes: dict[str, str],
-) -> Decision:
     names = feature_names_of(settings, scope)
-    before, after = (list(connection.execute(sample(settings, scope, span))) for span in (then, now))
-    return drift(
-        feature_period(lake, settings, before, names),
-        feature_period(lake, settings, after, names),
-        names=names,
-        alpha=settings.drift_alpha,
-        min_shift=settings.drift_shift,
-        min_units=settings.drift_min_units,
-        explained=causes,
+    causes = known_causes(connection, scope, spans.trained, spans.now, as_of=as_of)
+    faulty = faulty_units(connection, spans.now, as_of=as_of)
+    by_axis = {cause.axis_id: cause.text for cause in causes if cause.axis_id != NO_AXIS}
+
+    def features(span: TimeSpan) -> DriftSample:
+        rows = list(connection.execute(sample(settings, scope, span)))
+        return feature_sample(lake, settings, rows, names)
+
+    def scores(span: TimeSpan) -> DriftSample:
+        return score_sample(connection, settings, scope, champion.version, span)
+
+    return FleetChange(
+        spans=spans,
+        feature_names=names,
+        features=lambda: (features(spans.trained), features(spans.now)),
+        scores=lambda: (scores(spans.first), scores(spans.now)),
+        reviewed=lambda: reviewed_cases(connection, champion, as_of=as_of),
+        confirmed=lambda: confirmed(connection, champion, as_of=as_of),
+        rates=cache(lambda: flagged_rates(connection, champion.version, spans.first, spans.now, left_out=by_axis)),
+        unit_causes={cause.unit: cause.text for cause in (*faulty, *causes)},
+        axis_causes={f"axis {axis}": text for axis, text in by_axis.items()},
     )
-
-
-def _score_drift(
-    connection: Connection,
-    settings: Settings,
-    scope: str,
-    champion: Champion,
-    then: Span,
-    now: Span,
-    causes: dict[str, str],
-) -> Decision:
-    if now.from_at < then.to_at:
-        return _too_young("score_drift", then)
-    return drift(
-        score_period(connection, settings, scope, champion.version, then),
-        score_period(connection, settings, scope, champion.version, now),
-        names=SCORE_NAMES,
-        alpha=settings.drift_alpha,
-        min_shift=settings.drift_shift,
-        min_units=settings.drift_min_units,
-        explained=causes,
-        trigger="score_drift",
-    )
-
-
-def _rates(
-    connection: Connection, settings: Settings, champion: Champion, then: Span, now: Span, causes: list[Cause]
-) -> list[Decision]:
-    if now.from_at < then.to_at:
-        return [_too_young("novelty_rate", then), _too_young("review_rate", then)]
-    explained = {cause.axis_id: cause.text for cause in causes}
-    rates = flagged_rates(connection, champion.version, then, now, left_out=explained)
-    return [
-        rate_rise(
-            *rates[name],
-            name=name,
-            min_rise=settings.rate_rise,
-            alpha=settings.drift_alpha,
-            min_units=settings.drift_min_units,
-            explained={f"axis {axis}": text for axis, text in explained.items()},
-        )
-        for name in sorted(rates)
-    ]
-
-
-def _too_young(trigger: str, first: Span) -> Decision:
-    figures = {"from_at": first.from_at.isoformat(), "to_at": first.to_at.isoformat()}
-    text = f"the champion's first days, which the last ones are compared with, end {first.to_at:%Y-%m-%d}"
-    return Decision(trigger, False, f"{text}: both have to be over and apart", figures)
 
 
 def _standing(connection: Connection, scope: str, as_of: datetime) -> list[dict[str, Any]]:
@@ -278,7 +162,7 @@ def _shown(row: Any) -> dict[str, Any]:
 
 
 def _mark(store: Store, scope: str, *, as_of: datetime) -> None:
-    """Mark what a look by hand had said for a time as what a run of the schedule goes by."""
+    """Mark rows that a run by hand stored as used by a run of the schedule."""
     at = (TriggerDecision.scope == scope, TriggerDecision.decided_at == as_of)
     with store.write() as connection:
         connection.execute(sa.update(TriggerDecision).where(*at).values(by_schedule=True))
@@ -287,17 +171,17 @@ def _mark(store: Store, scope: str, *, as_of: datetime) -> None:
 def _keep(
     store: Store, scope: str, decisions: list[Decision], common: dict[str, Any], *, as_of: datetime
 ) -> list[dict[str, Any]]:
-    """Store what was said, all of it or nothing; where another run was first, its rows stand and are given."""
+    """Store all decisions or none; where another run was first, its rows are kept and returned."""
     with store.write() as connection:
-        for position, one in enumerate(reversed(decisions)):
+        for position, decision in enumerate(reversed(decisions)):
             row = {
                 "scope": scope,
-                "trigger": one.trigger,
+                "trigger": decision.trigger,
                 "decided_at": as_of,
                 "position": len(decisions) - position,
-                "fired": one.fired,
-                "reason": one.reason,
-                "figures": one.figures,
+                "fired": decision.fired,
+                "reason": decision.reason,
+                "figures": decision.figures,
                 "known_at": as_of,
                 **common,
             }

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.mask_bank import draw_mask_bank
-from models.mc_dropout import BlockSampler, ThinnedNetworks, point, run_blocks, thin
+from models.methods.mask_bank import draw_mask_bank
+from models.methods.mc_dropout import thin
 from models.network import DropoutMLP, FoldedNetwork, NetworkSettings, SeededDropout, fold
+from models.sampling import BlockSampler, ThinnedNetworks, point, run_blocks
 from models.training.prior import prior_strengths, weight_term
 
 
@@ -125,7 +126,7 @@ def test_a_bank_of_another_network_is_refused() -> None:
 def test_masked_weights_folded_anew_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     net, bank = fold(network()), draw_mask_bank((16, 12), 0.2, n_samples=10, sub_bank_size=5, seed=4)
     at_once = sampled(thin(net, bank), inputs())
-    monkeypatch.setattr("models.mc_dropout._FOLDED_AT_ONCE", 0)
+    monkeypatch.setattr("models.sampling._FOLDED_AT_ONCE", 0)
     np.testing.assert_array_equal(at_once, sampled(thin(net, bank), inputs()))
 
 

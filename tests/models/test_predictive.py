@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.mask_bank import draw_mask_bank
-from models.mc_dropout import BlockSampler, run_blocks, thin
+from models.methods.mask_bank import draw_mask_bank
+from models.methods.mc_dropout import thin
 from models.network import DropoutMLP, NetworkSettings, fold
 from models.predictive import Predictive, summarise
+from models.sampling import BlockSampler, run_blocks
 
 
 def of(logits: np.ndarray, *, healthy: int | None = 0, temperature: float = 1.0, size: int = 1) -> Predictive:

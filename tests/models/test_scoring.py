@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
+from models.judging.calibration import Temperature
 from models.kinds import UNKNOWN_MODE
 from models.model import Model, Scores
 from models.network import FoldedNetwork
@@ -75,6 +77,17 @@ def test_scores_are_the_statistics_of_the_logits(trained: Trained) -> None:
     )
     for name in (f.name for f in dataclasses.fields(Predictive)):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_scores_have_the_temperature_and_the_prior_of_the_model(trained: Trained) -> None:
+    """Neither is neutral here: the temperature that the shared model was given is 1."""
+    model, _, data = trained
+    prior = np.array([0.7, -0.4, 0.2])
+    other = dataclasses.replace(model, temperature=Temperature(2.5, True, ""), log_prior_correction=prior)
+    p = softmax(model.logits(data["x"]).astype(np.float64) / 2.5 + prior, axis=-1)
+    scores = other.score(data["x"])
+    np.testing.assert_allclose(scores.class_probabilities, p.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(scores.fault_std, (1.0 - p[..., 0]).std(axis=0, ddof=1), rtol=1e-6)
 
 
 def test_a_bad_neighbour_changes_nothing(trained: Trained) -> None:

@@ -69,7 +69,7 @@ class AliasEvent(Base):
 
 
 class CaseRescore(Base):
-    """What a model version says of a closed case, beside what was said before. Immutable.
+    """How a model version judges a closed case, beside earlier judgements. Immutable.
 
     Key: case, scope and version. Tens after a promotion.
     """

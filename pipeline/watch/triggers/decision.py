@@ -1,22 +1,21 @@
-"""What a trigger says: whether it fired, why, and every figure that it looked at."""
+"""The decision of one trigger: whether it fired, why, and every figure that it looked at."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Decision:
-    """The word of one trigger, or of one guard that holds retrainings back.
+    """What one trigger decided, or one guard that holds retrainings back.
 
     Attributes
     ----------
     trigger : str
         Its name.
     fired : bool
-        Of a trigger: it asks for a retraining. Of a guard (cooldown, budget): it holds one back.
+        A trigger that fired asks for a retraining; a guard (cooldown, budget) that fired holds it back.
     reason : str
         A sentence, whether it fired or not.
     figures : dict
@@ -29,13 +28,8 @@ class Decision:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def plain(value: float) -> float | None:
-    """Give a number as JSON holds it: None where it is not finite."""
-    return float(value) if math.isfinite(value) else None
-
-
 def check_share(name: str, value: float) -> None:
-    """Refuse what is no share.
+    """Refuse a value that is not a share.
 
     Raises
     ------

@@ -1,11 +1,11 @@
-"""Drift: whether what the fleet sends, or what the model says of it, has moved since the champion's reference period.
+"""Drift: have features, or the scores of the model, shifted since the reference period of the champion?
 
-Windows of a recording are alike, and so are recordings of a unit, so the count is that of physical units: each unit's
-median over its recordings in a regime, then and now. Where the same units were seen in both periods each is compared
-with itself: a replaced unit has no "then" and cannot drift. Where too few were, units of then are compared with other
-units of now by their ranks (effect size: N. Cliff, "Dominance statistics", 1993). Either way p-values hold over all
-features and regimes together, however they depend on each other (`pipeline.watch.triggers.sign_flips`). A single axis
-that drifts, or its sensor, moves one unit of many and so fires neither.
+Windows of a recording are alike, and so are recordings of a unit. So physical units are counted: the median of each
+unit over its recordings in a regime, then and now. Where enough units were seen in both periods, each is compared with
+itself: a replaced unit has no "then" and cannot drift. Where too few were, units of then are compared with other units
+of now by their ranks (effect size: N. Cliff, "Dominance statistics", 1993). In both designs the p-values hold over all
+features and regimes together, however they depend on each other (`pipeline.watch.triggers.sign_flips`). If a single
+axis or its sensor drifts, one unit of many shifts, and the trigger does not fire.
 """
 
 from __future__ import annotations
@@ -19,38 +19,42 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from features.health.baseline import MAD_TO_SIGMA, known_median
-from pipeline.watch.triggers.decision import Decision, check_share, plain
+from pipeline.base.figures import finite_or_none
+from pipeline.watch.triggers.decision import Decision, check_share
 from pipeline.watch.triggers.sign_flips import label_shuffles, max_t, sign_flips
 
 Array = npt.NDArray[np.float64]
 FLIPS: Final = 4096
 SEED: Final = 20
 SHOWN: Final = 10
-"""Features that the figures name, strongest first."""
+"""Number of features that the figures name, the clearest first."""
+
+SAME_UNITS: Final = "same units"
+OTHER_UNITS: Final = "other units"
 
 
 @dataclass(frozen=True, eq=False)
-class Period:
-    """What recordings of a stretch of time looked like.
+class DriftSample:
+    """Recordings of one period, a row each.
 
     Attributes
     ----------
     values : float array, shape (n, F)
-        One row a recording (the median of its windows): features, or figures of its score. NaN = missing.
+        The median of the windows of each recording: features, or scores. NaN = missing.
     unit : str array, shape (n,)
         Physical unit.
     regime : str array, shape (n,)
-        What may be compared with each other: channel and operating regime.
+        Channel and operating regime: only rows with the same value are compared.
     """
 
     values: npt.NDArray[Any]
     unit: npt.NDArray[np.str_]
     regime: npt.NDArray[np.str_]
 
-    def without(self, units: Mapping[str, str]) -> Period:
-        """Leave units out."""
+    def without(self, units: Mapping[str, str]) -> DriftSample:
+        """Return the sample without some units."""
         kept = ~np.isin(self.unit, list(units))
-        return Period(self.values[kept], self.unit[kept], self.regime[kept])
+        return DriftSample(self.values[kept], self.unit[kept], self.regime[kept])
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,8 @@ class _Compared:
 
 
 def drift(
-    reference: Period,
-    current: Period,
+    reference: DriftSample,
+    current: DriftSample,
     *,
     names: Sequence[str],
     alpha: float,
@@ -85,14 +89,14 @@ def drift(
     explained: Mapping[str, str] | None = None,
     trigger: str = "feature_drift",
 ) -> Decision:
-    """Fire when a feature has moved by enough in units of a regime, more than chance moves any of them.
+    """Fire when a feature has shifted by enough on the units of a regime, and by more than chance explains.
 
     Parameters
     ----------
     reference, current
         Recordings then and now.
     names
-        Of the F columns.
+        Names of the F columns.
     alpha
         Chance of a false alarm over all features and regimes together, in (0, 1).
     min_shift
@@ -106,36 +110,36 @@ def drift(
     min_recordings
         Recordings that a unit needs in a regime, then and now.
     explained
-        Units whose change has a known cause that is not the machine's (a bad sensor, a replacement) to that cause.
-        They are left out; whether the trigger had fired with them is among the figures.
+        Units whose change has a known cause (a bad sensor, a replacement, a confirmed fault), with that cause. They are
+        left out. Whether the trigger would fire with them is among the figures.
     trigger
         Name of the trigger.
     """
     check_share("alpha", alpha)
     known = dict(explained or {})
 
-    def compare(then: Period, now: Period) -> _Compared:
+    def compare(then: DriftSample, now: DriftSample) -> _Compared:
         return _compare(then, now, names, min_units=min_units, min_recordings=min_recordings)
 
-    def moved(found: _Compared) -> list[Shift]:
-        least = min_shift if found.design == "same units" else min_delta
-        return [one for one in found.shifts if one.p <= alpha and abs(one.effect) >= least]
+    def clear(result: _Compared) -> list[Shift]:
+        least = min_shift if result.design == SAME_UNITS else min_delta
+        return [one for one in result.shifts if one.p <= alpha and abs(one.effect) >= least]
 
-    found = compare(reference.without(known), current.without(known))
-    beyond = moved(found)
+    result = compare(reference.without(known), current.without(known))
+    beyond = clear(result)
     seen = set(reference.unit.tolist()) | set(current.unit.tolist())
     there = {unit: why for unit, why in known.items() if unit in seen}
     with_them = bool(beyond)
     if there and not beyond:
-        with_them = bool(moved(compare(reference, current)))
-    strongest = sorted(beyond or found.shifts, key=lambda one: (one.p, -abs(one.effect), one.regime, one.feature))
+        with_them = bool(clear(compare(reference, current)))
+    strongest = sorted(beyond or result.shifts, key=lambda one: (one.p, -abs(one.effect), one.regime, one.feature))
     figures = {
-        "design": found.design,
-        "units": found.units,
-        "tested": found.tested,
+        "design": result.design,
+        "units": result.units,
+        "tested": result.tested,
         "moved": len(beyond),
         "regimes": sorted({one.regime for one in beyond}),
-        "strongest": [{**vars(one), "effect": plain(one.effect)} for one in strongest[:SHOWN]],
+        "strongest": [{**vars(one), "effect": finite_or_none(one.effect)} for one in strongest[:SHOWN]],
         "recordings": {"then": len(reference.unit), "now": len(current.unit)},
         "explained": there,
         "would_fire_with_explained": with_them,
@@ -145,28 +149,31 @@ def drift(
         "min_units": min_units,
         "min_recordings": min_recordings,
     }
-    return Decision(trigger, bool(beyond), _reason(found, beyond, there, with_them, min_units), figures)
+    return Decision(trigger, bool(beyond), _reason(result, beyond, there, with_them, min_units), figures)
 
 
 def _reason(
-    found: _Compared, beyond: list[Shift], explained: Mapping[str, str], with_them: bool, min_units: int
+    result: _Compared, beyond: list[Shift], explained: Mapping[str, str], with_them: bool, min_units: int
 ) -> str:
-    left = f"; {len(explained)} units left out, whose change is explained" if explained else ""
+    left = f"; {len(explained)} units with a known cause are left out" if explained else ""
     if beyond:
         first = min(beyond, key=lambda one: (one.p, -abs(one.effect)))
         return (
-            f"{len(beyond)} of {found.tested} moved over {found.design}, most surely {first.feature} in {first.regime} "
-            f"(effect {first.effect:+.2f}, adjusted p {first.p:.2g}, {first.units} units){left}"
+            f"{len(beyond)} of {result.tested} comparisons of {result.design} show a shift, most clearly "
+            f"{first.feature} in {first.regime} (effect {first.effect:+.2f}, adjusted p {first.p:.2g}, "
+            f"{first.units} units){left}"
         )
     if with_them:
         why = "; ".join(f"{unit}: {text}" for unit, text in sorted(explained.items())[:3])
-        return f"what moved is explained by sensors or replaced units ({why})"
-    if not found.tested:
-        return f"no regime has {min_units} units with enough recordings then and now{left}"
-    return f"none of {found.tested} moved by enough over {found.units} units ({found.design}){left}"
+        return f"there is a shift, but its causes are known ({why})"
+    if not result.tested:
+        return f"no regime has {min_units} units with enough recordings in both periods{left}"
+    return f"none of {result.tested} comparisons of {result.design} shows a shift ({result.units} units){left}"
 
 
-def _compare(then: Period, now: Period, names: Sequence[str], *, min_units: int, min_recordings: int) -> _Compared:
+def _compare(
+    then: DriftSample, now: DriftSample, names: Sequence[str], *, min_units: int, min_recordings: int
+) -> _Compared:
     before, after = _unit_medians(then, min_recordings), _unit_medians(now, min_recordings)
     same = {regime: sorted(set(before[regime]) & set(after[regime])) for regime in sorted(set(before) & set(after))}
     paired = {regime: units for regime, units in same.items() if len(units) >= min_units}
@@ -175,19 +182,19 @@ def _compare(then: Period, now: Period, names: Sequence[str], *, min_units: int,
     return _other_units(before, after, same, names, min_units)
 
 
-def _unit_medians(period: Period, min_recordings: int) -> dict[str, dict[str, Array]]:
-    """Give the median (F,) of every unit with enough recordings, by regime and unit."""
-    found: dict[str, dict[str, Array]] = {}
+def _unit_medians(period: DriftSample, min_recordings: int) -> dict[str, dict[str, Array]]:
+    """Return the median (F,) of every unit with enough recordings, by regime and unit."""
+    medians: dict[str, dict[str, Array]] = {}
     if not len(period.unit):
-        return found
+        return medians
     order = np.lexsort((period.unit, period.regime))
     regime, unit = period.regime[order], period.unit[order]
     starts = np.flatnonzero(np.r_[True, (regime[1:] != regime[:-1]) | (unit[1:] != unit[:-1])])
     for start, stop in zip(starts, np.r_[starts[1:], len(order)], strict=True):
         if stop - start >= min_recordings:
             values = period.values[order[start:stop]].astype(np.float64)
-            found.setdefault(str(regime[start]), {})[str(unit[start])] = known_median(values)
-    return found
+            medians.setdefault(str(regime[start]), {})[str(unit[start])] = known_median(values)
+    return medians
 
 
 def _spread(values: Array) -> Array:
@@ -202,7 +209,7 @@ def _spread(values: Array) -> Array:
 
 
 def _same_units(
-    then: Period,
+    then: DriftSample,
     before: dict[str, dict[str, Array]],
     after: dict[str, dict[str, Array]],
     paired: dict[str, list[str]],
@@ -225,14 +232,14 @@ def _same_units(
         counts.append(count[kept])
     differences = np.concatenate(blocks, axis=1)
     if not differences.shape[1]:
-        return _Compared("same units", len(units), 0, [])
+        return _Compared(SAME_UNITS, len(units), 0, [])
     _, p = max_t(differences, sign_flips(len(units), most=FLIPS, seed=SEED))
     effect, count = np.concatenate(effects), np.concatenate(counts)
     shifts = [
         Shift(regime, name, float(effect[index]), float(p[index]), int(count[index]))
         for index, (regime, name) in enumerate(labels)
     ]
-    return _Compared("same units", len(units), len(shifts), shifts)
+    return _Compared(SAME_UNITS, len(units), len(shifts), shifts)
 
 
 def _other_units(
@@ -271,10 +278,10 @@ def _other_units(
             effects.append(2.0 * float(np.nansum(centred[len(old_units) :, index])) / (first[index] * second[index]))
             counts.append(int(first[index] + second[index]))
     if not ranks:
-        return _Compared("other units", len(row), 0, [])
+        return _Compared(OTHER_UNITS, len(row), 0, [])
     _, p = max_t(np.stack(ranks, axis=1), label_shuffles(len(old_units), len(new_units), most=FLIPS, seed=SEED))
     shifts = [
         Shift(regime, name, effects[index], float(p[index]), counts[index])
         for index, (regime, name) in enumerate(labels)
     ]
-    return _Compared("other units", len(row), len(shifts), shifts)
+    return _Compared(OTHER_UNITS, len(row), len(shifts), shifts)

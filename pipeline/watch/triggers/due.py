@@ -1,53 +1,62 @@
-"""Due by the calendar, or by the findings that no retraining has seen."""
+"""Triggers by time and by news: the last training is old, or there are labels that no training has seen."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pipeline.watch.triggers.decision import Decision
 
-SCHEDULE = "schedule"
-
-
-def schedule(age_days: float | None, *, max_age_days: float) -> Decision:
-    """Fire when the champion's age has reached a limit.
-
-    Parameters
-    ----------
-    age_days
-        Days since the champion's label cut-off, or since the last retraining if that is later: one that kept the
-        champion has just found it good. None: there is no champion.
-    max_age_days
-        Age at which it fires, days; 0: never.
-    """
-    figures = {"age_days": age_days, "max_age_days": max_age_days}
-    if age_days is None:
-        return Decision(SCHEDULE, False, "there is no champion whose age could be told", figures)
-    if max_age_days <= 0:
-        return Decision(SCHEDULE, False, "no age is set at which a champion is trained anew", figures)
-    fired = age_days >= max_age_days
-    told = f"{age_days:.1f} days since the last training, {max_age_days:g} are allowed"
-    return Decision(SCHEDULE, fired, f"{told}: it is due" if fired else told, figures)
-
-
-NEW_LABELS = "new_labels"
-HEALTHY = "healthy"
+SCHEDULE: Final = "schedule"
+NEW_LABELS: Final = "new_labels"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A new label: its physical unit and the class that it trains; None: it trains none (unsure, a data fault)."""
+class NewLabel:
+    """A label that no retraining has seen.
+
+    Attributes
+    ----------
+    unit : str
+        Physical unit.
+    target : str or None
+        Class that the label trains; None: it trains none (unsure, or a fault of sensor or data).
+    verdict : str
+        What the person recorded.
+    """
 
     unit: str
     target: str | None
     verdict: str
 
 
+def schedule(age_days: float | None, *, max_age_days: float) -> Decision:
+    """Fire when the last training is old.
+
+    Parameters
+    ----------
+    age_days
+        Days since the champion's label cut-off, or since the last retraining if that is later: a retraining that kept
+        the champion has confirmed it. None: there is no champion.
+    max_age_days
+        Age at which it fires, days; 0: never.
+    """
+    figures = {"age_days": age_days, "max_age_days": max_age_days}
+    if age_days is None:
+        return Decision(SCHEDULE, False, "there is no champion yet", figures)
+    if max_age_days <= 0:
+        return Decision(SCHEDULE, False, "retraining by age is switched off", figures)
+    fired = age_days >= max_age_days
+    age = f"the last training was {age_days:.1f} days ago"
+    if fired:
+        return Decision(SCHEDULE, True, f"{age}, a retraining is due after {max_age_days:g} days", figures)
+    return Decision(SCHEDULE, False, f"{age}, a retraining is due only after {max_age_days:g} days", figures)
+
+
 def new_labels(
-    new: Sequence[Finding],
+    new: Sequence[NewLabel],
     *,
     withdrawn: int = 0,
     late: int = 0,
@@ -55,52 +64,55 @@ def new_labels(
     min_labels: int,
     min_kind_units: int,
 ) -> Decision:
-    """Fire when enough findings are new, or a kind of fault that the champion does not know.
+    """Fire when there are enough new labels, or enough units with a kind of fault that the champion does not know.
 
     Parameters
     ----------
     new
-        Labels that no retraining has seen and nobody took back.
+        Labels that no retraining has seen and that were not withdrawn.
     withdrawn
-        Labels that the last retraining had and that were taken back since: its training set is wrong by so many, so
-        they count as findings do.
+        Number of labels that the last training used and that were withdrawn since. The training set of the champion is
+        wrong by that many, so they count like new labels.
     late
-        Labels that were brought in only after the last retraining, known at a time before it; of which kind and of
-        which scope is not known, they count as findings.
+        Number of labels that were recorded after the last training with a time before it. Their kind and scope are not
+        known here; they count like new labels.
     known_classes
-        Classes of the champion; None: there is no champion, and one finding is enough.
+        Classes of the champion; None: there is no champion, and one new label is enough.
     min_labels
-        New findings that train a class, 1 or more. `unsure` and data faults are counted apart and do not count here.
+        New labels that are enough, 1 or more. `unsure` and faults of sensor or data train no class: they are counted
+        separately and are not enough however many they are.
     min_kind_units
-        Units of a class that the champion does not know, 1 or more.
+        Units with a kind of fault unknown to the champion that are enough, 1 or more.
     """
-    useful = [one for one in new if one.target is not None]
+    useful = [label for label in new if label.target is not None]
     units: dict[str, set[str]] = {}
-    for one in useful:
-        units.setdefault(str(one.target), set()).add(one.unit)
+    for label in useful:
+        units.setdefault(str(label.target), set()).add(label.unit)
     unknown = sorted(set(units) - set(known_classes or ()))
+    not_trained_on = dict(sorted(Counter(label.verdict for label in new if label.target is None).items()))
+    n_units = len({label.unit for label in useful})
     figures: dict[str, Any] = {
         "new": len(useful),
-        "units": len({one.unit for one in useful}),
+        "units": n_units,
         "classes": {name: len(members) for name, members in sorted(units.items())},
-        "not_trained_on": dict(sorted(Counter(one.verdict for one in new if one.target is None).items())),
+        "not_trained_on": not_trained_on,
         "withdrawn": withdrawn,
         "late": late,
         "new_kinds": {name: len(units[name]) for name in unknown},
         "min_labels": min_labels,
         "min_kind_units": min_kind_units,
     }
-    apart = "".join(f", {count} {verdict} apart" for verdict, count in figures["not_trained_on"].items())
-    told = f"{len(useful)} new findings on {figures['units']} units{apart}"
-    if withdrawn:
-        told += f", {withdrawn} taken back since the last training"
-    if late:
-        told += f", {late} brought in late"
+    parts = [f"{len(useful)} new labels on {n_units} units"]
+    parts += [f"{count} {verdict} (not counted)" for verdict, count in not_trained_on.items()]
+    parts += [f"{withdrawn} withdrawn since the last training"] * (withdrawn > 0)
+    parts += [f"{late} recorded late"] * (late > 0)
+    news = ", ".join(parts)
     if known_classes is None:
-        return Decision(NEW_LABELS, bool(useful) or late > 0, f"{told}; there is no champion yet", figures)
+        return Decision(NEW_LABELS, bool(useful) or late > 0, f"{news}; there is no champion yet", figures)
     if len(useful) + withdrawn + late >= min_labels:
-        return Decision(NEW_LABELS, True, f"{told}: {min_labels} are enough", figures)
+        return Decision(NEW_LABELS, True, f"{news}; {min_labels} are enough", figures)
     enough = [name for name in unknown if len(units[name]) >= min_kind_units]
     if enough:
-        return Decision(NEW_LABELS, True, f"{told}, among them of kinds unknown so far: {', '.join(enough)}", figures)
-    return Decision(NEW_LABELS, False, f"{told}; {min_labels} are needed", figures)
+        text = f"{news}; the champion does not know {', '.join(enough)}"
+        return Decision(NEW_LABELS, True, text, figures)
+    return Decision(NEW_LABELS, False, f"{news}; {min_labels} are needed", figures)

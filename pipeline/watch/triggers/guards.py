@@ -1,16 +1,19 @@
-"""Guards: what holds a retraining back although a trigger asks for it, and what all of them come to."""
+"""Guards hold a retraining back although a trigger fired; the conclusion says what triggers and guards come to."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
 
+from pipeline.promotion.decisions import CONCLUSION
 from pipeline.watch.triggers.decision import Decision
 
-COOLDOWN = "cooldown"
+COOLDOWN: Final = "cooldown"
+BUDGET: Final = "budget"
 
 
 def cooldown(days_since: float | None, *, cooldown_days: float) -> Decision:
-    """Hold back while the last retraining is younger than the cooldown.
+    """Hold back for some time after a retraining.
 
     Parameters
     ----------
@@ -23,72 +26,69 @@ def cooldown(days_since: float | None, *, cooldown_days: float) -> Decision:
     if days_since is None:
         return Decision(COOLDOWN, False, "there was no retraining yet", figures)
     if days_since < cooldown_days:
-        text = f"the last retraining was {days_since:.2f} days ago, less than the cooldown of {cooldown_days:g} days"
+        text = f"the last retraining was {days_since:.2f} days ago, the cooldown is {cooldown_days:g} days"
         return Decision(COOLDOWN, True, text, figures)
     return Decision(COOLDOWN, False, f"the last retraining was {days_since:.1f} days ago", figures)
 
 
-BUDGET = "budget"
-
-
 def budget(days_ago: Sequence[float], *, most: int, period_days: float) -> Decision:
-    """Hold back once the retrainings of the period are used up.
+    """Hold back when all retrainings that a period may have are used.
 
     Parameters
     ----------
     days_ago
-        How long ago each retraining was, days, 0 or more; in any order.
+        How many days ago each retraining was, 0 or more; in any order.
     most
-        Retrainings in a period; 0: none at all, retraining is by hand only.
+        Retrainings that a period may have; 0: none, a retraining is started by hand only.
     period_days
-        Length of the period that ends now, days; what is exactly that old counts no more.
+        Length of the period that ends now, days. A retraining of exactly that age does not count.
     """
     used = sum(0.0 <= days < period_days for days in days_ago)
     figures = {"used": used, "most": most, "period_days": period_days}
-    told = f"{used} of {most} retrainings in {period_days:g} days"
-    if used >= most:
-        return Decision(BUDGET, True, f"{told}: the budget is used up", figures)
-    return Decision(BUDGET, False, told, figures)
-
-
-CONCLUSION = "decision"
-NEEDS_NEW_LABELS = frozenset(
-    {"feature_drift", "score_drift", "calibration", "novelty_rate", "review_rate", "performance"}
-)
-"""Triggers that say that something changed, and bring nothing to learn from."""
+    text = f"{used} of {most} retrainings in {period_days:g} days are used"
+    return Decision(BUDGET, used >= most, text, figures)
 
 
 def conclude(
-    triggers: Sequence[Decision], guards: Sequence[Decision], *, to_learn_from: int, refused: str = ""
+    triggers: Sequence[Decision],
+    guards: Sequence[Decision],
+    *,
+    to_learn_from: int,
+    needs_new_labels: Collection[str],
+    refused: str = "",
 ) -> Decision:
     """Decide whether to start a retraining.
 
     Parameters
     ----------
     triggers, guards
-        What each said.
+        Their decisions.
     to_learn_from
-        Labels that no retraining has seen, and labels taken back since: without any, training again gives the same
-        model, so a trigger that only says that something changed starts nothing and asks for labels instead.
+        Changes of the training set since the last training: new labels and withdrawn ones. With 0, training again
+        gives the same model.
+    needs_new_labels
+        Names of the triggers that only report a change. While there is nothing to learn from they start nothing, and
+        the reason asks for labels.
     refused
-        Why nothing may be started by this run whatever fired; empty: it may.
+        Why this run may start nothing, whatever fired; empty: it may.
     """
-    fired = [one.trigger for one in triggers if one.fired]
-    held = [one for one in guards if one.fired]
+    fired = [decision.trigger for decision in triggers if decision.fired]
+    held = [decision for decision in guards if decision.fired]
     figures = {
         "triggers": fired,
-        "held_back_by": [one.trigger for one in held],
+        "held_back_by": [decision.trigger for decision in held],
         "to_learn_from": to_learn_from,
         "refused": refused,
     }
     if not fired:
         return Decision(CONCLUSION, False, "no trigger fired", figures)
-    told = f"fired: {', '.join(fired)}"
+    asked_by = f"fired: {', '.join(fired)}"
     if refused:
-        return Decision(CONCLUSION, False, f"{told}; {refused}", figures)
+        return Decision(CONCLUSION, False, f"{asked_by}; {refused}", figures)
     if held:
-        return Decision(CONCLUSION, False, f"{told}; held back: {'; '.join(one.reason for one in held)}", figures)
-    if to_learn_from == 0 and set(fired) <= NEEDS_NEW_LABELS:
-        text = "no finding is new, so training again would give the same model; label what `axiswatch ask` names"
-        return Decision(CONCLUSION, False, f"{told}; {text}", figures)
-    return Decision(CONCLUSION, True, told, figures)
+        why = "; ".join(decision.reason for decision in held)
+        return Decision(CONCLUSION, False, f"{asked_by}; held back: {why}", figures)
+    if to_learn_from == 0 and set(fired) <= set(needs_new_labels):
+        why = "there is no new label, so training again would give the same model; label what `axiswatch ask` lists"
+        return Decision(CONCLUSION, False, f"{asked_by}; {why}", figures)
+    return Decision(CONCLUSION, True, asked_by, figures)

@@ -1,14 +1,14 @@
-"""Performance: faults that were missed and alarms that were false, as confirmed findings since the promotion tell."""
+"""Performance: how many confirmed faults had no case, and how many answered alarms were false, since the promotion."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from scipy.stats import binomtest
 
 from pipeline.watch.triggers.decision import Decision, check_share
 
-NAME = "performance"
+NAME: Final = "performance"
 
 
 def performance(
@@ -21,14 +21,14 @@ def performance(
     max_false: float,
     level: float = 0.95,
 ) -> Decision:
-    """Fire when the exact interval of a rate lies above what is allowed.
+    """Fire when a rate is above what is allowed, by its exact interval.
 
     Parameters
     ----------
     missed, faults
         Units with a confirmed fault that no case had been opened for, of all units with a confirmed fault.
     false_alarms, alarms
-        Units whose alarm was answered with healthy, of all units whose alarm was answered.
+        Units whose alarm was answered with "healthy", of all units whose alarm was answered.
     max_missed, max_false
         Rates that are allowed, in (0, 1).
     level
@@ -49,18 +49,18 @@ def performance(
         ("false alarms", false_alarms, alarms, max_false),
     ):
         if not 0 <= count <= total:
-            raise ValueError(f"{word}: {count} of {total} cannot be.")
+            raise ValueError(f"{word}: the count {count} of {total} is impossible.")
         key = word.replace(" ", "_")
         figures[key] = {"count": count, "units": total, "rate": None, "low": None, "high": None, "allowed": most}
         if total == 0:
-            texts.append(f"{word}: no unit tells")
+            texts.append(f"{word}: no unit to count")
             continue
-        found = binomtest(count, total).proportion_ci(level, method="exact")  # two-sided: (1 - level) / 2 a side
-        figures[key] |= {"rate": count / total, "low": float(found.low), "high": float(found.high)}
-        above = found.low > most
+        interval = binomtest(count, total).proportion_ci(level, method="exact")  # two-sided: (1 - level) / 2 a side
+        figures[key] |= {"rate": count / total, "low": float(interval.low), "high": float(interval.high)}
+        above = interval.low > most
         fired = fired or bool(above)
         texts.append(
-            f"{word}: {count} of {total} units, between {found.low:.2f} and {found.high:.2f}, "
-            f"{'above' if above else 'not surely above'} {most:g}"
+            f"{word}: {count} of {total} units ({interval.low:.2f} to {interval.high:.2f}), "
+            f"{'clearly' if above else 'not clearly'} above the allowed {most:g}"
         )
     return Decision(NAME, fired, "; ".join(texts), figures)

@@ -1,4 +1,4 @@
-"""Sign flips and shuffled labels: tests that units have no common direction, by what chance alone would give.
+"""Sign flips and shuffled labels: tests whether units have a common direction, against what chance alone gives.
 
 If nothing changed, the difference of a unit (now minus then) is as likely to be `d` as `-d`, whatever the noise within
 the unit looks like; so the signs of whole units are flipped, in all ways where there are few and in seeded ways where
@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 MOST_CELLS = 2_000_000
-"""Numbers held at a time while flipping."""
+"""Numbers that are held in memory at a time."""
 
 
 def sign_flips(n: int, *, most: int, seed: int) -> Array:
-    """Give sign patterns (k, n) of -1 and 1, the first all 1: all 2^n of them, or `most` seeded ones if they are more.
+    """Return sign patterns (k, n) of -1 and 1, the first all 1: all 2^n, or `most` seeded ones if there are more.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def sign_flips(n: int, *, most: int, seed: int) -> Array:
 
 
 def label_shuffles(first: int, second: int, *, most: int, seed: int) -> Array:
-    """Give patterns (most, first + second) of 0 and 1 with `second` ones each: the true one (ones last), then seeded.
+    """Return patterns (most, first + second) of 0 and 1 with `second` ones each: the true one (ones last), then seeded.
 
     If two groups of units are alike, any units might have been the second (E. J. G. Pitman 1937).
     """
@@ -47,7 +47,7 @@ def label_shuffles(first: int, second: int, *, most: int, seed: int) -> Array:
 
 
 def max_t(differences: Array, patterns: Array) -> tuple[Array, Array]:
-    """Give the statistic of every column, and its p-value adjusted for all columns.
+    """Return the statistic of every column, and its p-value adjusted for all columns.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from models.judging import metrics as m
 from models.judging.intervals import MIN_UNITS, bootstrap_over_units, share_interval
@@ -20,6 +20,15 @@ def test_accuracy_nll_and_brier_by_hand():
     assert found["nll"] == pytest.approx(log_loss(Y, P))
     squares = [0.2**2 + 0.1**2 + 0.1**2, 0.3**2 + 0.4**2 + 0.1**2, 0.5**2 + 0.3**2 + 0.8**2, 0.1**2 + 0.2**2 + 0.3**2]
     assert found["brier"] == pytest.approx(np.mean(squares)), "summed over classes, not halved"
+
+
+def test_nll_and_brier_are_those_of_scikit_learn():
+    rng = np.random.default_rng(2)
+    for n_classes in (2, 3, 6):
+        p, y = rng.dirichlet(np.ones(n_classes), 500), rng.integers(0, n_classes, 500)
+        labels = np.arange(n_classes)
+        assert m.nll(p, y) == pytest.approx(log_loss(y, p, labels=labels), abs=1e-12)
+        assert m.brier(p, y) == pytest.approx(brier_score_loss(y, p, labels=labels, scale_by_half=False), abs=1e-12)
 
 
 def test_uniform_probabilities_have_the_known_figures():

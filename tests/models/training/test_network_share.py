@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.methods import METHODS, Method
+from models.methods import METHODS
 from models.model import Model
 from models.settings import TrainingSettings
 from models.training.network_share import SHARES, mix, network_share, shrunk_share
@@ -70,7 +70,7 @@ def test_mix_is_the_rule_plus_a_share_of_the_network(rng: np.random.Generator) -
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_but_the_plain_one_is_calibrated_with_a_share(method: Method) -> None:
+def test_every_method_but_the_plain_one_is_calibrated_with_a_share(method: str) -> None:
     rng = np.random.default_rng(7)
     y = np.repeat(np.arange(2), 60)
     few = TrainingSettings(epochs=2, fixed_epochs=2, folds=3, n_samples=20, sub_bank_size=10, prior_units=9.0)
@@ -98,9 +98,18 @@ def test_a_trained_model_carries_its_share_in_the_last_layer() -> None:
     unit = np.array([f"u{c}-{i % 3}" for c in range(3) for i in range(60)])
     x = np.column_stack([rng.normal(3, 1, 180), rng.normal(3, 1, 180), y + 0.5 * rng.standard_normal(180)])
 
-    def trained(prior_units: float, features: tuple[str | None, ...]) -> tuple[Model, TrainingReport]:
+    def trained(
+        prior_units: float, features: tuple[str | None, ...], method: str = "mc_dropout"
+    ) -> tuple[Model, TrainingReport]:
         settings = TrainingSettings(
-            epochs=5, fixed_epochs=5, folds=3, n_samples=20, sub_bank_size=10, prior_units=prior_units
+            epochs=5,
+            fixed_epochs=5,
+            folds=3,
+            n_samples=20,
+            sub_bank_size=10,
+            prior_units=prior_units,
+            method=method,
+            ensemble_size=2,
         )
         return train(
             x.astype(np.float32),
@@ -123,6 +132,8 @@ def test_a_trained_model_carries_its_share_in_the_last_layer() -> None:
     assert shrunk.network is not None
     np.testing.assert_allclose(shrunk.network.weights[-1], 0.25 * full.network.weights[-1])
     np.testing.assert_allclose(shrunk.network.biases[-1], 0.25 * full.network.biases[-1])
+    whole, part = (trained(units, lines, "ensemble")[0].members[0] for units in (0.0, 9.0))
+    np.testing.assert_allclose(part.weights[-1], 0.25 * whole.weights[-1])
     # A prior temperature on top of a shrunk share would soften twice; a network in full has it.
     assert (first.temperature.value, second.temperature.value) == (1.5, 1.0)
     assert second.folds[0].network_share == pytest.approx(2 / 11)

@@ -12,9 +12,11 @@ import pytest
 
 from models.artifact import model_version, pack
 from models.methods import METHODS
+from models.methods.method import Fitted
+from models.methods.swag import go_on
 from models.network import FoldedNetwork
 from models.settings import TrainingSettings
-from models.training.fit import Examples, Fitted
+from models.training.fit import Examples
 from models.training.shared_fits import SharedFits, key_of
 from models.training.train import train
 
@@ -62,7 +64,8 @@ def test_whatever_a_fit_reads_is_in_its_key(change: str) -> None:
     more["settings"] = TrainingSettings()
     before = key_of(one, None, **more)
     assert key_of(one, None, **more | {"settings": TrainingSettings(method="mle")}) == before
-    assert key_of(one, None, **more | {"settings": TrainingSettings(method="swag")}) != before
+    gone_on = {"settings": TrainingSettings(method="swag"), "go_on": go_on}
+    assert key_of(one, None, **more | gone_on) != before
     changed: dict[str, Callable[[], str]] = {
         "inputs": lambda: key_of(dataclasses.replace(one, inputs=2 * one.inputs), None, **more),
         "weight": lambda: key_of(dataclasses.replace(one, weight=2 * one.weight), None, **more),

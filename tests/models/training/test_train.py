@@ -17,9 +17,10 @@ import models.training.judge
 from models.artifact import model_version, pack
 from models.kinds import HEALTHY, UNKNOWN_MODE, TrainingRefused, healthy_index, kind_of
 from models.model import Model
-from models.network import NetworkSettings
+from models.network import DropoutMLP, NetworkSettings
+from models.sampling import BlockSampler, point, run_blocks
 from models.settings import TrainingSettings
-from models.training.fit import Examples, _hide_groups, fit_network, nll
+from models.training.fit import STOPPING_TEMPERATURES, Examples, _hide_groups, _loss, fit_network, nll
 from models.training.report import TrainingReport, overall_metrics
 from models.training.train import train
 
@@ -217,6 +218,46 @@ def test_early_stopping_restores_the_best_epoch() -> None:
     )
     for kept, first in zip(found.network.weights, one.network.weights, strict=True):
         assert torch.equal(kept, first)
+
+
+def test_windows_that_decide_when_to_stop_count_by_their_weight() -> None:
+    network = DropoutMLP(2, 2, NetworkSettings(hidden=(4,)), generator=torch.Generator().manual_seed(0))
+    inputs, y = np.array([[1.0, -2.0], [3.0, 0.5]], np.float32), np.array([0, 1])
+    both = _loss(network, Examples(inputs, y, np.array([3.0, 1e-9])), 2, 0)
+    first = _loss(network, Examples(inputs[:1], y[:1], np.ones(1)), 2, 0)
+    assert both == pytest.approx(first, rel=1e-6)
+    assert both != pytest.approx(_loss(network, Examples(inputs, y, np.ones(2)), 2, 0), rel=1e-2)
+
+
+def test_the_rule_counts_in_the_loss_that_decides_when_to_stop() -> None:
+    network = DropoutMLP(2, 2, NetworkSettings(hidden=(4,)), generator=torch.Generator().manual_seed(0))
+    inputs, y, rule = np.zeros((1, 2), np.float32), np.array([1]), np.array([[0.0, 3.0]], np.float32)
+    # Zero inputs and biases at birth: the logits are the rule's, at the best of the temperatures.
+    assert _loss(network, Examples(inputs, y, np.ones(1)), 2, 0) == pytest.approx(np.log(2))
+    expected = np.log1p(np.exp(-3.0 / min(STOPPING_TEMPERATURES)))
+    assert _loss(network, Examples(inputs, y, np.ones(1), rule), 2, 0) == pytest.approx(expected)
+
+
+def test_a_network_learns_only_what_the_rule_does_not_know() -> None:
+    """Where the rule's logits tell the classes apart already, there is nothing left to learn from."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(200, 5)).astype(np.float32)
+    y = (inputs[:, 0] > 0).astype(np.int64)
+    rule = np.where(y[:, None] == np.arange(2), 20.0, -20.0).astype(np.float32)
+    slopes = []
+    for offset in (None, rule):
+        fitted = fit_network(
+            Examples(inputs, y, np.ones(200), offset),
+            group=np.zeros(4, dtype=np.int64),
+            n_classes=2,
+            healthy=0,
+            settings=TrainingSettings(network=NetworkSettings(hidden=(16,), batch_norm=False), group_dropout=0.0),
+            epochs=30,
+            seed=0,
+        )
+        logits = run_blocks(BlockSampler(point(fitted.network)), inputs, 2)[0]
+        slopes.append(abs(float((logits[:, 1] - logits[:, 0])[y == 1].mean())))
+    assert slopes[1] < 0.5 * slopes[0]
 
 
 def test_a_long_length_scale_pulls_the_weights_to_zero() -> None:

@@ -22,7 +22,7 @@ from models.training.judge import Calibration
 from models.training.network_share import NetworkShare
 from models.training.train import _bank, train
 from models.training.training_data import Supplement, checked_training_data
-from models.training.tune import MOST_WINDOWS, candidates, told, tune
+from models.training.tune import MOST_WINDOWS, candidates, tune, varied
 from models.training.tuning_choice import choose
 
 Make = Callable[..., dict[str, Any]]
@@ -73,11 +73,11 @@ def test_the_best_is_taken_and_a_candidate_that_failed_never() -> None:
 
 def test_candidates_are_the_default_and_the_same_others_for_every_method(small: TrainingSettings) -> None:
     found = {
-        method: [told(one) for one in candidates(dataclasses.replace(small, method=method, seed=seed), 9)]
+        method: [varied(one) for one in candidates(dataclasses.replace(small, method=method, seed=seed), 9)]
         for seed, method in enumerate(METHODS)
     }
     assert all(one == found["mle"] for one in found.values())
-    assert found["mle"][0] == told(small)
+    assert found["mle"][0] == varied(small)
     assert len({json.dumps(one) for one in found["mle"]}) == 9
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.base.errors import SettingsError
-from pipeline.base.settings import Settings, load_settings
+from pipeline.base.settings import Settings
+from pipeline.base.sources import load_settings
 from pipeline.cli.config import explain
 
 

@@ -179,7 +179,7 @@ def test_ask_names_open_machine_cases_and_changes_nothing(
     assert found == asked(queue, lake, make_settings(), "bald")
     by_lot = asked(queue, lake, make_settings(), "random", n=2)
     assert by_lot == asked(queue, lake, make_settings(), "random", n=2)
-    assert {row["reason"] for row in by_lot} == {"drawn by lot"}
+    assert {row["reason"] for row in by_lot} == {"drawn at random"}
     assert dump(queue) == before
 
 

@@ -102,7 +102,7 @@ def story(log: Any, *, until: float = float("inf")) -> Any:
     return (
         [item for item in log.trainings if item["day"] <= until],
         [label for label in log.labels if label.asked_day <= until],
-        {row: told for row, told in log.bins.told.items() if log.days[row] < until},
+        {row: scores for row, scores in log.bins.scores.items() if log.days[row] < until},
     )
 
 

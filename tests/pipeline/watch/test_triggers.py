@@ -6,20 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
-from pipeline.watch.triggers import (
-    budget,
-    calibration,
-    conclude,
-    cooldown,
-    drift,
-    new_labels,
-    performance,
-    rate_rise,
-    schedule,
-)
+from pipeline.watch.triggers.calibration import calibration
 from pipeline.watch.triggers.decision import Decision
-from pipeline.watch.triggers.drift import Period
-from pipeline.watch.triggers.due import Finding
+from pipeline.watch.triggers.drift import DriftSample, drift
+from pipeline.watch.triggers.due import NewLabel, new_labels, schedule
+from pipeline.watch.triggers.guards import budget, conclude, cooldown
+from pipeline.watch.triggers.performance import performance
+from pipeline.watch.triggers.rate_rise import rate_rise
 from pipeline.watch.triggers.sign_flips import label_shuffles, max_t, sign_flips
 
 Array = np.ndarray
@@ -55,11 +48,11 @@ def test_budget_counts_its_period_only() -> None:
 # ------------------------------------------------------------------------------------------------------ new labels
 
 
-def findings(*targets: str | None) -> list[Finding]:
-    return [Finding(f"u{index}", target, target or "unsure") for index, target in enumerate(targets)]
+def findings(*targets: str | None) -> list[NewLabel]:
+    return [NewLabel(f"u{index}", target, target or "unsure") for index, target in enumerate(targets)]
 
 
-def counted(new: list[Finding], known: tuple[str, ...] | None = ("healthy", "inner_race"), **more: int) -> Decision:
+def counted(new: list[NewLabel], known: tuple[str, ...] | None = ("healthy", "inner_race"), **more: int) -> Decision:
     return new_labels(new, known_classes=known, min_labels=3, min_kind_units=2, **more)
 
 
@@ -78,7 +71,7 @@ def test_labels_taken_back_or_late_count_as_news() -> None:
 
 def test_a_kind_that_the_champion_does_not_know_needs_units() -> None:
     assert counted(findings("ball", "ball")).fired
-    assert not counted([Finding("u1", "ball", "fault"), Finding("u1", "ball", "fault")]).fired, "one unit twice"
+    assert not counted([NewLabel("u1", "ball", "fault"), NewLabel("u1", "ball", "fault")]).fired, "one unit twice"
     assert counted(findings("ball")).figures["new_kinds"] == {"ball": 1}
 
 
@@ -129,7 +122,7 @@ FEATURES = 30
 NAMES = tuple(f"f{index}" for index in range(FEATURES))
 
 
-def a_period(rng: np.random.Generator, base: Array, prefix: str = "u", add: Array | float = 0.0) -> Period:
+def a_period(rng: np.random.Generator, base: Array, prefix: str = "u", add: Array | float = 0.0) -> DriftSample:
     """12 recordings of every unit in two regimes. Most of what varies is common to all recordings of a unit then."""
     n = len(base)
     values, unit, regime = [], [], []
@@ -144,17 +137,21 @@ def a_period(rng: np.random.Generator, base: Array, prefix: str = "u", add: Arra
             )
             unit += [f"{prefix}{index}"] * 12
             regime += [name] * 12
-    return Period(np.concatenate(values), np.array(unit), np.array(regime))
+    return DriftSample(np.concatenate(values), np.array(unit), np.array(regime))
 
 
-def periods(seed: int, *, units: int = 10, add: Array | float = 0.0, same: bool = True) -> tuple[Period, Period]:
+def periods(
+    seed: int, *, units: int = 10, add: Array | float = 0.0, same: bool = True
+) -> tuple[DriftSample, DriftSample]:
     rng = np.random.default_rng(seed)
     base = rng.normal(size=(units, FEATURES))
     then = a_period(rng, base)
     return then, a_period(rng, base if same else rng.normal(size=base.shape), "u" if same else "v", add)
 
 
-def said_of(pair: tuple[Period, Period], alpha: float = 0.05, min_shift: float = 0.0, **more: object) -> Decision:
+def said_of(
+    pair: tuple[DriftSample, DriftSample], alpha: float = 0.05, min_shift: float = 0.0, **more: object
+) -> Decision:
     return drift(*pair, names=NAMES, alpha=alpha, min_shift=min_shift, min_delta=0.0, **more)  # type: ignore[arg-type]
 
 
@@ -168,8 +165,8 @@ def test_false_alarms_stay_at_the_stated_level(same: bool) -> None:
 def test_windows_as_the_count_would_have_raised_many() -> None:
     """The same fleets, recordings taken for units: what the aggregation is for."""
 
-    def apart(period: Period) -> Period:
-        return Period(period.values, np.array([f"{u}.{i}" for i, u in enumerate(period.unit)]), period.regime)
+    def apart(period: DriftSample) -> DriftSample:
+        return DriftSample(period.values, np.array([f"{u}.{i}" for i, u in enumerate(period.unit)]), period.regime)
 
     alarms = sum(
         said_of(tuple(apart(one) for one in periods(seed, same=False)), min_recordings=1).fired  # type: ignore[arg-type]
@@ -185,7 +182,7 @@ def test_a_shift_of_the_fleet_is_found() -> None:
     assert sum(one.fired for one in found) >= 36
     strongest = [one.figures["strongest"][0]["feature"] for one in found if one.fired]
     assert set(strongest) <= set(NAMES[:6])
-    assert "moved over same units" in next(one for one in found if one.fired).reason
+    assert "comparisons of same units show a shift" in next(one for one in found if one.fired).reason
 
 
 def test_other_units_are_compared_where_none_stayed() -> None:
@@ -228,14 +225,14 @@ def test_bad_sensors_that_are_known_are_left_out_and_told() -> None:
     assert not said.fired
     assert said.figures["would_fire_with_explained"]
     assert said.figures["explained"] == known
-    assert "explained by sensors or replaced units" in said.reason
+    assert "its causes are known" in said.reason
 
 
 def test_a_replaced_unit_does_not_fire() -> None:
     """Three of ten were replaced by units that run otherwise: they have no time before, so nothing of them drifted."""
     then, now = periods(5, add=np.r_[np.full((3, 1), 50.0), np.zeros((7, 1))])
     unit = np.array([f"new {name}" if name in ("u0", "u1", "u2") else name for name in now.unit])
-    said = said_of((then, Period(now.values, unit, now.regime)), min_units=7)
+    said = said_of((then, DriftSample(now.values, unit, now.regime)), min_units=7)
     assert not said.fired
     assert said.figures["units"] == 7
 
@@ -244,13 +241,13 @@ def test_too_few_units_are_never_enough() -> None:
     said = said_of(periods(1, units=5, add=100.0))
     assert not said.fired
     assert "no regime has 8 units" in said.reason
-    empty = Period(np.empty((0, FEATURES)), np.empty(0, np.str_), np.empty(0, np.str_))
+    empty = DriftSample(np.empty((0, FEATURES)), np.empty(0, np.str_), np.empty(0, np.str_))
     assert not said_of((empty, empty)).fired
 
 
 def test_recordings_of_another_regime_are_not_compared() -> None:
     then, now = periods(1, add=100.0)
-    assert not said_of((then, Period(now.values, now.unit, np.char.add(now.regime, "er")))).fired
+    assert not said_of((then, DriftSample(now.values, now.unit, np.char.add(now.regime, "er")))).fired
 
 
 def test_missing_and_constant_features_say_nothing() -> None:
@@ -396,27 +393,37 @@ def said(trigger: str, fired: bool) -> Decision:
     return Decision(trigger, fired, f"{trigger} says so")
 
 
+def concluded(triggers: list[Decision], guards: list[Decision], to_learn_from: int, refused: str = "") -> Decision:
+    return conclude(
+        triggers,
+        guards,
+        to_learn_from=to_learn_from,
+        needs_new_labels=["feature_drift", "review_rate"],
+        refused=refused,
+    )
+
+
 def test_guards_hold_back_and_the_reason_says_which() -> None:
     asked = [said("schedule", True), said("new_labels", False)]
     free = [said("cooldown", False), said("budget", False)]
-    assert conclude(asked, free, to_learn_from=0).fired
-    held = conclude(asked, [said("cooldown", True), said("budget", False)], to_learn_from=3)
+    assert concluded(asked, free, to_learn_from=0).fired
+    held = concluded(asked, [said("cooldown", True), said("budget", False)], to_learn_from=3)
     assert not held.fired
     assert "cooldown says so" in held.reason
     assert held.figures["held_back_by"] == ["cooldown"]
-    refused = conclude(asked, free, to_learn_from=3, refused="a backfill starts no retraining")
+    refused = concluded(asked, free, to_learn_from=3, refused="a backfill starts no retraining")
     assert not refused.fired
     assert "backfill" in refused.reason
-    assert not conclude([said("schedule", False)], free, to_learn_from=3).fired
+    assert not concluded([said("schedule", False)], free, to_learn_from=3).fired
 
 
 def test_a_change_with_nothing_to_learn_from_asks_for_labels() -> None:
     free = [said("cooldown", False)]
-    alone = conclude([said("feature_drift", True)], free, to_learn_from=0)
+    alone = concluded([said("feature_drift", True)], free, to_learn_from=0)
     assert not alone.fired
     assert "axiswatch ask" in alone.reason
-    assert conclude([said("feature_drift", True)], free, to_learn_from=1).fired
-    assert conclude([said("feature_drift", True), said("schedule", True)], free, to_learn_from=0).fired
+    assert concluded([said("feature_drift", True)], free, to_learn_from=1).fired
+    assert concluded([said("feature_drift", True), said("schedule", True)], free, to_learn_from=0).fired
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])

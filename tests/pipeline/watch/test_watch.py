@@ -39,25 +39,14 @@ from pipeline.store.tables import (
     TriggerDecision,
 )
 from pipeline.training.training_set import TrainingSet, build_training_set
+from pipeline.watch.observed import TRIGGERS
 from pipeline.watch.watch import list_trigger_decisions, scopes_to_start, watch
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 CHAMPION = "c" * 16
 SCOPE = "acceleration"
 UNITS = 10
-ORDER = [
-    "schedule",
-    "new_labels",
-    "feature_drift",
-    "score_drift",
-    "calibration",
-    "novelty_rate",
-    "review_rate",
-    "performance",
-    "cooldown",
-    "budget",
-    "decision",
-]
+ORDER = [*TRIGGERS, "cooldown", "budget", "decision"]
 
 
 def day(number: float) -> datetime:
@@ -235,7 +224,7 @@ def test_without_a_model_the_first_finding_starts_one(place: Place) -> None:
 def test_a_backfill_starts_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.send((0, 2))
     place.label(1, "healthy", day(1))
-    rows = watch(place.store, place.lake, place.settings, as_of=day(2), backfill=True)
+    rows = watch(place.store, place.lake, place.settings, as_of=day(2), by_schedule=True, backfill=True)
     assert {row["trigger"]: row["fired"] for row in rows} == {
         "schedule": False,
         "new_labels": True,
@@ -244,6 +233,7 @@ def test_a_backfill_starts_nothing(place: Place, monkeypatch: pytest.MonkeyPatch
         "decision": False,
     }
     assert "a backfill starts no retraining" in rows[-1]["reason"]
+    assert new_labels(place.store, place.settings, as_of=day(2.5)) == 1, "a backfill has seen no label"
     # The task of the DAG: a live run had fired for that time, and the backfill comes over it.
     monkeypatch.setenv("AXISWATCH_DATABASE_URL", place.store.engine.url.render_as_string(hide_password=False))
     monkeypatch.setenv("AXISWATCH_LAKE_URL", place.lake.root)
@@ -413,7 +403,7 @@ def test_sensors_that_people_found_bad_explain_a_drift(fleet: Place) -> None:
     assert not said["fired"]
     assert sorted(said["figures"]["explained"]) == [f"SN-{unit}" for unit in range(7)]
     assert said["figures"]["would_fire_with_explained"]
-    assert "explained by sensors" in said["reason"]
+    assert "its causes are known" in said["reason"]
 
 
 def test_recordings_with_a_bad_verdict_explain_themselves(fleet: Place) -> None:
@@ -421,7 +411,7 @@ def test_recordings_with_a_bad_verdict_explain_themselves(fleet: Place) -> None:
     said = fleet.said(day(8))["feature_drift"]
     assert not said["fired"]
     assert set(said["figures"]["explained"]) == {"SN-0", "SN-1"}
-    assert "bad data verdict" in said["figures"]["explained"]["SN-0"]
+    assert "fail the data-quality checks" in said["figures"]["explained"]["SN-0"]
 
 
 def test_replaced_units_do_not_fire(fleet: Place) -> None:
@@ -441,8 +431,8 @@ def test_replaced_units_do_not_fire(fleet: Place) -> None:
     assert not said["feature_drift"]["fired"]
     explained = said["feature_drift"]["figures"]["explained"]
     assert set(explained) == {f"NEW-{unit}" for unit in range(5)}
-    assert explained["NEW-0"] == "took the place of OLD-0, first seen 2026-01-09"
-    assert explained["NEW-4"] == "took the place of SN-4, first seen 2026-01-09"
+    assert explained["NEW-0"] == "replaced OLD-0, first seen 2026-01-09"
+    assert explained["NEW-4"] == "replaced SN-4, first seen 2026-01-09"
 
 
 def test_a_unit_found_faulty_is_no_drift(fleet: Place) -> None:
@@ -496,7 +486,7 @@ def add_scores(place: Place, shift_from: datetime, odds: float) -> None:
 @pytest.mark.parametrize(("odds", "fired"), [(0.0, False), (2.0, True)])
 def test_scores_are_compared_with_the_champions_first_days(fleet: Place, odds: float, fired: bool) -> None:
     fleet.send((4, 12))
-    assert "both have to be over" in fleet.said(day(11.9))["score_drift"]["reason"]
+    assert "the champion is too young" in fleet.said(day(11.9))["score_drift"]["reason"]
     add_scores(fleet, day(8), odds)
     said = fleet.said(day(12))["score_drift"]
     assert said["fired"] is fired, said["reason"]
@@ -544,6 +534,16 @@ def test_a_rise_of_novelty_fires_both_rates_and_one_axis_none(fleet: Place) -> N
     assert said["novelty_rate"]["figures"]["units"] == UNITS
 
 
+def test_rates_leave_out_the_axis_of_a_label_that_names_a_unit_alone(fleet: Place) -> None:
+    fleet.send((8, 12))
+    add_states(fleet, range(4, 8), lambda unit, number: [])
+    add_states(fleet, range(8, 12), lambda unit, number: ["novel"])
+    fleet.label(0, "sensor_or_data", day(11), axis_id=None, from_at=day(8), to_at=day(11))
+    figures = fleet.said(day(12))["novelty_rate"]["figures"]
+    assert figures["units"] == UNITS - 1
+    assert list(figures["explained"]) == [f"axis {axis_of(0)}"]
+
+
 def add_case(place: Place, unit: int, at: datetime, code: str, *, chance: float | None = None) -> str:
     case = f"{code[:4]}{unit:02d}{at:%d%H}"[:12]
     row = {
@@ -571,7 +571,7 @@ def answer(place: Place, unit: int, case: str, verdict: str, at: datetime) -> st
 
 
 def test_audits_that_find_faults_where_none_were_stated_are_a_decay(fleet: Place) -> None:
-    """Stated 0.02 in bins that were drawn by lot, and 6 of 10 were at fault: the state's figure, not the case's."""
+    """Stated 0.02 in bins that were drawn at random, and 6 of 10 were at fault: the state's figure, not the case's."""
     add_states(fleet, range(5, 7), lambda unit, number: [], p=0.02)
     labels = [
         answer(
@@ -595,7 +595,7 @@ def test_missed_faults_and_false_alarms_are_counted_by_unit(fleet: Place) -> Non
     for unit in range(4):
         fleet.label(unit, "fault", day(7), from_at=day(5), to_at=day(6))
     add_case(fleet, 0, day(5), "fault")  # found before anybody said so
-    add_case(fleet, 1, day(5), "audit", chance=0.1)  # found by lot: missed
+    add_case(fleet, 1, day(5), "audit", chance=0.1)  # found at random: missed
     for unit in range(5, 9):
         answer(fleet, unit, add_case(fleet, unit, day(5), "fault"), "healthy", day(6))
     fleet.label(9, "fault", day(7), evidence="signal_only")  # nobody looked at the machine

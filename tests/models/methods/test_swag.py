@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-import models.training.fit
+import models.methods.swag
+from models.methods.swag import Path, draw_networks, go_on, walk
 from models.network import DropoutMLP, NetworkSettings, fold
 from models.settings import TrainingSettings
-from models.swag import Path, draw_networks, walk
 from models.training.fit import Examples, fit_network
 
 
@@ -78,13 +78,13 @@ def test_walk_takes_an_iterate_after_every_epoch() -> None:
 def test_statistics_are_gathered_on_inputs_as_training_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where training hides groups of features, so do the windows that BatchNorm statistics come from."""
     seen: list[torch.Tensor] = []
-    real = models.training.fit.draw_networks
+    real = models.methods.swag.draw_networks
 
     def spy(network: DropoutMLP, path: Path, batches: Sequence[torch.Tensor], **more: Any) -> Any:
         seen.extend(batches)
         return real(network, path, batches, **more)
 
-    monkeypatch.setattr(models.training.fit, "draw_networks", spy)
+    monkeypatch.setattr(models.methods.swag, "draw_networks", spy)
     rng = np.random.default_rng(0)
     inputs = np.concatenate([rng.normal(1.0, 0.1, (600, 3)), np.zeros((600, 3))], axis=1).astype(np.float32)
     for hidden in (0.0, 1.0):
@@ -103,6 +103,7 @@ def test_statistics_are_gathered_on_inputs_as_training_shows_them(monkeypatch: p
             ),
             epochs=1,
             seed=0,
+            go_on=go_on,
         )
         shown = torch.cat(seen)
         # Each group is hidden at a rate uniform on 0 .. 1/2 in every window.

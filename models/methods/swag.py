@@ -1,4 +1,4 @@
-"""SWAG: a normal distribution fitted to the path of SGD, and networks drawn from it.
+"""``swag``: a normal distribution fitted to the path of SGD, and networks drawn from it.
 
 W. J. Maddox et al., "A simple baseline for Bayesian uncertainty in deep learning", NeurIPS 2019, section 3: after
 training, SGD with a constant learning rate goes on; the mean of its iterates (SWA), their diagonal variance and the
@@ -11,13 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.optim.swa_utils import update_bn
 
+from models.methods.mask_bank import MaskBank
+from models.methods.method import Fitted, Method, Predictor, Trained, TrainOne
 from models.network import DropoutMLP, FoldedNetwork, fold
+from models.sampling import JointSampler, point
+from models.settings import TrainingSettings
 
 MOMENTUM = 0.9
 LEAST_VARIANCE = 1e-30
@@ -104,10 +110,45 @@ def draw_networks(
         Source of the draws.
     """
     batches = list(batches)
-    found = []
+    drawn = []
     for _ in range(n):
         vector_to_parameters(path.draw(generator).float(), network.parameters())
         if len(network.norms):
             update_bn(batches, network)
-        found.append(fold(network))
-    return tuple(found)
+        drawn.append(fold(network))
+    return tuple(drawn)
+
+
+def go_on(trained: Trained) -> tuple[FoldedNetwork, ...]:
+    """Walk on from a trained network by SGD and draw `swag_samples` networks from the path."""
+    settings = trained.settings
+    path = walk(
+        trained.network,
+        trained.run_epoch,
+        epochs=settings.swag_epochs,
+        learning_rate=settings.swag_learning_rate,
+        rank=settings.swag_rank,
+    )
+    # As training shows them, groups hidden: statistics of whole inputs would be of another distribution.
+    batches = trained.batches()
+    return draw_networks(trained.network, path, batches, n=settings.swag_samples, generator=trained.generator)
+
+
+def fit(train_one: TrainOne, settings: TrainingSettings) -> Fitted:
+    """Train one network, and go on with it."""
+    return train_one(0, go_on)
+
+
+def parts(network: FoldedNetwork, members: tuple[FoldedNetwork, ...]) -> tuple[FoldedNetwork, ...]:
+    """Return the networks that were drawn; the one they began from is not sampled. ValueError without any."""
+    if not members:
+        raise ValueError("swag needs the members that were drawn")
+    return members
+
+
+def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
+    """Return one sample from each network, nothing dropped; the bank is not used."""
+    return Predictor(partial(JointSampler, [point(one) for one in networks]), networks[0].n_classes, 1)
+
+
+METHOD: Final = Method(fit=fit, parts=parts, sample=sample)

@@ -1,4 +1,4 @@
-"""Moments: mean and variance pushed through the network in one pass, in place of T samples (sampling-free).
+"""``moments``: mean and variance pushed through the network in one pass, in place of T samples (sampling-free).
 
 Through a Linear: mean W m + b, variance (W * W) v. Through ReLU: the moments of a rectified normal variable (B. J. Frey
 and G. E. Hinton, "Variational learning in nonlinear Gaussian belief networks", Neural Computation 11, 1999). Through
@@ -7,13 +7,13 @@ estimation using approximated variance propagation", ICCV 2019, section 3, use t
 
 Units are taken as uncorrelated, which the samples' are not: good for the probability, and far too small as epistemic
 uncertainty (about a sixth of the sampled mutual information). So the spread of these logits is used to average the
-softmax and is told to nobody.
+softmax and is not reported.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, partial
 from statistics import NormalDist
 from typing import Final
 
@@ -22,8 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.methods.mask_bank import MaskBank
+from models.methods.method import Method, Predictor, fit_once, network_alone
 from models.network import FoldedNetwork
-from models.training.aligned import aligned
+from models.sampling import aligned
 
 POINTS: Final = 256
 """Quasi-random points at which the softmax of normal logits is averaged: wrong by 0.001 to 0.002 (root mean square over
@@ -35,7 +37,12 @@ _DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
 
 
 def rectified(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance of max(0, z) for normal z of a mean and a variance >= 0 (any shape, alike)."""
+    """Return mean and variance of max(0, z) for normal z of a mean and a variance >= 0 (any shape, alike).
+
+    >>> mean, variance = rectified(torch.zeros(1).double(), torch.ones(1).double())
+    >>> round(float(mean), 6), round(float(variance), 6)  # 1 / sqrt(2 pi), 1 / 2 - 1 / (2 pi)
+    (0.398942, 0.340845)
+    """
     deviation = variance.sqrt()
     certain = deviation < 1e-12
     ratio = mean / torch.where(certain, torch.ones_like(deviation), deviation)
@@ -48,7 +55,12 @@ def rectified(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dropped(mean: Tensor, variance: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    """Return the moments after dropout of rate p in [0, 1), kept units scaled by 1 / (1 - p)."""
+    """Return the moments after dropout of rate p in [0, 1), kept units scaled by 1 / (1 - p).
+
+    >>> mean, variance = dropped(torch.tensor(2.0), torch.tensor(0.0), 0.5)
+    >>> float(mean), float(variance)
+    (2.0, 4.0)
+    """
     return mean, (variance + mean * mean) / (1.0 - p) - mean * mean
 
 
@@ -73,6 +85,10 @@ def normal_points(n_classes: int) -> NDArray[np.float64]:
     efficiency of certain quasi-random sequences of points", Numerische Mathematik 2, 1960) under the inverse of the
     normal distribution. By our own formula: a library may change its points, and with them the scores of a model whose
     version stays.
+
+    >>> points = normal_points(3)
+    >>> points.shape, points.std(axis=0).round(6).tolist()
+    ((256, 3), [1.0, 1.0, 1.0])
     """
     quantile = NormalDist().inv_cdf
     points = np.array([[quantile(mirrored(i, b)) for b in primes(n_classes)] for i in range(1, POINTS + 1)])
@@ -82,7 +98,11 @@ def normal_points(n_classes: int) -> NDArray[np.float64]:
 
 
 def mirrored(number: int, base: int) -> float:
-    """Return the digits of a number above 0 mirrored at the radix point, in (0, 1): 6 = 110 in base 2 gives 0.011."""
+    """Return the digits of a number above 0 mirrored at the radix point, in (0, 1): 6 = 110 in base 2 gives 0.011.
+
+    >>> mirrored(6, 2)  # 110 in base 2
+    0.375
+    """
     value, unit = 0.0, 1.0
     while number:
         unit /= base
@@ -92,14 +112,18 @@ def mirrored(number: int, base: int) -> float:
 
 
 def primes(n: int) -> list[int]:
-    """Return the first n primes."""
-    found: list[int] = []
+    """Return the first n primes.
+
+    >>> primes(5)
+    [2, 3, 5, 7, 11]
+    """
+    smallest: list[int] = []
     candidate = 2
-    while len(found) < n:
-        if all(candidate % prime for prime in found):
-            found.append(candidate)
+    while len(smallest) < n:
+        if all(candidate % prime for prime in smallest):
+            smallest.append(candidate)
         candidate += 1
-    return found
+    return smallest
 
 
 class MomentSampler:
@@ -117,5 +141,14 @@ class MomentSampler:
         with torch.inference_mode():
             mean, variance = (part[:, : self.n_classes] for part in logit_moments(self.network, x_block))
             logits = mean[None] + variance.sqrt()[None] * self._points[:, None, :]
-        found: NDArray[np.float32] = logits.float().numpy()
-        return found
+        sampled: NDArray[np.float32] = logits.float().numpy()
+        return sampled
+
+
+def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
+    """Return logits at the fixed points of the network's moments; the bank is not used."""
+    (network,) = networks
+    return Predictor(partial(MomentSampler, network), network.n_classes, 1)
+
+
+METHOD: Final = Method(fit=fit_once, parts=network_alone, sample=sample, spread=False)

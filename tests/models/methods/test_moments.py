@@ -9,8 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-import models.moments
-from models.moments import POINTS, MomentSampler, dropped, logit_moments, mirrored, normal_points, primes, rectified
+import models.methods.moments
+from models.methods.moments import (
+    POINTS,
+    MomentSampler,
+    dropped,
+    logit_moments,
+    mirrored,
+    normal_points,
+    primes,
+    rectified,
+)
 from models.network import FoldedNetwork
 
 GOLDEN = [
@@ -95,4 +104,4 @@ def test_points_come_from_our_own_formula_and_no_library() -> None:
     assert mirrored(5, 3) == pytest.approx(2 / 3 + 1 / 9)
     points = normal_points(3)
     np.testing.assert_allclose(points[[0, 1, 255]], GOLDEN, rtol=1e-12)
-    assert "scipy" not in Path(models.moments.__file__).read_text("utf-8")
+    assert "scipy" not in Path(models.methods.moments.__file__).read_text("utf-8")

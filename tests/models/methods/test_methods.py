@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-import models.training.fit as fitting
+import models.methods.swag as swag
 import models.training.train as training
 from models.artifact import ArtifactError, model_version, pack, unpack
-from models.mc_dropout import BLOCK
-from models.methods import METHODS, WITH_MEMBERS, WITHOUT_SPREAD, predictor
+from models.methods import METHODS
+from models.methods.method import Fitted, method_of
 from models.model import Model
+from models.network import FoldedNetwork
 from models.predictive import log_softmax
+from models.sampling import BLOCK
 from models.settings import TrainingSettings
 from models.training.train import train
 
 Make = Callable[..., dict[str, Any]]
+
+PRODUCT = Path(__file__).parents[3]
+KEEP_MEMBERS = ("swag", "ensemble")
+STRAY_NAME = re.compile(r'"(?:mle|mc_dropout|moments|swag|ensemble)"')
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +47,31 @@ def x(make: Make) -> np.ndarray:
     return found
 
 
+def test_a_method_is_its_file_and_its_name_in_one_list() -> None:
+    files = {
+        path.stem for path in (PRODUCT / "models/methods").glob("*.py") if "METHOD: Final" in path.read_text("utf-8")
+    }
+    assert files == set(METHODS)
+    stray = [
+        f"{path.relative_to(PRODUCT)}: {line.strip()}"
+        for room in ("models", "pipeline", "review", "dags")
+        for path in sorted((PRODUCT / room).rglob("*.py"))
+        if path.parent.name != "methods"
+        for line in path.read_text("utf-8").splitlines()
+        if STRAY_NAME.search(line)
+    ]
+    defaults = ["models/model.py", "models/settings.py", "pipeline/base/settings.py"]
+    assert [line.split(":")[0] for line in stray] == defaults, stray
+
+
+def test_a_name_is_checked_without_torch() -> None:
+    code = (
+        "import sys, models.methods as m; m.check_name('swag'); print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PRODUCT)
+    assert done.stdout.split() == ["False", "False"]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_what_a_method_does_not_define_is_null(method: str, models: dict[str, Model], x: np.ndarray) -> None:
     scores = models[method].score(x)
@@ -45,8 +80,8 @@ def test_what_a_method_does_not_define_is_null(method: str, models: dict[str, Mo
     assert np.isfinite(scores.predictive_entropy).all()
     split = (scores.mutual_information, scores.expected_entropy, scores.fault_std, scores.fault_q05, scores.fault_q95)
     for values in split:
-        assert np.isnan(values).all() if method in WITHOUT_SPREAD else np.isfinite(values).all()
-    assert ("mutual_information" in models[method].quantiles) == (method not in WITHOUT_SPREAD)
+        assert np.isnan(values).all() if not method_of(method).spread else np.isfinite(values).all()
+    assert ("mutual_information" in models[method].quantiles) == method_of(method).spread
     expected = {"mle": 1, "temperature": 1, "moments": 1, "mc_dropout": 20, "swag": 4, "ensemble": 60}
     assert scores.n_samples == expected[method]
     defined = method in ("mc_dropout", "ensemble", "swag")
@@ -65,17 +100,17 @@ def test_an_artifact_keeps_it_and_a_changed_byte_is_refused(
     method: str, models: dict[str, Model], x: np.ndarray
 ) -> None:
     files = pack(models[method])
-    assert ("members.safetensors" in files) == (method in WITH_MEMBERS)
+    assert ("members.safetensors" in files) == (method in KEEP_MEMBERS)
     again = unpack(files)
     assert again.method == method
     assert pack(again) == files
     np.testing.assert_array_equal(again.score(x).class_probabilities, models[method].score(x).class_probabilities)
-    name = "members.safetensors" if method in WITH_MEMBERS else "weights.safetensors"
+    name = "members.safetensors" if method in KEEP_MEMBERS else "weights.safetensors"
     broken = bytearray(files[name])
     broken[-1] ^= 1
     with pytest.raises(ArtifactError, match=name):
         unpack({**files, name: bytes(broken)})
-    if method in WITH_MEMBERS:
+    if method in KEEP_MEMBERS:
         with pytest.raises(ArtifactError, match="members"):
             unpack({key: value for key, value in files.items() if key != name})
 
@@ -98,9 +133,9 @@ def test_an_ensemble_of_one_network_thrice_is_that_network(models: dict[str, Mod
     one = models["mc_dropout"]
     assert one.network is not None
     assert one.bank is not None
-    thrice = predictor("ensemble", one.network, (one.network, one.network), one.bank)
+    thrice = method_of("ensemble").sample((one.network,) * 3, one.bank)
     inputs = one.scaler.network_inputs(one.scaler.scale_features(x))
-    single = predictor("mc_dropout", one.network, (), one.bank).logits(inputs)
+    single = method_of("mc_dropout").sample((one.network,), one.bank).logits(inputs)
     np.testing.assert_array_equal(thrice.logits(inputs), np.repeat(single, 3, axis=0))
     assert thrice.group == 3 * one.bank.sub_bank_size
 
@@ -124,7 +159,7 @@ def test_networks_that_swag_draws_differ(models: dict[str, Model]) -> None:
 def test_folds_are_sampled_and_calibrated_with_the_method_itself(method: str, models: dict[str, Model]) -> None:
     model = models[method]
     assert ("held-out units" in model.temperature.reason) == (method != "mle")
-    if method not in WITHOUT_SPREAD:
+    if method_of(method).spread:
         assert model.quantiles["mutual_information"][50] > 0.0, "one sample has none"
 
 
@@ -138,8 +173,12 @@ def test_a_member_of_another_shape_is_refused(models: dict[str, Model]) -> None:
         dataclasses.replace(ensemble, members=(other, *ensemble.members[1:]))
     with pytest.raises(ValueError, match="members"):
         dataclasses.replace(ensemble, members=())
+    with pytest.raises(ValueError, match="2 members"):
+        dataclasses.replace(models["mc_dropout"], members=ensemble.members)
     with pytest.raises(ValueError, match="method must be one of"):
-        TrainingSettings(method="magic")  # type: ignore[arg-type]
+        dataclasses.replace(models["mc_dropout"], method="magic")
+    with pytest.raises(ValueError, match="method must be one of"):
+        TrainingSettings(method="magic")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -166,16 +205,25 @@ def test_folds_have_as_many_samples_as_a_score(
 def test_swag_walks_and_draws_as_its_settings_say(
     make: Make, small: TrainingSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walked: list[tuple[int, int]] = []
-    real = fitting.walk
+    walked: list[tuple[int, int, float]] = []
+    real = swag.walk
 
     def spy(*args: Any, **more: Any) -> Any:
         path = real(*args, **more)
-        walked.append((path.n, len(path.deviations)))
+        walked.append((path.n, len(path.deviations), more["learning_rate"]))
         return path
 
-    monkeypatch.setattr(fitting, "walk", spy)
-    wanted = dataclasses.replace(small, method="swag", epochs=2, swag_samples=6, swag_epochs=5, swag_rank=3)
+    monkeypatch.setattr(swag, "walk", spy)
+    wanted = dataclasses.replace(
+        small, method="swag", epochs=2, swag_samples=6, swag_epochs=5, swag_rank=3, swag_learning_rate=0.02
+    )
     model, report = train(**make(), settings=wanted)
-    assert walked == [(5, 3)] * (len(report.folds) + 1)
+    assert walked == [(5, 3, 0.02)] * (len(report.folds) + 1)
     assert len(model.members) == 6
+
+
+def test_an_ensemble_trains_for_the_median_of_its_members_epochs() -> None:
+    network = FoldedNetwork((), (), 0.0)
+    settings = TrainingSettings(method="ensemble", ensemble_size=3)
+    fitted = method_of("ensemble").fit(lambda number, go_on=None: Fitted(network, (3, 11, 10)[number]), settings)
+    assert (fitted.epochs, len(fitted.members)) == (10, 2)

@@ -83,6 +83,13 @@ def draw_mask_bank(
     ------
     ValueError
         T is not a positive multiple of S, or p outside [0, 1).
+
+    Examples
+    --------
+    >>> bank = draw_mask_bank((4,), 0.25, n_samples=8, sub_bank_size=4, seed=0)
+    >>> (masks,) = bank.unpack()
+    >>> (~masks).sum(axis=0).tolist()  # every unit is dropped p T times
+    [2, 2, 2, 2]
     """
     _check_sizes(n_samples, sub_bank_size, dropout)
     rng = np.random.default_rng(seed)

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from models.judging.novelty import product
-from models.mask_bank import draw_mask_bank
-from models.mc_dropout import BLOCK, BlockSampler, point, thin
-from models.moments import MomentSampler
+from models.methods.mask_bank import draw_mask_bank
+from models.methods.mc_dropout import thin
+from models.methods.moments import MomentSampler
 from models.network import FoldedNetwork
-from models.training.aligned import aligned, padded_size
+from models.sampling import BLOCK, BlockSampler, aligned, padded_size, point
 
 SHAPES = [((128, 128), 5), ((50,), 7), ((17, 33), 2), ((64, 64, 64), 3)]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.mask_bank import MaskBank, draw_mask_bank
+from models.methods.mask_bank import MaskBank, draw_mask_bank
 
 
 @settings(max_examples=60, deadline=None)

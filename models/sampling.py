@@ -1,29 +1,36 @@
-"""Monte Carlo dropout with stored masks, in blocks of fixed size.
+"""Networks over blocks of windows of fixed size: what every scoring method samples with.
 
-Each mask is one thinned network (Gal & Ghahramani 2016). The masks are folded into the weights once, the first layer
-is computed once per block, and every block has the same shape: the last one is padded with zeros, and so are the
-columns of every layer (`models.training.aligned`). So the same kernels run in the same order for a window whatever
-else is in the run. BatchNorm is folded beforehand, hence always in eval mode.
+Every block has the same shape: the last one is padded with zeros, and so are the columns of every layer. So the same
+kernels run in the same order for a window whatever else is in the run. BatchNorm is folded beforehand, hence always in
+eval mode.
+
+Columns are padded because a matrix product whose rows are no whole number of vector registers wide is finished by other
+instructions in some rows than in others, depending on where in memory the row begins: with 5 outputs MKL gave two
+results for the same input within one batch (torch 2.13 on an AVX-512 processor). With outputs padded by zeros to a
+multiple of `WIDTH` every row takes the same path. Padded units have no weights in or out, so they add exact zeros.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
-from models.mask_bank import MaskBank
 from models.network import FoldedNetwork
-from models.training.aligned import aligned, aligned_masks
 
 BLOCK = 256
 """Windows per block. Part of the arithmetic: another size may round differently."""
 
 _FOLDED_AT_ONCE = 1 << 26
 """Masked weights kept in memory, at most (float32: 256 MiB); beyond, they are folded anew for every sub-bank."""
+
+WIDTH: Final = 16
+"""float32 values of a 512-bit register."""
 
 FloatArray = NDArray[np.float32]
 
@@ -80,24 +87,6 @@ class ThinnedNetworks:
         return self._masks[layer][part][:, :, None] * self._weights[layer][None]
 
 
-def thin(network: FoldedNetwork, bank: MaskBank) -> ThinnedNetworks:
-    """Fold the masks, scaled by 1/(1-p) as ``nn.Dropout`` does, into the layer that follows them.
-
-    Raises
-    ------
-    ValueError
-        The bank was drawn for other layers than the network's, or for another rate.
-    """
-    if bank.hidden != network.hidden or bank.dropout != network.dropout:
-        raise ValueError(
-            f"The mask bank (units {bank.hidden}, p={bank.dropout}) does not fit the network "
-            f"(units {network.hidden}, p={network.dropout})."
-        )
-    scale = 1.0 / (1.0 - bank.dropout)
-    masks = [torch.from_numpy(kept.astype(np.float32)) * scale for kept in bank.unpack()]
-    return ThinnedNetworks(network, masks, bank.sub_bank_size)
-
-
 def point(network: FoldedNetwork) -> ThinnedNetworks:
     """Return the single deterministic network (nothing dropped): the point estimate, T = 1."""
     return ThinnedNetworks(network, [torch.ones(1, units) for units in network.hidden], 1)
@@ -109,7 +98,7 @@ class BlockSampler:
     Parameters
     ----------
     networks
-        What `thin` or `point` returned.
+        From `point` or `models.methods.mc_dropout.thin`.
     """
 
     def __init__(self, networks: ThinnedNetworks) -> None:
@@ -141,13 +130,38 @@ class BlockSampler:
         return logits
 
 
+class JointSampler:
+    """Samples several networks over a block; sample t of member m is row t * M + m.
+
+    So M times a sub-bank are the same masks in every member: the variance between such groups is that of the masks,
+    which is what a Monte Carlo standard error is about, and not that between members.
+    """
+
+    def __init__(self, networks: Sequence[ThinnedNetworks]) -> None:
+        self.samplers = [BlockSampler(one) for one in networks]
+        self.n_samples = sum(one.n_samples for one in self.samplers)
+
+    def sample(self, x_block: FloatArray) -> FloatArray:
+        """Return logits (T * M, BLOCK, C) of one block of inputs (BLOCK, n_inputs)."""
+        logits = np.stack([one.sample(x_block) for one in self.samplers], axis=1)
+        return logits.reshape(self.n_samples, *logits.shape[2:])
+
+
 def blocks(n: int) -> list[slice]:
-    """Return the slices of BLOCK windows (the last may be shorter) that cover `n` windows."""
+    """Return the slices of BLOCK windows (the last may be shorter) that cover `n` windows.
+
+    >>> [(rows.start, rows.stop) for rows in blocks(300)]
+    [(0, 256), (256, 300)]
+    """
     return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
 
 
 def padded(x: FloatArray, rows: slice) -> FloatArray:
-    """Return rows of x (n, F) as a fresh C-ordered (BLOCK, F) float32 array, padded with zeros."""
+    """Return rows of x (n, F) as a fresh C-ordered (BLOCK, F) float32 array, padded with zeros.
+
+    >>> padded(np.ones((3, 2), dtype=np.float32), slice(1, 3)).shape
+    (256, 2)
+    """
     block = np.zeros((BLOCK, x.shape[1]), dtype=np.float32)
     block[: rows.stop - rows.start] = x[rows]
     return block
@@ -159,3 +173,34 @@ def run_blocks(sampler: Sampler, x: FloatArray, n_classes: int) -> FloatArray:
     for rows in blocks(x.shape[0]):
         out[:, rows] = sampler.sample(padded(x, rows))[:, : rows.stop - rows.start]
     return out
+
+
+def padded_size(n: int) -> int:
+    """Return n rounded up to a multiple of `WIDTH`.
+
+    >>> padded_size(5), padded_size(16)
+    (16, 16)
+    """
+    return -(-n // WIDTH) * WIDTH
+
+
+def aligned(network: FoldedNetwork) -> FoldedNetwork:
+    """Return the network with the outputs of every layer padded by zeros to a multiple of `WIDTH`."""
+    weights: list[Tensor] = []
+    biases: list[Tensor] = []
+    extra_inputs = 0
+    for weight, bias in zip(network.weights, network.biases, strict=True):
+        extra = padded_size(weight.shape[0]) - int(weight.shape[0])
+        weights.append(pad(weight, (0, extra_inputs, 0, extra)))
+        biases.append(pad(bias, (0, extra)))
+        extra_inputs = extra
+    return FoldedNetwork(tuple(weights), tuple(biases), network.dropout)
+
+
+def aligned_masks(masks: Tensor) -> Tensor:
+    """Return masks (T, units) with zeros for padded units.
+
+    >>> aligned_masks(torch.ones(2, 5)).shape
+    torch.Size([2, 16])
+    """
+    return pad(masks, (0, padded_size(masks.shape[1]) - int(masks.shape[1])))

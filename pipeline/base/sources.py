@@ -1,0 +1,93 @@
+"""Where settings come from.
+
+Sources, strongest first: `AXISWATCH_*` environment variables, a TOML file (`AXISWATCH_CONFIG`, else `axiswatch.toml` in
+the working directory if there is one), the defaults in `pipeline.base.settings`. Nothing else in the code reads the
+environment.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError as SourceError
+
+from pipeline.base.errors import SettingsError
+from pipeline.base.settings import ENV_PREFIX, Settings
+
+CONFIG_VARIABLE = "AXISWATCH_CONFIG"
+CONFIG_FILE = "axiswatch.toml"
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA", "AXISWATCH_TEST_NET"})
+
+
+def config_file(environ: Mapping[str, str]) -> Path | None:
+    """Path of the TOML file in force, or None where there is none."""
+    named = environ.get(CONFIG_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(f"{CONFIG_VARIABLE} names {named}, which is not a file; unset it or create the file")
+        return Path(named)
+    return Path(CONFIG_FILE) if Path(CONFIG_FILE).is_file() else None
+
+
+def read_config_file(path: Path | None) -> dict[str, Any]:
+    """Read the settings of a TOML file; an empty dict where there is no file."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}") from error
+
+
+def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings from the environment and the TOML file.
+
+    Parameters
+    ----------
+    environ
+        Where `AXISWATCH_*` variables are looked up for typing errors; the process's environment by default.
+    overrides
+        Values that win over the TOML file, for tests.
+
+    Raises
+    ------
+    SettingsError
+        An unknown setting, or a value that a setting cannot have. All of them are listed at once.
+    """
+    environ = os.environ if environ is None else environ
+    unknown = sorted(
+        name
+        for name in environ
+        if name.startswith(ENV_PREFIX)
+        and name not in OTHER_VARIABLES
+        and name.removeprefix(ENV_PREFIX).lower() not in Settings.model_fields
+    )
+    path = config_file(environ)
+    problems = [f"environment variable {name} is no setting" for name in unknown]
+    try:
+        settings = Settings(**(read_config_file(path) | overrides))
+    except ValidationError as error:
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"]) or "settings"
+            problems.append(f"{where}: {item['msg']}")
+    except SourceError as error:
+        problems.append(str(error))
+    if problems:
+        listed = "\n".join(f"  - {problem}" for problem in problems)
+        raise SettingsError(
+            f"settings are wrong ({path or 'no TOML file'}):\n{listed}\ndocs/settings.md lists all settings"
+        )
+    return settings
+
+
+def sources() -> dict[str, str]:
+    """Return where the value of each setting comes from: its variable, the TOML file, or `default`."""
+    path = config_file(os.environ)
+    in_file = dict.fromkeys(read_config_file(path), str(path))
+    variables = {name: f"{ENV_PREFIX}{name.upper()}" for name in Settings.names()}
+    return {name: one if os.environ.get(one) else in_file.get(name, "default") for name, one in variables.items()}

@@ -1,0 +1,326 @@
+"""The decision whether a retraining is due, from what was observed: arrays and numbers, no database and no clock.
+
+`pipeline.watch.watch` fills `Observed` from the database, the replay benchmark from its arrays; both call `decide`, so
+that the benchmark measures what runs in a plant.
+
+A new trigger is a function in `pipeline/watch/triggers/` that returns a `Decision`, and one entry in `DUE` or in
+`CHANGES` below. Nothing else lists the triggers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.base.settings import WatchSettings
+from pipeline.watch.triggers.calibration import calibration
+from pipeline.watch.triggers.decision import Decision
+from pipeline.watch.triggers.drift import DriftSample, drift
+from pipeline.watch.triggers.due import NewLabel, new_labels, schedule
+from pipeline.watch.triggers.guards import budget, conclude, cooldown
+from pipeline.watch.triggers.performance import performance
+from pipeline.watch.triggers.rate_rise import rate_rise
+
+SCORE_NAMES: Final = ("fault_log_odds", "mutual_information_log10", "expected_entropy_log10", "novelty_log10")
+SMALLEST: Final = 1e-6
+"""Probabilities, entropies and distances below this are taken as this, so that their logarithm is finite."""
+
+Pair = tuple[DriftSample, DriftSample]
+"""The reference period, then the current one."""
+
+Shares = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TimeSpan:
+    """A range of time, UTC. Its end is not included."""
+
+    from_at: datetime
+    to_at: datetime
+
+
+@dataclass(frozen=True)
+class Spans:
+    """The periods that the triggers compare.
+
+    Attributes
+    ----------
+    trained
+        Before the champion's label cut-off: what it was trained on. Features are compared with it.
+    first
+        The champion's first days at work. Scores and rates are compared with them, not with `trained`: on recordings
+        that a model learned from it is surer than on any other.
+    now
+        The last days, but nothing before the label cut-off.
+    """
+
+    trained: TimeSpan
+    first: TimeSpan
+    now: TimeSpan
+
+    @property
+    def first_is_over(self) -> bool:
+        """Whether the first days are over and the last days begin after them."""
+        return self.now.from_at >= self.first.to_at
+
+
+def spans_of(*, label_cutoff: datetime, promoted_at: datetime, as_of: datetime, days: float) -> Spans:
+    """Return the periods to compare at a time, each `days` long."""
+    length = timedelta(days=days)
+    start = max(promoted_at, label_cutoff)
+    return Spans(
+        trained=TimeSpan(label_cutoff - length, label_cutoff),
+        first=TimeSpan(start, start + length),
+        now=TimeSpan(max(as_of - length, label_cutoff), as_of),
+    )
+
+
+@dataclass(frozen=True)
+class News:
+    """Labels that no retraining of a scope has seen, and how many seen ones were withdrawn or were recorded late."""
+
+    labels: Sequence[NewLabel]
+    withdrawn: int = 0
+    late: int = 0
+
+    @property
+    def to_learn_from(self) -> int:
+        """Number of changes of the training set since the last training; 0: training again gives the same model."""
+        return sum(label.target is not None for label in self.labels) + self.withdrawn + self.late
+
+
+@dataclass(frozen=True, eq=False)
+class Reviewed:
+    """Answered cases; the arrays are described in `pipeline.watch.triggers.calibration`."""
+
+    stated: npt.NDArray[np.float64]
+    fault: npt.NDArray[np.bool_]
+    unit: npt.NDArray[np.str_]
+    chance: npt.NDArray[np.float64]
+    audited: npt.NDArray[np.bool_]
+    alarm: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """Units with a confirmed fault, those without a case, units with an answered alarm, and those without a fault."""
+
+    missed: int
+    faults: int
+    false_alarms: int
+    alarms: int
+
+
+@dataclass(frozen=True, eq=False)
+class FleetChange:
+    """What may have changed since the champion was trained. The functions are costly: only a trigger calls them.
+
+    Attributes
+    ----------
+    spans
+        The periods that are compared.
+    feature_names : sequence of str
+        Names of the columns of `features`.
+    features
+        Returns the features of recordings in `spans.trained` and in `spans.now`.
+    scores
+        Returns the champion's scores in `spans.first` and in `spans.now`, columns `SCORE_NAMES`.
+    reviewed, confirmed
+        Return what people found since the champion was promoted.
+    rates
+        Returns by `novelty_rate` and `review_rate` the share of flagged bins of each axis in `spans.first` and in
+        `spans.now`, without the axes in `axis_causes`; NaN where an axis has no bin.
+    unit_causes, axis_causes : mapping of str to str
+        Units, and axes, whose change has a known cause that is not the model's, with that cause.
+    """
+
+    spans: Spans
+    feature_names: Sequence[str]
+    features: Callable[[], Pair]
+    scores: Callable[[], Pair]
+    reviewed: Callable[[], Reviewed]
+    confirmed: Callable[[], Confirmed]
+    rates: Callable[[], Mapping[str, tuple[Shares, Shares]]]
+    unit_causes: Mapping[str, str] = field(default_factory=dict)
+    axis_causes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What is known of a scope at one time.
+
+    Attributes
+    ----------
+    news
+        Labels that no retraining has seen.
+    known_classes : collection of str, or None
+        Classes of the champion; None: there is no champion.
+    cutoff_days_ago : float or None
+        Days since the champion's label cut-off; None: there is no champion.
+    retrained_days_ago : sequence of float
+        How many days ago each retraining was started or decided, 0 or more, in any order.
+    change
+        What may have changed since the champion was trained; None: there is no champion.
+    refused : str
+        Why nothing may start in this run, whatever fires; empty: it may.
+    """
+
+    news: News
+    known_classes: Collection[str] | None
+    cutoff_days_ago: float | None
+    retrained_days_ago: Sequence[float]
+    change: FleetChange | None
+    refused: str = ""
+
+
+def decide(observed: Observed, settings: WatchSettings, only: Collection[str] | None = None) -> list[Decision]:
+    """Evaluate the triggers and the guards, and conclude whether a retraining is to be started.
+
+    Parameters
+    ----------
+    only
+        Names of the triggers that are evaluated; None: all. Guards and conclusion are always evaluated.
+
+    Returns
+    -------
+    list of Decision
+        The triggers in the order of `TRIGGERS`, then `cooldown`, `budget` and last `decision`. Without a champion
+        nothing can have changed, so the triggers of `CHANGES` are not among them.
+    """
+    wanted = set(TRIGGERS if only is None else only)
+    triggers = [trigger(observed, settings) for name, trigger in DUE.items() if name in wanted]
+    if observed.change is not None:
+        triggers += [trigger(observed.change, settings) for name, trigger in CHANGES.items() if name in wanted]
+    guards = [_cooldown(observed, settings), _budget(observed, settings)]
+    conclusion = conclude(
+        triggers,
+        guards,
+        to_learn_from=observed.news.to_learn_from,
+        needs_new_labels=CHANGES,
+        refused=observed.refused,
+    )
+    return [*triggers, *guards, conclusion]
+
+
+def _schedule(observed: Observed, settings: WatchSettings) -> Decision:
+    age = observed.cutoff_days_ago
+    if age is not None:
+        age = min([age, *observed.retrained_days_ago])
+    return schedule(age, max_age_days=settings.retrain_after_days)
+
+
+def _new_labels(observed: Observed, settings: WatchSettings) -> Decision:
+    news = observed.news
+    return new_labels(
+        news.labels,
+        withdrawn=news.withdrawn,
+        late=news.late,
+        known_classes=observed.known_classes,
+        min_labels=settings.retrain_min_labels,
+        min_kind_units=settings.retrain_kind_units,
+    )
+
+
+def _cooldown(observed: Observed, settings: WatchSettings) -> Decision:
+    """Without a champion there is no cooldown: a first training that was refused is tried again with the next label."""
+    length = settings.retrain_cooldown_days if observed.known_classes is not None else 0.0
+    return cooldown(min(observed.retrained_days_ago, default=None), cooldown_days=length)
+
+
+def _budget(observed: Observed, settings: WatchSettings) -> Decision:
+    return budget(observed.retrained_days_ago, most=settings.retrain_budget, period_days=settings.retrain_budget_days)
+
+
+def _feature_drift(change: FleetChange, settings: WatchSettings) -> Decision:
+    return _drift("feature_drift", change.features(), change.feature_names, change, settings)
+
+
+def _score_drift(change: FleetChange, settings: WatchSettings) -> Decision:
+    if not change.spans.first_is_over:
+        return _too_young("score_drift", change)
+    return _drift("score_drift", change.scores(), SCORE_NAMES, change, settings)
+
+
+def _drift(trigger: str, samples: Pair, names: Sequence[str], change: FleetChange, settings: WatchSettings) -> Decision:
+    return drift(
+        *samples,
+        names=names,
+        alpha=settings.drift_alpha,
+        min_shift=settings.drift_shift,
+        min_units=settings.drift_min_units,
+        explained=change.unit_causes,
+        trigger=trigger,
+    )
+
+
+def _calibration(change: FleetChange, settings: WatchSettings) -> Decision:
+    return calibration(**vars(change.reviewed()), margin=settings.calibration_margin)
+
+
+def _rate(trigger: str) -> Callable[[FleetChange, WatchSettings], Decision]:
+    def rate(change: FleetChange, settings: WatchSettings) -> Decision:
+        if not change.spans.first_is_over:
+            return _too_young(trigger, change)
+        return rate_rise(
+            *change.rates()[trigger],
+            name=trigger,
+            min_rise=settings.rate_rise,
+            alpha=settings.drift_alpha,
+            min_units=settings.drift_min_units,
+            explained=change.axis_causes,
+        )
+
+    return rate
+
+
+def _performance(change: FleetChange, settings: WatchSettings) -> Decision:
+    return performance(**vars(change.confirmed()), max_missed=settings.missed_rate, max_false=settings.false_alarm_rate)
+
+
+def _too_young(trigger: str, change: FleetChange) -> Decision:
+    first = change.spans.first
+    figures = {"from_at": first.from_at.isoformat(), "to_at": first.to_at.isoformat()}
+    text = f"the champion is too young: its first days, the reference, end {first.to_at:%Y-%m-%d}"
+    return Decision(trigger, False, f"{text}, and the current period must begin after them", figures)
+
+
+DUE: Final[dict[str, Callable[[Observed, WatchSettings], Decision]]] = {
+    "schedule": _schedule,
+    "new_labels": _new_labels,
+}
+"""Triggers that start a retraining by themselves, in the order in which they are stored."""
+
+CHANGES: Final[dict[str, Callable[[FleetChange, WatchSettings], Decision]]] = {
+    "feature_drift": _feature_drift,
+    "score_drift": _score_drift,
+    "calibration": _calibration,
+    "novelty_rate": _rate("novelty_rate"),
+    "review_rate": _rate("review_rate"),
+    "performance": _performance,
+}
+"""Triggers that report a change and bring nothing to learn from: they start nothing without a new label."""
+
+TRIGGERS: Final = (*DUE, *CHANGES)
+"""Names of all triggers."""
+
+
+def score_columns(raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Put scores on scales without an end, as `score_drift` compares them.
+
+    Parameters
+    ----------
+    raw : float array, shape (n, 4)
+        Fault probability, mutual information, expected entropy (nats) and novelty of each recording; NaN = missing.
+
+    Returns
+    -------
+    float array, shape (n, 4)
+        Log odds of the probability and log10 of the others, columns `SCORE_NAMES`.
+    """
+    p = np.clip(raw[:, 0], SMALLEST, 1.0 - SMALLEST)
+    return np.column_stack([np.log(p / (1.0 - p)), np.log10(np.maximum(raw[:, 1:], SMALLEST))])
