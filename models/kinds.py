@@ -7,6 +7,9 @@ from typing import Literal
 HEALTHY = "healthy"
 """Name of the healthy class; where it is present it is class 0."""
 
+UNKNOWN_FAULT = "fault_unknown"
+"""Name of the fault class where no fault has a known mode."""
+
 UNKNOWN_MODE = -1
 """Target of a window known to be faulty without knowing the mode: trains on the summed fault probability."""
 

@@ -44,7 +44,7 @@ def _words(kind: Any, *, empty: bool = True) -> Any:
     return Field(*([""] if empty else []), json_schema_extra={"enum": [*([""] if empty else []), *map(str, kind)]})
 
 
-class Finding(BaseModel, extra="forbid"):
+class FindingBody(BaseModel, extra="forbid"):
     """What somebody found; words of the taxonomy, times in ISO 8601 with an offset, ends of the range optional."""
 
     verdict: Text = _words(Verdict, empty=False)
@@ -69,7 +69,7 @@ class BulkFinding(BaseModel, extra="forbid"):
     """One finding for many cases."""
 
     case_ids: list[Text] = Field(min_length=1, max_length=MOST_IN_BULK)
-    finding: Finding
+    finding: FindingBody
 
 
 class Comment(BaseModel, extra="forbid"):
@@ -127,7 +127,7 @@ def hand_over(request: Request, account: Reviewer, case_id: str, told: HandOver)
 
 
 @router.post("/cases/{case_id}/verdict")
-def verdict(request: Request, account: Reviewer, case_id: str, finding: Finding) -> dict[str, Any]:
+def verdict(request: Request, account: Reviewer, case_id: str, finding: FindingBody) -> dict[str, Any]:
     """Record what was found. On a case that is closed it is a later finding: added, with the time it became known."""
     app = request.app.state
     hours = app.settings.state_period_hours

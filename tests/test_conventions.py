@@ -257,6 +257,31 @@ def test_public_things_have_docstrings(path: Path) -> None:
     assert not [name for name, node in public(tree) if not ast.get_docstring(node)]  # type: ignore[arg-type]
 
 
+def test_no_public_class_name_stands_for_two_things() -> None:
+    """Who reads a name, or looks for it, meets one thing."""
+    places: dict[str, list[str]] = {}
+    for path in PRODUCT_FILES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(name_of(path))
+    assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "file"),
+    [
+        (r"\bScoredWindow\(", "pipeline/cases/axis_state.py"),  # from scores to windows
+        (r"weights\.get\(str", "pipeline/labels/findings.py"),  # the weight of a finding
+        (r"verdict in \(Verdict\.HEALTHY", "pipeline/labels/findings.py"),  # the class that a label trains
+        (r"float\(.*isfinite.* else None", "pipeline/base/figures.py"),
+    ],
+)
+def test_a_rule_stands_once(pattern: str, file: str) -> None:
+    """Some rules were written several times, and the copies disagreed."""
+    paths = python_files("pipeline", "review")
+    assert [name_of(path) for path in paths if re.search(pattern, path.read_text(encoding="utf-8"))] == [file]
+
+
 def test_tests_are_no_packages() -> None:
     """tests/models would shadow models."""
     assert not [name_of(path) for path in (ROOT / "tests").rglob("__init__.py")]

@@ -26,7 +26,7 @@ from pipeline.simulation import FleetSettings
 from pipeline.simulation.settings import KNOWN_MODES, UNSEEN_MODE
 from pipeline.store.attribution import attributed_extraction, extractions
 from pipeline.store.tables import Recording
-from pipeline.training.supplement import Condition, _Wanted, make_windows
+from pipeline.training.supplement import Condition, WindowToMake, make_windows
 from pipeline.training.training_set import CONTEXT
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -146,7 +146,7 @@ def _part(fleet: Fleet, world: str) -> dict[str, Any]:
 def _made(fleet: Fleet, windows: Any, unit: npt.NDArray[np.str_], truth: Any) -> dict[str, Any]:
     """Make windows from physics for every unit, after recordings of its days 7 to 14: before any label about it."""
     started = windows.started_s
-    wanted: list[_Wanted] = []
+    wanted: list[WindowToMake] = []
     made_as: list[tuple[str, str, bool]] = []
     with fleet.store.read() as connection:
         orders = known_orders(connection)
@@ -186,7 +186,7 @@ def _made(fleet: Fleet, windows: Any, unit: npt.NDArray[np.str_], truth: Any) ->
                         lake_row=row.raw_row,
                         baseline=baselines[row.recording_id],
                     )
-                    wanted.append(_Wanted(mode, condition, measured, stream))
+                    wanted.append(WindowToMake(mode, condition, measured, stream))
                     made_as.append((name, mode or "healthy", measured))
     made = make_windows(fleet.lake.root, wanted, feature_settings(fleet.settings, SCOPE))
     good = np.isfinite(made).any(axis=1) & ~np.isinf(made).any(axis=1)

@@ -18,13 +18,15 @@ from models.threads import one_thread
 from models.training.train import train
 from models.training.training_data import Supplement
 from pipeline.base.settings import Settings
-from pipeline.cases.axis_state import AxisFigures, Thresholds, Window, combine_channels
+from pipeline.cases.axis_state import AxisFigures, Thresholds, combine_channels, windows_of
+from pipeline.labels.findings import Finding
 from pipeline.labels.words import Evidence
 from pipeline.promotion.gate import Ruling
 from pipeline.promotion.judge import Pair, by_doubt, by_measures
-from pipeline.promotion.rows import Found, Labelled, joined
+from pipeline.promotion.rows import JudgedRecording, joined
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.scoring.levels import thresholds_of
+from pipeline.scoring.score import figures_of
 from pipeline.training.inputs import bearing_rule, own_levels, without
 from pipeline.training.supplement import MEASURED_SHARE
 from pipeline.training.train import held_out_quantiles
@@ -200,7 +202,9 @@ def rule(
     then = labelled_rows(plant, known(labels, champion.cutoff))
     wanted = challenger.held_out.place()
     recordings = tuple(
-        Labelled(SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _found(then, name), _found(now, name))
+        JudgedRecording(
+            SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _found(then, name), _found(now, name)
+        )
         for name in sorted(wanted)
     )
     of_champion = _champion_predictions(plant, champion, recordings)
@@ -211,15 +215,15 @@ def rule(
     return Ruling(not against, tuple(against or passed), figures)
 
 
-def _found(rows: dict[int, Label], name: str) -> Found | None:
+def _found(rows: dict[int, Label], name: str) -> Finding | None:
     label = rows.get(int(name))
     if label is None:
         return None
     known_label: Any = SimpleNamespace(label_id=str(label.number), evidence=Evidence.INSPECTED)
-    return Found(str(label.target), 1.0, known_label)
+    return Finding(str(label.target), 1.0, known_label)
 
 
-def _champion_predictions(plant: Plant, champion: Version, recordings: Sequence[Labelled]) -> Predictions:
+def _champion_predictions(plant: Plant, champion: Version, recordings: Sequence[JudgedRecording]) -> Predictions:
     """Return what the champion gives recordings of units that it was not trained on."""
     kept = champion.held_out
     places = kept.place()
@@ -252,6 +256,10 @@ def first_programs(plant: Plant) -> dict[str, float]:
     return since
 
 
+DRIFT_FIGURES = ("fault_probability", "mutual_information", "expected_entropy", "novelty_raw")
+"""Fields of a model's scores that drift looks at."""
+
+
 def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[AxisFigures, tuple[float, ...]]]:
     """Return for every recording from a day on its axis state (one bin each) and the scores that drift compares.
 
@@ -261,42 +269,25 @@ def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[Ax
     take = np.flatnonzero(plant.day[plant.of] >= since)
     with one_thread():
         scores = version.model.score(plant.x[take])
-    fields = ("fault_probability", "fault_q05", "fault_q95", "mutual_information", "expected_entropy")
-    columns = {name: getattr(scores, name) for name in (*fields, "predictive_entropy", "novelty_percentile")}
+    usable = plant.ok[take] & scores.finite
+    scored = figures_of(scores, version.model.classes, np.where(usable, "ok", "non_finite").tolist(), [""] * len(take))
+    windows = windows_of(
+        scored,
+        channel=["acc_x"] * len(take),
+        program=plant.program[plant.of[take]].tolist(),
+        model_version=VERSION,
+    )
     own = first_programs(plant)
     by_recording_: dict[int, list[int]] = {}
     for place, row in enumerate(plant.of[take].tolist()):
         by_recording_.setdefault(row, []).append(place)
     by_row = {}
     for row, places in by_recording_.items():
-        windows = []
-        for place in places:
-            usable = bool(plant.ok[take[place]] and scores.finite[place])
-            values = {
-                name: float(v[place]) if usable and np.isfinite(v[place]) else None for name, v in columns.items()
-            }
-            strange = float(scores.unmodelled[place])
-            windows.append(
-                Window(
-                    channel="acc_x",
-                    quality="ok" if usable else "non_finite",
-                    evidence="",
-                    class_probabilities=dict(
-                        zip(version.model.classes, scores.class_probabilities[place].tolist(), strict=True)
-                    )
-                    if usable
-                    else None,
-                    unmodelled_probability=strange if usable and np.isfinite(strange) else None,
-                    program=str(plant.program[row]),
-                    model_version=VERSION,
-                    **values,
-                )
-            )
         limits = version.thresholds
         known_by = frozenset(name for name, since in own.items() if since <= plant.day[row])
-        figures = combine_channels(windows, {VERSION: replace(limits, programs=limits.programs | known_by)})
-        good = [place for place in places if plant.ok[take[place]] and scores.finite[place]]
-        means = [columns[name][good].mean() if good else np.nan for name in ("fault_probability", *fields[3:])]
-        novelty = scores.novelty_raw[good].mean() if good else np.nan
-        by_row[row] = (figures, (*map(float, means), float(novelty)))
+        own_windows = [windows[place] for place in places]
+        figures = combine_channels(own_windows, {VERSION: replace(limits, programs=limits.programs | known_by)})
+        good = [place for place in places if usable[place]]
+        means = [getattr(scores, name)[good].mean() if good else np.nan for name in DRIFT_FIGURES]
+        by_row[row] = (figures, tuple(map(float, means)))
     return by_row

@@ -18,8 +18,8 @@ from pipeline.watch.answers import NOVELTY_CODES, REVIEW_CODES
 from pipeline.watch.observed import (
     SCORE_NAMES,
     TRIGGERS,
-    Change,
     Confirmed,
+    FleetChange,
     News,
     Observed,
     Reviewed,
@@ -105,7 +105,7 @@ def watch(moment: Moment, strategy: str, samples: Samples) -> list[Decision]:
     return decide(replace(observed, change=_change(moment, samples)), moment.settings, only=STRATEGIES[strategy])
 
 
-def _change(moment: Moment, samples: Samples) -> Change:
+def _change(moment: Moment, samples: Samples) -> FleetChange:
     spans = spans_of(
         label_cutoff=START + timedelta(days=moment.champion.cutoff),
         promoted_at=START + timedelta(days=moment.promoted),
@@ -125,7 +125,7 @@ def _change(moment: Moment, samples: Samples) -> Change:
         kept = days < np.array([stopped.get(unit, np.inf) for unit in sample.unit.tolist()])
         return DriftSample(sample.values[kept], sample.unit[kept], sample.regime[kept])
 
-    return Change(
+    return FleetChange(
         spans=spans,
         feature_names=names,
         features=lambda: (features(spans.trained), features(spans.now)),

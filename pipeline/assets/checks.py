@@ -17,7 +17,7 @@ FACTS = ("criticality", "expected_every_s")
 
 
 @dataclass(frozen=True)
-class Period:
+class UnitPeriod:
     """A unit in its time on an axis, from the database or from a file; `place` is the axis as people write it."""
 
     axis_id: str
@@ -72,7 +72,7 @@ def _take(known: dict[str, Any], told: dict[str, Any], place: str) -> list[str]:
     return problems
 
 
-def overlaps(periods: Iterable[Period]) -> list[str]:
+def overlaps(periods: Iterable[UnitPeriod]) -> list[str]:
     """List units that are on one axis at the same time."""
     found = []
     for group in _by(periods, "axis_id"):
@@ -85,7 +85,7 @@ def overlaps(periods: Iterable[Period]) -> list[str]:
     return found
 
 
-def in_two_places(periods: Iterable[Period]) -> list[str]:
+def in_two_places(periods: Iterable[UnitPeriod]) -> list[str]:
     """List units that are on two axes at the same time: a serial number is one thing."""
     found = []
     for group in _by(periods, "unit_serial"):
@@ -99,9 +99,9 @@ def in_two_places(periods: Iterable[Period]) -> list[str]:
     return found
 
 
-def _by(periods: Iterable[Period], name: str) -> list[list[Period]]:
+def _by(periods: Iterable[UnitPeriod], name: str) -> list[list[UnitPeriod]]:
     """Group periods, each group in order of installation; an entry that is there twice counts once."""
-    groups: dict[str, dict[tuple[str, str, datetime], Period]] = {}
+    groups: dict[str, dict[tuple[str, str, datetime], UnitPeriod]] = {}
     for period in periods:
         key = (period.axis_id, period.unit_serial, period.installed_at)
         groups.setdefault(getattr(period, name), {})[key] = period

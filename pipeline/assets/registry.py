@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 
 from features.kinematics import Orders
 from features.reducers import NamedOrder
-from pipeline.assets.checks import FACTS, Period, in_two_places, overlaps
+from pipeline.assets.checks import FACTS, UnitPeriod, in_two_places, overlaps
 from pipeline.assets.entries import AxisEntry, UnitEntry
 from pipeline.assets.events import mirror_installations
 from pipeline.assets.geometry import ResolvedGeometry
@@ -134,21 +134,21 @@ def geometries_by_name(connection: Connection) -> dict[str, ResolvedGeometry]:
     }
 
 
-def _periods_after(connection: Connection, found: AssetsFile) -> list[Period]:
+def _periods_after(connection: Connection, found: AssetsFile) -> list[UnitPeriod]:
     """Give the periods of all units as they will be once the file is in."""
     told = {(unit.axis_id, unit.unit_serial) for unit in found.unit}
     periods = [period for period in stored_periods(connection) if (period.axis_id, period.unit_serial) not in told]
     return periods + [
-        Period(unit.axis_id, unit.place, unit.unit_serial, unit.installed_at.astimezone(UTC), unit.removed_at)
+        UnitPeriod(unit.axis_id, unit.place, unit.unit_serial, unit.installed_at.astimezone(UTC), unit.removed_at)
         for unit in found.unit
     ]
 
 
-def stored_periods(connection: Connection) -> list[Period]:
+def stored_periods(connection: Connection) -> list[UnitPeriod]:
     """Give the periods of all units in the registry."""
     query = sa.select(Unit, Axis.site, Axis.cell, Axis.robot_id, Axis.axis).join(Axis, Axis.axis_id == Unit.axis_id)
     return [
-        Period(
+        UnitPeriod(
             row.axis_id,
             "/".join(part for part in (row.site, row.cell, row.robot_id, row.axis) if part),
             row.unit_serial,

@@ -55,7 +55,7 @@ def is_confident(state: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AuditAnswer:
     """What an audit found: the unit, the chance with which the bin was drawn, and whether a fault was missed."""
 
     unit: str
@@ -63,7 +63,7 @@ class Answer:
     missed: bool
 
 
-def miss_rate(answers: Sequence[Answer], *, level: float = 0.95) -> dict[str, Any]:
+def miss_rate(answers: Sequence[AuditAnswer], *, level: float = 0.95) -> dict[str, Any]:
     """Estimate the share of confident bins in which a fault was missed.
 
     Each answer weighs 1 / chance. The interval counts units, since bins of one are near copies: exact (Clopper and
@@ -165,7 +165,7 @@ def audit_figures(store: Store) -> dict[str, Any]:
             )
         }
     answers = [
-        Answer(
+        AuditAnswer(
             newest[case.case_id].unit_serial or f"axis {case.axis_id}",
             case.selection_probability,
             newest[case.case_id].verdict in MISSED,

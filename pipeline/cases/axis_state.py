@@ -17,14 +17,15 @@ The rule, in order:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from features.quality.quality import Quality
+from pipeline.base.regime import program_of
 
 
 def bin_start(moment: datetime, period: timedelta) -> datetime:
@@ -76,23 +77,80 @@ QUALITY_WORDS: Final = {
 
 
 @dataclass(frozen=True)
-class Window:
-    """What advise needs of one scored window. None: not defined by the model, or forbidden by the verdict."""
+class ScoredWindow:
+    """What advise needs of one scored window.
+
+    Figures have the names of the columns of the score table. None: not defined by the model, or forbidden by the
+    verdict.
+    """
 
     channel: str
     quality: str
-    evidence: str
-    fault_probability: float | None
-    fault_q05: float | None
-    fault_q95: float | None
-    class_probabilities: dict[str, float] | None
-    mutual_information: float | None
-    expected_entropy: float | None
-    predictive_entropy: float | None
-    novelty_percentile: float | None
-    unmodelled_probability: float | None
+    quality_evidence: str
     program: str | None
     model_version: str
+    fault_probability: float | None = None
+    fault_q05: float | None = None
+    fault_q95: float | None = None
+    class_probabilities: dict[str, float] | None = None
+    mutual_information: float | None = None
+    expected_entropy: float | None = None
+    predictive_entropy: float | None = None
+    novelty_percentile: float | None = None
+    unmodelled_probability: float | None = None
+
+
+FIGURES: Final = tuple(item.name for item in fields(ScoredWindow) if item.default is None)
+"""The figures of a window, by column of the score table."""
+
+
+def window_of_row(row: Any) -> ScoredWindow:
+    """Return the window of a row of the score table."""
+    return _window(row._mapping, row.channel, program_of(row.regime), row.model_version)
+
+
+def windows_of(
+    scored: Sequence[Mapping[str, Any]], *, channel: Sequence[str], program: Sequence[str], model_version: str
+) -> list[ScoredWindow]:
+    """Return the windows of what a model has just scored.
+
+    Parameters
+    ----------
+    scored
+        (n,) verdict and figures of each window, from `pipeline.scoring.score.figures_of`.
+    channel, program
+        (n,) names; a program of '' is not known.
+    model_version
+        The model's; its thresholds are looked up by it.
+    """
+    return [
+        _window(figures, str(on), str(name) or None, model_version)
+        for figures, on, name in zip(scored, channel, program, strict=True)
+    ]
+
+
+def window_without_score(row: Any, quality: Quality) -> ScoredWindow:
+    """Return what stands for a recording that no window was cut from: a verdict, and no figure.
+
+    Parameters
+    ----------
+    row
+        An extraction, with the model_version that had nothing to score.
+    quality
+        The verdict.
+    """
+    return ScoredWindow(row.channel, quality, row.evidence, program_of(row.regime), row.model_version)
+
+
+def _window(figures: Mapping[str, Any], channel: str, program: str | None, model_version: str) -> ScoredWindow:
+    return ScoredWindow(
+        channel,
+        figures["quality"],
+        figures["evidence"],
+        program,
+        model_version,
+        **{name: figures[name] for name in FIGURES},
+    )
 
 
 @dataclass(frozen=True)
@@ -139,7 +197,7 @@ class AxisFigures:
     flags: tuple[Flag, ...]
 
 
-def combine_channels(windows: Sequence[Window], thresholds: dict[str, Thresholds]) -> AxisFigures:
+def combine_channels(windows: Sequence[ScoredWindow], thresholds: dict[str, Thresholds]) -> AxisFigures:
     """Combine the windows of one axis and bin into its state.
 
     Parameters
@@ -151,7 +209,7 @@ def combine_channels(windows: Sequence[Window], thresholds: dict[str, Thresholds
     """
     channels = sorted({window.channel for window in windows})
     flags: list[Flag] = []
-    speaking: list[list[Window]] = []
+    speaking: list[list[ScoredWindow]] = []
     worst = Quality.OK
     for channel in channels:
         members = [window for window in windows if window.channel == channel]
@@ -200,7 +258,7 @@ def _state(probability: float | None, limits: Thresholds, *, certain: bool, doub
     return WATCH if probability >= limits.watch_probability else HEALTHY
 
 
-def _doubts(speaking: list[list[Window]], thresholds: dict[str, Thresholds], novelty: float | None) -> list[Flag]:
+def _doubts(speaking: list[list[ScoredWindow]], thresholds: dict[str, Thresholds], novelty: float | None) -> list[Flag]:
     flags: list[Flag] = []
     for members in speaking:
         limits = thresholds[members[0].model_version]
@@ -240,7 +298,7 @@ def _doubts(speaking: list[list[Window]], thresholds: dict[str, Thresholds], nov
     return list({flag.code: flag for flag in reversed(flags)}.values())[::-1]
 
 
-def _sure(members: list[Window], name: str, limits: Thresholds) -> bool:
+def _sure(members: list[ScoredWindow], name: str, limits: Thresholds) -> bool:
     """Whether nearly all samples say fault: then they may differ about which, but not about whether."""
     low = _mean(members, "fault_q05")
     return name == "mutual_information" and low is not None and low >= limits.alarm_probability
@@ -254,36 +312,36 @@ def _undecided_flag(probability: float, limits: Thresholds) -> Flag:
     return Flag("undecided", text)
 
 
-def _fault_flag(members: list[Window], probability: float | None, mode: str | None) -> Flag:
+def _fault_flag(members: list[ScoredWindow], probability: float | None, mode: str | None) -> Flag:
     low, high = _mean(members, "fault_q05"), _mean(members, "fault_q95")
     interval = "" if low is None or high is None else f" (5-95 %: {low:.2f} to {high:.2f})"
     likely = f", most likely {mode.replace('_', ' ')}" if mode else ""
     return Flag("fault", f"Fault probability {probability or 0:.2f}{interval}{likely}.")
 
 
-def _data_flag(channel: str, bad: list[Window], total: int) -> Flag:
+def _data_flag(channel: str, bad: list[ScoredWindow], total: int) -> Flag:
     verdict, _ = Counter(window.quality for window in bad).most_common(1)[0]
-    evidence = next(window.evidence for window in bad if window.quality == verdict)
+    evidence = next(window.quality_evidence for window in bad if window.quality == verdict)
     words = QUALITY_WORDS.get(Quality(verdict), verdict)
     detail = f": {evidence}" if evidence else ""
     return Flag("data", f"Channel {channel}: {words} in {len(bad)} of {total} windows{detail}.")
 
 
-def _mean(members: Sequence[Window], name: str) -> float | None:
+def _mean(members: Sequence[ScoredWindow], name: str) -> float | None:
     values = [value for window in members if (value := getattr(window, name)) is not None]
     return float(np.mean(values)) if values else None
 
 
-def _highest(speaking: list[list[Window]], name: str) -> float | None:
+def _highest(speaking: list[list[ScoredWindow]], name: str) -> float | None:
     return max((value for members in speaking if (value := _mean(members, name)) is not None), default=None)
 
 
-def _median_novelty(members: Sequence[Window]) -> float | None:
+def _median_novelty(members: Sequence[ScoredWindow]) -> float | None:
     values = [window.novelty_percentile for window in members if window.novelty_percentile is not None]
     return float(np.median(values)) if values else None
 
 
-def _mode(members: Sequence[Window]) -> str | None:
+def _mode(members: Sequence[ScoredWindow]) -> str | None:
     """Most probable fault class over the windows."""
     totals: dict[str, float] = {}
     for window in members:

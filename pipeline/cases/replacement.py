@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from pipeline.assets.checks import Period, in_two_places
+from pipeline.assets.checks import UnitPeriod, in_two_places
 from pipeline.assets.events import REPLACED, event_row, mirror_installations
 from pipeline.assets.geometry import ResolvedGeometry, bearing_alone
 from pipeline.assets.places import find_axis, place_of
@@ -201,7 +201,7 @@ def _contradictions(
         problems.append(f"{new_serial} is the unit that is on the axis already")
     elif old is not None and old.removed_at is not None and old.removed_at > at and not later:
         problems.append(f"{old.unit_serial} is on the axis until {utc_text(old.removed_at)}; correct that by an import")
-    new = Period(found.axis_id, place_of(found._mapping), new_serial, at, None)
+    new = UnitPeriod(found.axis_id, place_of(found._mapping), new_serial, at, None)
     elsewhere = [
         one for one in stored_periods(connection) if one.unit_serial == new_serial and one.axis_id != new.axis_id
     ]

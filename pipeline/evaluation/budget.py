@@ -13,7 +13,7 @@ from scipy.stats import beta
 
 from pipeline.base.errors import SettingsError
 from pipeline.evaluation.methods import Prediction
-from pipeline.evaluation.windows import Judged, doubt_of
+from pipeline.evaluation.windows import EvaluationRows, doubt_of
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -232,7 +232,7 @@ class BudgetAsked:
 
 
 def budgets(
-    judged: Judged, predicted: Mapping[str, Prediction], asked: BudgetAsked, *, healthy: int | None
+    judged: EvaluationRows, predicted: Mapping[str, Prediction], asked: BudgetAsked, *, healthy: int | None
 ) -> dict[str, dict[str, Any]]:
     """Choose a threshold for each method, or say why there is none.
 
@@ -261,7 +261,7 @@ def budgets(
     return {
         name: {
             **one,
-            "threshold": _plain(one["threshold"]),
+            "threshold": _threshold_in_json(one["threshold"]),
             "review_probability": None
             if predicted[name].order is None or healthy is None
             else review_probability(one["threshold"]),
@@ -287,6 +287,6 @@ def review_probability(threshold: float | None) -> float | None:
     return None if threshold is None else float(np.clip(threshold, 1e-6, 1.0))
 
 
-def _plain(threshold: float | None) -> float | str | None:
+def _threshold_in_json(threshold: float | None) -> float | str | None:
     """JSON has no infinity: above every case, nothing is reviewed."""
     return "nothing" if threshold is not None and not np.isfinite(threshold) else threshold

@@ -14,6 +14,7 @@ from models.judging.intervals import bootstrap_over_units
 from models.judging.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures
 from models.kinds import HEALTHY, TrainingRefused
 from models.methods import METHODS as SCORING_METHODS
+from pipeline.base.figures import finite_or_none
 from pipeline.base.settings import Settings
 from pipeline.evaluation.budget import BudgetAsked, budgets
 from pipeline.evaluation.dataset import Dataset
@@ -28,11 +29,19 @@ from pipeline.evaluation.methods import (
     mode_of_word,
     with_seed,
 )
-from pipeline.evaluation.output import Found
+from pipeline.evaluation.output import EvaluationResult
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.routing import FLEET_FIGURES, fleet_figures
 from pipeline.evaluation.selection import Selection
-from pipeline.evaluation.windows import Judged, Windows, cut_shared, doubt_of, join, with_changes, without_levels
+from pipeline.evaluation.windows import (
+    EvaluationRows,
+    Windows,
+    cut_shared,
+    doubt_of,
+    join,
+    with_changes,
+    without_levels,
+)
 from pipeline.labels.words import Mode
 
 UNSEEN_FIGURES: Final = ("unseen_auroc_entropy", "unseen_auroc_mi", "unseen_auroc_novelty", "unseen_auroc_routed")
@@ -52,15 +61,15 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class EvaluationTask:
     """What is fitted and what is judged, the same for every method."""
 
     training: Training
-    judged: Judged
+    judged: EvaluationRows
     notes: tuple[str, ...]
 
 
-def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings: Settings) -> Task:
+def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings: Settings) -> EvaluationTask:
     """Put the windows of the sides together.
 
     Raises
@@ -97,17 +106,19 @@ def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings
         settings,
         settings.seed,
     )
-    return Task(training, _judged(sides["test"], sides["unseen"], judged, index, protocol, selection), tuple(notes))
+    return EvaluationTask(
+        training, _judged(sides["test"], sides["unseen"], judged, index, protocol, selection), tuple(notes)
+    )
 
 
 def evaluate_classification(
-    task: Task,
+    task: EvaluationTask,
     *,
     methods: Sequence[str],
     seeds: Sequence[int],
     budget: BudgetAsked | None = None,
     on_progress: Progress | None = None,
-) -> Found:
+) -> EvaluationResult:
     """Fit and judge every method with every seed; choose a review budget with the first where one is asked for."""
     names = list(dict.fromkeys(SHIPPED if name == DEFAULT_ROW else name for name in methods))
     runs: list[dict[str, Any]] = []
@@ -129,7 +140,7 @@ def evaluate_classification(
         for row in methods
         if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted
     }
-    found = Found(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
+    found = EvaluationResult(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
     shown = {row: name for row in methods if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted}
     if DEFAULT_ROW in shown:
         shown.pop(SHIPPED, None)  # the same under two names
@@ -143,12 +154,12 @@ def evaluate_classification(
     return found
 
 
-def healthy_of(task: Task) -> int | None:
+def healthy_of(task: EvaluationTask) -> int | None:
     """Index of the healthy class, None where all classes are faults."""
     return 0 if task.training.classes[0] == HEALTHY else None
 
 
-def _run(task: Task, name: str, training: Training) -> tuple[dict[str, Any], Prediction | None]:
+def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str, Any], Prediction | None]:
     """Fit one method with one seed and judge it."""
     judged, seed = task.judged, training.seed
     started = time.perf_counter()
@@ -177,7 +188,7 @@ def _run(task: Task, name: str, training: Training) -> tuple[dict[str, Any], Pre
     return run, prediction
 
 
-def figures(judged: Judged, said: Prediction, healthy: int | None, rows: NDArray[np.bool_]) -> dict[str, Any]:
+def figures(judged: EvaluationRows, said: Prediction, healthy: int | None, rows: NDArray[np.bool_]) -> dict[str, Any]:
     """Judge what a method said of some windows; the unseen windows are the positives of their columns."""
     votes = None if judged.votes is None else judged.votes[rows]
     found: dict[str, Any] = dict.fromkeys(columns_of(judged))
@@ -195,12 +206,14 @@ def figures(judged: Judged, said: Prediction, healthy: int | None, rows: NDArray
     return found
 
 
-def columns_of(judged: Judged) -> tuple[str, ...]:
+def columns_of(judged: EvaluationRows) -> tuple[str, ...]:
     """Give the columns of a table, in order: a whole fleet has some more."""
     return COLUMNS if judged.why_unseen is None else (*COLUMNS[:-2], *FLEET_FIGURES[1:], *COLUMNS[-2:])
 
 
-def _of_fleet(judged: Judged, said: Prediction, healthy: int, rows: NDArray[np.int64]) -> dict[str, float | None]:
+def _of_fleet(
+    judged: EvaluationRows, said: Prediction, healthy: int, rows: NDArray[np.int64]
+) -> dict[str, float | None]:
     """Judge a review of the whole fleet, in the method's own order, or by entropy where it has none."""
     assert judged.why_unseen is not None
     p, why = said.probabilities[rows], judged.why_unseen[rows]
@@ -215,7 +228,9 @@ def _of_fleet(judged: Judged, said: Prediction, healthy: int, rows: NDArray[np.i
     )
 
 
-def _intervals(judged: Judged, predicted: list[Prediction], healthy: int | None) -> dict[str, tuple[float, float]]:
+def _intervals(
+    judged: EvaluationRows, predicted: list[Prediction], healthy: int | None
+) -> dict[str, tuple[float, float]]:
     """Intervals of the mean over seeds, the units drawn again."""
     clean = np.flatnonzero((judged.y >= 0) & ~judged.leaked)
     y = judged.y[clean]
@@ -249,7 +264,7 @@ def _mean_of_seeds(names: Sequence[str], all_seeds: Sequence[dict[str, float | N
     return found
 
 
-def _by_unit(task: Task, said: Prediction) -> dict[str, dict[str, Any]]:
+def _by_unit(task: EvaluationTask, said: Prediction) -> dict[str, dict[str, Any]]:
     """Judge each unit by itself: so that one bad bearing is seen."""
     judged = task.judged
     found: dict[str, dict[str, Any]] = {}
@@ -262,7 +277,8 @@ def _by_unit(task: Task, said: Prediction) -> dict[str, dict[str, Any]]:
                 "windows": int(rows.sum()),
                 "accuracy": float((p.argmax(axis=1) == c).mean()) if c >= 0 else None,
                 "mean_probabilities": {
-                    label: _finite(value) for label, value in zip(task.training.classes, p.mean(axis=0), strict=True)
+                    label: finite_or_none(value)
+                    for label, value in zip(task.training.classes, p.mean(axis=0), strict=True)
                 },
                 "review_rate": None if said.review is None else float(said.review[rows].mean()),
                 "leaked": bool(judged.leaked[rows].any()),
@@ -270,11 +286,7 @@ def _by_unit(task: Task, said: Prediction) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _about(task: Task) -> dict[str, Any]:
+def _about(task: EvaluationTask) -> dict[str, Any]:
     training, judged = task.training, task.judged
     test = judged.y >= 0
     return {
@@ -344,9 +356,9 @@ def _judged(
     index: dict[str, int],
     protocol: Protocol,
     selection: Selection,
-) -> Judged:
+) -> EvaluationRows:
     windows = join([test, unseen])
     unit = windows.cells(_column(protocol, "unit"))
     y = np.array([index[name] for name in targets.tolist()] + [-1] * len(unseen), dtype=np.int64)
     votes = None if protocol.vote is None else windows.cells(protocol.vote)
-    return Judged(windows, y, unit, votes, np.isin(unit, sorted(selection.leaked)))
+    return EvaluationRows(windows, y, unit, votes, np.isin(unit, sorted(selection.leaked)))

@@ -34,8 +34,9 @@ from pipeline.importing import (
     shipped_mappings,
 )
 from pipeline.importing.manifest import ManifestRow
-from pipeline.importing.mapping import Geometry
+from pipeline.importing.mapping import MappedGeometry
 from pipeline.importing.problems import SignalUnreadable
+from pipeline.labels.findings import evidence_weight
 
 INLINE_SAMPLES = 4_000_000
 """Below so many samples starting processes costs more than it saves."""
@@ -66,10 +67,10 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class _Task:
+class _ReadTask:
     planned: PlannedRow
     mapping: str
-    geometry: Geometry | None
+    geometry: MappedGeometry | None
     features: FeatureSettings
     weight: float
     regime: str
@@ -114,12 +115,12 @@ def load_dataset(
     """
     plans, orphans = _plans(manifest, rows, root, mappings)
     tasks = [
-        _Task(
+        _ReadTask(
             planned,
             plan.name,
             plan.geometries.get(planned.geometry or ""),
             feature_settings(settings, planned.fields["quantity"]),
-            settings.evidence_weights.get(str(planned.label.evidence), 1.0) if planned.label else 1.0,
+            evidence_weight(settings.evidence_weights, planned.label.evidence) if planned.label else 1.0,
             _regime(planned, settings),
         )
         for plan in plans
@@ -193,14 +194,14 @@ def _regime(planned: PlannedRow, settings: ExtractionSettings) -> str:
     )
 
 
-def _one_quantity(tasks: Sequence[_Task]) -> None:
+def _one_quantity(tasks: Sequence[_ReadTask]) -> None:
     quantities = sorted({task.planned.fields["quantity"] for task in tasks})
     if len(quantities) > 1:
         text = f"the rows are of several quantities ({', '.join(quantities)}); evaluate one at a time"
         raise EvaluationRefused("manifest", [text])
 
 
-def _read_all(tasks: Sequence[_Task], workers: int, on_progress: Callable[[int, int], None] | None) -> list[_Read]:
+def _read_all(tasks: Sequence[_ReadTask], workers: int, on_progress: Callable[[int, int], None] | None) -> list[_Read]:
     size = sum(task.planned.n_source for task in tasks)
     jobs = workers if size > INLINE_SAMPLES and len(tasks) > 1 else 1
     found: list[_Read] = []
@@ -218,7 +219,7 @@ def _read_all(tasks: Sequence[_Task], workers: int, on_progress: Callable[[int, 
     return found
 
 
-def _read(task: _Task) -> _Read | str:
+def _read(task: _ReadTask) -> _Read | str:
     """Read one manifest row and extract its recordings; what is wrong with its signal, in words. Runs in a worker."""
     planned = task.planned
     try:
@@ -258,7 +259,7 @@ def _read(task: _Task) -> _Read | str:
     return _Read(join(parts) if parts else None, len(cuts.pieces), cuts.short)
 
 
-def _windows(task: _Task, **columns: Any) -> Windows:
+def _windows(task: _ReadTask, **columns: Any) -> Windows:
     return Windows(
         names=feature_names(task.features),
         groups=tuple(group for group, names in feature_groups(task.features).items() for _ in names),
@@ -268,7 +269,7 @@ def _windows(task: _Task, **columns: Any) -> Windows:
     )
 
 
-def _job(task: _Task, recording_id: str) -> Job:
+def _job(task: _ReadTask, recording_id: str) -> Job:
     fields, geometry = task.planned.fields, task.geometry
     return Job(
         recording_id=recording_id,

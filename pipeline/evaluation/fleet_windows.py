@@ -25,11 +25,11 @@ from models.kinds import HEALTHY
 from pipeline.assets import import_assets, known_orders
 from pipeline.base.regime import program_of
 from pipeline.base.settings import ExtractionSettings, Settings
-from pipeline.evaluation.classification import Task
+from pipeline.evaluation.classification import EvaluationTask
 from pipeline.evaluation.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.evaluation.methods import Training, mode_of_word
 from pipeline.evaluation.protocol import EvaluationRefused, SimulatedProtocol
-from pipeline.evaluation.windows import Judged, Windows, join
+from pipeline.evaluation.windows import EvaluationRows, Windows, join
 from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, relative_names, site_programs
 from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
 from pipeline.extraction.reading import read_chunk
@@ -215,7 +215,7 @@ NO_MODE = "training windows of a fault whose finding names no mode"
 class Prepared:
     """What is fitted and judged, and what was left out."""
 
-    task: Task
+    task: EvaluationTask
     left_out: dict[str, int]
     recordings: int
 
@@ -263,7 +263,7 @@ def prepare_fleets(
         found.supplement,
     )
     return Prepared(
-        Task(training, _judged(windows.take(kept), truth, unit, found.classes), ()),
+        EvaluationTask(training, _judged(windows.take(kept), truth, unit, found.classes), ()),
         {reason: count for reason, count in left_out.items() if count},
         int(np.unique(windows.recording).size),
     )
@@ -287,11 +287,11 @@ def _kept(
 
 def _judged(
     windows: Windows, truth: Sequence[RecordingTruth], unit: NDArray[np.str_], classes: tuple[str, ...]
-) -> Judged:
+) -> EvaluationRows:
     index = {name: number for number, name in enumerate(classes)}
     unseen = [UNSEEN_CLASS if t.unseen_class else UNSEEN_PROGRAM if t.unseen_program else "" for t in truth]
     y = [-1 if why else index[t.mode or HEALTHY] for why, t in zip(unseen, truth, strict=True)]
-    return Judged(
+    return EvaluationRows(
         windows,
         np.array(y, dtype=np.int64),
         unit,

@@ -14,8 +14,8 @@ from models.judging.intervals import share_interval
 from models.kinds import HEALTHY, TrainingRefused
 from models.training.train import train
 from pipeline.base.settings import Settings
-from pipeline.cases.axis_state import ALARM, DATA_FAULT, Thresholds, Window, combine_channels
-from pipeline.evaluation.output import Found
+from pipeline.cases.axis_state import ALARM, DATA_FAULT, ScoredWindow, Thresholds, combine_channels
+from pipeline.evaluation.output import EvaluationResult
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.routing import MODEL, doubts_of, judged_windows
 from pipeline.evaluation.selection import Selection
@@ -56,7 +56,7 @@ def evaluate_healthy(
     *,
     seeds: Sequence[int],
     on_progress: Progress | None = None,
-) -> Found:
+) -> EvaluationResult:
     """Fit a baseline-only model to healthy windows and count what it says of other healthy ones.
 
     With [train], its rows are the baseline; without, the first `baseline_share` of every channel of every unit is.
@@ -98,7 +98,7 @@ def evaluate_healthy(
         "test": {"windows": len(judged), "units": int(np.unique(judged.cells(protocol.unit)).size)},
         "leaked_units": sorted(selection.leaked),
     }
-    return Found(runs, {"default": _intervals(runs)}, about, list(dict.fromkeys(notes)))
+    return EvaluationResult(runs, {"default": _intervals(runs)}, about, list(dict.fromkeys(notes)))
 
 
 def _sides(protocol: Protocol, selection: Selection, windows: Windows) -> tuple[Windows, Windows]:
@@ -136,7 +136,7 @@ def _units_to_hold_out(baseline: Windows, column: str) -> tuple[NDArray[np.str_]
 
 def _say(
     baseline: Windows, unit: NDArray[np.str_], judged: Windows, settings: Settings, seed: int, protocol: Protocol
-) -> tuple[list[Window], Thresholds, tuple[str, ...]]:
+) -> tuple[list[ScoredWindow], Thresholds, tuple[str, ...]]:
     """Train on the baseline and score the judged windows."""
     try:
         model, report = train(
@@ -160,7 +160,7 @@ def _say(
 
 
 def _count(
-    judged: Windows, said: list[Window], limits: Thresholds, protocol: Protocol, rows: BoolArray
+    judged: Windows, said: list[ScoredWindow], limits: Thresholds, protocol: Protocol, rows: BoolArray
 ) -> dict[str, Any]:
     """Count what becomes of recordings, each channel alone, and of votes, their channels combined as advise does."""
     assert protocol.unit is not None
@@ -177,10 +177,10 @@ def _count(
 
 
 def _outcomes(
-    groups: NDArray[np.str_], said: list[Window], limits: Thresholds, rows: BoolArray
+    groups: NDArray[np.str_], said: list[ScoredWindow], limits: Thresholds, rows: BoolArray
 ) -> tuple[int, int, int, int]:
     """Count groups of windows, and those of them with an alarm, sent to review, and with a data case."""
-    members: dict[str, list[Window]] = {}
+    members: dict[str, list[ScoredWindow]] = {}
     for index in np.flatnonzero(rows).tolist():
         members.setdefault(str(groups[index]), []).append(said[index])
     states = [combine_channels(windows, {MODEL: limits}) for windows in members.values()]
@@ -190,7 +190,9 @@ def _outcomes(
     return len(states), alarms, reviews, data
 
 
-def _by_unit(judged: Windows, said: list[Window], limits: Thresholds, protocol: Protocol) -> dict[str, dict[str, Any]]:
+def _by_unit(
+    judged: Windows, said: list[ScoredWindow], limits: Thresholds, protocol: Protocol
+) -> dict[str, dict[str, Any]]:
     assert protocol.unit is not None
     unit = judged.cells(protocol.unit)
     found: dict[str, dict[str, Any]] = {}

@@ -106,7 +106,7 @@ class Prediction:
     review: NDArray[np.bool_] | None = None
 
 
-class Fitted(Protocol):
+class FittedMethod(Protocol):
     """A fitted method."""
 
     @property
@@ -129,7 +129,7 @@ class Fitted(Protocol):
         ...
 
 
-Method = Callable[[Training], Fitted]
+Method = Callable[[Training], FittedMethod]
 """Fits; MethodNotDefined where the method says nothing about the classes."""
 
 

@@ -16,7 +16,7 @@ Summary = dict[str, dict[str, float | None]]
 
 
 @dataclass(frozen=True)
-class Found:
+class EvaluationResult:
     """What an evaluation found.
 
     Attributes

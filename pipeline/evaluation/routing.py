@@ -4,16 +4,24 @@ alone."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.judging.metrics import REVIEWED, missed_after_review, reviewed_windows
 from models.model import Model, Scores
-from pipeline.cases.axis_state import ALARM, DATA_FAULT, AxisFigures, Thresholds, Window, combine_channels
+from pipeline.cases.axis_state import (
+    ALARM,
+    DATA_FAULT,
+    AxisFigures,
+    ScoredWindow,
+    Thresholds,
+    combine_channels,
+    windows_of,
+)
 from pipeline.scoring.levels import routed_entropies
-from pipeline.store.database import nullable
+from pipeline.scoring.score import figures_of
 
 MODEL = "evaluated"
 FAULT = "fault"
@@ -41,42 +49,13 @@ class Routed:
 
 def judged_windows(
     model: Model, scores: Scores, *, quality: NDArray[np.str_], channel: NDArray[np.str_], program: NDArray[np.str_]
-) -> list[Window]:
-    """Give windows as advise sees them; one with a bad verdict has no figures."""
-    windows = []
-    for index in range(len(quality)):
-        usable = quality[index] == "ok" and bool(scores.finite[index])
-        figures: dict[str, Any] = {
-            name: nullable(getattr(scores, name)[index]) if usable else None
-            for name in (
-                "fault_probability",
-                "fault_q05",
-                "fault_q95",
-                "mutual_information",
-                "expected_entropy",
-                "predictive_entropy",
-                "novelty_percentile",
-            )
-        }
-        strange = scores.unmodelled[index]
-        figures["unmodelled_probability"] = nullable(strange) if usable else None
-        p = scores.class_probabilities[index]
-        known = usable and bool(np.isfinite(p).all())
-        windows.append(
-            Window(
-                channel=str(channel[index]),
-                quality=str(quality[index]) if quality[index] != "ok" or usable else "non_finite",
-                evidence="",
-                class_probabilities=dict(zip(model.classes, p.tolist(), strict=True)) if known else None,
-                program=str(program[index]) or None,
-                model_version=MODEL,
-                **figures,
-            )
-        )
-    return windows
+) -> list[ScoredWindow]:
+    """Return windows as advise sees them; one with a bad verdict has no figures."""
+    scored = figures_of(scores, model.classes, quality.tolist(), [""] * len(quality))
+    return windows_of(scored, channel=channel.tolist(), program=program.tolist(), model_version=MODEL)
 
 
-def route(windows: list[Window], limits: Thresholds, model: Model) -> Routed:
+def route(windows: list[ScoredWindow], limits: Thresholds, model: Model) -> Routed:
     """Route each window by itself."""
     found = [combine_channels([window], {MODEL: limits}) for window in windows]
     codes = [doubts_of(figures) for figures in found]
@@ -145,7 +124,7 @@ def doubts_of(figures: AxisFigures) -> list[str]:
     return [flag.code for flag in figures.flags if flag.code not in (FAULT, "data", "silent")]
 
 
-def _highest_percentile(window: Window, model: Model) -> float:
+def _highest_percentile(window: ScoredWindow, model: Model) -> float:
     found = [window.novelty_percentile or 0.0]
     for name in routed_entropies(model.quantiles):
         value = getattr(window, name)

@@ -14,7 +14,7 @@ from pipeline.evaluation import classification, healthy, trend
 from pipeline.evaluation import fleet_windows as simulated
 from pipeline.evaluation.budget import BudgetAsked
 from pipeline.evaluation.dataset import Dataset, load_dataset
-from pipeline.evaluation.output import Found, summarise
+from pipeline.evaluation.output import EvaluationResult, summarise
 from pipeline.evaluation.protocol import SIMULATED, EvaluationRefused, Protocol, SimulatedProtocol, load_protocol
 from pipeline.evaluation.selection import Selection, select
 
@@ -129,15 +129,15 @@ def evaluate(request: Request, settings: Settings, *, on_progress: Progress | No
         raise SettingsError(
             f"--max-miss-rate: kind {protocol.kind!r} has no labelled faults and healthy units to judge"
         )
-    found = _carry_out(protocol, selection, dataset, settings, methods, seeds, request.budget, on_progress)
+    result = _carry_out(protocol, selection, dataset, settings, methods, seeds, request.budget, on_progress)
     data = {
         "manifest": request.manifest.name,
         "mappings": list(dataset.mappings),
         "recordings": dataset.recordings,
-        **found.about,
+        **result.about,
     }
-    found.notes[:0] = dataset.notes
-    return document(request, protocol, found, settings, dataset.left_out, data)
+    result.notes[:0] = dataset.notes
+    return document(request, protocol, result, settings, dataset.left_out, data)
 
 
 def _simulated(
@@ -154,12 +154,12 @@ def _simulated(
         raise EvaluationRefused(f"protocol {protocol.name}", [f"kind 'simulated' has no use for {given}; leave it out"])
     with tempfile.TemporaryDirectory(prefix="axiswatch-fleets-") as scratch:
         prepared = simulated.prepare_fleets(protocol, settings, request.fleets or Path(scratch), on_progress)
-    found = classification.evaluate_classification(
+    result = classification.evaluate_classification(
         prepared.task, methods=methods, seeds=seeds, budget=request.budget, on_progress=on_progress
     )
-    found.notes.insert(0, "A simulated figure never supports a claim about real machines.")
-    data = {"recordings": prepared.recordings, **found.about}
-    return document(request, protocol, found, settings, prepared.left_out, data)
+    result.notes.insert(0, "A simulated figure never supports a claim about real machines.")
+    data = {"recordings": prepared.recordings, **result.about}
+    return document(request, protocol, result, settings, prepared.left_out, data)
 
 
 def methods_of(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -176,25 +176,25 @@ def methods_of(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
 def document(
     request: Request,
     protocol: Protocol | SimulatedProtocol,
-    found: Found,
+    result: EvaluationResult,
     settings: Settings,
     left_out: dict[str, int],
     data: dict[str, Any],
 ) -> dict[str, Any]:
     """Put together what is written."""
     told = settings.model_dump(mode="json", include=set(SETTINGS_TOLD))
-    leaked = summarise(found.runs, "leaked") if any(run.get("leaked") for run in found.runs) else None
+    leaked = summarise(result.runs, "leaked") if any(run.get("leaked") for run in result.runs) else None
     return {
         "protocol": protocol.name,
         "kind": protocol.kind,
         "commit": request.commit,
-        "summary": summarise(found.runs),
+        "summary": summarise(result.runs),
         "leaked_summary": leaked,
-        "intervals": found.intervals,
-        "curves": found.curves,
-        "review_budget": found.review_budget,
-        "runs": found.runs,
-        "notes": found.notes,
+        "intervals": result.intervals,
+        "curves": result.curves,
+        "review_budget": result.review_budget,
+        "runs": result.runs,
+        "notes": result.notes,
         "left_out": left_out,
         "data": data,
         "protocol_read": protocol.model_dump(mode="json", exclude_none=True),
@@ -211,7 +211,7 @@ def _carry_out(
     seeds: Sequence[int],
     budget: BudgetAsked | None,
     on_progress: Progress | None,
-) -> Found:
+) -> EvaluationResult:
     if protocol.kind == "trend":
         return trend.evaluate_trend(protocol, selection, dataset.windows, methods=methods)
     if protocol.kind == "healthy":

@@ -14,7 +14,7 @@ from features.health.alarm import MIN_REFERENCE, alarm_onset
 from features.health.baseline import fit_reference, known_median
 from features.health.health import health_index
 from features.health.trend import running_median
-from pipeline.evaluation.output import Found
+from pipeline.evaluation.output import EvaluationResult
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.selection import Selection
 from pipeline.evaluation.windows import Windows
@@ -70,7 +70,9 @@ Rule = Callable[[Run], BoolArray | None]
 """Says at which snapshots the alarm is on, never in the baseline part; None where the baseline tells no threshold."""
 
 
-def evaluate_trend(protocol: Protocol, selection: Selection, windows: Windows, *, methods: Sequence[str]) -> Found:
+def evaluate_trend(
+    protocol: Protocol, selection: Selection, windows: Windows, *, methods: Sequence[str]
+) -> EvaluationResult:
     """Judge every rule on every run. There is nothing random, so one pass stands for all seeds.
 
     Raises
@@ -93,7 +95,7 @@ def evaluate_trend(protocol: Protocol, selection: Selection, windows: Windows, *
         "snapshots": {run.unit: run.n for run in runs},
         "channels": {run.unit: sorted(run.channels) for run in runs},
     }
-    return Found(found, {}, about, [note for run in found for note in run["notes"]])
+    return EvaluationResult(found, {}, about, [note for run in found for note in run["notes"]])
 
 
 def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:

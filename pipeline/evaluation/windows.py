@@ -182,7 +182,7 @@ def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class EvaluationRows:
     """Windows to judge: their class (-1: unseen), physical unit, vote, and whether the unit was trained on too.
 
     `why_unseen` is there where the windows are a whole fleet: `class`, `program`, or '' for what training could know.

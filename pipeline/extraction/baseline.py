@@ -16,12 +16,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.health.baseline import Reference, fit_reference
 from pipeline.assets import installations
+from pipeline.base.figures import finite_or_none
 from pipeline.base.ids import instant, stable_id
 from pipeline.base.regime import coarser, is_any, program_of
 from pipeline.base.settings import ExtractionSettings
@@ -30,7 +30,7 @@ from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Verdict
 from pipeline.store.attribution import attributed_unit, extractions
-from pipeline.store.database import Store, insert_new, nullable
+from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Baseline, Extraction, Recording
 
@@ -48,7 +48,7 @@ class BaselineReport:
 
 
 @dataclass(frozen=True)
-class _Period:
+class BaselinePeriod:
     """Baseline period of a unit on an axis; None is a unit that nobody names. `done` are versions that are settled."""
 
     axis_id: str
@@ -81,7 +81,7 @@ def update_baselines(store: Store, lake: Lake, settings: ExtractionSettings, *, 
     return report
 
 
-def _periods(connection: Connection, settings: ExtractionSettings, as_of: datetime) -> list[_Period]:
+def _periods(connection: Connection, settings: ExtractionSettings, as_of: datetime) -> list[BaselinePeriod]:
     """Baseline periods that are over: one for each unit in its time on an axis.
 
     What was written more than a period's length after the end is settled: recordings that come later still are not
@@ -106,7 +106,7 @@ def _periods(connection: Connection, settings: ExtractionSettings, as_of: dateti
         first = _first(connection, axis, unit, after, before)
         if first is not None and first + length <= as_of:
             done = frozenset(settled.get((axis, unit, first), ()))
-            found.append(_Period(axis, unit, first, first + length, before, done))
+            found.append(BaselinePeriod(axis, unit, first, first + length, before, done))
     return found
 
 
@@ -167,7 +167,7 @@ def _first(
     return min(starts, default=None)
 
 
-def _members(connection: Connection, settings: ExtractionSettings, period: _Period) -> list[Any]:
+def _members(connection: Connection, settings: ExtractionSettings, period: BaselinePeriod) -> list[Any]:
     """Recordings of a period whose features may enter its baselines, in order of time."""
     end = period.to_at if period.before is None else min(period.to_at, period.before)
     unit = attributed_unit()
@@ -188,7 +188,7 @@ def _members(connection: Connection, settings: ExtractionSettings, period: _Peri
 def _baselines(
     lake: Lake,
     settings: ExtractionSettings,
-    period: _Period,
+    period: BaselinePeriod,
     members: Sequence[Row[Any]],
     labels: list[KnownLabel],
     as_of: datetime,
@@ -222,10 +222,10 @@ def _found_faulty(row: Row[Any], labels: list[KnownLabel]) -> bool:
 
 
 def _row(
-    period: _Period, rows: list[Row[Any]], regime: str, reference: Reference, n_windows: int, as_of: datetime
+    period: BaselinePeriod, rows: list[Row[Any]], regime: str, reference: Reference, n_windows: int, as_of: datetime
 ) -> dict[str, Any]:
     first = rows[0]
-    median, spread = _plain(reference.median), _plain(reference.spread)
+    median, spread = ([finite_or_none(value) for value in one] for one in (reference.median, reference.spread))
     versions = (first.scope, first.feature_version, first.geometry_version)
     content = stable_id(*(row.recording_id for row in rows), *median, *spread)
     key = (first.axis_id, first.unit_serial, first.channel, regime, *versions, instant(period.from_at))
@@ -249,7 +249,3 @@ def _row(
         else None,
         "known_at": as_of,
     }
-
-
-def _plain(values: npt.NDArray[np.float64]) -> list[float | None]:
-    return [nullable(value) for value in values]

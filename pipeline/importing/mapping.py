@@ -212,7 +212,7 @@ def template_columns(template: str) -> list[str]:
 __all__ = ["Filters", "Mapping", "Process", "SampleRules", "Scalar", "Signal", "Source"]
 
 
-class Recording(Part):
+class MappedRecording(Part):
     """The contract columns that the manifest and the mapping declare."""
 
     site: Source | None = None
@@ -237,7 +237,7 @@ REQUIRED_FIELDS: Final = ("site", "robot_id", "axis", "channel", "quantity", "un
 """What [recording] or every [[channel]] has to declare."""
 
 
-class Channel(Recording, SampleRules):
+class Channel(MappedRecording, SampleRules):
     """One signal of every file: what [signal] and [recording] say, unless it is said here."""
 
     column: Source | None = None
@@ -356,7 +356,7 @@ class LabelValue(Part):
         return self
 
 
-class Label(Part):
+class MappedLabel(Part):
     """How a manifest row becomes a label."""
 
     column: Name
@@ -366,7 +366,7 @@ class Label(Part):
     known_at: AwareDatetime | None = None
 
 
-class Geometry(Part):
+class MappedGeometry(Part):
     """Orders (cycles per turn of the monitored shaft) of a bearing and its gears."""
 
     bpfo: Positive | None = None
@@ -377,7 +377,7 @@ class Geometry(Part):
     source: Name
 
     @model_validator(mode="after")
-    def _has_an_order(self) -> Geometry:
+    def _has_an_order(self) -> MappedGeometry:
         if not self.gear_mesh and all(order is None for order in (self.bpfo, self.bpfi, self.bsf, self.ftf)):
             raise ValueError("needs at least one of bpfo, bpfi, bsf, ftf, gear_mesh")
         return self
@@ -398,14 +398,14 @@ class Mapping(Part):
     files: Files | None = None
     select: Filters = Field(default_factory=dict)
     signal: Signal
-    recording: Recording = Recording()
+    recording: MappedRecording = MappedRecording()
     channel: list[Channel] = Field(default_factory=list)
     time: Annotated[ClockTime | SyntheticTime, Field(discriminator="basis")]
     process: list[Annotated[Process, Field(discriminator="kind")]] = Field(default_factory=list)
     pieces: Pieces = Pieces()
-    label: Label | None = None
+    label: MappedLabel | None = None
     asset: Asset | None = None
-    geometry: dict[str, Geometry] = Field(default_factory=dict)
+    geometry: dict[str, MappedGeometry] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _assets_are_units(self) -> Mapping:
@@ -431,7 +431,7 @@ class Mapping(Part):
 
     def channels(self) -> tuple[Channel, ...]:
         """Every signal of a row with all that [signal], [recording] and its [[channel]] say about it."""
-        base = {name: getattr(self.recording, name) for name in Recording.model_fields}
+        base = {name: getattr(self.recording, name) for name in MappedRecording.model_fields}
         base |= {name: getattr(self.signal, name) for name in (*SampleRules.model_fields, "column")}
         given = [{name: getattr(one, name) for name in one.model_fields_set} for one in self.channel]
         return tuple(Channel.model_construct(**{**base, "factor": None, **own}) for own in given or [{}])

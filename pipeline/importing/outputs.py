@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
-from pipeline.importing.mapping import Geometry, Label
+from pipeline.importing.mapping import MappedGeometry, MappedLabel
 from pipeline.importing.plan import PlannedRow
 from pipeline.labels.words import LABEL_CSV_COLUMNS
 
 
 @dataclass(frozen=True)
-class Span:
+class RowSpan:
     """From the first sample to the end of the last, of all recordings of one manifest row."""
 
     planned: PlannedRow
@@ -30,15 +30,15 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def grouped(spans: list[Span], key: Callable[[PlannedRow], Hashable]) -> list[list[Span]]:
+def grouped(spans: list[RowSpan], key: Callable[[PlannedRow], Hashable]) -> list[list[RowSpan]]:
     """Spans with the same key, groups in manifest order, each in order of time."""
-    found: dict[Hashable, list[Span]] = {}
+    found: dict[Hashable, list[RowSpan]] = {}
     for span in spans:
         found.setdefault(key(span.planned), []).append(span)
     return [sorted(group, key=lambda span: span.started_at) for group in found.values()]
 
 
-def label_rows(spans: list[Span], label: Label | None) -> list[dict[str, str]]:
+def label_rows(spans: list[RowSpan], label: MappedLabel | None) -> list[dict[str, str]]:
     """One label per unit and stretch of recordings that the manifest gives the same label.
 
     The range is [start of the first recording, end of the last); known_at is the declared time, else the range's end.
@@ -78,7 +78,7 @@ def labels_csv(rows: list[dict[str, str]]) -> str:
     return text.getvalue()
 
 
-def assets_toml(spans: list[Span], geometries: dict[str, Geometry]) -> tuple[str, int]:
+def assets_toml(spans: list[RowSpan], geometries: dict[str, MappedGeometry]) -> tuple[str, int]:
     """The text of an assets.toml and its number of units.
 
     A unit is installed at the declared time, else with its first recording, and removed where the next one of its
@@ -105,7 +105,7 @@ def assets_toml(spans: list[Span], geometries: dict[str, Geometry]) -> tuple[str
     return "\n".join(lines) + "\n", len(entries)
 
 
-def _axis_entries(axis: list[Span]) -> list[tuple[list[str], str | None]]:
+def _axis_entries(axis: list[RowSpan]) -> list[tuple[list[str], str | None]]:
     units = [next(run) for _, run in groupby(axis, key=lambda span: span.planned.fields["unit_serial"])]
     installed = [span.planned.installed_at or span.started_at for span in units]
     entries = []

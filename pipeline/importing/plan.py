@@ -26,11 +26,11 @@ from pipeline.importing.manifest import (
 from pipeline.importing.mapping import (
     REQUIRED_FIELDS,
     Channel,
-    Geometry,
     LabelValue,
+    MappedGeometry,
+    MappedRecording,
     Mapping,
     Process,
-    Recording,
     SampleRules,
     Scalar,
     Signal,
@@ -141,7 +141,7 @@ class Planner:
         for channel in mapping.channels():
             found = {
                 key: self._value(row, f"recording.{key}", getattr(channel, key), variable=variable)
-                for key in Recording.model_fields
+                for key in MappedRecording.model_fields
             }
             found["cell"] = found["cell"] or ""
             column = self._value(row, "signal.column", channel.column)
@@ -292,7 +292,7 @@ class ImportPlan:
     name: str
     mapping: Mapping
     rows: tuple[PlannedRow, ...]
-    geometries: dict[str, Geometry]
+    geometries: dict[str, MappedGeometry]
     notes: tuple[str, ...]
 
     def by_file(self) -> dict[Path, list[PlannedRow]]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.base.log_schema import LOG_SCHEMA, SCHEMA_VERSION
 from pipeline.importing.metadata import tell
-from pipeline.importing.outputs import Span, assets_toml, label_rows, labels_csv
+from pipeline.importing.outputs import RowSpan, assets_toml, label_rows, labels_csv
 from pipeline.importing.plan import ImportPlan, PlannedRow, plan_import
 from pipeline.importing.problems import Problems, SignalUnreadable
 from pipeline.importing.signal_files import SignalFile, open_signal
@@ -146,7 +146,7 @@ class _Writer:
         self._aside = aside
         self._problems = Problems()
         self._keys: dict[tuple[Any, ...], str] = {}
-        self.spans: list[Span] = []
+        self.spans: list[RowSpan] = []
         self.skipped: list[Skipped] = []
         self.recordings = 0
         self.names_written: list[str] = []
@@ -192,7 +192,7 @@ class _Writer:
         if not cuts.pieces:
             return None
         self.recordings += len(cuts.pieces)
-        self.spans.append(Span(planned, cuts.pieces[0].started_at, max(piece.ends_at for piece in cuts.pieces)))
+        self.spans.append(RowSpan(planned, cuts.pieces[0].started_at, max(piece.ends_at for piece in cuts.pieces)))
         return pa.Table.from_pylist([_log_row(planned, piece) for piece in cuts.pieces], schema=LOG_SCHEMA)
 
     def _account(self, planned: PlannedRow, cuts: Cuts) -> None:

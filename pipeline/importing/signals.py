@@ -60,7 +60,7 @@ class Cuts:
 
 
 @dataclass(frozen=True)
-class _Stretch:
+class _EvenStretch:
     samples: NDArray[np.float64]
     offset_s: float
     rate_hz: float
@@ -132,7 +132,7 @@ def decimate(samples: NDArray[np.float64], factor: int) -> tuple[NDArray[np.floa
     return filtered[begin : begin + kept], half
 
 
-def _cut(planned: PlannedRow, samples: Samples) -> list[_Stretch]:
+def _cut(planned: PlannedRow, samples: Samples) -> list[_EvenStretch]:
     """Cut at seams, at changes, at gaps in time and around missing values; all indices count samples of the source."""
     n, rate = len(samples.values), planned.source_rate_hz
     edges: list[NDArray[Any]] = [np.array([0, n]), np.flatnonzero(np.diff(samples.usable)) + 1]
@@ -166,7 +166,7 @@ def _cut(planned: PlannedRow, samples: Samples) -> list[_Stretch]:
                 raise SignalUnreadable(
                     f"process.start_s_column: no start time at sample {int(origins[at])} of {planned.file!r}"
                 )
-            found.append(_Stretch(samples.values[low:high], offset, rate))
+            found.append(_EvenStretch(samples.values[low:high], offset, rate))
     return found
 
 
@@ -177,12 +177,12 @@ def _changes(column: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.flatnonzero(np.diff(np.concatenate(indices).astype(np.int64))) + 1
 
 
-def _decimate(stretch: _Stretch, factor: int) -> _Stretch:
+def _decimate(stretch: _EvenStretch, factor: int) -> _EvenStretch:
     samples, first = decimate(stretch.samples, factor)
-    return _Stretch(samples, stretch.offset_s + first / stretch.rate_hz, stretch.rate_hz / factor)
+    return _EvenStretch(samples, stretch.offset_s + first / stretch.rate_hz, stretch.rate_hz / factor)
 
 
-def _cut_to_length(stretch: _Stretch, seconds: float) -> list[_Stretch]:
+def _cut_to_length(stretch: _EvenStretch, seconds: float) -> list[_EvenStretch]:
     length = max(1, int(seconds * stretch.rate_hz + 1e-9))
     return [
         replace(stretch, samples=stretch.samples[low : low + length], offset_s=stretch.offset_s + low / stretch.rate_hz)
@@ -190,7 +190,7 @@ def _cut_to_length(stretch: _Stretch, seconds: float) -> list[_Stretch]:
     ]
 
 
-def _piece(planned: PlannedRow, stretch: _Stretch) -> Piece:
+def _piece(planned: PlannedRow, stretch: _EvenStretch) -> Piece:
     with np.errstate(over="ignore"):
         samples = stretch.samples.astype(np.float32)
     if not np.isfinite(samples).all():

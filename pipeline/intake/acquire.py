@@ -59,22 +59,22 @@ def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, mos
     """Cut the files that are due into batches of up to `size` bytes (at least one file), `most` at most."""
     plan = LandingPlan(problems=passed_over(landing))
     due = []
-    for found in unseen_files(store, landing, AcquireReport()):
-        if found.modified_ns > as_of.timestamp() * 1e9 and not begun_by(found.path, as_of):
+    for landed in unseen_files(store, landing, AcquireReport()):
+        if landed.modified_ns > as_of.timestamp() * 1e9 and not begun_by(landed.path, as_of):
             plan.waiting += 1
         else:
-            due.append(found)
+            due.append(landed)
     held = 0
-    for found in sorted(due, key=lambda item: (item.modified_ns, item.relative)):
-        if not plan.batches or (plan.batches[-1] and held + found.size_bytes > size):
+    for landed in sorted(due, key=lambda item: (item.modified_ns, item.relative)):
+        if not plan.batches or (plan.batches[-1] and held + landed.size_bytes > size):
             if len(plan.batches) == most:
                 break
             plan.batches.append([])
             held = 0
-        plan.batches[-1].append(encode_name(found.path.relative_to(landing)))
-        held += found.size_bytes
+        plan.batches[-1].append(encode_name(landed.path.relative_to(landing)))
+        held += landed.size_bytes
         plan.files += 1
-        plan.size_bytes += found.size_bytes
+        plan.size_bytes += landed.size_bytes
     plan.waiting += len(due) - plan.files
     return plan
 
@@ -126,7 +126,7 @@ class AcquireReport:
 
 
 @dataclass(frozen=True)
-class Found:
+class LandingFile:
     """A file of the landing zone as it was seen."""
 
     path: Path
@@ -165,13 +165,13 @@ def acquire(
         raise AxiswatchError(f"the landing zone {landing} is no folder; create it, or set `landing`")
     report = AcquireReport(problems=passed_over(landing) if only is None else [])
     waiting = unseen_files(store, landing, report, only)
-    for done, found in enumerate(waiting):
+    for done, landed in enumerate(waiting):
         if on_progress:
             on_progress(done, len(waiting))
         try:
-            _take(store, lake, found, limits, settled_before, report)
+            _take(store, lake, landed, limits, settled_before, report)
         except PermissionError as error:
-            report.problems.append(f"{found.path}: {error.strerror}; give the user of axiswatch leave to read it")
+            report.problems.append(f"{landed.path}: {error.strerror}; give the user of axiswatch leave to read it")
     if on_progress:
         on_progress(len(waiting), len(waiting))
     return report
@@ -199,7 +199,9 @@ def passed_over(landing: Path) -> list[str]:
     return told
 
 
-def unseen_files(store: Store, landing: Path, report: AcquireReport, only: Iterable[Path] | None = None) -> list[Found]:
+def unseen_files(
+    store: Store, landing: Path, report: AcquireReport, only: Iterable[Path] | None = None
+) -> list[LandingFile]:
     """Give the files, of those in `only` or of all, that are new or have changed; count those that are known."""
     with store.read() as connection:
         entries = {row.path: (row.size_bytes, row.modified_ns) for row in connection.execute(sa.select(LandingEntry))}
@@ -210,25 +212,25 @@ def unseen_files(store: Store, landing: Path, report: AcquireReport, only: Itera
         except FileNotFoundError:
             continue
         name = path.relative_to(landing).as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
-        found = Found(path, name, stat.st_size, stat.st_mtime_ns)
-        if entries.get(found.relative) == (found.size_bytes, found.modified_ns):
+        landed = LandingFile(path, name, stat.st_size, stat.st_mtime_ns)
+        if entries.get(landed.relative) == (landed.size_bytes, landed.modified_ns):
             report.files_known += 1
         else:
-            unseen.append(found)
+            unseen.append(landed)
     return unseen
 
 
 def _take(
-    store: Store, lake: Lake, found: Found, limits: Limits, settled_before: datetime, report: AcquireReport
+    store: Store, lake: Lake, landed: LandingFile, limits: Limits, settled_before: datetime, report: AcquireReport
 ) -> None:
     try:
-        file_hash = _hash_file(found.path)
+        file_hash = _hash_file(landed.path)
     except FileNotFoundError:
         return
     entry: dict[str, str | int] = {
-        "path": found.relative,
-        "size_bytes": found.size_bytes,
-        "modified_ns": found.modified_ns,
+        "path": landed.relative,
+        "size_bytes": landed.size_bytes,
+        "modified_ns": landed.modified_ns,
         "file_hash": file_hash,
     }
     with store.read() as connection:
@@ -238,26 +240,26 @@ def _take(
         with store.write() as connection:
             upsert(connection, LandingEntry, [entry])
         return
-    origin = Origin(file_hash, found.relative)
+    origin = Origin(file_hash, landed.relative)
     for _ in range(TRIES):
         harvester = Harvester(store, lake, origin, limits)
-        note = _read_log(found, harvester, young=found.modified_ns >= settled_before.timestamp() * 1e9)
-        if note is None or _changed_meanwhile(found):
+        note = _read_log(landed, harvester, young=landed.modified_ns >= settled_before.timestamp() * 1e9)
+        if note is None or _changed_meanwhile(landed):
             report.files_waiting += 1
             return
         try:
-            _commit(store, harvester, origin, found, entry, note, report)
+            _commit(store, harvester, origin, landed, entry, note, report)
         except Raced:
             continue
         return
-    raise AxiswatchError(f"{found.path}: other runs kept changing its recordings; run again")
+    raise AxiswatchError(f"{landed.path}: other runs kept changing its recordings; run again")
 
 
-def _read_log(found: Found, harvester: Harvester, *, young: bool) -> str | None:
+def _read_log(landed: LandingFile, harvester: Harvester, *, young: bool) -> str | None:
     """Judge all rows of a log file; give a note for its database row, None where the file has to wait."""
     try:
         # Opened here, because Arrow takes no path that is not UTF-8.
-        with found.path.open("rb") as file, pq.ParquetFile(file) as parquet:
+        with landed.path.open("rb") as file, pq.ParquetFile(file) as parquet:
             reasons, ignored = judge_columns(parquet.schema_arrow)
             if not reasons:
                 _read_batches(parquet, harvester)
@@ -268,11 +270,11 @@ def _read_log(found: Found, harvester: Harvester, *, young: bool) -> str | None:
     except (pa.ArrowException, OSError, ValueError) as error:
         if young:
             return None
-        kind = "empty_file" if found.size_bytes == 0 else "unreadable_file"
+        kind = "empty_file" if landed.size_bytes == 0 else "unreadable_file"
         reasons = [Reason(kind, f"not a whole Parquet file: {str(error).strip()[:300]}; write it again")]
         fresh = Harvester(harvester.store, harvester.lake, harvester.origin, harvester.limits)
         harvester.harvest = fresh.harvest
-    harvester.refuse_file(found.path, reasons)
+    harvester.refuse_file(landed.path, reasons)
     return "refused"
 
 
@@ -292,7 +294,7 @@ def _commit(
     store: Store,
     harvester: Harvester,
     origin: Origin,
-    found: Found,
+    landed: LandingFile,
     entry: dict[str, str | int],
     note: str,
     report: AcquireReport,
@@ -301,7 +303,7 @@ def _commit(
     row = {
         "file_hash": origin.file_hash,
         "path": origin.path,
-        "size_bytes": found.size_bytes,
+        "size_bytes": landed.size_bytes,
         "n_rows": harvest.n_rows,
         "n_accepted": 0,
         "n_known": 0,
@@ -328,9 +330,9 @@ def _hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _changed_meanwhile(found: Found) -> bool:
+def _changed_meanwhile(landed: LandingFile) -> bool:
     try:
-        stat = found.path.stat()
+        stat = landed.path.stat()
     except FileNotFoundError:
         return False
-    return (stat.st_size, stat.st_mtime_ns) != (found.size_bytes, found.modified_ns)
+    return (stat.st_size, stat.st_mtime_ns) != (landed.size_bytes, landed.modified_ns)

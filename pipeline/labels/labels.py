@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import axis_id, instant, stable_id
-from pipeline.labels.words import LABEL_CSV_COLUMNS, Cause, Component, Evidence, Mode, Severity, Verdict
+from pipeline.labels.words import LABEL_CSV_COLUMNS, STRENGTH, Cause, Component, Evidence, Mode, Severity, Verdict
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import Label, LabelWithdrawal
 
@@ -167,10 +167,7 @@ def label_for(
         and (label.channel is None or label.channel == channel)
         and label.from_at <= started_at < label.to_at
     ]
-    strength = list(Evidence)
-    return max(
-        holding, key=lambda label: (strength.index(label.evidence), label.known_at, label.label_id), default=None
-    )
+    return max(holding, key=lambda label: (STRENGTH[label.evidence], label.known_at, label.label_id), default=None)
 
 
 def _time(text: str, name: str, wrong: list[str]) -> datetime | None:

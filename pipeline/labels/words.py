@@ -83,6 +83,9 @@ class Evidence(StrEnum):
     TEARDOWN = "teardown"
 
 
+STRENGTH: Final = {evidence: index for index, evidence in enumerate(Evidence)}
+"""Place of an evidence in the order of strength: the higher, the stronger."""
+
 LABEL_CSV_COLUMNS: Final = (
     "site",
     "cell",

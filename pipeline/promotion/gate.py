@@ -9,22 +9,22 @@ not worse as it stands, and not worse by more than a limit even at the bad end o
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from models.kinds import HEALTHY, UNKNOWN_FAULT
+from pipeline.base.figures import finite_or_none
+from pipeline.promotion.draws import unit_draws
+
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-HEALTHY: Final = "healthy"
-UNKNOWN_FAULT: Final = "fault_unknown"
-
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class ModelOnRows:
     """What one model said of the rows.
 
     Attributes
@@ -69,8 +69,8 @@ class Rows:
     finding: npt.NDArray[np.str_]
     weight: FloatArray
     row_of: npt.NDArray[np.int64]
-    challenger: Judged
-    champion: Judged
+    challenger: ModelOnRows
+    champion: ModelOnRows
 
     @property
     def common(self) -> frozenset[str]:
@@ -106,7 +106,7 @@ class Difference:
             "low": self.low,
             "high": self.high,
         }
-        return {name: v if v is not None and math.isfinite(v) else None for name, v in values.items()}
+        return {name: finite_or_none(v) for name, v in values.items()}
 
 
 @dataclass(frozen=True)
@@ -194,19 +194,6 @@ def missed_rate(fault: FloatArray, is_fault: BoolArray, weight: FloatArray, *, r
     return np.where(np.isfinite(fault).all(), found, np.nan)
 
 
-def unit_draws(unit: npt.NDArray[np.str_], finding: npt.NDArray[np.str_], *, n_bootstrap: int, seed: int) -> FloatArray:
-    """Return how often each row is drawn, (n_bootstrap, n): whole units, among those with the same findings."""
-    names, code = np.unique(unit, return_inverse=True)
-    stratum = np.array(["|".join(sorted(set(finding[code == index].tolist()))) for index in range(names.size)])
-    rng = np.random.default_rng(seed)
-    drawn = np.zeros((n_bootstrap, names.size))
-    for name in np.unique(stratum):
-        members = np.flatnonzero(stratum == name)
-        share = np.full(members.size, 1.0 / members.size)
-        drawn[:, members] = rng.multinomial(members.size, share, size=n_bootstrap)
-    return drawn[:, code]
-
-
 def measure(
     rows: Rows, *, review_share: float, min_units: int, confidence: float, n_bootstrap: int, seed: int
 ) -> dict[str, Difference]:
@@ -231,7 +218,7 @@ def measure(
             low, high = (float(value) for value in np.percentile(spread, [tail, 100.0 - tail]))
         found[name] = Difference(values[0], values[1], low, high)
 
-    def auroc(judged: Judged, weight: FloatArray) -> FloatArray:
+    def auroc(judged: ModelOnRows, weight: FloatArray) -> FloatArray:
         columns = [c for c, name in enumerate(judged.classes) if name in rows.common]
         return macro_auroc(judged.p[:, columns], rows.finding, tuple(judged.classes[c] for c in columns), weight)
 
@@ -360,7 +347,7 @@ def rule_doubt(found: Doubt, *, max_excess: float) -> list[str]:
 
 
 def rule_must_not_fail(
-    named: npt.NDArray[np.str_], finding: npt.NDArray[np.str_], judged: Judged, *, probability: float
+    named: npt.NDArray[np.str_], finding: npt.NDArray[np.str_], judged: ModelOnRows, *, probability: float
 ) -> list[str]:
     """Give the named cases that the challenger gets wrong.
 

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from models.kinds import UNKNOWN_FAULT
 from pipeline.base.settings import GateSettings, TrainSettings
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.promotion.gate import (
     Difference,
-    Judged,
+    ModelOnRows,
     Rows,
     Ruling,
     doubt,
@@ -22,12 +23,17 @@ from pipeline.promotion.gate import (
     rule_measures,
     rule_must_not_fail,
 )
-from pipeline.promotion.rows import Labelled, challenger_rows, champion_predictions, labelled_recordings, make_rows
+from pipeline.promotion.rows import (
+    JudgedRecording,
+    challenger_rows,
+    champion_predictions,
+    labelled_recordings,
+    make_rows,
+)
 from pipeline.registry.held_out import Predictions, read_predictions
 from pipeline.registry.registry import load_model
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.training.training_set import UNKNOWN_FAULT
 
 SEED: Final = 20260105
 """Of the resampling: a judgement made again gives the same figures."""
@@ -46,7 +52,7 @@ class Pair:
     champion: dict[str, Any]
     said: Predictions | None
     champion_said: Predictions | None
-    recordings: tuple[Labelled, ...]
+    recordings: tuple[JudgedRecording, ...]
 
 
 def judge(
@@ -204,7 +210,7 @@ def by_doubt(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> lis
     return rule_doubt(found, max_excess=settings.gate_doubt_excess)
 
 
-def _champion_believes(said: Predictions, finding: Sequence[str], members: Sequence[Sequence[Labelled]]) -> Any:
+def _champion_believes(said: Predictions, finding: Sequence[str], members: Sequence[Sequence[JudgedRecording]]) -> Any:
     """Give what the champion gives each finding, NaN where it cannot honestly be asked."""
     place, found = said.place(), []
     for name, group in zip(finding, members, strict=True):
@@ -237,5 +243,5 @@ def _by_must_not_fail(pair: Pair, settings: GateSettings, figures: dict[str, Any
     figures["must_not_fail"] = {"asked": sorted(set(named)), "not_in_scope": sorted(wanted - set(named))}
     if not keep:
         return []
-    own = Judged(judged.classes, judged.p[keep], judged.nll[keep], judged.recording_fault[:0])
+    own = ModelOnRows(judged.classes, judged.p[keep], judged.nll[keep], judged.recording_fault[:0])
     return rule_must_not_fail(np.array(named), finding[keep], own, probability=settings.must_not_fail_probability)

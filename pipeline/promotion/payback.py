@@ -21,7 +21,7 @@ from pipeline.cases.axis_state import ALARM, HEALTHY, UNKNOWN, WATCH, combine_ch
 from pipeline.cases.episodes import CLOSED
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
-from pipeline.promotion.gate import unit_draws
+from pipeline.promotion.draws import unit_draws
 from pipeline.registry.versions import CHAMPION
 from pipeline.scoring.advise import read_windows
 from pipeline.scoring.levels import read_thresholds

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.base.settings import GateSettings, Settings
+from pipeline.base.settings import Settings
 from pipeline.cases.episodes import CLOSED
 from pipeline.scoring.score import ScoreReport, plan_score, score_scope
 from pipeline.store.batches import Stretch
@@ -22,14 +22,14 @@ from pipeline.store.tables import Case, Extraction
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RescoreSelection:
     """What is scored again: all since `recent_from`, and cases but those closed that changed before `closed_from`."""
 
     recent_from: datetime
     closed_from: datetime
 
     @classmethod
-    def at(cls, settings: GateSettings, as_of: datetime) -> Wanted:
+    def at(cls, settings: Settings, as_of: datetime) -> RescoreSelection:
         """Give what the settings ask for at a time."""
         recent, closed = timedelta(days=settings.rescore_days), timedelta(days=settings.payback_days)
         return cls(as_of - recent, as_of - closed)
@@ -54,7 +54,7 @@ def plan_rescore(
         scope,
         version,
         as_of=as_of,
-        only=Wanted.at(settings, as_of).holds(),
+        only=RescoreSelection.at(settings, as_of).holds(),
         size=settings.score_batch_windows,
         most=settings.max_batches,
     )
@@ -81,6 +81,6 @@ def rescore(
         as_of=as_of,
         report=report,
         within=within,
-        only=Wanted.at(settings, as_of).holds(),
+        only=RescoreSelection.at(settings, as_of).holds(),
     )
     return report

@@ -6,7 +6,7 @@ stronger evidence has found since. `now` as all labels say today. A poisoned bat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -22,35 +22,24 @@ from pipeline.base.settings import ExtractionSettings, TrainSettings
 from pipeline.extraction.baselines import Baselines, with_change
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
-from pipeline.labels.labels import KnownLabel, known_labels, label_for
-from pipeline.labels.words import Evidence
-from pipeline.promotion.gate import FloatArray, Judged, Rows
+from pipeline.labels.findings import Finding, Findings
+from pipeline.labels.labels import known_labels
+from pipeline.labels.words import STRENGTH
+from pipeline.promotion.gate import FloatArray, ModelOnRows, Rows
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.store.attribution import extractions
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction
-from pipeline.training.training_set import target_of
-
-STRENGTH = {evidence: index for index, evidence in enumerate(Evidence)}
 
 
 @dataclass(frozen=True)
-class Found:
-    """What labels say of one recording: a finding, its evidence's weight, and the label."""
-
-    finding: str
-    weight: float
-    label: KnownLabel
-
-
-@dataclass(frozen=True)
-class Labelled:
+class JudgedRecording:
     """A recording that the challenger was judged on: its extraction, its unit, and both findings."""
 
     row: Any
     unit: str
-    then: Found | None
-    now: Found | None
+    then: Finding | None
+    now: Finding | None
 
     @property
     def is_new(self) -> bool:
@@ -66,12 +55,12 @@ def labelled_recordings(
     *,
     cutoff: datetime,
     as_of: datetime,
-) -> list[Labelled]:
+) -> list[JudgedRecording]:
     """Give the recordings of a scope among `wanted` that a label holds for, then (`cutoff`) or now (`as_of`)."""
     now = known_labels(connection, known_by=as_of)
     standing = {label.label_id for label in now}
     then = [label for label in known_labels(connection, known_by=cutoff) if label.label_id in standing]
-    by_unit = _by_unit(now), _by_unit(then)
+    sides = [Findings(labels, settings.evidence_weights) for labels in (now, then)]
     query = (
         extractions(scope=scope, feature_version=feature_version_of(settings, scope))
         .where(Extraction.n_windows > 0)
@@ -82,37 +71,18 @@ def labelled_recordings(
     for row in connection.execute(query):
         if row.recording_id not in names:
             continue
-        today, before = (_found(settings, row, labels) for labels in by_unit)
+        today, before = (findings.of(row) for findings in sides)
         if today is not None and before is not None and _corrected(before, today):
             before = replace(today, label=before.label)
         if today is not None or before is not None:
-            rows.append(Labelled(row, row.unit_serial or f"axis {row.axis_id}", before, today))
+            rows.append(JudgedRecording(row, row.unit_serial or f"axis {row.axis_id}", before, today))
     return rows
 
 
-def _by_unit(labels: Sequence[KnownLabel]) -> dict[str | None, list[KnownLabel]]:
-    found: dict[str | None, list[KnownLabel]] = {}
-    for label in labels:
-        found.setdefault(label.unit_serial, []).append(label)
-    return found
-
-
-def _found(settings: TrainSettings, row: Any, labels: Mapping[str | None, list[KnownLabel]]) -> Found | None:
-    candidates = labels.get(None, []) + (labels.get(row.unit_serial, []) if row.unit_serial else [])
-    label = label_for(
-        candidates, axis=row.axis_id, unit_serial=row.unit_serial, channel=row.channel, started_at=row.started_at
-    )
-    finding = None if label is None else target_of(label)
-    if label is None or finding is None:
-        return None
-    weight = settings.evidence_weights.get(str(label.evidence), 1.0)
-    return Found(finding, weight, label) if weight > 0 else None
-
-
-def _corrected(before: Found, today: Found) -> bool:
+def _corrected(before: Finding, today: Finding) -> bool:
     """Say whether stronger evidence has found something else since: then that is the truth of before as well."""
     stronger = STRENGTH[today.label.evidence] > STRENGTH[before.label.evidence]
-    return stronger and today.finding != before.finding
+    return stronger and today.target != before.target
 
 
 def champion_predictions(
@@ -122,7 +92,7 @@ def champion_predictions(
     model: Model,
     kept: Predictions | None,
     known_units: frozenset[str],
-    recordings: Sequence[Labelled],
+    recordings: Sequence[JudgedRecording],
     *,
     as_of: datetime,
 ) -> Predictions | None:
@@ -139,22 +109,22 @@ def champion_predictions(
         return kept
     known = Baselines(connection, as_of)
     absolute = read_features(lake, settings, [item.row for item in strangers])
-    parts, told = [], []
+    parts, scored = [], []
     for item, part in zip(strangers, absolute, strict=True):
         if len(part):
             parts.append(with_change(part, known.of(item.row)))
-            told.append((str(item.row.recording_id), item.unit, len(part)))
+            scored.append((str(item.row.recording_id), item.unit, len(part)))
     if not parts:
         return kept
     x = np.concatenate(parts)
     balanced = replace(model, log_prior_correction=np.zeros(len(model.classes)))
     with one_thread():
         scores = balanced.score(x)
-    sizes = [size for _, _, size in told]
+    sizes = [size for _, _, size in scored]
     fresh = by_recording(
         scores.class_probabilities,
-        np.repeat([name for name, _, _ in told], sizes),
-        np.repeat([unit for _, unit, _ in told], sizes),
+        np.repeat([name for name, _, _ in scored], sizes),
+        np.repeat([unit for _, unit, _ in scored], sizes),
         model.classes,
     )
     return fresh if kept is None else joined(kept, fresh)
@@ -172,7 +142,7 @@ def joined(one: Predictions, other: Predictions) -> Predictions:
 
 
 def make_rows(
-    recordings: Sequence[Labelled], challenger: Predictions, champion: Predictions, *, which: str
+    recordings: Sequence[JudgedRecording], challenger: Predictions, champion: Predictions, *, which: str
 ) -> Rows | None:
     """Put recordings that both models were asked about together by unit and finding; None where there is none.
 
@@ -186,14 +156,14 @@ def make_rows(
     any_fault = HEALTHY in common
     groups: dict[tuple[str, str], list[tuple[int, int, float]]] = {}
     for item in recordings:
-        found: Found | None = getattr(item, which)
+        finding: Finding | None = getattr(item, which)
         name = str(item.row.recording_id)
-        if found is None or name not in of_challenger or name not in of_champion:
+        if finding is None or name not in of_challenger or name not in of_champion:
             continue
-        if found.finding not in common and not any_fault:
+        if finding.target not in common and not any_fault:
             continue
-        place = of_challenger[name], of_champion[name], found.weight
-        groups.setdefault((item.unit, found.finding), []).append(place)
+        place = of_challenger[name], of_champion[name], finding.weight
+        groups.setdefault((item.unit, finding.target), []).append(place)
     if not groups:
         return None
     keys = sorted(groups)
@@ -208,22 +178,24 @@ def make_rows(
 
 
 def _judged(
-    found: Predictions, members: list[list[int]], keys: list[tuple[str, str]], common: frozenset[str]
-) -> Judged:
+    predicted: Predictions, members: list[list[int]], keys: list[tuple[str, str]], common: frozenset[str]
+) -> ModelOnRows:
     nll = []
     for rows, (_, finding) in zip(members, keys, strict=True):
-        own = found.log_p[rows, found.classes.index(finding)] if finding in common else found.log_fault[rows]
+        own = (
+            predicted.log_p[rows, predicted.classes.index(finding)] if finding in common else predicted.log_fault[rows]
+        )
         nll.append(-float(own.mean()))
-    p: FloatArray = np.array([found.p[rows].mean(axis=0) for rows in members])
+    p: FloatArray = np.array([predicted.p[rows].mean(axis=0) for rows in members])
     fault = np.full(sum(map(len, members)), np.nan)
-    if HEALTHY in found.classes:
-        fault = 1.0 - found.p[[row for rows in members for row in rows], found.classes.index(HEALTHY)]
-    return Judged(found.classes, p, np.array(nll), fault)
+    if HEALTHY in predicted.classes:
+        fault = 1.0 - predicted.p[[row for rows in members for row in rows], predicted.classes.index(HEALTHY)]
+    return ModelOnRows(predicted.classes, p, np.array(nll), fault)
 
 
 def challenger_rows(
-    recordings: Sequence[Labelled], challenger: Predictions
-) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], Judged, list[list[Labelled]]]:
+    recordings: Sequence[JudgedRecording], challenger: Predictions
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], ModelOnRows, list[list[JudgedRecording]]]:
     """Put all recordings of the challenger together by unit and today's finding, whether or not the champion has them.
 
     Returns
@@ -231,10 +203,10 @@ def challenger_rows(
     units, findings, what the challenger said, and the recordings of each row.
     """
     place = challenger.place()
-    groups: dict[tuple[str, str], list[Labelled]] = {}
+    groups: dict[tuple[str, str], list[JudgedRecording]] = {}
     for item in recordings:
         if item.now is not None and str(item.row.recording_id) in place:
-            groups.setdefault((item.unit, item.now.finding), []).append(item)
+            groups.setdefault((item.unit, item.now.target), []).append(item)
     keys = sorted(groups)
     members = [[place[str(item.row.recording_id)] for item in groups[key]] for key in keys]
     judged = _judged(challenger, members, keys, frozenset(challenger.classes))

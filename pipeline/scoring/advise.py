@@ -17,10 +17,19 @@ from sqlalchemy.engine import Connection, Row
 
 from features.quality.quality import Quality
 from pipeline.assets.events import replacement_times
-from pipeline.base.regime import program_of
 from pipeline.base.settings import CaseSettings
 from pipeline.cases.audit import open_audits
-from pipeline.cases.axis_state import SILENT, AxisFigures, Flag, Thresholds, Window, bin_start, combine_channels
+from pipeline.cases.axis_state import (
+    SILENT,
+    AxisFigures,
+    Flag,
+    ScoredWindow,
+    Thresholds,
+    bin_start,
+    combine_channels,
+    window_of_row,
+    window_without_score,
+)
 from pipeline.cases.episodes import (
     CLOSED,
     FAMILIES,
@@ -170,7 +179,7 @@ def _read_one_unit(
     end: datetime,
     versions: set[str],
     replaced: Sequence[datetime],
-) -> tuple[list[Window], list[datetime]]:
+) -> tuple[list[ScoredWindow], list[datetime]]:
     """Read a bin. Where the unit was replaced in it, the bin speaks for the last unit that something came from."""
     for begin in (*(at for at in reversed(replaced) if start < at < end), start):
         windows, times = read_windows(connection, axis_id, begin, end, versions)
@@ -181,7 +190,7 @@ def _read_one_unit(
 
 def read_windows(
     connection: Connection, axis_id: str, start: datetime, end: datetime, versions: set[str]
-) -> tuple[list[Window], list[datetime]]:
+) -> tuple[list[ScoredWindow], list[datetime]]:
     """Read all that the champions said in a bin, and the recordings that were too short to say anything about.
 
     Where the geometry of an axis was corrected, only what was said with the one in force counts.
@@ -197,7 +206,7 @@ def read_windows(
         .order_by(Score.started_at, Score.recording_id, Score.start_sample)
     )
     scored = connection.execute(query).all()
-    windows = [_window(row) for row in scored]
+    windows = [window_of_row(row) for row in scored]
     times = [row.started_at for row in scored]
     short = (
         extractions(Extraction, Scoring.model_version, span=(start, end))
@@ -218,31 +227,9 @@ def read_windows(
         .order_by(Extraction.started_at, Extraction.recording_id)
     )
     for row in connection.execute(short):
-        nothing = (None,) * 9
-        windows.append(
-            Window(row.channel, Quality.TOO_SHORT, row.evidence, *nothing, program_of(row.regime), row.model_version)
-        )
+        windows.append(window_without_score(row, Quality.TOO_SHORT))
         times.append(row.started_at)
     return windows, times
-
-
-def _window(row: Row[Any]) -> Window:
-    return Window(
-        channel=row.channel,
-        quality=row.quality,
-        evidence=row.evidence,
-        fault_probability=row.fault_probability,
-        fault_q05=row.fault_q05,
-        fault_q95=row.fault_q95,
-        class_probabilities=row.class_probabilities,
-        mutual_information=row.mutual_information,
-        expected_entropy=row.expected_entropy,
-        predictive_entropy=row.predictive_entropy,
-        novelty_percentile=row.novelty_percentile,
-        unmodelled_probability=row.unmodelled_probability,
-        program=program_of(row.regime),
-        model_version=row.model_version,
-    )
 
 
 def _state_row(
@@ -250,7 +237,7 @@ def _state_row(
     bin_at: datetime,
     times: list[datetime],
     figures: AxisFigures,
-    windows: list[Window],
+    windows: list[ScoredWindow],
     as_of: datetime,
 ) -> dict[str, Any]:
     return {

@@ -10,7 +10,7 @@ are committed together, a chunk at a time, so memory does not grow with the back
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from sqlalchemy.engine import Row
 from features.quality.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
+from pipeline.base.figures import finite_or_none
 from pipeline.base.log_schema import quantity_of
 from pipeline.base.settings import ExtractionSettings
 from pipeline.extraction.baselines import Baselines
@@ -31,7 +32,7 @@ from pipeline.registry.registry import load_model
 from pipeline.registry.versions import champions
 from pipeline.store.attribution import extractions, own_baseline
 from pipeline.store.batches import EVER, Between, Stretch, stretches
-from pipeline.store.database import Store, bulk_insert, ensure_partitions, insert_ignore, nullable
+from pipeline.store.database import Store, bulk_insert, ensure_partitions, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, ModelVersion, Score, Scoring
 
@@ -212,14 +213,11 @@ def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> lis
         return []
     with one_thread():
         scores = model.score(chunk.x)
-    columns = {column: getattr(scores, name) for column, name in STATISTICS.items()}
     n_samples = scores.n_samples if scores.n_samples > 1 else None
+    scored = figures_of(scores, model.classes, chunk.windows["quality"], chunk.windows["evidence"])
     rows = []
     for index, extraction in enumerate(chunk.windows["row"]):
-        quality, evidence = chunk.windows["quality"][index], chunk.windows["evidence"][index]
-        if quality == Quality.OK and not scores.finite[index]:
-            quality, evidence = str(Quality.NON_FINITE), "the score is not finite"
-        usable = quality == Quality.OK
+        usable = scored[index]["quality"] == Quality.OK
         rows.append(
             {
                 "started_at": extraction.started_at,
@@ -233,26 +231,52 @@ def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> lis
                 "channel": extraction.channel,
                 "unit_serial": extraction.unit_serial,
                 "n_window_samples": chunk.windows["n_window_samples"][index],
-                "turns_covered": nullable(chunk.windows["turns_covered"][index]),
-                **{name: nullable(values[index]) if usable else None for name, values in columns.items()},
-                "class_probabilities": _probabilities(model, scores, index) if usable else None,
+                "turns_covered": finite_or_none(chunk.windows["turns_covered"][index]),
                 "n_mc_samples": n_samples if usable else None,
                 "fault_prior": model.fault_prior if usable else None,
                 "n_missing_features": int(scores.n_missing[index]),
                 "regime": extraction.regime,
-                "quality": quality,
-                "evidence": evidence,
                 "known_at": as_of,
+                **scored[index],
             }
         )
     return rows
 
 
-def _probabilities(model: Model, scores: Scores, index: int) -> dict[str, float] | None:
-    values = scores.class_probabilities[index]
-    if not np.isfinite(values).all():
-        return None
-    return {name: float(value) for name, value in zip(model.classes, values, strict=True)}
+def figures_of(
+    scores: Scores, classes: Sequence[str], quality: Sequence[str], evidence: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return the verdict and the figures of each window, by column of the score table.
+
+    Parameters
+    ----------
+    scores
+        Of n windows.
+    classes
+        Of the model.
+    quality, evidence
+        (n,) data-quality verdict of each window, and what it rests on.
+
+    Returns
+    -------
+    list of dict
+        quality, evidence, class_probabilities and the columns of `STATISTICS`. Figures are None where the method does
+        not define them; all of them where the verdict is bad, or the score not finite, which becomes the verdict.
+    """
+    columns = {column: getattr(scores, name) for column, name in STATISTICS.items()}
+    nothing: dict[str, Any] = dict.fromkeys((*columns, "class_probabilities"))
+    scored = []
+    for index, (verdict, rests_on) in enumerate(zip(quality, evidence, strict=True)):
+        if verdict != Quality.OK:
+            scored.append({**nothing, "quality": str(verdict), "evidence": rests_on})
+        elif not scores.finite[index]:
+            scored.append({**nothing, "quality": str(Quality.NON_FINITE), "evidence": "the score is not finite"})
+        else:
+            figures = {name: finite_or_none(values[index]) for name, values in columns.items()}
+            p = scores.class_probabilities[index]
+            known = dict(zip(classes, p.tolist(), strict=True)) if np.isfinite(p).all() else None
+            scored.append({**figures, "class_probabilities": known, "quality": str(verdict), "evidence": rests_on})
+    return scored
 
 
 def _mark(row: Row[Any], version: str, baseline: str, as_of: datetime) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Installation:
+class SimulatedInstallation:
     """A physical unit on an axis.
 
     Attributes
@@ -70,7 +70,7 @@ class AxisPlan:
         Why it is here.
     bearing : Bearing
         Geometry.
-    installations : tuple of Installation
+    installations : tuple of SimulatedInstallation
         Units in order.
     sensor_fault, sensor_from_day : str, float
         Sensor fault ('' for none) and its first day.
@@ -87,7 +87,7 @@ class AxisPlan:
     robot: int
     role: Role
     bearing: Bearing
-    installations: tuple[Installation, ...]
+    installations: tuple[SimulatedInstallation, ...]
     sensor_fault: str = ""
     sensor_from_day: float = math.inf
     silent_from_day: float = math.inf
@@ -95,7 +95,7 @@ class AxisPlan:
     finding_day: float = math.nan
     mode_unknown: bool = False
 
-    def installed(self, day: float) -> Installation:
+    def installed(self, day: float) -> SimulatedInstallation:
         """The unit on the axis on a day."""
         for installation in self.installations:
             if installation.removed_day is None or day < installation.removed_day:
@@ -236,9 +236,9 @@ def _plan(
         finding_day = float(rng.uniform(0.85, 1.0)) * end
     first_day = -float(rng.uniform(30.0, 700.0))
     removed_day = finding_day if torn_down else None
-    units = [Installation(_serial(settings, index, 0), 0, first_day, removed_day, course)]
+    units = [SimulatedInstallation(_serial(settings, index, 0), 0, first_day, removed_day, course)]
     if removed_day is not None:
-        units.append(Installation(_serial(settings, index, 1), 1, removed_day, None, None))
+        units.append(SimulatedInstallation(_serial(settings, index, 1), 1, removed_day, None, None))
     return AxisPlan(
         index=index,
         cell=f"c{robot // settings.robots_per_cell + 1}",

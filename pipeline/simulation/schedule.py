@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline.simulation.fleet import AxisPlan, Installation
+from pipeline.simulation.fleet import AxisPlan, SimulatedInstallation
 from pipeline.simulation.seeds import Stream, generator
 from pipeline.simulation.settings import DETECTABLE_SEVERITY, UNSEEN_MODE, UNSEEN_PROGRAM, FleetSettings
 from pipeline.simulation.signals import Operation
-from pipeline.simulation.units import Unit
+from pipeline.simulation.units import SimulatedUnit
 from pipeline.simulation.worlds import WORLDS, Program
 
 
@@ -25,7 +25,7 @@ class Appointment:
         Which one.
     started_at : datetime
         Start, UTC.
-    installation : Installation
+    installation : SimulatedInstallation
         The unit on the axis.
     program : Program
         What the robot runs.
@@ -38,7 +38,7 @@ class Appointment:
     day: int
     slot: int
     started_at: datetime
-    installation: Installation
+    installation: SimulatedInstallation
     program: Program
     severity: float
     sensor_fault: str
@@ -95,7 +95,7 @@ def appointments(settings: FleetSettings, plan: AxisPlan, day: int) -> Iterator[
         )
 
 
-def operate(settings: FleetSettings, plan: AxisPlan, unit: Unit, what: Appointment) -> tuple[Operation, float]:
+def operate(settings: FleetSettings, plan: AxisPlan, unit: SimulatedUnit, what: Appointment) -> tuple[Operation, float]:
     """How the unit really runs during an appointment, and the speed that the log says.
 
     Returns

@@ -11,7 +11,7 @@ from scipy import fft
 
 from pipeline.simulation.faults import Impulses, strikes
 from pipeline.simulation.structure import RESPONSE_S, Structure, impulse_responses
-from pipeline.simulation.units import Unit
+from pipeline.simulation.units import SimulatedUnit
 
 Array = npt.NDArray[np.float64]
 
@@ -74,7 +74,7 @@ class Excitation:
 
 
 def excite(
-    rng: np.random.Generator, unit: Unit, operation: Operation, *, sampling_rate_hz: float, samples: int
+    rng: np.random.Generator, unit: SimulatedUnit, operation: Operation, *, sampling_rate_hz: float, samples: int
 ) -> Excitation:
     """Turn the shaft and let the flaw strike.
 
@@ -84,7 +84,7 @@ def excite(
     ----------
     rng : numpy.random.Generator
         The recording's stream.
-    unit, operation : Unit, Operation
+    unit, operation : SimulatedUnit, Operation
         What runs, and how.
     sampling_rate_hz : float
         Sampling rate.
@@ -151,7 +151,7 @@ def _band(size: int, sampling_rate_hz: float) -> tuple[Array, Array]:
 
 def _noise(
     rng: np.random.Generator,
-    unit: Unit,
+    unit: SimulatedUnit,
     operation: Operation,
     response: npt.NDArray[np.complex128],
     size: int,
@@ -171,7 +171,7 @@ def _noise(
     return np.asarray(fft.irfft(spectrum, size), dtype=np.float64)
 
 
-def _tones(unit: Unit, operation: Operation, excitation: Excitation) -> Array:
+def _tones(unit: SimulatedUnit, operation: Operation, excitation: Excitation) -> Array:
     """Shaft harmonics, gear mesh with its sidebands, torque ripple; a broken tooth dents the mesh once a turn.
 
     The dent follows McFadden (1986, "Detecting fatigue cracks in gears by amplitude and phase demodulation of the
@@ -202,7 +202,7 @@ def _tones(unit: Unit, operation: Operation, excitation: Excitation) -> Array:
 
 def receive(
     rng: np.random.Generator,
-    unit: Unit,
+    unit: SimulatedUnit,
     structure: Structure,
     operation: Operation,
     excitation: Excitation,
@@ -216,7 +216,7 @@ def receive(
     ----------
     rng : numpy.random.Generator
         The channel's stream of this recording (noise).
-    unit, structure, operation, excitation : Unit, Structure, Operation, Excitation
+    unit, structure, operation, excitation : SimulatedUnit, Structure, Operation, Excitation
         What runs, as the channel sees it, how, and what happens.
     sampling_rate_hz : float
         Sampling rate.
@@ -261,7 +261,7 @@ MEAN_SQUARE_WEIGHT = {"outer_race": 1.05, "inner_race": 0.28, "ball": 0.26, "cag
 """Mean square weight of a strike, about: most strikes outside the load zone count little."""
 
 
-def impulse_scale(unit: Unit, operation: Operation, sampling_rate_hz: float) -> float:
+def impulse_scale(unit: SimulatedUnit, operation: Operation, sampling_rate_hz: float) -> float:
     """Impulse height that makes a train of energy-1 responses have RMS 1 at the reference speed and load.
 
     A train of a strikes a second of weight w through a response of energy 1 has mean square a w^2 / fs.

@@ -18,7 +18,7 @@ _BLEMISHES = ("outer_race", "inner_race", "ball", "", "", "", "", "")
 
 
 @dataclass(frozen=True)
-class Unit:
+class SimulatedUnit:
     """One unit as it was built and mounted. Amplitudes are RMS over the unit's noise level unless said otherwise.
 
     Attributes
@@ -94,7 +94,7 @@ def _split(rng: np.random.Generator, total: float, count: int) -> Array:
     return np.asarray(total * raw / np.sqrt(np.sum(raw**2)), dtype=np.float64)
 
 
-def draw_unit(rng: np.random.Generator, world: World, bearing: Bearing) -> Unit:
+def draw_unit(rng: np.random.Generator, world: World, bearing: Bearing) -> SimulatedUnit:
     """Draw a unit of a world.
 
     Parameters
@@ -108,7 +108,7 @@ def draw_unit(rng: np.random.Generator, world: World, bearing: Bearing) -> Unit:
 
     Returns
     -------
-    Unit
+    SimulatedUnit
         The unit; what differs between its channels is drawn elsewhere.
     """
 
@@ -116,7 +116,7 @@ def draw_unit(rng: np.random.Generator, world: World, bearing: Bearing) -> Unit:
         return float(rng.uniform(*bounds))
 
     low, high = np.log(world.level_g)
-    return Unit(
+    return SimulatedUnit(
         bearing=bearing,
         level_g=float(np.exp(rng.uniform(low, high))),
         noise_colour=within(world.noise_colour),

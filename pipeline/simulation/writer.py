@@ -23,7 +23,7 @@ from pipeline.simulation.sensors import apply_sensor_fault, convert
 from pipeline.simulation.settings import FleetSettings
 from pipeline.simulation.signals import excite, receive
 from pipeline.simulation.structure import Structure, seen_by
-from pipeline.simulation.units import Unit, draw_unit
+from pipeline.simulation.units import SimulatedUnit, draw_unit
 from pipeline.simulation.worlds import WORLDS
 
 TRUTH_COLUMNS: Final = (
@@ -46,7 +46,7 @@ TRUTH_COLUMNS: Final = (
 
 
 @lru_cache(maxsize=256)
-def unit_of(settings: FleetSettings, index: int, generation: int) -> tuple[Unit, tuple[Structure, ...]]:
+def unit_of(settings: FleetSettings, index: int, generation: int) -> tuple[SimulatedUnit, tuple[Structure, ...]]:
     """The physical unit on an axis, and its structure as each channel sees it."""
     rng = generator(settings.seed, settings.world, Stream.UNIT, index, generation)
     unit = draw_unit(rng, WORLDS[settings.world], draw_fleet(settings)[index].bearing)

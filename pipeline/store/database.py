@@ -7,7 +7,6 @@ because SQLite has one writer: a write takes the lock at its start, so that it n
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -315,8 +314,3 @@ def ensure_partitions(store: Store, times: Iterable[datetime]) -> None:
 def partition_name(year: int, month: int) -> str:
     """Name of a month's partition of the score table."""
     return f"{Score.__tablename__}_y{year:04d}m{month:02d}"
-
-
-def nullable(value: float) -> float | None:
-    """Give a number as a column or JSON holds it: null where it is not finite."""
-    return float(value) if math.isfinite(value) else None

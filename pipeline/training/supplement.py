@@ -60,7 +60,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class WindowToMake:
     """One window to make."""
 
     mode: str | None
@@ -96,7 +96,7 @@ def make_supplement(
     return Supplement(made[good], y[good], settings.synthetic_units, source[good]) if good.any() else None
 
 
-def _choose(settings: TrainSettings, usable: Sequence[Condition], modes: Sequence[str | None]) -> list[_Wanted]:
+def _choose(settings: TrainSettings, usable: Sequence[Condition], modes: Sequence[str | None]) -> list[WindowToMake]:
     """Draw a unit, then one of its recordings, for each window."""
     wanted = []
     for number, mode in enumerate(modes):
@@ -111,17 +111,17 @@ def _choose(settings: TrainSettings, usable: Sequence[Condition], modes: Sequenc
             measured = mode is not None and bool(sound) and rng.uniform() < MEASURED_SHARE
             units = sound if measured else by_unit
             items = units[sorted(units)[int(rng.integers(len(units)))]]
-            wanted.append(_Wanted(mode, items[int(rng.integers(len(items)))], measured, stream))
+            wanted.append(WindowToMake(mode, items[int(rng.integers(len(items)))], measured, stream))
     return wanted
 
 
-def make_windows(lake_url: str, wanted: Sequence[_Wanted], features: FeatureSettings) -> npt.NDArray[np.float32]:
+def make_windows(lake_url: str, wanted: Sequence[WindowToMake], features: FeatureSettings) -> npt.NDArray[np.float32]:
     """Make windows and extract them, features and their changes, (n, 2 F). Runs in a worker process."""
     measured = _read_measured(Lake(lake_url), wanted) if any(item.measured for item in wanted) else {}
     return np.concatenate([_make(item, measured, features) for item in wanted])
 
 
-def _read_measured(lake: Lake, wanted: Sequence[_Wanted]) -> dict[Place, npt.NDArray[np.float32]]:
+def _read_measured(lake: Lake, wanted: Sequence[WindowToMake]) -> dict[Place, npt.NDArray[np.float32]]:
     """Read the recordings that backgrounds are cut from: every file once, as logged."""
     by_path: dict[str, set[int]] = {}
     for item in wanted:
@@ -135,7 +135,7 @@ def _read_measured(lake: Lake, wanted: Sequence[_Wanted]) -> dict[Place, npt.NDA
 
 
 def _make(
-    item: _Wanted, measured: Mapping[Place, npt.NDArray[np.float32]], features: FeatureSettings
+    item: WindowToMake, measured: Mapping[Place, npt.NDArray[np.float32]], features: FeatureSettings
 ) -> npt.NDArray[np.float32]:
     condition = item.condition
     rng = np.random.default_rng((*item.stream, 1))

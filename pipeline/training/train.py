@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -51,34 +51,25 @@ class TrainResult:
 
 
 def training_settings(settings: TrainSettings) -> TrainingSettings:
-    """Return the settings of training as `models` takes them; SettingsError for an unknown scoring method."""
+    """Return the settings of training as `models` takes them; one that the product does not have keeps its default.
+
+    Raises
+    ------
+    SettingsError
+        There is no such scoring method.
+    """
     try:
         check_name(settings.method)
     except ValueError as error:
         raise SettingsError(f"settings are wrong: {error}") from error
-    return TrainingSettings(
-        epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        length_scale=settings.length_scale,
-        group_dropout=settings.group_dropout,
-        folds=settings.folds,
-        seed=settings.seed,
-        n_samples=settings.n_samples,
-        sub_bank_size=settings.sub_bank_size,
-        fault_prior=settings.fault_prior,
-        prior_temperature=settings.prior_temperature,
-        method=settings.method,
-        ensemble_size=settings.ensemble_size,
-        swag_samples=settings.swag_samples,
-        swag_epochs=settings.swag_epochs,
-        swag_rank=settings.swag_rank,
-        swag_learning_rate=settings.swag_learning_rate,
-        prior_units=settings.prior_units,
-        tuning_budget=settings.tuning_budget,
-        tuning_min_units=settings.tuning_min_units,
-        min_calibration_units=settings.min_calibration_units,
-        network=NetworkSettings(hidden=settings.hidden, dropout=settings.dropout, batch_norm=settings.batch_norm),
-    )
+    network = NetworkSettings(**_of_the_same_name(settings, NetworkSettings))
+    return TrainingSettings(**_of_the_same_name(settings, TrainingSettings), network=network)
+
+
+def _of_the_same_name(settings: TrainSettings, target: type[NetworkSettings | TrainingSettings]) -> dict[str, Any]:
+    return {
+        item.name: getattr(settings, item.name) for item in fields(target) if item.name in TrainSettings.model_fields
+    }
 
 
 def train_scopes(

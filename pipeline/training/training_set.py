@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.settings import feature_groups, feature_names
-from models.kinds import HEALTHY, UNKNOWN_MODE
+from models.kinds import HEALTHY, UNKNOWN_FAULT, UNKNOWN_MODE
 from models.training.training_data import Supplement
 from pipeline.assets import known_orders
 from pipeline.base.log_schema import quantity_of
@@ -23,8 +23,8 @@ from pipeline.base.settings import TrainSettings
 from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, UnitBaseline, relative_names, with_change
 from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
 from pipeline.extraction.reading import read_features
-from pipeline.labels.labels import KnownLabel, known_labels, label_for
-from pipeline.labels.words import Verdict
+from pipeline.labels.findings import Findings, why_left_out
+from pipeline.labels.labels import KnownLabel, known_labels
 from pipeline.store.attribution import attributed_extraction, extractions
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording
@@ -32,9 +32,6 @@ from pipeline.training.supplement import Condition, make_supplement
 
 VIBRATION = "acceleration"
 """The quantity that `features.synthetic_faults` can make."""
-
-UNKNOWN_FAULT = "fault_unknown"
-"""Name of the fault class where no fault has a known mode."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,9 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class _Labelled:
+class TrainingRecording:
+    """A recording that trains: its extraction, its unit, its class and the weight of the evidence."""
+
     row: Row[Any]
     unit: str
     target: str
@@ -87,9 +86,9 @@ def build_training_set(
 ) -> TrainingSet:
     """Build the training set of a scope from what was known at `as_of`.
 
-    Windows with a data-quality verdict other than ok, and recordings whose label is `unsure` or `sensor_or_data`, are
-    left out and counted. The unit is the serial number of the log or of the asset registry, else the axis. Of a unit
-    with more than `max_windows_per_unit` windows so many are taken, see `even_choice`.
+    Windows with a data-quality verdict other than ok, and recordings whose label is `unsure` or `sensor_or_data` or has
+    evidence of weight 0, are left out and counted. The unit is the serial number of the log or of the asset registry,
+    else the axis. Of a unit with more than `max_windows_per_unit` windows so many are taken, see `even_choice`.
     """
     labels = known_labels(connection, known_by=as_of)
     labelled, left_out = _labelled(connection, settings, scope, labels)
@@ -108,7 +107,7 @@ def build_training_set(
     absolute = read_features(lake, settings, [item.row for item in labelled])
     bad = sum(item.row.n_windows - len(part) for item, part in zip(labelled, absolute, strict=True))
     absolute, over = _capped(labelled, absolute, most=settings.max_windows_per_unit)
-    parts = [with_change(part, found) for part, found in zip(absolute, baselines, strict=True)]
+    parts = [with_change(part, baseline) for part, baseline in zip(absolute, baselines, strict=True)]
     kept = list(zip(labelled, parts, strict=True))
     left_out["bad window"], left_out["over the cap of a unit"] = bad, over
     names += relative_names(names)
@@ -154,59 +153,51 @@ def build_training_set(
 
 def _labelled(
     connection: Connection, settings: TrainSettings, scope: str, labels: list[KnownLabel]
-) -> tuple[list[_Labelled], Counter[str]]:
+) -> tuple[list[TrainingRecording], Counter[str]]:
     query = extractions(
         *attributed_extraction(), *CONTEXT, scope=scope, feature_version=feature_version_of(settings, scope)
     ).order_by(Extraction.started_at, Extraction.recording_id)
-    by_unit: dict[str | None, list[KnownLabel]] = {}
-    for known in labels:
-        by_unit.setdefault(known.unit_serial, []).append(known)
-    found, left_out = [], Counter[str]()
+    findings = Findings(labels, settings.evidence_weights)
+    labelled, left_out = [], Counter[str]()
     for row in connection.execute(query):
-        candidates = by_unit.get(None, []) + (by_unit.get(row.unit_serial, []) if row.unit_serial else [])
-        label = label_for(
-            candidates,
-            axis=row.axis_id,
-            unit_serial=row.unit_serial,
-            channel=row.channel,
-            started_at=row.started_at,
-        )
+        label = findings.label_of(row)
         if label is None:
             continue
-        target = target_of(label)
-        if target is None:
-            left_out[str(label.verdict)] += 1
+        finding = findings.finding_of(label)
+        if finding is None:
+            left_out[why_left_out(label)] += 1
         elif row.n_windows == 0:
             left_out[row.quality] += 1
         else:
-            weight = settings.evidence_weights.get(str(label.evidence), 1.0)
-            found.append(_Labelled(row, row.unit_serial or f"axis {row.axis_id}", target, weight))
-    return found, left_out
+            unit = row.unit_serial or f"axis {row.axis_id}"
+            labelled.append(TrainingRecording(row, unit, finding.target, finding.weight))
+    return labelled, left_out
 
 
 IN_BASELINE = "in the unit's own baseline period"
 
 
 def _after_baseline(
-    labelled: list[_Labelled], baselines: list[UnitBaseline | None], left_out: Counter[str]
-) -> tuple[list[_Labelled], list[UnitBaseline | None]]:
+    labelled: list[TrainingRecording], baselines: list[UnitBaseline | None], left_out: Counter[str]
+) -> tuple[list[TrainingRecording], list[UnitBaseline | None]]:
     """Leave out the recordings that a unit's baseline was made of, where it has later ones of the same finding.
 
     Against a baseline that holds themselves they have not changed, whatever they are, and no score ever compares them
     with it: it was not there yet. A unit that has no others keeps them, without changes, as they were scored.
     """
     inside = [
-        found is not None and item.row.started_at < found.until for item, found in zip(labelled, baselines, strict=True)
+        baseline is not None and item.row.started_at < baseline.until
+        for item, baseline in zip(labelled, baselines, strict=True)
     ]
     later = {(item.unit, item.target) for item, early in zip(labelled, inside, strict=True) if not early}
-    kept: list[_Labelled] = []
+    kept: list[TrainingRecording] = []
     compared: list[UnitBaseline | None] = []
-    for item, found, early in zip(labelled, baselines, inside, strict=True):
+    for item, baseline, early in zip(labelled, baselines, inside, strict=True):
         if early and (item.unit, item.target) in later:
             left_out[IN_BASELINE] += 1
             continue
         kept.append(item)
-        compared.append(None if early else found)
+        compared.append(None if early else baseline)
     return kept, compared
 
 
@@ -241,7 +232,7 @@ def even_choice(target: npt.NDArray[Any], *, most: int) -> npt.NDArray[np.bool_]
 
 
 def _capped(
-    labelled: list[_Labelled], features: list[npt.NDArray[np.float32]], *, most: int
+    labelled: list[TrainingRecording], features: list[npt.NDArray[np.float32]], *, most: int
 ) -> tuple[list[npt.NDArray[np.float32]], int]:
     """Leave windows of units out that have too many; give the features, and how many windows were left out."""
     members: dict[str, list[int]] = {}
@@ -259,18 +250,6 @@ def _capped(
     return capped, over
 
 
-def target_of(label: KnownLabel) -> str | None:
-    """Give the class that a label trains: healthy, a mode, 'fault_unknown'; None where it trains nothing.
-
-    A benign change is a healthy machine; sensor faults and 'unsure' say nothing about the machine.
-    """
-    if label.verdict in (Verdict.HEALTHY, Verdict.BENIGN_CHANGE):
-        return HEALTHY
-    if label.verdict is Verdict.FAULT:
-        return str(label.mode) if label.mode is not None else UNKNOWN_FAULT
-    return None
-
-
 CONTEXT: tuple[Any, ...] = (
     Recording.sampling_rate_hz,
     Recording.rate_basis,
@@ -286,21 +265,21 @@ CONTEXT: tuple[Any, ...] = (
 
 def _conditions(
     connection: Connection,
-    labelled: list[_Labelled],
+    labelled: list[TrainingRecording],
     baselines: list[UnitBaseline | None],
     features: list[npt.NDArray[np.float32]],
     rms: int,
 ) -> list[Condition]:
     """Give the conditions in which windows can be made: rate declared, speed known and steady, geometry known."""
     orders = known_orders(connection)
-    found = []
+    conditions = []
     for item, baseline, part in zip(labelled, baselines, features, strict=True):
         row = item.row
         level = part[:, rms] if len(part) else part[:0, 0]
         level = level[np.isfinite(level)]
         steady = row.rate_basis == "declared" and row.speed_is_steady and row.shaft_speed_rpm
         if steady and row.geometry_version in orders and level.size:
-            found.append(
+            conditions.append(
                 Condition(
                     unit=item.unit,
                     healthy=item.target == HEALTHY and row.quality == "ok",
@@ -315,4 +294,4 @@ def _conditions(
                     baseline=baseline,
                 )
             )
-    return found
+    return conditions

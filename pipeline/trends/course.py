@@ -24,12 +24,13 @@ from features.health.health import GROUPS, health_figures, index_of_figures
 from features.health.trend import change_points, running_median, theil_sen
 from features.settings import feature_names
 from pipeline.base.errors import AxiswatchError
+from pipeline.base.figures import finite_or_none
 from pipeline.base.settings import ExtractionSettings, TrendSettings
 from pipeline.extraction.baselines import NO_BASELINE, Baselines, UnitBaseline
 from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.reading import read_features
 from pipeline.store.attribution import attributed_extraction, attributed_unit, extractions
-from pipeline.store.database import Store, insert_ignore, nullable, upsert
+from pipeline.store.database import Store, insert_ignore, upsert
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint
 
@@ -333,8 +334,8 @@ def _points(
     names = {row.quantity: feature_names(feature_settings(settings, row.quantity)) for row in rows}
     features = read_features(lake, settings, rows)
     points = [
-        _point(row, x, names[row.quantity], found, as_of)
-        for row, x, found in zip(rows, features, baselines, strict=True)
+        _point(row, x, names[row.quantity], baseline, as_of)
+        for row, x, baseline in zip(rows, features, baselines, strict=True)
     ]
     return sorted(points, key=lambda point: str(point["recording_id"]))
 
@@ -343,12 +344,12 @@ def _point(
     row: Row[Any],
     x: npt.NDArray[np.float32],
     names: Sequence[str],
-    found: UnitBaseline | None,
+    baseline: UnitBaseline | None,
     as_of: datetime,
 ) -> dict[str, Any]:
     """Judge the good windows of one recording: the median of each figure over them, and the index of the medians."""
-    version = NO_BASELINE if found is None else found.version
-    reference = None if found is None else found.reference
+    version = NO_BASELINE if baseline is None else baseline.version
+    reference = None if baseline is None else baseline.reference
     figures = np.full(len(GROUPS), np.nan)
     if reference is not None and len(x):
         if len(reference.median) != len(names) or len(reference.spread) != len(names):
@@ -370,7 +371,7 @@ def _point(
         "baseline_version": version,
         "baselines_at": row.baselines_at,
         "n_windows": len(x),
-        **{name: nullable(value) for name, value in zip(GROUPS, figures.tolist(), strict=True)},
-        "health_index": nullable(index),
+        **{name: finite_or_none(value) for name, value in zip(GROUPS, figures.tolist(), strict=True)},
+        "health_index": finite_or_none(index),
         "known_at": as_of,
     }

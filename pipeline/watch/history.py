@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import TrainSettings
+from pipeline.labels.findings import target_of
 from pipeline.labels.labels import KnownLabel, known_labels
 from pipeline.promotion.decisions import CONCLUSION, FAILED, labels_since
 from pipeline.registry.versions import CHAMPION
@@ -23,7 +24,7 @@ from pipeline.store.tables import (
     RetrainingDecision,
     TriggerDecision,
 )
-from pipeline.training.training_set import scopes_with_labels, target_of
+from pipeline.training.training_set import scopes_with_labels
 from pipeline.watch.observed import News
 from pipeline.watch.triggers.due import NewLabel
 

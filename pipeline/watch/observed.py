@@ -117,7 +117,7 @@ class Confirmed:
 
 
 @dataclass(frozen=True, eq=False)
-class Change:
+class FleetChange:
     """What may have changed since the champion was trained. The functions are costly: only a trigger calls them.
 
     Attributes
@@ -174,7 +174,7 @@ class Observed:
     known_classes: Collection[str] | None
     cutoff_days_ago: float | None
     retrained_days_ago: Sequence[float]
-    change: Change | None
+    change: FleetChange | None
     refused: str = ""
 
 
@@ -236,17 +236,17 @@ def _budget(observed: Observed, settings: WatchSettings) -> Decision:
     return budget(observed.retrained_days_ago, most=settings.retrain_budget, period_days=settings.retrain_budget_days)
 
 
-def _feature_drift(change: Change, settings: WatchSettings) -> Decision:
+def _feature_drift(change: FleetChange, settings: WatchSettings) -> Decision:
     return _drift("feature_drift", change.features(), change.feature_names, change, settings)
 
 
-def _score_drift(change: Change, settings: WatchSettings) -> Decision:
+def _score_drift(change: FleetChange, settings: WatchSettings) -> Decision:
     if not change.spans.first_is_over:
         return _too_young("score_drift", change)
     return _drift("score_drift", change.scores(), SCORE_NAMES, change, settings)
 
 
-def _drift(trigger: str, samples: Pair, names: Sequence[str], change: Change, settings: WatchSettings) -> Decision:
+def _drift(trigger: str, samples: Pair, names: Sequence[str], change: FleetChange, settings: WatchSettings) -> Decision:
     return drift(
         *samples,
         names=names,
@@ -258,12 +258,12 @@ def _drift(trigger: str, samples: Pair, names: Sequence[str], change: Change, se
     )
 
 
-def _calibration(change: Change, settings: WatchSettings) -> Decision:
+def _calibration(change: FleetChange, settings: WatchSettings) -> Decision:
     return calibration(**vars(change.reviewed()), margin=settings.calibration_margin)
 
 
-def _rate(trigger: str) -> Callable[[Change, WatchSettings], Decision]:
-    def rate(change: Change, settings: WatchSettings) -> Decision:
+def _rate(trigger: str) -> Callable[[FleetChange, WatchSettings], Decision]:
+    def rate(change: FleetChange, settings: WatchSettings) -> Decision:
         if not change.spans.first_is_over:
             return _too_young(trigger, change)
         return rate_rise(
@@ -278,11 +278,11 @@ def _rate(trigger: str) -> Callable[[Change, WatchSettings], Decision]:
     return rate
 
 
-def _performance(change: Change, settings: WatchSettings) -> Decision:
+def _performance(change: FleetChange, settings: WatchSettings) -> Decision:
     return performance(**vars(change.confirmed()), max_missed=settings.missed_rate, max_false=settings.false_alarm_rate)
 
 
-def _too_young(trigger: str, change: Change) -> Decision:
+def _too_young(trigger: str, change: FleetChange) -> Decision:
     first = change.spans.first
     figures = {"from_at": first.from_at.isoformat(), "to_at": first.to_at.isoformat()}
     text = f"the champion is too young: its first days, the reference, end {first.to_at:%Y-%m-%d}"
@@ -295,7 +295,7 @@ DUE: Final[dict[str, Callable[[Observed, WatchSettings], Decision]]] = {
 }
 """Triggers that start a retraining by themselves, in the order in which they are stored."""
 
-CHANGES: Final[dict[str, Callable[[Change, WatchSettings], Decision]]] = {
+CHANGES: Final[dict[str, Callable[[FleetChange, WatchSettings], Decision]]] = {
     "feature_drift": _feature_drift,
     "score_drift": _score_drift,
     "calibration": _calibration,

@@ -24,7 +24,7 @@ from pipeline.store.lake import Lake
 from pipeline.store.tables import TriggerDecision
 from pipeline.watch.answers import confirmed, flagged_rates, reviewed_cases
 from pipeline.watch.history import Champion, champion_at, news_of, retrainings, watched_scopes
-from pipeline.watch.observed import Change, Observed, TimeSpan, decide, spans_of
+from pipeline.watch.observed import FleetChange, Observed, TimeSpan, decide, spans_of
 from pipeline.watch.periods import (
     NO_AXIS,
     faulty_units,
@@ -121,7 +121,7 @@ def _evaluate(
 
 def _change(
     connection: Connection, lake: Lake, settings: WatchSettings, scope: str, champion: Champion, *, as_of: datetime
-) -> Change:
+) -> FleetChange:
     """Gather what may have changed since the champion was trained; valid while the connection is open."""
     spans = spans_of(
         label_cutoff=champion.label_cutoff, promoted_at=champion.promoted_at, as_of=as_of, days=settings.drift_days
@@ -138,7 +138,7 @@ def _change(
     def scores(span: TimeSpan) -> DriftSample:
         return score_sample(connection, settings, scope, champion.version, span)
 
-    return Change(
+    return FleetChange(
         spans=spans,
         feature_names=names,
         features=lambda: (features(spans.trained), features(spans.now)),

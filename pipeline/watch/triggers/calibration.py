@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.cases.audit import Answer, miss_rate
+from pipeline.cases.audit import AuditAnswer, miss_rate
 from pipeline.watch.triggers.decision import Decision, check_share
 
 NAME: Final = "calibration"
@@ -112,7 +112,7 @@ def calibration(
 def _group(
     stated: Array, fault: npt.NDArray[np.bool_], unit: npt.NDArray[np.str_], chance: Array, *, level: float
 ) -> dict[str, Any]:
-    answers = [Answer(*row) for row in zip(unit.tolist(), chance.tolist(), fault.tolist(), strict=True)]
+    answers = [AuditAnswer(*row) for row in zip(unit.tolist(), chance.tolist(), fault.tolist(), strict=True)]
     rate = miss_rate(answers, level=level)
     weight = 1.0 / chance
     return {

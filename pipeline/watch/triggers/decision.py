@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,11 +26,6 @@ class Decision:
     fired: bool
     reason: str
     figures: dict[str, Any] = field(default_factory=dict)
-
-
-def plain(value: float) -> float | None:
-    """Return a number as JSON can hold it: None where it is not finite."""
-    return float(value) if math.isfinite(value) else None
 
 
 def check_share(name: str, value: float) -> None:

@@ -19,7 +19,8 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 
 from features.health.baseline import MAD_TO_SIGMA, known_median
-from pipeline.watch.triggers.decision import Decision, check_share, plain
+from pipeline.base.figures import finite_or_none
+from pipeline.watch.triggers.decision import Decision, check_share
 from pipeline.watch.triggers.sign_flips import label_shuffles, max_t, sign_flips
 
 Array = npt.NDArray[np.float64]
@@ -138,7 +139,7 @@ def drift(
         "tested": result.tested,
         "moved": len(beyond),
         "regimes": sorted({one.regime for one in beyond}),
-        "strongest": [{**vars(one), "effect": plain(one.effect)} for one in strongest[:SHOWN]],
+        "strongest": [{**vars(one), "effect": finite_or_none(one.effect)} for one in strongest[:SHOWN]],
         "recordings": {"then": len(reference.unit), "now": len(current.unit)},
         "explained": there,
         "would_fire_with_explained": with_them,

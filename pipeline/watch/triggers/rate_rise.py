@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.watch.triggers.decision import Decision, check_share, plain
+from pipeline.base.figures import finite_or_none
+from pipeline.watch.triggers.decision import Decision, check_share
 from pipeline.watch.triggers.sign_flips import max_t, sign_flips
 
 FLIPS: Final = 4096
@@ -49,9 +50,9 @@ def rate_rise(
     rise = now[both] - before[both]
     figures = {
         "units": n,
-        "before": plain(before[both].mean()) if n else None,
-        "now": plain(now[both].mean()) if n else None,
-        "rise": plain(rise.mean()) if n else None,
+        "before": finite_or_none(before[both].mean()) if n else None,
+        "now": finite_or_none(now[both].mean()) if n else None,
+        "rise": finite_or_none(rise.mean()) if n else None,
         "p": None,
         "min_rise": min_rise,
         "alpha": alpha,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from pipeline.cases.audit import AUDIT, Answer, audit_figures, is_confident, is_drawn, miss_rate, open_audits
+from pipeline.cases.audit import AUDIT, AuditAnswer, audit_figures, is_confident, is_drawn, miss_rate, open_audits
 from pipeline.cases.queue import queue
 from pipeline.cases.verdicts import get_case, give_verdict
 from pipeline.cases.work import undo
@@ -78,14 +78,14 @@ def test_only_what_nothing_is_flagged_in_is_audited(changes: dict[str, Any], sur
 
 
 def test_no_miss_in_59_units_is_at_most_five_percent_one_sided() -> None:
-    found = miss_rate([Answer(f"u{i}", 0.01, False) for i in range(59)], level=0.9)
+    found = miss_rate([AuditAnswer(f"u{i}", 0.01, False) for i in range(59)], level=0.9)
     assert (found["miss_rate"], found["low"]) == (0.0, 0.0)
     assert found["high"] == pytest.approx(1 - 0.05 ** (1 / 59))
     assert found["high"] < 0.05
 
 
 def test_with_one_answer_a_unit_the_interval_is_clopper_pearson() -> None:
-    found = miss_rate([Answer(f"u{i}", 0.002, i < 3) for i in range(40)])
+    found = miss_rate([AuditAnswer(f"u{i}", 0.002, i < 3) for i in range(40)])
     exact = binomtest(3, 40).proportion_ci(0.95, method="exact")
     assert found["miss_rate"] == pytest.approx(3 / 40)
     assert (found["low"], found["high"]) == (pytest.approx(exact.low), pytest.approx(exact.high))
@@ -93,8 +93,8 @@ def test_with_one_answer_a_unit_the_interval_is_clopper_pearson() -> None:
 
 
 def test_many_answers_of_one_unit_are_one_unit() -> None:
-    once = miss_rate([Answer(f"u{i}", 0.01, i == 0) for i in range(5)])
-    often = miss_rate([Answer(f"u{i}", 0.01, i == 0) for i in range(5) for _ in range(50)])
+    once = miss_rate([AuditAnswer(f"u{i}", 0.01, i == 0) for i in range(5)])
+    often = miss_rate([AuditAnswer(f"u{i}", 0.01, i == 0) for i in range(5) for _ in range(50)])
     assert often["effective_units"] == pytest.approx(5)
     assert (often["low"], often["high"]) == (pytest.approx(once["low"]), pytest.approx(once["high"]))
 
@@ -109,7 +109,7 @@ def test_the_estimate_is_unbiased_where_chances_differ() -> None:
     found, plain = [], []
     for _ in range(200):
         drawn = np.flatnonzero(rng.random(n) < chance)
-        answers = [Answer(f"u{i}", float(chance[i]), bool(miss[i])) for i in drawn]
+        answers = [AuditAnswer(f"u{i}", float(chance[i]), bool(miss[i])) for i in drawn]
         found.append(miss_rate(answers)["miss_rate"])
         plain.append(miss[drawn].mean())
     assert np.mean(found) == pytest.approx(miss.mean(), abs=0.02)
@@ -119,7 +119,7 @@ def test_the_estimate_is_unbiased_where_chances_differ() -> None:
 def test_nothing_answered_and_impossible_chances() -> None:
     assert miss_rate([])["miss_rate"] is None
     with pytest.raises(ValueError, match=r"lies in \(0, 1\]"):
-        miss_rate([Answer("u", 0.0, False)])
+        miss_rate([AuditAnswer("u", 0.0, False)])
 
 
 def add_axis(store: Store, axis: str = "a") -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from features.quality.quality import Quality
-from pipeline.cases.axis_state import Thresholds, Window, combine_channels, priority_of
+from pipeline.cases.axis_state import ScoredWindow, Thresholds, combine_channels, priority_of
 
 LIMITS = Thresholds(
     alarm_probability=0.5,
@@ -21,10 +21,10 @@ LIMITS = Thresholds(
     unmodelled=("cage",),
     programs=frozenset({"pick"}),
 )
-CALM = Window(
+CALM = ScoredWindow(
     channel="acc_x",
     quality="ok",
-    evidence="",
+    quality_evidence="",
     fault_probability=0.02,
     fault_q05=0.0,
     fault_q95=0.05,
@@ -40,7 +40,7 @@ CALM = Window(
 FAULTY = replace(CALM, fault_probability=0.95, class_probabilities={"healthy": 0.05, "ball": 0.15, "inner_race": 0.8})
 
 
-def state_of(*windows: Window) -> tuple[str, list[str]]:
+def state_of(*windows: ScoredWindow) -> tuple[str, list[str]]:
     figures = combine_channels(windows, {"m": LIMITS})
     return figures.state, [flag.code for flag in figures.flags]
 
@@ -109,7 +109,7 @@ def test_an_ambiguous_signal_does_not_hide_an_alarm() -> None:
 
 
 def test_a_bad_signal_is_a_data_fault_and_never_a_machine_fault() -> None:
-    bad = replace(FAULTY, quality=Quality.CLIPPING, evidence="4 % at the rail", fault_probability=None)
+    bad = replace(FAULTY, quality=Quality.CLIPPING, quality_evidence="4 % at the rail", fault_probability=None)
     figures = combine_channels([bad, bad], {"m": LIMITS})
     assert (figures.state, figures.fault_probability, figures.quality) == ("data_fault", None, "clipping")
     assert "4 % at the rail" in figures.flags[0].text

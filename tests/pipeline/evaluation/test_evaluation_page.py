@@ -18,7 +18,7 @@ from pipeline.evaluation import report
 from pipeline.evaluation.budget import BudgetAsked, budgets
 from pipeline.evaluation.drawing import curves
 from pipeline.evaluation.methods import Prediction
-from pipeline.evaluation.windows import Judged
+from pipeline.evaluation.windows import EvaluationRows
 
 DOCUMENT: dict[str, Any] = {
     "protocol": "bench <1>",
@@ -138,11 +138,11 @@ def test_a_window_without_a_score_is_wrong_and_uncertain() -> None:
 # ---------------------------------------------------------------------------------------------------------- budget
 
 
-def judged(units: int, *, leaked: bool = False) -> Judged:
+def judged(units: int, *, leaked: bool = False) -> EvaluationRows:
     """Units of two windows, every other one faulty, and one unseen window."""
     y = np.repeat(np.arange(units) % 2, 2)
     unit = np.repeat([f"u{i:03}" for i in range(units)], 2)
-    return Judged(
+    return EvaluationRows(
         None,  # type: ignore[arg-type]
         np.append(y, -1),
         np.append(unit, "strange"),

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from pipeline.promotion.draws import unit_draws
 from pipeline.promotion.gate import (
     Difference,
-    Judged,
+    ModelOnRows,
     Rows,
     doubt,
     macro_auroc,
@@ -21,7 +22,6 @@ from pipeline.promotion.gate import (
     rule_doubt,
     rule_measures,
     rule_must_not_fail,
-    unit_draws,
 )
 from pipeline.registry.held_out import FLOOR, by_recording
 
@@ -44,10 +44,10 @@ def made(n: int, skill: float, seed: int) -> tuple[Any, np.ndarray]:
     logits[np.arange(n), [CLASSES.index(name) for name in finding]] += skill
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     nll = -np.log(p[np.arange(n), [CLASSES.index(name) for name in finding]])
-    return Judged(CLASSES, p, nll, 1 - p[:, 0]), finding
+    return ModelOnRows(CLASSES, p, nll, 1 - p[:, 0]), finding
 
 
-def rows_of(challenger: Judged, champion: Judged, finding: np.ndarray) -> Rows:
+def rows_of(challenger: ModelOnRows, champion: ModelOnRows, finding: np.ndarray) -> Rows:
     n = len(finding)
     return Rows(np.array([f"u{i:03d}" for i in range(n)]), finding, np.ones(n), np.arange(n), challenger, champion)
 
@@ -108,7 +108,7 @@ def test_the_interval_of_a_difference_is_that_of_its_mean() -> None:
     n = 400
     old, change = rng.normal(1, 1, n), rng.normal(0.2, 0.3, n)
     p = np.tile([0.5, 0.3, 0.2], (n, 1))
-    challenger, champion = (Judged(CLASSES, p, nll, 1 - p[:, 0]) for nll in (old + change, old))
+    challenger, champion = (ModelOnRows(CLASSES, p, nll, 1 - p[:, 0]) for nll in (old + change, old))
     found = measured(rows_of(challenger, champion, np.full(n, "healthy")))
     assert set(found) == {"nll"}, "with healthy units alone nothing else is defined"
     half = 1.645 * change.std() / np.sqrt(n)
@@ -193,10 +193,10 @@ def test_new_findings_that_nobody_believes_are_doubted() -> None:
 
 def test_named_cases_must_be_on_the_right_side() -> None:
     p = np.array([[0.6, 0.2, 0.2], [0.6, 0.2, 0.2], [0.3, 0.3, 0.4]])
-    judged = Judged(CLASSES, p, np.zeros(3), 1 - p[:, 0])
+    judged = ModelOnRows(CLASSES, p, np.zeros(3), 1 - p[:, 0])
     finding = np.array(["healthy", "ball", "inner_race"])
     against = rule_must_not_fail(np.array(["A", "B", "C"]), finding, judged, probability=0.5)
     assert against == ["B must not fail: ball has probability 0.40, below 0.5"]
-    types = Judged(CLASSES[1:], np.array([[0.5, 0.5], [0.43, 0.57]]), np.zeros(2), np.full(2, np.nan))
+    types = ModelOnRows(CLASSES[1:], np.array([[0.5, 0.5], [0.43, 0.57]]), np.zeros(2), np.full(2, np.nan))
     against = rule_must_not_fail(np.array(["A", "C"]), finding[[1, 2]], types, probability=0.5)
     assert [reason.split()[0] for reason in against] == ["C"], "without a healthy class the mode has to be right"

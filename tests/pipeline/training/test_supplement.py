@@ -31,7 +31,7 @@ from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.training import supplement as making
 from pipeline.training.supplement import Condition, make_supplement
-from pipeline.training.training_set import TrainingSet, _after_baseline, _Labelled, build_training_set
+from pipeline.training.training_set import TrainingRecording, TrainingSet, _after_baseline, build_training_set
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 ORDERS = bearing_orders(9, 7.94, 39.04)
@@ -163,8 +163,8 @@ def test_a_unit_with_nothing_but_its_baseline_period_keeps_it_without_changes() 
     reference = fit_reference(np.zeros((4, 1)))
     found = UnitBaseline("v", "*|*|*", reference, START + timedelta(hours=2))
 
-    def labelled(unit: str, target: str, hour: int) -> _Labelled:
-        return _Labelled(SimpleNamespace(started_at=START + timedelta(hours=hour)), unit, target, 1.0)
+    def labelled(unit: str, target: str, hour: int) -> TrainingRecording:
+        return TrainingRecording(SimpleNamespace(started_at=START + timedelta(hours=hour)), unit, target, 1.0)
 
     items = [labelled("a", "healthy", 1), labelled("a", "ball", 3), labelled("b", "ball", 1), labelled("b", "ball", 2)]
     left_out = Counter[str]()

@@ -15,8 +15,8 @@ from pipeline.watch.observed import (
     DUE,
     SCORE_NAMES,
     TRIGGERS,
-    Change,
     Confirmed,
+    FleetChange,
     News,
     Observed,
     Reviewed,
@@ -46,7 +46,7 @@ def sample(width: int, *, add: float, seed: int) -> DriftSample:
     return DriftSample(values, np.array(UNITS * 4), np.full(4 * len(UNITS), "acc_x weld"))
 
 
-def change(*, add: float = 0.0, rise: float = 0.0, missed: int = 0, stated: float = 0.0, **given: Any) -> Change:
+def change(*, add: float = 0.0, rise: float = 0.0, missed: int = 0, stated: float = 0.0, **given: Any) -> FleetChange:
     """A champion of day 4 on day 20; `add`, `rise`, `missed` and `stated` make one kind of trigger fire each."""
     n = len(UNITS)
     rates = np.full(n, 0.1), np.full(n, 0.1 + rise)
@@ -58,7 +58,7 @@ def change(*, add: float = 0.0, rise: float = 0.0, missed: int = 0, stated: floa
         audited=np.ones(n, dtype=np.bool_),
         alarm=np.zeros(n, dtype=np.bool_),
     )
-    usual = Change(
+    usual = FleetChange(
         spans=spans_of(label_cutoff=day(4), promoted_at=day(4), as_of=day(20), days=4.0),
         feature_names=("a", "b"),
         features=lambda: (sample(2, add=0.0, seed=1), sample(2, add=add, seed=2)),

@@ -1,0 +1,99 @@
+"""From labels to the finding of a recording: which label holds, the class that it trains, and how much it counts.
+
+Training and the gate ask the same rule, so that a challenger is judged by what a training would learn. The review
+application imports `pipeline.labels` without models, so nothing that it imports may import this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from models.kinds import HEALTHY, UNKNOWN_FAULT
+from pipeline.labels.labels import KnownLabel, label_for
+from pipeline.labels.words import Verdict
+
+NO_WEIGHT = "evidence of weight 0"
+"""Reason why a label that names a class is left out."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the labels say of one recording.
+
+    `target` is a class: healthy, a mode, or 'fault_unknown'; `weight` is that of the evidence, above 0; `label` is the
+    one that holds.
+    """
+
+    target: str
+    weight: float
+    label: KnownLabel
+
+
+class Findings:
+    """The labels known at a time, ready to be looked up by recording."""
+
+    def __init__(self, labels: Iterable[KnownLabel], evidence_weights: Mapping[str, float]) -> None:
+        """Index labels by unit.
+
+        Parameters
+        ----------
+        labels
+            Known at a time, see `pipeline.labels.labels.known_labels`.
+        evidence_weights
+            Weight of a finding by its evidence, see `evidence_weight`.
+        """
+        self._weights = evidence_weights
+        self._by_unit: dict[str | None, list[KnownLabel]] = {}
+        for label in labels:
+            self._by_unit.setdefault(label.unit_serial, []).append(label)
+
+    def of(self, row: Any) -> Finding | None:
+        """Return the finding of a recording; None where no label holds for it, or the one that holds trains nothing.
+
+        Parameters
+        ----------
+        row
+            Has axis_id, unit_serial (None: not known), channel and started_at.
+        """
+        label = self.label_of(row)
+        return None if label is None else self.finding_of(label)
+
+    def label_of(self, row: Any) -> KnownLabel | None:
+        """Return the label that holds for a recording (a row as in `of`), whether or not it trains anything."""
+        of_unit = self._by_unit.get(row.unit_serial, []) if row.unit_serial else []
+        return label_for(
+            self._by_unit.get(None, []) + of_unit,
+            axis=row.axis_id,
+            unit_serial=row.unit_serial,
+            channel=row.channel,
+            started_at=row.started_at,
+        )
+
+    def finding_of(self, label: KnownLabel) -> Finding | None:
+        """Return what a label that holds says; None where it names no class, or its evidence has no weight."""
+        target, weight = target_of(label), evidence_weight(self._weights, label.evidence)
+        return Finding(target, weight, label) if target is not None and weight > 0 else None
+
+
+def target_of(label: KnownLabel) -> str | None:
+    """Return the class that a label trains: healthy, a mode, or 'fault_unknown'; None where it trains nothing.
+
+    A benign change is a healthy machine; sensor faults and 'unsure' say nothing about the machine.
+    """
+    if label.verdict in (Verdict.HEALTHY, Verdict.BENIGN_CHANGE):
+        return HEALTHY
+    if label.verdict is Verdict.FAULT:
+        return str(label.mode) if label.mode is not None else UNKNOWN_FAULT
+    return None
+
+
+def why_left_out(label: KnownLabel) -> str:
+    """Return the reason, as it is counted, why `Findings.finding_of` has no finding for a label."""
+    return str(label.verdict) if target_of(label) is None else NO_WEIGHT
+
+
+def evidence_weight(weights: Mapping[str, float], evidence: str) -> float:
+    """Return the weight of a finding by its evidence; an evidence that is not named weighs 1."""
+    return weights.get(str(evidence), 1.0)
