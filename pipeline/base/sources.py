@@ -83,3 +83,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
             f"settings are wrong ({path or 'no TOML file'}):\n{listed}\ndocs/settings.md lists all settings"
         )
     return settings
+
+
+def sources() -> dict[str, str]:
+    """Return where the value of each setting comes from: its variable, the TOML file, or `default`."""
+    path = config_file(os.environ)
+    in_file = dict.fromkeys(read_config_file(path), str(path))
+    variables = {name: f"{ENV_PREFIX}{name.upper()}" for name in Settings.names()}
+    return {name: one if os.environ.get(one) else in_file.get(name, "default") for name, one in variables.items()}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import typer
 from sqlalchemy.engine import make_url
 
-from pipeline.base.settings import ENV_PREFIX, Settings
-from pipeline.base.sources import config_file, load_settings, read_config_file
+from pipeline.base.settings import Settings
+from pipeline.base.sources import load_settings, sources
 from pipeline.cli.common import AsJson, emit, table
 
 
@@ -40,22 +38,13 @@ class SettingLine:
     description: str
 
 
-def explain(settings: Settings, environ: Mapping[str, str] | None = None) -> list[SettingLine]:
+def explain(settings: Settings) -> list[SettingLine]:
     """Say for every setting what is in force and where the value comes from. Passwords are masked."""
-    environ = os.environ if environ is None else environ
-    path = config_file(environ)
-    in_file = read_config_file(path)
-    lines = []
-    shown = [(name, Settings.model_fields[name]) for name in Settings.names()]
-    for name, field in shown:
-        if environ.get(f"{ENV_PREFIX}{name.upper()}"):
-            source = f"{ENV_PREFIX}{name.upper()}"
-        elif name in in_file:
-            source = str(path)
-        else:
-            source = "default"
-        lines.append(SettingLine(name, _shown(settings, name), source, field.description or ""))
-    return lines
+    places = sources()
+    return [
+        SettingLine(name, _shown(settings, name), places[name], Settings.model_fields[name].description or "")
+        for name in Settings.names()
+    ]
 
 
 def _shown(settings: Settings, name: str) -> str:

@@ -71,7 +71,7 @@ def test_noise_has_a_comb_as_often_as_is_said(n, reach):
 
 
 def test_many_windows_are_not_believed_to_be_independent():
-    windows = comb(RPM, amplitude=0.03, n=8)
+    windows = comb(RPM, amplitude=0.04, n=8)
     keywords = {"sampling_rate_hz": RATE, "declared_rpm": RPM, "highest_ratio": 1.1}
     few, many = (
         measure_combs(windows, settings=CombSettings(most_windows=n, line_cap=60.0), **keywords) for n in (4, 8)
@@ -120,6 +120,12 @@ def test_too_few_turns_or_no_signal_say_nothing():
     assert judge(np.zeros((0, LENGTH), np.float32)) is None
     assert judge(x, rpm=float("nan")) is None
     assert judge(x, rpm=0.0) is None
+
+
+def test_a_spike_does_not_take_the_weight_from_a_window():
+    x = comb(1345.0, amplitude=0.25)
+    x[:, 100] = 60.0
+    assert judge(np.concatenate((x, noise(9, 1)))) is not None
 
 
 def test_windows_that_cannot_be_used_are_left_out():

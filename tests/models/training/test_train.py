@@ -20,7 +20,7 @@ from models.model import Model
 from models.network import DropoutMLP, NetworkSettings
 from models.sampling import BlockSampler, point, run_blocks
 from models.settings import TrainingSettings
-from models.training.fit import Examples, _hide_groups, _loss, fit_network, nll
+from models.training.fit import STOPPING_TEMPERATURES, Examples, _hide_groups, _loss, fit_network, nll
 from models.training.report import TrainingReport, overall_metrics
 from models.training.train import train
 
@@ -227,6 +227,15 @@ def test_windows_that_decide_when_to_stop_count_by_their_weight() -> None:
     first = _loss(network, Examples(inputs[:1], y[:1], np.ones(1)), 2, 0)
     assert both == pytest.approx(first, rel=1e-6)
     assert both != pytest.approx(_loss(network, Examples(inputs, y, np.ones(2)), 2, 0), rel=1e-2)
+
+
+def test_the_rule_counts_in_the_loss_that_decides_when_to_stop() -> None:
+    network = DropoutMLP(2, 2, NetworkSettings(hidden=(4,)), generator=torch.Generator().manual_seed(0))
+    inputs, y, rule = np.zeros((1, 2), np.float32), np.array([1]), np.array([[0.0, 3.0]], np.float32)
+    # Zero inputs and biases at birth: the logits are the rule's, at the best of the temperatures.
+    assert _loss(network, Examples(inputs, y, np.ones(1)), 2, 0) == pytest.approx(np.log(2))
+    expected = np.log1p(np.exp(-3.0 / min(STOPPING_TEMPERATURES)))
+    assert _loss(network, Examples(inputs, y, np.ones(1), rule), 2, 0) == pytest.approx(expected)
 
 
 def test_a_network_learns_only_what_the_rule_does_not_know() -> None:
