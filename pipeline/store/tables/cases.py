@@ -53,7 +53,7 @@ class Case(Base):
 class CaseEvidence(Base):
     """What the most suspicious recording of a case shows: its regime, its loudest bearing line, what moved. Key: case.
 
-    Made after advise from stored features; made anew when the case has changed. As many rows as cases.
+    Computed after advise from stored features, and again when the case has changed. As many rows as cases.
     """
 
     __tablename__ = "case_evidence"
@@ -139,7 +139,7 @@ class Label(Base):
 
 
 class LabelWithdrawal(Base):
-    """A label that its author took back: it counts no more from then on. Key: label. A few a week."""
+    """A label that its author withdrew: it is not used any more from then on. Key: label. A few a week."""
 
     __tablename__ = "label_withdrawals"
 
