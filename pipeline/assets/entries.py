@@ -202,7 +202,7 @@ class GeometryEntry(_Strict):
         if self.reducer and self.gear_mesh:
             raise ValueError("reducer and gear_mesh exclude each other; keep one of both")
         if not self.bearing and ({"shaft", "outer_shaft"} & self.model_fields_set):
-            raise ValueError("shaft and outer_shaft say where a bearing sits; name the bearing")
+            raise ValueError("shaft and outer_shaft are the shafts of a bearing; name the bearing")
         return self
 
 

@@ -58,7 +58,9 @@ class Source(Part):
             raise ValueError("needs exactly one of column, value, template and (MATLAB files) variable")
         alone = self.suffix is None and self.map is None and self.default is None
         if not alone and (self.value is not None or self.variable is not None):
-            raise ValueError("a value stands alone: suffix, map and default belong to a column or a template")
+            raise ValueError(
+                "a value or variable takes no suffix, map or default; they belong to a column or a template"
+            )
         if self.suffix is not None and self.map is not None:
             raise ValueError("takes a suffix or a map, not both")
         self.columns()
@@ -99,7 +101,7 @@ class CsvText(Part):
 
 
 class TimeColumn(Part):
-    """The column of a signal file that says when each sample was taken."""
+    """The column of a signal file with the time of each sample."""
 
     column: Name
     kind: Literal["text", "epoch", "elapsed"]
@@ -178,7 +180,7 @@ class Files(Part):
         if PurePosixPath(self.glob).is_absolute() or ".." in PurePosixPath(self.glob).parts:
             raise ValueError("glob starts from the folder and stays below it, such as *.csv or **/*.csv")
         if "**" in self.glob and any("**" in part and part != "**" for part in PurePosixPath(self.glob).parts):
-            raise ValueError("** stands alone between slashes, such as **/*.csv")
+            raise ValueError("** must be alone between slashes, such as **/*.csv")
         if self.pattern is not None:
             try:
                 groups = re.compile(self.pattern).groupindex

@@ -1,4 +1,4 @@
-"""What all tables share: times in UTC, names of constraints, and how Python types are stored."""
+"""Common parts of all tables: times in UTC, names of constraints, and how Python types are stored."""
 
 from __future__ import annotations
 
