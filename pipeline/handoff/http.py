@@ -67,11 +67,11 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = 
     try:
         address = urlsplit(url)
         if address.scheme not in SCHEMES:
-            return Answer(None, "not told: the address begins with neither http:// nor https://")
+            return Answer(None, "not delivered: the address begins with neither http:// nor https://")
         _ = address.port  # raises ValueError for an impossible port
         status = asyncio.run(send())
     except TimeoutError:
-        return Answer(None, f"not told: no answer within {seconds:g} s")
+        return Answer(None, f"not delivered: no answer within {seconds:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
-        return Answer(None, f"not told: {type(error).__name__}: {str(error)[:200]}")
+        return Answer(None, f"not delivered: {type(error).__name__}: {str(error)[:200]}")
     return Answer(status, f"answered {status}")
