@@ -190,7 +190,7 @@ def test_a_database_is_created_once(postgres: Any) -> None:
     assert counts(store) == [0, 0, 0]
     store.dispose()
     postgres.drop('"made-by-us"')
-    with pytest.raises(AxiswatchError, match="no database of PostgreSQL"):
+    with pytest.raises(AxiswatchError, match="names no PostgreSQL database"):
         create_database("sqlite:///x.db")
     with pytest.raises(AxiswatchError, match="cannot create"):
         create_database("postgresql+psycopg://nobody@127.0.0.1:9/x")
