@@ -70,8 +70,8 @@ def queue_priority(
 def refresh_queue(store: Store, *, as_of: datetime) -> int:
     """Update the queue priorities of all cases; return how many changed.
 
-    The queue priority of a closed case is its `priority` alone. A row that another process has locked is left for the next run, so this never
-    waits.
+    The queue priority of a closed case is its `priority` alone. A row that another process has locked is
+    left for the next run, so this never waits.
     """
     with store.read() as connection:
         nats = sa.func.max(AxisState.mutual_information + AxisState.expected_entropy).label("nats")
