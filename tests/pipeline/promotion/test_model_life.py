@@ -28,7 +28,7 @@ from pipeline.promotion.judge import judge, read_pair
 from pipeline.promotion.promotion import approve, refuse, retrain
 from pipeline.registry.held_out import read_predictions
 from pipeline.registry.registry import ChampionChanged, load_model, promote, rollback
-from pipeline.registry.versions import champions, compare_versions, get_version, history, reign, show_version
+from pipeline.registry.versions import champion_stack, champions, compare_versions, get_version, history, show_version
 from pipeline.scoring.score import score_due
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake, LakeError
@@ -195,7 +195,7 @@ def test_a_second_rollback_goes_one_further_back(plant: Plant) -> None:
     for version in versions[1:]:
         plant.promote(version)
     assert [plant.rollback()["champion"] for _ in range(2)] == [versions[1], versions[0]]
-    assert reign([("first", "a"), ("promoted", "b"), ("rolled_back", "a"), ("promoted", "c")]) == ["a", "c"]
+    assert champion_stack([("first", "a"), ("promoted", "b"), ("rolled_back", "a"), ("promoted", "c")]) == ["a", "c"]
 
 
 @SQLITE
@@ -330,7 +330,7 @@ if told["where"] == "files":
 elif told["where"] == "rows":
     registry.set_alias = die
 elif told["where"] == "aliases":
-    promotion.crown = die
+    promotion.set_champion = die
 else:
     promotion.write_decision = die
 settings = Settings(**told["settings"])
