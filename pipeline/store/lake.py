@@ -60,7 +60,7 @@ class Lake:
         return path
 
     def put_at(self, path: str, data: bytes) -> None:
-        """Write bytes to a relative path, all or nothing. An existing file of the same size is not written again."""
+        """Write bytes to a relative path, all or nothing. On a local disk an existing file is not written again."""
         if self._renewed(path, len(data)):
             return
         if not self.is_local:
