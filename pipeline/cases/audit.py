@@ -24,6 +24,7 @@ from pipeline.cases.axis_state import HEALTHY, WATCH
 from pipeline.cases.history import SYSTEM, add_event
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
+from pipeline.store.attribution import unit_name
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Case, Label
 
@@ -176,7 +177,7 @@ def audit_figures(store: Store) -> dict[str, Any]:
         }
     answers = [
         AuditAnswer(
-            newest[case.case_id].unit_serial or f"axis {case.axis_id}",
+            unit_name(newest[case.case_id].unit_serial, case.axis_id),
             case.selection_probability,
             newest[case.case_id].verdict in MISSED,
         )

@@ -66,12 +66,12 @@ def webhook_again(
     as_json: AsJson = False,
 ) -> None:
     """Send messages again that were given up, for example after the receiver was mended."""
-    from pipeline.handoff.delivery import tell_again
+    from pipeline.handoff.delivery import send_again
 
     wanted = _state(state)
     if wanted in (None, "waiting"):
         raise SettingsError(f"--state {state!r} is none of given_up, skipped, delivered")
-    found = {"waiting_again": tell_again(workplace().store, states=(str(wanted),), case_id=case)}
+    found = {"waiting_again": send_again(workplace().store, states=(str(wanted),), case_id=case)}
     emit(found, as_json, counts("Webhook", found))
 
 

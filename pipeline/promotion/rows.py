@@ -28,7 +28,7 @@ from pipeline.labels.labels import known_labels
 from pipeline.labels.words import STRENGTH
 from pipeline.promotion.gate import FloatArray, ModelOnRows, Rows
 from pipeline.registry.held_out import Predictions, by_recording
-from pipeline.store.attribution import extractions
+from pipeline.store.attribution import extractions, unit_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction
 
@@ -84,7 +84,7 @@ def labelled_recordings(
         if today is not None and before is not None and _corrected(before, today):
             before = replace(today, label=before.label)
         if today is not None or before is not None:
-            rows.append(JudgedRecording(row, row.unit_serial or f"axis {row.axis_id}", before, today))
+            rows.append(JudgedRecording(row, unit_name(row.unit_serial, row.axis_id), before, today))
     return rows
 
 

@@ -25,7 +25,7 @@ from pipeline.extraction.in_force import feature_settings, feature_version_of, f
 from pipeline.extraction.reading import read_features
 from pipeline.labels.findings import Findings, why_left_out
 from pipeline.labels.labels import KnownLabel, known_labels
-from pipeline.store.attribution import attributed_extraction, extractions
+from pipeline.store.attribution import attributed_extraction, extractions, unit_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording
 from pipeline.training.supplement import Condition, make_supplement
@@ -191,7 +191,7 @@ def _labelled(
         elif row.n_windows == 0:
             left_out[row.quality] += 1
         else:
-            unit = row.unit_serial or f"axis {row.axis_id}"
+            unit = unit_name(row.unit_serial, row.axis_id)
             labelled.append(TrainingRecording(row, unit, finding.target, finding.weight))
     return labelled, left_out
 

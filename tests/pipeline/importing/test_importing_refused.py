@@ -159,7 +159,10 @@ BAD_MAPPINGS = {
         "exactly one of column, value, template",
     ),
     "no source": (edit('{ value = "lab" }', "{}"), "exactly one of column, value, template"),
-    "value with map": (edit('{ value = "lab" }', '{ value = "a", map = { a = "b" } }'), "a value stands alone"),
+    "value with map": (
+        edit('{ value = "lab" }', '{ value = "a", map = { a = "b" } }'),
+        "a value or variable takes no suffix, map or default",
+    ),
     "map and suffix": (edit('{ column = "rate" }', '{ column = "rate", suffix = "x", map = {} }'), "a map, not both"),
     "code in template": (edit("rig-{serial}", "{serial.__class__}"), "nothing but {column} parts"),
     "open template": (edit("rig-{serial}", "rig-{serial"), "key recording.robot_id"),
