@@ -15,7 +15,7 @@ from pipeline.accounts import (
     account_of_session,
     account_of_token,
     add_user,
-    enter_outside_user,
+    record_outside_user,
     log_in,
     log_out,
     make_token,
@@ -84,7 +84,7 @@ def test_a_disabled_user_gets_in_by_no_way(mara: Store) -> None:
     assert account_of_session(mara, cookie, at=AT) is None
     assert account_of_token(mara, token, at=AT) is None
     assert account_of_token(mara, new_token, at=AT) is None
-    assert enter_outside_user(mara, "mara", "admin", at=AT) is False
+    assert record_outside_user(mara, "mara", "admin", at=AT) is False
     set_user(mara, "mara", disabled=False)
     assert account_of_session(mara, cookie, at=AT) is None, "what was ended stays ended"
     assert account_of_token(mara, token, at=AT) is None, "what was ended stays ended"
@@ -170,15 +170,15 @@ def test_short_passwords_and_unknown_roles_are_refused(mara: Store) -> None:
 
 @pytest.mark.parametrize("guess", [NO_PASSWORD, "", "nobody has this password"])
 def test_who_came_from_another_system_has_no_password_here(sqlite_store: Store, guess: str) -> None:
-    assert enter_outside_user(sqlite_store, "ana", "admin", at=AT)
+    assert record_outside_user(sqlite_store, "ana", "admin", at=AT)
     assert log_in(sqlite_store, "ana", guess, at=AT, hours=1) is None
 
 
 def test_the_role_of_an_outside_user_follows_the_other_system(mara: Store) -> None:
-    enter_outside_user(mara, "ana", "admin", at=AT)
+    record_outside_user(mara, "ana", "admin", at=AT)
     token = make_token(mara, "ana", purpose="test", at=AT, days=1)
     assert account_of_token(mara, token, at=AT) == Account("ana", "admin")
-    assert enter_outside_user(mara, "ana", "viewer", at=AT)
+    assert record_outside_user(mara, "ana", "viewer", at=AT)
     assert account_of_token(mara, token, at=AT) == Account("ana", "viewer")
 
 
