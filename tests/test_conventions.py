@@ -282,6 +282,8 @@ def test_no_public_class_name_stands_for_two_things() -> None:
 @pytest.mark.parametrize(
     ("pattern", "file"),
     [
+        (r"def find_axis\(", "pipeline/assets/places.py"),
+        (r"MONITOR: tuple", "pipeline/steps.py"),
         (r"\bScoredWindow\(", "pipeline/cases/axis_state.py"),  # from scores to windows
         (r"weights\.get\(str", "pipeline/labels/findings.py"),  # the weight of a finding
         (r"verdict in \(Verdict\.HEALTHY", "pipeline/labels/findings.py"),  # the class that a label trains

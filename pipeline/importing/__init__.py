@@ -7,10 +7,10 @@ wrong with a manifest and its mapping is listed at once, before anything is writ
 
 from pipeline.importing.loading import load_mapping, shipped_mappings
 from pipeline.importing.mapping import Mapping
-from pipeline.importing.plan import ImportPlan, PlannedRow, plan_import
+from pipeline.importing.plan import ImportPlan, plan_import
 from pipeline.importing.problems import ImportRefused
 from pipeline.importing.run import ImportReport, Skipped, import_archive
-from pipeline.importing.signals import Cuts, Piece, read_pieces
+from pipeline.importing.signals import Cuts, Piece, PlannedRow, read_pieces
 
 __all__ = [
     "Cuts",

@@ -12,7 +12,7 @@ from pipeline.importing.problems import Problems
 from pipeline.intake.contract import EARLIEST_CLOCK, NAME_COLUMNS, TEXT_LIMIT
 
 if TYPE_CHECKING:
-    from pipeline.importing.plan import PlannedRow
+    from pipeline.importing.signals import PlannedRow
 
 
 def check_recordings(where: str, mapping: Mapping, rows: list[PlannedRow], problems: Problems) -> None:

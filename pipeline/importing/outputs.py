@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from pipeline.importing.mapping import MappedGeometry, MappedLabel
-from pipeline.importing.plan import PlannedRow
+from pipeline.importing.signals import PlannedRow
 from pipeline.labels.words import LABEL_CSV_COLUMNS
 
 

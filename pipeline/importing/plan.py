@@ -33,12 +33,12 @@ from pipeline.importing.mapping import (
     Process,
     SampleRules,
     Scalar,
-    Signal,
     Source,
 )
 from pipeline.importing.metadata import FileCheck, SignalInfo, check_steps, extra_columns
 from pipeline.importing.problems import Problems
 from pipeline.importing.samples import Asked
+from pipeline.importing.signals import PlannedRow
 
 PARSERS: Final[dict[str, Callable[[Scalar], Any]]] = {
     "sampling_rate_hz": as_number,
@@ -55,54 +55,6 @@ MAY_BE_EMPTY: Final = ("site", "cell")
 
 NEVER_EMPTY: Final = ("signal.file", "signal.column", "time.start", "time.recording")
 """Keys that need a value in every row, besides the required contract columns."""
-
-
-@dataclass(frozen=True)
-class PlannedRow:
-    """One checked signal of a manifest row: what will be read, and the values of all its recordings."""
-
-    row: ManifestRow
-    file: str
-    path: Path
-    signal: Signal
-    asked: Asked
-    is_one_of_many: bool
-    fields: dict[str, Any]
-    source_rate_hz: float
-    n_source: int
-    first_us: int
-    lasts_s: float
-    steps: tuple[Process, ...]
-    min_samples: int
-    started_at: datetime
-    time_basis: str
-    label_text: str | None
-    label: LabelValue | None
-    note: str
-    geometry: str | None
-    installed_at: datetime | None
-
-    @property
-    def point(self) -> tuple[str, str, str, str, str]:
-        """The measurement point: site, cell, robot_id, axis, channel."""
-        return (*self.axis, self.fields["channel"])
-
-    @property
-    def axis(self) -> tuple[str, str, str, str]:
-        """The robot axis: site, cell, robot_id, axis."""
-        fields = self.fields
-        return (fields["site"], fields["cell"], fields["robot_id"], fields["axis"])
-
-    @property
-    def ends_at(self) -> datetime:
-        """End of the signal: from its time column, else as one burst at the sampling rate of the source."""
-        return self.started_at + timedelta(seconds=self.lasts_s)
-
-    @property
-    def is_one_burst(self) -> bool:
-        """False where the parts of the file have start times of their own."""
-        start_settings = (getattr(step, name, None) for step in self.steps for name in ("start_s_column", "spacing_s"))
-        return all(value is None for value in start_settings)
 
 
 @dataclass(frozen=True)
@@ -282,7 +234,7 @@ def _final_rate(fields: dict[str, Any], steps: tuple[Process, ...]) -> float:
     return rate
 
 
-__all__ = ["ImportPlan", "PlannedRow", "plan_import"]
+__all__ = ["ImportPlan", "plan_import"]
 
 
 @dataclass(frozen=True)

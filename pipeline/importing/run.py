@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from pipeline.base.log_schema import LOG_SCHEMA, SCHEMA_VERSION
 from pipeline.importing.metadata import add_complaints
 from pipeline.importing.outputs import RowSpan, assets_toml, label_rows, labels_csv
-from pipeline.importing.plan import ImportPlan, PlannedRow, plan_import
+from pipeline.importing.plan import ImportPlan, plan_import
 from pipeline.importing.problems import Problems, SignalUnreadable
 from pipeline.importing.signal_files import SignalFile, open_signal
-from pipeline.importing.signals import Cuts, Piece, read_pieces
+from pipeline.importing.signals import Cuts, Piece, PlannedRow, read_pieces
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of signal files done, the number of all, and the name of the last one done."""

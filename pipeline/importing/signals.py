@@ -9,27 +9,74 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.signal import firwin, kaiserord, upfirdn
 
-from pipeline.importing.mapping import CutToLength, Decimate, Scale
+from pipeline.importing.manifest import ManifestRow
+from pipeline.importing.mapping import CutToLength, Decimate, LabelValue, Process, Scale, Signal
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.importing.sample_times import gaps
-from pipeline.importing.samples import Samples, read_samples
+from pipeline.importing.samples import Asked, Samples, read_samples
 from pipeline.importing.signal_files import SignalFile, open_signal
-
-if TYPE_CHECKING:
-    from pipeline.importing.plan import PlannedRow
 
 PASSBAND: Final = 0.9
 """Decimation keeps frequencies below this share of the new Nyquist frequency (within 0.001 dB)."""
 
 STOPBAND_DB: Final = 80.0
 """From the new Nyquist frequency up, decimation attenuates by at least this much, so nothing folds back."""
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """One checked signal of a manifest row: what will be read, and the values of all its recordings."""
+
+    row: ManifestRow
+    file: str
+    path: Path
+    signal: Signal
+    asked: Asked
+    is_one_of_many: bool
+    fields: dict[str, Any]
+    source_rate_hz: float
+    n_source: int
+    first_us: int
+    lasts_s: float
+    steps: tuple[Process, ...]
+    min_samples: int
+    started_at: datetime
+    time_basis: str
+    label_text: str | None
+    label: LabelValue | None
+    note: str
+    geometry: str | None
+    installed_at: datetime | None
+
+    @property
+    def point(self) -> tuple[str, str, str, str, str]:
+        """The measurement point: site, cell, robot_id, axis, channel."""
+        return (*self.axis, self.fields["channel"])
+
+    @property
+    def axis(self) -> tuple[str, str, str, str]:
+        """The robot axis: site, cell, robot_id, axis."""
+        fields = self.fields
+        return (fields["site"], fields["cell"], fields["robot_id"], fields["axis"])
+
+    @property
+    def ends_at(self) -> datetime:
+        """End of the signal: from its time column, else as one burst at the sampling rate of the source."""
+        return self.started_at + timedelta(seconds=self.lasts_s)
+
+    @property
+    def is_one_burst(self) -> bool:
+        """False where the parts of the file have start times of their own."""
+        start_settings = (getattr(step, name, None) for step in self.steps for name in ("start_s_column", "spacing_s"))
+        return all(value is None for value in start_settings)
 
 
 @dataclass(frozen=True)
