@@ -53,7 +53,7 @@ def report_failure(context: Any) -> None:
             "task_id": task.task_id,
             "map_index": -1 if task.map_index is None else task.map_index,
             "try_number": task.try_number,
-            "message": "killed, or no word from it" if error is None else f"{type(error).__name__}: {error}",
+            "message": "killed, or no answer from its worker" if error is None else f"{type(error).__name__}: {error}",
             "log_url": getattr(task, "log_url", ""),
         },
         run_time(context),

@@ -68,7 +68,7 @@ _TERMS: Final = {
     "undecided": ("undecided", "판단 불가"),
     "ambiguous": ("ambiguous signal", "모호한 신호"),
     "data": ("data quality", "데이터 품질"),
-    "audit": ("audit by lot", "무작위 점검"),
+    "audit": ("random audit", "무작위 점검"),
     "machine": ("machine", "기계"),
     # verdicts on data quality
     "ok": ("good", "양호"),

@@ -186,7 +186,7 @@ _PAIRS: Final = {
         "학습 데이터와 현장 초기 데이터에 없던 프로그램",
     ),
     "why_unmodelled": (
-        "The bearing lines speak for a fault that the model was never trained on",
+        "The bearing lines indicate a fault that the model was never trained on",
         "베어링 특성 주파수가 모델이 학습한 적 없는 고장을 가리킴",
     ),
     "why_undecided": (
@@ -196,7 +196,7 @@ _PAIRS: Final = {
     "why_ambiguous": ("The signal itself is ambiguous", "신호 자체가 모호함"),
     "why_data": ("The data cannot be trusted: sensor, cable or logger?", "데이터를 믿을 수 없음: 센서·케이블·기록기?"),
     "why_silent": ("Nothing is recorded any more", "더 이상 기록이 들어오지 않음"),
-    "why_audit": ("Drawn by lot: is really nothing wrong?", "무작위 점검: 정말 이상이 없는가?"),
+    "why_audit": ("Drawn at random: is really nothing wrong?", "무작위 점검: 정말 이상이 없는가?"),
     "why_line": (
         "Envelope peak at {order} × shaft: {line} ({db} dB)",
         "포락선 피크 {order} × 축 회전: {line} ({db} dB)",

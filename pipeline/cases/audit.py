@@ -136,7 +136,7 @@ def audit_case(state: Mapping[str, Any], *, rate: float, as_of: datetime) -> dic
         "first_at": utc_text(state["first_at"]),
         "last_at": utc_text(state["last_at"]),
         "n_bins": 1,
-        "text": f"Drawn by lot (chance {rate:.3g}) from what axiswatch is sure of: is really nothing wrong?",
+        "text": f"Drawn at random (chance {rate:.3g}) from what axiswatch is sure of: is really nothing wrong?",
     }
     return {
         "case_id": stable_id(state["axis_id"], AUDIT, instant(state["bin_at"]), length=12),

@@ -265,7 +265,7 @@ def _doubts(usable: list[list[ScoredWindow]], thresholds: dict[str, Thresholds],
         strange = _mean(members, "unmodelled_probability")
         if strange is not None and strange >= UNMODELLED:
             named = " or ".join(name.replace("_", " ") for name in limits.unmodelled) or "another fault"
-            text = f"The bearing lines speak for {named} ({strange:.2f}), which the model was never trained on."
+            text = f"The bearing lines indicate {named} ({strange:.2f}), which the model was never trained on."
             flags.append(Flag("unmodelled", text))
         new = {window.program for window in members if window.program is not None} - limits.programs
         if new and limits.programs:

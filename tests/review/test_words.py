@@ -60,7 +60,7 @@ def test_reasons_are_told_by_what_is_known_of_the_case() -> None:
         "Neither the training nor the plant's first days had this program"
     ]
     assert headlines(case("unmodelled", "undecided"), None, "en") == [
-        "The bearing lines speak for a fault that the model was never trained on",
+        "The bearing lines indicate a fault that the model was never trained on",
         "Fault probability below the alarm, above the level of the review budget",
     ]
     assert headlines(case("unseen"), SILENT | {"program": None}, "en")[0].endswith("this at 1,529 rpm")

@@ -82,7 +82,7 @@ def test_what_the_model_does_not_know_is_asked_before_any_alarm(change: dict[str
 
 def test_a_fault_without_a_class_is_named_in_words() -> None:
     (flag,) = combine_channels([replace(CALM, unmodelled_probability=0.83)], {"m": LIMITS}).flags
-    assert "speak for cage (0.83)" in flag.text
+    assert "indicate cage (0.83)" in flag.text
     both = {"m": replace(LIMITS, unmodelled=("outer_race", "cage"))}
     assert "outer race or cage" in combine_channels([replace(CALM, unmodelled_probability=0.5)], both).flags[0].text
 

@@ -380,7 +380,7 @@ def test_a_baseline_of_other_features_is_refused(plant: Plant) -> None:
     plant.fit()
     with plant.store.write() as connection:
         connection.execute(sa.update(Baseline).values(median=[0.0, 1.0]))
-    with pytest.raises(AxiswatchError, match=r"2 medians.*make it again"):
+    with pytest.raises(AxiswatchError, match=r"2 medians.*make the baseline again"):
         plant.update()
 
 
