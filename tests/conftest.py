@@ -452,8 +452,9 @@ class CommandServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         kept = {name: value for name, value in os.environ.items() if not name.startswith("AXISWATCH_")}
+        # Not beside the script: tests/pipeline is no pipeline.
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("command_server.py"))],
+            [sys.executable, "-P", str(Path(__file__).with_name("command_server.py"))],
             env=kept | {"OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
