@@ -132,7 +132,7 @@ def test_files_are_wiring_only(path: Path) -> None:
                 f"{node.module}.{item.name}" if node.module == "pipeline" else str(node.module) for item in node.names
             }
     ours = {name for name in modules if re.match(r"(pipeline|features|models|review)\b", name)}
-    assert ours <= {"pipeline.scheduled", "pipeline.base.settings"}
+    assert ours <= {"pipeline.scheduled", "pipeline.base.sources"}
     heavy = r"(numpy|pandas|torch|sklearn|scipy|sqlalchemy|pyarrow|psycopg)\b"
     assert not {name for name in modules if re.match(heavy, name)}
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]

@@ -163,7 +163,7 @@ def test_short_passwords_and_unknown_roles_are_refused(mara: Store) -> None:
     for change in (lambda: add_user(mara, "jun", "owner", RIGHT, at=AT), lambda: set_user(mara, "mara", role="owner")):
         with pytest.raises(AxiswatchError, match="role 'owner'"):
             change()
-    with pytest.raises(AxiswatchError, match="there is a user 'mara'"):
+    with pytest.raises(AxiswatchError, match="user 'mara' already exists"):
         add_user(mara, "mara", "admin", WRONG, at=AT)
     assert log_in(mara, "mara", RIGHT, at=AT, hours=1) is not None, "nothing of it changed the user"
 
