@@ -94,20 +94,20 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--batch-mib", type=float, default=24.0)
     parser.add_argument("--pairs", type=int, default=3)
-    asked = parser.parse_args()
-    folder = asked.folder.absolute()
-    simulate(folder / "fleet", FleetSettings(robots=asked.robots, days=asked.days))
-    found: dict[int, list[float]] = {1: [], 2: []}
+    arguments = parser.parse_args()
+    folder = arguments.folder.absolute()
+    simulate(folder / "fleet", FleetSettings(robots=arguments.robots, days=arguments.days))
+    times: dict[int, list[float]] = {1: [], 2: []}
     tasks = 0
-    for pair in range(asked.pairs):
+    for pair in range(arguments.pairs):
         for workers in (1, 2) if pair % 2 == 0 else (2, 1):
             seconds, tasks = fan_out_seconds(
-                folder / f"{pair}{workers}", folder / "fleet" / "landing", workers, asked.batch_mib
+                folder / f"{pair}{workers}", folder / "fleet" / "landing", workers, arguments.batch_mib
             )
-            found[workers].append(seconds)
+            times[workers].append(seconds)
             print(f"pair {pair + 1}: {workers} worker(s) {seconds:.1f} s", flush=True)
-    ratios = [one / two for one, two in zip(found[1], found[2], strict=True)]
-    print(f"{tasks} mapped tasks; medians {statistics.median(found[1]):.1f} s and {statistics.median(found[2]):.1f} s")
+    ratios = [one / two for one, two in zip(times[1], times[2], strict=True)]
+    print(f"{tasks} mapped tasks; medians {statistics.median(times[1]):.1f} s and {statistics.median(times[2]):.1f} s")
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
     print(f"one worker takes {statistics.median(ratios):.2f} times as long as two ({spread})")
 

@@ -73,12 +73,12 @@ def features_of(recording: Recording, group: Group) -> tuple[np.ndarray, list[Qu
     common = {"sampling_rate_hz": rate, "rate_is_declared": True, "shaft_speed_rpm": rpm}
     codes, texts = assess(windows, settings=group.settings.quality, **common)
     bad = [code for code in spread(codes, texts)[0] if code.blocks]
-    found = [Counter(bad).most_common(1)[0][0]] if 2 * len(bad) > len(codes) else []
-    if rpm is not None and len(windows) and not found:
+    verdicts = [Counter(bad).most_common(1)[0][0]] if 2 * len(bad) > len(codes) else []
+    if rpm is not None and len(windows) and not verdicts:
         verdict = judge_speed(windows, sampling_rate_hz=rate, declared_rpm=rpm, orders=group.orders)
-        found += [verdict[0]] if verdict else []
+        verdicts += [verdict[0]] if verdict else []
     values = extract(windows, speed_is_steady=True, orders=group.orders, settings=group.settings, **common)
-    return values, found
+    return values, verdicts
 
 
 def judge_group(
@@ -95,9 +95,9 @@ def judge_group(
     def row(kind: str, recording: Recording) -> dict[str, object]:
         values, alone = features_of(recording, group)
         more = compare(values, names, reference, siblings=siblings) if len(values) else []
-        found = [*alone, *(code for code, _ in more)]
-        blocking = next((str(code) for code in found if code.blocks), "")
-        told = next((str(code) for code in found if not code.blocks), "")
+        verdicts = [*alone, *(code for code, _ in more)]
+        blocking = next((str(code) for code in verdicts if code.blocks), "")
+        reported = next((str(code) for code in verdicts if not code.blocks), "")
         return {
             "rig": group.rig,
             "kind": kind,
@@ -106,7 +106,7 @@ def judge_group(
             "caught": bool(blocking) or len(values) == 0 or is_new(model, values, reference),
             "changed": bool(blocking) or (len(values) > 0 and change_size(values, names, reference) > 1.5),
             "verdict": blocking,
-            "reported": told,
+            "reported": reported,
             "group": group.name,
         }
 

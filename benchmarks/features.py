@@ -96,8 +96,8 @@ def envelope(
         out[f"{name}{key}_sidebands_db"] = sides[key]
     if version in ("white", "best"):
         for key in ("bpfo", "bpfi", "bsf2x", "ftf"):
-            found = [at(k * base[key]) for k in range(1, 9)]
-            out[f"{name}{key}_harmonics"] = sum(height > limit for height, limit in found)
+            lines = [at(k * base[key]) for k in range(1, 9)]
+            out[f"{name}{key}_harmonics"] = sum(height > limit for height, limit in lines)
         for key, step in (("bpfi", 1.0), ("bsf2x", orders.ftf)):
             pairs = [(at(base[key] - k * step), at(base[key] + k * step)) for k in (1, 2, 3)]
             out[f"{name}{key}_sideband_pairs"] = sum(a[0] > a[1] and b[0] > b[1] for a, b in pairs)
@@ -252,20 +252,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--windows", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=7)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     counted = sum(len(names) for group, names in feature_groups(SETTINGS).items() if group != "synchronous")
-    print(f"{counted} features; us per window, medians of {given.rounds} interleaved rounds of {given.windows} windows")
+    print(
+        f"{counted} features; us per window, medians of {arguments.rounds} interleaved rounds of {arguments.windows} windows"
+    )
     for length, turns in ((4096, 10.0), (12_032, 30.0)):
         rng = np.random.default_rng(0)
-        windows = rng.standard_normal((given.windows, length)).astype(np.float32)
+        windows = rng.standard_normal((arguments.windows, length)).astype(np.float32)
         windows[::2, :: length // 100] += 5.0
         worst = agree(windows[:6], turns)
         times: dict[str, list[float]] = {"extractor": [], "loop": [], "floor": []}
-        for _ in range(given.rounds):
+        for _ in range(arguments.rounds):
             times["extractor"].append(seconds(partial(batched, windows, turns)))
             times["loop"].append(seconds(partial(loop, windows, turns)))
             times["floor"].append(seconds(partial(floor, windows)))
-        us = {name: 1e6 * statistics.median(values) / given.windows for name, values in times.items()}
+        us = {name: 1e6 * statistics.median(values) / arguments.windows for name, values in times.items()}
         ratios = [a / b for a, b in zip(times["loop"], times["extractor"], strict=True)]
         print(
             f"{length} samples: loop {us['loop']:.0f}, extractor {us['extractor']:.0f}, floor {us['floor']:.0f}; "

@@ -44,8 +44,8 @@ def moments_of(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def entropy(p: np.ndarray) -> np.ndarray:
     """Entropy of a coin, nats."""
     q = np.clip(p, 1e-15, 1 - 1e-15)
-    found: np.ndarray = -(q * np.log(q) + (1 - q) * np.log(1 - q))
-    return found
+    nats: np.ndarray = -(q * np.log(q) + (1 - q) * np.log(1 - q))
+    return nats
 
 
 def independent(network: FoldedNetwork, n_samples: int, rng: np.random.Generator) -> ThinnedNetworks:
@@ -105,7 +105,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for n_samples in (10, 30, 100, 300):
         for kind in ("independent", "balanced"):
-            found = []
+            errors = []
             for bank in range(BANKS):
                 if kind == "balanced":
                     masks = draw_mask_bank(
@@ -115,7 +115,7 @@ def main() -> None:
                 else:
                     networks = independent(network, n_samples, rng)
                 p, mi = scored(networks, windows)
-                found.append(
+                errors.append(
                     (
                         np.mean((p - p0) ** 2),
                         np.mean((mi - mi0) ** 2),
@@ -124,7 +124,7 @@ def main() -> None:
                         (p - p0).mean() ** 2,
                     )
                 )
-            a, b, c, d, e = np.mean(found, axis=0)
+            a, b, c, d, e = np.mean(errors, axis=0)
             print(
                 f"| {n_samples} | {kind} | {a**0.5:.4f} | {b**0.5:.4f} | {c:+.4f} | {d:.2%} | {e**0.5:.4f} |",
                 flush=True,
@@ -158,8 +158,8 @@ def _train_mode(
                 norm.eval()
         with torch.inference_mode():
             p = torch.stack([network(torch.from_numpy(batch)).softmax(-1)[:, 1] for _ in range(100)])
-        found: np.ndarray = p.mean(dim=0).numpy()
-        return found
+        mean: np.ndarray = p.mean(dim=0).numpy()
+        return mean
 
     own = windows[:128]
     others, rest = windows[128:], truth[128:]

@@ -139,20 +139,20 @@ def main() -> None:
     )
     parser.add_argument("--a-week", type=int, default=3, help="labels that may be asked for in a week and hall")
     parser.add_argument("--sum-up", action="store_true", help="sum up what is there")
-    given = parser.parse_args()
-    if given.seeds and given.work is None:
+    arguments = parser.parse_args()
+    if arguments.seeds and arguments.work is None:
         parser.error("--work FOLDER is needed to run seeds: plants are kept there")
-    given.out.mkdir(parents=True, exist_ok=True)
-    for seed in given.seeds:
-        file = given.out / f"seed-{seed}.json"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for seed in arguments.seeds:
+        file = arguments.out / f"seed-{seed}.json"
         if not file.exists():
-            halls = [load_plant(given.work, seed + index, **SIZE) for index in range(given.halls)]
-            plant = halls[0] if given.halls == 1 else side_by_side(halls)
-            axes = AXES * given.halls
-            result = replay_seed(plant, seed, axes=axes, a_week=given.a_week * given.halls)
+            halls = [load_plant(arguments.work, seed + index, **SIZE) for index in range(arguments.halls)]
+            plant = halls[0] if arguments.halls == 1 else side_by_side(halls)
+            axes = AXES * arguments.halls
+            result = replay_seed(plant, seed, axes=axes, a_week=arguments.a_week * arguments.halls)
             file.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    if given.sum_up:
-        print(json.dumps(sum_up(given.out), indent=1))
+    if arguments.sum_up:
+        print(json.dumps(sum_up(arguments.out), indent=1))
 
 
 if __name__ == "__main__":

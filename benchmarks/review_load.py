@@ -142,21 +142,21 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0)
-    asked = parser.parse_args()
-    settings = Settings(home=asked.folder)
+    arguments = parser.parse_args()
+    settings = Settings(home=arguments.folder)
     store = Store.open(settings.database)
-    cases = add_cases(store, asked.cases)
+    cases = add_cases(store, arguments.cases)
     now = datetime.now(UTC)
     if not any(user["name"] == "load" for user in list_users(store)):
         add_user(store, "load", "viewer", "only for measuring", at=now)
     token = make_token(store, "load", purpose="benchmark", at=now, days=1)
-    process, address = serve(asked.folder.absolute())
+    process, address = serve(arguments.folder.absolute())
     before = _cpu_seconds(process.pid)
-    times = asyncio.run(load(address, token, cases, asked.users, asked.seconds))
+    times = asyncio.run(load(address, token, cases, arguments.users, arguments.seconds))
     spent = _cpu_seconds(process.pid) - before
     process.terminate()
     process.wait()
-    found = {
+    latencies = {
         what: {
             "requests": len(values),
             "median_ms": round(1000 * statistics.median(values), 1),
@@ -167,7 +167,7 @@ def main() -> None:
     pages = sum(len(values) for values in times.values())
     machine = {"load_average": round(os.getloadavg()[0], 1), "cores": os.cpu_count()}
     server = {"server_cpu_ms_per_page": round(1000 * spent / pages, 1), **machine}
-    print(json.dumps({"cases": asked.cases, "users": asked.users, **server, **found}, indent=2))
+    print(json.dumps({"cases": arguments.cases, "users": arguments.users, **server, **latencies}, indent=2))
 
 
 def _cpu_seconds(process: int) -> float:

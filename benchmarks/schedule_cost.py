@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="empty folder")
     parser.add_argument("--robots", type=int, default=12)
     parser.add_argument("--days", type=int, default=14)
-    asked = parser.parse_args()
-    folder = asked.folder.absolute()
+    arguments = parser.parse_args()
+    folder = arguments.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(
         OMP_NUM_THREADS="1", AXISWATCH_HOME=str(folder), AXISWATCH_LANDING=str(folder / "fleet" / "landing")
@@ -44,7 +44,7 @@ def main() -> None:
     from pipeline.store.database import Store, create_database
     from pipeline.store.tables import Recording
 
-    fleet = FleetSettings(robots=asked.robots, days=asked.days)
+    fleet = FleetSettings(robots=arguments.robots, days=arguments.days)
     simulate(folder / "fleet", fleet)
     create_database(os.environ["AXISWATCH_DATABASE_URL"])
     store = Store.open(os.environ["AXISWATCH_DATABASE_URL"])
@@ -55,9 +55,9 @@ def main() -> None:
 
     def timed(step: str, call: Any, *words: Any) -> Any:
         started = time.perf_counter()
-        found = call(*words)
+        result = call(*words)
         spent.setdefault(step, []).append(time.perf_counter() - started)
-        return found
+        return result
 
     at_start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     windows = 0

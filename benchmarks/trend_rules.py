@@ -86,11 +86,11 @@ def main() -> None:
         print(f"{r:4}  {np.mean([place is not None for place in first]):.2f}")
     print("pure noise: share of series with any change point, by correlation and length")
     for r in (0.0, 0.5, 0.8):
-        rng, told = np.random.default_rng(2), []
+        rng, shares = np.random.default_rng(2), []
         for n, runs_of in ((30, 200), (100, 200), (300, 200), (1000, 60)):
             hits = [bool(change_points(np.arange(n), correlated(rng, n, r)[:, 0])) for _ in range(runs_of)]
-            told.append(f"{n}: {np.mean(hits):.3f}")
-        print(f"{r:4}  {', '.join(told)}")
+            shares.append(f"{n}: {np.mean(hits):.3f}")
+        print(f"{r:4}  {', '.join(shares)}")
 
 
 if __name__ == "__main__":

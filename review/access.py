@@ -44,8 +44,8 @@ class Needs:
         if account is None:
             raise HTTPException(401, "log in first, or send a token: Authorization: Bearer TOKEN")
         if request.method not in READS and account.csrf:
-            told = request.headers.get("x-csrf-token") or str(form.get("csrf", ""))
-            if not secrets.compare_digest(told.encode(), account.csrf.encode()):
+            token = request.headers.get("x-csrf-token") or str(form.get("csrf", ""))
+            if not secrets.compare_digest(token.encode(), account.csrf.encode()):
                 raise HTTPException(403, "this form is too old or not ours; load the page again")
         if not account.may(self.role):
             raise HTTPException(403, f"this needs the role {self.role}; yours is {account.role}")

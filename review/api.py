@@ -105,8 +105,8 @@ def cases(
     """Give a page of cases, highest priority first, and the place of the next page."""
     app = request.app.state
     own = account.name if mine else ""
-    wanted = Filters(state=state, site=site, cell=cell, robot_id=robot, reason=reason, mine=own, search=search)
-    rows, following = queue_page(app.store, wanted, as_of=app.clock(), after=after, limit=limit)
+    filters = Filters(state=state, site=site, cell=cell, robot_id=robot, reason=reason, mine=own, search=search)
+    rows, following = queue_page(app.store, filters, as_of=app.clock(), after=after, limit=limit)
     return {"cases": rows, "after": following}
 
 
@@ -156,9 +156,9 @@ def axis(request: Request, account: Viewer, axis_id: str) -> dict[str, Any]:
         if row is None:
             raise PrerequisiteMissing(f"there is no axis {axis_id}")
         mutes = mutes_of(connection, axis_id)
-        told = {**row._mapping, "events": timeline(connection, axis_id), "mutes": mutes}
-    found = queue(app.store, Filters(state="all", axis_id=axis_id), as_of=now, limit=1000)
-    return told | {"muted": bool(mutes) and mutes[-1]["until_at"] > now, "cases": found}
+        facts = {**row._mapping, "events": timeline(connection, axis_id), "mutes": mutes}
+    own_cases = queue(app.store, Filters(state="all", axis_id=axis_id), as_of=now, limit=1000)
+    return facts | {"muted": bool(mutes) and mutes[-1]["until_at"] > now, "cases": own_cases}
 
 
 @router.get("/axes/{axis_id}/states")

@@ -61,8 +61,8 @@ class FindingBody(BaseModel, extra="forbid"):
 
     def cells(self) -> dict[str, str]:
         """Give the words as a label is made of; what is empty is left out."""
-        told = {name: "" if value is None else str(value) for name, value in self.model_dump().items()}
-        return {name: value for name, value in told.items() if value or name in ("verdict", "evidence")}
+        values = {name: "" if value is None else str(value) for name, value in self.model_dump().items()}
+        return {name: value for name, value in values.items() if value or name in ("verdict", "evidence")}
 
 
 class BulkFinding(BaseModel, extra="forbid"):
@@ -118,12 +118,12 @@ def claim(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
 
 
 @router.post("/cases/{case_id}/hand-over")
-def hand_over(request: Request, account: Reviewer, case_id: str, told: HandOver) -> dict[str, str]:
+def hand_over(request: Request, account: Reviewer, case_id: str, body: HandOver) -> dict[str, str]:
     """Give the claim to another reviewer, or the case back to all."""
     app = request.app.state
     minutes = app.settings.review_claim_minutes
-    case_work.hand_over(app.store, case_id, to=told.to, who=account.name, at=app.clock(), minutes=minutes)
-    return {"case_id": case_id, "claimed_by": told.to}
+    case_work.hand_over(app.store, case_id, to=body.to, who=account.name, at=app.clock(), minutes=minutes)
+    return {"case_id": case_id, "claimed_by": body.to}
 
 
 @router.post("/cases/{case_id}/verdict")
@@ -135,12 +135,12 @@ def verdict(request: Request, account: Reviewer, case_id: str, finding: FindingB
 
 
 @router.post("/bulk/verdict")
-def bulk_verdict(request: Request, account: Reviewer, told: BulkFinding) -> dict[str, Any]:
+def bulk_verdict(request: Request, account: Reviewer, body: BulkFinding) -> dict[str, Any]:
     """Record one finding for many cases; says which were done and which were refused, and why."""
     app = request.app.state
     hours = app.settings.state_period_hours
     return give_verdicts(
-        app.store, told.case_ids, told.finding.cells(), who=account.name, at=app.clock(), period_hours=hours
+        app.store, body.case_ids, body.finding.cells(), who=account.name, at=app.clock(), period_hours=hours
     )
 
 
@@ -152,38 +152,38 @@ def undo(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
 
 
 @router.post("/cases/{case_id}/snooze")
-def snooze(request: Request, account: Reviewer, case_id: str, told: Snooze) -> dict[str, Any]:
+def snooze(request: Request, account: Reviewer, case_id: str, body: Snooze) -> dict[str, Any]:
     """Put a case aside until a time, or until it gets worse."""
     app = request.app.state
-    case_work.snooze(app.store, case_id, who=account.name, at=app.clock(), until=told.until)
-    return {"case_id": case_id, "state": "snoozed", "until": told.until}
+    case_work.snooze(app.store, case_id, who=account.name, at=app.clock(), until=body.until)
+    return {"case_id": case_id, "state": "snoozed", "until": body.until}
 
 
 @router.post("/cases/{case_id}/comment")
-def comment(request: Request, account: Reviewer, case_id: str, told: Comment) -> dict[str, str]:
+def comment(request: Request, account: Reviewer, case_id: str, body: Comment) -> dict[str, str]:
     """Add a comment."""
     app = request.app.state
-    case_work.comment(app.store, case_id, told.text, who=account.name, at=app.clock())
+    case_work.comment(app.store, case_id, body.text, who=account.name, at=app.clock())
     return {"case_id": case_id}
 
 
 @router.post("/cases/{case_id}/work-order")
-def work_order(request: Request, account: Reviewer, case_id: str, told: WorkOrder) -> dict[str, str]:
+def work_order(request: Request, account: Reviewer, case_id: str, body: WorkOrder) -> dict[str, str]:
     """Write the number of a work order back."""
     app = request.app.state
-    case_work.set_work_order(app.store, case_id, told.number, who=account.name, at=app.clock())
-    return {"case_id": case_id, "work_order": told.number}
+    case_work.set_work_order(app.store, case_id, body.number, who=account.name, at=app.clock())
+    return {"case_id": case_id, "work_order": body.number}
 
 
 @router.post("/axes/{axis_id}/mute")
-def mute(request: Request, account: Reviewer, axis_id: str, told: Mute) -> dict[str, Any]:
+def mute(request: Request, account: Reviewer, axis_id: str, body: Mute) -> dict[str, Any]:
     """Keep the cases of an axis out of the queue until a time, for a reason."""
     app = request.app.state
-    return muting.mute(app.store, axis_id, reason=told.reason, until=told.until, who=account.name, at=app.clock())
+    return muting.mute(app.store, axis_id, reason=body.reason, until=body.until, who=account.name, at=app.clock())
 
 
 @router.post("/axes/{axis_id}/unmute")
-def unmute(request: Request, account: Reviewer, axis_id: str, told: Unmute) -> dict[str, Any]:
+def unmute(request: Request, account: Reviewer, axis_id: str, body: Unmute) -> dict[str, Any]:
     """Let the cases of an axis into the queue again."""
     app = request.app.state
-    return muting.unmute(app.store, axis_id, reason=told.reason, who=account.name, at=app.clock())
+    return muting.unmute(app.store, axis_id, reason=body.reason, who=account.name, at=app.clock())

@@ -65,7 +65,7 @@ def create_app(
     app.get("/static/{name}", dependencies=[needs(PUBLIC)], include_in_schema=False)(static)
     app.middleware("http")(_with_headers)
     for kind in (AxiswatchError, RouteError):
-        app.add_exception_handler(kind, _told)
+        app.add_exception_handler(kind, _error_response)
     return app
 
 
@@ -73,10 +73,10 @@ def static(name: str) -> Response:
     """Serve our own files, and plotly's from its wheel: a factory has no internet."""
     if name == "plotly.min.js":
         return FileResponse(PLOTLY, headers={"Cache-Control": "max-age=86400"})
-    found = {path.name: path for path in STATIC.iterdir()}.get(name)
-    if found is None:
+    file = {path.name: path for path in STATIC.iterdir()}.get(name)
+    if file is None:
         raise HTTPException(404, "there is no such file")
-    return FileResponse(found, headers={"Cache-Control": "max-age=300"})
+    return FileResponse(file, headers={"Cache-Control": "max-age=300"})
 
 
 async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -88,7 +88,7 @@ async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable
     return response
 
 
-def _told(request: Request, error: Exception) -> Response:
+def _error_response(request: Request, error: Exception) -> Response:
     """Say an error: as JSON to programs, as a page to people; who is not logged in is sent to do so."""
     status = 409
     if isinstance(error, PrerequisiteMissing):

@@ -104,11 +104,11 @@ def case_figures(
             raise PrerequisiteMissing(f"case {case_id} has no recordings of a channel {channel!r}")
         state = _state_of(connection, case)
         course = _course(connection, case, channel, [] if state is None else state.model_versions)
-        found: dict[str, Any] = {"recording": None, "reference": None, "markers": [], "course": course, "moved": []}
-        found |= {"case": {name: case[name] for name in ("first_at", "last_at")}, "baseline_regime": None}
+        figures: dict[str, Any] = {"recording": None, "reference": None, "markers": [], "course": course, "moved": []}
+        figures |= {"case": {name: case[name] for name in ("first_at", "last_at")}, "baseline_regime": None}
         shown = loudest_recording(connection, case, channel)
         if shown is None:
-            return found
+            return figures
         extraction = newest_extraction(connection, shown.recording_id)
         orders = _orders(connection, shown)
         reference = baseline = None
@@ -118,7 +118,7 @@ def case_figures(
     drawn = _drawn(lake, settings, shown)
     for name in ("regime", "quality", "evidence"):
         drawn[name] = None if extraction is None else getattr(extraction, name)
-    return found | {
+    return figures | {
         "recording": drawn,
         "reference": None if reference is None else _drawn(lake, settings, reference),
         "markers": markers(orders, shown.shaft_speed_rpm),
@@ -181,22 +181,22 @@ def _moved(lake: Lake, settings: Settings, extraction: Any, baseline: Any) -> li
 
 def _course(connection: Connection, case: dict[str, Any], channel: str, versions: list[str]) -> list[dict[str, Any]]:
     figures = ("fault_probability", "fault_q05", "fault_q95", "mutual_information", "expected_entropy")
-    wanted = [
+    conditions = [
         Score.axis_id == case["axis_id"],
         Score.started_at >= case["first_at"] - timedelta(days=COURSE_DAYS),
         Score.started_at <= case["last_at"] + timedelta(days=1),
     ]
     if channel:
-        wanted.append(Score.channel == channel)
+        conditions.append(Score.channel == channel)
     if versions:
-        wanted.append(Score.model_version.in_(versions))
+        conditions.append(Score.model_version.in_(versions))
     query = (
         scores(
             Score.started_at,
             *(sa.func.avg(getattr(Score, name)).label(name) for name in figures),
             sa.func.max(Score.novelty_percentile).label("novelty_percentile"),
         )
-        .where(*wanted)
+        .where(*conditions)
         .group_by(Score.started_at)
         .order_by(Score.started_at.desc())
         .limit(MOST_SCORES)
@@ -217,8 +217,8 @@ def _waveform(samples: Any, rate_hz: float, start: int, stop: int) -> dict[str, 
 
 def _drawn(lake: Lake, settings: Settings, row: Any) -> dict[str, Any]:
     names = ("recording_id", "channel", "started_at", "unit", "sampling_rate_hz", "shaft_speed_rpm", "program", "load")
-    told = {name: getattr(row, name) for name in names}
-    return told | _pictures(
+    facts = {name: getattr(row, name) for name in names}
+    return facts | _pictures(
         lake, row.lake_path, row.lake_row, row.sampling_rate_hz, feature_settings(settings, row.quantity)
     )
 

@@ -29,24 +29,24 @@ PASSING = ("after", "channel", "recorded")
 
 def filters_of(request: Request, account: Account) -> Filters:
     """Read the filters of the address."""
-    asked = request.query_params
-    state = asked.get("state", "open")
+    query = request.query_params
+    state = query.get("state", "open")
     return Filters(
         state=state if state in ("open", "snoozed", "closed", "all") else "open",
-        site=asked.get("site", ""),
-        cell=asked.get("cell", ""),
-        robot_id=asked.get("robot", ""),
-        reason=asked.get("reason", "") if asked.get("reason") in REASONS else "",
-        mine=account.name if asked.get("mine") else "",
-        search=asked.get("search", ""),
+        site=query.get("site", ""),
+        cell=query.get("cell", ""),
+        robot_id=query.get("robot", ""),
+        reason=query.get("reason", "") if query.get("reason") in REASONS else "",
+        mine=account.name if query.get("mine") else "",
+        search=query.get("search", ""),
     )
 
 
 def address_of(request: Request, *, without: tuple[str, ...] = PASSING, **more: str) -> str:
     """Write the query of the address anew, `?...`, without some of it and with more; '' where nothing is left."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if value and name not in without]
-    told = urlencode([*kept, *((name, value) for name, value in more.items() if value)])
-    return f"?{told}" if told else ""
+    query = urlencode([*kept, *((name, value) for name, value in more.items() if value)])
+    return f"?{query}" if query else ""
 
 
 def back(request: Request, path: str) -> Response:
@@ -76,19 +76,19 @@ def time_of(form: FormData, name: str) -> datetime:
 
 def finding_of(form: FormData, names: tuple[str, ...] = FINDING) -> dict[str, str]:
     """Read a finding; its times as `time_of` does."""
-    told = {name: text_of(form, name) for name in names}
-    return told | {name: _with_offset(told[name]) for name in TIMES if told.get(name)}
+    finding = {name: text_of(form, name) for name in names}
+    return finding | {name: _with_offset(finding[name]) for name in TIMES if finding.get(name)}
 
 
 def seen_by(form: FormData) -> dict[str, object]:
     """Read what the page showed when it was sent off."""
     try:
-        told = json.loads(text_of(form, "seen")[:2000] or "{}")
+        seen = json.loads(text_of(form, "seen")[:2000] or "{}")
     except json.JSONDecodeError as error:
         raise AxiswatchError(f"what was on the screen cannot be read: {error}") from error
-    return told if isinstance(told, dict) else {}
+    return seen if isinstance(seen, dict) else {}
 
 
-def _with_offset(told: str) -> str:
-    date, at, time = told.partition("T")
-    return told if not at or time.endswith(("Z", "z")) or "+" in time or "-" in time else f"{date}T{time}Z"
+def _with_offset(text: str) -> str:
+    date, at, time = text.partition("T")
+    return text if not at or time.endswith(("Z", "z")) or "+" in time or "-" in time else f"{date}T{time}Z"

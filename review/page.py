@@ -39,7 +39,7 @@ def _plotted(values: Any) -> Any:
     def write(value: Any) -> str:
         return utc_text(value) if isinstance(value, datetime) else str(value)
 
-    return htmlsafe_json_dumps(values, dumps=lambda told, **_: json.dumps(told, default=write))
+    return htmlsafe_json_dumps(values, dumps=lambda data, **_: json.dumps(data, default=write))
 
 
 templates.filters["plotted"] = _plotted

@@ -121,7 +121,7 @@ def queue(request: Request, account: Viewer) -> Response:
 @router.post("/bulk")
 def bulk(request: Request, account: Reviewer, form: Form) -> Response:
     """Give one verdict to all chosen cases; each is a finding of its own, and one that is refused stops no other."""
-    state, given, refused = request.app.state, [], []
+    state, recorded, refused = request.app.state, [], []
     finding = finding_of(form, ("verdict", "evidence", "mode", "component", "cause", "severity", "note"))
     for case_id in [str(value) for value in form.getlist("case")][:MOST_AT_ONCE]:
         hours = state.settings.state_period_hours
@@ -130,12 +130,12 @@ def bulk(request: Request, account: Reviewer, form: Form) -> Response:
             give_verdict(
                 state.store, case_id, finding, who=account.name, at=state.clock(), period_hours=hours, seen=seen
             )
-            given.append(case_id)
+            recorded.append(case_id)
         except AxiswatchError as error:
             refused.append(str(error))
     if refused:
         return render(request, account, "error.html", text="\n".join(refused), status=409)
-    return back(request, "/" + address_of(request, without=("recorded",), recorded=",".join(given)))
+    return back(request, "/" + address_of(request, without=("recorded",), recorded=",".join(recorded)))
 
 
 @router.post("/bulk/undo")

@@ -32,16 +32,16 @@ def envelope_of_points(values: npt.NDArray[Any], start: int, stop: int) -> tuple
     piece = values[start:stop]
     if not len(piece):
         return [], []
-    found = np.union1d(_first_of_pieces(piece, np.minimum), _first_of_pieces(piece, np.maximum))
-    return (start + found).tolist(), piece[found].astype(float).tolist()
+    places = np.union1d(_first_of_pieces(piece, np.minimum), _first_of_pieces(piece, np.maximum))
+    return (start + places).tolist(), piece[places].astype(float).tolist()
 
 
 def highest_of_pieces(values: npt.NDArray[Any], step: float) -> tuple[list[float], list[float]]:
     """Thin a spectrum out to the highest line of each of 1,500 pieces; give places (bin x step) and values."""
     if not len(values):
         return [], []
-    found = _first_of_pieces(values, np.maximum)
-    return (found * step).tolist(), values[found].astype(float).tolist()
+    places = _first_of_pieces(values, np.maximum)
+    return (places * step).tolist(), values[places].astype(float).tolist()
 
 
 def _first_of_pieces(values: npt.NDArray[Any], extreme: np.ufunc) -> npt.NDArray[np.int64]:
@@ -59,16 +59,16 @@ def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureS
     part = part - part.mean(dtype=np.float64).astype(np.float32)
     length, bin_hz = part.shape[1], rate_hz / part.shape[1]
     at, power = highest_of_pieces(power_spectrum(part)[0], bin_hz)
-    found: dict[str, Any] = {"spectrum": {"hz": at, "rms": np.sqrt(power).tolist()}, "envelope": None}
+    drawn: dict[str, Any] = {"spectrum": {"hz": at, "rms": np.sqrt(power).tolist()}, "envelope": None}
     transform = real_transform(part)
     best = find_best_band(transform, bin_hz, length, settings)
     band = best.bands[int(best.index[0])] if best.bands and best.index[0] >= 0 else whole_band_bins(length)
     if band is not None:
         lines = squared_envelope_spectrum(transform, band)[0]
-        wanted = min(len(lines), max(1, int(0.9 * len(lines))))
-        hz, values = highest_of_pieces(lines[:wanted], bin_hz)
-        found["envelope"] = {"hz": hz, "power": values, "band_hz": [band[0] * bin_hz, band[1] * bin_hz]}
-    return found
+        usable = min(len(lines), max(1, int(0.9 * len(lines))))
+        hz, values = highest_of_pieces(lines[:usable], bin_hz)
+        drawn["envelope"] = {"hz": hz, "power": values, "band_hz": [band[0] * bin_hz, band[1] * bin_hz]}
+    return drawn
 
 
 def markers(orders: list[dict[str, Any]], shaft_speed_rpm: float | None) -> list[dict[str, Any]]:

@@ -47,13 +47,13 @@ def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = D
     with store.read() as connection:
         for axis, at, value in connection.execute(columns.where(sa.or_(*stretches)).order_by(AxisState.bin_at)):
             by_axis.setdefault(axis, []).append((at, value))
-    found = {}
+    by_case = {}
     for case in cases:
         first = case["last_at"] - timedelta(days=days)
-        found[case["case_id"]] = [
+        by_case[case["case_id"]] = [
             point for point in by_axis.get(case["axis_id"], []) if first <= point[0] <= case["last_at"]
         ]
-    return found
+    return by_case
 
 
 def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS) -> Sparkline:
@@ -82,10 +82,10 @@ def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS) -> 
 def _thinned(points: Sequence[Point]) -> list[Point]:
     if len(points) <= MOST_POINTS:
         return list(points)
-    found: list[Point] = []
+    kept: list[Point] = []
     for piece in range(MOST_POINTS - 1):
         low, high = (place * (len(points) - 1) // (MOST_POINTS - 1) for place in (piece, piece + 1))
         members = points[low:high]
         if members:
-            found.append(max(members, key=lambda point: -1.0 if point[1] is None else point[1]))
-    return [*found, points[-1]]
+            kept.append(max(members, key=lambda point: -1.0 if point[1] is None else point[1]))
+    return [*kept, points[-1]]

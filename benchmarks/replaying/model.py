@@ -203,7 +203,7 @@ def rule(
     wanted = challenger.held_out.place()
     recordings = tuple(
         JudgedRecording(
-            SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _found(then, name), _found(now, name)
+            SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _finding(then, name), _finding(now, name)
         )
         for name in sorted(wanted)
     )
@@ -215,7 +215,7 @@ def rule(
     return Ruling(not against, tuple(against or passed), figures)
 
 
-def _found(rows: dict[int, Label], name: str) -> Finding | None:
+def _finding(rows: dict[int, Label], name: str) -> Finding | None:
     label = rows.get(int(name))
     if label is None:
         return None

@@ -86,14 +86,14 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
     err.print(f"starting Airflow; its output is in {local.log}")
     local.start("standalone")
     local.wait_until_healthy(HEALTHY_SECONDS)
-    told = {
+    facts = {
         "url": local.url,
         "user": ADMIN,
         "password": local.password(),
         "database_url": local.variables()["AXISWATCH_DATABASE_URL"],
         "home": local.variables()["AXISWATCH_HOME"],
     }
-    emit(told, as_json, lambda: _show(told))
+    emit(facts, as_json, lambda: _show(facts))
     started, beat = time.monotonic(), 0
     first = _beats_done(folder)
     while not beats or beat < beats:
@@ -106,13 +106,13 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
                 err.print("a part of Airflow was gone or hung; started anew")
 
 
-def _show(told: dict[str, str]) -> None:
+def _show(facts: dict[str, str]) -> None:
     out.print(
-        f"\nAirflow: {told['url']}   user {told['user']}   password {told['password']}\n"
+        f"\nAirflow: {facts['url']}   user {facts['user']}   password {facts['password']}\n"
         "The monitor takes the history in, its findings start a retraining, and the next run scores everything.\n"
         f"Look at it from another shell:\n"
-        f"  export AXISWATCH_DATABASE_URL='{told['database_url']}'\n"
-        f"  export AXISWATCH_HOME='{told['home']}'\n"
+        f"  export AXISWATCH_DATABASE_URL='{facts['database_url']}'\n"
+        f"  export AXISWATCH_HOME='{facts['home']}'\n"
         "  axiswatch status; axiswatch queue; axiswatch models list\n"
         "Ctrl-C stops everything.\n",
         markup=False,
@@ -121,13 +121,13 @@ def _show(told: dict[str, str]) -> None:
     )
 
 
-def _start(folder: Path, wanted: datetime) -> datetime:
+def _start(folder: Path, default: datetime) -> datetime:
     """Start of the fleet that is there already, else the wanted one: a folder goes on with its own history."""
     marker = folder / "simulation.json"
     if not marker.is_file():
-        return wanted
-    told: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
-    return datetime.fromisoformat(told["settings"]["start"])
+        return default
+    simulation: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+    return datetime.fromisoformat(simulation["settings"]["start"])
 
 
 def _beats_done(folder: Path) -> int:

@@ -66,8 +66,8 @@ def main() -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        told = f"error: cannot use {error.filename}: {error.strerror}; `axiswatch config` shows the folders in force"
-        err.print(told, markup=False, highlight=False, soft_wrap=True)
+        message = f"error: cannot use {error.filename}: {error.strerror}; `axiswatch config` shows the folders in force"
+        err.print(message, markup=False, highlight=False, soft_wrap=True)
         sys.exit(AxiswatchError.exit_code)
 
 

@@ -31,8 +31,8 @@ def assets_import(
     """
     from pipeline.assets import import_assets
 
-    found = import_assets(workplace().store, file, as_of=moment(as_of))
-    emit(found, as_json, counts("Assets", _joined(found)))
+    report = import_assets(workplace().store, file, as_of=moment(as_of))
+    emit(report, as_json, counts("Assets", _joined(report)))
 
 
 @assets_app.command("list", epilog="Example: axiswatch assets list --json")
@@ -73,20 +73,20 @@ def assets_show(
     """Show one axis: its units, and the characteristic orders of each with formula and source."""
     from pipeline.assets.views import show_asset
 
-    found = show_asset(workplace().store, robot, axis, site=site, cell=cell)
+    asset = show_asset(workplace().store, robot, axis, site=site, cell=cell)
 
     def show() -> None:
-        facts = [(name.replace("_", " "), _number(found[name])) for name in ("criticality", "expected_every_s")]
-        table(["", ""], facts, _place(found))
-        for unit in found["units"]:
+        facts = [(name.replace("_", " "), _number(asset[name])) for name in ("criticality", "expected_every_s")]
+        table(["", ""], facts, _place(asset))
+        for unit in asset["units"]:
             removed = f" to {unit['removed_at']:%Y-%m-%d %H:%M}" if unit["removed_at"] else ""
             title = f"{unit['unit_serial']}, {unit['installed_at']:%Y-%m-%d %H:%M}{removed}, {unit['geometry'] or '-'}"
             rows = [(o["name"], f"{o['order']:.6g}", o["formula"], o["source"]) for o in unit["orders"]]
             table(["order", "x shaft", "formula", "source"], rows, title)
-        if not found["units"]:
+        if not asset["units"]:
             out.print("the registry knows of no unit here")
 
-    emit(found, as_json, show)
+    emit(asset, as_json, show)
 
 
 @assets_app.command(
@@ -112,7 +112,7 @@ def assets_replace(
     from pipeline.cases.replacement import replace_unit
 
     when = moment(at, "--at")
-    found = replace_unit(
+    report = replace_unit(
         workplace().store,
         robot,
         axis,
@@ -126,7 +126,7 @@ def assets_replace(
         cell=cell,
         reason=reason,
     )
-    emit(found, as_json, counts("Replaced" if found["changed"] else "Known already", _joined(found)))
+    emit(report, as_json, counts("Replaced" if report["changed"] else "Known already", _joined(report)))
 
 
 @assets_app.command("timeline", epilog="Example: axiswatch assets timeline R02 A3")
@@ -167,5 +167,5 @@ def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.10g}"
 
 
-def _joined(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: ", ".join(value) or None if isinstance(value, list) else value for name, value in told.items()}
+def _joined(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: ", ".join(value) or None if isinstance(value, list) else value for name, value in values.items()}

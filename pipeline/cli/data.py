@@ -62,8 +62,8 @@ def simulate(
     fleet = FleetSettings(robots=robots, axes=axes, days=days, seed=seed, world=world)
     with progress("simulate", as_json) as on_progress:
         report = step(folder, fleet, workers=load_settings().workers, on_progress=on_progress)
-    found = dict(vars(report))
-    emit(found, as_json, counts("Simulated", found))
+    facts = dict(vars(report))
+    emit(facts, as_json, counts("Simulated", facts))
 
 
 def import_logs(
@@ -92,14 +92,14 @@ def import_logs(
                 bar(done, total)
 
         report = import_archive(manifest, chosen, target, root=root, on_progress=on_progress)
-    found = dict(vars(report))
-    found["skipped"] = [dict(vars(item)) for item in report.skipped]
+    facts = dict(vars(report))
+    facts["skipped"] = [dict(vars(item)) for item in report.skipped]
 
     def show() -> None:
         for line in report.lines():
             out.print(line, markup=False)
 
-    emit(found, as_json, show)
+    emit(facts, as_json, show)
 
 
 def retention(
@@ -132,8 +132,8 @@ def labels_import(
     """
     from pipeline.labels.labels import import_labels
 
-    found = import_labels(workplace().store, file, who=user(who))
-    emit(found, as_json, counts("Labels", found))
+    report = import_labels(workplace().store, file, who=user(who))
+    emit(report, as_json, counts("Labels", report))
 
 
 @quarantine_app.command("list", epilog="Example: axiswatch quarantine list --all --json")
@@ -177,11 +177,11 @@ def quarantine_show(
     entry = show_quarantine(place.store, place.lake, quarantine_id)
 
     def show() -> None:
-        told = [(name, value) for name, value in entry.items() if name not in ("reasons", "row")]
-        told += [(f"reason {reason['code']}", reason["text"]) for reason in entry["reasons"]]
+        facts = [(name, value) for name, value in entry.items() if name not in ("reasons", "row")]
+        facts += [(f"reason {reason['code']}", reason["text"]) for reason in entry["reasons"]]
         exact = {name: str(value) if isinstance(value, float) else value for name, value in entry["row"].items()}
-        told += [(f"row {name}", value) for name, value in exact.items()]
-        table(["", ""], told)
+        facts += [(f"row {name}", value) for name, value in exact.items()]
+        table(["", ""], facts)
 
     emit(entry, as_json, show)
 
@@ -197,13 +197,13 @@ def quarantine_replay(
 
     place = workplace()
     limits = limits_of(place.settings, moment(as_of))
-    found = [dict(vars(item)) for item in replay(place.store, place.lake, limits, ids or None)]
+    entries = [dict(vars(item)) for item in replay(place.store, place.lake, limits, ids or None)]
 
     def show() -> None:
-        rows = [(f["quarantine_id"], f["accepted"], "\n".join(r["text"] for r in f["reasons"])) for f in found]
+        rows = [(f["quarantine_id"], f["accepted"], "\n".join(r["text"] for r in f["reasons"])) for f in entries]
         table(["id", "accepted", "still wrong"], rows)
 
-    emit(found, as_json, show)
+    emit(entries, as_json, show)
 
 
 @db_app.command("upgrade", epilog="Example: axiswatch db upgrade")
@@ -214,8 +214,8 @@ def db_upgrade(as_json: AsJson = False) -> None:
     store = Store(load_settings().database)
     before = store.revision()
     store.upgrade()
-    found = {"before": before, "now": store.revision()}
-    emit(found, as_json, counts("Database", found))
+    revisions = {"before": before, "now": store.revision()}
+    emit(revisions, as_json, counts("Database", revisions))
 
 
 @db_app.command("create", epilog="Example: axiswatch db create")
@@ -226,8 +226,8 @@ def db_create(as_json: AsJson = False) -> None:
     url = load_settings().database
     created = create_database(url)
     store = Store.open(url)
-    found = {"created": created, "revision": store.revision()}
-    emit(found, as_json, counts("Database", found))
+    facts = {"created": created, "revision": store.revision()}
+    emit(facts, as_json, counts("Database", facts))
 
 
 @lake_app.command("sweep", epilog="Example: axiswatch lake sweep --older-than-hours 24")
@@ -242,5 +242,5 @@ def lake_sweep(
 
     place = workplace()
     older_than = moment(None) - timedelta(hours=older_than_hours)
-    found = {"deleted": sweep_lake(place.store, place.lake, older_than=older_than)}
-    emit(found, as_json, counts("Lake", found))
+    report = {"deleted": sweep_lake(place.store, place.lake, older_than=older_than)}
+    emit(report, as_json, counts("Lake", report))

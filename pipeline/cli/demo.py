@@ -48,16 +48,16 @@ def demo(
     store = Store.open(settings.database)
     cases = queue(store, as_of=moment(None))
     states = Counter(axis["state"] for axis in fleet_states(store))
-    found = {**vars(report), "states": dict(states), "open_cases": len(cases)}
-    emit(found, as_json, lambda: _show(found, cases, folder))
+    summary = {**vars(report), "states": dict(states), "open_cases": len(cases)}
+    emit(summary, as_json, lambda: _show(summary, cases, folder))
 
 
-def _show(found: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> None:
+def _show(summary: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> None:
     print_queue(cases[:10], total=len(cases))
     reasons = Counter(reason["code"] for case in cases for reason in case["reasons"])
     table(["open cases by reason", ""], reasons.most_common(), f"{len(cases)} open cases")
-    table(["state of the axes now", ""], sorted(found["states"].items()))
-    model = found["model"]
+    table(["state of the axes now", ""], sorted(summary["states"].items()))
+    model = summary["model"]
     overall = model["metrics"]["overall"]
     out.print(
         f"Model {model['model_version']}: {model['n_windows']} labelled windows of {model['n_units']} units; "
@@ -66,7 +66,7 @@ def _show(found: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> N
         markup=False,
     )
     rows = []
-    for kind, groups in found["truth"]["axes"].items():
+    for kind, groups in summary["truth"]["axes"].items():
         for group, outcomes in groups.items():
             if sum(outcomes.values()):
                 rows.append((kind, group.split()[0], sum(outcomes.values()), *outcomes.values()))
@@ -75,8 +75,8 @@ def _show(found: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> N
         rows,
         "Against the truth (labelled: with findings, may have been trained on; without is the honest half)",
     )
-    unseen = found["truth"]["axes"]
-    review = 100 * (found["truth"]["review_rate"] or 0)
+    unseen = summary["truth"]["axes"]
+    review = 100 * (summary["truth"]["review_rate"] or 0)
     live, healthy = unseen["known fault"]["without findings"], unseen["healthy"]["without findings"]
     out.print(
         f"On axes nobody had looked at: {live['alarm']} of {sum(live.values())} faults raised as an alarm, "

@@ -88,10 +88,10 @@ def evaluate(
             if bar is not None:
                 bar(done, total, step)
 
-        found = step(request, settings, on_progress=on_progress)
-    paths = write(folder, found)
+        document = step(request, settings, on_progress=on_progress)
+    paths = write(folder, document)
     keys = STDOUT_KEYS if max_miss_rate is None else (*STDOUT_KEYS, "review_budget")
-    emit({key: found[key] for key in keys}, as_json, lambda: _show(found, paths))
+    emit({key: document[key] for key in keys}, as_json, lambda: _show(document, paths))
 
 
 def commit_of(folder: Path) -> str:
@@ -111,18 +111,18 @@ def _git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def _show(found: dict[str, Any], paths: tuple[Path, ...]) -> None:
-    summary = found["summary"]
+def _show(document: dict[str, Any], paths: tuple[Path, ...]) -> None:
+    summary = document["summary"]
     names = [name for name in next(iter(summary.values())) if not name.endswith("_sd")]
     rows = [(name, *(row.get(name) for row in summary.values())) for name in names]
-    table(["", *summary], rows, f"{found['protocol']} at {found['commit']}")
-    for method, chosen in found["review_budget"].items():
+    table(["", *summary], rows, f"{document['protocol']} at {document['commit']}")
+    for method, chosen in document["review_budget"].items():
         word = "refused" if chosen["threshold"] is None else f"review {chosen['review_rate']:.1%} of the windows"
         if chosen["review_probability"] is not None:
             word += f" (AXISWATCH_REVIEW_PROBABILITY={chosen['review_probability']:.3g})"
         out.print(f"review budget, {method}: {word}: {chosen['reason']}", markup=False)
-    for note in found["notes"]:
+    for note in document["notes"]:
         out.print(f"note: {note}", markup=False)
-    for reason, count in found["left_out"].items():
+    for reason, count in document["left_out"].items():
         out.print(f"left out: {count} {reason}", markup=False)
     out.print(f"written: {', '.join(map(str, paths))}", markup=False)

@@ -41,8 +41,8 @@ def register(app: typer.Typer) -> None:
 @webhook_app.command("deliver", epilog="Example: axiswatch webhook deliver --json")
 def webhook_deliver(as_json: AsJson = False) -> None:
     """Send the webhook of cases every message that is due. The monitor and `review serve` do so by themselves."""
-    found = _deliver(workplace())
-    emit(found, as_json, counts("Webhook", found))
+    report = _deliver(workplace())
+    emit(report, as_json, counts("Webhook", report))
 
 
 @webhook_app.command("list", epilog="Example: axiswatch webhook list --state given_up")
@@ -68,11 +68,11 @@ def webhook_again(
     """Send messages again that were given up, for example after the receiver was mended."""
     from pipeline.handoff.delivery import tell_again
 
-    wanted = _state(state)
-    if wanted in (None, "waiting"):
+    chosen = _state(state)
+    if chosen in (None, "waiting"):
         raise SettingsError(f"--state {state!r} is none of given_up, skipped, delivered")
-    found = {"waiting_again": tell_again(workplace().store, states=(str(wanted),), case_id=case)}
-    emit(found, as_json, counts("Webhook", found))
+    report = {"waiting_again": tell_again(workplace().store, states=(str(chosen),), case_id=case)}
+    emit(report, as_json, counts("Webhook", report))
 
 
 @export_app.command("labels", epilog="Example: axiswatch export labels --format parquet --out labels.parquet")
@@ -138,5 +138,5 @@ def _state(state: str) -> str | None:
 def _export(what: str, out: Path, form: Form, as_json: bool) -> None:
     from pipeline.handoff.exporting import write_export
 
-    found = {"out": str(out), "rows": write_export(workplace().store, what, str(form), out)}
-    emit(found, as_json, counts("Exported", found))
+    report = {"out": str(out), "rows": write_export(workplace().store, what, str(form), out)}
+    emit(report, as_json, counts("Exported", report))

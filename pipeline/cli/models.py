@@ -63,23 +63,23 @@ def models_show(version: Version, as_json: AsJson = False) -> None:
     """Show a version: where it comes from, its held-out figures by unit, and everything that became of it."""
     from pipeline.registry.versions import show_version
 
-    found = show_version(workplace().store, version)
+    record = show_version(workplace().store, version)
 
     def show() -> None:
         columns = ("scope", "kind", "feature_version", "label_cutoff", "training_data_hash", "n_units", "n_windows")
-        lineage = found["lineage"] or {}
-        told = [(name.replace("_", " "), found[name]) for name in (*columns, "known_at")]
-        told += [(name.replace("_", " "), flat(value)) for name, value in lineage.items()]
-        told += [("alias", ", ".join(found["aliases"]))]
-        told += list(found["metrics"].get("overall", {}).items())
-        table(["", ""], told, f"Model {version}")
+        lineage = record["lineage"] or {}
+        facts = [(name.replace("_", " "), record[name]) for name in (*columns, "known_at")]
+        facts += [(name.replace("_", " "), flat(value)) for name, value in lineage.items()]
+        facts += [("alias", ", ".join(record["aliases"]))]
+        facts += list(record["metrics"].get("overall", {}).items())
+        table(["", ""], facts, f"Model {version}")
         names = ["unit", "class_name", "n_windows", "accuracy", "nll"]
-        rows = [[row[name] for name in names] for row in found["metrics"].get("units", [])]
+        rows = [[row[name] for name in names] for row in record["metrics"].get("units", [])]
         table(names, rows, "By unit, each held out")
         names = ["at", "alias", "action", "model_version", "previous_version", "who", "reason"]
-        table(names, [[event[name] for name in names] for event in found["history"]], "History")
+        table(names, [[event[name] for name in names] for event in record["history"]], "History")
 
-    emit(found, as_json, show)
+    emit(record, as_json, show)
 
 
 @models_app.command("compare", epilog="Example: axiswatch models compare ae3b21048e8cd173 71bbf7cc9ae82d03")
@@ -95,21 +95,21 @@ def models_compare(
 
     place = workplace()
     other = champion or champion_of(place.store, get_version(place.store, challenger)["scope"])
-    found = compare_versions(place.store, challenger, other)
+    comparison = compare_versions(place.store, challenger, other)
     rows = [get_version(place.store, name) for name in (challenger, other)]
     ruling = judge(place.store, place.lake, place.settings, *rows, as_of=moment(as_of))
-    found["gate"] = {"passed": ruling.passed, "reasons": list(ruling.reasons), "figures": ruling.figures}
+    comparison["gate"] = {"passed": ruling.passed, "reasons": list(ruling.reasons), "figures": ruling.figures}
 
     def show() -> None:
         head = ["", challenger, other]
-        told = [(name.replace("_", " "), *values) for name, values in found["lineage"].items()]
-        told += [(name, *(flat(value) for value in values)) for name, values in found["settings"].items()]
-        table(head, [*told, *((name, *values) for name, values in found["overall"].items())], found["scope"])
+        lines = [(name.replace("_", " "), *values) for name, values in comparison["lineage"].items()]
+        lines += [(name, *(flat(value) for value in values)) for name, values in comparison["settings"].items()]
+        table(head, [*lines, *((name, *values) for name, values in comparison["overall"].items())], comparison["scope"])
         words = [(which, name, *item.values()) for which, name, item in _measures(ruling.figures)]
         table(["findings", "measure", "challenger", "champion", "difference", "low", "high"], words, "Gate")
         counts("the gate would promote" if ruling.passed else "the gate would keep", {"why": list(ruling.reasons)})()
 
-    emit(found, as_json, show)
+    emit(comparison, as_json, show)
 
 
 def _measures(figures: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -139,7 +139,7 @@ def models_promote(
     from pipeline.registry.registry import promote
 
     place = workplace()
-    found = promote(
+    change = promote(
         place.store,
         place.lake,
         version,
@@ -149,7 +149,7 @@ def models_promote(
         scope=scope,
         feature_versions=feature_versions(place.settings),
     )
-    emit(found, as_json, counts("Champion", found))
+    emit(change, as_json, counts("Champion", change))
 
 
 @models_app.command("rollback", epilog='Example: axiswatch models rollback --reason "false alarms on R07"')
@@ -170,7 +170,7 @@ def models_rollback(
     from pipeline.registry.versions import only_scope
 
     place = workplace()
-    found = rollback(
+    change = rollback(
         place.store,
         place.lake,
         scope or only_scope(place.store),
@@ -179,7 +179,7 @@ def models_rollback(
         at=moment(as_of),
         feature_versions=feature_versions(place.settings),
     )
-    emit(found, as_json, counts("Champion", found))
+    emit(change, as_json, counts("Champion", change))
 
 
 @models_app.command("approve", epilog='Example: axiswatch models approve ae3b21048e8cd173 --reason "read the figures"')
@@ -193,8 +193,8 @@ def models_approve(
     from pipeline.promotion.promotion import approve
 
     place = workplace()
-    found = approve(place.store, place.lake, place.settings, version, who=user(who), reason=reason, at=moment(as_of))
-    emit(found, as_json, counts("Champion", found))
+    change = approve(place.store, place.lake, place.settings, version, who=user(who), reason=reason, at=moment(as_of))
+    emit(change, as_json, counts("Champion", change))
 
 
 @models_app.command("refuse", epilog='Example: axiswatch models refuse ae3b21048e8cd173 --reason "wait for teardown"')
@@ -204,8 +204,8 @@ def models_refuse(
     """Refuse a challenger that waits for a person; the champion stays."""
     from pipeline.promotion.promotion import refuse
 
-    found = refuse(workplace().store, version, who=user(who), reason=reason, at=moment(as_of))
-    emit(found, as_json, counts("Refused", found))
+    change = refuse(workplace().store, version, who=user(who), reason=reason, at=moment(as_of))
+    emit(change, as_json, counts("Refused", change))
 
 
 @models_app.command("history", epilog="Example: axiswatch models history --scope acceleration")
@@ -258,15 +258,16 @@ def retrain(
     place, at = workplace(), moment(as_of)
     wanted = None if scope is None else [scope]
     scopes = scopes_to_train(place.store, place.settings, as_of=at, trigger=trigger, wanted=wanted)
-    found = [step(place.store, place.lake, place.settings, name, as_of=at, trigger=trigger) for name in scopes]
+    decisions = [step(place.store, place.lake, place.settings, name, as_of=at, trigger=trigger) for name in scopes]
 
     def show() -> None:
         names = ["scope", "outcome", "reason", "candidate", "champion"]
         table(
-            names, [[row[name] for name in names] for row in found] or [["-", "refused", "no scope has labels", "", ""]]
+            names,
+            [[row[name] for name in names] for row in decisions] or [["-", "refused", "no scope has labels", "", ""]],
         )
 
-    emit(found, as_json, show)
+    emit(decisions, as_json, show)
 
 
 PaybackScope = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration (default: all).")]
@@ -281,14 +282,14 @@ def rescore(scope: PaybackScope = None, as_of: AsOf = None, as_json: AsJson = Fa
     place, at = workplace(), moment(as_of)
     with place.store.read() as connection:
         named = champions(connection)
-    wanted = named if scope is None else {scope: champion_of(place.store, scope)}
-    found: dict[str, Any] = {"models": wanted, "recordings": 0, "windows": 0, "not_scored": 0}
-    for name, version in sorted(wanted.items()):
+    versions = named if scope is None else {scope: champion_of(place.store, scope)}
+    totals: dict[str, Any] = {"models": versions, "recordings": 0, "windows": 0, "not_scored": 0}
+    for name, version in sorted(versions.items()):
         report = step(place.store, place.lake, place.settings, name, version, as_of=at).as_dict()
         for count in ("recordings", "windows", "not_scored"):
-            found[count] += report[count]
-    found["cases_judged"] = write_payback(place.store, place.settings, as_of=at, scope=scope)
-    emit(found, as_json, counts("Scored again", found))
+            totals[count] += report[count]
+    totals["cases_judged"] = write_payback(place.store, place.settings, as_of=at, scope=scope)
+    emit(totals, as_json, counts("Scored again", totals))
 
 
 def payback(
@@ -304,14 +305,14 @@ def payback(
     def show() -> None:
         for row in rows:
             batch, decisions = row["batch"], row["decisions"]
-            told = [
+            facts = [
                 ("labels that were new to it", f"{batch['labels']} ({flat(batch['by_verdict'])})"),
                 ("closed cases judged by both", decisions["cases"]),
                 ("changed, better, worse", f"{decisions['changed']}, {decisions['better']}, {decisions['worse']}"),
             ]
             for name, fall in row["uncertainty"].items():
-                told.append((f"mutual information, {name.replace('_', ' ')}", _fall(fall)))
-            table(["", ""], told, f"{row['scope']}: {row['from']} to {row['to']} ({row['action']} by {row['who']})")
+                facts.append((f"mutual information, {name.replace('_', ' ')}", _fall(fall)))
+            table(["", ""], facts, f"{row['scope']}: {row['from']} to {row['to']} ({row['action']} by {row['who']})")
             if decisions["list"]:
                 names = ["case_id", "verdict", "before", "after", "worth"]
                 table(names, [[case[name] for name in names] for case in decisions["list"]], "Decisions that changed")
@@ -321,8 +322,8 @@ def payback(
     emit(rows, as_json, show)
 
 
-def _fall(found: dict[str, Any]) -> str:
-    if not found["n"]:
+def _fall(fall: dict[str, Any]) -> str:
+    if not fall["n"]:
         return "-"
-    interval = "" if found["low"] is None else f", 90 %: {found['low']:+.4f} to {found['high']:+.4f}"
-    return f"{found['before']:.4f} to {found['after']:.4f} nats ({found['change']:+.4f}{interval}), n = {found['n']}"
+    interval = "" if fall["low"] is None else f", 90 %: {fall['low']:+.4f} to {fall['high']:+.4f}"
+    return f"{fall['before']:.4f} to {fall['after']:.4f} nats ({fall['change']:+.4f}{interval}), n = {fall['n']}"

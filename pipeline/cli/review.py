@@ -102,7 +102,7 @@ def label(
         "from_at": from_at or "",
         "to_at": to_at or "",
     }
-    found = give_verdict(
+    recorded = give_verdict(
         place.store,
         case_id,
         finding,
@@ -110,7 +110,7 @@ def label(
         at=moment(as_of),
         period_hours=place.settings.state_period_hours,
     )
-    emit(found, as_json, counts("Recorded", found))
+    emit(recorded, as_json, counts("Recorded", recorded))
 
 
 def status(
@@ -139,13 +139,13 @@ def status(
     emit({"axes": axes, "audit": audited} if audit else axes, as_json, show)
 
 
-def audit_sentence(found: dict[str, Any]) -> str:
+def audit_sentence(figures: dict[str, Any]) -> str:
     """Say what the audits found."""
-    if found["miss_rate"] is None:
-        return f"audit: {found['audits']} drawn, none answered yet"
+    if figures["miss_rate"] is None:
+        return f"audit: {figures['audits']} drawn, none answered yet"
     return (
-        f"audit: faults missed in {found['miss_rate']:.2%} of what nothing is flagged in (95 %: {found['low']:.2%} to "
-        f"{found['high']:.2%}), by {found['answers']} answers on {found['units']} units; {found['open']} open"
+        f"audit: faults missed in {figures['miss_rate']:.2%} of what nothing is flagged in (95 %: {figures['low']:.2%} to "
+        f"{figures['high']:.2%}), by {figures['answers']} answers on {figures['units']} units; {figures['open']} open"
     )
 
 

@@ -46,8 +46,8 @@ def review_serve(
         raise PrerequisiteMissing(f"{error.name} is missing: pip install 'axiswatch[review]'") from error
     place = workplace()
     app = create_app(place.store, place.lake, place.settings, clock=now)
-    found = {"address": f"http://{host}:{port}"}
-    emit(found, as_json, counts("Serving", found))
+    facts = {"address": f"http://{host}:{port}"}
+    emit(facts, as_json, counts("Serving", facts))
     with delivering(place):
         uvicorn.run(app, host=host, port=port, log_level="warning")
 
@@ -63,8 +63,8 @@ def user_add(
     from pipeline.accounts import add_user
 
     add_user(workplace().store, name, role, password, at=now())
-    found = {"name": name, "role": role}
-    emit(found, as_json, counts("Added", found))
+    facts = {"name": name, "role": role}
+    emit(facts, as_json, counts("Added", facts))
 
 
 @user_app.command("set", epilog="Example: axiswatch user set mara --role admin")
@@ -82,8 +82,8 @@ def user_set(
     if disable and enable:
         raise SettingsError("--disable and --enable contradict each other")
     set_user(workplace().store, name, role=role, password=password, disabled=disable if disable or enable else None)
-    found = {"name": name}
-    emit(found, as_json, counts("Changed", found))
+    facts = {"name": name}
+    emit(facts, as_json, counts("Changed", facts))
 
 
 @user_app.command("list", epilog="Example: axiswatch user list --json")
@@ -107,5 +107,5 @@ def user_token(
     from pipeline.accounts import make_token
 
     token = make_token(workplace().store, name, purpose=purpose, at=now(), days=days)
-    found = {"token": token}
-    emit(found, as_json, counts("Token", found))
+    facts = {"token": token}
+    emit(facts, as_json, counts("Token", facts))

@@ -110,8 +110,8 @@ def train(scope: Scope = None, as_of: AsOf = None, as_json: AsJson = False) -> N
     Every later version waits for `axiswatch models promote`. Exit code 3: no label holds for a recording with features,
     or the labels give no model, for example with one fault class alone.
     """
-    found = train_step(workplace(), moment(as_of), as_json, scope)
-    emit(found, as_json, lambda: show_training(found))
+    results = train_step(workplace(), moment(as_of), as_json, scope)
+    emit(results, as_json, lambda: show_training(results))
 
 
 def failures(
@@ -167,7 +167,10 @@ def show_training(results: list[dict[str, Any]]) -> None:
         )
         if report["tuning"] is not None and report["tuning"]["tried"]:
             tried = report["tuning"]["tried"]
-            named = [[*one["settings"].values(), one["nll"], one["gain"], one["gain_se"]] for one in tried]
+            named = [
+                [*candidate["settings"].values(), candidate["nll"], candidate["gain"], candidate["gain_se"]]
+                for candidate in tried
+            ]
             table(
                 [*tried[0]["settings"], "nll", "gain", "its standard error"], named, "Settings tried, the default first"
             )

@@ -34,19 +34,19 @@ def show_trend(
     last = moment(to_at, "--to") if to_at is not None else None
     if png is not None and png.suffix.lower() != ".png":
         raise SettingsError(f"--png {png} must end in .png; it is the only kind of picture")
-    found = trends_of(workplace().store, robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last)
+    report = trends_of(workplace().store, robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last)
     if png is not None:
         from pipeline.trends.view import draw
 
-        png.write_bytes(draw(found))
-    emit(found, as_json, lambda: print_trends(found, png))
+        png.write_bytes(draw(report))
+    emit(report, as_json, lambda: print_trends(report, png))
 
 
-def print_trends(found: dict[str, Any], png: Path | None = None) -> None:
+def print_trends(report: dict[str, Any], png: Path | None = None) -> None:
     """Print one line a channel and unit, and below it what changed when."""
-    name = f"{found['robot_id']} {found['axis']}"
-    if not found["trends"]:
-        out.print(f"{name}: no trend; {found['no_trend']}.", markup=False, highlight=False, soft_wrap=True)
+    name = f"{report['robot_id']} {report['axis']}"
+    if not report["trends"]:
+        out.print(f"{name}: no trend; {report['no_trend']}.", markup=False, highlight=False, soft_wrap=True)
     else:
         rows = [
             (
@@ -59,11 +59,11 @@ def print_trends(found: dict[str, Any], png: Path | None = None) -> None:
                 slope_words(trend),
                 trend["alarm_since"],
             )
-            for trend in found["trends"]
+            for trend in report["trends"]
         ]
         columns = ["channel", "unit", "points", "until", "health index", "threshold", "a day (95 %)", "alarm since"]
         table(columns, rows, f"{name}, sigmas from the unit's own baseline")
-    for trend in found["trends"]:
+    for trend in report["trends"]:
         for change in trend["changes"]:
             line = f"{trend['channel']} {trend['unit_serial']}: {change_words(change)}"
             out.print(line, markup=False, highlight=False, soft_wrap=True)

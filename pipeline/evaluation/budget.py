@@ -77,7 +77,7 @@ def units_needed(max_miss_rate: float, *, confidence: float = CONFIDENCE) -> int
 
 
 def unit_reach(
-    review: FloatArray, found: BoolArray, fault: BoolArray, unit: NDArray[np.str_]
+    review: FloatArray, alarmed: BoolArray, fault: BoolArray, unit: NDArray[np.str_]
 ) -> tuple[NDArray[np.str_], FloatArray]:
     """Return the fault units, and for each the highest threshold at which half of its faulty cases are found.
 
@@ -98,7 +98,7 @@ def unit_reach(
         Names, and reach (m,): infinity where an alarm finds the unit whatever is reviewed.
     """
     names = np.unique(unit[fault])
-    worth = np.where(found, np.inf, review)
+    worth = np.where(alarmed, np.inf, review)
     worth = np.where(np.isnan(worth), np.inf, worth)  # what cannot be scored is never left out of a review
     reach = [_half(worth[fault & (unit == name)]) for name in names]
     return names, np.array(reach, dtype=np.float64)
@@ -111,7 +111,7 @@ def _half(worth: FloatArray) -> float:
 
 def choose_threshold(
     review: FloatArray,
-    found: BoolArray,
+    alarmed: BoolArray,
     fault: BoolArray,
     unit: NDArray[np.str_],
     *,
@@ -143,7 +143,7 @@ def choose_threshold(
     _check(max_miss_rate, confidence)
     if capacity is not None and (cases_a_day is None or capacity < 0.0):
         raise ValueError("A capacity must not be negative, and cases_a_day has to say what it is a part of.")
-    names, reach = unit_reach(review, found, fault, unit)
+    names, reach = unit_reach(review, alarmed, fault, unit)
     n, needed = names.size, units_needed(max_miss_rate, confidence=confidence)
     if n < needed:
         text = (
@@ -242,13 +242,13 @@ def budgets(
     """
     rows = np.flatnonzero((judged.y >= 0) & ~judged.leaked)
     y = judged.y[rows]
-    found = {}
-    for name, said in predicted.items():
-        p = said.probabilities[rows]
-        order = doubt_of(p) if said.order is None else said.order[rows]
+    chosen = {}
+    for name, prediction in predicted.items():
+        p = prediction.probabilities[rows]
+        order = doubt_of(p) if prediction.order is None else prediction.order[rows]
         finite = np.isfinite(p).all(axis=1)
         right = p.argmax(axis=1) == y if healthy is None else 1.0 - p[:, healthy] >= 0.5
-        found[name] = choose_threshold(
+        chosen[name] = choose_threshold(
             np.where(finite, order, np.nan),
             np.asarray(finite & right, dtype=np.bool_),
             np.ones(y.size, dtype=np.bool_) if healthy is None else np.asarray(y != healthy, dtype=np.bool_),
@@ -260,13 +260,13 @@ def budgets(
         ).as_dict()
     return {
         name: {
-            **one,
-            "threshold": _threshold_in_json(one["threshold"]),
+            **budget,
+            "threshold": _threshold_in_json(budget["threshold"]),
             "review_probability": None
             if predicted[name].order is None or healthy is None
-            else review_probability(one["threshold"]),
+            else review_probability(budget["threshold"]),
         }
-        for name, one in found.items()
+        for name, budget in chosen.items()
     }
 
 

@@ -140,18 +140,18 @@ def evaluate_classification(
         for row in methods
         if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted
     }
-    found = EvaluationResult(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
+    result = EvaluationResult(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
     shown = {row: name for row in methods if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted}
     if DEFAULT_ROW in shown:
         shown.pop(SHIPPED, None)  # the same under two names
     clean = np.flatnonzero((task.judged.y >= 0) & ~task.judged.leaked)
     for row, name in shown.items():
-        said = [one.probabilities[clean] for one in predicted[name]]
-        found.curves[row] = curves(said, task.judged.y[clean], healthy=healthy_of(task))
+        probabilities = [seed_prediction.probabilities[clean] for seed_prediction in predicted[name]]
+        result.curves[row] = curves(probabilities, task.judged.y[clean], healthy=healthy_of(task))
     if budget is not None:
         first = {row: predicted[name][0] for row, name in shown.items()}
-        found.review_budget.update(budgets(task.judged, first, budget, healthy=healthy_of(task)))
-    return found
+        result.review_budget.update(budgets(task.judged, first, budget, healthy=healthy_of(task)))
+    return result
 
 
 def healthy_of(task: EvaluationTask) -> int | None:
@@ -188,22 +188,26 @@ def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str,
     return run, prediction
 
 
-def figures(judged: EvaluationRows, said: Prediction, healthy: int | None, rows: NDArray[np.bool_]) -> dict[str, Any]:
+def figures(
+    judged: EvaluationRows, prediction: Prediction, healthy: int | None, rows: NDArray[np.bool_]
+) -> dict[str, Any]:
     """Judge what a method said of some windows; the unseen windows are the positives of their columns."""
     votes = None if judged.votes is None else judged.votes[rows]
-    found: dict[str, Any] = dict.fromkeys(columns_of(judged))
-    found |= classification_figures(said.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
-    doubt = doubt_of(said.probabilities)
+    metrics: dict[str, Any] = dict.fromkeys(columns_of(judged))
+    metrics |= classification_figures(prediction.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
+    doubt = doubt_of(prediction.probabilities)
     unseen = (judged.y < 0) & ~judged.leaked
     either = rows | unseen
-    scores = (doubt, said.mutual_information, said.novelty, said.order)
+    scores = (doubt, prediction.mutual_information, prediction.novelty, prediction.order)
     for column, score in zip(UNSEEN_FIGURES, scores, strict=True):
-        found[column] = None if score is None else auroc(unseen[either], score[either])
-    found["review_rate"] = None if said.review is None or not rows.any() else float(said.review[rows].mean())
-    found["n_units"] = int(np.unique(judged.unit[rows]).size)
+        metrics[column] = None if score is None else auroc(unseen[either], score[either])
+    metrics["review_rate"] = (
+        None if prediction.review is None or not rows.any() else float(prediction.review[rows].mean())
+    )
+    metrics["n_units"] = int(np.unique(judged.unit[rows]).size)
     if judged.why_unseen is not None and healthy is not None:
-        found |= _of_fleet(judged, said, healthy, np.flatnonzero(either))
-    return found
+        metrics |= _of_fleet(judged, prediction, healthy, np.flatnonzero(either))
+    return metrics
 
 
 def columns_of(judged: EvaluationRows) -> tuple[str, ...]:
@@ -212,12 +216,12 @@ def columns_of(judged: EvaluationRows) -> tuple[str, ...]:
 
 
 def _of_fleet(
-    judged: EvaluationRows, said: Prediction, healthy: int, rows: NDArray[np.int64]
+    judged: EvaluationRows, prediction: Prediction, healthy: int, rows: NDArray[np.int64]
 ) -> dict[str, float | None]:
     """Judge a review of the whole fleet, in the method's own order, or by entropy where it has none."""
     assert judged.why_unseen is not None
-    p, why = said.probabilities[rows], judged.why_unseen[rows]
-    order = doubt_of(p) if said.order is None else said.order[rows]
+    p, why = prediction.probabilities[rows], judged.why_unseen[rows]
+    order = doubt_of(p) if prediction.order is None else prediction.order[rows]
     called_healthy: NDArray[np.bool_] = np.asarray(~(1.0 - p[:, healthy] >= 0.5))
     return fleet_figures(
         order,
@@ -241,38 +245,38 @@ def _intervals(
         return _mean_of_seeds(
             CLASSIFICATION_FIGURES,
             [
-                classification_figures(said.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
-                for said in predicted
+                classification_figures(prediction.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
+                for prediction in predicted
             ],
         )
 
     def whole(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
         assert healthy is not None
-        return _mean_of_seeds(FLEET_FIGURES, [_of_fleet(judged, said, healthy, rows) for said in predicted])
+        return _mean_of_seeds(FLEET_FIGURES, [_of_fleet(judged, prediction, healthy, rows) for prediction in predicted])
 
-    found = bootstrap_over_units(known, judged.unit[clean], seed=0)
+    intervals = bootstrap_over_units(known, judged.unit[clean], seed=0)
     if judged.why_unseen is not None and healthy is not None:
-        found |= bootstrap_over_units(whole, judged.unit, seed=0)
-    return found
+        intervals |= bootstrap_over_units(whole, judged.unit, seed=0)
+    return intervals
 
 
 def _mean_of_seeds(names: Sequence[str], all_seeds: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
+    means: dict[str, float | None] = {}
     for name in names:
-        values = [one[name] for one in all_seeds]
-        found[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
-    return found
+        values = [figures_of_seed[name] for figures_of_seed in all_seeds]
+        means[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
+    return means
 
 
-def _by_unit(task: EvaluationTask, said: Prediction) -> dict[str, dict[str, Any]]:
+def _by_unit(task: EvaluationTask, prediction: Prediction) -> dict[str, dict[str, Any]]:
     """Judge each unit by itself: so that one bad bearing is seen."""
     judged = task.judged
-    found: dict[str, dict[str, Any]] = {}
+    by_unit: dict[str, dict[str, Any]] = {}
     for name in np.unique(judged.unit):
         for c in np.unique(judged.y[judged.unit == name]):
             rows = (judged.unit == name) & (judged.y == c)
-            p = said.probabilities[rows]
-            found[f"{name}" if c >= 0 else f"{name} (unseen)"] = {
+            p = prediction.probabilities[rows]
+            by_unit[f"{name}" if c >= 0 else f"{name} (unseen)"] = {
                 "class": task.training.classes[c] if c >= 0 else None,
                 "windows": int(rows.sum()),
                 "accuracy": float((p.argmax(axis=1) == c).mean()) if c >= 0 else None,
@@ -280,10 +284,10 @@ def _by_unit(task: EvaluationTask, said: Prediction) -> dict[str, dict[str, Any]
                     label: finite_or_none(value)
                     for label, value in zip(task.training.classes, p.mean(axis=0), strict=True)
                 },
-                "review_rate": None if said.review is None else float(said.review[rows].mean()),
+                "review_rate": None if prediction.review is None else float(prediction.review[rows].mean()),
                 "leaked": bool(judged.leaked[rows].any()),
             }
-    return found
+    return by_unit
 
 
 def _about(task: EvaluationTask) -> dict[str, Any]:
@@ -302,9 +306,9 @@ def _about(task: EvaluationTask) -> dict[str, Any]:
 
 
 def _column(protocol: Protocol, key: str) -> str:
-    found: str | None = getattr(protocol, key)
-    assert found is not None
-    return found
+    column: str | None = getattr(protocol, key)
+    assert column is not None
+    return column
 
 
 def _comparable(windows: Windows) -> tuple[Windows, list[str]]:
@@ -340,13 +344,13 @@ def _targets(windows: Windows, label: str, protocol: Protocol) -> NDArray[np.str
 
 def _modes(windows: Windows, targets: NDArray[np.str_]) -> dict[str, Mode]:
     """Failure mode of each class: by the mapping's label table where that is of one mind, else by the word itself."""
-    found = {}
+    modes = {}
     for name in np.unique(targets).tolist():
-        told = set(windows.mode[targets == name].tolist()) - {""}
-        mode = Mode(told.pop()) if len(told) == 1 else mode_of_word(name)
+        mapped = set(windows.mode[targets == name].tolist()) - {""}
+        mode = Mode(mapped.pop()) if len(mapped) == 1 else mode_of_word(name)
         if mode is not None and name != HEALTHY:
-            found[name] = mode
-    return found
+            modes[name] = mode
+    return modes
 
 
 def _judged(

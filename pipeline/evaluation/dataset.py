@@ -204,19 +204,19 @@ def _one_quantity(tasks: Sequence[_ReadTask]) -> None:
 def _read_all(tasks: Sequence[_ReadTask], workers: int, on_progress: Callable[[int, int], None] | None) -> list[_Read]:
     size = sum(task.planned.n_source for task in tasks)
     jobs = workers if size > INLINE_SAMPLES and len(tasks) > 1 else 1
-    found: list[_Read] = []
+    read: list[_Read] = []
     problems = []
     with joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator") as pool:
         for result in pool(joblib.delayed(_read)(task) for task in tasks):
             if isinstance(result, str):
                 problems.append(result)
             else:
-                found.append(result)
+                read.append(result)
             if on_progress:
-                on_progress(len(found) + len(problems), len(tasks))
+                on_progress(len(read) + len(problems), len(tasks))
     if problems:
         raise EvaluationRefused("manifest", problems)
-    return found
+    return read
 
 
 def _read(task: _ReadTask) -> _Read | str:

@@ -38,19 +38,19 @@ def curves(predicted: Sequence[FloatArray], y: IntArray, *, healthy: int | None)
     """
     if not y.size:
         return {"reliability": [], "risk_coverage": []}
-    said, came, risks = [], [], []
+    confidences, outcomes, risks = [], [], []
     covered = np.unique(np.maximum(1, np.linspace(0.0, 1.0, POINTS + 1)[1:] * y.size).round().astype(np.int64))
     for p in predicted:
         scored: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
         p = np.where(scored[:, None], p, 1.0 / p.shape[1])
         wrong: NDArray[np.bool_] = np.asarray((p.argmax(axis=1) != y) | ~scored)
-        said.append(p.max(axis=1) if healthy is None else 1.0 - p[:, healthy])
-        came.append(~wrong if healthy is None else y != healthy)
+        confidences.append(p.max(axis=1) if healthy is None else 1.0 - p[:, healthy])
+        outcomes.append(~wrong if healthy is None else y != healthy)
         order = np.argsort(entropy(p), kind="stable")
         risks.append((np.cumsum(wrong[order]) / np.arange(1, y.size + 1))[covered - 1])
     risk = np.mean(risks, axis=0)
     return {
-        "reliability": _reliability(np.concatenate(said), np.concatenate(came)),
+        "reliability": _reliability(np.concatenate(confidences), np.concatenate(outcomes)),
         "risk_coverage": [
             {"coverage": float(k / y.size), "error": float(value)} for k, value in zip(covered, risk, strict=True)
         ],
@@ -58,18 +58,18 @@ def curves(predicted: Sequence[FloatArray], y: IntArray, *, healthy: int | None)
 
 
 def _reliability(confidence: FloatArray, happened: NDArray[np.bool_]) -> list[dict[str, float | int]]:
-    which = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    found: list[dict[str, float | int]] = []
-    for number in np.unique(which).tolist():
-        own = which == number
-        found.append(
+    bin_of = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    bins: list[dict[str, float | int]] = []
+    for number in np.unique(bin_of).tolist():
+        own = bin_of == number
+        bins.append(
             {
                 "confidence": float(confidence[own].mean()),
                 "frequency": float(happened[own].mean()),
                 "windows": int(own.sum()),
             }
         )
-    return found
+    return bins
 
 
 COLOURS: Final = ("#1f5fa8", "#c4541c", "#2e7d4f", "#8b3f8f", "#8a6d00", "#4a4a4a", "#b3261e", "#00838f")

@@ -53,11 +53,11 @@ class RecordingTruth:
 
 def read_recording_truth(folder: Path) -> dict[str, RecordingTruth]:
     """Read truth.csv of a simulated fleet: what is true of each recording, by its id."""
-    found = {}
+    truth = {}
     with (folder / "truth.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             axis = axis_id(row["site"], row["cell"], row["robot_id"], row["axis"])
-            found[recording_id(axis, row["channel"], datetime.fromisoformat(row["started_at"]))] = RecordingTruth(
+            truth[recording_id(axis, row["channel"], datetime.fromisoformat(row["started_at"]))] = RecordingTruth(
                 row["mode"],
                 float(row["severity"]),
                 row["visible"] == "true",
@@ -65,7 +65,7 @@ def read_recording_truth(folder: Path) -> dict[str, RecordingTruth]:
                 row["unseen_program"] == "true",
                 row["sensor_fault"],
             )
-    return found
+    return truth
 
 
 def judge_fleet(store: Store, folder: Path) -> dict[str, Any]:
@@ -136,8 +136,8 @@ def read_truth(folder: Path, findings: set[str]) -> list[AxisTruth]:
 
 def _axis_truth(key: str, rows: list[dict[str, str]], silent_from: datetime | None, has_finding: bool) -> AxisTruth:
     def first(column: str, *also: str) -> datetime | None:
-        wanted = [row for row in rows if all(row[name] not in ("", "false") for name in (column, *also))]
-        return min((datetime.fromisoformat(row["started_at"]) for row in wanted), default=None)
+        matching = [row for row in rows if all(row[name] not in ("", "false") for name in (column, *also))]
+        return min((datetime.fromisoformat(row["started_at"]) for row in matching), default=None)
 
     known = [row for row in rows if row["visible"] == "true" and row["unseen_class"] == "false"]
     since_known = min((datetime.fromisoformat(row["started_at"]) for row in known), default=None)

@@ -308,10 +308,10 @@ def line_probabilities(x: NDArray[np.float32], columns: tuple[int | None, ...], 
     evidence = [
         np.full(len(x), HEALTHY_DB) if c is None else np.nan_to_num(x[:, c].astype(np.float64)) for c in columns
     ]
-    found: FloatArray = softmax(np.column_stack(evidence) / DB_PER_NAT + np.log(prior), axis=1)
+    p: FloatArray = softmax(np.column_stack(evidence) / DB_PER_NAT + np.log(prior), axis=1)
     unknown = np.all([np.isnan(x[:, c]) for c in columns if c is not None], axis=0)
-    found[unknown] = np.nan
-    return found
+    p[unknown] = np.nan
+    return p
 
 
 def rules(training: Training) -> Rules:

@@ -47,7 +47,7 @@ def summarise(runs: Sequence[Mapping[str, Any]], key: str = "metrics") -> Summar
 
     `COLUMN` is null where a seed does not define it, `COLUMN_sd` also with one seed.
     """
-    found: Summary = {}
+    summary: Summary = {}
     for method in dict.fromkeys(run["method"] for run in runs):
         own = [run[key] for run in runs if run["method"] == method and run[key] is not None]
         row: dict[str, float | None] = {}
@@ -56,8 +56,8 @@ def summarise(runs: Sequence[Mapping[str, Any]], key: str = "metrics") -> Summar
             defined = all(value is not None and math.isfinite(value) for value in values)
             row[column] = fmean(values) if defined else None
             row[f"{column}_sd"] = stdev(values) if defined and len(values) > 1 else None
-        found[method] = row
-    return found
+        summary[method] = row
+    return summary
 
 
 def write(folder: Path, document: Mapping[str, Any]) -> tuple[Path, Path]:

@@ -69,9 +69,9 @@ def report(document: Mapping[str, Any]) -> str:
         parts.append("<h2>Leaked: units that were trained on too (no goal is judged by these)</h2>")
         parts += _tables(document["leaked_summary"], {})
     for title, key in (("Notes", "notes"), ("Left out", "left_out")):
-        found = document.get(key)
-        if found:
-            lines = [f"{count} {reason}" for reason, count in found.items()] if isinstance(found, dict) else found
+        entries = document.get(key)
+        if entries:
+            lines = [f"{count} {reason}" for reason, count in entries.items()] if isinstance(entries, dict) else entries
             items = "".join(f"<li>{html.escape(str(line))}</li>" for line in lines)
             parts.append(f"<h2>{title}</h2><ul>{items}</ul>")
     parts.append(_units(document["runs"]))
@@ -87,10 +87,10 @@ def _data(data: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
     words = {"train": "trained on", "baseline": "learnt from", "test": "judged", "unseen": "unseen"}
     lines = []
     for key, word in words.items():
-        found = data.get(key)
-        if isinstance(found, Mapping) and found.get("windows"):
-            units = found["units"]
-            lines.append((word, f"{found['windows']:,} windows of {units:,} unit{'' if units == 1 else 's'}"))
+        side = data.get(key)
+        if isinstance(side, Mapping) and side.get("windows"):
+            units = side["units"]
+            lines.append((word, f"{side['windows']:,} windows of {units:,} unit{'' if units == 1 else 's'}"))
     if data.get("classes"):
         lines.append(("classes", ", ".join(map(str, data["classes"]))))
     if data.get("recordings"):
@@ -164,10 +164,10 @@ def _budget(budget: Mapping[str, Any] | None) -> list[str]:
     names = ("review_rate", "cases_a_day", "fault_units", "missed_units", "miss_bound", "needed_units")
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("method", *names)) + "<th class='text'>reason</th>"
     lines = []
-    for method, found in budget.items():
-        cells = "".join(f"<td>{html.escape(_shown(found[name]))}</td>" for name in names)
-        word = "refused" if found["threshold"] is None else "chosen"
-        reason = f"<td class='text'><b>{word}</b>: {html.escape(found['reason'])}</td>"
+    for method, chosen in budget.items():
+        cells = "".join(f"<td>{html.escape(_shown(chosen[name]))}</td>" for name in names)
+        word = "refused" if chosen["threshold"] is None else "chosen"
+        reason = f"<td class='text'><b>{word}</b>: {html.escape(chosen['reason'])}</td>"
         lines.append(f"<tr><th>{html.escape(method)}</th>{cells}{reason}</tr>")
     return [f"<h2>Review budget</h2><div class='wide'><table><tr>{head}</tr>{''.join(lines)}</table></div>"]
 

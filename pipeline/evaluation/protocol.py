@@ -23,9 +23,9 @@ MIN_AXES: Final = 12
 """From so many axes on a fleet has a cage fault and the unseen program, see docs/simulation.md."""
 
 
-def _one_seed_listed(given: Any) -> Any:
+def _one_seed_listed(value: Any) -> Any:
     """Take one seed for a list of one."""
-    return [given] if isinstance(given, int) and not isinstance(given, bool) else given
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class FleetTable(BaseModel):
@@ -80,35 +80,35 @@ class SimulatedProtocol(BaseModel):
 
     def problems(self) -> list[str]:
         """Say what would make a figure a lie, or a fleet that cannot be."""
-        found = []
+        problems = []
         if len(self.train.seeds) > 1:
-            found.append("key train.seeds: one fleet is trained on; give one seed and make that fleet larger")
+            problems.append("key train.seeds: one fleet is trained on; give one seed and make that fleet larger")
         for name, table in (("train", self.train), ("test", self.test)):
             if len(set(table.seeds)) < len(table.seeds):
-                found.append(f"key {name}.seeds: a seed is there twice; the same seed is the same fleet")
+                problems.append(f"key {name}.seeds: a seed is there twice; the same seed is the same fleet")
             if table.robots * table.axes < MIN_AXES:
-                found.append(
+                problems.append(
                     f"[{name}]: {table.robots * table.axes} axes are too few; from {MIN_AXES} on a fleet has every kind"
                 )
             try:
                 table.fleets()
             except SettingsError as error:
-                found.append(f"[{name}]: {error}")
+                problems.append(f"[{name}]: {error}")
         both = set(self.train.seeds) & set(self.test.seeds)
         if self.train.world == self.test.world and both:
-            found.append(
+            problems.append(
                 f"seed {', '.join(map(str, sorted(both)))} of world {self.test.world} is in [train] and in [test]: the "
                 "same seed gives the same units, and figures on units that were trained on are no figures"
             )
-        return found
+        return problems
 
 
 Name = Annotated[str, Field(min_length=1)]
 
 
-def _listed(given: Any) -> Any:
+def _listed(value: Any) -> Any:
     """Take one name for a list of one."""
-    return [given] if isinstance(given, str) else given
+    return [value] if isinstance(value, str) else value
 
 
 NEEDED: Final[dict[str, tuple[str, ...]]] = {
@@ -180,14 +180,14 @@ class Protocol(BaseModel):
 
     def filters(self) -> dict[str, Filters]:
         """The filter tables that are there, by name."""
-        found = {name: getattr(self, name) for name in ("train", "test", "unseen", "baseline")}
-        return {name: table for name, table in found.items() if table is not None}
+        tables = {name: getattr(self, name) for name in ("train", "test", "unseen", "baseline")}
+        return {name: table for name, table in tables.items() if table is not None}
 
     def columns(self) -> list[tuple[str, str]]:
         """Every manifest column that is named, with its key."""
-        wanted = [(key, value) for key in ("label", "unit", "vote") if (value := getattr(self, key)) is not None]
-        wanted += [("baseline_by", column) for column in self.rigs]
-        return wanted + [(f"{table}.{column}", column) for table, named in self.filters().items() for column in named]
+        columns = [(key, value) for key in ("label", "unit", "vote") if (value := getattr(self, key)) is not None]
+        columns += [("baseline_by", column) for column in self.rigs]
+        return columns + [(f"{table}.{column}", column) for table, named in self.filters().items() for column in named]
 
 
 def shipped_protocols() -> list[str]:
@@ -205,7 +205,7 @@ def load_protocol(protocol: Path | str) -> Protocol | SimulatedProtocol:
             text = files("pipeline").joinpath("protocols", f"{protocol}.toml").read_text("utf-8")
         else:
             text = path.read_text("utf-8-sig")
-        given = tomllib.loads(text)
+        content = tomllib.loads(text)
     except OSError as error:
         shipped = ", ".join(shipped_protocols())
         reason = f"cannot be read ({error.strerror or error}); give a path to a .toml file or one of: {shipped}"
@@ -214,26 +214,28 @@ def load_protocol(protocol: Path | str) -> Protocol | SimulatedProtocol:
         raise EvaluationRefused(where, [f"is not TOML ({error}); see docs/evaluate.md for an example"]) from error
     read: Protocol | SimulatedProtocol
     try:
-        if given.get("kind") == SIMULATED:
-            read = SimulatedProtocol.model_validate(given)
+        if content.get("kind") == SIMULATED:
+            read = SimulatedProtocol.model_validate(content)
             problems = read.problems()
         else:
-            read = Protocol.model_validate(given)
-            problems = _misfits(read, given)
+            read = Protocol.model_validate(content)
+            problems = _misfits(read, content)
     except ValidationError as error:
-        raise EvaluationRefused(where, [_explain(cast("dict[str, Any]", found)) for found in error.errors()]) from error
+        raise EvaluationRefused(
+            where, [_explain(cast("dict[str, Any]", detail)) for detail in error.errors()]
+        ) from error
     if problems:
         raise EvaluationRefused(where, problems)
     return read
 
 
-def _misfits(protocol: Protocol, given: dict[str, Any]) -> list[str]:
+def _misfits(protocol: Protocol, content: dict[str, Any]) -> list[str]:
     """Say which keys a protocol of this kind lacks, or has no use for."""
     kind = protocol.kind
     problems = [
         f"key {key}: is missing; kind {kind!r} needs it" for key in NEEDED[kind] if getattr(protocol, key) is None
     ]
-    useless = [key for key in given if key not in (*TAKEN[kind], "name", "kind")]
+    useless = [key for key in content if key not in (*TAKEN[kind], "name", "kind")]
     problems += [f"key {key}: kind {kind!r} has no use for it; remove it" for key in useless]
     problems += [
         f"key {table}: has no filter and so would take every row; name a column and its patterns"
@@ -250,15 +252,15 @@ def _misfits(protocol: Protocol, given: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _explain(found: dict[str, Any]) -> str:
-    key = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in found["loc"])
-    match found["type"]:
+def _explain(detail: dict[str, Any]) -> str:
+    key = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in detail["loc"])
+    match detail["type"]:
         case "missing":
             text = "is missing; declare it (docs/evaluate.md lists every key)"
         case "extra_forbidden":
             text = "is not a key of a protocol; correct or remove it (docs/evaluate.md lists every key)"
         case "string_pattern_mismatch" if key == "name":
-            text = f"may hold letters, digits, '.', '_', '-', the first a letter or digit; got {found['input']!r:.80}"
+            text = f"may hold letters, digits, '.', '_', '-', the first a letter or digit; got {detail['input']!r:.80}"
         case _:
-            text = f"{found['msg'].removeprefix('Value error, ')}; got {found['input']!r:.80}"
+            text = f"{detail['msg'].removeprefix('Value error, ')}; got {detail['input']!r:.80}"
     return f"key {key}: {text}" if key else text

@@ -57,13 +57,13 @@ def judged_windows(
 
 def route(windows: list[ScoredWindow], limits: Thresholds, model: Model) -> Routed:
     """Route each window by itself."""
-    found = [combine_channels([window], {MODEL: limits}) for window in windows]
-    codes = [doubts_of(figures) for figures in found]
+    states = [combine_channels([window], {MODEL: limits}) for window in windows]
+    codes = [doubts_of(figures) for figures in states]
     percentile = np.array([_highest_percentile(window, model) for window in windows])
     return Routed(
         review=np.array([bool(code) for code in codes], dtype=np.bool_),
-        alarm=np.array([figures.state == ALARM for figures in found], dtype=np.bool_),
-        data=np.array([figures.state == DATA_FAULT for figures in found], dtype=np.bool_),
+        alarm=np.array([figures.state == ALARM for figures in states], dtype=np.bool_),
+        data=np.array([figures.state == DATA_FAULT for figures in states], dtype=np.bool_),
         order=review_order(
             np.array([bool(set(code) & set(FIRST)) for code in codes], dtype=np.bool_),
             np.array([np.nan if w.unmodelled_probability is None else w.unmodelled_probability for w in windows]),
@@ -125,12 +125,12 @@ def doubts_of(figures: AxisFigures) -> list[str]:
 
 
 def _highest_percentile(window: ScoredWindow, model: Model) -> float:
-    found = [window.novelty_percentile or 0.0]
+    percentiles = [window.novelty_percentile or 0.0]
     for name in routed_entropies(model.quantiles):
         value = getattr(window, name)
         if value is not None and name in model.quantiles:
-            found.append(float(model.percentile(name, np.array([value]))[0]))
-    return max(found)
+            percentiles.append(float(model.percentile(name, np.array([value]))[0]))
+    return max(percentiles)
 
 
 FloatArray = NDArray[np.float64]

@@ -31,7 +31,7 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
 SIMULATED_DEFAULT: Final = "simulated-a-to-b"
 """The shipped protocol that is carried out where neither manifest nor protocol is given."""
 
-SETTINGS_TOLD: Final = (
+SETTINGS_SHOWN: Final = (
     "window_mode",
     "window_turns",
     "window_samples",
@@ -162,15 +162,15 @@ def _simulated(
     return document(request, protocol, result, settings, prepared.left_out, data)
 
 
-def methods_of(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
+def methods_of(kind: str, names: Sequence[str]) -> tuple[str, ...]:
     """Give the rows of the table, in the order of the kind."""
     rows = ROWS[kind]
-    unknown = [name for name in wanted if name not in rows]
+    unknown = [name for name in names if name not in rows]
     if unknown:
         raise SettingsError(
             f"--methods: kind {kind!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(rows)}"
         )
-    return tuple(name for name in rows if not wanted or name in wanted)
+    return tuple(name for name in rows if not names or name in names)
 
 
 def document(
@@ -182,7 +182,7 @@ def document(
     data: dict[str, Any],
 ) -> dict[str, Any]:
     """Put together what is written."""
-    told = settings.model_dump(mode="json", include=set(SETTINGS_TOLD))
+    settings_shown = settings.model_dump(mode="json", include=set(SETTINGS_SHOWN))
     leaked = summarise(result.runs, "leaked") if any(run.get("leaked") for run in result.runs) else None
     return {
         "protocol": protocol.name,
@@ -198,7 +198,7 @@ def document(
         "left_out": left_out,
         "data": data,
         "protocol_read": protocol.model_dump(mode="json", exclude_none=True),
-        "settings": told,
+        "settings": settings_shown,
     }
 
 

@@ -42,8 +42,8 @@ class Selection:
     @property
     def rows(self) -> tuple[ManifestRow, ...]:
         """Every row that is used, once, in the order of the manifest."""
-        found = {row.line: row for side in (self.train, self.test, self.unseen, self.baseline) for row in side}
-        return tuple(found[number] for number in sorted(found))
+        by_line = {row.line: row for side in (self.train, self.test, self.unseen, self.baseline) for row in side}
+        return tuple(by_line[number] for number in sorted(by_line))
 
 
 def select(manifest: Path, protocol: Protocol) -> Selection:
@@ -72,13 +72,13 @@ def select(manifest: Path, protocol: Protocol) -> Selection:
         for name, rows in sides.items()
         if not rows
     ]
-    found = {name: sides.get(name, ()) for name in ("train", "test", "unseen", "baseline")}
-    unseen = {row.line for row in found["unseen"]}
-    found["test"] = tuple(row for row in found["test"] if row.line not in unseen)
-    if sides.get("test") and not found["test"]:
+    chosen = {name: sides.get(name, ()) for name in ("train", "test", "unseen", "baseline")}
+    unseen = {row.line for row in chosen["unseen"]}
+    chosen["test"] = tuple(row for row in chosen["test"] if row.line not in unseen)
+    if sides.get("test") and not chosen["test"]:
         problems.append("[test]: every row of it is in [unseen] too, so nothing is left to judge")
-    leaked = _leaks(protocol, found, problems)
-    selection = Selection(table.where, found["train"], found["test"], found["unseen"], found["baseline"], leaked)
+    leaked = _leaks(protocol, chosen, problems)
+    selection = Selection(table.where, chosen["train"], chosen["test"], chosen["unseen"], chosen["baseline"], leaked)
     problems += _cell_problems(protocol, selection) + _duplicates(selection)
     if protocol.kind == "classification":
         problems += _class_problems(protocol, selection)
@@ -203,10 +203,10 @@ def _not_healthy(what: str, rows: tuple[ManifestRow, ...], protocol: Protocol) -
 
 def _split_votes(protocol: Protocol, rows: tuple[ManifestRow, ...], label: str) -> list[str]:
     assert protocol.vote is not None
-    said: dict[str, set[str]] = {}
+    labels_of: dict[str, set[str]] = {}
     for row in rows:
-        said.setdefault(row.cells[protocol.vote], set()).add(row.cells[label])
-    mixed = sorted(name for name, labels in said.items() if len(labels) > 1)
+        labels_of.setdefault(row.cells[protocol.vote], set()).add(row.cells[label])
+    mixed = sorted(name for name, labels in labels_of.items() if len(labels) > 1)
     if not mixed:
         return []
     return [f"vote {', '.join(map(repr, mixed[:SHOWN]))} (column {protocol.vote!r}) has rows of several labels"]

@@ -89,13 +89,13 @@ def evaluate_trend(
     ]
     if short:
         raise EvaluationRefused(f"protocol {protocol.name}", short)
-    found = [_judge(name, RULES[name], runs) for name in methods]
+    results = [_judge(name, RULES[name], runs) for name in methods]
     about = {
         "units": [run.unit for run in runs],
         "snapshots": {run.unit: run.n for run in runs},
         "channels": {run.unit: sorted(run.channels) for run in runs},
     }
-    return EvaluationResult(found, {}, about, [note for run in found for note in run["notes"]])
+    return EvaluationResult(results, {}, about, [note for run in results for note in run["notes"]])
 
 
 def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
@@ -141,19 +141,19 @@ def rms_mad(run: Run) -> BoolArray | None:
 
 def _any_channel(run: Run, rule: Callable[[FloatArray, float, float], BoolArray]) -> BoolArray | None:
     on = np.zeros(run.n, dtype=np.bool_)
-    told = False
+    has_baseline = False
     column = run.names.index("rms_log10")
     for values in run.channels.values():
         rms = 10.0 ** values[:, column].astype(np.float64)
         baseline = rms[: run.n_baseline]
         if not np.isfinite(baseline).any():
             continue
-        told = True
+        has_baseline = True
         median = float(np.nanmedian(baseline))
         mad = float(np.nanmedian(np.abs(baseline - median)))
         on |= rule(running_median(rms, width=WIDTH), median, mad)
     on[: run.n_baseline] = False
-    return on if told else None
+    return on if has_baseline else None
 
 
 def shipped_rule(run: Run) -> BoolArray | None:
@@ -166,8 +166,8 @@ def shipped_rule(run: Run) -> BoolArray | None:
     for values in run.channels.values():
         reference = fit_reference(values[: run.n_baseline])
         index = health_index(values, run.names, reference)
-        told = np.isfinite(running_median(index, width=WIDTH)[WIDTH - 1 : run.n_baseline])
-        if np.count_nonzero(told) >= MIN_REFERENCE:
+        finite = np.isfinite(running_median(index, width=WIDTH)[WIDTH - 1 : run.n_baseline])
+        if np.count_nonzero(finite) >= MIN_REFERENCE:
             on |= alarm_onset(index, baseline_count=run.n_baseline, width=WIDTH).on
             judged = True
     return on if judged else None
@@ -234,7 +234,7 @@ def _judge(name: str, rule: Rule, runs: Sequence[Run]) -> dict[str, Any]:
     ]
     metrics: dict[str, Any] = {}
     for column in COLUMNS[:6]:
-        values = [found[column] for found in units.values()]
+        values = [figures[column] for figures in units.values()]
         if any(value is None for value in values):
             metrics[column] = None
         else:

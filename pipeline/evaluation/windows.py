@@ -176,9 +176,9 @@ def _reference(own: NDArray[np.float32]) -> Reference:
 
 def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
     """Return an object array (n,) that holds the same orders everywhere."""
-    found = np.empty(n, dtype=object)
-    found[:] = [orders] * n
-    return found
+    filled = np.empty(n, dtype=object)
+    filled[:] = [orders] * n
+    return filled
 
 
 @dataclass(frozen=True, eq=False)
@@ -263,11 +263,11 @@ def made_faults(
     settings
         Seed, number of windows and their weight.
     """
-    wanted = feature_settings(settings, VIBRATION)
-    names = list(feature_names(wanted))
+    features = feature_settings(settings, VIBRATION)
+    names = list(feature_names(features))
     rms = windows.names.index("rms_log10") if "rms_log10" in windows.names else None
     conditions = _conditions(windows, unit, None if rms is None else windows.x[:, rms])
-    made = make_supplement("", settings, wanted, conditions, modes)
+    made = make_supplement("", settings, features, conditions, modes)
     if made is None:
         return None
     x = np.full((len(made.y), len(windows.names)), np.nan, np.float32)
@@ -278,14 +278,14 @@ def made_faults(
 
 
 def _conditions(windows: Windows, unit: NDArray[np.str_], level: NDArray[np.float32] | None) -> list[Condition]:
-    found = []
+    conditions = []
     for i in range(len(windows)):
         rate, shaft = float(windows.sampling_rate_hz[i]), float(windows.shaft_hz[i])
         vibration = quantity_of(str(windows.scope[i])) == VIBRATION
         if not vibration or windows.orders[i] is None or not (np.isfinite(rate) and np.isfinite(shaft)):
             continue
         own = 0.0 if level is None or not np.isfinite(level[i]) else float(level[i])
-        found.append(
+        conditions.append(
             Condition(
                 unit=str(unit[i]),
                 healthy=False,
@@ -300,4 +300,4 @@ def _conditions(windows: Windows, unit: NDArray[np.str_], level: NDArray[np.floa
                 baseline=None,
             )
         )
-    return found
+    return conditions
