@@ -255,7 +255,8 @@ def main() -> None:
     arguments = parser.parse_args()
     counted = sum(len(names) for group, names in feature_groups(SETTINGS).items() if group != "synchronous")
     print(
-        f"{counted} features; us per window, medians of {arguments.rounds} interleaved rounds of {arguments.windows} windows"
+        f"{counted} features; us per window; medians of {arguments.rounds} interleaved rounds, "
+        f"{arguments.windows} windows"
     )
     for length, turns in ((4096, 10.0), (12_032, 30.0)):
         rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Why a case is in the queue, in the viewer's language: from the code of each reason and what its signal shows."""
+"""Why a case is in the queue, in the viewer's language: from the code of each reason and the signal evidence."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from review.words import WORDS
 
 
 def headlines(case: Mapping[str, Any], evidence: Mapping[str, Any] | None, language: str) -> list[str]:
-    """Give one short sentence for each reason, then what the envelope shows.
+    """Return one short sentence for each reason, then one about the highest line of the envelope spectrum.
 
     Parameters
     ----------
     case
         `reasons`, `fault_probability` and `mode` are read.
     evidence
-        The row of `pipeline.store.tables.CaseEvidence`; None where there is none yet, and sentences stay general.
+        The row of `pipeline.store.tables.CaseEvidence`; None where there is none yet: the sentences are less specific.
+    language
+        `en` or `ko`.
     """
 
     def t(key: str, **parts: str) -> str:

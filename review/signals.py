@@ -1,4 +1,4 @@
-"""A recording as a screen shows it: waveform, spectrum and squared envelope spectrum, without losing peaks."""
+"""A recording for the screen: waveform, spectrum and squared envelope spectrum, with fewer points but all peaks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,26 @@ from features.spectra.spectrum import power_spectrum, real_transform
 
 SCREEN_POINTS = 1500
 LONGEST_SPECTRUM = 1 << 18
-"""Samples that a spectrum is made of at most: its lines are finer than a screen long before."""
+"""Most samples for a spectrum; its lines are then already finer than a screen can show."""
 
 HARMONICS = 3
 KINDS = ("shaft", "bpfo", "bpfi", "bsf", "ftf", "gear mesh")
 
 
 def envelope_of_points(values: npt.NDArray[Any], start: int, stop: int) -> tuple[list[int], list[float]]:
-    """Thin a stretch of a signal out to the lowest and the highest sample of each of 1,500 pieces, in order of time.
+    """Reduce part of a signal to the lowest and the highest sample of each of 1,500 pieces, in order of time.
+
+    Parameters
+    ----------
+    values
+        (n,) the whole signal.
+    start, stop
+        First sample of the part, and the sample after its last; outside the signal they are cut.
 
     Returns
     -------
     list, list
-        Sample numbers and values; every extreme of the stretch is among them.
+        Sample numbers and values; the lowest and the highest value of the part are among them.
     """
     start, stop = max(0, start), min(len(values), stop)
     piece = values[start:stop]
@@ -37,7 +44,7 @@ def envelope_of_points(values: npt.NDArray[Any], start: int, stop: int) -> tuple
 
 
 def highest_of_pieces(values: npt.NDArray[Any], step: float) -> tuple[list[float], list[float]]:
-    """Thin a spectrum out to the highest line of each of 1,500 pieces; give places (bin x step) and values."""
+    """Reduce a spectrum (n,) to the highest line of each of 1,500 pieces; return places (bin x step) and values."""
     if not len(values):
         return [], []
     places = _first_of_pieces(values, np.maximum)
@@ -45,7 +52,7 @@ def highest_of_pieces(values: npt.NDArray[Any], step: float) -> tuple[list[float
 
 
 def _first_of_pieces(values: npt.NDArray[Any], extreme: np.ufunc) -> npt.NDArray[np.int64]:
-    """Give the place of the first lowest or highest value of each of 1,500 pieces."""
+    """Return the index of the first lowest or highest value of each of 1,500 pieces."""
     starts = np.unique(np.linspace(0, len(values), SCREEN_POINTS + 1).astype(np.int64))[:-1]
     reached = extreme.reduceat(values, starts)
     places = np.flatnonzero(values == np.repeat(reached, np.diff(starts, append=len(values))))
@@ -54,7 +61,22 @@ def _first_of_pieces(values: npt.NDArray[Any], extreme: np.ufunc) -> npt.NDArray
 
 
 def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureSettings) -> dict[str, Any]:
-    """Compute the amplitude spectrum and the squared envelope spectrum of the best band (else of the whole one)."""
+    """Compute the amplitude spectrum, and the squared envelope spectrum of the best band (else of the whole band).
+
+    Parameters
+    ----------
+    samples
+        (n,) signal in its unit; only the first `LONGEST_SPECTRUM` samples are used.
+    rate_hz
+        Sampling rate.
+    settings
+        Where the best band is searched.
+
+    Returns
+    -------
+    dict
+        spectrum: hz, rms (in the signal's unit). envelope: hz, power, band_hz; None where the recording is too short.
+    """
     part = samples[:LONGEST_SPECTRUM][None, :].astype(np.float32)
     part = part - part.mean(dtype=np.float64).astype(np.float32)
     length, bin_hz = part.shape[1], rate_hz / part.shape[1]
@@ -72,9 +94,10 @@ def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureS
 
 
 def markers(orders: list[dict[str, Any]], shaft_speed_rpm: float | None) -> list[dict[str, Any]]:
-    """Give name, kind, order, harmonic and frequency (Hz) of the characteristic lines; none without a speed.
+    """Return name, kind, order, harmonic and frequency (Hz) of the characteristic lines; none without a speed.
 
-    The kind is `shaft`, `bpfo`, `bpfi`, `bsf`, `ftf`, `gear mesh` or '' for any other: a name says it in brackets.
+    The kind is `shaft`, `bpfo`, `bpfi`, `bsf`, `ftf`, `gear mesh`, or '' for any other. It is the whole name, or the
+    text in brackets at its end.
     """
     if shaft_speed_rpm is None:
         return []

@@ -1,4 +1,4 @@
-"""The course of the fault probability as a line in a row of the queue: one query for a page, drawn as SVG."""
+"""The course of the fault probability as a small line in the queue: one query for each page, drawn as SVG."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ from pipeline.store.tables import AxisState
 DAYS = 7.0
 WIDTH, HEIGHT, EDGE = 120, 30, 2
 MOST_POINTS = 60
-"""More than a line of 120 pixels shows."""
+"""A line of 120 pixels cannot show more."""
 
 Point = tuple[datetime, float | None]
 
 
 @dataclass(frozen=True)
 class Sparkline:
-    """What a template draws: pieces of line (places of points), the newest point, and both ends in words."""
+    """The data that a template draws.
+
+    Attributes
+    ----------
+    lines : tuple of str
+        Pieces of the line, each as `x,y x,y ...` in pixels.
+    last : tuple of float or None
+        Newest point in pixels.
+    first_value, last_value : float or None
+        First and last known fault probability.
+    """
 
     lines: tuple[str, ...]
     last: tuple[float, float] | None
@@ -31,7 +41,7 @@ class Sparkline:
 
 
 def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = DAYS) -> dict[str, list[Point]]:
-    """Give the states' fault probability over the last days of each case, by case; one query for all of them."""
+    """Return the fault probability over the last days of each case, by case, with one query for all of them."""
     if not cases:
         return {}
     stretches = [
@@ -57,9 +67,9 @@ def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = D
 
 
 def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS) -> Sparkline:
-    """Turn a course into the points of a line, 0 at the bottom and 1 at the top; a gap where nothing is known.
+    """Convert a course to the points of a line, 0 at the bottom and 1 at the top, with gaps where no value is known.
 
-    Of more points than the line has pixels for, the highest of each piece is kept: a peak is what one looks for.
+    Of more than `MOST_POINTS` points, the highest of each piece is kept, so that no peak is lost.
     """
     known = [(at, value) for at, value in points if value is not None]
     if not known:

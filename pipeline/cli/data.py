@@ -26,7 +26,7 @@ from pipeline.cli.common import (
 )
 
 labels_app = typer.Typer(no_args_is_help=True, help="Findings about units and axes.")
-quarantine_app = typer.Typer(no_args_is_help=True, help="Rows and files that could not be read or were ambiguous.")
+quarantine_app = typer.Typer(no_args_is_help=True, help="Rows and files that could not be read or are ambiguous.")
 db_app = typer.Typer(no_args_is_help=True, help="The database.")
 lake_app = typer.Typer(no_args_is_help=True, help="The lake.")
 
@@ -51,11 +51,11 @@ def simulate(
     robots: Annotated[int, typer.Option(help="Robots in the fleet.")] = 12,
     axes: Annotated[int, typer.Option(help="Axes of each robot.")] = 6,
     days: Annotated[int, typer.Option(help="Days to simulate.")] = 14,
-    seed: Annotated[int, typer.Option(help="Same settings and seed, same bytes.")] = 1,
-    world: Annotated[str, typer.Option(help="A, or B with other parameters and another resonance model.")] = "A",
+    seed: Annotated[int, typer.Option(help="Seed; the same seed and settings give the same files.")] = 1,
+    world: Annotated[str, typer.Option(help="A, or B: other parameters and another resonance model.")] = "A",
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a fleet of robots: logs, an asset registry, findings, and the truth to judge by."""
+    """Simulate a fleet of robots: logs, an asset registry, findings, and the truth for comparison."""
     from pipeline.simulation import FleetSettings
     from pipeline.simulation import simulate as step
 
@@ -70,16 +70,15 @@ def import_logs(
     manifest: Annotated[
         Path, typer.Argument(help="Manifest (CSV), or the folder of the files where the mapping has [files].")
     ],
-    mapping: Annotated[
-        str, typer.Option(help="Mapping: a TOML file, or the name of one that is shipped, such as cwru.")
-    ],
+    mapping: Annotated[str, typer.Option(help="Mapping: a TOML file, or the name of a shipped one, such as cwru.")],
     landing: Annotated[Path | None, typer.Option(help="Landing zone to write logs to (default: the setting).")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn an archive of CSV, MATLAB or Parquet signals into contract logs, labels and an asset registry.
+    """Convert an archive of CSV, MATLAB or Parquet signals to contract logs, labels and an asset registry.
 
-    Nothing enters the database: run `axiswatch assets import`, `axiswatch labels import` and `axiswatch run` next.
+    Nothing is written to the database: run `axiswatch assets import`, `axiswatch labels import` and `axiswatch run`
+    next.
     """
     from pipeline.importing import import_archive, shipped_mappings
 
@@ -103,14 +102,14 @@ def import_logs(
 
 
 def retention(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Drop recordings, features and scores older than retention_months, from the database and the lake together.
+    """Delete recordings, features and scores older than retention_months from the database and the lake.
 
-    Recordings that a label holds for, those of a baseline period, and their features stay; so do states, cases, labels
-    and models. Exit code 2: retention_months is 0.
+    Recordings with a label, recordings of a baseline period, and their features are kept. States, cases, labels and
+    models are kept too. Exit code 2: retention_months is 0.
     """
     from pipeline.store.retention import apply_retention
 
@@ -121,14 +120,14 @@ def retention(
 
 @labels_app.command("import", epilog="Example: axiswatch labels import labels.csv --who inspection")
 def labels_import(
-    file: Annotated[Path, typer.Argument(help="CSV of findings; docs/labels.md has the columns.")],
+    file: Annotated[Path, typer.Argument(help="CSV of findings; the columns are in docs/labels.md.")],
     who: Who = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read findings from a labels.csv; those that are here already are left alone.
+    """Import findings from a labels.csv; findings that are already stored do not change.
 
-    If anything is wrong, it is listed by line and nothing is stored (exit code 1). --who is part of a label's identity:
-    import a file again under the same name.
+    If anything is wrong, every problem is listed by line and nothing is stored (exit code 1). --who is part of a
+    label's identity: to import a file again, give the same name.
     """
     from pipeline.labels.labels import import_labels
 
@@ -138,10 +137,10 @@ def labels_import(
 
 @quarantine_app.command("list", epilog="Example: axiswatch quarantine list --all --json")
 def quarantine_list(
-    everything: Annotated[bool, typer.Option("--all", help="Also what was accepted later.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show entries that were accepted later.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List what is in quarantine, with all reasons."""
+    """List the entries in quarantine, with all reasons."""
     from pipeline.intake.quarantine import list_quarantine
 
     rows = list_quarantine(workplace().store, state=None if everything else "open")
@@ -170,7 +169,7 @@ def quarantine_list(
 def quarantine_show(
     quarantine_id: Annotated[str, typer.Argument(help="Id from `axiswatch quarantine list`.")], as_json: AsJson = False
 ) -> None:
-    """Show one entry with the values of its row."""
+    """Show one entry, with the values of its row."""
     from pipeline.intake.quarantine import show_quarantine
 
     place = workplace()
@@ -188,11 +187,11 @@ def quarantine_show(
 
 @quarantine_app.command("replay", epilog="Example: axiswatch quarantine replay 5ca2686bad42")
 def quarantine_replay(
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids to judge again (default: all that are open).")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids to check again (default: all open entries).")] = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge entries again with today's settings and clock; what is good now is accepted."""
+    """Check entries again with the present settings and clock; entries without a problem are accepted."""
     from pipeline.intake.quarantine import replay
 
     place = workplace()
@@ -208,7 +207,7 @@ def quarantine_replay(
 
 @db_app.command("upgrade", epilog="Example: axiswatch db upgrade")
 def db_upgrade(as_json: AsJson = False) -> None:
-    """Bring the tables up to date with this version of axiswatch. Make a backup first."""
+    """Update the tables to this version of axiswatch. Make a backup first."""
     from pipeline.store.database import Store
 
     store = Store(load_settings().database)
@@ -220,7 +219,7 @@ def db_upgrade(as_json: AsJson = False) -> None:
 
 @db_app.command("create", epilog="Example: axiswatch db create")
 def db_create(as_json: AsJson = False) -> None:
-    """Create the PostgreSQL database that database_url names, if the server has none of that name, with its tables."""
+    """Create the PostgreSQL database that database_url names, if the server does not have it, and its tables."""
     from pipeline.store.database import Store, create_database
 
     url = load_settings().database
@@ -233,11 +232,11 @@ def db_create(as_json: AsJson = False) -> None:
 @lake_app.command("sweep", epilog="Example: axiswatch lake sweep --older-than-hours 24")
 def lake_sweep(
     older_than_hours: Annotated[
-        float, typer.Option(min=0, help="Only files older than this; runs at work write first and commit later.")
+        float, typer.Option(min=0, help="Delete only files older than this; a run writes files before it commits.")
     ] = 24.0,
     as_json: AsJson = False,
 ) -> None:
-    """Delete files of the lake that no row commits: what is left of runs that were killed."""
+    """Delete files of the lake that no row of the database names: the remains of killed runs."""
     from pipeline.store.retention import sweep_lake
 
     place = workplace()

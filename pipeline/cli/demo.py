@@ -20,15 +20,16 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Folder that everything is kept in.")] = Path("demo"),
+    folder: Annotated[Path, typer.Option(help="Folder for all files of the demonstration.")] = Path("demo"),
     robots: Annotated[int, typer.Option(min=1, help="Robots in the fleet, six axes each.")] = 12,
     days: Annotated[int, typer.Option(min=4, help="Days to simulate.")] = 14,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fleet.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Watch a simulated fleet from its first log to the review queue, and hold the result against the truth.
+    """Process a simulated fleet from its first log to the review queue, and compare the result with the truth.
 
-    Everything stays in the folder, whatever home, database_url, lake_url and landing are. A second call finds all done.
+    All files stay in the folder; the settings home, database_url, lake_url and landing are not used. A second call
+    repeats no step.
     """
     from pipeline.cases.queue import queue
     from pipeline.cases.verdicts import fleet_states
@@ -71,26 +72,26 @@ def _show(summary: dict[str, Any], cases: list[dict[str, Any]], folder: Path) ->
             if sum(outcomes.values()):
                 rows.append((kind, group.split()[0], sum(outcomes.values()), *outcomes.values()))
     table(
-        ["what the axis really had", "labelled", "axes", "alarm", "review", "data case", "nothing"],
+        ["true condition of the axis", "labelled", "axes", "alarm", "review", "data case", "nothing"],
         rows,
-        "Against the truth (labelled: with findings, may have been trained on; without is the honest half)",
+        "Compared with the truth (labelled axes may be in the training data; only the others are a fair test)",
     )
     unseen = summary["truth"]["axes"]
     review = 100 * (summary["truth"]["review_rate"] or 0)
     live, healthy = unseen["known fault"]["without findings"], unseen["healthy"]["without findings"]
     out.print(
-        f"On axes nobody had looked at: {live['alarm']} of {sum(live.values())} faults raised as an alarm, "
-        f"{live['review']} sent to review, {live['nothing']} missed; {healthy['alarm']} of {sum(healthy.values())} "
-        f"healthy axes with a false alarm. Share of axis bins sent to review: {review:.1f} %.",
+        f"On axes without findings: {live['alarm']} of {sum(live.values())} faults raised an alarm, "
+        f"{live['review']} were sent to review, {live['nothing']} were missed; {healthy['alarm']} of "
+        f"{sum(healthy.values())} healthy axes had a false alarm. Share of axis bins sent to review: {review:.1f} %.",
         markup=False,
     )
     here = Path(sys.argv[0])
     if here.is_relative_to(Path.cwd()):
         here = here.relative_to(Path.cwd())
     out.print(
-        f"Go on:\n  export AXISWATCH_HOME={folder}\n  {here} queue            the review queue\n"
-        f"  {here} case ID          one case\n  {here} label ID VERDICT record what you found\n"
-        f"  {here} --help           everything else",
+        f"Next:\n  export AXISWATCH_HOME={folder}\n  {here} queue            the review queue\n"
+        f"  {here} case ID          one case\n  {here} label ID VERDICT record a finding\n"
+        f"  {here} --help           all other commands",
         markup=False,
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""Commands of a model's life: list, show, compare, promote, rollback, approve, refuse, decisions; retrain."""
+"""Commands about models: list, show, compare, promote, rollback, approve, refuse, decisions, retrain, rescore."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ models_app = typer.Typer(no_args_is_help=True, help="Trained models: versions, c
 
 def _not_empty(text: str) -> str:
     if not text.strip():
-        raise typer.BadParameter("say why")
+        raise typer.BadParameter("the reason is empty; give one")
     return text
 
 
 Version = Annotated[str, typer.Argument(help="Version from `axiswatch models list`.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.", callback=_not_empty)]
+Reason = Annotated[str, typer.Option(help="Reason; recorded in the history.", callback=_not_empty)]
 ScopeOption = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration.")]
 
 
@@ -60,7 +60,7 @@ def models_list(as_json: AsJson = False) -> None:
 
 @models_app.command("show", epilog="Example: axiswatch models show ae3b21048e8cd173")
 def models_show(version: Version, as_json: AsJson = False) -> None:
-    """Show a version: where it comes from, its held-out figures by unit, and everything that became of it."""
+    """Show a version: its training data and settings, its held-out figures by unit, and its history."""
     from pipeline.registry.versions import show_version
 
     record = show_version(workplace().store, version)
@@ -89,7 +89,7 @@ def models_compare(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show two versions of a scope side by side, and what the gate would say of the first. Changes nothing."""
+    """Show two versions of a scope side by side, and whether the gate would promote the first. Changes nothing."""
     from pipeline.promotion.judge import judge
     from pipeline.registry.versions import champion_of, compare_versions, get_version
 
@@ -130,10 +130,10 @@ def models_promote(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version the champion of its scope, without asking the gate. The next run scores with it.
+    """Make a version the champion of its scope, whatever the gate's result. The next run scores with it.
 
     Its artifact is read first. Exit code 1: the artifact is damaged, of another scope, or of features that are no
-    longer extracted, and the champion stays; 3: no such version.
+    longer extracted, and the champion stays; 3: there is no such version.
     """
     from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import promote
@@ -160,10 +160,10 @@ def models_rollback(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the champion before the present one champion again, in one step. The next run scores with it.
+    """Make the previous champion the champion again. The next run scores with it.
 
-    A second rollback goes one version further back. Exit code 1: the artifact is damaged or of other features; 3: there
-    is no version before.
+    A second rollback goes back one more version. Exit code 1: the artifact is damaged or of other features; 3: there
+    is no previous champion.
     """
     from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import rollback
@@ -186,9 +186,9 @@ def models_rollback(
 def models_approve(
     version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
 ) -> None:
-    """Promote a challenger that passed the gate and waits for a person (setting `promotion_approval`).
+    """Promote a challenger that passed the gate and waits for approval (setting `promotion_approval`).
 
-    Exit code 1: the champion has changed since the challenger was judged; 3: it does not wait.
+    Exit code 1: the champion has changed since the challenger was judged; 3: the challenger does not wait for approval.
     """
     from pipeline.promotion.promotion import approve
 
@@ -201,7 +201,7 @@ def models_approve(
 def models_refuse(
     version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
 ) -> None:
-    """Refuse a challenger that waits for a person; the champion stays."""
+    """Refuse a challenger that waits for approval; the champion stays."""
     from pipeline.promotion.promotion import refuse
 
     change = refuse(workplace().store, version, who=user(who), reason=reason, at=moment(as_of))
@@ -210,7 +210,7 @@ def models_refuse(
 
 @models_app.command("history", epilog="Example: axiswatch models history --scope acceleration")
 def models_history(scope: ScopeOption = None, as_json: AsJson = False) -> None:
-    """Show every change of champion and challenger: who or what, when, why, and the gate's figures. Oldest first."""
+    """Show every change of champion and challenger: who, when, why, and the gate's figures. Oldest first."""
     from pipeline.registry.versions import history
 
     rows = history(workplace().store, scope=scope)
@@ -226,10 +226,11 @@ def models_history(scope: ScopeOption = None, as_json: AsJson = False) -> None:
 def models_decisions(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
-    """Show what each retraining came to, and why.
+    """Show the outcome of each retraining and its reason.
 
-    Outcomes: first (model of its scope), promoted, waiting (for a person), kept (the champion), unchanged (the same
-    model came out), refused (nothing to train on, or a run for the past), failed (the next try replaces it).
+    Outcomes: first (the first model of its scope), promoted, waiting (for approval), kept (the champion stays),
+    unchanged (the new model is the same), refused (nothing to train on, or a run for the past), failed (the next
+    attempt replaces it).
     """
     from pipeline.promotion.decisions import list_decisions
 
@@ -244,13 +245,13 @@ def models_decisions(
 
 def retrain(
     scope: ScopeOption = None,
-    trigger: Annotated[str, typer.Option(help="What it is done for; kept in the decision.")] = "by hand",
+    trigger: Annotated[str, typer.Option(help="Why it is done; recorded in the decision.")] = "by hand",
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a challenger for each scope with labels, judge it against the champion, and promote it or not.
+    """Train a challenger for each scope with labels, and promote it if it passes the gate against the champion.
 
-    Called again with the same --as-of, it shows the decision that was made.
+    A second call with the same --as-of shows the decision of the first.
     """
     from pipeline.promotion.promotion import retrain as step
     from pipeline.promotion.promotion import scopes_to_train
@@ -274,7 +275,7 @@ PaybackScope = Annotated[str | None, typer.Option(help="Model scope, e.g. accele
 
 
 def rescore(scope: PaybackScope = None, as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Score open cases, cases closed lately and the newest days with the champion, and write down the payback."""
+    """Score open cases, recently closed cases and the newest days with the champion, and store the payback."""
     from pipeline.promotion.payback import write_payback
     from pipeline.promotion.rescore import rescore as step
     from pipeline.registry.versions import champion_of, champions
@@ -297,7 +298,7 @@ def payback(
     limit: Annotated[int, typer.Option(min=1, help="How many changes of champion, newest first.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Show what labels bought: decisions on closed cases that a new champion changed, and how far doubt fell."""
+    """Show the benefit of new labels: decisions that a new champion changed, and how much uncertainty fell."""
     from pipeline.promotion.payback import payback as step
 
     rows = step(workplace().store, scope=scope, limit=limit)
@@ -306,7 +307,7 @@ def payback(
         for row in rows:
             batch, decisions = row["batch"], row["decisions"]
             facts = [
-                ("labels that were new to it", f"{batch['labels']} ({flat(batch['by_verdict'])})"),
+                ("labels that it did not have before", f"{batch['labels']} ({flat(batch['by_verdict'])})"),
                 ("closed cases judged by both", decisions["cases"]),
                 ("changed, better, worse", f"{decisions['changed']}, {decisions['better']}, {decisions['worse']}"),
             ]
@@ -317,7 +318,7 @@ def payback(
                 names = ["case_id", "verdict", "before", "after", "worth"]
                 table(names, [[case[name] for name in names] for case in decisions["list"]], "Decisions that changed")
         if not rows:
-            out.print("no champion has followed another yet")
+            out.print("no champion has been replaced yet")
 
     emit(rows, as_json, show)
 

@@ -1,4 +1,4 @@
-"""Kind `classification`: train on some units, judge others, window by window and by vote."""
+"""Kind `classification`: train on some units, judge others, by window and by vote."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class EvaluationTask:
-    """What is fitted and what is judged, the same for every method."""
+    """Training data and windows to judge, the same for every method."""
 
     training: Training
     judged: EvaluationRows
@@ -70,12 +70,12 @@ class EvaluationTask:
 
 
 def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings: Settings) -> EvaluationTask:
-    """Put the windows of the sides together.
+    """Build the training data and the windows to judge from the rows of both sides.
 
     Raises
     ------
     EvaluationRefused
-        A side has no good window, a class lost all of its windows, or no baseline can be made.
+        A side has no good window, a class has no good window in [train], or no baseline can be made.
     """
     windows, notes = _comparable(dataset.windows)
     if protocol.baseline is not None:
@@ -87,7 +87,9 @@ def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings
     empty = [name for name in ("train", "test") if not len(sides[name])]
     empty += ["unseen"] if selection.unseen and not len(sides["unseen"]) else []
     if empty:
-        raise EvaluationRefused(f"protocol {protocol.name}", [f"[{name}]: no good window is left" for name in empty])
+        raise EvaluationRefused(
+            f"protocol {protocol.name}", [f"[{name}]: no window has a good data-quality verdict" for name in empty]
+        )
     label = _column(protocol, "label")
     trained = _targets(sides["train"], label, protocol)
     faults = sorted(set(trained.tolist()) - {HEALTHY})
@@ -119,7 +121,21 @@ def evaluate_classification(
     budget: BudgetAsked | None = None,
     on_progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Fit and judge every method with every seed; choose a review budget with the first where one is asked for."""
+    """Fit and judge every method with every seed.
+
+    Parameters
+    ----------
+    task
+        Training data and windows to judge.
+    methods
+        Rows of the table, names from `ROWS`.
+    seeds
+        Each method is fitted once with each.
+    budget
+        The review budget that is asked for, chosen with the first seed; None for none.
+    on_progress
+        Called with what is fitted, the runs done, and all runs.
+    """
     names = list(dict.fromkeys(SHIPPED if name == DEFAULT_ROW else name for name in methods))
     runs: list[dict[str, Any]] = []
     predicted: dict[str, list[Prediction]] = {}
@@ -143,7 +159,7 @@ def evaluate_classification(
     result = EvaluationResult(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
     shown = {row: name for row in methods if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted}
     if DEFAULT_ROW in shown:
-        shown.pop(SHIPPED, None)  # the same under two names
+        shown.pop(SHIPPED, None)  # both rows are the same method
     clean = np.flatnonzero((task.judged.y >= 0) & ~task.judged.leaked)
     for row, name in shown.items():
         probabilities = [seed_prediction.probabilities[clean] for seed_prediction in predicted[name]]
@@ -155,7 +171,7 @@ def evaluate_classification(
 
 
 def healthy_of(task: EvaluationTask) -> int | None:
-    """Index of the healthy class, None where all classes are faults."""
+    """Return the index of the healthy class; None where all classes are faults."""
     return 0 if task.training.classes[0] == HEALTHY else None
 
 
@@ -170,7 +186,7 @@ def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str,
         nothing = dict.fromkeys(columns_of(judged))
         empty = {"method": name, "seed": seed, "metrics": nothing, "leaked": None, "units": {}}
         return {**empty, "notes": [f"not defined: {error}"]}, None
-    seconds = time.perf_counter() - started + fitted.spared_seconds  # honest: a shared fit counts in each row
+    seconds = time.perf_counter() - started + fitted.spared_seconds  # a shared fit counts in each row
     clean: NDArray[np.bool_] = np.asarray((judged.y >= 0) & ~judged.leaked)
     metrics = figures(judged, prediction, healthy_of(task), clean)
     leaked = (
@@ -191,7 +207,24 @@ def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str,
 def figures(
     judged: EvaluationRows, prediction: Prediction, healthy: int | None, rows: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """Judge what a method said of some windows; the unseen windows are the positives of their columns."""
+    """Return the figures of a method's prediction for some windows.
+
+    Parameters
+    ----------
+    judged
+        Windows to judge, n of them.
+    prediction
+        The method's prediction for all n.
+    healthy
+        Index of the healthy class; None where all classes are faults.
+    rows
+        (n,) which windows count. Columns `unseen_*` compare them (negatives) with the unseen windows (positives).
+
+    Returns
+    -------
+    dict
+        By column; None where a figure is not defined.
+    """
     votes = None if judged.votes is None else judged.votes[rows]
     metrics: dict[str, Any] = dict.fromkeys(columns_of(judged))
     metrics |= classification_figures(prediction.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
@@ -211,14 +244,14 @@ def figures(
 
 
 def columns_of(judged: EvaluationRows) -> tuple[str, ...]:
-    """Give the columns of a table, in order: a whole fleet has some more."""
+    """Return the columns of a table, in order; a whole fleet has more of them."""
     return COLUMNS if judged.why_unseen is None else (*COLUMNS[:-2], *FLEET_FIGURES[1:], *COLUMNS[-2:])
 
 
 def _of_fleet(
     judged: EvaluationRows, prediction: Prediction, healthy: int, rows: NDArray[np.int64]
 ) -> dict[str, float | None]:
-    """Judge a review of the whole fleet, in the method's own order, or by entropy where it has none."""
+    """Judge a review of the whole fleet in the method's own order; by predictive entropy where it has none."""
     assert judged.why_unseen is not None
     p, why = prediction.probabilities[rows], judged.why_unseen[rows]
     order = doubt_of(p) if prediction.order is None else prediction.order[rows]
@@ -235,7 +268,7 @@ def _of_fleet(
 def _intervals(
     judged: EvaluationRows, predicted: list[Prediction], healthy: int | None
 ) -> dict[str, tuple[float, float]]:
-    """Intervals of the mean over seeds, the units drawn again."""
+    """Return intervals of the mean over seeds, by a bootstrap over units."""
     clean = np.flatnonzero((judged.y >= 0) & ~judged.leaked)
     y = judged.y[clean]
     codes = None if judged.votes is None else np.unique(judged.votes[clean], return_inverse=True)[1]
@@ -269,7 +302,7 @@ def _mean_of_seeds(names: Sequence[str], all_seeds: Sequence[dict[str, float | N
 
 
 def _by_unit(task: EvaluationTask, prediction: Prediction) -> dict[str, dict[str, Any]]:
-    """Judge each unit by itself: so that one bad bearing is seen."""
+    """Judge each unit by itself, so that one bad unit is visible."""
     judged = task.judged
     by_unit: dict[str, dict[str, Any]] = {}
     for name in np.unique(judged.unit):
@@ -312,13 +345,13 @@ def _column(protocol: Protocol, key: str) -> str:
 
 
 def _comparable(windows: Windows) -> tuple[Windows, list[str]]:
-    """Leave absolute levels out where the windows do not share a declared unit."""
+    """Leave absolute levels out where the windows do not all have the same declared unit of measurement."""
     scopes = np.unique(windows.scope).tolist()
     mappings = {recording.split(":", 1)[0] for recording in np.unique(windows.recording).tolist()}
     undeclared = [scope for scope in scopes if scope.endswith(":raw")]
     if len(scopes) == 1 and not (undeclared and len(mappings) > 1):
         return windows, []
-    text = f"scale of {', '.join(undeclared)} is not declared, so absolute levels are left out on every side"
+    text = f"the unit of {', '.join(undeclared)} is not declared, so absolute levels are left out on every side"
     return without_levels(windows), [text]
 
 
@@ -337,13 +370,13 @@ def _rig(windows: Windows, protocol: Protocol) -> NDArray[np.str_]:
 
 
 def _targets(windows: Windows, label: str, protocol: Protocol) -> NDArray[np.str_]:
-    """Class name of each window: the label's text, and `healthy` for the healthy value."""
+    """Return the class name of each window: the label's text, and `healthy` for the healthy value."""
     cells = windows.cells(label)
     return np.array([HEALTHY if cell == protocol.healthy else cell for cell in cells.tolist()], dtype=np.str_)
 
 
 def _modes(windows: Windows, targets: NDArray[np.str_]) -> dict[str, Mode]:
-    """Failure mode of each class: by the mapping's label table where that is of one mind, else by the word itself."""
+    """Return the failure mode of each class: by the mapping's label table if it names one mode, else by the word."""
     modes = {}
     for name in np.unique(targets).tolist():
         mapped = set(windows.mode[targets == name].tolist()) - {""}

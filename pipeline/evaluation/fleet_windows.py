@@ -1,7 +1,7 @@
-"""A simulated fleet taken in by the product's own steps, and its windows with the features that a score would see.
+"""Simulated fleets for an evaluation: processed by the product's own steps, and read as windows with their features.
 
-Every fleet has a folder, a database and a lake of its own. Simulated, acquired, extracted and given baselines once, it
-is found done the next time.
+Every fleet has its own folder, database and lake. It is simulated, acquired, extracted and given baselines once; a
+later evaluation in the same folder uses the result again.
 """
 
 from __future__ import annotations
@@ -44,21 +44,23 @@ from pipeline.training.training_set import TrainingSet, build_training_set
 from pipeline.workplace import Workplace
 
 SCOPE = "acceleration"
-"""The one scope that a simulated fleet has."""
+"""The only scope of a simulated fleet."""
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """A fleet that was taken in.
+    """A simulated fleet, processed up to its baselines.
 
     Attributes
     ----------
     folder : Path
         Where the simulation wrote it.
     end : datetime
-        End of its last day: everything of it is known.
+        End of its last day (UTC), when everything about it is known.
+    settings : Settings
+        With the fleet's own folder, database and lake.
     """
 
     folder: Path
@@ -69,7 +71,7 @@ class Fleet:
 
 
 def take_in(root: Path, fleet: FleetSettings, settings: Settings, on_progress: Progress | None = None) -> Fleet:
-    """Simulate a fleet below `root` and take it in: assets, findings, recordings, features, baselines."""
+    """Simulate a fleet below `root` and process it: assets, findings, recordings, features, baselines."""
     name = f"{fleet.world}{fleet.seed}-{fleet.robots}x{fleet.axes}-{fleet.days}d-{fleet.recordings_per_day}"
     folder = root / f"{name}-{fleet.samples}"
     own = settings.model_copy(update={"home": folder, "database_url": "", "lake_url": "", "landing": Path()})
@@ -90,14 +92,14 @@ def take_in(root: Path, fleet: FleetSettings, settings: Settings, on_progress: P
 
 @dataclass(frozen=True, eq=False)
 class WindowTruth:
-    """What is told of every window besides its features.
+    """Unit and truth of each of n windows.
 
     Attributes
     ----------
     unit : str array, shape (n,)
     truth : tuple of RecordingTruth
     in_baseline : bool array, shape (n,)
-        The unit's baseline was made of this window's time, so it must not be judged by it.
+        The window is from the unit's baseline period, so it must not be judged against that baseline.
     """
 
     unit: NDArray[np.str_]
@@ -106,7 +108,7 @@ class WindowTruth:
 
 
 def judged_fleet(fleet: Fleet) -> tuple[Windows, WindowTruth]:
-    """Read every window of a fleet as score sees it: features, changes, verdicts; and the truth about it."""
+    """Read every window of a fleet with the features, changes and verdicts that `score` would use, and its truth."""
     truth = read_recording_truth(fleet.folder)
     with fleet.store.read() as connection:
         rows = _recordings(connection, fleet.settings)
@@ -133,7 +135,13 @@ def judged_fleet(fleet: Fleet) -> tuple[Windows, WindowTruth]:
 
 
 def training_fleet(fleet: Fleet) -> tuple[Windows, TrainingSet]:
-    """Build the training set of a fleet by its findings, as `train` does at its end; windows in the same order."""
+    """Build the training set of a fleet from its findings, as `train` does at the fleet's end.
+
+    Returns
+    -------
+    Windows, TrainingSet
+        In the same order.
+    """
     with fleet.store.read() as connection:
         training_set = build_training_set(connection, fleet.lake, fleet.settings, SCOPE, as_of=fleet.end)
         by_id = {row.recording_id: row for row in _recordings(connection, fleet.settings)}
@@ -143,7 +151,7 @@ def training_fleet(fleet: Fleet) -> tuple[Windows, TrainingSet]:
 
 
 def _recordings(connection: Connection, settings: ExtractionSettings) -> list[Row[Any]]:
-    """Every recording with features, in order of time, with what the log says of it."""
+    """Return every recording that has features, in order of time, with the fields of its log."""
     context = (Recording.sampling_rate_hz, Recording.shaft_speed_rpm, Recording.speed_is_steady, Recording.n_samples)
     query = extractions(
         *attributed_extraction(), *context, scope=SCOPE, feature_version=feature_version_of(settings, SCOPE)
@@ -168,7 +176,7 @@ def _within(moment: datetime, periods: Iterable[tuple[datetime, datetime]]) -> b
 
 
 def _windows(fleet: Fleet, of: Sequence[Row[Any]], x: NDArray[np.float32], geometries: Mapping[str, Orders]) -> Windows:
-    """Put windows together, `of` being the recording of each."""
+    """Build windows; `of` has the recording of each."""
     features = feature_settings(fleet.settings, SCOPE)
     names = feature_names(features)
     groups = tuple(group for group, members in feature_groups(features).items() for _ in members)
@@ -213,7 +221,7 @@ NO_MODE = "training windows of a fault whose finding names no mode"
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What is fitted and judged, and what was left out."""
+    """Training data and windows to judge, and how many windows were left out."""
 
     task: EvaluationTask
     left_out: dict[str, int]
@@ -223,16 +231,16 @@ class Prepared:
 def prepare_fleets(
     protocol: SimulatedProtocol, settings: Settings, root: Path, on_progress: Progress | None = None
 ) -> Prepared:
-    """Simulate both sides below `root` and put their windows together.
+    """Simulate both sides below `root` and build the training data and the windows to judge.
 
-    Training knows what a plant would: the findings about its fleet. Truth is read of the judged fleets alone. Not
-    judged are windows that the unit's own baseline was made of, those with a bad data-quality verdict (score says
-    nothing about them), and those with a fault that the truth itself calls not visible.
+    Training uses what a plant would know: the findings about its fleet. The truth is read only of the fleets that are
+    judged. Three kinds of windows are not judged: those of the unit's own baseline period, those with a bad
+    data-quality verdict (they get no score), and those with a fault that the truth calls not visible.
 
     Raises
     ------
     EvaluationRefused
-        The findings name no healthy unit or fewer classes than are judged.
+        The findings about [train] name no healthy unit, or a class that is judged is missing from them.
     """
     where = f"protocol {protocol.name}"
     trained, training_set = training_fleet(take_in(root, protocol.train.fleets()[0], settings, on_progress))
@@ -247,7 +255,7 @@ def prepare_fleets(
     lost = {item.mode for item in truth if item.mode and not item.unseen_class} - set(training_set.classes)
     problems = [f"the findings about [train] name no {name}; make its fleet larger" for name in sorted(lost)]
     if HEALTHY not in training_set.classes:
-        problems.append("no finding about [train] says healthy; make its fleet larger")
+        problems.append("no finding about [train] is healthy; make its fleet larger")
     if problems:
         raise EvaluationRefused(where, problems)
     unit = np.concatenate([window_truth.unit for _, window_truth in parts])[kept]
@@ -272,7 +280,7 @@ def prepare_fleets(
 def _kept(
     windows: Windows, window_truths: Sequence[WindowTruth], truth: Sequence[RecordingTruth], left_out: Counter[str]
 ) -> NDArray[np.bool_]:
-    """Say which windows are judged; count the others, each by the first reason that holds."""
+    """Return which windows are judged; count the others in `left_out`, each by the first reason that applies."""
     reasons = (
         (BASELINE, np.concatenate([item.in_baseline for item in window_truths])),
         (BAD, windows.quality != "ok"),
