@@ -1,8 +1,9 @@
-"""Two Celery workers against one: `python benchmarks/celery_workers.py --folder EMPTY_FOLDER --pairs 3`.
+"""Two Celery workers compared with one: `python benchmarks/celery_workers.py --folder EMPTY_FOLDER --pairs 3`.
 
-The monitor of one and the same simulated backlog on Airflow's Celery executor over Redis and PostgreSQL, all on this
-machine, each worker with one slot; who goes first alternates. Prints the wall time from the first to the last task of
-acquire and extract (the fan-out), and the ratio. Needs the extras airflow, postgres and local, and `redis-server`.
+Runs the monitor on the same simulated backlog with Airflow's Celery executor over Redis and PostgreSQL, all on this
+machine. Each worker has one slot; the order of one and two workers alternates. Prints the wall time from the first to
+the last task of acquire and extract (the fan-out), and the ratio. Needs the extras airflow, postgres and local, and
+`redis-server`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SECONDS = 600
 
 
 def fan_out_seconds(folder: Path, landing: Path, workers: int, batch_mib: float) -> tuple[float, int]:
-    """Run the monitor once with so many workers; give the seconds of its mapped tasks, and how many there were."""
+    """Run the monitor once with a number of workers; return the seconds of its mapped tasks, and their number."""
     port = _free_port()
     redis = subprocess.Popen(
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder.parent)],

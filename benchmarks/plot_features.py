@@ -1,8 +1,8 @@
-"""The pictures of docs/features.md, drawn from real recordings (CWRU) and from a run-up with a known speed.
+"""The plots of docs/features.md, drawn from real recordings (CWRU) and from a simulated run-up.
 
     python benchmarks/plot_features.py --data FOLDER_WITH_MANIFEST [--out docs/images]
 
-The recordings are read from the folder given and stay there; the pictures hold a few seconds of them as curves.
+The recordings are read from the folder and are not copied; the plots show curves of a few seconds of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KINDS = (("outer", "tab:red"), ("inner", "tab:green"), ("ball", "tab:purple"))
 
 
 def read(path: Path) -> tuple[np.ndarray, float]:
-    """First window of the drive-end channel, and the shaft speed in rpm."""
+    """Return the first window of the drive-end channel, and the shaft speed in rpm."""
     table = pq.read_table(path)
     rpm = float(table.schema.metadata[b"rpm"])
     samples = np.ascontiguousarray(table["DE"].to_numpy(), dtype=np.float32)
@@ -157,7 +157,7 @@ def evidence(files: dict[str, Path]) -> Figure:
 
 
 def order_tracking() -> Figure:
-    """A simulated run-up: CWRU has no speed traces."""
+    """Draw a simulated run-up, because CWRU has no speed traces."""
     n = 60_000
     trace = np.array([1200.0, 2400.0])
     turns = shaft_turns(trace, RATE / n, n_samples=n, sampling_rate_hz=RATE)

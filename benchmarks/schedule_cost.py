@@ -1,8 +1,8 @@
-"""What the tasks of the schedule cost, step by step: `python benchmarks/schedule_cost.py --folder EMPTY_FOLDER`.
+"""Computing time of the scheduled tasks, by step: `python benchmarks/schedule_cost.py --folder EMPTY_FOLDER`.
 
-A simulated fleet on PostgreSQL (pgserver), one process on one core, cut into batches as the monitor cuts them, with the
-default settings and a model trained on the fleet's findings. Prints seconds for each step and what a plant of 1,000
-axes (3 channels, 24 recordings of 4 windows a day) would need of each in a day.
+A simulated fleet on PostgreSQL (pgserver), one process on one core, in batches like those of the monitor, with the
+default settings and a model trained on the fleet's findings. Prints the seconds of each step, and the hours a day that
+a plant of 1,000 axes (3 channels, 24 recordings of 4 windows a day) would need.
 """
 
 from __future__ import annotations
