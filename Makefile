@@ -1,6 +1,7 @@
 # make demo   a simulated fleet, from its first log to the review queue (own environment, SQLite)
 # make airflow  the schedule on a real Airflow and PostgreSQL, fed with simulated logs (own environment, no Docker)
 # make test   every test, in an environment with every extra
+# make test-tools   what tests need that is no Python package; `make test` calls it (Debian, as root)
 # make docs   write the reference tables of docs/ anew from the code
 # make lint   what the tests check of the code's form
 # make clean  remove environments, caches and the demonstration
@@ -11,7 +12,7 @@ DEMO_FOLDER ?= demo
 AIRFLOW_FOLDER ?= local-airflow
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 
-.PHONY: demo airflow test docs lint clean
+.PHONY: demo airflow test test-tools docs lint clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER)
@@ -19,8 +20,11 @@ demo: .venv-demo/installed
 airflow: .venv-airflow/installed
 	.venv-airflow/bin/axiswatch airflow --folder $(AIRFLOW_FOLDER) --dags dags
 
-test: .venv-test/installed
+test: .venv-test/installed test-tools
 	.venv-test/bin/python -m pytest $(PYTEST_FLAGS)
+
+test-tools:
+	@.ci/tools
 
 docs: .venv-test/installed
 	.venv-test/bin/python docs/generate.py

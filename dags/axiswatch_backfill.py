@@ -1,4 +1,4 @@
-"""DAG axiswatch_backfill: extract or score a stretch of time again, by hand."""
+"""DAG axiswatch_backfill: extract or score a past period again, started by hand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from wiring import DEFAULT_ARGS, FEATURES, SCORES, START, as_of, extract, score,
 
 DOCS = """
 ### What it does
-For recordings that started from `from_at` (included) to `to_at` (not included): extracts the features that are missing
-at today's settings, and scores what the named model (without a name: the champions) has not scored. Rows carry the time
-of this run as `known_at`. Old rows stay. It never changes which model is champion, and what was last flagged longer ago
-than `case_max_age_days` opens no case.
+For recordings that started from `from_at` (included) to `to_at` (not included): extracts missing features at today's
+settings, and scores with the named model (none named: the champions) what it has not scored. The rows get the time of
+this run as `known_at`. Old rows stay. It never changes which model is champion. An axis that was last flagged longer
+than `case_max_age_days` ago opens no case.
 
 To fill in **intervals of the monitor** that never ran, use Airflow's own backfill of `axiswatch_monitor`: each run then
 has the time of its own interval. See docs/operations.md.
@@ -29,7 +29,7 @@ has the time of its own interval. See docs/operations.md.
     default_args=DEFAULT_ARGS,
     dagrun_timeout=timedelta(days=7),
     tags=["axiswatch", "backfill"],
-    description="Extract and score a stretch of time again",
+    description="Extract and score a past period again",
     doc_md=DOCS,
     params={
         "from_at": Param(
@@ -44,7 +44,7 @@ has the time of its own interval. See docs/operations.md.
     },
 )
 def axiswatch_backfill() -> None:
-    """Wire the steps."""
+    """Connect the tasks."""
 
     @task(retries=0)
     def check() -> dict[str, Any]:

@@ -27,8 +27,8 @@ from wiring import (
 DOCS = """
 ### What it does
 Takes every log file that is due at the end of the interval, in batches, oldest first: **acquire**, **extract**,
-**baseline**, **trend**, **score**, **advise**. Then tells the webhook of cases, and the asset `labels` where findings
-have come that no retraining has seen.
+**baseline**, **trend**, **score**, **advise**. Then it sends the news about cases to the webhook, and updates the asset
+`labels` if there are findings that no retraining has used.
 
 ### When a task is red
 The other batches go on; `watch` makes the run red. What was not done is due again in the next run. The reason is in the
@@ -45,11 +45,11 @@ log of the red task and in `axiswatch failures`. See docs/operations.md.
     default_args=DEFAULT_ARGS,
     dagrun_timeout=timedelta(hours=12),
     tags=["axiswatch", "monitor"],
-    description="New logs to scores and cases",
+    description="From new log files to scores and cases",
     doc_md=DOCS,
 )
 def axiswatch_monitor() -> None:
-    """Wire the steps."""
+    """Connect the tasks."""
 
     @task
     def plan_acquire() -> list[list[str]]:
@@ -97,9 +97,9 @@ def axiswatch_monitor() -> None:
         from pipeline import scheduled
 
         outlet_events[SCORES].extra = scheduled.total(scored)
-        found = scheduled.advise(as_of())
-        outlet_events[CASES].extra = found
-        return found
+        counts = scheduled.advise(as_of())
+        outlet_events[CASES].extra = counts
+        return counts
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def deliver() -> dict[str, Any]:
@@ -113,7 +113,7 @@ def axiswatch_monitor() -> None:
 
         count = scheduled.new_labels(as_of())
         if not count:
-            raise AirflowSkipException("no finding that a retraining has not seen")
+            raise AirflowSkipException("there are no new findings")
         outlet_events[LABELS].extra = {"new_labels": count}
         return count
 
@@ -123,10 +123,10 @@ def axiswatch_monitor() -> None:
     extracted = extract.expand(batch=recordings)
     baselines, trends, windows = baseline(extracted), trend(), plan_score()
     scored = score.expand(batch=windows)
-    advised, delivered, told = advise(scored), deliver(), labels()
+    advised, delivered, news = advise(scored), deliver(), labels()
     baselines >> trends >> windows
-    advised >> [delivered, told]
-    [files, acquired, recordings, extracted, baselines, trends, windows, scored, advised, delivered, told] >> watch()
+    advised >> [delivered, news]
+    [files, acquired, recordings, extracted, baselines, trends, windows, scored, advised, delivered, news] >> watch()
 
 
 axiswatch_monitor()

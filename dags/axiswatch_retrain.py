@@ -1,4 +1,4 @@
-"""DAG axiswatch_retrain: a challenger from the labels known by now, the gate, promotion, and scoring again."""
+"""DAG axiswatch_retrain: train a challenger from the labels known by now, judge it, promote it, and score again."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, SETTINGS, START, as_of, watch
 
 DOCS = """
 ### What it does
-Has no schedule: `axiswatch_watch` starts it, or somebody by hand. For every scope asked for (empty: every one with
-labels) it builds the training set, trains a challenger, and judges it against the champion on the same held-out units.
-The challenger becomes champion when it is not worse where it counts; else the champion stays. The decision, its reason
-and all figures are in `axiswatch models decisions`. With the setting `promotion_approval` a person is asked first, here
+Has no schedule: `axiswatch_watch` or a person starts it. For every scope asked for (empty: every one with labels) it
+builds the training set, trains a challenger, and judges it against the champion on the same held-out units. The
+challenger becomes champion when it is not worse where it counts; else the champion stays. The decision, its reason and
+all figures are in `axiswatch models decisions`. With the setting `promotion_approval` a person is asked first, here
 under "Required actions" or by `axiswatch models approve`. After a promotion the new champion scores open cases and the
-newest days again, and closed cases beside what was said of them (`axiswatch payback`). See docs/model-life.md.
+newest days again, and closed cases for the comparison in `axiswatch payback`. See docs/model-life.md.
 """
 
 WAIT = timedelta(hours=SETTINGS.promotion_approval_hours if SETTINGS.promotion_approval else 0)
@@ -32,14 +32,14 @@ WAIT = timedelta(hours=SETTINGS.promotion_approval_hours if SETTINGS.promotion_a
     dagrun_timeout=timedelta(hours=12) + WAIT,
     params={
         "scopes": Param([], type="array", items={"type": "string"}, description="Model scopes; none: all with labels"),
-        "trigger": Param("by hand", type="string", minLength=1, description="What the retraining is done for"),
+        "trigger": Param("by hand", type="string", minLength=1, description="The reason for the retraining"),
     },
     tags=["axiswatch", "retrain"],
     description="Train a challenger and promote it if it is not worse",
     doc_md=DOCS,
 )
 def axiswatch_retrain() -> None:
-    """Wire the steps."""
+    """Connect the tasks."""
 
     @task
     def scopes() -> list[str]:
@@ -71,9 +71,9 @@ def axiswatch_retrain() -> None:
 
     @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[CHAMPION])
     def finish(decisions: Any, *, outlet_events: Any) -> list[dict[str, Any]]:
-        found = list(decisions or [])
-        outlet_events[CHAMPION].extra = {item["scope"]: f"{item['outcome']}: {item['reason']}" for item in found}
-        return found
+        rows = list(decisions or [])
+        outlet_events[CHAMPION].extra = {item["scope"]: f"{item['outcome']}: {item['reason']}" for item in rows}
+        return rows
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def plan_rescore(decisions: Any) -> list[dict[str, Any]]:
@@ -109,9 +109,9 @@ def axiswatch_retrain() -> None:
 
 
 def approval(asked: Any) -> Any:
-    """Ask a person, for so many hours; no answer is no.
+    """Ask a person and wait for the answer for a limited time; no answer is no.
 
-    An answer in the very second of the question fails the task in Airflow 3.3 (its retry asks again): programs wait.
+    An answer in the same second as the question fails the task in Airflow 3.3 (its retry asks again), so programs wait.
     """
     from airflow.providers.standard.operators.hitl import ApprovalOperator
 

@@ -1,4 +1,4 @@
-"""DAG axiswatch_watch: whether a retraining is due, daily and when findings are told of; starts it if so."""
+"""DAG axiswatch_watch: decide whether a retraining is due, daily and when there are new findings; start it if so."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from wiring import DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, watch
 
 DOCS = """
 ### What it does
-Daily, by hand, and when the monitor tells of new findings: evaluates every trigger of a retraining for every scope, and
-stores what each says with all its figures, fired or not (`axiswatch watch` shows it; docs/triggers.md). For the scopes
+Daily, by hand, and when the monitor reports new findings: evaluates every trigger of a retraining for every scope, and
+stores each result with all its figures, fired or not (`axiswatch watch` shows it; docs/triggers.md). For the scopes
 whose decision is to retrain it starts `axiswatch_retrain`, with the time of this run.
 
 ### What it never does
-A run of a backfill starts nothing. A run that is done again says what it said, and starts nothing twice.
+A run of a backfill starts nothing. A repeated run gives the same results, and starts nothing twice.
 """
 
 
 class StartRun(TriggerDagRunOperator):
-    """Trigger a run of another DAG that stands for a time which is known only when this one runs."""
+    """Start a run of another DAG for a time that is known only when this task runs."""
 
     template_fields = (*TriggerDagRunOperator.template_fields, "run_after")
 
@@ -42,7 +42,7 @@ class StartRun(TriggerDagRunOperator):
     doc_md=DOCS,
 )
 def axiswatch_watch() -> None:
-    """Wire the steps."""
+    """Connect the tasks."""
 
     @task(pool=HEAVY)
     def decide() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the DAG files share: settings, assets, the time of a run, common tasks, and what a failure does."""
+"""What the DAG files share: settings, assets, the time of a run, common tasks, and what happens after a failure."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pipeline.base.sources import load_settings
 
 SETTINGS = load_settings()
 START = datetime(2020, 1, 1, tzinfo=UTC)
-"""Before the first interval that anybody may want to fill in."""
+"""Before the first interval that anybody may want to backfill."""
 
 HEAVY = "axiswatch_heavy"
-"""Pool of the tasks that keep a core busy: as many slots as the workers have cores together."""
+"""Pool of the tasks that keep a core busy; it has as many slots as all workers have cores."""
 
 RECORDINGS = Asset(name="recordings", uri="axiswatch://recordings")
 FEATURES = Asset(name="features", uri="axiswatch://features")
@@ -26,22 +26,22 @@ CHAMPION = Asset(name="champion", uri="axiswatch://champion")
 
 
 def run_time(context: Any) -> datetime:
-    """Time that a run stands for: the end of its interval, or where it has none, when it was asked for."""
+    """Return the time that a run stands for: the end of its interval, or without one the time when it was asked for."""
     return context.get("data_interval_end") or context["dag_run"].run_after
 
 
 def as_of() -> datetime:
-    """Time that the run of this task stands for."""
+    """Return the time that the run of this task stands for."""
     return run_time(get_current_context())
 
 
 def true_time() -> datetime:
-    """Time at which this task began, by the clock: for what is told to the outside, which judges its age."""
+    """Return the real time at which this task began: for messages to other systems, which check their age."""
     return get_current_context()["ti"].start_date
 
 
-def tell_failure(context: Any) -> None:
-    """Write down a task that failed for good, and tell the webhook."""
+def report_failure(context: Any) -> None:
+    """Store a task that failed for good, and report it to the webhook."""
     from pipeline import scheduled
 
     task = context["ti"]
@@ -53,7 +53,7 @@ def tell_failure(context: Any) -> None:
             "task_id": task.task_id,
             "map_index": -1 if task.map_index is None else task.map_index,
             "try_number": task.try_number,
-            "message": "killed, or no word from it" if error is None else f"{type(error).__name__}: {error}",
+            "message": "killed, or no answer from its worker" if error is None else f"{type(error).__name__}: {error}",
             "log_url": getattr(task, "log_url", ""),
         },
         run_time(context),
@@ -67,7 +67,7 @@ DEFAULT_ARGS = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=5),
     "execution_timeout": timedelta(minutes=30),
-    "on_failure_callback": tell_failure,
+    "on_failure_callback": report_failure,
 }
 
 
@@ -90,4 +90,4 @@ def score(batch: dict[str, Any]) -> dict[str, Any]:
 @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0, on_failure_callback=None)
 def watch() -> None:
     """Make the run red where any task before it failed."""
-    raise AirflowFailException("a task of this run failed: look at the red ones")
+    raise AirflowFailException("a task of this run failed: see the red tasks")

@@ -1,1 +1,1 @@
-"""The steps of axiswatch: acquire, extract, train, score, advise. The only place with side effects."""
+"""The steps of axiswatch: acquire, extract, train, score, advise. Only this package has side effects."""

@@ -1,6 +1,6 @@
 """Who may do what: users with argon2 passwords and a role, sessions of browsers, tokens of programs.
 
-Cookies and tokens are long random texts, and only their SHA-256 is stored. The extra `review` brings argon2.
+Cookies and tokens are long random texts, and only their SHA-256 is stored. The extra `review` installs argon2.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pipeline.store.database import Store, insert_new, upsert
 from pipeline.store.tables import ApiToken, LoginFailure, User, UserSession
 
 ROLES = ("viewer", "reviewer", "admin")
-"""Each may what those before it may."""
+"""Roles; each one includes the rights of those before it."""
 
 SHORTEST_PASSWORD = 10
 NO_PASSWORD = "outside"
-"""Stands in place of a hash, and is the hash of no password."""
+"""Stored instead of a hash: no password has it as its hash."""
 
 FREE_TRIES = 5
 WAIT = timedelta(minutes=5)
@@ -30,46 +30,48 @@ WAIT = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Account:
-    """Who asks: a name and a role; for a browser the word that its writes bring along, else ''."""
+    """The user of a request: name and role, and for a browser the token that its writes must carry (else '')."""
 
     name: str
     role: str
     csrf: str = ""
 
     def may(self, role: str) -> bool:
-        """Say whether this role includes another one."""
+        """Return whether this role includes another one."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
 
 def add_user(store: Store, name: str, role: str, password: str, *, at: datetime) -> None:
-    """Add somebody who may log in.
+    """Add a user who may log in.
 
     Raises
     ------
     AxiswatchError
-        The name is taken or cannot be printed, the role unknown, or the password too short.
+        The name is taken or cannot be printed, the role does not exist, or the password is too short.
     """
     if not name.strip() or not name.isprintable() or len(name) > 100:
         raise AxiswatchError(f"the name {name!r} is empty, longer than 100 characters or cannot be printed")
     if role not in ROLES:
-        raise AxiswatchError(f"role {role!r} is none of {', '.join(ROLES)}")
+        raise AxiswatchError(f"role {role!r} does not exist; use one of {', '.join(ROLES)}")
     hashed = _hash(password)
     row = {"name": name, "role": role, "password_hash": hashed, "disabled": False, "known_at": at}
     with store.write() as connection:
         if not insert_new(connection, User, row):
-            raise AxiswatchError(f"there is a user {name!r} already; `axiswatch user set` changes one")
+            raise AxiswatchError(f"user {name!r} already exists; `axiswatch user set` changes a user")
 
 
 def set_user(store: Store, name: str, *, role: str = "", password: str = "", disabled: bool | None = None) -> None:
-    """Change role, password or whether somebody may log in; who is changed has to log in again.
+    """Change a user's role, password or whether the user may log in; the user has to log in again.
 
     Raises
     ------
     PrerequisiteMissing
         There is no such user.
+    AxiswatchError
+        The role does not exist, or the password is too short.
     """
     if role and role not in ROLES:
-        raise AxiswatchError(f"role {role!r} is none of {', '.join(ROLES)}")
+        raise AxiswatchError(f"role {role!r} does not exist; use one of {', '.join(ROLES)}")
     values: dict[str, Any] = {"role": role} if role else {}
     values |= {"password_hash": _hash(password)} if password else {}
     values |= {} if disabled is None else {"disabled": disabled}
@@ -83,11 +85,11 @@ def set_user(store: Store, name: str, *, role: str = "", password: str = "", dis
             connection.execute(sa.delete(ApiToken).where(ApiToken.name == name))
 
 
-def enter_outside_user(store: Store, name: str, role: str, *, at: datetime) -> bool:
-    """Keep the books of somebody whom another system has let in; say whether we do, too (False: disabled here).
+def record_outside_user(store: Store, name: str, role: str, *, at: datetime) -> bool:
+    """Record a user who was authenticated by another system; return whether the account is enabled here.
 
-    They stand among the users, so that cases can be handed over to them, and have no password: nobody can log in by
-    their name.
+    The user is stored like the others, so cases can be handed over to the user, but without a password: nobody can log
+    in here with that name.
     """
     query = sa.select(User.role, User.disabled).where(User.name == name)
     with store.read() as connection:
@@ -102,14 +104,14 @@ def enter_outside_user(store: Store, name: str, role: str, *, at: datetime) -> b
 
 
 def list_users(store: Store) -> list[dict[str, Any]]:
-    """Give all users by name, without their passwords."""
+    """Return all users by name, without their passwords."""
     query = sa.select(User.name, User.role, User.disabled, User.known_at).order_by(User.name)
     with store.read() as connection:
         return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def log_in(store: Store, name: str, password: str, *, at: datetime, hours: float) -> str | None:
-    """Check a password and give the text of a new session's cookie; None where it is wrong.
+    """Check a password and return the text of a new session's cookie; None if it is wrong or the account is disabled.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def log_in(store: Store, name: str, password: str, *, at: datetime, hours: float
         recent = past.failures if past is not None and past.known_at > at - WAIT else 0
         if recent >= FREE_TRIES:
             raise AxiswatchError("too many wrong passwords for this name; wait five minutes")
-        # Counted before the password is looked at, so that many tries at once gain nothing.
+        # The try is counted before the password is checked, so that many tries at the same time gain nothing.
         upsert(connection, LoginFailure, [{"name": name, "failures": recent + 1, "known_at": at}])
         user = connection.execute(sa.select(User).where(User.name == name)).one_or_none()
     good = _verify(user.password_hash if user is not None else None, password)
@@ -143,7 +145,7 @@ def log_out(store: Store, cookie: str) -> None:
 
 
 def account_of_session(store: Store, cookie: str, *, at: datetime) -> Account | None:
-    """Give whose session a cookie is; None where it is nobody's or over."""
+    """Return the account of a session's cookie; None if there is no such session or it has ended."""
     query = (
         sa.select(User.name, User.role, UserSession.csrf)
         .join(UserSession, UserSession.name == User.name)
@@ -155,7 +157,7 @@ def account_of_session(store: Store, cookie: str, *, at: datetime) -> Account | 
 
 
 def make_token(store: Store, name: str, *, purpose: str, at: datetime, days: float) -> str:
-    """Make a token for a program that acts as a user; it is shown once and stored as a hash.
+    """Make a token for a program that acts as a user. It is shown once and stored as a hash.
 
     Raises
     ------
@@ -172,7 +174,7 @@ def make_token(store: Store, name: str, *, purpose: str, at: datetime, days: flo
 
 
 def account_of_token(store: Store, token: str, *, at: datetime) -> Account | None:
-    """Give whom a token acts for; None where it is no token or over."""
+    """Return the account that a token acts for; None if there is no such token or it has expired."""
     query = (
         sa.select(User.name, User.role)
         .join(ApiToken, ApiToken.name == User.name)
@@ -197,7 +199,7 @@ def _hasher() -> Any:
 
 def _hash(password: str) -> str:
     if len(password) < SHORTEST_PASSWORD:
-        raise AxiswatchError(f"a password has at least {SHORTEST_PASSWORD} characters")
+        raise AxiswatchError(f"a password needs at least {SHORTEST_PASSWORD} characters")
     hashed: str = _hasher().hash(password)
     return hashed
 

@@ -1,4 +1,4 @@
-"""The demonstration: a simulated fleet from its first log to a review queue, judged against the simulation's truth."""
+"""The demonstration: a simulated fleet from its first log file to a review queue, compared with the truth."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from pipeline.training.train import train_scopes
 from pipeline.workplace import Workplace
 
 Progress = Callable[[str, int, int], None]
-"""Called with the step, what is done, and all there is."""
+"""Called with the name of the step, how much is done, and how much there is."""
 
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What the demonstration did and found."""
+    """The results of the demonstration."""
 
     model: dict[str, Any]
     steps: dict[str, dict[str, Any]]
@@ -37,14 +37,14 @@ class DemoReport:
 
 
 def demo_settings(settings: Settings, folder: Path) -> Settings:
-    """Give settings that keep everything of the demonstration below its folder, whatever else is configured."""
+    """Return settings that keep all data of the demonstration in its folder, whatever else is configured."""
     return settings.model_copy(update={"home": folder, "database_url": "", "lake_url": "", "landing": Path()})
 
 
 def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress) -> DemoReport:
-    """Simulate a fleet, then take every step of a monitoring run at its end; train once before the first score.
+    """Simulate a fleet, then run every step of a monitoring run at its end; train once before the first score.
 
-    Run again, it finds everything done.
+    A second run finds everything done.
     """
     folder = settings.home
     end = fleet.start + timedelta(days=fleet.days)
@@ -72,7 +72,7 @@ def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress)
 
 
 def _last_known(store: Store, end: datetime) -> datetime:
-    """The time at which the last finding before the end was known: when the model is trained."""
+    """Return when the last finding before the end became known: the time of the training."""
     with store.read() as connection:
         newest = sa.select(sa.func.max(Label.known_at, type_=Label.known_at.type)).where(Label.known_at <= end)
         return connection.scalar(newest) or end

@@ -1,6 +1,6 @@
 """A whole Airflow on one machine, without Docker: PostgreSQL from a wheel, and `airflow standalone`.
 
-For trying things out and for tests of the schedule. One folder holds everything; stopping ends every process.
+For trials and for tests of the schedule. One folder holds everything; stopping it ends every process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ADMIN = "admin"
 POOL = "axiswatch_heavy"
 STOP_SECONDS = 20
 UNHEALTHY_SECONDS = 45
-"""A part that was killed is missed after this: longer than a slow moment, shorter than a coffee."""
+"""Airflow is restarted after being unhealthy for this long."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class LocalAirflow:
     port : int
         Port of the web page and the REST interface, on this machine only.
     settings : mapping of str to str
-        `AXISWATCH_*` and `AIRFLOW__*` variables on top of ours.
+        `AXISWATCH_*` and `AIRFLOW__*` variables that replace or extend the default ones.
     cores : int
         Slots of the pool of heavy tasks.
     """
@@ -66,7 +66,7 @@ class LocalAirflow:
 
     @property
     def log(self) -> Path:
-        """What Airflow prints."""
+        """File with the output of Airflow."""
         return self.folder / "airflow.log"
 
     def start_postgres(self) -> None:
@@ -75,7 +75,7 @@ class LocalAirflow:
         Raises
         ------
         PrerequisiteMissing
-            The wheel pgserver is not installed.
+            The package pgserver is not installed.
         """
         try:
             with warnings.catch_warnings():
@@ -90,12 +90,12 @@ class LocalAirflow:
             create_database(self.database_url(name))
 
     def database_url(self, name: str) -> str:
-        """Give the SQLAlchemy URL of a database of this PostgreSQL (a socket, no password)."""
+        """Return the SQLAlchemy URL of a database of this PostgreSQL (a socket, no password)."""
         info = self._server.get_postmaster_info()
         return f"postgresql+psycopg://postgres@/{name}?host={info.socket_dir}"
 
     def variables(self) -> dict[str, str]:
-        """Give the environment of every process: Airflow's settings and ours."""
+        """Return the environment variables of every process: Airflow's settings and those of axiswatch."""
         base = {
             "AIRFLOW_HOME": str(self.folder / "airflow"),
             "AIRFLOW__API__BASE_URL": self.url,
@@ -122,13 +122,13 @@ class LocalAirflow:
         return base | dict(self.settings)
 
     def command(self, *words: str) -> list[str]:
-        """Give a command of this Python's environment with the variables set."""
+        """Return a command of this Python environment."""
         pairs = [f"{name}={value}" for name, value in self.variables().items()]
         scripts = Path(sys.executable).parent
         return ["env", f"PATH={scripts}:/usr/local/bin:/usr/bin:/bin", *pairs, str(scripts / words[0]), *words[1:]]
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a part of Airflow in a process group of its own: `standalone`, or for example `scheduler`."""
+        """Start a part of Airflow in its own process group: `standalone`, or for example `scheduler`."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             process = subprocess.Popen(
@@ -138,7 +138,7 @@ class LocalAirflow:
         return process
 
     def run(self, *words: str) -> str:
-        """Run a command of Airflow to its end; give what it printed.
+        """Run a command of Airflow until it ends; return its output.
 
         Raises
         ------
@@ -151,18 +151,18 @@ class LocalAirflow:
         return done.stdout
 
     def processes(self) -> list[Any]:
-        """Give every process (psutil) that is alive now, PostgreSQL's apart."""
+        """Return every process (psutil) that is alive now, without PostgreSQL."""
         import psutil
 
-        found = []
+        alive = []
         for process in self._processes:
             if psutil.pid_exists(process.pid):
                 parent = psutil.Process(process.pid)
-                found += [parent, *parent.children(recursive=True)]
-        return found
+                alive += [parent, *parent.children(recursive=True)]
+        return alive
 
     def wait_until_healthy(self, seconds: float) -> None:
-        """Wait for scheduler, DAG processor and REST, then make the pool.
+        """Wait for scheduler, DAG processor and REST interface, then make the pool.
 
         Raises
         ------
@@ -184,10 +184,10 @@ class LocalAirflow:
         raise AxiswatchError(f"airflow was not healthy within {seconds:g} s; see {self.log}")
 
     def look_after(self) -> bool:
-        """Start `airflow standalone` anew where it has been unhealthy for a while; say whether that was done.
+        """Restart `airflow standalone` if it has been unhealthy for a while; return whether it was restarted.
 
-        Call it every few seconds. Airflow's scheduler does not come back by itself when it is killed, and hangs when a
-        worker of its local executor is killed while it waits for work (it takes the lock of their queue with it).
+        Call it every few seconds. Airflow's scheduler does not restart by itself when it is killed. It hangs when a
+        worker of its local executor is killed while it waits for work, because the worker has the lock of their queue.
         """
         now = time.monotonic()
         if self._healthy() and not self._hangs(now):
@@ -201,17 +201,17 @@ class LocalAirflow:
         return True
 
     def password(self) -> str:
-        """Give the administrator's password, which Airflow made up."""
+        """Return the administrator's password, which Airflow generated."""
         text = (self.folder / "airflow" / "simple_auth_manager_passwords.json.generated").read_text(encoding="utf-8")
         return str(json.loads(text)[ADMIN])
 
     def api(self, method: str, path: str, body: Any = None, *, missing_ok: bool = False, again: bool = False) -> Any:
-        """Call the REST interface (version 2) as the administrator; give what it answers.
+        """Call the REST interface (version 2) as the administrator; return its answer.
 
         Raises
         ------
         AxiswatchError
-            It refused.
+            The interface returned an error.
         """
         if not self._token:
             login = {"username": ADMIN, "password": self.password()}
@@ -219,19 +219,19 @@ class LocalAirflow:
         try:
             return self._call(method, f"/api/v2{path}", body)
         except urllib.error.HTTPError as error:
-            if error.code == 401 and not again:  # the token has grown too old
+            if error.code == 401 and not again:  # the token has expired
                 self._token = ""
                 return self.api(method, path, body, missing_ok=missing_ok, again=True)
             if error.code == 404 and missing_ok:
                 return None
-            told = error.read().decode(errors="replace")[:500]
-            raise AxiswatchError(f"{method} {path}: Airflow answered {error.code}: {told}") from error
+            answer = error.read().decode(errors="replace")[:500]
+            raise AxiswatchError(f"{method} {path}: Airflow answered {error.code}: {answer}") from error
 
     def stop(self) -> None:
         """Stop every process that was started, PostgreSQL last."""
         self._stop_airflow()
         if self._server is not None:
-            subprocess.run(  # its own stop() leaves a server alone that another process knows of
+            subprocess.run(  # its own stop() keeps a server running that another process uses
                 [*_pg_ctl(), "-D", str(self.folder / "postgres"), "-m", "fast", "-w", "stop"],
                 capture_output=True,
                 check=False,
@@ -239,10 +239,10 @@ class LocalAirflow:
             self._server = None
 
     def _hangs(self, now: float) -> bool:
-        """Say whether a task has been handed to the executor for long and nobody has begun it."""
+        """Return whether a task has been queued for long and no worker has started it."""
         try:
             queued = self.api("GET", "/dags/~/dagRuns/~/taskInstances?state=queued&limit=100")["task_instances"]
-        except (OSError, AxiswatchError):  # it went away since it was asked for its health
+        except (OSError, AxiswatchError):  # it stopped after its health was checked
             return True
         seen = {f"{task['id']} {task['try_number']}" for task in queued}
         self._queued = {name: self._queued.get(name, now) for name in seen}
@@ -257,10 +257,10 @@ class LocalAirflow:
 
     def _healthy(self) -> bool:
         try:
-            found = self._call("GET", "/api/v2/monitor/health")
+            health = self._call("GET", "/api/v2/monitor/health")
         except (OSError, ValueError):  # not up yet
             return False
-        return all(found[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+        return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Content-Type": "application/json"}
@@ -280,12 +280,12 @@ def _pg_ctl() -> list[str]:
     return ["runuser", "-u", "pgserver", "--", program] if os.geteuid() == 0 else [program]
 
 
-def _stop(found: list[Any]) -> None:
-    """End processes, also those that have a process group of their own."""
+def _stop(processes: list[Any]) -> None:
+    """End processes, including those in a process group of their own."""
     import psutil
 
     for sent in (signal.SIGTERM, signal.SIGKILL):
-        for item in found:
+        for item in processes:
             with suppress(psutil.NoSuchProcess):
                 item.send_signal(sent)
-        _, found = psutil.wait_procs(found, timeout=STOP_SECONDS)
+        _, processes = psutil.wait_procs(processes, timeout=STOP_SECONDS)

@@ -1,7 +1,7 @@
-"""What the tasks of a schedule call: each opens the workplace, does one step of one batch, and gives plain JSON.
+"""The functions that the tasks of a schedule call. Each opens the workplace, does one step of one batch, returns JSON.
 
-`as_of` is the end of the interval that a run stands for. Batches that come in are those that a `plan_` function gave;
-whatever of them was done meanwhile, by a killed task or a second run, is not due any more.
+`as_of` is the end of the interval that a run stands for. Batches come from a `plan_` function. What a killed task or a
+second run has done since then is no longer due and is left out.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 @contextmanager
 def _open() -> Iterator[Workplace]:
-    """Open the workplace for one task, which has a core to itself, and close its connections."""
+    """Open the workplace for one task, which has a core of its own, and close its connections."""
     place = workplace()
     try:
         yield Workplace(place.settings.model_copy(update={"workers": 1}), place.store, place.lake)
@@ -31,7 +31,7 @@ def _open() -> Iterator[Workplace]:
 
 
 def plan_acquire(as_of: datetime) -> Json:
-    """Cut the log files that are due into batches."""
+    """Split the log files that are due into batches."""
     from pipeline.intake.acquire import plan_landing
 
     with _open() as place:
@@ -61,7 +61,7 @@ def acquire_batch(names: Sequence[str], as_of: datetime) -> Json:
 
 
 def plan_extract(as_of: datetime, between: Json | None = None) -> Json:
-    """Cut the recordings without features into batches."""
+    """Split the recordings without features into batches."""
     from pipeline.extraction.extract import plan_extract as plan
 
     with _open() as place:
@@ -92,13 +92,13 @@ def baselines(as_of: datetime) -> Json:
 
 
 def trends(as_of: datetime) -> Json:
-    """Bring the trends up to date."""
+    """Update the trends."""
     with _open() as place:
         return steps.trend(place, as_of)
 
 
 def plan_score(as_of: datetime, between: Json | None = None, model_version: str | None = None) -> Json:
-    """Cut the recordings without a score into batches, by scope: of the champions, or of one model."""
+    """Split the recordings without a score into batches, by scope, for the champions or for one model."""
     from pipeline.registry.versions import champions, get_version
     from pipeline.scoring.score import plan_score as plan
 
@@ -114,7 +114,7 @@ def plan_score(as_of: datetime, between: Json | None = None, model_version: str 
             left = place.settings.max_batches - len(batches)
             if left < 1:
                 break
-            found, n_recordings, n_windows = plan(
+            new_batches, n_recordings, n_windows = plan(
                 place.store,
                 scope,
                 version,
@@ -123,7 +123,7 @@ def plan_score(as_of: datetime, between: Json | None = None, model_version: str 
                 size=place.settings.score_batch_windows,
                 most=left,
             )
-            batches += [{**batch, "scope": scope, "model_version": version} for batch in found]
+            batches += [{**batch, "scope": scope, "model_version": version} for batch in new_batches]
             recordings += n_recordings
             windows += n_windows
     return {"batches": batches, "recordings": recordings, "windows": windows, "models": named}
@@ -156,7 +156,7 @@ def advise(as_of: datetime) -> Json:
 
 
 def deliver(started_at: datetime) -> Json:
-    """Tell the webhook of cases what it has not been told yet. `started_at` is the true time, not the run's."""
+    """Send the webhook the news about cases that it has not got yet. `started_at` is the true time, not the run's."""
     from pipeline.handoff.delivery import deliver as step
 
     with _open() as place:
@@ -170,7 +170,7 @@ def deliver(started_at: datetime) -> Json:
 
 
 def new_labels(as_of: datetime) -> int:
-    """Count the labels that no retraining and no watch has seen."""
+    """Count the labels that no retraining and no watch has used."""
     from pipeline.promotion.decisions import new_labels as count
 
     with _open() as place:
@@ -178,7 +178,7 @@ def new_labels(as_of: datetime) -> int:
 
 
 def watch(as_of: datetime, *, backfill: bool = False) -> Json:
-    """Evaluate the triggers of a retraining; name the scopes that one is started for, and say why or why not."""
+    """Evaluate the triggers of a retraining; return the scopes to retrain, and the reason for each scope."""
     from pipeline.base.ids import utc_text
     from pipeline.promotion.decisions import CONCLUSION
     from pipeline.watch.watch import scopes_to_start
@@ -195,16 +195,16 @@ def watch(as_of: datetime, *, backfill: bool = False) -> Json:
     }
 
 
-def scopes_to_train(as_of: datetime, trigger: str, wanted: Sequence[str] = ()) -> list[str]:
-    """Give the scopes that can be trained, of those that are wanted (empty: all)."""
+def scopes_to_train(as_of: datetime, trigger: str, only: Sequence[str] = ()) -> list[str]:
+    """Return the scopes that can be trained, of those in `only` (empty: all)."""
     from pipeline.promotion.promotion import scopes_to_train as scopes
 
     with _open() as place:
-        return scopes(place.store, place.settings, as_of=as_of, trigger=trigger, wanted=list(wanted) or None)
+        return scopes(place.store, place.settings, as_of=as_of, trigger=trigger, only=list(only) or None)
 
 
 def retrain(scope: str, as_of: datetime, trigger: str) -> Json:
-    """Train, judge, promote or not, and write down why."""
+    """Train, judge, promote or not, and store the reason."""
     from pipeline.promotion.promotion import retrain as step
 
     with _open() as place:
@@ -212,15 +212,15 @@ def retrain(scope: str, as_of: datetime, trigger: str) -> Json:
 
 
 def waiting(decisions: Iterable[Json] | None) -> list[str]:
-    """Write a line for each challenger that waits for a person."""
+    """Return a line of text for each challenger that waits for a person."""
     rows = [row for row in decisions or () if row["outcome"] == "waiting"]
     return [f"{row['scope']}: {row['candidate']} after {row['champion']}. {row['reason']}" for row in rows]
 
 
 def approve_waiting(decisions: Iterable[Json], answer: Json) -> list[Json]:
-    """Promote the challengers of a run that a person has approved in Airflow; `answer` says who and when.
+    """Promote the challengers of a run that a person has approved in Airflow; `answer` has the user and the time.
 
-    One that no longer waits, because somebody has answered by the command meanwhile, is left as it is.
+    A challenger that no longer waits, because somebody has answered with the command meanwhile, is left as it is.
     """
     from pipeline.base.errors import PrerequisiteMissing
     from pipeline.promotion.promotion import approve
@@ -228,21 +228,21 @@ def approve_waiting(decisions: Iterable[Json], answer: Json) -> list[Json]:
     user = answer.get("responded_by_user") or {}
     who = f"{user.get('name') or user.get('id') or 'somebody'} (Airflow)"
     at = datetime.fromisoformat(str(answer["responded_at"]))
-    found = []
+    approved = []
     with _open() as place:
         for row in decisions:
             if row["outcome"] != "waiting":
                 continue
             version, why = row["candidate"], "asked by the run that trained it"
             try:
-                found.append(approve(place.store, place.lake, place.settings, version, who=who, reason=why, at=at))
+                approved.append(approve(place.store, place.lake, place.settings, version, who=who, reason=why, at=at))
             except PrerequisiteMissing as error:
                 print(f"{row['scope']}: {error}")
-    return found
+    return approved
 
 
 def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
-    """Cut what new champions have to score at once into batches; nothing where no candidate of the run is champion."""
+    """Split what new champions have to score first into batches; empty if no candidate of the run is champion."""
     from pipeline.promotion.rescore import plan_rescore as plan
     from pipeline.registry.versions import champions
 
@@ -253,13 +253,13 @@ def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
         batches: list[Json] = []
         for scope, version in sorted(named.items()):
             if version in candidates:
-                found, _, _ = plan(place.store, place.settings, scope, version, as_of=as_of)
-                batches += [{**batch, "scope": scope, "model_version": version} for batch in found]
+                new_batches, _, _ = plan(place.store, place.settings, scope, version, as_of=as_of)
+                batches += [{**batch, "scope": scope, "model_version": version} for batch in new_batches]
         return batches[: place.settings.max_batches]
 
 
 def rescore_batch(batch: Json, as_of: datetime) -> Json:
-    """Score a batch again with the champion that the plan named."""
+    """Score a batch again with the champion in the plan."""
     from pipeline.promotion.rescore import rescore
 
     with _open() as place:
@@ -275,7 +275,7 @@ def rescore_batch(batch: Json, as_of: datetime) -> Json:
 
 
 def write_payback(as_of: datetime) -> int:
-    """Write what the champion and the one before it say of closed cases."""
+    """Store the state of closed cases by the champion and by the one before it; return the number of new rows."""
     from pipeline.promotion.payback import write_payback as write
 
     with _open() as place:
@@ -283,12 +283,12 @@ def write_payback(as_of: datetime) -> int:
 
 
 def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
-    """Read what a backfill was asked for.
+    """Check the parameters of a backfill and return them.
 
     Raises
     ------
     SettingsError
-        A time cannot be read or has no offset, or nothing can lie between the two.
+        A time cannot be read or has no offset, or `to_at` is not after `from_at`.
     PrerequisiteMissing
         There is no such model.
     """
@@ -305,7 +305,7 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
 
 
 def record_failure(failure: Json, known_at: datetime) -> str:
-    """Store the failure of a task and tell the webhook."""
+    """Store the failure of a task and report it to the webhook; return '', `sent`, or why it could not be sent."""
     from pipeline.handoff.failures import Failure
     from pipeline.handoff.failures import record_failure as record
 
@@ -314,16 +314,16 @@ def record_failure(failure: Json, known_at: datetime) -> str:
 
 
 def total(reports: Iterable[Json] | None) -> Json:
-    """Add up the counts of batches; what is no count is left out."""
-    found: Json = {}
+    """Add up the counts of batches; values that are not counts are left out."""
+    counts: Json = {}
     for report in reports or ():
         for name, value in report.items():
             if isinstance(value, int):
-                found[name] = found.get(name, 0) + value
-    return found
+                counts[name] = counts.get(name, 0) + value
+    return counts
 
 
-def _between(told: Json | None) -> Between:
-    if not told:
+def _between(period: Json | None) -> Between:
+    if not period:
         return Between()
-    return Between(datetime.fromisoformat(told["from_at"]), datetime.fromisoformat(told["to_at"]))
+    return Between(datetime.fromisoformat(period["from_at"]), datetime.fromisoformat(period["to_at"]))

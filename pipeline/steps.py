@@ -15,12 +15,12 @@ from typing import Any
 from pipeline.workplace import Workplace, limits_of
 
 Progress = Callable[[int, int], None]
-"""Called with how much is done, and how much there is."""
+"""Called with the amount done and the total."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: its name, and what runs it and returns its counts by name."""
+    """One step: its name, and the function that runs it and returns its counts by name."""
 
     name: str
     run: Callable[[Workplace, datetime, Progress | None], dict[str, Any]]
@@ -59,7 +59,7 @@ def baseline(place: Workplace, as_of: datetime, on_progress: Progress | None = N
 
 
 def trend(place: Workplace, as_of: datetime, on_progress: Progress | None = None) -> dict[str, Any]:
-    """Bring the health of every unit over time up to date."""
+    """Update the health of every unit over time."""
     from pipeline.trends.course import update_trends
 
     return update_trends(place.store, place.lake, place.settings, as_of=as_of, on_progress=on_progress).as_dict()
@@ -79,12 +79,12 @@ def advise(
     *,
     cases_since: datetime | None = None,
 ) -> dict[str, Any]:
-    """Turn new scores into axis states and cases, and look at the signal of new cases.
+    """Turn new scores into axis states and cases, and store the evidence of new cases.
 
     Parameters
     ----------
     cases_since
-        What was last flagged before this time opens no case; None: age does not matter.
+        An axis that was last flagged before this time opens no case; None: age does not matter.
     """
     from pipeline.cases.evidence import note_evidence
     from pipeline.scoring.advise import advise as take_in
@@ -102,4 +102,4 @@ MONITOR: tuple[Step, ...] = (
     Step("score", score),
     Step("advise", advise),
 )
-"""What a monitoring run does, in order."""
+"""The steps of a monitoring run, in order."""

@@ -22,7 +22,7 @@ class Workplace:
     Attributes
     ----------
     true_time
-        By which files have had time to settle; None: the time of the run is meant.
+        Time by which files must have settled; None: the time of the run.
     """
 
     settings: Settings
@@ -46,7 +46,7 @@ def workplace() -> Workplace:
 
 
 def limits_of(settings: IntakeSettings, as_of: datetime) -> Limits:
-    """Give what acquire takes as plausible."""
+    """Return the limits of plausible values for acquire."""
     from pipeline.intake.contract import Limits
 
     return Limits(as_of, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)

@@ -59,7 +59,7 @@ class Gate:
         from airflow.configuration import conf
         from starlette.exceptions import HTTPException
 
-        from pipeline.accounts import Account, enter_outside_user
+        from pipeline.accounts import Account, record_outside_user
         from pipeline.base.errors import AxiswatchError
         from pipeline.workplace import now
 
@@ -69,7 +69,7 @@ class Gate:
         try:
             app = self._application()
             name = f"{user.get_name()}@{REALM}"
-            allowed = enter_outside_user(app.state.store, name, role, at=now())
+            allowed = record_outside_user(app.state.store, name, role, at=now())
         except (AxiswatchError, ModuleNotFoundError) as error:
             raise HTTPException(503, f"the review application cannot start: {error}") from error
         if not allowed:

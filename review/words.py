@@ -186,7 +186,7 @@ _PAIRS: Final = {
         "학습 데이터와 현장 초기 데이터에 없던 프로그램",
     ),
     "why_unmodelled": (
-        "The bearing frequencies point to a fault that the model was not trained on",
+        "The bearing lines indicate a fault that the model was never trained on",
         "베어링 특성 주파수가 모델이 학습한 적 없는 고장을 가리킴",
     ),
     "why_undecided": (

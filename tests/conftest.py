@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,9 +29,13 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from pipeline.assets import import_assets
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.base.settings import Settings
+from pipeline.extraction.extract import extract_due
+from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
+from pipeline.labels.labels import import_labels
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
@@ -52,6 +59,69 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"skipped although --fail-on-skip was given: {report.longrepr}"
     return report
+
+
+# ------------------------------------------------------------------------------------------------ order, and skips
+
+LONG_FILES = (
+    "e2e/test_airflow.py",
+    "e2e/test_airflow_review.py",
+    "pipeline/test_killed_runs.py",
+    "review/test_answers_meanwhile.py",
+    "e2e/test_celery.py",
+    "pipeline/promotion/test_model_life.py",
+    "pipeline/scoring/test_score_advise.py",
+    "pipeline/promotion/test_poisoned_labels.py",
+    "review/test_browser.py",
+    "test_conventions.py",
+    "pipeline/evaluation/test_evaluation.py",
+    "pipeline/test_memory.py",
+    "pipeline/watch/test_watch.py",
+    "models/training/test_train.py",
+    "review/test_app.py",
+    "e2e/test_net.py",
+    "e2e/test_demo.py",
+)
+"""Files that take longest, the longest first: what is long must not begin last, or one core has nothing to do."""
+
+SPLIT_BY_DATABASE = ("pipeline/test_killed_runs.py", "review/test_answers_meanwhile.py")
+"""Files whose tests on SQLite and those on PostgreSQL may run beside one another."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; the rest stays in its order."""
+    place = {(Path(__file__).parent / name): number for number, name in enumerate(LONG_FILES)}
+    if gone := [str(path) for path in place if not path.exists()]:
+        raise pytest.UsageError(f"LONG_FILES names files that are not there: {', '.join(gone)}")
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker the next whole file (or, of some files, all tests on one database), in the order above."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class FileByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::", 1)[0]
+            database = re.search(r"\[(sqlite|postgresql)\b", nodeid)
+            return f"{file} {database[1]}" if database and file.endswith(SPLIT_BY_DATABASE) else file
+
+    config.option.loadscopereorder = False
+    return FileByFile(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name what was skipped, and the one command that brings what it lacked."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        counts = Counter(report.nodeid.split("::", 1)[0] for report in skipped)
+        terminalreporter.section("skipped: not everything was tested")
+        for file, count in sorted(counts.items()):
+            terminalreporter.line(f"{count:4} of {file}")
+        terminalreporter.line("`make test-tools` installs Redis, docker-compose, Chromium and fonts (Debian, as root).")
+        terminalreporter.line("Recorded signals: set AXISWATCH_TEST_DATA to their folder (CONTRIBUTING.md).")
 
 
 @pytest.fixture(scope="session")
@@ -323,6 +393,43 @@ def small_fleet(tmp_path_factory: pytest.TempPathFactory) -> Fleet:
     return fleet
 
 
+@dataclass(frozen=True)
+class ExtractedFleet:
+    """The small fleet with its assets, labels, recordings and features, in a home of its own. Only to be copied."""
+
+    fleet: Fleet
+    lake: Path
+    tables: Tables
+
+    @property
+    def end(self) -> datetime:
+        return self.fleet.end
+
+    def copy_to(self, store: Store, home: Path) -> Lake:
+        """Copy the rows into an empty database and the files into `home / "lake"`."""
+        with store.write() as connection:
+            for table in Base.metadata.sorted_tables:
+                if self.tables[table.name]:
+                    connection.execute(sa.insert(table), self.tables[table.name])
+        return Lake(str(shutil.copytree(self.lake, home / "lake")))
+
+
+@pytest.fixture(scope="session")
+def extracted_fleet(tmp_path_factory: pytest.TempPathFactory, small_fleet: Fleet) -> ExtractedFleet:
+    """The small fleet, acquired and extracted once by the default settings."""
+    home = tmp_path_factory.mktemp("extracted")
+    settings = Settings(home=home, workers=1)
+    store, lake = Store.open(settings.database), Lake(settings.lake)
+    import_assets(store, small_fleet.assets, as_of=small_fleet.settings.start)
+    import_labels(store, small_fleet.labels, who="simulation")
+    most = (settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
+    acquire(store, lake, small_fleet.landing, limits=Limits(small_fleet.end, *most), settled_before=small_fleet.end)
+    extract_due(store, lake, settings, as_of=small_fleet.end)
+    tables = read_tables(store)
+    store.dispose()
+    return ExtractedFleet(small_fleet, Path(lake.root), tables)
+
+
 # ------------------------------------------------------------------------------------------------------ the command
 
 
@@ -339,11 +446,55 @@ class Ended:
         return json.loads(self.out)
 
 
-class Cli:
-    """The installed `axiswatch` in processes of its own."""
+class CommandServer:
+    """Runs commands one after another, each in a fork of one process that has loaded the libraries."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AXISWATCH_")}
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("command_server.py"))],
+            env=kept | {"OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, words: Sequence[str], environment: Mapping[str, str], folder: Path, timeout_s: float) -> Ended:
+        """Run a command; one that hangs is killed with everything it started."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        files = [self.folder / name for name in ("out", "err")]
+        asked = {"words": words, "environment": environment, "folder": folder, "files": files}
+        self.process.stdin.write(json.dumps(asked, default=str) + "\n")
+        self.process.stdin.flush()
+        child = int(self.process.stdout.readline())
+        late = threading.Timer(timeout_s, os.killpg, (child, signal.SIGKILL))
+        late.start()
+        code = int(self.process.stdout.readline())
+        late.cancel()
+        assert code != -signal.SIGKILL, f"{words} took longer than {timeout_s} s"
+        out, err = (file.read_text(encoding="utf-8") for file in files)
+        return Ended(code, out, err)
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def command_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
+    """The process that commands are forked off."""
+    server = CommandServer(tmp_path_factory.mktemp("commands"))
+    yield server
+    server.stop()
+
+
+class Cli:
+    """The `axiswatch` command: called, in a fork of the command server; started, as the installed program."""
+
+    def __init__(self, home: Path, server: CommandServer) -> None:
+        self.home, self.server = home, server
         self.program = Path(sys.executable).parent / "axiswatch"
 
     def environment(self, **settings: Any) -> dict[str, str]:
@@ -351,12 +502,12 @@ class Cli:
         ours = {"home": self.home, "workers": 1, "synthetic_windows": FEW_MADE_WINDOWS} | settings
         return (
             kept
-            | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+            | {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
             | {f"AXISWATCH_{name.upper()}": str(value) for name, value in ours.items()}
         )
 
     def start(self, *arguments: str | Path, **settings: Any) -> subprocess.Popen[str]:
-        """Start a command in a process group of its own. Settings are keywords, such as `workers=2`."""
+        """Start the installed program in a process group of its own. Settings are keywords, such as `workers=2`."""
         self.home.mkdir(parents=True, exist_ok=True)
         return subprocess.Popen(
             [str(self.program), *map(str, arguments)],
@@ -370,7 +521,7 @@ class Cli:
         )
 
     def finish(self, process: subprocess.Popen[str], timeout_s: float = 120.0) -> Ended:
-        """Wait for a command; one that hangs is killed with everything it started."""
+        """Wait for a program that was started; one that hangs is killed with everything it started."""
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
@@ -379,22 +530,24 @@ class Cli:
         return Ended(process.returncode, out, err)
 
     def kill(self, process: subprocess.Popen[str]) -> None:
-        """Send SIGKILL to a command and everything it started."""
+        """Send SIGKILL to a program and everything it started."""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
     def __call__(self, *arguments: str | Path, timeout_s: float = 120.0, **settings: Any) -> Ended:
-        return self.finish(self.start(*arguments, **settings), timeout_s)
+        """Run a command to its end."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        return self.server.run([*map(str, arguments)], self.environment(**settings), self.home, timeout_s)
 
 
 @pytest.fixture(scope="session")
-def cli_at() -> Callable[[Path], Cli]:
-    """`cli_at(home)`: the installed command with that home; settings are keywords of each call."""
-    return Cli
+def cli_at(command_server: CommandServer) -> Callable[[Path], Cli]:
+    """`cli_at(home)`: the command with that home; settings are keywords of each call."""
+    return lambda home: Cli(home, command_server)
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """The installed command with `tmp_path` as its home: `cli("run", "--json", workers=2)`."""
-    return Cli(tmp_path)
+def cli(tmp_path: Path, command_server: CommandServer) -> Cli:
+    """The command with `tmp_path` as its home: `cli("run", "--json", workers=2)`."""
+    return Cli(tmp_path, command_server)

@@ -31,6 +31,7 @@ WITH_EXAMPLES: Final = [name for package in PACKAGES for name in _modules(packag
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.__name__)
 def test_the_walk_reaches_the_whole_package(package: ModuleType) -> None:
     assert len(_modules(package)) > 25
+    assert sum(name.startswith(f"{package.__name__}.") for name in WITH_EXAMPLES) > 10
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLES)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PIPELINE = ROOT / "pipeline"
@@ -79,6 +82,24 @@ def test_no_step_asks_for_the_time_of_this_moment() -> None:
         and any(item.name == "now" for item in node.names)
     }
     assert {name for name in callers if not name.startswith("pipeline/cli/")} == {"review/airflow_plugin.py"}
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    """No circle of imports between files, those inside functions and for types counted too."""
+    files = [path for folder in ("features", "models", "pipeline", "review") for path in (ROOT / folder).rglob("*.py")]
+    module = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+    wants: dict[str, set[str]] = {name: set() for name in module}
+    for name, path in module.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in module:
+                inside = {f"{node.module}.{item.name}" for item in node.names} & module.keys()
+                wants[name] |= inside or {node.module}
+            elif isinstance(node, ast.Import):
+                wants[name] |= {item.name for item in node.names} & module.keys()
+    try:
+        tuple(TopologicalSorter(wants).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_few_functions_take_all_settings() -> None:

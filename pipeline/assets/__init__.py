@@ -1,4 +1,4 @@
-"""The asset registry: which unit sits on which axis since when, and the characteristic orders of its shaft."""
+"""The asset registry: which unit is on which axis since when, and the characteristic orders of its shaft."""
 
 from __future__ import annotations
 

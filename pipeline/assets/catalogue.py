@@ -1,4 +1,4 @@
-"""Bearings by their catalogue designation. The catalogue that is shipped names the source of every entry."""
+"""Bearings by their catalogue designation. The catalogue in this package names the source of every entry."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from features.kinematics import Orders, bearing_orders
 from pipeline.base.errors import AxiswatchError
 
 CATALOGUE = Path(__file__).with_name("bearings.toml")
-BY_HAND = "give n_balls, ball_diameter, pitch_diameter and source by hand in [bearing.NAME] of an assets.toml"
+BY_HAND = "write n_balls, ball_diameter, pitch_diameter and source by hand in [bearing.NAME] of an assets.toml"
 
 
 @dataclass(frozen=True)
 class CatalogueBearing:
-    """One published bearing. Lengths in mm, the angle in degrees."""
+    """One published bearing. Lengths are in mm, the angle is in degrees."""
 
     designation: str
     makers: tuple[str, ...]
@@ -30,16 +30,16 @@ class CatalogueBearing:
     preferred: bool = False
 
     def orders(self) -> Orders:
-        """Give its orders with the outer ring at rest, in multiples of the inner ring's speed."""
+        """Return its orders (multiples of the inner ring's speed) with the outer ring at rest."""
         return bearing_orders(self.n_balls, self.ball_diameter, self.pitch_diameter, self.contact_angle_deg)
 
 
 @cache
 def catalogue() -> tuple[tuple[CatalogueBearing, ...], tuple[str, ...]]:
-    """Read the shipped catalogue: its bearings and the suffixes that may be ignored."""
-    told = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
-    bearings = tuple(CatalogueBearing(**{**entry, "makers": tuple(entry["makers"])}) for entry in told["bearing"])
-    return bearings, tuple(told["safe_suffixes"])
+    """Read the catalogue of this package: its bearings, and the suffixes that may be ignored."""
+    document = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
+    bearings = tuple(CatalogueBearing(**{**entry, "makers": tuple(entry["makers"])}) for entry in document["bearing"])
+    return bearings, tuple(document["safe_suffixes"])
 
 
 def find_bearing(text: str) -> CatalogueBearing:
@@ -48,12 +48,12 @@ def find_bearing(text: str) -> CatalogueBearing:
     Raises
     ------
     AxiswatchError
-        The catalogue does not have it, has it of other makers only, or the suffix may stand for another geometry. The
-        message says what is there and how to give a geometry by hand.
+        The bearing is not in the catalogue, or only from other makers, or its suffix may stand for another geometry.
+        The message names similar bearings and says how to enter a geometry by hand.
     """
     bearings, suffixes = catalogue()
     maker, rest = _maker_and_rest(text, {name for bearing in bearings for name in bearing.makers})
-    found: list[CatalogueBearing] = []
+    matching: list[CatalogueBearing] = []
     unsafe = ""
     for bearing in bearings:
         key = _compact(bearing.designation)
@@ -61,25 +61,25 @@ def find_bearing(text: str) -> CatalogueBearing:
         if tail == rest or not key:
             continue
         if _is_safe(tail, suffixes):
-            found.append(bearing)
+            matching.append(bearing)
         elif not tail[0].isdigit():
             unsafe = f"{bearing.designation} is in the catalogue, but the suffix {tail} may stand for another geometry"
-    if not found:
+    if not matching:
         raise AxiswatchError(f"bearing {text!r}: {unsafe or _nothing_like(rest, bearings)}; {BY_HAND}")
     if maker is None:
-        return next((bearing for bearing in found if bearing.preferred), found[0])
-    of_maker = [bearing for bearing in found if maker in bearing.makers]
+        return next((bearing for bearing in matching if bearing.preferred), matching[0])
+    of_maker = [bearing for bearing in matching if maker in bearing.makers]
     if not of_maker:
-        makers = ", ".join(name for bearing in found for name in bearing.makers)
+        makers = ", ".join(name for bearing in matching for name in bearing.makers)
         raise AxiswatchError(
-            f"bearing {text!r}: the catalogue has {found[0].designation} of {makers} only, and makers differ in their "
-            f"balls; leave the maker out to take it all the same, or {BY_HAND}"
+            f"bearing {text!r}: the catalogue has {matching[0].designation} of {makers} only, and makers differ in "
+            f"their balls; leave out the maker to use it anyway, or {BY_HAND}"
         )
     return of_maker[0]
 
 
 def _maker_and_rest(text: str, makers: set[str]) -> tuple[str | None, str]:
-    """Part the maker's name from the designation: a first word of letters only before one with digits."""
+    """Separate the maker's name from the designation. A maker is a first word of letters only."""
     words = text.upper().split()
     if len(words) > 1 and (words[0] in makers or (words[0].isalpha() and len(words[0]) > 2)):
         return words[0], _compact("".join(words[1:]))

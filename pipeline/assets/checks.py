@@ -1,4 +1,4 @@
-"""What entries of the registry say of one another: pure functions that list contradictions."""
+"""Contradictions between entries of the registry: pure functions that list them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.assets.entries import AxisEntry, UnitEntry
 from pipeline.base.ids import utc_text
 
 FACTS = ("criticality", "expected_every_s")
-"""What is said of an axis, not of a unit on it."""
+"""Properties of an axis, not of a unit on it."""
 
 
 @dataclass(frozen=True)
 class UnitPeriod:
-    """A unit in its time on an axis, from the database or from a file; `place` is the axis as people write it."""
+    """A unit in its time on an axis, from the database or from a file; `place` is the name of the axis for messages."""
 
     axis_id: str
     place: str
@@ -28,7 +28,7 @@ class UnitPeriod:
 
 
 def duplicates(units: Sequence[UnitEntry]) -> list[str]:
-    """List units that are installed at one time on one axis more than once."""
+    """List units that have several entries for the same axis and time of installation."""
     keys = Counter((unit.place, unit.unit_serial, unit.installed_at) for unit in units)
     return [
         f"unit {serial} is installed at {at.isoformat()} {count} times on {place}; keep one entry"
@@ -38,69 +38,69 @@ def duplicates(units: Sequence[UnitEntry]) -> list[str]:
 
 
 def facts_of_axes(
-    axes: Iterable[AxisEntry], units: Iterable[UnitEntry], *, whole: bool
+    axes: Iterable[AxisEntry], units: Iterable[UnitEntry], *, complete: bool
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Gather what is said of each axis, in its own entry or with its units, and list contradictions.
+    """Collect the properties of each axis, from its own entry and from its units' entries, and list contradictions.
 
     Parameters
     ----------
     whole
-        An axis's own entry tells all of it: what it leaves out is None, which clears it.
+        An axis's own entry is complete: a property that it leaves out becomes None, which clears it.
     """
     facts: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
     for axis in axes:
         place = "/".join(part for part in (axis.site, axis.cell, axis.robot_id, axis.axis) if part)
-        told = {name: getattr(axis, name) for name in FACTS if whole or getattr(axis, name) is not None}
-        problems += _take(facts.setdefault(axis.axis_id, {}), told, place)
+        declared = {name: getattr(axis, name) for name in FACTS if complete or getattr(axis, name) is not None}
+        problems += _take(facts.setdefault(axis.axis_id, {}), declared, place)
     for unit in units:
         if unit.expected_every_s is not None:
-            told = {"expected_every_s": unit.expected_every_s}
-            problems += _take(facts.setdefault(unit.axis_id, {}), told, unit.place)
+            declared = {"expected_every_s": unit.expected_every_s}
+            problems += _take(facts.setdefault(unit.axis_id, {}), declared, unit.place)
     return facts, list(dict.fromkeys(problems))
 
 
-def _take(known: dict[str, Any], told: dict[str, Any], place: str) -> list[str]:
+def _take(known: dict[str, Any], declared: dict[str, Any], place: str) -> list[str]:
     problems = []
-    for name, value in told.items():
+    for name, value in declared.items():
         if known.get(name) is None:
             known[name] = value
         elif value is not None and value != known[name]:
             problems.append(
-                f"axis {place}: {name} is both {known[name]:g} and {value:g}; it belongs to the axis, say it once"
+                f"axis {place}: {name} is both {known[name]:g} and {value:g}; it belongs to the axis, declare it once"
             )
     return problems
 
 
 def overlaps(periods: Iterable[UnitPeriod]) -> list[str]:
     """List units that are on one axis at the same time."""
-    found = []
+    problems = []
     for group in _by(periods, "axis_id"):
         for earlier, later in pairwise(group):
             if earlier.removed_at is None or earlier.removed_at > later.installed_at:
-                found.append(
+                problems.append(
                     f"{later.place}: unit {later.unit_serial} is installed at {later.installed_at.isoformat()} while "
                     f"{earlier.unit_serial} is still on the axis; give {earlier.unit_serial} a removed_at"
                 )
-    return found
+    return problems
 
 
 def in_two_places(periods: Iterable[UnitPeriod]) -> list[str]:
-    """List units that are on two axes at the same time: a serial number is one thing."""
-    found = []
+    """List units that are on two axes at the same time: a serial number stands for one unit."""
+    problems = []
     for group in _by(periods, "unit_serial"):
-        for one, other in combinations(group, 2):
-            if one.axis_id != other.axis_id and (one.removed_at is None or one.removed_at > other.installed_at):
-                found.append(
-                    f"unit {one.unit_serial} is on {one.place} since {utc_text(one.installed_at)} and also on "
-                    f"{other.place} since {utc_text(other.installed_at)}; a serial number is one thing: give it a "
-                    "removed_at where it was taken off, or correct the serial"
+        for first, second in combinations(group, 2):
+            if first.axis_id != second.axis_id and (first.removed_at is None or first.removed_at > second.installed_at):
+                problems.append(
+                    f"unit {first.unit_serial} is on {first.place} since {utc_text(first.installed_at)} and also on "
+                    f"{second.place} since {utc_text(second.installed_at)}; a serial number stands for one unit: "
+                    "give it a removed_at where it was taken off, or correct the serial"
                 )
-    return found
+    return problems
 
 
 def _by(periods: Iterable[UnitPeriod], name: str) -> list[list[UnitPeriod]]:
-    """Group periods, each group in order of installation; an entry that is there twice counts once."""
+    """Group periods by a field, each group in order of installation; equal entries count once."""
     groups: dict[str, dict[tuple[str, str, datetime], UnitPeriod]] = {}
     for period in periods:
         key = (period.axis_id, period.unit_serial, period.installed_at)

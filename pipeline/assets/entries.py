@@ -1,4 +1,4 @@
-"""What an asset file may say: units, axes, reducers, bearings and geometries, entry by entry."""
+"""The entries of an asset file: units, axes, reducers, bearings and geometries."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ FORMS: dict[str, tuple[tuple[Callable[..., Stage], tuple[str, ...], tuple[str, .
         (plain_belt, ("driving_diameter", "driven_diameter", "belt_length"), ()),
     ),
 }
-"""Reducers by type: the function, the counts it must have, and those it may have."""
+"""Reducers by type: the function, its required counts, and its optional ones."""
 
 
 def _moment(value: object) -> object:
@@ -84,7 +84,7 @@ class _Strict(BaseModel):
 
 
 class ReducerEntry(_Strict):
-    """A reducer: what is counted on its parts, or its ratio alone."""
+    """A reducer: the counts of its parts (teeth, planets, pins ...), or its ratio alone."""
 
     type: Literal["gear_pair", "planetary", "rv", "harmonic", "belt"]
     source: Name
@@ -108,27 +108,27 @@ class ReducerEntry(_Strict):
     driving: str | None = None
 
     def stage(self) -> Stage:
-        """Give the stage.
+        """Return the reducer as a stage of a drive train.
 
         Raises
         ------
         ValueError
             Counts are missing, do not fit the type or one another, or contradict the declared ratio.
         """
-        given = self.model_dump(exclude={"type", "source", "ratio"}, exclude_none=True)
-        if not given and self.ratio is not None:
+        counts = self.model_dump(exclude={"type", "source", "ratio"}, exclude_none=True)
+        if not counts and self.ratio is not None:
             return known_ratio(self.type, self.ratio)
-        for build, must, may in FORMS[self.type]:
-            if set(must) <= set(given) <= {*must, *may}:
-                stage = build(**given)
+        for build, required, optional in FORMS[self.type]:
+            if set(required) <= set(counts) <= {*required, *optional}:
+                stage = build(**counts)
                 if self.ratio is not None:
                     check_ratio(stage, self.ratio)
                 return stage
         forms = " or ".join(
-            ", ".join(must) + (f" (and optionally {', '.join(may)})" if may else "")
-            for _, must, may in FORMS[self.type]
+            ", ".join(required) + (f" (and optionally {', '.join(optional)})" if optional else "")
+            for _, required, optional in FORMS[self.type]
         )
-        raise ValueError(f"type {self.type} takes {forms}, or ratio alone; got {', '.join(given) or 'nothing'}")
+        raise ValueError(f"type {self.type} takes {forms}, or ratio alone; got {', '.join(counts) or 'nothing'}")
 
     @model_validator(mode="after")
     def _can_be_built(self) -> ReducerEntry:
@@ -147,12 +147,12 @@ class BearingEntry(_Strict):
     source: Name | None = None
 
     def at_rest(self) -> tuple[Orders, str]:
-        """Give the orders with the outer ring at rest, and where they are from.
+        """Return the orders with the outer ring at rest, and their source.
 
         Raises
         ------
         ValueError
-            The designation is not in the catalogue, or the geometry is not whole or cannot be.
+            The designation is not in the catalogue, or the geometry is incomplete or impossible.
         """
         by_hand = self.model_fields_set - {"designation"}
         if self.designation is not None:
@@ -171,16 +171,16 @@ class BearingEntry(_Strict):
 
 
 def bearing_by_designation(text: str) -> tuple[Orders, str]:
-    """Give the orders of a bearing of the catalogue and its source, as validators want it: errors are ValueErrors."""
+    """Return orders and source of a bearing of the catalogue; ValueError (for validators) where there is none."""
     try:
-        found = find_bearing(text)
+        bearing = find_bearing(text)
     except AxiswatchError as error:
         raise ValueError(str(error)) from error
-    return found.orders(), found.source
+    return bearing.orders(), bearing.source
 
 
 class GeometryEntry(_Strict):
-    """Orders of one shaft, multiples of its speed: as numbers, or from reducers and a bearing."""
+    """Orders of one shaft (multiples of its speed): as numbers, or from reducers and a bearing."""
 
     bpfo: Order | None = None
     bpfi: Order | None = None
@@ -196,18 +196,18 @@ class GeometryEntry(_Strict):
 
     @model_validator(mode="after")
     def _one_way(self) -> GeometryEntry:
-        given = [name for name in BEARING_ORDERS if getattr(self, name) is not None]
-        if self.bearing is not None and given:
-            raise ValueError(f"bearing and {', '.join(given)} exclude each other; keep one of both")
+        orders = [name for name in BEARING_ORDERS if getattr(self, name) is not None]
+        if self.bearing is not None and orders:
+            raise ValueError(f"bearing and {', '.join(orders)} exclude each other; keep one of both")
         if self.reducer and self.gear_mesh:
             raise ValueError("reducer and gear_mesh exclude each other; keep one of both")
         if not self.bearing and ({"shaft", "outer_shaft"} & self.model_fields_set):
-            raise ValueError("shaft and outer_shaft say where a bearing sits; name the bearing")
+            raise ValueError("shaft and outer_shaft are the shafts of a bearing; name the bearing")
         return self
 
 
 class AxisEntry(_Strict):
-    """An axis, apart from what sits on it."""
+    """An axis, without the units on it."""
 
     site: str = ""
     cell: str = ""
@@ -257,15 +257,15 @@ class UnitEntry(_Strict):
 
     @property
     def place(self) -> str:
-        """Name of the axis as people write it."""
+        """Name of the axis for messages: site/cell/robot/axis."""
         return "/".join(part for part in (self.site, self.cell, self.robot_id, self.axis) if part)
 
 
 def wrong_entries(where: str, errors: list[Any]) -> list[str]:
-    """Write pydantic's errors of one entry as lines of a list: `unit.0.axis: ...` or `line 2: axis: ...`."""
-    between = ": " if where.startswith("line ") else "."
-    found = []
+    """Return pydantic's errors of one entry as lines of a list: `unit.0.axis: ...` or `line 2: axis: ...`."""
+    separator = ": " if where.startswith("line ") else "."
+    lines = []
     for item in errors:
-        inside = ".".join(str(part) for part in item["loc"])
-        found.append(f"{where}{between}{inside}: {item['msg']}" if inside else f"{where}: {item['msg']}")
-    return found
+        key = ".".join(str(part) for part in item["loc"])
+        lines.append(f"{where}{separator}{key}: {item['msg']}" if key else f"{where}: {item['msg']}")
+    return lines

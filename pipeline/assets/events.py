@@ -1,4 +1,4 @@
-"""The timeline of an axis: what was installed, replaced and removed when, and notes."""
+"""The timeline of an axis: when units were installed, replaced and removed, and notes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSTALLED, REPLACED, REMOVED, NOTE = "installed", "replaced", "removed", "note"
 def event_row(
     axis: str, at: datetime, kind: str, subject: str, *, details: dict[str, Any], who: str, as_of: datetime
 ) -> dict[str, Any]:
-    """Give the row of an event. `subject` is the serial of the unit that it is about, or the text of a note."""
+    """Return the database row of an event. `subject` is the serial number of its unit, or the text of a note."""
     return {
         "event_id": stable_id(axis, instant(at), kind, subject, length=16),
         "axis_id": axis,
@@ -32,20 +32,20 @@ def event_row(
 
 
 def mirror_installations(connection: Connection, axes: Iterable[str], *, who: str, as_of: datetime) -> None:
-    """Make the events `installed` and `removed` of axes agree with their units, which take over corrections.
+    """Write the events `installed` and `removed` of axes anew from their units, because units may have been corrected.
 
-    What a replacement that is in force says already is not said again.
+    A change that a replacement in force covers gets no second event.
     """
     for axis in sorted(axes):
         units = connection.execute(sa.select(Unit).where(Unit.axis_id == axis)).all()
         replaced = {(row.at, row.details["unit_serial"]): row for row in replacements_in_force(connection, axis)}
         taken_off = {(row.at, row.details["old_unit_serial"]) for row in replaced.values()}
-        told = [(unit.installed_at, INSTALLED, unit.unit_serial) for unit in units]
-        told = [one for one in told if (one[0], one[2]) not in replaced]
-        told += [(unit.removed_at, REMOVED, unit.unit_serial) for unit in units if unit.removed_at is not None]
+        changes = [(unit.installed_at, INSTALLED, unit.unit_serial) for unit in units]
+        changes = [change for change in changes if (change[0], change[2]) not in replaced]
+        changes += [(unit.removed_at, REMOVED, unit.unit_serial) for unit in units if unit.removed_at is not None]
         rows = [
             event_row(axis, at, kind, serial, details={"unit_serial": serial}, who=who, as_of=as_of)
-            for at, kind, serial in told
+            for at, kind, serial in changes
             if kind == INSTALLED or (at, serial) not in taken_off
         ]
         connection.execute(
@@ -59,9 +59,9 @@ def mirror_installations(connection: Connection, axes: Iterable[str], *, who: st
 
 
 def replacements_in_force(connection: Connection, axis: str) -> list[Any]:
-    """Give the replacements on an axis that the registry still agrees with, oldest first.
+    """Return the replacements on an axis that still agree with the registry, oldest first.
 
-    Where a later import has moved or taken away the new unit, the replacement is history only.
+    Where a later import moved or removed the new unit, the replacement is only history.
     """
     rows = connection.execute(
         sa.select(AxisEvent).where(AxisEvent.axis_id == axis, AxisEvent.kind == REPLACED).order_by(AxisEvent.at)
@@ -74,12 +74,12 @@ def replacements_in_force(connection: Connection, axis: str) -> list[Any]:
 
 
 def replacement_times(connection: Connection, axis: str) -> list[datetime]:
-    """Give the times at which the unit on an axis was replaced, oldest first."""
+    """Return the times at which the unit on an axis was replaced, oldest first."""
     return [row.at for row in replacements_in_force(connection, axis)]
 
 
 def timeline(connection: Connection, axis: str) -> list[dict[str, Any]]:
-    """Give the events of an axis in order of time; `in_force` is False for a replacement that was corrected away."""
+    """Return the events of an axis in order of time; `in_force` is False for a replacement that was corrected later."""
     in_force = {row.event_id for row in replacements_in_force(connection, axis)}
     rank = {REMOVED: 0, REPLACED: 1, INSTALLED: 2, NOTE: 3}
     rows = connection.execute(sa.select(AxisEvent).where(AxisEvent.axis_id == axis)).all()

@@ -1,4 +1,4 @@
-"""From reducers and bearings to the orders that features look at, and to a list of all characteristic orders."""
+"""From reducers and bearings to the orders that features use, and to a list of all characteristic orders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BEARING_FORMULAS = {
 
 @dataclass(frozen=True)
 class ResolvedGeometry:
-    """A geometry as it is stored: what features use, and all that is characteristic, each with its source."""
+    """A geometry as it is stored: the orders that features use, and all characteristic orders with their sources."""
 
     name: str
     orders: Orders
@@ -36,23 +36,23 @@ class ResolvedGeometry:
 
     @property
     def version(self) -> str:
-        """Name by content of the orders that features use."""
+        """Hash of the orders that features use."""
         return geometry_version(self.orders)
 
     def listed(self) -> list[dict[str, Any]]:
-        """Give the characteristic orders as they are stored."""
+        """Return the characteristic orders as they are stored."""
         return [asdict(order) for order in self.characteristics]
 
 
 def characteristic_orders(orders: Orders, source: str, *, bearing: str = "", given: bool = True) -> list[NamedOrder]:
-    """Give orders one by one, in the words of people."""
+    """Return orders as a list, with readable names, formulas and sources."""
     prefix = f"{bearing}: " if bearing else ""
-    found = [
+    named = [
         NamedOrder(prefix + BEARING_WORDS[name], value, "as given" if given else BEARING_FORMULAS[name], source)
         for name in BEARING_ORDERS
         if (value := getattr(orders, name)) is not None
     ]
-    return found + [NamedOrder("gear mesh", mesh, "as given", source) for mesh in orders.gear_mesh]
+    return named + [NamedOrder("gear mesh", mesh, "as given", source) for mesh in orders.gear_mesh]
 
 
 def resolve_geometry(
@@ -61,12 +61,12 @@ def resolve_geometry(
     reducers: Mapping[str, ReducerEntry],
     bearings: Mapping[str, BearingEntry],
 ) -> ResolvedGeometry:
-    """Work out a geometry of a file. A bearing that the file does not define is looked up in the catalogue.
+    """Compute a geometry of a file. A bearing that the file does not define is looked up in the catalogue.
 
     Raises
     ------
     ValueError
-        A reducer, a bearing or a shaft that it names is not there.
+        It names a reducer, a bearing or a shaft that does not exist.
     """
     missing = [reducer for reducer in entry.reducer if reducer not in reducers]
     if missing:
@@ -92,7 +92,7 @@ def resolve_geometry(
 
 
 def bearing_alone(designation: str) -> ResolvedGeometry:
-    """Give the geometry of a bearing of the catalogue on the monitored shaft, its outer ring at rest.
+    """Return the geometry of a bearing of the catalogue on the monitored shaft, its outer ring at rest.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def _train(entry: GeometryEntry, reducers: Mapping[str, ReducerEntry]) -> Stage:
 
 
 def _with_counts(order: NamedOrder, reducers: Mapping[str, ReducerEntry]) -> NamedOrder:
-    """Name beside the source of the formula that of the counts."""
+    """Add the source of the counts to the source of the formula."""
     counted = reducers[order.name.partition(": ")[0]].source
     return replace(order, source=f"{order.source}; counts: {counted}")
 
@@ -121,5 +121,5 @@ def _with_counts(order: NamedOrder, reducers: Mapping[str, ReducerEntry]) -> Nam
 def _speed(train: Stage, shaft: str) -> float:
     speeds = dict(train.speeds)
     if shaft not in speeds:
-        raise ValueError(f"shaft {shaft!r} is not there; one of {', '.join(speeds)}")
+        raise ValueError(f"shaft {shaft!r} does not exist; write one of {', '.join(speeds)}")
     return speeds[shaft]

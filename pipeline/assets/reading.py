@@ -1,4 +1,4 @@
-"""Reading an asset file, TOML or CSV: everything that is wrong with it is found in one go."""
+"""Read an asset file, TOML or CSV, and collect everything that is wrong with it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Entry = TypeVar("Entry", bound=BaseModel)
 
 @dataclass
 class AssetsFile:
-    """An asset file as far as it is right, and what is wrong with it.
+    """The correct entries of an asset file, and what is wrong with the others.
 
-    `facts` has what the file says of each axis (`criticality`, `expected_every_s`), `declared` the names of its
-    geometries, those included that are wrong.
+    `facts` has the properties of each axis (`criticality`, `expected_every_s`). `declared` has the names of all
+    geometries in the file, wrong ones included.
     """
 
     unit: list[UnitEntry] = field(default_factory=list)
@@ -40,7 +40,7 @@ class AssetsFile:
     notes: list[str] = field(default_factory=list)
 
     def geometry_of(self, unit: UnitEntry) -> ResolvedGeometry | None:
-        """Give the geometry of a unit that this file defines, or that its bearing's designation gives."""
+        """Return a unit's geometry: from its bearing's designation, or as this file defines it; else None."""
         if unit.bearing is not None:
             return bearing_alone(unit.bearing)
         return self.geometry.get(unit.geometry) if unit.geometry is not None else None
@@ -52,29 +52,29 @@ def parse_assets(path: Path) -> AssetsFile:
     Raises
     ------
     AxiswatchError
-        It cannot be read, or is neither TOML nor CSV.
+        The file cannot be read, or is neither TOML nor CSV.
     """
     is_csv = path.suffix.lower() == ".csv"
-    found = _parse_csv(path) if is_csv else _parse_toml(path)
-    found.problems += duplicates(found.unit)
-    found.facts, wrong = facts_of_axes(found.axis, found.unit, whole=not is_csv)
-    found.problems += wrong
-    return found
+    assets = _parse_csv(path) if is_csv else _parse_toml(path)
+    assets.problems += duplicates(assets.unit)
+    assets.facts, wrong = facts_of_axes(assets.axis, assets.unit, complete=not is_csv)
+    assets.problems += wrong
+    return assets
 
 
 def refuse(path: Path, problems: list[str]) -> None:
-    """Raise with all problems, if there are any."""
+    """Raise an AxiswatchError that lists all problems; do nothing where there are none."""
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise AxiswatchError(f"{path} is no asset registry:\n{listed}")
 
 
-def unknown_geometries(found: AssetsFile, known: set[str]) -> list[str]:
-    """List the units whose geometry neither the file nor the registry has."""
+def unknown_geometries(assets: AssetsFile, known: set[str]) -> list[str]:
+    """List the units whose geometry is neither in the file nor in the registry."""
     return [
         f"unit {unit.unit_serial}: geometry {unit.geometry!r} is not defined in this file and not in the registry"
-        for unit in found.unit
-        if unit.geometry is not None and unit.geometry not in found.declared | known
+        for unit in assets.unit
+        if unit.geometry is not None and unit.geometry not in assets.declared | known
     ]
 
 
@@ -89,48 +89,48 @@ def _text_of(path: Path) -> str:
 
 def _parse_toml(path: Path) -> AssetsFile:
     try:
-        told = tomllib.loads(_text_of(path))
+        document = tomllib.loads(_text_of(path))
     except tomllib.TOMLDecodeError as error:
         raise AxiswatchError(f"{path} is not TOML: {error}") from error
-    found = AssetsFile()
-    found.problems += [f"{name}: Extra inputs are not permitted" for name in told if name not in SECTIONS]
-    version = told.get("version")
+    assets = AssetsFile()
+    assets.problems += [f"{name}: Extra inputs are not permitted" for name in document if name not in SECTIONS]
+    version = document.get("version")
     if version is None:
-        found.problems.append("version: Field required")
+        assets.problems.append("version: Field required")
     elif version != VERSION or isinstance(version, bool):
-        found.problems.append(f"version: this axiswatch reads version {VERSION}, got {version!r}")
-    reducers = _named(told, "reducer", ReducerEntry, found.problems)
-    bearings = _named(told, "bearing", BearingEntry, found.problems)
-    geometries = _named(told, "geometry", GeometryEntry, found.problems)
-    found.declared = set(_table(told, "geometry", []))
-    for name, raw in _table(told, "geometry", []).items():
+        assets.problems.append(f"version: this axiswatch reads version {VERSION}, got {version!r}")
+    reducers = _named(document, "reducer", ReducerEntry, assets.problems)
+    bearings = _named(document, "bearing", BearingEntry, assets.problems)
+    geometries = _named(document, "geometry", GeometryEntry, assets.problems)
+    assets.declared = set(_table(document, "geometry", []))
+    for name, raw in _table(document, "geometry", []).items():
         if isinstance(raw, Mapping) and not raw.get("source") and not ({"reducer", "bearing"} & set(raw)):
-            found.problems.append(f"geometry.{name}.source: Field required")
-    # An entry that is there but wrong is told of once; what refers to it is not blamed as well.
-    broken = {name for kind in ("reducer", "bearing") for name in _table(told, kind, [])} - {*reducers, *bearings}
+            assets.problems.append(f"geometry.{name}.source: Field required")
+    # A wrong entry is reported once; entries that refer to it are not reported too.
+    broken = {name for kind in ("reducer", "bearing") for name in _table(document, kind, [])} - {*reducers, *bearings}
     for name, entry in geometries.items():
         if not broken & {*entry.reducer, entry.bearing}:
-            _resolve(found, name, entry, reducers, bearings)
-    found.axis = _many(told, "axis", AxisEntry, found.problems)
-    found.unit = _many(told, "unit", UnitEntry, found.problems)
-    for unit in found.unit:
-        _check_bearing(f"unit {unit.unit_serial}", unit, found.problems)
-    return found
+            _resolve(assets, name, entry, reducers, bearings)
+    assets.axis = _many(document, "axis", AxisEntry, assets.problems)
+    assets.unit = _many(document, "unit", UnitEntry, assets.problems)
+    for unit in assets.unit:
+        _check_bearing(f"unit {unit.unit_serial}", unit, assets.problems)
+    return assets
 
 
 def _resolve(
-    found: AssetsFile,
+    assets: AssetsFile,
     name: str,
     entry: GeometryEntry,
     reducers: dict[str, ReducerEntry],
     bearings: dict[str, BearingEntry],
 ) -> None:
     try:
-        found.geometry[name] = resolve_geometry(name, entry, reducers, bearings)
+        assets.geometry[name] = resolve_geometry(name, entry, reducers, bearings)
     except ValueError as error:
-        found.problems.append(f"geometry.{name}: {error}")
+        assets.problems.append(f"geometry.{name}: {error}")
     else:
-        found.notes += [f"geometry {name}: {note}" for note in found.geometry[name].notes]
+        assets.notes += [f"geometry {name}: {note}" for note in assets.geometry[name].notes]
 
 
 def _check_bearing(where: str, unit: UnitEntry, problems: list[str]) -> None:
@@ -141,17 +141,17 @@ def _check_bearing(where: str, unit: UnitEntry, problems: list[str]) -> None:
             problems.append(f"{where}: {error}")
 
 
-def _table(told: Mapping[str, Any], kind: str, problems: list[str]) -> dict[str, Any]:
-    value = told.get(kind, {})
+def _table(document: Mapping[str, Any], kind: str, problems: list[str]) -> dict[str, Any]:
+    value = document.get(kind, {})
     if not isinstance(value, dict):
         problems.append(f"{kind}: must be tables [{kind}.NAME]")
         return {}
     return value
 
 
-def _named(told: Mapping[str, Any], kind: str, model: type[Entry], problems: list[str]) -> dict[str, Entry]:
+def _named(document: Mapping[str, Any], kind: str, model: type[Entry], problems: list[str]) -> dict[str, Entry]:
     entries = {}
-    for name, raw in _table(told, kind, problems).items():
+    for name, raw in _table(document, kind, problems).items():
         try:
             entries[name] = model.model_validate(raw)
         except ValidationError as error:
@@ -159,8 +159,8 @@ def _named(told: Mapping[str, Any], kind: str, model: type[Entry], problems: lis
     return entries
 
 
-def _many(told: Mapping[str, Any], kind: str, model: type[Entry], problems: list[str]) -> list[Entry]:
-    values = told.get(kind, [])
+def _many(document: Mapping[str, Any], kind: str, model: type[Entry], problems: list[str]) -> list[Entry]:
+    values = document.get(kind, [])
     if not isinstance(values, list):
         problems.append(f"{kind}: must be tables [[{kind}]]")
         return []
@@ -180,36 +180,36 @@ def _parse_csv(path: Path) -> AssetsFile:
         lines = [(reader.line_num, line) for line in reader]
     except csv.Error as error:
         raise AxiswatchError(f"{path} is no CSV: {error}") from error
-    found = AssetsFile()
-    found.problems += [f"column {name!r} is not known" for name in header if name not in CSV_COLUMNS]
-    found.problems += [f"column {name} is missing" for name in CSV_REQUIRED if name not in header]
-    found.problems += [f"column {name} is there twice" for name in sorted(set(header)) if header.count(name) > 1]
-    if found.problems:
-        return found
+    assets = AssetsFile()
+    assets.problems += [f"column {name!r} is not known" for name in header if name not in CSV_COLUMNS]
+    assets.problems += [f"column {name} is missing" for name in CSV_REQUIRED if name not in header]
+    assets.problems += [f"column {name} is there twice" for name in sorted(set(header)) if header.count(name) > 1]
+    if assets.problems:
+        return assets
     for number, line in lines:
         if None in line:
-            found.problems.append(f"line {number}: more cells than columns")
+            assets.problems.append(f"line {number}: more cells than columns")
             continue
         cells: dict[str, Any] = {name: value.strip() for name, value in line.items() if value and value.strip()}
-        _csv_row(f"line {number}", cells, found)
-    return found
+        _csv_row(f"line {number}", cells, assets)
+    return assets
 
 
-def _csv_row(where: str, cells: dict[str, Any], found: AssetsFile) -> None:
+def _csv_row(where: str, cells: dict[str, Any], assets: AssetsFile) -> None:
     criticality = cells.pop("criticality", None)
     try:
         unit = UnitEntry.model_validate(cells)
-        found.unit.append(unit)
-        _check_bearing(where, unit, found.problems)
+        assets.unit.append(unit)
+        _check_bearing(where, unit, assets.problems)
     except ValidationError as error:
-        found.problems += wrong_entries(where, list(error.errors()))
+        assets.problems += wrong_entries(where, list(error.errors()))
     if criticality is None:
         return
     try:
         place = {name: cells.get(name, "-") for name in ("robot_id", "axis")}
         place |= {name: cells[name] for name in ("site", "cell") if name in cells}
-        found.axis.append(AxisEntry.model_validate({**place, "criticality": criticality}))
+        assets.axis.append(AxisEntry.model_validate({**place, "criticality": criticality}))
     except ValidationError as error:
-        found.problems += [
+        assets.problems += [
             problem for problem in wrong_entries(where, list(error.errors())) if "criticality: " in problem
         ]

@@ -1,4 +1,4 @@
-"""What the registry knows, for people: the list of units, one axis with its orders, and its timeline."""
+"""The registry for display: the list of units, one axis with its orders, and its timeline."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ("site", "cell", "robot_id", "axis")
 
 
 def list_assets(store: Store) -> list[dict[str, Any]]:
-    """Give every axis with its units, oldest first; axes that only logs know have none."""
+    """Return every axis with its units, oldest first; an axis that is known only from logs has none."""
     query = (
         sa.select(Axis, Unit.unit_serial, Unit.installed_at, Unit.removed_at, Unit.geometry_name)
         .join(Unit, Unit.axis_id == Axis.axis_id, isouter=True)
@@ -34,7 +34,7 @@ def list_assets(store: Store) -> list[dict[str, Any]]:
 def show_asset(
     store: Store, robot_id: str, axis: str, *, site: str | None = None, cell: str | None = None
 ) -> dict[str, Any]:
-    """Give one axis with its units and the characteristic orders of each, in words and with sources.
+    """Return one axis with its units, and the characteristic orders of each with names and sources.
 
     Raises
     ------
@@ -44,22 +44,22 @@ def show_asset(
         There are several axes of that name.
     """
     with store.read() as connection:
-        found = find_axis(connection, robot_id, axis, site=site, cell=cell)
+        axis_row = find_axis(connection, robot_id, axis, site=site, cell=cell)
         query = (
             sa.select(Unit, Geometry.orders, Geometry.source)
             .outerjoin(Geometry, Geometry.geometry_version == Unit.geometry_version)
-            .where(Unit.axis_id == found.axis_id)
+            .where(Unit.axis_id == axis_row.axis_id)
             .order_by(Unit.installed_at)
         )
         units = [_unit(row) for row in connection.execute(query)]
-    told = {name: getattr(found, name) for name in (*NAMES, "axis_id", "criticality", "expected_every_s")}
-    return {**told, "units": units}
+    facts = {name: getattr(axis_row, name) for name in (*NAMES, "axis_id", "criticality", "expected_every_s")}
+    return {**facts, "units": units}
 
 
 def axis_timeline(
     store: Store, robot_id: str, axis: str, *, site: str | None = None, cell: str | None = None
 ) -> list[dict[str, Any]]:
-    """Give the events of one axis in order of time.
+    """Return the events of one axis in order of time.
 
     Raises
     ------

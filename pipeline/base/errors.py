@@ -4,18 +4,18 @@ from __future__ import annotations
 
 
 class AxiswatchError(Exception):
-    """Something was refused or could not be done. The message says what, where and what to do."""
+    """Something was refused or failed. The message says what was wrong, where, and what to do."""
 
     exit_code = 1
 
 
 class PrerequisiteMissing(AxiswatchError):
-    """A step has nothing to work with: no champion, no labels, no such case."""
+    """Something that a command needs is not there: no champion, no labels, no such case."""
 
     exit_code = 3
 
 
 class SettingsError(AxiswatchError):
-    """A setting is unknown or has a value that it cannot have."""
+    """A setting is unknown, or its value is not allowed."""
 
     exit_code = 2

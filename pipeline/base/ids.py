@@ -1,4 +1,4 @@
-"""Identities by content: the same thing gets the same id in every database, so that a backfill equals a live run."""
+"""Ids made from content: the same thing gets the same id in every database, so a backfill equals a live run."""
 
 from __future__ import annotations
 
@@ -10,28 +10,35 @@ from pipeline.base.errors import SettingsError
 
 
 def stable_id(*parts: str | int | float | None, length: int = 32) -> str:
-    """Hash parts into a hex id. Parts are kept apart (`("a", "bc")` differs from `("ab", "c")`)."""
+    """Return the hash of some parts as a hex id. Parts stay apart: `("a", "bc")` differs from `("ab", "c")`."""
     text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:length]
 
 
 def instant(moment: datetime) -> str:
-    """Write a time with an offset as ISO 8601 in UTC with microseconds, the form that ids are made of."""
+    """Return a time with an offset as ISO 8601 in UTC with microseconds: the form that ids are made from."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def utc_text(moment: datetime) -> str:
-    """Write a time with an offset as ISO 8601 in UTC for programs and people, such as `2026-01-31T08:00:00Z`."""
+    """Return a time with an offset as ISO 8601 in UTC, such as `2026-01-31T08:00:00Z`: the form that is shown."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def read_time(text: str, name: str) -> datetime:
-    """Read a time that a user gave, in UTC.
+    """Return a time that a user wrote, in UTC.
+
+    Parameters
+    ----------
+    text
+        ISO 8601 with an offset.
+    name
+        What the time is, for the message of an error.
 
     Raises
     ------
     SettingsError
-        It is no ISO 8601 time, or has no offset; `name` says which time it was.
+        It is not an ISO 8601 time, or has no offset.
     """
     try:
         value = datetime.fromisoformat(text)
@@ -43,10 +50,10 @@ def read_time(text: str, name: str) -> datetime:
 
 
 def axis_id(site: str, cell: str, robot_id: str, axis: str) -> str:
-    """Id of a robot axis."""
+    """Return the id of a robot axis: 16 hex digits."""
     return stable_id(site, cell, robot_id, axis, length=16)
 
 
 def recording_id(axis: str, channel: str, started_at: datetime) -> str:
-    """Id of a recording, from the axis's id, its channel and its start."""
+    """Return the id of a recording, made from the axis's id, the channel and the start: 32 hex digits."""
     return stable_id(axis, channel, instant(started_at))

@@ -1,7 +1,7 @@
 """The raw log contract, version 1: the columns of a log file and the values they may take.
 
 A log file is Parquet; one row is one *recording*: one contiguous burst of one channel of one robot axis.
-`pipeline.intake.contract` judges rows against it, `pipeline.simulate` and `pipeline.importing` write it.
+`pipeline.intake.contract` checks rows against it; `pipeline.simulation` and `pipeline.importing` write it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LOG_SCHEMA: Final = pa.schema(
 REQUIRED_COLUMNS: Final = tuple(field.name for field in LOG_SCHEMA if not field.nullable)
 
 RAW_UNIT: Final = "raw"
-"""Unit of a signal whose scale nobody declared. It is never mixed with a physical unit: its model scope is its own."""
+"""Unit of a signal whose scale is not declared. It has its own model scope and is never mixed with physical units."""
 
 QUANTITY_UNITS: Final[dict[str, tuple[str, ...]]] = {
     "acceleration": ("g", "m/s2", RAW_UNIT),
@@ -53,7 +53,7 @@ QUANTITY_UNITS: Final[dict[str, tuple[str, ...]]] = {
     "temperature": ("degC", RAW_UNIT),
     "voltage": ("V", RAW_UNIT),
 }
-"""Quantities that axiswatch knows, each with the units it may be declared in."""
+"""Quantities that axiswatch knows, each with its allowed units."""
 
 TIME_BASES: Final = ("clock", "synthetic")
 RATE_BASES: Final = ("declared", "assumed")
@@ -68,5 +68,5 @@ def quantity_of(scope: str) -> str:
 
 
 def scope_of(quantity: str, unit: str) -> str:
-    """Name the model scope of a signal: the quantity, or `quantity:raw` where the unit is not declared."""
+    """Return the model scope of a signal: the quantity, or `quantity:raw` where the unit is not declared."""
     return f"{quantity}:{RAW_UNIT}" if unit == RAW_UNIT else quantity

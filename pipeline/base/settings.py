@@ -29,7 +29,7 @@ class SettingsGroup(BaseSettings):
 
     @classmethod
     def own(cls) -> tuple[str, ...]:
-        """The names that this group adds to those that it builds on."""
+        """Return the names of the settings that this group adds to the groups it builds on."""
         return tuple(name for name in cls.model_fields if name in get_annotations(cls))
 
     @classmethod
@@ -52,31 +52,31 @@ class PlaceSettings(SettingsGroup):
     together, because the database names the files of its lake.
     """
 
-    home: Path = Field(Path(".axiswatch"), description="Folder that holds everything which is not placed elsewhere.")
+    home: Path = Field(Path(".axiswatch"), description="Folder of everything that has no other place in the settings.")
     database_url: str = Field(
         "", description="SQLAlchemy URL: sqlite:///FILE or postgresql+psycopg://...; empty: axiswatch.db below home."
     )
     lake_url: str = Field(
         "", description="Folder of the lake, or fsspec URL such as s3://bucket/prefix; empty: lake below home."
     )
-    landing: Path = Field(Path(), description="Folder where robots drop logs; left alone: landing below home.")
+    landing: Path = Field(Path(), description="Folder where robots drop logs; not set: landing below home.")
     retention_months: int = Field(
-        0, ge=0, le=1200, description="Whole months of data that `axiswatch retention` keeps; 0: for ever."
+        0, ge=0, le=1200, description="Whole months of data that `axiswatch retention` keeps; 0: all."
     )
 
     @property
     def database(self) -> str:
-        """SQLAlchemy URL in force."""
+        """SQLAlchemy URL of the database: the setting, or the default below `home`."""
         return self.database_url or f"sqlite:///{self.home.absolute() / 'axiswatch.db'}"
 
     @property
     def lake(self) -> str:
-        """Folder or fsspec URL of the lake in force."""
+        """Folder or fsspec URL of the lake: the setting, or the default below `home`."""
         return self.lake_url or str(self.home.absolute() / "lake")
 
     @property
     def landing_zone(self) -> Path:
-        """Folder that logs are taken from."""
+        """Folder that logs are read from: the setting, or the default below `home`."""
         return self.landing if self.landing != Path() else self.home / "landing"
 
 
@@ -91,7 +91,7 @@ class IntakeSettings(SettingsGroup):
         60.0,
         ge=0,
         le=86_400,
-        description="An unreadable file that was changed less than this ago is left: it may still be written, s.",
+        description="An unreadable file that changed less than this ago waits, as it may still be written, s.",
     )
     max_samples: int = Field(20_000_000, ge=1, description="Longest recording that is accepted, samples.")
     max_sampling_rate_hz: float = Field(1e6, gt=0, description="Highest sampling rate that is accepted, Hz.")
@@ -164,10 +164,13 @@ class TrainSettings(ExtractionSettings):
         0.8, ge=0, le=1, description="Share of training windows in which some groups of features are hidden."
     )
     synthetic_windows: int = Field(
-        300, ge=0, le=100_000, description="Windows a class made from physics that training takes in; 0 for none."
+        300, ge=0, le=100_000, description="Windows made from physics that training adds for each class; 0: none."
     )
     synthetic_units: float = Field(
-        20.0, gt=0, le=1e6, description="As how many labelled units of their class the made windows count."
+        20.0,
+        gt=0,
+        le=1e6,
+        description="Weight of the windows made from physics, as a number of labelled units of their class.",
     )
     rule_db_per_nat: float = Field(
         3.0,
@@ -186,12 +189,15 @@ class TrainSettings(ExtractionSettings):
     fault_prior: float = Field(0.05, gt=0, lt=1, description="Share of faulty windows expected where scores are used.")
     prior_temperature: float = Field(1.5, gt=0, description="Temperature used where too few units can identify one.")
     prior_units: float = Field(
-        10.0, ge=0, le=1e6, description="Units of a class at which network and rule count alike; 0: network in full."
+        10.0,
+        ge=0,
+        le=1e6,
+        description="Labelled units of a class at which network and rule have the same weight; 0: the network alone.",
     )
     min_calibration_units: int = Field(10, ge=2, description="Held-out units needed to fit a temperature.")
-    evidence_weights: dict[str, float] = Field(
+    evidence_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
         {"signal_only": 0.5, "inspected": 1.0, "teardown": 1.0},
-        description="Training weight of a label by evidence; one that is left out weighs 1.",
+        description="Training weight of a label by its evidence, >= 0; evidence that is not listed has weight 1.",
     )
     max_windows_per_unit: int = Field(
         5_000, ge=0, description="Windows of a unit that a training set takes at most, chosen evenly; 0: all."
@@ -249,16 +255,19 @@ class CaseSettings(SettingsGroup):
         0.0,
         ge=0,
         le=1,
-        description="Share of the bins with nothing flagged that go to review all the same (docs/cases.md).",
+        description="Share of the bins without a flag that also go to review, chosen at random (docs/cases.md).",
     )
     audit_seed: int = Field(
-        1, ge=0, lt=2**63, description="Key of the hash that draws the audited bins; another key draws other bins."
+        1,
+        ge=0,
+        lt=2**63,
+        description="Seed of the hash that chooses the audited bins; another seed chooses other bins.",
     )
     case_max_age_days: float = Field(
         366.0,
         gt=0,
         le=36_600,
-        description="A scheduled run opens no case for what was last flagged longer ago than this, days.",
+        description="A scheduled run opens no case for an episode whose last flag is older than this, days.",
     )
 
 
@@ -272,11 +281,11 @@ class WatchSettings(TrainSettings):
         30.0,
         ge=0,
         le=3660,
-        description="Age of a training at which it is due again, whatever happened; 0: never, days.",
+        description="A retraining is due this long after the last training in any case; 0: never, days.",
     )
     retrain_min_labels: int = Field(5, ge=1, description="New findings that make a retraining due.")
     retrain_kind_units: int = Field(
-        2, ge=1, description="Units of a class that the champion does not know that make a retraining due."
+        2, ge=1, description="Units of a class unknown to the champion that make a retraining due."
     )
     retrain_cooldown_days: float = Field(
         1.0, ge=0, le=366, description="Time after a retraining in which no other starts, days."
@@ -293,7 +302,7 @@ class WatchSettings(TrainSettings):
         0.01, gt=0, lt=1, description="Chance of a false alarm of each trigger that tests for a change."
     )
     drift_shift: float = Field(
-        0.5, ge=0, le=30, description="Least median shift of units that is a drift, robust standard deviations."
+        0.5, ge=0, le=30, description="Smallest median shift of units that is a drift, robust standard deviations."
     )
     drift_min_units: int = Field(
         8, ge=1, description="Units that a regime, or a rate, needs before a change is reported."
@@ -305,10 +314,13 @@ class WatchSettings(TrainSettings):
         description="Recordings of a unit, channel and regime that a period, or a case, is judged by.",
     )
     calibration_margin: float = Field(
-        0.05, ge=0, lt=1, description="Difference of stated and found fault probability that is harmless."
+        0.05, ge=0, lt=1, description="Difference between predicted and observed fault probability that is accepted."
     )
     rate_rise: float = Field(
-        0.1, ge=0, lt=1, description="Least rise of the share of bins that are new, or go to review."
+        0.1,
+        ge=0,
+        lt=1,
+        description="Smallest rise of the share of bins that are new, or go to review, that fires the trigger.",
     )
     missed_rate: float = Field(
         0.2, gt=0, lt=1, description="Highest share of units with a confirmed fault that had no case."
@@ -356,15 +368,15 @@ class GateSettings(TrainSettings):
         0.1,
         ge=0,
         lt=1,
-        description="Share of healthy units that a review budget may look at; the faults beyond are missed.",
+        description="Share of healthy units that the review budget covers; faults that score lower count as missed.",
     )
     gate_min_units: int = Field(
-        8, ge=2, description="Units held out for both models from which on the gate asks for intervals."
+        8, ge=2, description="Fewest units held out for both models with which the gate also judges intervals."
     )
     gate_confidence: float = Field(0.9, gt=0, lt=1, description="Confidence of the gate's two-sided intervals.")
     gate_bootstrap: int = Field(2000, ge=100, le=100_000, description="Resamples of units for the gate's intervals.")
     gate_doubt_probability: float = Field(
-        0.35, gt=0, lt=1, description="A model contradicts a finding to which it gives less probability than this."
+        0.35, gt=0, lt=1, description="A model contradicts a finding if its probability for the finding is below this."
     )
     gate_doubt_excess: float = Field(
         0.05, ge=0, le=1, description="Highest share of contradicted new findings beyond that of contradicted old ones."
@@ -373,7 +385,7 @@ class GateSettings(TrainSettings):
         (), description="Serial numbers of units, and label:ID, that every challenger must get right."
     )
     must_not_fail_probability: float = Field(
-        0.5, gt=0, lt=1, description="Least probability of the right side in a case that must not fail."
+        0.5, gt=0, lt=1, description="Smallest probability of the right side in a case that must not fail."
     )
     promotion_approval: bool = Field(
         False, description="A challenger that passes the gate waits for a person (docs/model-life.md)."
@@ -391,7 +403,7 @@ class GateSettings(TrainSettings):
         90.0,
         ge=0,
         le=3660,
-        description="Closed cases that changed in so many days before a promotion are scored again, days.",
+        description="Closed cases whose last change is at most this long before a promotion are scored again, days.",
     )
 
 
@@ -438,7 +450,7 @@ class ReviewSettings(SettingsGroup):
     """
 
     review_claim_minutes: float = Field(
-        60.0, gt=0, le=10_080, description="How long a claim, or a case that was handed over, keeps others off, min."
+        60.0, gt=0, le=10_080, description="How long a claimed or handed-over case is reserved for one person, min."
     )
     review_session_hours: float = Field(12.0, gt=0, le=744, description="How long a log-in to the review lasts, h.")
     review_secure_cookie: bool = Field(
@@ -453,7 +465,7 @@ class TrendSettings(ExtractionSettings):
     """
 
     trend_days: float = Field(
-        7.0, gt=0, le=3660, description="Newest stretch of a trend that its slope is about, days."
+        7.0, gt=0, le=3660, description="Length of the newest part of a trend, from which its slope is computed, days."
     )
     trend_min_shift: float = Field(
         1.0, ge=0, le=30, description="Smallest change of a health index that is reported as a change point, sigmas."
@@ -509,7 +521,7 @@ class Settings(
 
     @classmethod
     def groups(cls) -> tuple[type[SettingsGroup], ...]:
-        """The groups, in the order in which they stand here."""
+        """Return the groups, in the order of this file."""
         return (
             PlaceSettings,
             IntakeSettings,
@@ -526,5 +538,5 @@ class Settings(
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """The names of all settings, group by group."""
+        """Return the names of all settings, group by group."""
         return tuple(name for group in cls.groups() for name in group.own())

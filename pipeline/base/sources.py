@@ -25,7 +25,13 @@ OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, "AXISWATCH_TEST_DATA", "AXISWATCH_
 
 
 def config_file(environ: Mapping[str, str]) -> Path | None:
-    """Path of the TOML file in force, or None where there is none."""
+    """Return the path of the TOML file that is in use; None where there is none.
+
+    Raises
+    ------
+    SettingsError
+        `AXISWATCH_CONFIG` names something that is not a file.
+    """
     named = environ.get(CONFIG_VARIABLE)
     if named:
         if not Path(named).is_file():
@@ -35,7 +41,13 @@ def config_file(environ: Mapping[str, str]) -> Path | None:
 
 
 def read_config_file(path: Path | None) -> dict[str, Any]:
-    """Read the settings of a TOML file; an empty dict where there is no file."""
+    """Return the settings in a TOML file; an empty dict where `path` is None.
+
+    Raises
+    ------
+    SettingsError
+        The file is not TOML.
+    """
     if path is None:
         return {}
     try:
@@ -50,14 +62,14 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     Parameters
     ----------
     environ
-        Where `AXISWATCH_*` variables are looked up for typing errors; the process's environment by default.
+        Checked for `AXISWATCH_*` variables that are not settings; the process's environment by default.
     overrides
-        Values that win over the TOML file, for tests.
+        Values that replace those of the TOML file, for tests.
 
     Raises
     ------
     SettingsError
-        An unknown setting, or a value that a setting cannot have. All of them are listed at once.
+        A setting is unknown, or a value is not allowed. The message lists all of them.
     """
     environ = os.environ if environ is None else environ
     unknown = sorted(
@@ -90,4 +102,7 @@ def sources() -> dict[str, str]:
     path = config_file(os.environ)
     in_file = dict.fromkeys(read_config_file(path), str(path))
     variables = {name: f"{ENV_PREFIX}{name.upper()}" for name in Settings.names()}
-    return {name: one if os.environ.get(one) else in_file.get(name, "default") for name, one in variables.items()}
+    return {
+        name: variable if os.environ.get(variable) else in_file.get(name, "default")
+        for name, variable in variables.items()
+    }

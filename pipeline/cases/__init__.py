@@ -1,4 +1,4 @@
-"""From axis states to closed cases: what is flagged, the queue, and what engineers do with it."""
+"""From axis states to closed cases: what is flagged, the queue, and what engineers do with cases."""
 
 __all__ = [
     "audit",

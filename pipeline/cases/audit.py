@@ -1,10 +1,10 @@
-"""The audit slice: a few axis bins of which axiswatch was sure, looked at all the same, so that misses can be counted.
+"""The audit: engineers look at a few bins without any finding, so that missed faults can be counted.
 
-Who only looks at what is flagged never learns what was not. A bin is drawn by a keyed hash of axis, bin and the
-setting `audit_seed`: no random number, so a backfill draws what the live run drew. The chance of being drawn is stored
-with the case, and each answer then counts for 1 / chance bins (D. G. Horvitz and D. J. Thompson, "A generalization of
-sampling without replacement from a finite universe", 1952; as a share of the weights, J. Hajek 1971). All functions
-but `open_audits` and `audit_figures` are pure.
+Whoever looks only at what is flagged never learns what was missed. Bins are drawn by a keyed hash of axis, bin and the
+setting `audit_seed`, not by a random generator, so a backfill draws the same bins as the live run. The chance of being
+drawn is stored with the case, and each answer then counts for 1 / chance bins (D. G. Horvitz and D. J. Thompson, "A
+generalization of sampling without replacement from a finite universe", 1952; as a share of the weights, J. Hajek 1971).
+All functions but `open_audits` and `audit_figures` are pure.
 """
 
 from __future__ import annotations
@@ -24,24 +24,25 @@ from pipeline.cases.axis_state import HEALTHY, WATCH
 from pipeline.cases.history import SYSTEM, add_event
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import Verdict
+from pipeline.store.attribution import unit_name
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Case, Label
 
 AUDIT: Final = "audit"
-"""Family of these cases, and the code of their one reason."""
+"""Family of the audit cases, and the code of their only reason."""
 
 PRIORITY: Final = 0.1
-"""Below every doubt: nobody should look at an audit before a case that somebody worries about."""
+"""Lower than the priority of any finding: an audit never comes before a case with a finding."""
 
 MISSED: Final = frozenset({Verdict.FAULT})
 SOUND: Final = frozenset({Verdict.HEALTHY, Verdict.BENIGN_CHANGE})
-"""Verdicts that say whether a fault was missed; the others do not answer the question."""
+"""Verdicts that answer whether a fault was missed; the others do not answer it."""
 
 
 def is_drawn(axis_id: str, bin_at: datetime, *, rate: float, seed: int) -> bool:
-    """Say whether a bin is audited: whether its keyed hash, a number in [0, 1), lies below `rate`.
+    """Return whether a bin is audited: its keyed hash, a number in [0, 1), lies below `rate`.
 
-    The hash is BLAKE2b keyed by the seed. A bin drawn at one rate is drawn at every higher one.
+    The hash is BLAKE2b with the seed as key. A bin that is drawn at one rate is drawn at every higher rate.
     """
     key = seed.to_bytes(8, "big")
     text = f"{axis_id}|{instant(bin_at)}".encode()
@@ -50,13 +51,13 @@ def is_drawn(axis_id: str, bin_at: datetime, *, rate: float, seed: int) -> bool:
 
 
 def is_confident(state: Mapping[str, Any]) -> bool:
-    """Say whether axiswatch was sure that nothing is wrong: a scored bin, no flag of any kind, no alarm."""
+    """Return whether nothing points to a fault: a scored bin without a flag of any kind and without an alarm."""
     return state["state"] in (HEALTHY, WATCH) and state["n_windows"] > 0 and not state["flags"]
 
 
 @dataclass(frozen=True)
 class AuditAnswer:
-    """What an audit found: the unit, the chance with which the bin was drawn, and whether a fault was missed."""
+    """The answer to an audit: the unit, the chance that its bin was drawn, and whether a fault was missed."""
 
     unit: str
     chance: float
@@ -66,15 +67,25 @@ class AuditAnswer:
 def miss_rate(answers: Sequence[AuditAnswer], *, level: float = 0.95) -> dict[str, Any]:
     """Estimate the share of confident bins in which a fault was missed.
 
-    Each answer weighs 1 / chance. The interval counts units, since bins of one are near copies: exact (Clopper and
-    Pearson) limits with the number of units that would tell as much, (sum w)^2 / sum w^2 over the weights of units (E.
-    L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected number of positive counts
-    estimated from survey data", 1998).
+    Each answer has the weight 1 / chance. The interval counts units, because bins of one unit are near copies. Its
+    limits are exact (Clopper and Pearson) for the effective number of units, (sum w)^2 / sum w^2 over the weights of
+    units (E. L. Korn and B. I. Graubard, "Confidence intervals for proportions with small expected number of positive
+    counts estimated from survey data", 1998).
+
+    Parameters
+    ----------
+    level
+        Coverage of the interval, in (0, 1).
 
     Returns
     -------
     dict
-        miss_rate, low, high (None without an answer), answers, units, effective_units.
+        miss_rate, low and high in [0, 1] (None without an answer), answers, units, effective_units.
+
+    Raises
+    ------
+    ValueError
+        A chance is not in (0, 1].
     """
     weights: dict[str, float] = {}
     total = missed = 0.0
@@ -85,26 +96,26 @@ def miss_rate(answers: Sequence[AuditAnswer], *, level: float = 0.95) -> dict[st
         weights[answer.unit] = weights.get(answer.unit, 0.0) + weight
         total += weight
         missed += weight * answer.missed
-    found: dict[str, Any] = {"answers": len(answers), "units": len(weights)}
+    counts: dict[str, Any] = {"answers": len(answers), "units": len(weights)}
     if not answers:
-        return {"miss_rate": None, "low": None, "high": None, **found, "effective_units": 0.0}
+        return {"miss_rate": None, "low": None, "high": None, **counts, "effective_units": 0.0}
     n = total**2 / sum(weight**2 for weight in weights.values())
     share, tail = missed / total, (1.0 - level) / 2.0
     k = share * n
     low = 0.0 if missed == 0.0 else float(beta.ppf(tail, k, n - k + 1.0))
     high = 1.0 if missed == total else float(beta.ppf(1.0 - tail, k + 1.0, n - k))
-    return {"miss_rate": share, "low": low, "high": high, **found, "effective_units": n}
+    return {"miss_rate": share, "low": low, "high": high, **counts, "effective_units": n}
 
 
 def open_audits(
     connection: Connection, states: Iterable[Mapping[str, Any]], *, rate: float, seed: int, as_of: datetime
 ) -> int:
-    """Open a case for each confident bin that is drawn, once; give the number of new ones. The caller commits.
+    """Open a case for each confident bin that is drawn, once; return the number of new cases. The caller commits.
 
     Parameters
     ----------
     states
-        Rows of `axis_states`. A bin that scores came to later is judged anew, and is not drawn twice.
+        Rows of `axis_states`. A bin that got scores later is checked again, and is not drawn twice.
     """
     opened = 0
     for state in states:
@@ -119,13 +130,13 @@ def open_audits(
 
 
 def audit_case(state: Mapping[str, Any], *, rate: float, as_of: datetime) -> dict[str, Any]:
-    """Give the row of an audit's case."""
+    """Return the row of an audit case."""
     reason = {
         "code": AUDIT,
         "first_at": utc_text(state["first_at"]),
         "last_at": utc_text(state["last_at"]),
         "n_bins": 1,
-        "text": f"Drawn by lot (chance {rate:.3g}) from what axiswatch is sure of: is really nothing wrong?",
+        "text": f"Drawn at random (chance {rate:.3g}) from what axiswatch is sure of: is really nothing wrong?",
     }
     return {
         "case_id": stable_id(state["axis_id"], AUDIT, instant(state["bin_at"]), length=12),
@@ -146,7 +157,7 @@ def audit_case(state: Mapping[str, Any], *, rate: float, as_of: datetime) -> dic
 
 
 def audit_figures(store: Store) -> dict[str, Any]:
-    """Estimate the miss rate from the newest answer to each audit; `open` are those that nobody has answered."""
+    """Estimate the miss rate from the newest answer to each audit; `open` counts the audits without an answer."""
     with store.read() as connection:
         cases = connection.execute(
             sa.select(Case.case_id, Case.axis_id, Case.selection_probability)
@@ -166,7 +177,7 @@ def audit_figures(store: Store) -> dict[str, Any]:
         }
     answers = [
         AuditAnswer(
-            newest[case.case_id].unit_serial or f"axis {case.axis_id}",
+            unit_name(newest[case.case_id].unit_serial, case.axis_id),
             case.selection_probability,
             newest[case.case_id].verdict in MISSED,
         )

@@ -1,16 +1,16 @@
-"""One axis state from the scores of all channels in a bin of time: a pure function, and the routing by kind.
+"""From the scores of all channels of an axis in one bin of time to its state and flags. A pure function.
 
 The rule, in order:
 
-1. A channel of whose windows most have a bad data-quality verdict does not speak; it raises a `data` flag. If no
-   channel speaks, the state is `data_fault`.
-2. Of each speaking channel: mean fault probability, mean mutual information and expected entropy, median novelty
-   percentile over its good windows. The axis takes the highest channel of each: one sick channel is enough.
+1. A channel with a bad data-quality verdict in most windows is not usable; it raises a `data` flag. If no channel is
+   usable, the state is `data_fault`.
+2. Of each usable channel, over its good windows: mean fault probability, mean mutual information, mean expected
+   entropy, median novelty percentile. The axis takes the highest channel of each: one faulty channel is enough.
 3. Flags: `unmodelled` (the textbook rule sees a fault that the model has no class for), `new_program` (a program that
-   neither the training nor the plant's first days had), `novel` (novelty percentile), `unseen` (mutual information
-   above the model's own held-out percentile, unless all but a few samples say fault), `ambiguous` (expected entropy,
-   likewise), `undecided` (a fault probability below the alarm that the review budget asks to look at).
-4. A fault probability at the alarm level is an `alarm` only where nothing says that the model does not know; otherwise
+   was neither in training nor in the plant's first days), `novel` (novelty percentile), `unseen` (mutual information
+   above the model's own held-out percentile, unless all but a few samples say fault), `ambiguous` (the same for the
+   expected entropy), `undecided` (a fault probability below the alarm that the review budget asks to look at).
+4. A fault probability at the alarm level is an `alarm` only where no flag says that the model does not know this; else
    the state is `unknown` and an engineer is asked first.
 """
 
@@ -29,7 +29,7 @@ from pipeline.base.regime import program_of
 
 
 def bin_start(moment: datetime, period: timedelta) -> datetime:
-    """Give the start of the bin that a time falls into; bins are counted from 1970 in UTC."""
+    """Return the start of the bin that a time falls into; bins are counted from 1970 in UTC."""
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     return epoch + (moment - epoch) // period * period
 
@@ -57,10 +57,10 @@ _BASE_PRIORITY: Final = {
 }
 
 HOLD_NO_ALARM: Final = ("ambiguous", "undecided")
-"""Doubts that hold back no alarm: they say that the signal is unclear, not that the model does not know."""
+"""Flags that do not hold back an alarm: the signal is unclear, but the model has seen such signals."""
 
 UNMODELLED: Final = 0.5
-"""The textbook rule believes in a fault that the model has no class for from here on."""
+"""From this probability on, the textbook rule reports a fault that the model has no class for."""
 
 QUALITY_WORDS: Final = {
     Quality.FLATLINE: "the signal does not move",
@@ -78,10 +78,10 @@ QUALITY_WORDS: Final = {
 
 @dataclass(frozen=True)
 class ScoredWindow:
-    """What advise needs of one scored window.
+    """A scored window, with what advise needs of it.
 
-    Figures have the names of the columns of the score table. None: not defined by the model, or forbidden by the
-    verdict.
+    Figures have the names of the columns of the score table. None: the model does not define the figure, or the verdict
+    forbids it.
     """
 
     channel: str
@@ -105,23 +105,23 @@ FIGURES: Final = tuple(item.name for item in fields(ScoredWindow) if item.defaul
 
 
 def window_of_row(row: Any) -> ScoredWindow:
-    """Return the window of a row of the score table."""
+    """Return the window in a row of the score table."""
     return _window(row._mapping, row.channel, program_of(row.regime), row.model_version)
 
 
 def windows_of(
     scored: Sequence[Mapping[str, Any]], *, channel: Sequence[str], program: Sequence[str], model_version: str
 ) -> list[ScoredWindow]:
-    """Return the windows of what a model has just scored.
+    """Return the windows that a model has just scored.
 
     Parameters
     ----------
     scored
         (n,) verdict and figures of each window, from `pipeline.scoring.score.figures_of`.
     channel, program
-        (n,) names; a program of '' is not known.
+        (n,) names; the empty program '' means not known.
     model_version
-        The model's; its thresholds are looked up by it.
+        Version of the model; its thresholds are looked up by it.
     """
     return [
         _window(figures, str(on), str(name) or None, model_version)
@@ -130,12 +130,12 @@ def windows_of(
 
 
 def window_without_score(row: Any, quality: Quality) -> ScoredWindow:
-    """Return what stands for a recording that no window was cut from: a verdict, and no figure.
+    """Return a window for a recording that no window was cut from: with a verdict, and without figures.
 
     Parameters
     ----------
     row
-        An extraction, with the model_version that had nothing to score.
+        An extraction, with the model_version of the model.
     quality
         The verdict.
     """
@@ -155,11 +155,11 @@ def _window(figures: Mapping[str, Any], channel: str, program: str | None, model
 
 @dataclass(frozen=True)
 class Thresholds:
-    """When a model's figures are high. From settings and from the model's own held-out percentiles.
+    """The values from which a model's figures count as high, from settings and the model's own held-out percentiles.
 
-    `predictive_entropy` speaks only where the method cannot split it, None otherwise. `unmodelled` names the faults
-    that have a bearing line and no class; `programs` are those of the training and of the plant's first days; none: the
-    model knows no programs, and asks after none.
+    `predictive_entropy` is used only where the method cannot split it; None otherwise. `unmodelled` names the faults
+    that have a bearing line and no class. `programs` are those of the training and of the plant's first days; empty:
+    the model knows no programs, and `new_program` is not checked.
     """
 
     alarm_probability: float
@@ -209,7 +209,7 @@ def combine_channels(windows: Sequence[ScoredWindow], thresholds: dict[str, Thre
     """
     channels = sorted({window.channel for window in windows})
     flags: list[Flag] = []
-    speaking: list[list[ScoredWindow]] = []
+    usable: list[list[ScoredWindow]] = []
     worst = Quality.OK
     for channel in channels:
         members = [window for window in windows if window.channel == channel]
@@ -219,17 +219,17 @@ def combine_channels(windows: Sequence[ScoredWindow], thresholds: dict[str, Thre
         if len(bad) * 2 > len(members) or len(bad) == len(members):
             flags.append(_data_flag(channel, bad, len(members)))
         else:
-            speaking.append([window for window in members if window.quality == Quality.OK])
-    if not speaking:
+            usable.append([window for window in members if window.quality == Quality.OK])
+    if not usable:
         return AxisFigures(DATA_FAULT, len(windows), None, None, None, None, None, worst, tuple(flags))
-    loudest = max(speaking, key=lambda members: _mean(members, "fault_probability") or -1.0)
+    loudest = max(usable, key=lambda members: _mean(members, "fault_probability") or -1.0)
     probability = _mean(loudest, "fault_probability")
-    mutual_information = _highest(speaking, "mutual_information")
-    entropy = _highest(speaking, "expected_entropy")
-    novelty = max((value for members in speaking if (value := _median_novelty(members)) is not None), default=None)
+    mutual_information = _highest(usable, "mutual_information")
+    entropy = _highest(usable, "expected_entropy")
+    novelty = max((value for members in usable if (value := _median_novelty(members)) is not None), default=None)
     mode = _mode(loudest)
     limits = thresholds[loudest[0].model_version]
-    doubts = _doubts(speaking, thresholds, novelty)
+    doubts = _doubts(usable, thresholds, novelty)
     certain = not any(flag.code not in HOLD_NO_ALARM for flag in doubts)
     if probability is not None and limits.review_probability <= probability < limits.alarm_probability:
         doubts.append(_undecided_flag(probability, limits))
@@ -243,7 +243,7 @@ def combine_channels(windows: Sequence[ScoredWindow], thresholds: dict[str, Thre
 
 
 def priority_of(codes: Sequence[str], fault_probability: float | None) -> float:
-    """Give the place of a finding in the queue, 0 to 1: a base by its kind, raised by the fault probability."""
+    """Return the priority of a finding, 0 to 1: a base value of its kind, raised by the fault probability."""
     share = fault_probability or 0.0
     return max((base + slope * share for base, slope in (_BASE_PRIORITY[code] for code in codes)), default=0.0)
 
@@ -258,14 +258,14 @@ def _state(probability: float | None, limits: Thresholds, *, certain: bool, doub
     return WATCH if probability >= limits.watch_probability else HEALTHY
 
 
-def _doubts(speaking: list[list[ScoredWindow]], thresholds: dict[str, Thresholds], novelty: float | None) -> list[Flag]:
+def _doubts(usable: list[list[ScoredWindow]], thresholds: dict[str, Thresholds], novelty: float | None) -> list[Flag]:
     flags: list[Flag] = []
-    for members in speaking:
+    for members in usable:
         limits = thresholds[members[0].model_version]
         strange = _mean(members, "unmodelled_probability")
         if strange is not None and strange >= UNMODELLED:
             named = " or ".join(name.replace("_", " ") for name in limits.unmodelled) or "another fault"
-            text = f"The bearing lines speak for {named} ({strange:.2f}), which the model was never trained on."
+            text = f"The bearing lines indicate {named} ({strange:.2f}), which the model was never trained on."
             flags.append(Flag("unmodelled", text))
         new = {window.program for window in members if window.program is not None} - limits.programs
         if new and limits.programs:
@@ -299,7 +299,7 @@ def _doubts(speaking: list[list[ScoredWindow]], thresholds: dict[str, Thresholds
 
 
 def _sure(members: list[ScoredWindow], name: str, limits: Thresholds) -> bool:
-    """Whether nearly all samples say fault: then they may differ about which, but not about whether."""
+    """Return whether nearly all samples say fault: then they may differ in which fault, but not in whether."""
     low = _mean(members, "fault_q05")
     return name == "mutual_information" and low is not None and low >= limits.alarm_probability
 
@@ -332,8 +332,8 @@ def _mean(members: Sequence[ScoredWindow], name: str) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _highest(speaking: list[list[ScoredWindow]], name: str) -> float | None:
-    return max((value for members in speaking if (value := _mean(members, name)) is not None), default=None)
+def _highest(usable: list[list[ScoredWindow]], name: str) -> float | None:
+    return max((value for members in usable if (value := _mean(members, name)) is not None), default=None)
 
 
 def _median_novelty(members: Sequence[ScoredWindow]) -> float | None:
@@ -342,7 +342,7 @@ def _median_novelty(members: Sequence[ScoredWindow]) -> float | None:
 
 
 def _mode(members: Sequence[ScoredWindow]) -> str | None:
-    """Most probable fault class over the windows."""
+    """Return the most probable fault class over the windows."""
     totals: dict[str, float] = {}
     for window in members:
         for name, value in (window.class_probabilities or {}).items():

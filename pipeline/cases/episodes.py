@@ -1,4 +1,4 @@
-"""From the states of an axis to episodes: stretches of time in which it keeps being flagged. Pure functions."""
+"""From the states of an axis to episodes: times in which the axis is flagged again and again. Pure functions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES, Flag, priority_
 
 FAMILIES = {"machine": frozenset(MACHINE_CODES), "data": frozenset(DATA_CODES)}
 IMMEDIATE = frozenset({"silent"})
-"""Codes that need no second bin to be believed."""
+"""Codes that count with one bin; the others need several."""
 
 
 @dataclass(frozen=True)
 class FlaggedBin:
-    """A bin of an axis with the flags of all families (none: nothing to report)."""
+    """A bin of an axis with its flags of all families; without flags there is nothing to report."""
 
     bin_at: datetime
     first_at: datetime
@@ -30,42 +30,46 @@ class FlaggedBin:
 
 @dataclass(frozen=True)
 class Episode:
-    """Consecutive flagged bins of one family; bins hold only that family's flags."""
+    """Consecutive flagged bins of one family; its bins hold only the flags of that family."""
 
     bins: tuple[FlaggedBin, ...]
 
     @property
     def first_at(self) -> datetime:
-        """First flagged recording."""
+        """Time of the first flagged recording."""
         return self.bins[0].first_at
 
     @property
     def last_at(self) -> datetime:
-        """Last flagged recording."""
+        """Time of the last flagged recording."""
         return max(item.last_at for item in self.bins)
 
     @property
     def priority(self) -> float:
-        """Highest priority of its bins."""
+        """Highest priority of its bins, 0 to 1."""
         return max(bin_priority(item) for item in self.bins)
 
 
 def bin_priority(item: FlaggedBin) -> float:
-    """Give the priority of one flagged bin."""
+    """Return the priority of one flagged bin, 0 to 1."""
     return priority_of([flag.code for flag in item.flags], item.fault_probability)
 
 
 def find_episodes(bins: Sequence[FlaggedBin], family: str, *, hits: int, span: int, gap: timedelta) -> list[Episode]:
     """Find the episodes of a family in the bins of an axis.
 
-    A flagged bin counts once at least `hits` of the last `span` bins (itself included, none further back than `gap`)
-    are flagged; the earlier hits then belong to the episode too. Flagged bins that count and lie within `gap` of one
-    another are one episode.
+    A flagged bin counts if at least `hits` of the last `span` bins are flagged (itself included, none further back than
+    `gap`). Then the earlier hits belong to the episode too. Flagged bins that count are one episode as long as each is
+    within `gap` of the one before.
 
     Parameters
     ----------
     bins
-        All bins of one axis in order of time, flagged or not.
+        All bins of one axis in time order, flagged or not.
+    hits, span
+        How many of how many bins must be flagged.
+    gap
+        Longest time between two bins of one episode.
     """
     codes = FAMILIES[family]
     own = [_of_family(item, codes) for item in bins]
@@ -90,16 +94,17 @@ def find_episodes(bins: Sequence[FlaggedBin], family: str, *, hits: int, span: i
 
 
 def reasons_of(bins: Sequence[FlaggedBin]) -> list[dict[str, Any]]:
-    """Sum up why bins were flagged: each code with its latest sentence, first and last time, and count of bins."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the reasons of bins: each code with its latest sentence, first and last time, and number of bins."""
+    by_code: dict[str, dict[str, Any]] = {}
     for item in bins:
         for flag in item.flags:
-            reason = found.setdefault(flag.code, {"code": flag.code, "first_at": utc_text(item.first_at), "n_bins": 0})
+            new = {"code": flag.code, "first_at": utc_text(item.first_at), "n_bins": 0}
+            reason = by_code.setdefault(flag.code, new)
             reason["text"] = flag.text
             reason["last_at"] = utc_text(item.last_at)
             reason["n_bins"] += 1
     order = (*MACHINE_CODES, *DATA_CODES)
-    return sorted(found.values(), key=lambda reason: order.index(reason["code"]))
+    return sorted(by_code.values(), key=lambda reason: order.index(reason["code"]))
 
 
 def _of_family(item: FlaggedBin, codes: frozenset[str]) -> FlaggedBin:
@@ -110,12 +115,12 @@ def _of_family(item: FlaggedBin, codes: frozenset[str]) -> FlaggedBin:
 CLOSED = "closed"
 OPEN = "open"
 UNIT_FAMILIES = frozenset({"machine"})
-"""Families of cases that are about the unit on the axis, and end with it. Data cases are about sensor and cable."""
+"""Families of cases that belong to the unit and end with it. Data cases belong to sensor and cable."""
 
 
 @dataclass(frozen=True)
 class CaseState:
-    """What advise knows of a case, and sets in it."""
+    """The columns of a case that advise reads and sets."""
 
     case_id: str
     state: str
@@ -141,18 +146,24 @@ def fold_cases(
     recheck: timedelta,
     since: datetime | None = None,
 ) -> tuple[list[CaseState], dict[str, str]]:
-    """Bring the cases of one axis and family up to date with its episodes.
+    """Update the cases of one axis and family from its episodes.
 
     Parameters
     ----------
     since
-        When the unit on the axis was last replaced. Cases and episodes are the new unit's; a case that begins in the
-        bin of the replacement is not the one that the old unit may have there.
+        Time of the last replacement of the unit. Cases and episodes belong to the new unit. A case that begins in the
+        bin of the replacement gets another id than a case of the old unit in that bin.
+    gap
+        Longest time between a case and an episode that still belongs to it.
+    margin
+        A flagged bin reopens a closed case if its priority is higher than the one at closing by more than this.
+    recheck
+        A flagged bin that comes later than this after closing reopens the case whatever its priority is.
 
     Returns
     -------
     list, dict
-        All cases, old and new; and what happened to which: case id -> `opened` or `reopened`.
+        All cases, old and new; and for each case that changed, case id -> `opened` or `reopened`.
     """
     current = {case.case_id: case for case in cases}
     belongs: dict[str, list[FlaggedBin]] = {}
@@ -189,26 +200,32 @@ def fold_cases(
 
 
 def what_got_worse(before: CaseState, after: CaseState, *, step: float = 0.1) -> dict[str, Any]:
-    """Say what of a case that goes on is worth telling: new reasons, another mode, or a priority past a next step.
+    """Return what changed in an open case and is worth a message: new reasons, another mode, or a higher priority.
 
-    Steps of priority are counted from 0, so that a slow rise is told, too. Of a closed case nothing is told.
+    The priority is compared in steps that are counted from 0, so a slow rise is reported too. A closed case is never
+    reported.
+
+    Parameters
+    ----------
+    step
+        Width of a step of priority.
 
     Returns
     -------
     dict
-        `reasons` (new codes), `mode`, `priority`, as far as they changed; empty where nothing is worth it.
+        `reasons` (new codes), `mode` and `priority`, each only if it changed; empty where nothing is worth a message.
     """
     if after.state == CLOSED:
         return {}
     codes = [reason["code"] for reason in after.reasons]
-    told: dict[str, Any] = {}
+    worse: dict[str, Any] = {}
     if new := [code for code in codes if code not in {reason["code"] for reason in before.reasons}]:
-        told["reasons"] = new
+        worse["reasons"] = new
     if after.mode is not None and after.mode != before.mode:
-        told["mode"] = after.mode
+        worse["mode"] = after.mode
     if floor(after.priority / step + 1e-9) > floor(before.priority / step + 1e-9):
-        told["priority"] = after.priority
-    return told
+        worse["priority"] = after.priority
+    return worse
 
 
 def _case_for(episode: Episode, cases: list[CaseState], gap: timedelta) -> CaseState | None:

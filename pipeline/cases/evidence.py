@@ -1,7 +1,7 @@
-"""What the signal of a case shows by itself: regime, the bearing line that stands out, what moved.
+"""What the signal of a case shows without the model: regime, strongest bearing line, and which features changed.
 
-Made for cases after advise from stored features, so that the queue can say it in words and cases can be compared by
-features without a look into the lake. The model has no part in it: the line is what a textbook reader sees
+It is computed from stored features after advise, so the queue can show it in words and cases can be compared without
+reading the lake. The model has no part in it: the line is what a reader of the spectrum sees
 (`features.spectra.evidence`).
 """
 
@@ -36,7 +36,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 def channels_of(connection: Connection, case: Any) -> list[str]:
-    """Give the channels that recorded in the time of a case, by name."""
+    """Return the channels with recordings in the time of a case, by name."""
     query = (
         sa.select(Recording.channel)
         .where(
@@ -51,10 +51,10 @@ def channels_of(connection: Connection, case: Any) -> list[str]:
 
 
 def loudest_recording(connection: Connection, case: Any, channel: str = "") -> Any:
-    """Give the recording of a case (of one channel) with the highest fault probability; without any, the newest one.
+    """Return the recording of a case (of one channel) with the highest fault probability, else the newest one.
 
-    Of a case about data it is the newest one whose data cannot be trusted. None where nothing was recorded, or nothing
-    is left of it.
+    For a case about data it is the newest recording with a bad verdict. None where nothing was recorded, or the
+    recordings were deleted.
     """
     if case["family"] == DATA and (bad := _newest_bad(connection, case, channel)) is not None:
         return bad
@@ -70,9 +70,9 @@ def loudest_recording(connection: Connection, case: Any, channel: str = "") -> A
         of_axis.append(Recording.channel == channel)
     best = scores(Score.recording_id).where(*inside)
     best = best.order_by(Score.fault_probability.desc(), Score.started_at.desc(), Score.recording_id).limit(1)
-    found = connection.scalar(best)
-    if found is not None:
-        return connection.execute(sa.select(Recording).where(Recording.recording_id == found)).one_or_none()
+    recording_id = connection.scalar(best)
+    if recording_id is not None:
+        return connection.execute(sa.select(Recording).where(Recording.recording_id == recording_id)).one_or_none()
     newest = sa.select(Recording).where(*of_axis)
     newest = newest.order_by(Recording.started_at.desc(), Recording.recording_id).limit(1)
     return connection.execute(newest).one_or_none()
@@ -100,7 +100,7 @@ def newest_extraction(connection: Connection, recording_id: str) -> Any:
 
 
 def healthy_reference(connection: Connection, extraction: Any, before: datetime) -> Any:
-    """Return the first good recording of the same channel, unit and regime before a time; None: there is none."""
+    """Return the first good recording of the same channel, unit and regime before a time; None where there is none."""
     query = extractions(Recording, any_geometry=True).where(
         Recording.axis_id == extraction.axis_id,
         Recording.channel == extraction.channel,
@@ -113,49 +113,51 @@ def healthy_reference(connection: Connection, extraction: Any, before: datetime)
 
 
 def moved_by(now: Numbers, reference: Reference) -> Numbers:
-    """Return how far features lie from a baseline, in its spreads; NaN where either is not known, or does not vary.
+    """Return how far features lie from a baseline, in spreads; NaN where either is not known or does not vary.
 
     Parameters
     ----------
     now : float64 array, shape (F,)
+        Features.
     reference : Reference of F features
+        Median and spread of the baseline.
     """
     moved: Numbers = (now - reference.median) / np.where(reference.spread == 0.0, np.nan, reference.spread)
     return np.where(np.isfinite(moved), moved, np.nan)
 
 
 LINES: Final = {"outer_race": ("bpfo", 1.0), "inner_race": ("bpfi", 1.0), "ball": ("bsf", 2.0)}
-"""Which order of the geometry a diagnosis is about, and times what: a ball strikes twice a turn."""
+"""For each diagnosis the order of the geometry, and its factor: a ball strikes twice a turn."""
 
 LEAST_DB: Final = 6.0
-"""A line of twice the floor's amplitude; a lower one is not called a peak, whatever its harmonics say."""
+"""A line of twice the floor's amplitude, dB; a lower line is no peak, even if its harmonics are high."""
 
 MOST_A_RUN: Final = 2000
 BATCH: Final = 200
 FARTHEST: Final = 100.0
-"""Spreads; what lies farther is told as this."""
+"""In spreads; larger distances are stored as this."""
 
 
 def loudest_line(
     values: npt.NDArray[Any], names: Sequence[str], orders: Mapping[str, Any], *, least_db: float = LEAST_DB
 ) -> tuple[str, float, float] | None:
-    """Name the bearing line that stands out in the envelope spectra: `bpfo`, `bpfi` or `bsf2x`, its order, its height.
+    """Return the strongest bearing line in the envelope spectra: its name (`bpfo`, `bpfi` or `bsf2x`), order, height.
 
     Parameters
     ----------
     values : float array, shape (n, F)
-        Features of the windows of one recording; their median is judged.
+        Features of the windows of one recording; their median is used.
     names : sequence of str, length F
     orders : mapping
         Orders of the geometry: bpfo, bpfi, bsf (multiples of the shaft's speed).
     least_db
-        The first harmonic stands so high over the floor in one of the envelopes at least.
+        The first harmonic must be at least this high over the floor in one of the envelopes, dB.
 
     Returns
     -------
     (str, float, float) or None
-        None where `features.spectra.evidence.diagnose` names no defect, the order is not known, or the line is no
-        peak. Height in dB.
+        None where `features.spectra.evidence.diagnose` names no defect, the order is not known, or the line is not a
+        peak. The order is in multiples of the shaft's speed, the height in dB.
     """
     if not len(values) or not any(name.startswith("evidence_") for name in names):
         return None
@@ -175,8 +177,8 @@ def loudest_line(
 
 
 def note_evidence(store: Store, lake: Lake, settings: ExtractionSettings, *, as_of: datetime) -> int:
-    """Look at the cases that are new or have changed, newest first and at most 2,000 a run; give their number."""
-    # When the registry last learnt of a unit on the axis: what was shown before may be compared with another one's.
+    """Store the evidence of cases that are new or have changed, newest first, 2,000 a run at most; return how many."""
+    # When the registry last changed a unit on the axis: older evidence may be compared with another unit's baseline.
     learnt = sa.select(sa.func.max(Unit.known_at)).where(Unit.axis_id == Case.axis_id).scalar_subquery()
     with store.read() as connection:
         query = (
@@ -203,7 +205,7 @@ def note_evidence(store: Store, lake: Lake, settings: ExtractionSettings, *, as_
 def _evidence_of(
     store: Store, lake: Lake, settings: ExtractionSettings, cases: list[dict[str, Any]], as_of: datetime
 ) -> list[dict[str, Any]]:
-    found = []
+    inputs = []
     with store.read() as connection:
         known = Baselines(connection, as_of)
         for case in cases:
@@ -214,11 +216,11 @@ def _evidence_of(
                 baseline = known.of(extraction)
                 geometry = sa.select(Geometry.orders).where(Geometry.geometry_version == extraction.geometry_version)
                 orders = connection.scalar(geometry)
-            found.append((case, shown, extraction, baseline, orders or {}))
-    wanted = [item[2] for item in found if item[2] is not None]
-    features = iter(read_features(lake, settings, wanted))
+            inputs.append((case, shown, extraction, baseline, orders or {}))
+    extracted = [item[2] for item in inputs if item[2] is not None]
+    features = iter(read_features(lake, settings, extracted))
     rows = []
-    for case, shown, extraction, baseline, orders in found:
+    for case, shown, extraction, baseline, orders in inputs:
         values = np.empty((0, 0)) if extraction is None else next(features).astype(np.float64)
         row = {"case_id": case["case_id"], "case_changed_at": case["changed_at"], "known_at": as_of}
         for name in ("recording_id", "channel", "program", "shaft_speed_rpm"):
@@ -237,5 +239,5 @@ def _read(
         line = loudest_line(values, names, orders)
         if baseline is not None and len(baseline.reference.median) == len(names):
             moved = np.clip(moved_by(known_median(values), baseline.reference), -FARTHEST, FARTHEST)
-    told: dict[str, Any] = dict(zip(("line", "line_order", "line_db"), line or (None, None, None), strict=True))
-    return told | {"moved": None if moved is None else moved.astype("<f4").tobytes()}
+    figures: dict[str, Any] = dict(zip(("line", "line_order", "line_db"), line or (None, None, None), strict=True))
+    return figures | {"moved": None if moved is None else moved.astype("<f4").tobytes()}

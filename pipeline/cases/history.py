@@ -1,7 +1,8 @@
-"""The append-only history of cases: every act, by whom and when, and what was on the screen.
+"""The append-only history of cases: every action, by whom and when, and what was on the screen.
 
-A trigger of the database refuses to change or delete a row of it. Each act is put into the webhook's outbox too, in the
-same transaction: what was rolled back is never told, and what was done is told even if the process dies.
+A database trigger refuses to change or delete its rows. Each action is also written to the webhook's outbox in the same
+transaction. So an action that was rolled back is never sent, and one that was committed is sent even if the process
+dies.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ def add_event(
     *,
     seen: Mapping[str, Any] | None = None,
 ) -> None:
-    """Append to the history of a case. The caller holds the lock on its axis, and has changed the case before.
+    """Append an action to the history of a case. The caller holds the lock on its axis and has changed the case.
 
     Parameters
     ----------
     seen
-        What a person's page showed (model versions, score); what the database holds now, where it is not given.
+        What the page of the user showed (model versions, score). Without it, what the database holds now is stored.
     """
     if who != SYSTEM:
         details = {**details, "seen": dict(seen) if seen else on_record(connection, case_id)}
@@ -45,7 +46,7 @@ def add_event(
 
 
 def on_record(connection: Connection, case_id: str) -> dict[str, Any]:
-    """Give what the page of a case shows now: model versions, fault probability, priority, number of bins."""
+    """Return what the page of a case shows now: model versions, fault probability, priority, number of bins."""
     names = ("fault_probability", "priority", "n_bins")
     case = connection.execute(sa.select(Case).where(Case.case_id == case_id)).one()
     return {"model_versions": _models(connection, case.axis_id, case.last_at)} | {
@@ -54,7 +55,7 @@ def on_record(connection: Connection, case_id: str) -> dict[str, Any]:
 
 
 def axis_on_record(connection: Connection, axis_id: str) -> dict[str, Any]:
-    """Give what the page of an axis shows now: its newest state with its figures and models; empty without one."""
+    """Return what the page of an axis shows now: its newest state with figures and models; empty if it has no state."""
     query = sa.select(AxisState).where(AxisState.axis_id == axis_id).order_by(AxisState.bin_at.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     names = ("state", "fault_probability", "mutual_information", "model_versions")
@@ -62,9 +63,10 @@ def axis_on_record(connection: Connection, axis_id: str) -> dict[str, Any]:
 
 
 def lock_axis_of(connection: Connection, case_id: str) -> bool:
-    """Hold the axis of a case until the transaction ends; say whether there is such a case.
+    """Lock the axis of a case until the transaction ends; return whether the case exists.
 
-    Every writer takes the axis first and its cases after: advise does, and two orders would wait for each other.
+    Every writer locks the axis first and its cases after, as advise does. Two different orders could wait for each
+    other for ever.
     """
     owner = sa.select(Case.axis_id).where(Case.case_id == case_id).scalar_subquery()
     return connection.scalar(sa.select(Axis.axis_id).where(Axis.axis_id == owner).with_for_update()) is not None

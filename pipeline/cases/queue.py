@@ -1,4 +1,4 @@
-"""The one queue, of the command line and the web: filters, search, and paging by key, so that a page never shifts."""
+"""The one queue of cases, for the command line and the web. Pages go by key, so a new case shifts no page."""
 
 from __future__ import annotations
 
@@ -37,22 +37,23 @@ def queue_priority(
     criticality_step: float = 0.05,
     usual_criticality: float = 3.0,
 ) -> Numbers:
-    """Give the places of cases in the queue, highest first.
+    """Return the priorities of cases in the queue; the highest is first.
 
     Parameters
     ----------
     priority : float64 array, shape (n,)
         How bad, 0 to 1: the kind of finding, raised by the fault probability (`pipeline.cases.axis_state.priority_of`).
     doubt_bits : float64 array, shape (n,)
-        How unsure: epistemic and aleatoric uncertainty together (predictive entropy), highest bin, bits. One bit, that
-        of a coin, is the most that counts. NaN where the model gives none, which counts as a coin.
+        How unsure: predictive entropy (epistemic and aleatoric uncertainty together) of the highest bin, bits. More
+        than 1 bit counts as 1 bit. NaN (the model gives none) counts as 1 bit, too.
     age_days : float64 array, shape (n,)
-        Since the first flagged recording. Whole days count, so that a run soon after another changes nothing; what lies
-        in the future counts as 0.
+        Days since the first flagged recording. Only whole days count, so that a run soon after another changes nothing.
+        A time in the future counts as 0.
     criticality : float64 array, shape (n,)
-        Of the axis, 1 (does not matter) to 5 (stops the plant); NaN where nobody said counts as `usual_criticality`.
+        Of the axis, 1 (not important) to 5 (stops the plant); NaN (not stated) counts as `usual_criticality`.
     doubt_weight, age_per_day, most_for_age, criticality_step, usual_criticality
-        What each adds. Waiting adds no more than `most_for_age`, so that no old doubt buries a new alarm.
+        How much each adds. Waiting adds at most `most_for_age`, so an old doubt is never before a new alarm because of
+        its age alone.
 
     Returns
     -------
@@ -62,15 +63,15 @@ def queue_priority(
     unsure = np.where(np.isnan(doubt_bits), 1.0, np.clip(doubt_bits, 0.0, 1.0))
     waiting = np.minimum(np.floor(np.maximum(age_days, 0.0)) * age_per_day, most_for_age)
     matters = np.where(np.isnan(criticality), usual_criticality, criticality) - usual_criticality
-    found: Numbers = priority + doubt_weight * unsure + waiting + criticality_step * matters
-    return np.round(found, 6)
+    places: Numbers = priority + doubt_weight * unsure + waiting + criticality_step * matters
+    return np.round(places, 6)
 
 
 def refresh_queue(store: Store, *, as_of: datetime) -> int:
-    """Bring the places of all cases up to date; give how many changed.
+    """Update the queue priorities of all cases; return how many changed.
 
-    A closed case goes by its `priority` alone. A row that somebody holds at this moment is left for the next run, so
-    that this waits for nobody.
+    The queue priority of a closed case is its `priority` alone. A row that another process has locked is
+    left for the next run, so this never waits.
     """
     with store.read() as connection:
         nats = sa.func.max(AxisState.mutual_information + AxisState.expected_entropy).label("nats")
@@ -129,7 +130,7 @@ def _column(values: list[Any]) -> Numbers:
 
 
 def _write(store: Store, rows: dict[str, dict[str, Any]]) -> None:
-    # What changed since it was read is not overwritten: the run that changed it comes by here itself.
+    # A row that changed since it was read is not overwritten: the run that changed it updates it itself.
     with store.write() as connection:
         query = sa.select(Case.case_id).where(Case.case_id.in_(rows)).with_for_update(skip_locked=True)
         free = connection.scalars(query).all()
@@ -147,12 +148,12 @@ def _write(store: Store, rows: dict[str, dict[str, Any]]) -> None:
 
 
 REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT)
-"""Codes of reasons that the queue can be filtered by."""
+"""Reason codes that the queue can be filtered by."""
 
 
 @dataclass(frozen=True)
 class Filters:
-    """What is wanted of the queue; empty is anything. `state` may be `all`, `mine` is a user's name."""
+    """Filters of the queue; an empty one is not applied. `state` may be `all`; `mine` is the name of a user."""
 
     state: str = "open"
     site: str = ""
@@ -167,14 +168,14 @@ class Filters:
 def queue(
     store: Store, filters: Filters = Filters(), *, as_of: datetime, after: str = "", limit: int | None = None
 ) -> list[dict[str, Any]]:
-    """Give cases behind a place in the queue, highest priority first, with the names of their axes.
+    """Return the cases after a position in the queue, highest priority first, with the names of their axes.
 
-    Cases of axes that are muted at `as_of` are left out of open ones, and a claim that is over is no claim.
+    Open cases of axes that are muted at `as_of` are left out. A claim that has expired is not shown.
 
     Raises
     ------
     AxiswatchError
-        `after` is no place that `queue_page` gave.
+        `after` is not a position that `queue_page` returned.
     """
     names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
     query: Any = sa.select(Case, *names, CaseWork.claimed_by, CaseWork.claimed_until, CaseWork.work_order)
@@ -193,7 +194,7 @@ def queue(
 def queue_page(
     store: Store, filters: Filters, *, as_of: datetime, after: str = "", limit: int = 50
 ) -> tuple[list[dict[str, Any]], str]:
-    """Give a page of the queue, and the place of the next page ('': none)."""
+    """Return a page of the queue, and the position of the next page; '' where there is none."""
     rows = queue(store, filters, as_of=as_of, after=after, limit=limit + 1)
     more = len(rows) > limit
     rows = rows[:limit]
@@ -201,14 +202,14 @@ def queue_page(
 
 
 def count_queue(store: Store, filters: Filters = Filters(), *, as_of: datetime) -> int:
-    """Count the cases that `queue` gives."""
+    """Count the cases that `queue` returns."""
     query = _within(sa.select(sa.func.count()).select_from(Case)).where(*_conditions(filters, as_of))
     with store.read() as connection:
         return connection.scalar(query) or 0
 
 
 def place_of(row: dict[str, Any]) -> str:
-    """Write the place of a case in the queue."""
+    """Return the position of a case in the queue, as text."""
     return f"{row['queue_priority']!r}~{instant(row['first_at'])}~{row['case_id']}"
 
 
@@ -221,15 +222,15 @@ def _behind(after: str) -> sa.ColumnElement[bool]:
         priority, first_at, case_id = after.split("~")
         key = (float(priority), datetime.fromisoformat(first_at))
     except ValueError as error:
-        raise AxiswatchError(f"{after!r} is no place in the queue; begin at its first page") from error
+        raise AxiswatchError(f"{after!r} is not a position in the queue; start at its first page") from error
     if key[1].tzinfo is None or "\0" in case_id:
-        raise AxiswatchError(f"{after!r} is no place in the queue; begin at its first page")
+        raise AxiswatchError(f"{after!r} is not a position in the queue; start at its first page")
     later = sa.or_(Case.first_at > key[1], sa.and_(Case.first_at == key[1], Case.case_id > case_id))
     return sa.and_(Case.queue_priority <= key[0], sa.or_(Case.queue_priority < key[0], later))
 
 
 def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool]]:
-    wanted: list[sa.ColumnElement[bool]] = []
+    conditions: list[sa.ColumnElement[bool]] = []
     exact = (
         (Axis.site, filters.site),
         (Axis.cell, filters.cell),
@@ -238,24 +239,27 @@ def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool
     )
     for column, value in exact:
         if value:
-            wanted.append(column == value)
+            conditions.append(column == value)
     if filters.state != "all":
-        wanted.append(Case.state == filters.state)
+        conditions.append(Case.state == filters.state)
     if filters.state == "open":
-        wanted.append(Case.axis_id.not_in(muted_axes(as_of)))
+        conditions.append(Case.axis_id.not_in(muted_axes(as_of)))
     if filters.reason:
-        wanted.append(sa.cast(Case.reasons, sa.Text).contains(f'"code": "{filters.reason}"', autoescape=True))
+        conditions.append(sa.cast(Case.reasons, sa.Text).contains(f'"code": "{filters.reason}"', autoescape=True))
     if filters.mine:
-        wanted += [CaseWork.claimed_by == filters.mine, CaseWork.claimed_until > as_of]
+        conditions += [CaseWork.claimed_by == filters.mine, CaseWork.claimed_until > as_of]
     if filters.search:
         text = filters.search.replace("\0", "")
         columns = (Case.case_id, Axis.site, Axis.cell, Axis.robot_id, Axis.axis, CaseWork.work_order)
-        wanted.append(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
-    return wanted
+        conditions.append(sa.or_(*(column.icontains(text, autoescape=True) for column in columns)))
+    return conditions
 
 
 def before_in_queue(store: Store, filters: Filters, case: Mapping[str, Any], *, as_of: datetime) -> str:
-    """Give the id of the case just before a place in the queue, '' at its head. `case` need not be in the queue."""
+    """Return the id of the case before `case` in the order of the queue; '' where there is none.
+
+    `case` need not be in the queue itself.
+    """
     ahead = sa.or_(
         Case.queue_priority > case["queue_priority"],
         sa.and_(Case.queue_priority == case["queue_priority"], Case.first_at < case["first_at"]),

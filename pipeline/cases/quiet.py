@@ -1,4 +1,4 @@
-"""Quiet for a while: axes that are muted, and cases that are snoozed until a time."""
+"""Axes that are muted, and cases that are snoozed, until a time."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def muted_axes(as_of: datetime) -> sa.Select[str]:
 
 
 def mute(store: Store, axis_id: str, *, reason: str, until: datetime, who: str, at: datetime) -> dict[str, Any]:
-    """Keep the cases of an axis out of the queue until a time; give the row.
+    """Keep the cases of an axis out of the queue until a time; return the row.
 
     Raises
     ------
     AxiswatchError
-        No reason, the time is over, or somebody muted it at this very moment.
+        The reason is empty or too long, the time has passed, or somebody muted the axis at the same moment.
     PrerequisiteMissing
         There is no such axis.
     """
     if until <= at:
-        raise AxiswatchError(f"cannot mute until {utc_text(until)}: that is over; give a time to come")
+        raise AxiswatchError(f"cannot mute until {utc_text(until)}: that time has passed; choose a later one")
     with store.write() as connection:
         return _add(connection, axis_id, until, reason, who, at)
 
 
 def unmute(store: Store, axis_id: str, *, reason: str, who: str, at: datetime) -> dict[str, Any]:
-    """Lift the mute of an axis, for a reason; give the row.
+    """End the mute of an axis, with a reason; return the row.
 
     Raises
     ------
     AxiswatchError
-        No reason, or the axis is not muted.
+        The reason is empty or too long, or the axis is not muted.
     PrerequisiteMissing
         There is no such axis.
     """
@@ -61,7 +61,7 @@ def unmute(store: Store, axis_id: str, *, reason: str, who: str, at: datetime) -
 
 
 def mutes_of(connection: Connection, axis_id: str) -> list[dict[str, Any]]:
-    """Give every mute of an axis, oldest first; one that ends at its start lifted the one before."""
+    """Return all mutes of an axis, oldest first. One that ends when it starts ended the one before it."""
     query = sa.select(AxisMute).where(AxisMute.axis_id == axis_id).order_by(AxisMute.known_at)
     return [dict(row._mapping) for row in connection.execute(query)]
 
@@ -73,11 +73,11 @@ def _hold(connection: Connection, axis_id: str) -> None:
 
 def _add(connection: Connection, axis_id: str, until: datetime, reason: str, who: str, at: datetime) -> dict[str, Any]:
     if not reason.strip() or len(reason) > LONGEST_REASON or "\0" in reason:
-        raise AxiswatchError(f"say why, in 1 to {LONGEST_REASON} characters")
+        raise AxiswatchError(f"a reason is needed, with 1 to {LONGEST_REASON} characters")
     _hold(connection, axis_id)
     row = {"axis_id": axis_id, "known_at": at, "until_at": until, "reason": reason, "who": who}
     if not insert_new(connection, AxisMute, row | {"seen": axis_on_record(connection, axis_id)}):
-        raise AxiswatchError(f"axis {axis_id} was muted or unmuted at this very moment; look again")
+        raise AxiswatchError(f"somebody else muted or unmuted axis {axis_id} at the same moment; check, then try again")
     return row
 
 
@@ -85,7 +85,7 @@ SNOOZED = "snoozed"
 
 
 def due(as_of: datetime, margin: float) -> sa.ColumnElement[bool]:
-    """SQL: a snoozed case, joined with its work, that belongs into the queue again."""
+    """SQL: a snoozed case, joined with its work, belongs in the queue again."""
     return sa.and_(
         Case.state == SNOOZED,
         sa.or_(Case.snoozed_until <= as_of, Case.priority > CaseWork.snoozed_priority + margin),
@@ -93,7 +93,7 @@ def due(as_of: datetime, margin: float) -> sa.ColumnElement[bool]:
 
 
 def wake_snoozed(store: Store, *, as_of: datetime, margin: float) -> int:
-    """Open snoozed cases whose date has come or whose priority rose by more than a margin; give their number."""
+    """Open the snoozed cases whose time has come or whose priority rose by more than a margin; return their number."""
     with store.read() as connection:
         query = sa.select(Case.case_id).outerjoin(CaseWork, CaseWork.case_id == Case.case_id).where(due(as_of, margin))
         waiting = connection.scalars(query.order_by(Case.case_id)).all()

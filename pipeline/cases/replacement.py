@@ -1,8 +1,8 @@
-"""Replacing a unit: its time on the axis ends, the next one's begins, and its open cases are closed.
+"""Replacing a unit: its time on the axis ends, the time of the next one begins, and its open cases are closed.
 
-All of it is one transaction under the lock on the axis that advise takes as well. A replacement may be registered long
-after it happened: recordings since then belong to the new unit (`pipeline.extraction.extract.attributed_unit` asks the
-registry), another geometry makes them due for extraction and scoring again, and their axis states are computed anew.
+All of it is one transaction, with the same lock on the axis that advise takes. A replacement may be registered long
+after it happened. Recordings since then belong to the new unit (`pipeline.store.attribution.attributed_unit` asks the
+registry). A different geometry makes them due for extraction and scoring again. Their axis states are computed again.
 """
 
 from __future__ import annotations
@@ -43,51 +43,51 @@ def replace_unit(
     cell: str | None = None,
     reason: str = "",
 ) -> dict[str, Any]:
-    """Replace the unit on an axis at a time. The same replacement again changes nothing.
+    """Replace the unit on an axis at a time. Repeating the same replacement changes nothing.
 
     Parameters
     ----------
     geometry, bearing
-        Name of a geometry that the registry knows, or designation of a bearing of the catalogue; not both. With
-        neither, the new unit has the geometry of the old one.
+        Name of a geometry in the registry, or designation of a bearing in the catalogue; not both. With neither, the
+        new unit gets the geometry of the old one.
 
     Returns
     -------
     dict
-        `axis`, `old_unit_serial` (None: the registry knew of none), `unit_serial`, `at`, `geometry`, `closed_cases`,
-        `recordings_since` (that the new unit takes over), `recordings_that_name_another_unit`, `changed`.
+        `axis`, `old_unit_serial` (None: the registry had none), `unit_serial`, `at`, `geometry`, `closed_cases`,
+        `recordings_since` (now of the new unit), `recordings_that_name_another_unit`, `changed`.
 
     Raises
     ------
     PrerequisiteMissing
         There is no such axis.
     SettingsError
-        There are several axes of that name.
+        Several axes have this name.
     AxiswatchError
-        The replacement contradicts the registry; all contradictions are listed and nothing is stored.
+        The replacement contradicts the registry; the message lists all contradictions, and nothing is stored.
     """
     with store.write() as connection:
-        found = find_axis(connection, robot_id, axis, site=site, cell=cell)
-        key = found.axis_id
+        axis_row = find_axis(connection, robot_id, axis, site=site, cell=cell)
+        key = axis_row.axis_id
         connection.execute(sa.select(Axis.axis_id).where(Axis.axis_id == key).with_for_update())
-        wanted, problems = _geometry(connection, geometry, bearing)
+        resolved, problems = _geometry(connection, geometry, bearing)
         units = connection.execute(sa.select(Unit).where(Unit.axis_id == key).order_by(Unit.installed_at)).all()
-        told = next((row for row in units if (row.unit_serial, row.installed_at) == (new_serial, at)), None)
-        if told is not None and not problems:
-            return _again(connection, found, told, wanted, at)
+        installed = next((row for row in units if (row.unit_serial, row.installed_at) == (new_serial, at)), None)
+        if installed is not None and not problems:
+            return _again(connection, axis_row, installed, resolved, at)
         old = next((row for row in reversed(units) if row.installed_at <= at), None)
-        problems += _contradictions(connection, found, units, old, new_serial, at, as_of)
+        problems += _contradictions(connection, axis_row, units, old, new_serial, at, as_of)
         if problems:
             listed = "\n".join(f"  - {problem}" for problem in problems)
-            raise AxiswatchError(f"the unit on {place_of(found._mapping)} was not replaced:\n{listed}")
-        return _install(connection, found, old, wanted, new_serial, at, reason=reason, who=who, as_of=as_of)
+            raise AxiswatchError(f"the unit on {place_of(axis_row._mapping)} was not replaced:\n{listed}")
+        return _install(connection, axis_row, old, resolved, new_serial, at, reason=reason, who=who, as_of=as_of)
 
 
 def _install(
     connection: Connection,
-    found: Row[Any],
+    axis_row: Row[Any],
     old: Row[Any] | None,
-    wanted: ResolvedGeometry | None,
+    resolved: ResolvedGeometry | None,
     new_serial: str,
     at: datetime,
     *,
@@ -95,13 +95,13 @@ def _install(
     who: str,
     as_of: datetime,
 ) -> dict[str, Any]:
-    key = found.axis_id
-    columns = _columns(old) if wanted is None else geometry_columns(wanted)
-    if wanted is not None:
-        store_geometries(connection, [wanted], as_of)
+    key = axis_row.axis_id
+    columns = _columns(old) if resolved is None else geometry_columns(resolved)
+    if resolved is not None:
+        store_geometries(connection, [resolved], as_of)
     if old is not None and old.removed_at is None:
-        this = (Unit.axis_id == key, Unit.unit_serial == old.unit_serial, Unit.installed_at == old.installed_at)
-        connection.execute(sa.update(Unit).where(*this).values(removed_at=at))
+        old_period = (Unit.axis_id == key, Unit.unit_serial == old.unit_serial, Unit.installed_at == old.installed_at)
+        connection.execute(sa.update(Unit).where(*old_period).values(removed_at=at))
     row = {"axis_id": key, "unit_serial": new_serial, "installed_at": at, "removed_at": None, **columns}
     insert_ignore(connection, Unit, [{**row, "known_at": as_of}])
     old_serial = old.unit_serial if old is not None else None
@@ -116,17 +116,17 @@ def _install(
     event = event_row(key, at, REPLACED, new_serial, details=details, who=who, as_of=as_of)
     insert_ignore(connection, AxisEvent, [event])
     mirror_installations(connection, [key], who=who, as_of=as_of)
-    # What was scored since then is taken in again: it is the new unit's, and what its bins say changes with that.
+    # Scores since then belong to the new unit, so their axis states are computed again.
     since = (Scoring.axis_id == key, Scoring.started_at >= at)
     connection.execute(sa.update(Scoring).where(*since).values(advised=False))
-    return _report(connection, found, details, at, changed=True)
+    return _report(connection, axis_row, details, at, changed=True)
 
 
 def _geometry(
     connection: Connection, geometry: str | None, bearing: str | None
 ) -> tuple[ResolvedGeometry | None, list[str]]:
     if geometry is not None and bearing is not None:
-        return None, ["--geometry and --bearing exclude each other; give one"]
+        return None, ["--geometry and --bearing exclude each other; use one of them"]
     if bearing is not None:
         try:
             return bearing_alone(bearing), []
@@ -148,28 +148,28 @@ def _columns(old: Row[Any] | None) -> dict[str, Any]:
 
 
 def _again(
-    connection: Connection, found: Row[Any], told: Row[Any], wanted: ResolvedGeometry | None, at: datetime
+    connection: Connection, axis_row: Row[Any], installed: Row[Any], resolved: ResolvedGeometry | None, at: datetime
 ) -> dict[str, Any]:
-    """Answer a replacement that is there already; with another geometry it is another one."""
-    event = event_row(found.axis_id, at, REPLACED, told.unit_serial, details={}, who="", as_of=at)["event_id"]
+    """Report a replacement that is stored already; refuse it if it has another geometry."""
+    event = event_row(axis_row.axis_id, at, REPLACED, installed.unit_serial, details={}, who="", as_of=at)["event_id"]
     details = connection.scalar(sa.select(AxisEvent.details).where(AxisEvent.event_id == event))
-    serial = told.unit_serial
+    serial = installed.unit_serial
     if details is None:
         raise AxiswatchError(
-            f"the unit on {place_of(found._mapping)} was not replaced:\n  - {serial} is installed at {utc_text(at)} "
+            f"the unit on {place_of(axis_row._mapping)} was not replaced:\n  - {serial} is installed at {utc_text(at)} "
             "already, by an asset file"
         )
-    if wanted is not None and wanted.version != told.geometry_version:
+    if resolved is not None and resolved.version != installed.geometry_version:
         raise AxiswatchError(
-            f"the unit on {place_of(found._mapping)} was not replaced:\n  - {serial} was installed at {utc_text(at)} "
-            f"with geometry {told.geometry_name!r}; correct it with `axiswatch assets import`"
+            f"the unit on {place_of(axis_row._mapping)} was not replaced:\n  - {serial} was installed at "
+            f"{utc_text(at)} with geometry {installed.geometry_name!r}; correct it with `axiswatch assets import`"
         )
-    return _report(connection, found, details, at, changed=False)
+    return _report(connection, axis_row, details, at, changed=False)
 
 
 def _contradictions(
     connection: Connection,
-    found: Row[Any],
+    axis_row: Row[Any],
     units: Any,
     old: Row[Any] | None,
     new_serial: str,
@@ -182,7 +182,7 @@ def _contradictions(
     if not new_serial.isprintable():
         problems.append(f"serial {new_serial!r} has characters that cannot be printed")
     if at > as_of:
-        problems.append(f"{utc_text(at)} is in the future of this run, {utc_text(as_of)}")
+        problems.append(f"{utc_text(at)} is later than the time of this run, {utc_text(as_of)}")
     later = [row for row in units if row.installed_at > at]
     if old is None and later:
         first = later[0]
@@ -201,9 +201,11 @@ def _contradictions(
         problems.append(f"{new_serial} is the unit that is on the axis already")
     elif old is not None and old.removed_at is not None and old.removed_at > at and not later:
         problems.append(f"{old.unit_serial} is on the axis until {utc_text(old.removed_at)}; correct that by an import")
-    new = UnitPeriod(found.axis_id, place_of(found._mapping), new_serial, at, None)
+    new = UnitPeriod(axis_row.axis_id, place_of(axis_row._mapping), new_serial, at, None)
     elsewhere = [
-        one for one in stored_periods(connection) if one.unit_serial == new_serial and one.axis_id != new.axis_id
+        period
+        for period in stored_periods(connection)
+        if period.unit_serial == new_serial and period.axis_id != new.axis_id
     ]
     return problems + in_two_places([*elsewhere, new])
 
@@ -211,11 +213,11 @@ def _contradictions(
 def _close_cases(
     connection: Connection, axis: str, at: datetime, old: str | None, new: str, *, who: str, as_of: datetime
 ) -> list[str]:
-    """Close what is open about the old unit. Cases about data are left: the sensor and the cable are still there."""
+    """Close the open cases of the old unit. Cases about data stay open: sensor and cable are still the same."""
     query = sa.select(Case).where(
         Case.axis_id == axis, Case.family.in_(UNIT_FAMILIES), Case.state != CLOSED, Case.first_at < at
     )
-    # Recordings since then are another unit's: a case, and a verdict on it, end with the old one's last.
+    # Later recordings belong to another unit: the case, and a verdict on it, end with the last one of the old unit.
     last = connection.scalar(
         sa.select(sa.func.max(Recording.started_at, type_=Recording.started_at.type)).where(
             Recording.axis_id == axis, Recording.started_at < at
@@ -240,13 +242,13 @@ def _close_cases(
 
 
 def _report(
-    connection: Connection, found: Row[Any], details: dict[str, Any], at: datetime, *, changed: bool
+    connection: Connection, axis_row: Row[Any], details: dict[str, Any], at: datetime, *, changed: bool
 ) -> dict[str, Any]:
-    since = sa.select(sa.func.count()).where(Recording.axis_id == found.axis_id, Recording.started_at >= at)
+    since = sa.select(sa.func.count()).where(Recording.axis_id == axis_row.axis_id, Recording.started_at >= at)
     other = since.where(Recording.unit_serial.is_not(None), Recording.unit_serial != details["unit_serial"])
     names_another = connection.scalar(other) or 0
     return {
-        "axis": place_of(found._mapping),
+        "axis": place_of(axis_row._mapping),
         "old_unit_serial": details["old_unit_serial"],
         "unit_serial": details["unit_serial"],
         "at": at,

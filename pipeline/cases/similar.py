@@ -1,4 +1,4 @@
-"""Cases that look alike: by which features moved against their own baselines, and in which proportion."""
+"""Cases that look alike: the same features changed against their own baselines, in the same proportions."""
 
 from __future__ import annotations
 
@@ -16,45 +16,47 @@ from pipeline.store.tables import Axis, Case, CaseEvidence, Label
 
 MOST_COMPARED: Final = 1000
 LOOK_ALIKE: Final = 0.6
-"""Similarity from which an open case is offered for the same verdict."""
+"""From this similarity on, an open case is offered for the same verdict."""
 
 Numbers = npt.NDArray[np.float64]
 
 
 def similarity(moved: Numbers, others: Numbers, *, least_share: float = 0.5) -> Numbers:
-    """Compare what moved in one case with what moved in others.
+    """Compare the changes of features in one case with those in other cases.
 
-    The cosine between the signed logarithms sign(z) log(1 + |z|) of the distances z from the baselines: which features
-    moved, to which side and in which proportion counts, how far all of them moved hardly.
+    The similarity is the cosine between the signed logarithms sign(z) log(1 + |z|) of the distances z from the
+    baselines. It depends on which features changed, in which direction and in which proportion, and hardly on how far
+    all of them changed.
 
     Parameters
     ----------
     moved : float64 array, shape (F,)
-        In spreads of the unit's own baseline; NaN where not known.
+        Distances in spreads of the unit's own baseline; NaN where not known.
     others : float64 array, shape (n, F)
+        The same of n other cases.
     least_share
-        Of the features that are known in the one case, the share that has to be known in the other too.
+        Share, 0 to 1: so many of the features that are known in the one case must be known in the other, too.
 
     Returns
     -------
     float64 array, shape (n,)
-        -1 to 1; NaN where too few features are known, or nothing moved at all.
+        -1 to 1; NaN where too few features are known, or no feature changed.
     """
     known = ~np.isnan(others) & ~np.isnan(moved)
     here = np.where(known, _compressed(moved), 0.0)
     there = np.where(known, _compressed(others), 0.0)
     norm = np.sqrt((here**2).sum(axis=1) * (there**2).sum(axis=1))
     comparable = (known.sum(axis=1) >= least_share * (~np.isnan(moved)).sum()) & (norm > 0)
-    found = np.full(len(others), np.nan)
-    found[comparable] = (here * there).sum(axis=1)[comparable] / norm[comparable]
-    return found
+    cosine = np.full(len(others), np.nan)
+    cosine[comparable] = (here * there).sum(axis=1)[comparable] / norm[comparable]
+    return cosine
 
 
 def similar_past(connection: Connection, case_id: str, *, most: int = 5) -> list[dict[str, Any]]:
-    """Give the cases most similar to one of which somebody found out what they were, each with its newest finding.
+    """Return the cases most similar to a case, among those with a finding; each with its newest finding.
 
-    What was taken back and `unsure` are no findings. The 1,000 newest findings are compared. Empty where nothing is
-    known of what moved in the case.
+    Findings that were withdrawn and `unsure` do not count. The 1,000 newest findings are compared. Empty where nothing
+    is known about the changes in the case.
     """
     findings = (not_withdrawn(), Label.verdict != Verdict.UNSURE)
     query = (
@@ -65,29 +67,29 @@ def similar_past(connection: Connection, case_id: str, *, most: int = 5) -> list
     )
     closest = _closest(connection, case_id, query, most=most, least=-1.0)
     columns = (Label.case_id, Label.verdict, Label.mode, Label.cause, Label.evidence, Label.note)
-    found = sa.select(*columns).where(*findings, Label.case_id.in_(list(closest)))
-    # The newest comes last, and stays.
-    rows = connection.execute(found.order_by(Label.known_at, Label.label_id.desc()))
+    answered = sa.select(*columns).where(*findings, Label.case_id.in_(list(closest)))
+    # Rows are in time order, so the newest one is kept.
+    rows = connection.execute(answered.order_by(Label.known_at, Label.label_id.desc()))
     newest = {row.case_id: dict(row._mapping) for row in rows}
-    return [told | newest[told["case_id"]] for told in _told(connection, closest)]
+    return [case | newest[case["case_id"]] for case in _described(connection, closest)]
 
 
 def look_alikes(
     connection: Connection, case_id: str, *, most: int = 10, least: float = LOOK_ALIKE
 ) -> list[dict[str, Any]]:
-    """Give the open cases that look like one: similarity at least `least`, the most similar first.
+    """Return the open cases that look like a case: similarity at least `least`, the most similar first.
 
-    The 1,000 first of the queue are compared.
+    The first 1,000 cases of the queue are compared.
     """
     query = (
         sa.select(Case.case_id, CaseEvidence.moved)
         .where(Case.state == OPEN)
         .order_by(Case.queue_priority.desc(), Case.first_at, Case.case_id)
     )
-    return _told(connection, _closest(connection, case_id, query, most=most, least=least))
+    return _described(connection, _closest(connection, case_id, query, most=most, least=least))
 
 
-def _told(connection: Connection, closest: dict[str, float]) -> list[dict[str, Any]]:
+def _described(connection: Connection, closest: dict[str, float]) -> list[dict[str, Any]]:
     query = (
         sa.select(Case.case_id, Case.first_at, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
         .join(Axis, Axis.axis_id == Case.axis_id)
@@ -98,7 +100,7 @@ def _told(connection: Connection, closest: dict[str, float]) -> list[dict[str, A
 
 
 def _closest(connection: Connection, case_id: str, query: Any, *, most: int, least: float) -> dict[str, float]:
-    """Give the ids of the most similar cases that a query of ids and distances names, and how similar they are."""
+    """Return ids and similarities of the most similar cases, from a query of ids and distances."""
     own = connection.execute(sa.select(CaseEvidence).where(CaseEvidence.case_id == case_id)).one_or_none()
     if own is None or own.moved is None:
         return {}
@@ -111,7 +113,7 @@ def _closest(connection: Connection, case_id: str, query: Any, *, most: int, lea
         )
         .limit(MOST_COMPARED)
     )
-    moved = {case: told for case, told in connection.execute(query)}
+    moved = {case: stored for case, stored in connection.execute(query)}
     if not moved:
         return {}
     others = _numbers(b"".join(moved.values())).reshape(len(moved), -1)
@@ -126,5 +128,5 @@ def _numbers(stored: bytes) -> Numbers:
 
 
 def _compressed(moved: Numbers) -> Numbers:
-    found: Numbers = np.sign(moved) * np.log1p(np.abs(moved))
-    return found
+    compressed: Numbers = np.sign(moved) * np.log1p(np.abs(moved))
+    return compressed

@@ -1,4 +1,4 @@
-"""Cases as a person works with them: a case, a verdict, the fleet. Serves the command line and the web alike."""
+"""Cases as a user works with them: a case, a verdict, the fleet. The command line and the web both use it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def count_cases(store: Store, *, state: str | None = "open") -> int:
 
 
 def get_case(store: Store, case_id: str) -> dict[str, Any]:
-    """Give one case with its history, oldest act first.
+    """Return one case with its history, oldest action first.
 
     Raises
     ------
@@ -55,28 +55,29 @@ def give_verdict(
     period_hours: float,
     seen: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Record what somebody found out about a case: a label for its axis, unit and time range.
+    """Record the finding of a user on a case: a label for its axis, unit and time range.
 
-    Every verdict but `unsure` closes the case; it is reopened when the axis gets worse. `unsure` is kept as data and
-    leaves the case open.
+    Every verdict but `unsure` closes the case; it is reopened when the axis gets worse. `unsure` is stored and leaves
+    the case open.
 
     Parameters
     ----------
     finding
         Words of `pipeline.labels.words`: verdict and evidence, and optionally component, mode, cause, severity,
-        confidence, note, channel, from_at, to_at. The range is the case's own where it is not given.
+        confidence, note, channel, from_at, to_at. Without from_at and to_at the range is that of the case.
     period_hours
-        Length of a bin; the label's range ends with the bin of the case's last recording.
+        Length of a bin, hours. The range of the label ends with the bin of the case's last recording.
     seen
-        What was on the screen, such as model versions and score; kept in the history. Without it, what is on record.
+        What was on the screen, such as model versions and score; stored in the history. Without it, what the database
+        holds now.
 
     Raises
     ------
     PrerequisiteMissing
         There is no such case.
     AxiswatchError
-        Somebody else has claimed the case; or the finding has words or times that are not valid; all
-        are listed and nothing is stored.
+        Another user has claimed the case; or the finding has words or times that are not valid. The message lists all
+        problems, and nothing is stored.
     """
     with store.write() as connection:
         case = read_case(connection, case_id, lock=True)
@@ -111,12 +112,12 @@ def give_verdict(
 def give_verdicts(
     store: Store, case_ids: Iterable[str], finding: Mapping[str, str], *, who: str, at: datetime, period_hours: float
 ) -> dict[str, list[dict[str, Any]]]:
-    """Give one verdict to many cases; each is a finding of its own, and one that is refused stops no other.
+    """Give one verdict to many cases, as one finding each; a case that is refused does not stop the others.
 
     Returns
     -------
     dict
-        `done`: what `give_verdict` gives, and `refused`: `case_id` and `detail` (why).
+        `done`: what `give_verdict` returns, and `refused`: `case_id` and `detail` (the reason).
     """
     done, refused = [], []
     for case_id in dict.fromkeys(case_ids):
@@ -128,7 +129,7 @@ def give_verdicts(
 
 
 def fleet_states(store: Store) -> list[dict[str, Any]]:
-    """Give the latest state of every axis, by name; `unknown` where nothing was scored yet."""
+    """Return the newest state of every axis, by name; `unknown` where nothing was scored yet."""
     newest = (
         sa.select(AxisState.axis_id, sa.func.max(AxisState.bin_at, type_=AxisState.bin_at.type).label("bin_at"))
         .group_by(AxisState.axis_id)
@@ -156,7 +157,7 @@ def fleet_states(store: Store) -> list[dict[str, Any]]:
 
 
 def read_case(connection: Connection, case_id: str, *, lock: bool = False) -> dict[str, Any]:
-    """Give a case with the names of its axis; `lock` holds the axis, then the case, until the transaction ends."""
+    """Return a case with the names of its axis; `lock` locks the axis, then the case, until the transaction ends."""
     query = (
         sa.select(Case, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
         .join(Axis, Axis.axis_id == Case.axis_id)
@@ -170,12 +171,12 @@ def read_case(connection: Connection, case_id: str, *, lock: bool = False) -> di
 
 
 def refuse_claimed(connection: Connection, case_id: str, who: str, at: datetime) -> None:
-    """Refuse an act on a case that somebody else has claimed.
+    """Check that nobody else has claimed a case.
 
     Raises
     ------
     AxiswatchError
-        It is claimed, and the claim has not expired.
+        Another user has claimed it, and the claim has not expired.
     """
     query = sa.select(CaseWork.claimed_by, CaseWork.claimed_until).where(CaseWork.case_id == case_id)
     row = connection.execute(query).one_or_none()
@@ -184,7 +185,7 @@ def refuse_claimed(connection: Connection, case_id: str, who: str, at: datetime)
 
 
 def _after(connection: Connection, axis_id: str, last_at: datetime, period_hours: float) -> datetime:
-    """End of a label's range: just after the case's last recording, before the next one."""
+    """Return the end of a label's range: just after the case's last recording, before the next one."""
     following = connection.scalar(
         sa.select(Recording.started_at)
         .where(Recording.axis_id == axis_id, Recording.started_at > last_at)

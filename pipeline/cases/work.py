@@ -1,7 +1,7 @@
-"""Working together on cases: claim, hand over, snooze, comment, take back. Each is one locked transaction.
+"""Working together on cases: claim, hand over, snooze, comment, undo. Each is one locked transaction.
 
-Every act is an event of the case's history, with what was on the screen: `seen`, or what is on record where it is not
-given. Serves the command line and the web alike.
+Every action is an event in the history of the case, with what was on the screen: `seen`, or without it what the
+database holds now. The command line and the web both use it.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ Seen = Mapping[str, Any] | None
 
 
 def claim(store: Store, case_id: str, *, who: str, at: datetime, minutes: float, seen: Seen = None) -> dict[str, Any]:
-    """Take a case for some time; a claim of one's own is prolonged. Of two at once, one gets it.
+    """Claim a case for some time; one's own claim is extended. Of two users at the same time, one gets it.
 
     Raises
     ------
     AxiswatchError
-        Somebody else has it, or it is closed.
+        Another user has claimed it, or it is closed.
     """
     with store.write() as connection:
         case = read_case(connection, case_id, lock=True)
         refuse_claimed(connection, case_id, who, at)
         if case["state"] == CLOSED:
-            raise AxiswatchError(f"case {case_id} is closed; a later finding needs no claim")
+            raise AxiswatchError(f"case {case_id} is closed; to record a later finding you need no claim")
         until = at + timedelta(minutes=minutes)
         _set_work(connection, case_id, at, claimed_by=who, claimed_until=until)
         add_event(connection, case_id, who, "claimed", {"until": utc_text(until)}, at, seen=seen)
@@ -48,12 +48,12 @@ def claim(store: Store, case_id: str, *, who: str, at: datetime, minutes: float,
 def hand_over(
     store: Store, case_id: str, *, to: str, who: str, at: datetime, minutes: float, seen: Seen = None
 ) -> None:
-    """Give a case to another user who may review; empty gives it back to all.
+    """Hand a case to another user who may review; empty: release it.
 
     Raises
     ------
     AxiswatchError
-        There is no such reviewer, or a third one has claimed the case.
+        There is no such reviewer, or a third user has claimed the case.
     """
     with store.write() as connection:
         read_case(connection, case_id, lock=True)
@@ -71,15 +71,15 @@ def hand_over(
 
 
 def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetime | None, seen: Seen = None) -> None:
-    """Put a case aside until a time, or (None) until its priority rises by the margin that reopens a case.
+    """Take a case out of the queue until a time, or (None) until its priority rises by the margin that reopens a case.
 
     Raises
     ------
     AxiswatchError
-        The case is closed, claimed by somebody else, or the time is over.
+        The case is closed, another user has claimed it, or the time has passed.
     """
     if until is not None and until <= at:
-        raise AxiswatchError(f"cannot snooze until {utc_text(until)}: that is over; give a time to come")
+        raise AxiswatchError(f"cannot snooze until {utc_text(until)}: that time has passed; choose a later one")
     with store.write() as connection:
         case = read_case(connection, case_id, lock=True)
         refuse_claimed(connection, case_id, who, at)
@@ -89,8 +89,8 @@ def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetim
         connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
         priority = case["priority"]
         _set_work(connection, case_id, at, claimed_by=None, claimed_until=None, snoozed_priority=priority)
-        told = "it gets worse" if until is None else utc_text(until)
-        add_event(connection, case_id, who, "snoozed", {"until": told, "priority": priority}, at, seen=seen)
+        until_text = "it gets worse" if until is None else utc_text(until)
+        add_event(connection, case_id, who, "snoozed", {"until": until_text, "priority": priority}, at, seen=seen)
 
 
 def comment(store: Store, case_id: str, text: str, *, who: str, at: datetime, seen: Seen = None) -> None:
@@ -109,9 +109,15 @@ def comment(store: Store, case_id: str, text: str, *, who: str, at: datetime, se
 
 
 def set_work_order(store: Store, case_id: str, number: str, *, who: str, at: datetime, seen: Seen = None) -> None:
-    """Write back the number that the maintenance system gave the case; empty takes it away."""
+    """Store the work order number that the maintenance system gave the case; empty removes it.
+
+    Raises
+    ------
+    AxiswatchError
+        The number is longer than 100 characters or has characters that cannot be printed.
+    """
     if len(number) > 100 or not all(character.isprintable() for character in number):
-        raise AxiswatchError("a work order's number has at most 100 characters that can be printed")
+        raise AxiswatchError("a work order number has at most 100 characters, all of them printable")
     with store.write() as connection:
         read_case(connection, case_id, lock=True)
         _set_work(connection, case_id, at, work_order=number or None)
@@ -119,21 +125,21 @@ def set_work_order(store: Store, case_id: str, number: str, *, who: str, at: dat
 
 
 def undo(store: Store, case_id: str, *, who: str, at: datetime, seen: Seen = None) -> dict[str, Any]:
-    """Take back one's own verdict if nothing happened to the case since: its label counts no more, the case opens.
+    """Withdraw one's own verdict if nothing happened to the case since: its label counts no more, the case opens.
 
     Raises
     ------
     AxiswatchError
-        The last act is not a verdict of this user.
+        The last action is not a verdict of this user.
     """
     with store.write() as connection:
         read_case(connection, case_id, lock=True)
         query = sa.select(ReviewEvent).where(ReviewEvent.case_id == case_id).order_by(ReviewEvent.sequence.desc())
         last = [row for row in connection.execute(query.limit(2)) if row.action in ("verdict", "closed")]
-        given = next((row for row in last if row.action == "verdict" and row.who == who), None)
-        if given is None or last[0].who != who or (given is not last[0] and last[0].action != "closed"):
-            raise AxiswatchError(f"case {case_id}: its last act is no verdict of {who}, there is nothing to undo")
-        label_id = given.details["label_id"]
+        verdict = next((row for row in last if row.action == "verdict" and row.who == who), None)
+        if verdict is None or last[0].who != who or (verdict is not last[0] and last[0].action != "closed"):
+            raise AxiswatchError(f"case {case_id}: the last action is not a verdict of {who}; there is nothing to undo")
+        label_id = verdict.details["label_id"]
         insert_new(connection, LabelWithdrawal, {"label_id": label_id, "who": who, "known_at": at})
         values = {"state": OPEN, "closed_at": None, "closed_by": None, "closed_priority": None, "changed_at": at}
         connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
@@ -142,14 +148,14 @@ def undo(store: Store, case_id: str, *, who: str, at: datetime, seen: Seen = Non
 
 
 def work_of(connection: Connection, case_id: str) -> Mapping[str, Any]:
-    """Give what was agreed on a case; all None where nothing was."""
+    """Return claim, snooze and work order of a case; all None where there is nothing."""
     row = connection.execute(sa.select(CaseWork).where(CaseWork.case_id == case_id)).one_or_none()
     names = ("claimed_by", "claimed_until", "snoozed_priority", "work_order")
     return {name: None if row is None else getattr(row, name) for name in names}
 
 
 def labels_of(connection: Connection, case_id: str) -> list[dict[str, Any]]:
-    """Give every finding on a case, oldest first, each with the time at which it was taken back, if it was."""
+    """Return every finding on a case, oldest first, each with the time of its withdrawal, if it was withdrawn."""
     query = (
         sa.select(Label, LabelWithdrawal.known_at.label("withdrawn_at"))
         .outerjoin(LabelWithdrawal, LabelWithdrawal.label_id == Label.label_id)

@@ -66,12 +66,12 @@ def webhook_again(
     as_json: AsJson = False,
 ) -> None:
     """Send messages again that were given up, for example after the receiver was repaired."""
-    from pipeline.handoff.delivery import tell_again
+    from pipeline.handoff.delivery import send_again
 
     chosen = _state(state)
     if chosen in (None, "waiting"):
         raise SettingsError(f"--state {state!r} is none of given_up, skipped, delivered")
-    report = {"waiting_again": tell_again(workplace().store, states=(str(chosen),), case_id=case)}
+    report = {"waiting_again": send_again(workplace().store, states=(str(chosen),), case_id=case)}
     emit(report, as_json, counts("Webhook", report))
 
 

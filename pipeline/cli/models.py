@@ -258,7 +258,7 @@ def retrain(
 
     place, at = workplace(), moment(as_of)
     wanted = None if scope is None else [scope]
-    scopes = scopes_to_train(place.store, place.settings, as_of=at, trigger=trigger, wanted=wanted)
+    scopes = scopes_to_train(place.store, place.settings, as_of=at, trigger=trigger, only=wanted)
     decisions = [step(place.store, place.lake, place.settings, name, as_of=at, trigger=trigger) for name in scopes]
 
     def show() -> None:

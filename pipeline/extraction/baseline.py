@@ -1,11 +1,13 @@
-"""baseline: what each unit's features were in its first days of monitoring, channel by channel and regime by regime.
+"""baseline: write what each unit's features were in its first days of monitoring, for each channel and regime.
 
-A unit's baseline period begins with its first recording and lasts `baseline_days`; once it is over, the median and the
-spread of its features are written, immutable, for every regime with enough recordings and for the coarser regimes that
-a score falls back to. The unit is taken as healthy then, unless somebody had found it faulty by the end of the period:
-it gets none, on no channel.
-What is found later changes no baseline: units that a label calls faulty must be compared as all others are, or a model
-would learn that a missing baseline means a fault. Archives without real times have no first days, and no baseline.
+A unit's baseline period begins with its first recording and lasts `baseline_days`. When it is over, the median and the
+spread of its features are written once and never changed: for every regime with enough recordings, and for the coarser
+regimes that a score falls back to.
+
+A unit counts as healthy in this period, unless a label that was known by its end says that it was faulty: then it gets
+no baseline on any channel. A later label changes no baseline. Units that are found faulty later must be compared like
+all others, or a model would learn that a missing baseline means a fault. Archives without real times have no first
+days, and so no baseline.
 """
 
 from __future__ import annotations
@@ -43,13 +45,17 @@ class BaselineReport:
     baselines: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the counts by name."""
+        """Return the counts by name."""
         return dict(vars(self))
 
 
 @dataclass(frozen=True)
 class BaselinePeriod:
-    """Baseline period of a unit on an axis; None is a unit that nobody names. `done` are versions that are settled."""
+    """Baseline period of a unit on an axis (serial None: not known).
+
+    `before` is the end of the unit's time on the axis, None where it is still there. `done` has the pairs of feature
+    and geometry version whose baselines are final.
+    """
 
     axis_id: str
     unit_serial: str | None
@@ -60,7 +66,7 @@ class BaselinePeriod:
 
 
 def update_baselines(store: Store, lake: Lake, settings: ExtractionSettings, *, as_of: datetime) -> BaselineReport:
-    """Write the baselines of every unit whose baseline period is over by `as_of`; those that are there stay."""
+    """Write the baselines of every unit whose baseline period is over by `as_of`; stored ones stay as they are."""
     report = BaselineReport()
     with store.read() as connection:
         periods = _periods(connection, settings, as_of)
@@ -68,11 +74,11 @@ def update_baselines(store: Store, lake: Lake, settings: ExtractionSettings, *, 
     for period in periods:
         with store.read() as connection:
             members = _members(connection, settings, period)
-            there = set(
+            stored = set(
                 connection.scalars(sa.select(Baseline.baseline_version).where(Baseline.axis_id == period.axis_id))
             )
         made = _baselines(lake, settings, period, members, labels, as_of)
-        rows = [row for row in made if row["baseline_version"] not in there]
+        rows = [row for row in made if row["baseline_version"] not in stored]
         if rows:
             with store.write() as connection:
                 new = sum(insert_new(connection, Baseline, row) for row in rows)
@@ -82,10 +88,10 @@ def update_baselines(store: Store, lake: Lake, settings: ExtractionSettings, *, 
 
 
 def _periods(connection: Connection, settings: ExtractionSettings, as_of: datetime) -> list[BaselinePeriod]:
-    """Baseline periods that are over: one for each unit in its time on an axis.
+    """Return the baseline periods that are over: one for each unit in its time on an axis.
 
-    What was written more than a period's length after the end is settled: recordings that come later still are not
-    waited for. Versions of features or geometry without a baseline are always due.
+    A baseline is final when more than one more period has passed since the end of its own: recordings that arrive later
+    do not count. Versions of features or geometry without a baseline are always due.
     """
     length = timedelta(days=settings.baseline_days)
     settled: dict[tuple[Any, ...], set[tuple[str, str]]] = {}
@@ -101,38 +107,38 @@ def _periods(connection: Connection, settings: ExtractionSettings, as_of: dateti
         .distinct()
     ):
         settled.setdefault(row[:3], set()).add((row.feature_version, row.geometry_version))
-    found = []
+    periods = []
     for axis, unit, after, before in _stays(connection):
         first = _first(connection, axis, unit, after, before)
         if first is not None and first + length <= as_of:
             done = frozenset(settled.get((axis, unit, first), ()))
-            found.append(BaselinePeriod(axis, unit, first, first + length, before, done))
-    return found
+            periods.append(BaselinePeriod(axis, unit, first, first + length, before, done))
+    return periods
 
 
 def _stays(connection: Connection) -> list[tuple[str, str | None, datetime | None, datetime | None]]:
-    """Give axis, unit, and from when to when it sat there: the registry's units, and those that only logs name.
+    """Return axis, unit, start and end of each stay of a unit: the registry's units, and those that only logs name.
 
-    Where the registry knows units of an axis, recordings without a serial number between them are of no known unit
-    and get no baseline; where nobody ever named one, the axis counts as one unit.
+    Where the registry has units of an axis, recordings without a serial number between them belong to no known unit
+    and get no baseline. Where no unit was ever named, the axis counts as one unit.
     """
-    found: list[tuple[str, str | None, datetime | None, datetime | None]] = []
+    stays: list[tuple[str, str | None, datetime | None, datetime | None]] = []
     known = installations(connection)
     logged: dict[str, list[str]] = {}
     for axis, serial in connection.execute(_logged_serials()):
         logged.setdefault(axis, []).extend([] if serial is None else [serial])
     for axis, serials in sorted(logged.items()):
         units = known.get(axis, [])
-        found += [(axis, unit.unit_serial, unit.installed_at, unit.removed_at) for unit in units]
+        stays += [(axis, unit.unit_serial, unit.installed_at, unit.removed_at) for unit in units]
         named = {unit.unit_serial for unit in units}
-        found += [(axis, serial, None, None) for serial in sorted(serials) if serial not in named]
+        stays += [(axis, serial, None, None) for serial in sorted(serials) if serial not in named]
         if not units:
-            found.append((axis, None, None, None))
-    return found
+            stays.append((axis, None, None, None))
+    return stays
 
 
 def _logged_serials() -> sa.Select[Any]:
-    """SQL: every axis with each serial number in its logs, then null. Jumps through an index from one to the next."""
+    """SQL: every axis with each serial number in its logs, then null. It uses an index to go from one to the next."""
     lowest = sa.select(sa.func.min(Recording.unit_serial)).where(Recording.axis_id == Axis.axis_id)
     serials = sa.select(Axis.axis_id, lowest.correlate(Axis).scalar_subquery().label("serial")).cte(
         "serials", recursive=True
@@ -151,7 +157,7 @@ def _logged_serials() -> sa.Select[Any]:
 def _first(
     connection: Connection, axis: str, unit: str | None, after: datetime | None, before: datetime | None
 ) -> datetime | None:
-    """Give the start of a unit's first recording: one that names it, or one in its time that names none."""
+    """Return the start of the first recording that names a unit, or is in its time and names none; None: none."""
     owners = [Recording.unit_serial == unit] if unit is not None else []
     if unit is None or after is not None:
         owners.append(Recording.unit_serial.is_(None))
@@ -168,7 +174,7 @@ def _first(
 
 
 def _members(connection: Connection, settings: ExtractionSettings, period: BaselinePeriod) -> list[Any]:
-    """Recordings of a period whose features may enter its baselines, in order of time."""
+    """Return the extractions of a period that its baselines may use, in order of time."""
     end = period.to_at if period.before is None else min(period.to_at, period.before)
     unit = attributed_unit()
     query = (
@@ -205,20 +211,20 @@ def _baselines(
     enough = {key: rows for key, rows in by_key.items() if len(rows) >= settings.baseline_min_recordings}
     used = list({row.recording_id: row for rows in enough.values() for row in rows}.values())
     features = {row.recording_id: part for row, part in zip(used, read_features(lake, settings, used), strict=True)}
-    found = []
+    baselines = []
     for (*_, regime), rows in sorted(enough.items()):
         values = np.concatenate([features[row.recording_id] for row in rows])
         reference = fit_reference(np.where(np.isfinite(values), values, np.nan))
-        if np.isfinite(reference.median).any():  # else it would hide a coarser regime
-            found.append(_row(period, rows, regime, reference, len(values), as_of))
-    return found
+        if np.isfinite(reference.median).any():  # an empty baseline would hide that of a coarser regime
+            baselines.append(_row(period, rows, regime, reference, len(values), as_of))
+    return baselines
 
 
 def _found_faulty(row: Row[Any], labels: list[KnownLabel]) -> bool:
-    found = label_for(
+    label = label_for(
         labels, axis=row.axis_id, unit_serial=row.unit_serial, channel=row.channel, started_at=row.started_at
     )
-    return found is not None and found.verdict is Verdict.FAULT
+    return label is not None and label.verdict is Verdict.FAULT
 
 
 def _row(

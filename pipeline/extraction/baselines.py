@@ -1,4 +1,4 @@
-"""Looking up baselines: what a recording of a unit is compared with, and its features as changes against it."""
+"""Look up baselines: what a recording of a unit is compared with, and its features as changes against it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pipeline.store.tables import Axis, Baseline
 
 NO_BASELINE = ""
 RELATIVE = "relative_"
-"""Prefix of the features that tell the change against the baseline."""
+"""Prefix of the features that are changes against the baseline."""
 
 RELATIVE_GROUP = "relative"
-"""All of them are one group: they are missing together, where a unit has no baseline."""
+"""Group of these features: they are missing together where a unit has no baseline."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,14 @@ class UnitBaseline:
 
 @dataclass
 class Baselines:
-    """Baselines known at a time, looked up by unit, channel and regime with its fallbacks; read once for each axis."""
+    """Baselines known at `as_of`, looked up by unit, channel and regime with its fallbacks; read once for each axis."""
 
     connection: Connection
     as_of: datetime
     _axes: dict[str, dict[tuple[Any, ...], UnitBaseline]] = field(default_factory=dict)
 
     def of(self, extraction: Any) -> UnitBaseline | None:
-        """Give the newest baseline for an extraction's unit, channel and finest regime that has one."""
+        """Return the newest baseline of an extraction's unit and channel, at the finest regime with one; None: none."""
         axis = extraction.axis_id
         if axis not in self._axes:
             self._axes[axis] = self._read(axis)
@@ -56,9 +56,9 @@ class Baselines:
             extraction.geometry_version,
         )
         for regime in coarser(extraction.regime):
-            found = self._axes[axis].get((*key, regime))
-            if found is not None:
-                return found
+            baseline = self._axes[axis].get((*key, regime))
+            if baseline is not None:
+                return baseline
         return None
 
     def _read(self, axis: str) -> dict[tuple[Any, ...], UnitBaseline]:
@@ -67,7 +67,7 @@ class Baselines:
             .where(Baseline.axis_id == axis, Baseline.known_at <= self.as_of)
             .order_by(Baseline.known_at, Baseline.n_recordings, Baseline.baseline_version)
         )
-        found = {}
+        by_key = {}
         for row in self.connection.execute(query):
             key = (
                 row.unit_serial,
@@ -78,8 +78,8 @@ class Baselines:
                 row.regime,
             )
             reference = Reference(_array(row.median), _array(row.spread))
-            found[key] = UnitBaseline(row.baseline_version, row.regime, reference, row.to_at)
-        return found
+            by_key[key] = UnitBaseline(row.baseline_version, row.regime, reference, row.to_at)
+        return by_key
 
 
 def _array(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
@@ -87,10 +87,10 @@ def _array(values: Iterable[float | None]) -> npt.NDArray[np.float64]:
 
 
 def site_programs(connection: Connection, *, as_of: datetime) -> dict[str, frozenset[str]]:
-    """Give the programs that the axes of each site ran while they were new to axiswatch, by site.
+    """Return, by site, the programs that its axes ran when axiswatch began to monitor them.
 
-    Of each axis only the first unit's baseline period counts: what a plant ran when it was taken into service is what
-    it does, while a program that comes up in the baseline period of a replaced unit may well be new.
+    For each axis only the first unit's baseline period counts. Programs of that time are the normal work of the plant.
+    A program that first appears in the baseline period of a replacement may be new.
     """
     query = (
         sa.select(Axis.site, Baseline.axis_id, Baseline.from_at, Baseline.programs)
@@ -101,19 +101,19 @@ def site_programs(connection: Connection, *, as_of: datetime) -> dict[str, froze
     first: dict[str, datetime] = {}
     for row in rows:
         first[row.axis_id] = min(row.from_at, first.get(row.axis_id, row.from_at))
-    found: dict[str, set[str]] = {}
+    by_site: dict[str, set[str]] = {}
     for row in rows:
         if row.from_at == first[row.axis_id]:
-            found.setdefault(row.site, set()).update(row.programs)
-    return {site: frozenset(programs) for site, programs in found.items()}
+            by_site.setdefault(row.site, set()).update(row.programs)
+    return {site: frozenset(programs) for site, programs in by_site.items()}
 
 
 def relative_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Name the change of each feature."""
+    """Return the names of the changes of some features."""
     return tuple(f"{RELATIVE}{name}" for name in names)
 
 
-def with_change(x: npt.NDArray[np.float32], found: UnitBaseline | None) -> npt.NDArray[np.float32]:
-    """Put the change of every feature beside it: (n, F) to (n, 2 F), NaN where there is no baseline."""
-    changes = np.full_like(x, np.nan) if found is None else change(x, found.reference)
+def with_change(x: npt.NDArray[np.float32], baseline: UnitBaseline | None) -> npt.NDArray[np.float32]:
+    """Add the change of every feature: (n, F) becomes (n, 2 F); the changes are NaN where there is no baseline."""
+    changes = np.full_like(x, np.nan) if baseline is None else change(x, baseline.reference)
     return np.concatenate([x, changes], axis=1)

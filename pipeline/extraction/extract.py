@@ -1,8 +1,8 @@
-"""extract: from recordings in the lake to one row of features a window, in the lake as well.
+"""extract: from recordings in the lake to one row of features for each window, also in the lake.
 
 A recording is due when it has no features at the feature version of today's settings and the geometry version of the
-unit that sat on its axis. A recording's windows are always extracted together, oldest recordings first; running it
-again, twice at once or after a kill gives the same features.
+unit that was on its axis. All windows of a recording are extracted together, oldest recordings first. It may run again,
+twice at once or after a kill; the features are the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pipeline.store.tables import Extraction, LakeFile, Recording, Unit
 
 PAGE = 512
 INLINE_RECORDINGS = 48
-"""Below so many recordings starting processes costs more than it saves."""
+"""With fewer recordings, starting processes costs more time than it saves."""
 
 WORST_FIRST = tuple(Quality)
 
@@ -49,7 +49,7 @@ class ExtractReport:
     by_quality: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the counts by name."""
+        """Return the counts by name."""
         return dict(vars(self))
 
 
@@ -62,7 +62,7 @@ def extract_due(
     within: Stretch | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExtractReport:
-    """Extract the features of every recording that is due, started by `as_of` and lies in `within`."""
+    """Extract the features of every recording that is due, started by `as_of`, and lies in `within`."""
     report = ExtractReport()
     total = _count_due(store, settings, as_of, within)
     with joblib.Parallel(n_jobs=settings.workers, backend="loky") as pool:
@@ -81,7 +81,7 @@ def extract_due(
 def plan_extract(
     store: Store, settings: ExtractionSettings, *, as_of: datetime, between: Between = EVER, size: int, most: int
 ) -> tuple[list[dict[str, Any]], int, int]:
-    """Cut the recordings that are due into batches of up to `size` bytes of samples; see `pipeline.store.batches`."""
+    """Cut the due recordings into batches of up to `size` bytes of samples; returns as `pipeline.store.batches`."""
     due = _due_query(settings, as_of, None).where(*between.holds(Recording.started_at))
     query = due.with_only_columns(Recording.started_at, Recording.recording_id, Recording.n_samples * 4)
     with store.read() as connection:
@@ -94,19 +94,19 @@ def plan_extract(
 def _due_query(settings: ExtractionSettings, as_of: datetime, within: Stretch | None) -> sa.Select[Any]:
     geometry = installed_geometry()
     versions = feature_versions(settings)
-    wanted = sa.case(versions, value=Recording.quantity)
-    there = sa.exists().where(
+    version = sa.case(versions, value=Recording.quantity)
+    extracted = sa.exists().where(
         Extraction.recording_id == Recording.recording_id,
-        Extraction.feature_version == wanted,
+        Extraction.feature_version == version,
         Extraction.geometry_version == geometry,
     )
     columns = (
         Recording,
-        wanted.label("feature_version"),
+        version.label("feature_version"),
         geometry.label("geometry_version"),
         Unit.unit_serial.label("on_axis"),
     )
-    due = recordings(*columns).where(~there, Recording.started_at <= as_of)
+    due = recordings(*columns).where(~extracted, Recording.started_at <= as_of)
     return due if within is None else due.where(within.holds(Recording.started_at, Recording.recording_id))
 
 
@@ -119,7 +119,7 @@ def _count_due(store: Store, settings: ExtractionSettings, as_of: datetime, with
 def _due(
     store: Store, settings: ExtractionSettings, as_of: datetime, within: Stretch | None
 ) -> tuple[Sequence[Row[Any]], dict[str, Orders]]:
-    """Give recordings that are due and the orders of all geometries, as both stood at one moment."""
+    """Return due recordings and the orders of all geometries, both from one snapshot of the database."""
     query = _due_query(settings, as_of, within).order_by(Recording.started_at, Recording.recording_id).limit(PAGE)
     with store.read() as connection:
         return connection.execute(query).all(), known_orders(connection)
@@ -127,13 +127,13 @@ def _due(
 
 def _by_size(rows: Sequence[Row[Any]], samples: int) -> Iterator[list[Row[Any]]]:
     chunk: list[Row[Any]] = []
-    held = 0
+    samples_so_far = 0
     for row in rows:
-        if chunk and held + row.n_samples > samples:
+        if chunk and samples_so_far + row.n_samples > samples:
             yield chunk
-            chunk, held = [], 0
+            chunk, samples_so_far = [], 0
         chunk.append(row)
-        held += row.n_samples
+        samples_so_far += row.n_samples
     if chunk:
         yield chunk
 
@@ -171,16 +171,16 @@ def _job(row: Row[Any], orders: dict[str, Orders]) -> Job:
 
 
 def extract_jobs(lake_url: str, jobs: list[Job], by_quantity: dict[str, FeatureSettings]) -> list[Extracted]:
-    """Read and extract recordings that are sorted by their place in the lake. Runs in a worker process."""
+    """Read and extract recordings; `jobs` are sorted by their place in the lake. Runs in a worker process."""
     lake = Lake(lake_url)
     done = []
     by_path: dict[str, dict[int, Job]] = {}
     for job in jobs:
         by_path.setdefault(job.lake_path, {})[job.lake_row] = job
-    for path, wanted in by_path.items():
-        for row, values in lake.rows(path, wanted, columns=["samples", "speed_trace_rpm", "speed_trace_rate_hz"]):
+    for path, jobs_by_row in by_path.items():
+        for row, values in lake.rows(path, jobs_by_row, columns=["samples", "speed_trace_rpm", "speed_trace_rate_hz"]):
             samples = values["samples"].values.to_numpy(zero_copy_only=False)
-            job = wanted[row]
+            job = jobs_by_row[row]
             done.append(extract_recording(job, samples, by_quantity[job.quantity], _trace(values)))
     return done
 
@@ -219,13 +219,13 @@ def _commit(
         insert_ignore(connection, LakeFile, sorted(files, key=lambda file: str(file["path"])))
         insert_ignore(connection, Extraction, sorted(rows, key=lambda row: str(row["recording_id"])))
     report.recordings += len(rows)
-    for found in rows:
-        report.windows += found["n_windows"]
-        report.by_quality[found["quality"]] = report.by_quality.get(found["quality"], 0) + 1
+    for extraction in rows:
+        report.windows += extraction["n_windows"]
+        report.by_quality[extraction["quality"]] = report.by_quality.get(extraction["quality"], 0) + 1
 
 
 def feature_table(extracted: Sequence[Extracted], names: Sequence[str]) -> tuple[pa.Table, list[int]]:
-    """Put the windows of recordings into one table; give it with the first row of each recording."""
+    """Return one table with the windows of all recordings, and the number of each recording's first row."""
     counts = [len(item.starts) for item in extracted]
     firsts = [0, *np.cumsum(counts).tolist()][:-1]
     values = np.concatenate([item.values for item in extracted]) if extracted else np.empty((0, len(names)), np.float32)

@@ -1,4 +1,4 @@
-"""Which features today's settings ask for: settings, version and names by quantity or by model scope."""
+"""The features that today's settings ask for: settings, version and names, by quantity or model scope."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading back the features that `pipeline.extraction.extract` wrote: the good windows of some recordings."""
+"""Read the features that `pipeline.extraction.extract` wrote."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from pipeline.store.lake import Lake
 
 
 def read_features(lake: Lake, settings: ExtractionSettings, rows: Sequence[Any]) -> list[npt.NDArray[np.float32]]:
-    """Give the features of each recording's good windows, (n, F), in order of `rows` (extractions); (0, 0): none."""
+    """Return the features of each recording's good windows, float32 (n, F), in order of `rows` (extractions).
+
+    The array is (0, 0) where an extraction has no windows.
+    """
     parts: list[npt.NDArray[np.float32]] = [np.empty((0, 0), np.float32)] * len(rows)
     by_path: dict[str, list[int]] = {}
     for index, row in enumerate(rows):
@@ -51,15 +54,15 @@ class Chunk:
     baselines: dict[str, UnitBaseline | None]
 
     def baseline_version(self, recording_id: str) -> str:
-        """Give the version of a recording's baseline, '' where it has none."""
-        found = self.baselines[recording_id]
-        return NO_BASELINE if found is None else found.version
+        """Return the version of a recording's baseline, '' where it has none."""
+        baseline = self.baselines[recording_id]
+        return NO_BASELINE if baseline is None else baseline.version
 
 
 def read_chunk(
     lake: Lake, rows: Sequence[Row[Any]], names: Sequence[str], baselines: dict[str, UnitBaseline | None]
 ) -> Chunk:
-    """Read the feature rows of recordings, in the order of their files, with their changes where `names` has them."""
+    """Read the windows of recordings, in the order of their files; with changes where `names` asks for them."""
     absolute = [name for name in names if not name.startswith(RELATIVE)]
     relative = len(absolute) < len(names)
     rows = sorted(rows, key=lambda row: (row.lake_path or "", row.lake_row))
@@ -72,13 +75,13 @@ def read_chunk(
     for path, members in by_path.items():
         table = lake.table(path)
         values = np.column_stack([table.column(name).to_numpy() for name in absolute]).astype(np.float32, copy=False)
-        told = {name: table.column(name).to_pylist() for name in WINDOW_COLUMNS}
+        columns = {name: table.column(name).to_pylist() for name in WINDOW_COLUMNS}
         for row in members:
             rows_of = slice(row.lake_row, row.lake_row + row.n_windows)
-            own = values[rows_of]
-            parts.append(with_change(own, baselines[row.recording_id]) if relative else own)
-            judged = {name: told[name][rows_of] for name in WINDOW_COLUMNS}
-            judge_plausibility(judged, own, absolute, row, baselines[row.recording_id])
+            own_x = values[rows_of]
+            parts.append(with_change(own_x, baselines[row.recording_id]) if relative else own_x)
+            judged = {name: columns[name][rows_of] for name in WINDOW_COLUMNS}
+            judge_plausibility(judged, own_x, absolute, row, baselines[row.recording_id])
             for name in WINDOW_COLUMNS:
                 windows[name] += judged[name]
             windows["row"] += [row] * row.n_windows
@@ -91,17 +94,24 @@ def judge_plausibility(
     x: npt.NDArray[np.float32],
     names: Sequence[str],
     row: Row[Any],
-    found: UnitBaseline | None,
+    baseline: UnitBaseline | None,
 ) -> None:
-    """Give the good windows of a recording (columns by name, changed in place) the verdict that its unit's baseline
-    speaks, where that blocks. A coarser regime's baseline is no measure: another speed or load may look like a fault
-    of the sensor.
+    """Compare the good windows of a recording with its unit's baseline; where that shows bad data, set their verdict.
+
+    Only a baseline of the same regime is used: with a coarser one, another speed or load may look like a sensor fault.
+
+    Parameters
+    ----------
+    windows
+        Columns of the windows by name; `quality` and `evidence` are changed in place.
+    x
+        Features of the windows, (n, F), in the order of `names`.
     """
     good = [index for index, quality in enumerate(windows["quality"]) if quality == Quality.OK]
-    if found is None or found.regime != row.regime or not good:
+    if baseline is None or baseline.regime != row.regime or not good:
         return
     settings = plausibility_settings(quantity_of(row.scope))
-    for verdict, evidence in compare(x[good], names, found.reference, settings=settings)[:1]:
+    for verdict, evidence in compare(x[good], names, baseline.reference, settings=settings)[:1]:
         if verdict.blocks:
             for index in good:
                 windows["quality"][index], windows["evidence"][index] = str(verdict), evidence

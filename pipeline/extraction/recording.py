@@ -1,4 +1,4 @@
-"""From one recording to the features of its windows: by time, or over the shaft's angle where a speed trace allows."""
+"""From one recording to the features of its windows: cut by time, or by shaft angle where a speed trace allows it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOO_LARGE = "too large to be held in m/s2"
 
 @dataclass(frozen=True)
 class Job:
-    """One recording to extract, with all that its features depend on."""
+    """One recording to extract, with everything that its features depend on."""
 
     recording_id: str
     lake_path: str
@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """Speed over a recording, from its first sample on."""
+    """Shaft speed over a recording, from its first sample on."""
 
     speed_rpm: npt.NDArray[np.float32]
     rate_hz: float
@@ -45,7 +45,7 @@ class Trace:
 
 @dataclass
 class Extracted:
-    """Windows of one recording: where they lie, their features and their quality."""
+    """Windows of one recording: position, features and data quality. Starts and lengths are in samples."""
 
     recording_id: str
     starts: npt.NDArray[np.int64]
@@ -59,10 +59,10 @@ class Extracted:
 def extract_recording(
     job: Job, samples: npt.NDArray[np.float32], settings: FeatureSettings, trace: Trace | None = None
 ) -> Extracted:
-    """Cut one recording into windows and extract them. Accelerations in g become m/s2 first.
+    """Cut one recording into windows and extract their features. Accelerations in g are converted to m/s2 first.
 
-    A speed trace is used where the speed is not declared steady and the rate is declared: the recording is then cut
-    over the shaft's angle, in its stretches of constant speed where it has any that hold a window.
+    A speed trace is used where the speed is not declared steady and the sampling rate is declared. The recording is
+    then cut by shaft angle, in parts of constant speed if there are parts long enough for a window.
     """
     if trace is not None and not job.speed_is_steady and job.rate_is_declared and settings.windows.mode == "turns":
         parts = angular_windows(
@@ -125,7 +125,7 @@ def _extract_by_angle(
     for part in parts:
         for start, length in zip(part.starts, part.lengths, strict=True):
             window = samples[None, start : start + length]
-            # The speed is not one number here, so that a line of the mains is not excused by a harmonic of it.
+            # The speed varies, so it is not passed: its harmonics must not explain a line at the mains frequency.
             codes, phrases = _assess(job, window, None, settings)
             if not np.isfinite(scaled[start : start + length]).all():
                 codes, phrases = [Quality.NON_FINITE], [TOO_LARGE]
@@ -150,7 +150,7 @@ def _extract_by_angle(
 def _assess(
     job: Job, windows: npt.NDArray[np.float32], shaft_speed_rpm: float | None, settings: FeatureSettings
 ) -> tuple[list[Quality], list[str]]:
-    """Judge windows; one that stands still, as its quantity may for longer, is too short to be judged."""
+    """Judge the data quality of windows; a constant window of a slow quantity is too short to judge, not a flatline."""
     quality, evidence = assess(
         windows,
         sampling_rate_hz=job.sampling_rate_hz,

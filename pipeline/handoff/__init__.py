@@ -1,3 +1,3 @@
-"""What other systems are sent: the outbox and its delivery, exports, messages about failed tasks."""
+"""Data that go to other systems: the outbox and its delivery, exports, messages about failed tasks."""
 
 __all__ = ["delivery", "exporting", "failures", "outbox"]

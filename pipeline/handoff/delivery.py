@@ -1,8 +1,9 @@
-"""Delivering the outbox: signed, at least once, in order for each case, with pauses that grow and an end.
+"""Deliver the outbox: signed messages, each at least once, in order for each case, with a limited number of tries.
 
-Signed as Standard Webhooks 1.0 (standardwebhooks.com) says: HMAC-SHA256 over `id.timestamp.body`. A try is leased in a
-short transaction before it is made, so two deliverers do not tell the same at once, and one that is killed holds up a
-case until its lease is over and no longer. No transaction is open while the network is waited for.
+The signature follows Standard Webhooks 1.0 (standardwebhooks.com): HMAC-SHA256 over `id.timestamp.body`. Before a try,
+a short transaction reserves the message for a time (a lease). So two deliveries at once do not send the same message,
+and a delivery that is killed delays its case only until the lease ends. No transaction is open while waiting for the
+network.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from pipeline.store.database import Store
 from pipeline.store.tables import WebhookEvent
 
 LEASE: Final = timedelta(seconds=120)
-"""Longer than any try takes: after it, a try that nobody ended is taken as dead."""
+"""Longer than any try takes. After this time, a try without an end counts as dead."""
 
 FIRST_PAUSE: Final = timedelta(minutes=1)
 LONGEST_PAUSE: Final = timedelta(hours=6)
 DOWN_AFTER: Final = 3
-"""Tries in a row without a sound answer after which a run stops: the receiver is down, and the rest can wait."""
+"""Tries in a row with no answer or a server error, after which a run stops: the receiver is down."""
 
 KEPT: Final = timedelta(days=90)
-"""How long what was delivered or skipped can be told again; the history keeps every act for ever."""
+"""How long delivered and skipped messages are kept and can be sent again; the history keeps every act for ever."""
 
 SHORTEST_SECRET: Final = 24
 AT_A_TIME: Final = 100
@@ -41,7 +42,7 @@ AT_A_TIME: Final = 100
 
 @dataclass
 class DeliveryReport:
-    """What one run told. `waiting` is what is left."""
+    """Counts of messages of one run; `waiting` is the number that is left."""
 
     delivered: int = 0
     failed: int = 0
@@ -50,42 +51,50 @@ class DeliveryReport:
     waiting: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """Give the counts by name."""
+        """Return the counts by name."""
         return asdict(self)
 
 
 def secret_key(secret: str) -> bytes:
-    """Give the key of a secret: base64 behind `whsec_`, else the text as it is.
+    """Return the key of a secret: the base64 after `whsec_` decoded, else the text itself.
 
     Raises
     ------
     SettingsError
-        It is too short, or no base64 behind `whsec_`.
+        It is too short, or the part after `whsec_` is not base64.
     """
     try:
         key = base64.b64decode(secret[6:], validate=True) if secret.startswith("whsec_") else secret.encode()
     except binascii.Error as error:
-        raise SettingsError("case_webhook_secret has no base64 behind whsec_") from error
+        raise SettingsError("case_webhook_secret has no base64 after whsec_; make a new secret") from error
     if len(key) < SHORTEST_SECRET:
         raise SettingsError(f"case_webhook_secret has {len(key)} bytes, it needs at least {SHORTEST_SECRET}")
     return key
 
 
 def signed(name: str, body: bytes, secret: str, *, at: datetime) -> dict[str, str]:
-    """Give the headers of a message: its id, its time (s since 1970), and `v1,` with the signature in base64."""
-    stamp = str(int(at.timestamp()))
-    found = hmac.new(secret_key(secret), b".".join((name.encode(), stamp.encode(), body)), hashlib.sha256).digest()
+    """Return the headers of a message: its id, its time (s since 1970), and `v1,` with the signature in base64.
+
+    Raises
+    ------
+    SettingsError
+        The secret cannot be used, see `secret_key`.
+    """
+    timestamp = str(int(at.timestamp()))
+    signature = hmac.new(
+        secret_key(secret), b".".join((name.encode(), timestamp.encode(), body)), hashlib.sha256
+    ).digest()
     return {
         "Content-Type": "application/json",
         "User-Agent": "axiswatch",
         "Webhook-Id": name,
-        "Webhook-Timestamp": stamp,
-        "Webhook-Signature": f"v1,{base64.b64encode(found).decode()}",
+        "Webhook-Timestamp": timestamp,
+        "Webhook-Signature": f"v1,{base64.b64encode(signature).decode()}",
     }
 
 
 def pause_after(attempts: int) -> timedelta:
-    """Give the pause after so many tries (1 or more): a minute, doubled each time, six hours at most."""
+    """Return the pause after a number of tries (1 or more): one minute, doubled each time, six hours at most."""
     doublings: int = 2 ** min(attempts - 1, 20)
     return min(FIRST_PAUSE * doublings, LONGEST_PAUSE)
 
@@ -100,18 +109,23 @@ def deliver(
     seconds: float = SECONDS,
     budget_s: float = 600.0,
 ) -> DeliveryReport:
-    """Tell all that is due, oldest first; of each case the next only when the one before is delivered or given up.
+    """Send all messages that are due, oldest first; for each case only after the one before is delivered or given up.
 
     Parameters
     ----------
     url
-        Without one, what waits is skipped: whoever sets one later is told of what comes from then on.
+        Empty: waiting messages are skipped. An address that is set later gets only the messages from then on.
     at
-        The true time now: receivers refuse messages with an old one.
+        The true time now: receivers refuse messages with an old time.
     seconds
         Time of one try, s.
     budget_s
-        After so long a run stops and leaves the rest to the next one, s.
+        Time after which a run stops and leaves the rest for the next run, s.
+
+    Raises
+    ------
+    SettingsError
+        There is an address, and the secret cannot be used.
     """
     report, begun = DeliveryReport(), time.monotonic()
     _forget_old(store, at)
@@ -140,14 +154,14 @@ def deliver(
 
 
 def count_events(store: Store) -> dict[str, int]:
-    """Count what stands in the outbox by state."""
+    """Return the number of messages in the outbox by state."""
     query = sa.select(WebhookEvent.state, sa.func.count()).group_by(WebhookEvent.state)
     with store.read() as connection:
         return {str(state): int(count) for state, count in connection.execute(query)}
 
 
 def list_events(store: Store, *, state: str | None, limit: int) -> list[dict[str, Any]]:
-    """Give the newest of the outbox, in all states or in one."""
+    """Return the newest messages of the outbox, in all states or in one."""
     query = sa.select(WebhookEvent).order_by(
         WebhookEvent.known_at.desc(), WebhookEvent.case_id, WebhookEvent.sequence.desc()
     )
@@ -158,8 +172,8 @@ def list_events(store: Store, *, state: str | None, limit: int) -> list[dict[str
     return [{"id": event_id(row["case_id"], row["sequence"]), **row} for row in rows]
 
 
-def tell_again(store: Store, *, states: tuple[str, ...], case_id: str = "") -> int:
-    """Put what was given up (or skipped, or delivered) back among what waits; give the number."""
+def send_again(store: Store, *, states: tuple[str, ...], case_id: str = "") -> int:
+    """Set messages of some states to waiting, so that they are sent again; return their number."""
     values = {"state": WAITING, "attempts": 0, "not_before": None, "ended_at": None}
     change = sa.update(WebhookEvent).where(WebhookEvent.state.in_(states)).values(**values)
     if case_id:
@@ -185,7 +199,7 @@ def _skip(store: Store, at: datetime) -> int:
 
 
 def _lease_next(store: Store, at: datetime) -> dict[str, Any] | None:
-    """Take the next try: of each case only the first that waits. Of two deliverers at once one gets it."""
+    """Reserve the next message: for each case only the first that waits. Of two deliveries at once only one gets it."""
     first = (
         sa.select(WebhookEvent.case_id, sa.func.min(WebhookEvent.sequence).label("sequence"))
         .where(WebhookEvent.state == WAITING)
@@ -201,8 +215,8 @@ def _lease_next(store: Store, at: datetime) -> dict[str, Any] | None:
         .limit(AT_A_TIME)
     )
     with store.read() as connection:
-        found = [dict(row._mapping) for row in connection.execute(heads)]
-    for event in found:
+        events = [dict(row._mapping) for row in connection.execute(heads)]
+    for event in events:
         own = (WebhookEvent.case_id == event["case_id"], WebhookEvent.sequence == event["sequence"])
         take = sa.update(WebhookEvent).where(*own, WebhookEvent.state == WAITING, due)
         event["attempts"] += 1
@@ -212,11 +226,11 @@ def _lease_next(store: Store, at: datetime) -> dict[str, Any] | None:
     return None
 
 
-def _end_try(store: Store, event: dict[str, Any], good: bool, told: str, at: datetime, most: int) -> str:
-    state = DELIVERED if good else GIVEN_UP if event["attempts"] >= most else WAITING
-    values: dict[str, Any] = {"state": state, "answer": told}
+def _end_try(store: Store, event: dict[str, Any], is_good: bool, outcome: str, at: datetime, most_attempts: int) -> str:
+    state = DELIVERED if is_good else GIVEN_UP if event["attempts"] >= most_attempts else WAITING
+    values: dict[str, Any] = {"state": state, "answer": outcome}
     values |= {"not_before": at + pause_after(event["attempts"])} if state == WAITING else {"ended_at": at}
-    # A delivered message stays so, whatever a slower try of it came to.
+    # A message that another try has delivered stays delivered.
     own = (WebhookEvent.case_id == event["case_id"], WebhookEvent.sequence == event["sequence"])
     change = sa.update(WebhookEvent).where(*own, WebhookEvent.state == WAITING).values(**values)
     with store.write() as connection:

@@ -1,4 +1,4 @@
-"""Labels and cases as CSV or Parquet: one and the same for the command and the interface."""
+"""Export labels and cases as CSV or Parquet, for the command line and for the interface."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MEDIA_TYPES: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/
 
 
 def export(store: Store, what: str, form: str) -> tuple[bytes, int]:
-    """Give all `labels` or all `cases` as the bytes of a `csv` (UTF-8) or `parquet` file, and the number of rows.
+    """Return all `labels` or all `cases` as the bytes of a `csv` (UTF-8) or `parquet` file, and the number of rows.
 
-    Both have the names of the axis in front. A label that was taken back has `withdrawn_at`; a case its work order.
-    Columns have the same types however many rows there are.
+    The first columns are the names of the axis. A withdrawn label has `withdrawn_at`; a case has its work order. The
+    types of the columns do not depend on the rows.
     """
     columns, query = _labels() if what == "labels" else _cases()
     with store.read() as connection:
@@ -38,7 +38,7 @@ def export(store: Store, what: str, form: str) -> tuple[bytes, int]:
 
 
 def write_export(store: Store, what: str, form: str, out: Path) -> int:
-    """Write an export to a file, whole or not at all; give the number of rows.
+    """Write an export to a file, all of it or nothing; return the number of rows.
 
     Raises
     ------
@@ -46,12 +46,12 @@ def write_export(store: Store, what: str, form: str, out: Path) -> int:
         The file cannot be written.
     """
     body, count = export(store, what, form)
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        aside.write_bytes(body)
-        aside.replace(out)
+        temporary.write_bytes(body)
+        temporary.replace(out)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise AxiswatchError(f"cannot write {out}: {error.strerror}") from error
     return count
 
@@ -76,7 +76,7 @@ def _names() -> list[Any]:
 
 
 def _flat(value: Any) -> Any:
-    """Write the reasons of a case as their codes; the sentences are in the interface."""
+    """Return the reasons of a case as their codes, separated by spaces; any other value unchanged."""
     return " ".join(reason["code"] for reason in value) if isinstance(value, list) else value
 
 

@@ -1,4 +1,4 @@
-"""Failures of scheduled tasks: written to the database and, where a webhook is set, told to it."""
+"""Failures of scheduled tasks: stored in the database and, where a webhook is set, sent to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_MESSAGE = 4000
 
 @dataclass(frozen=True)
 class Failure:
-    """One task that failed for good."""
+    """A task that failed and will not be tried again."""
 
     dag_id: str
     run_id: str
@@ -33,32 +33,32 @@ class Failure:
 
 
 def record_failure(store: Store, failure: Failure, *, webhook_url: str) -> str:
-    """Store a failure, then tell the webhook; give what became of that. Done twice, it is stored once.
+    """Store a failure, then send it to the webhook. Called twice, it is stored once.
 
     Returns
     -------
     str
-        '' without a webhook, `sent`, or why it could not be told.
+        '' without a webhook, `sent`, or why it was not delivered.
     """
     row = asdict(failure) | {"message": failure.message[:LONGEST_MESSAGE], "webhook": ""}
     with store.write() as connection:
         upsert(connection, TaskFailure, [row])
     if not webhook_url:
         return ""
-    row["webhook"] = _tell(webhook_url, row | {"known_at": utc_text(failure.known_at)})
+    row["webhook"] = _send(webhook_url, row | {"known_at": utc_text(failure.known_at)})
     with store.write() as connection:
         upsert(connection, TaskFailure, [row])
     return str(row["webhook"])
 
 
 def list_failures(store: Store, *, limit: int) -> list[dict[str, Any]]:
-    """Give the newest failures."""
+    """Return the newest `limit` failures as rows, newest first."""
     query = sa.select(TaskFailure).order_by(TaskFailure.known_at.desc(), TaskFailure.task_id, TaskFailure.map_index)
     with store.read() as connection:
         return [dict(row._mapping) for row in connection.execute(query.limit(limit))]
 
 
-def _tell(url: str, row: Mapping[str, Any]) -> str:
-    told = {"text": f"{row['dag_id']}.{row['task_id']} failed: {row['message'][:500]}", "failure": dict(row)}
-    answer = post(url, json.dumps(told).encode(), {"Content-Type": "application/json"})
+def _send(url: str, row: Mapping[str, Any]) -> str:
+    message = {"text": f"{row['dag_id']}.{row['task_id']} failed: {row['message'][:500]}", "failure": dict(row)}
+    answer = post(url, json.dumps(message).encode(), {"Content-Type": "application/json"})
     return "sent" if answer.good else answer.outcome

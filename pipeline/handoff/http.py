@@ -1,7 +1,7 @@
-"""One HTTP POST to an address of the settings, within a time that is kept whatever the other side does.
+"""One HTTP POST to an address of the settings, with a time limit that the receiver cannot extend.
 
-No redirect is followed: only the address that an administrator wrote down gets the message, and a receiver cannot send
-it on to another one. The body of the answer is not read, only its status.
+Redirects are not followed: only the address in the settings gets the message. Only the status of the answer is read,
+not its body.
 """
 
 from __future__ import annotations
@@ -29,31 +29,32 @@ class Answer:
 
     @property
     def good(self) -> bool:
-        """Whether it was taken: 200 to 299."""
+        """Whether the receiver accepted the message: status 200 to 299."""
         return self.status is not None and 200 <= self.status < 300
 
     @property
     def is_down(self) -> bool:
-        """Whether the receiver as a whole seems to be away: no answer, an error of its own, or too much for it."""
+        """Whether the receiver seems to be down or overloaded: no answer, status 500 or above, or 429."""
         return self.status is None or self.status >= 500 or self.status == 429
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = SECONDS) -> Answer:
-    """Send a body by POST and return the result; never raises for what the network or the receiver does.
+    """Send a body by POST and return the result; errors of the network or the receiver are results, not exceptions.
 
-    Proxies, `no_proxy` and the certificates of the machine are used; a certificate that they do not confirm is refused.
+    It uses the proxies, `no_proxy` and the certificates of this machine, and refuses a receiver whose certificate is
+    not valid.
 
     Parameters
     ----------
     url
         Begins with `http://` or `https://`.
     seconds
-        Time for all of it. A receiver that answers a byte at a time is cut off, too.
+        Time limit for everything, s. A receiver that answers one byte at a time is cut off too.
     """
     import httpx
 
     async def send() -> int:
-        # Certificates as Python finds them: httpx alone would trust its own list and no authority of the plant.
+        # Use the certificates that Python uses: httpx alone would not trust a certificate authority of the plant.
         async with (
             asyncio.timeout(seconds),
             httpx.AsyncClient(verify=ssl.create_default_context(), timeout=None) as client,
@@ -61,16 +62,16 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = 
         ):
             return answer.status_code
 
-    # It writes each address to the log, and an address may hold a password.
+    # httpx writes each address to the log, and an address may contain a password.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         address = urlsplit(url)
         if address.scheme not in SCHEMES:
-            return Answer(None, "not told: the address begins with neither http:// nor https://")
-        _ = address.port  # raises for one that there cannot be
+            return Answer(None, "not delivered: the address begins with neither http:// nor https://")
+        _ = address.port  # raises ValueError for an impossible port
         status = asyncio.run(send())
     except TimeoutError:
-        return Answer(None, f"not told: no answer within {seconds:g} s")
+        return Answer(None, f"not delivered: no answer within {seconds:g} s")
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
-        return Answer(None, f"not told: {type(error).__name__}: {str(error)[:200]}")
+        return Answer(None, f"not delivered: {type(error).__name__}: {str(error)[:200]}")
     return Answer(status, f"answered {status}")

@@ -1,4 +1,4 @@
-"""The outbox: every act on a case as the webhook will tell it, written in the act's own transaction."""
+"""The outbox: every act on a case as the webhook will send it, written in the transaction of the act."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GIVEN_UP: Final = "given_up"
 SKIPPED: Final = "skipped"
 
 OWN_KINDS = frozenset({"opened", "reopened", "closed"})
-"""Acts that a kind is named after; every other act is a change."""
+"""Acts that have a kind of their own; every other act has the kind `case.changed`."""
 
 CASE_FIELDS = (
     "case_id",
@@ -40,17 +40,17 @@ CASE_FIELDS = (
 
 
 def event_id(case_id: str, sequence: int) -> str:
-    """Id of an act: the same at every try, so that a receiver knows what it has had already."""
+    """Return the id of an act: the same at every try, so that a receiver can see that it has the message already."""
     return f"{case_id}-{sequence}"
 
 
 def kind_of(action: str) -> str:
-    """Give the kind under which an act is told."""
+    """Return the kind of the message about an act, such as `case.opened`."""
     return f"case.{action if action in OWN_KINDS else 'changed'}"
 
 
 def put_in_outbox(connection: Connection, event: Mapping[str, Any]) -> None:
-    """Write an act into the outbox with the case as it is now, in this transaction. The caller commits."""
+    """Write an act (a row of `review_events`) into the outbox, with the case as it is now. The caller commits."""
     names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis, CaseWork.work_order)
     query = (
         sa.select(Case, *names)
@@ -75,9 +75,9 @@ def put_in_outbox(connection: Connection, event: Mapping[str, Any]) -> None:
 
 
 def payload(event: Mapping[str, Any], case: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what is told of an act: who did what when, and the case after it. What was on the screen stays here."""
-    told = {name: case[name] for name in (*CASE_FIELDS, "site", "cell", "robot_id", "axis", "work_order")}
-    told["reasons"] = [{"code": reason["code"], "text": reason.get("text", "")} for reason in case["reasons"]]
+    """Return the message about an act: who did what when, and the case after it. `seen` (the screen) is left out."""
+    case_values = {name: case[name] for name in (*CASE_FIELDS, "site", "cell", "robot_id", "axis", "work_order")}
+    case_values["reasons"] = [{"code": reason["code"], "text": reason.get("text", "")} for reason in case["reasons"]]
     return {
         "version": PAYLOAD_VERSION,
         "id": event_id(event["case_id"], event["sequence"]),
@@ -87,7 +87,7 @@ def payload(event: Mapping[str, Any], case: Mapping[str, Any]) -> dict[str, Any]
         "who": event["who"],
         "action": event["action"],
         "details": {name: value for name, value in event["details"].items() if name != "seen"},
-        "case": told,
+        "case": case_values,
     }
 
 

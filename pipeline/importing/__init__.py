@@ -1,16 +1,16 @@
 """Turn an archive of CSV, MATLAB or Parquet signals into contract logs, labels.csv and assets.toml.
 
-What stands behind `axiswatch import`. A manifest (CSV) or the names in a folder say what there is, a mapping
-(TOML, see docs/mapping.md) says what it means: units and rates are declared by one of the two, nothing is guessed.
-Everything wrong with a manifest and its mapping is listed at once, before anything is written.
+The code of `axiswatch import`. A manifest (CSV), or the names of files in a folder, lists the signals. A mapping (TOML,
+see docs/mapping.md) says what they mean. Units and rates are declared in one of the two; nothing is guessed. Everything
+wrong with a manifest and its mapping is listed at once, before anything is written.
 """
 
 from pipeline.importing.loading import load_mapping, shipped_mappings
 from pipeline.importing.mapping import Mapping
-from pipeline.importing.plan import ImportPlan, PlannedRow, plan_import
+from pipeline.importing.plan import ImportPlan, plan_import
 from pipeline.importing.problems import ImportRefused
 from pipeline.importing.run import ImportReport, Skipped, import_archive
-from pipeline.importing.signals import Cuts, Piece, read_pieces
+from pipeline.importing.signals import Cuts, Piece, PlannedRow, read_pieces
 
 __all__ = [
     "Cuts",

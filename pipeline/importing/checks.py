@@ -1,4 +1,4 @@
-"""Judge the planned rows together: keys, overlaps, units on axes, labels. Pure functions of the plan."""
+"""Check all planned rows together: keys, overlaps, units on axes, labels. Pure functions of the plan."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pipeline.importing.problems import Problems
 from pipeline.intake.contract import EARLIEST_CLOCK, NAME_COLUMNS, TEXT_LIMIT
 
 if TYPE_CHECKING:
-    from pipeline.importing.plan import PlannedRow
+    from pipeline.importing.signals import PlannedRow
 
 
 def check_recordings(where: str, mapping: Mapping, rows: list[PlannedRow], problems: Problems) -> None:
-    """Add every problem that shows in the rows' values or only in several rows together."""
+    """Check the values of each row, and the rows together; add everything wrong to `problems`."""
     for planned in rows:
         for complaint in _complaints(planned, mapping):
             problems.add(where, complaint, row=planned.row.number)
@@ -26,32 +26,32 @@ def check_recordings(where: str, mapping: Mapping, rows: list[PlannedRow], probl
 
 
 def _complaints(planned: PlannedRow, mapping: Mapping) -> list[str]:
-    fields, found = planned.fields, []
+    fields, complaints = planned.fields, []
     for name in (*NAME_COLUMNS, "unit_serial", "program"):
         text = fields[name] or ""
         if len(text) > TEXT_LIMIT or text != text.strip() or not text.isprintable():
-            found.append(
+            complaints.append(
                 f"recording.{name}: {text[:40]!r} has spaces at an end, characters that cannot be printed, or more "
                 f"than {TEXT_LIMIT} characters; clean or map it"
             )
     if planned.time_basis == "clock" and planned.started_at < EARLIEST_CLOCK:
-        found.append(
+        complaints.append(
             f"time.start: {planned.started_at.isoformat()} is before {EARLIEST_CLOCK:%Y}: a clock that was reset?"
         )
     quantity, unit = fields["quantity"], fields["unit"]
     if quantity not in QUANTITY_UNITS:
-        found.append(f"recording.quantity: {quantity!r} is not one of {', '.join(QUANTITY_UNITS)}")
+        complaints.append(f"recording.quantity: {quantity!r} is not one of {', '.join(QUANTITY_UNITS)}")
     elif unit not in QUANTITY_UNITS[quantity]:
         allowed = ", ".join(QUANTITY_UNITS[quantity])
-        found.append(
+        complaints.append(
             f"recording.unit: {unit!r} is not a unit of {quantity} (allowed: {allowed}); map it, or declare 'raw'"
         )
     if fields["rate_basis"] not in RATE_BASES:
-        found.append(f"recording.rate_basis: {fields['rate_basis']!r} is not one of {', '.join(RATE_BASES)}")
+        complaints.append(f"recording.rate_basis: {fields['rate_basis']!r} is not one of {', '.join(RATE_BASES)}")
     if planned.source_rate_hz <= 0:
-        found.append(f"recording.sampling_rate_hz: must be above 0, got {planned.source_rate_hz:g}")
+        complaints.append(f"recording.sampling_rate_hz: must be above 0, got {planned.source_rate_hz:g}")
     if (fields["shaft_speed_rpm"] or 0) < 0:
-        found.append(f"recording.shaft_speed_rpm: must not be negative, got {fields['shaft_speed_rpm']:g}")
+        complaints.append(f"recording.shaft_speed_rpm: must not be negative, got {fields['shaft_speed_rpm']:g}")
     rate = planned.source_rate_hz
     for number, step in enumerate(mapping.process, 1):
         if step not in planned.steps:
@@ -59,29 +59,29 @@ def _complaints(planned: PlannedRow, mapping: Mapping) -> list[str]:
         if step.kind == "decimate":
             rate /= step.factor
         if step.kind == "cut_to_length" and 0 < rate * step.seconds < 1:
-            found.append(f"process.{number}.seconds: {step.seconds:g} s hold no sample at {rate:g} Hz")
+            complaints.append(f"process.{number}.seconds: {step.seconds:g} s hold no sample at {rate:g} Hz")
     if planned.geometry is not None and planned.geometry not in mapping.geometry:
-        found.append(f"asset.geometry: the mapping has no [geometry.{planned.geometry}]; add it")
-    return found
+        complaints.append(f"asset.geometry: the mapping has no [geometry.{planned.geometry}]; add it")
+    return complaints
 
 
 def _groups(rows: Iterable[PlannedRow], key: Callable[[PlannedRow], Hashable]) -> list[list[PlannedRow]]:
-    """Rows with the same key, each group in order of time."""
-    found: dict[Hashable, list[PlannedRow]] = {}
+    """Return groups of rows with the same key, each group in order of time."""
+    groups: dict[Hashable, list[PlannedRow]] = {}
     for planned in rows:
-        found.setdefault(key(planned), []).append(planned)
-    return [sorted(group, key=lambda planned: planned.started_at) for group in found.values()]
+        groups.setdefault(key(planned), []).append(planned)
+    return [sorted(group, key=lambda planned: planned.started_at) for group in groups.values()]
 
 
 def _check_keys(where: str, rows: list[PlannedRow], problems: Problems) -> None:
-    """Recording keys are unique, and recordings at made-up times do not overlap."""
+    """Check that recording keys are unique, and that recordings at synthetic times do not overlap."""
     for group in _groups(rows, lambda planned: planned.point):
         for before, after in pairwise(group):
             key = " ".join(map(repr, before.point))
             if before.started_at == after.started_at:
                 text = (
                     f"has the same recording key as {before.row.name} ({key} at "
-                    f"{before.started_at.isoformat()}); tell them apart by robot_id, axis, channel or time"
+                    f"{before.started_at.isoformat()}); give them different robot_id, axis, channel or time"
                 )
                 problems.add(where, text, row=after.row.number)
             elif after.time_basis == "synthetic" and before.source_rate_hz > 0 and before.ends_at > after.started_at:
@@ -90,7 +90,7 @@ def _check_keys(where: str, rows: list[PlannedRow], problems: Problems) -> None:
 
 
 def _check_units(where: str, rows: list[PlannedRow], problems: Problems) -> None:
-    """On an axis one physical unit follows another; what is said about a unit is said once."""
+    """Check that the units of an axis follow one another in time, and that a unit has one geometry and one start."""
     for group in _groups((row for row in rows if row.fields["unit_serial"]), lambda planned: planned.axis):
         serials = [planned.fields["unit_serial"] for planned in group]
         changes = [serial for before, serial in pairwise([None, *serials]) if serial != before]
@@ -105,9 +105,9 @@ def _check_units(where: str, rows: list[PlannedRow], problems: Problems) -> None
 def _check_unit(where: str, unit: list[PlannedRow], group: list[PlannedRow], problems: Problems) -> None:
     first = unit[0]
     for name in ("geometry", "installed_at"):
-        said: set[Any] = {getattr(planned, name) for planned in unit}
-        if len(said) > 1:
-            text = f"asset.{name}: unit {first.fields['unit_serial']!r} has several: {', '.join(map(str, said))}"
+        values: set[Any] = {getattr(planned, name) for planned in unit}
+        if len(values) > 1:
+            text = f"asset.{name}: unit {first.fields['unit_serial']!r} has several: {', '.join(map(str, values))}"
             problems.add(where, text, row=first.row.number)
     installed = first.installed_at
     if installed is None:
@@ -127,7 +127,7 @@ def _check_unit(where: str, unit: list[PlannedRow], group: list[PlannedRow], pro
 
 
 def _check_labels(where: str, rows: list[PlannedRow], problems: Problems) -> None:
-    """Recordings of one unit that overlap in time say the same, for a label is a unit and a time range."""
+    """Check that overlapping recordings of a unit have the same label: a label is for a unit and a time range."""
     for group in _groups(rows, lambda planned: (*planned.axis, planned.fields["unit_serial"])):
         for before, after in pairwise(group):
             if before.label_text == after.label_text:

@@ -1,4 +1,4 @@
-"""Text files (CSV): every cell read as declared, every bad line named."""
+"""Text files (CSV): each cell is read as declared, and each bad line is named."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pipeline.importing.problems import Complaint, SignalUnreadable
 
 CHUNK_LINES: Final = 50_000
 NUMBER: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-"""What counts as a number: digits, a point, an exponent. No words, no underscores, no thousands separators."""
+"""What counts as a number: digits, a point, an exponent; no words, no underscores, no thousands separators."""
 
 
 class CsvSignals:
-    """A text file, held as text until a column is asked for as numbers."""
+    """A text file. Its cells stay text until a column is read as numbers."""
 
     def __init__(self, path: Path, file: str, text: CsvText) -> None:
         self._file, self._text = file, text
@@ -34,8 +34,8 @@ class CsvSignals:
         except OSError as error:
             raise SignalUnreadable(f"signal.file: {file!r} cannot be read ({error.strerror or error})") from error
         except UnicodeError as error:
-            told = f"signal.file: {file!r} is not text in {text.encoding} ({error}); declare signal.csv.encoding"
-            raise SignalUnreadable(told) from error
+            message = f"signal.file: {file!r} is not text in {text.encoding} ({error}); declare signal.csv.encoding"
+            raise SignalUnreadable(message) from error
         if complaints:
             raise SignalUnreadable(*complaints)
 
@@ -69,14 +69,14 @@ class CsvSignals:
                 elif cells:
                     ragged.setdefault(len(cells), []).append(lines.number)
         except csv.Error as error:
-            return [Complaint(f"cannot be taken apart as CSV ({error}); correct the line", (lines.number,))]
+            return [Complaint(f"cannot be read as CSV ({error}); correct the line", (lines.number,))]
         self._store(chunk)
         self._rows = tuple(numbers)
         if not numbers and not ragged:
             return [Complaint(f"signal.file: {self._file!r} has a header and no samples; remove it")]
-        wanted = f"where the {'header names' if self._text.header else 'first line has'} {len(self._names)}"
+        expected = f"where the {'header names' if self._text.header else 'first line has'} {len(self._names)}"
         return [
-            Complaint(f"has {n} cells {wanted}; correct the line, or signal.csv.delimiter", tuple(rows))
+            Complaint(f"has {n} cells {expected}; correct the line, or signal.csv.delimiter", tuple(rows))
             for n, rows in ragged.items()
         ]
 
@@ -87,7 +87,7 @@ class CsvSignals:
             chunk.clear()
 
     def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
-        """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
+        """Return a column, as numbers or unchanged; SignalUnreadable (names the key `key`) where it cannot be."""
         times = self._names.count(name)
         if times != 1:
             there = ", ".join(map(repr, self._names))
@@ -103,7 +103,7 @@ class CsvSignals:
     def _numbers(self, name: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
         text, decimal = cells, self._text.decimal
         if decimal == ",":
-            # A point would be a thousands separator: not a number here.
+            # Here a point is a thousands separator, so the cell is not a number.
             text = pc.replace_substring(pc.replace_substring(text, ".", "?"), ",", ".")
         good = pc.fill_null(pc.match_substring_regex(text, NUMBER), True)
         if not pc.all(good).as_py():
@@ -128,16 +128,16 @@ class CsvSignals:
         raise SignalUnreadable(Complaint(what, tuple(self._rows[index] for index in at.tolist())))
 
     def row_numbers(self) -> tuple[int, ...]:
-        """Give the number by which a user finds each sample in the file; empty where samples are just counted."""
+        """Return the line or row number of each sample in the file; empty where samples are counted from 1."""
         return self._rows
 
     def scalar(self, name: str) -> float:
-        """Give the number in a variable; SignalUnreadable where there is none."""
+        """Return the number in a variable; SignalUnreadable where there is no such number."""
         raise SignalUnreadable(f"variable {name!r}: a text file has no variables")
 
 
 class _Lines:
-    """The lines of a file without those to skip, and the number of the last line given."""
+    """The lines of a file without the skipped ones; `number` is that of the last line returned."""
 
     def __init__(self, opened: Iterator[str], text: CsvText) -> None:
         self._opened, self._text = opened, text

@@ -1,4 +1,4 @@
-"""Find and read a mapping file, and say in sentences what is wrong with it."""
+"""Find and read a mapping file, and report in sentences what is wrong with it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from pipeline.importing.signal_files import FORMATS
 
 
 def shipped_mappings() -> list[str]:
-    """Name the mappings that come with axiswatch."""
+    """Return the names of the mappings that are part of axiswatch."""
     folder = files("pipeline").joinpath("mappings")
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
 def load_mapping(mapping: Path | str) -> Mapping:
-    """Read a mapping file, or a shipped mapping by its name; ImportRefused lists everything wrong with it."""
+    """Read a mapping file, or a shipped mapping by its name.
+
+    Raises
+    ------
+    ImportRefused
+        The mapping is wrong; everything wrong with it is listed.
+    """
     problems = Problems()
     _, loaded = read_mapping(mapping, problems)
     problems.refuse_if_any()
@@ -30,7 +36,7 @@ def load_mapping(mapping: Path | str) -> Mapping:
 
 
 def read_mapping(mapping: Path | str, problems: Problems) -> tuple[str, Mapping | None]:
-    """Return the name under which problems are reported and the mapping, None where it cannot be read."""
+    """Return the name for reports of problems, and the mapping; None where it cannot be read (see `problems`)."""
     path = Path(mapping)
     where = path.name if path.suffix else f"mapping {path.name}"
     try:
@@ -38,55 +44,57 @@ def read_mapping(mapping: Path | str, problems: Problems) -> tuple[str, Mapping 
             text = files("pipeline").joinpath("mappings", f"{mapping}.toml").read_text("utf-8")
         else:
             text = path.read_text("utf-8-sig")
-        given = tomllib.loads(text)
+        document = tomllib.loads(text)
     except OSError as error:
         reason = error.strerror or str(error)
         shipped = ", ".join(shipped_mappings())
-        problems.add(where, f"cannot be read ({reason}); give a path to a .toml file or one of: {shipped}")
+        problems.add(where, f"cannot be read ({reason}); name a .toml file or one of: {shipped}")
         return where, None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.add(where, f"is not TOML ({error}); see docs/mapping.md for an example")
         return where, None
-    missing = _missing(given)
+    missing = _missing(document)
     for key in missing:
         problems.add(where, f"key {key}: is missing; declare it (docs/mapping.md lists every key)")
     try:
-        loaded = Mapping.model_validate(given, context={"formats": tuple(FORMATS)})
+        loaded = Mapping.model_validate(document, context={"formats": tuple(FORMATS)})
         return where, None if missing else loaded
     except ValidationError as error:
-        for found in error.errors():
-            problems.add(where, _explain(cast("dict[str, Any]", found)))
+        for item in error.errors():
+            problems.add(where, _explain(cast("dict[str, Any]", item)))
         return where, None
 
 
-def _missing(given: dict[str, Any]) -> list[str]:
-    """Name the keys that the mapping or each of its channels has to declare and does not."""
+def _missing(document: dict[str, Any]) -> list[str]:
+    """Return the keys that are missing: the mapping, or each of its channels, has to declare them."""
 
-    def there(table: Any, key: str) -> bool:
+    def has(table: Any, key: str) -> bool:
         return isinstance(table, dict) and key in table
 
-    signal, recording, channels = (given.get(name) for name in ("signal", "recording", "channel"))
-    each = channels if isinstance(channels, list) and channels else [{}]
+    signal, recording, channels = (document.get(name) for name in ("signal", "recording", "channel"))
+    each_channel = channels if isinstance(channels, list) and channels else [{}]
     missing = []
     if isinstance(signal, dict):
-        if "files" not in given and not there(signal, "file"):
+        if "files" not in document and not has(signal, "file"):
             missing.append("signal.file")
-        if not (there(signal, "column") or all(there(one, "column") for one in each)):
+        if not (has(signal, "column") or all(has(channel, "column") for channel in each_channel)):
             missing.append("signal.column")
     for name in REQUIRED_FIELDS:
-        if not (there(recording, name) or all(there(one, name) for one in each)):
+        if not (has(recording, name) or all(has(channel, name) for channel in each_channel)):
             missing.append(f"recording.{name}")
     return missing
 
 
-def _explain(found: dict[str, Any]) -> str:
-    """Turn one finding of pydantic into a sentence with the key as it stands in the file."""
+def _explain(item: dict[str, Any]) -> str:
+    """Return one error of pydantic as a sentence with the key as it is in the file."""
     tags = {"process": 2, "time": 1}
-    loc = list(found["loc"])
+    loc = list(item["loc"])
     if loc and len(loc) > tags.get(str(loc[0]), 99):
-        del loc[tags[str(loc[0])]]  # the discriminator, which pydantic puts into the location
+        del loc[
+            tags[str(loc[0])]
+        ]  # pydantic adds the kind of process or time to the location; it is no key of the file
     key = ".".join(f"{part + 1}" if isinstance(part, int) else str(part) for part in loc)
-    match found["type"]:
+    match item["type"]:
         case "missing":
             text = "is missing; declare it (docs/mapping.md lists every key)"
         case "extra_forbidden":
@@ -96,5 +104,5 @@ def _explain(found: dict[str, Any]) -> str:
         case "timezone_aware":
             text = "has no offset from UTC; write it as 2000-01-01T00:00:00Z"
         case _:
-            text = f"{found['msg'].removeprefix('Value error, ')}; got {found['input']!r:.80}"
+            text = f"{item['msg'].removeprefix('Value error, ')}; got {item['input']!r:.80}"
     return f"key {key}: {text}" if key else text

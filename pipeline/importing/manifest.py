@@ -1,4 +1,4 @@
-"""Read a manifest (CSV) and take values out of its rows."""
+"""Read a manifest (CSV), and values from its rows."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from pipeline.importing.problems import Problems
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One row: its line number in the file (the header is line 1), or the name of its signal file; cells by column."""
+    """One row: its line number (the header is line 1), or its signal file if there is no manifest; cells by column."""
 
     number: int | str
     cells: dict[str, str]
 
     @property
     def line(self) -> int:
-        """Line number; only where there is a manifest."""
+        """Line number in the manifest; TypeError where there is no manifest."""
         if not isinstance(self.number, int):
             raise TypeError(f"file {self.number} is in no manifest, so it has no line number")
         return self.number
 
     @property
     def name(self) -> str:
-        """How sentences name it."""
+        """Name of the row in messages."""
         return f"row {self.number}" if isinstance(self.number, int) else f"file {self.number}"
 
     def matches(self, filters: Filters[str, list[str]]) -> bool:
-        """Tell whether every filtered column matches one of its glob patterns; an absent column matches nothing."""
+        """Return whether every filtered column matches one of its glob patterns; an absent column matches nothing."""
         return all(
             column in self.cells and any(fnmatchcase(self.cells[column], pattern) for pattern in patterns)
             for column, patterns in filters.items()
@@ -45,7 +45,7 @@ class ManifestRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest as read."""
+    """A manifest: its name for messages, its columns and its rows."""
 
     where: str
     columns: tuple[str, ...]
@@ -53,7 +53,7 @@ class Manifest:
 
 
 def read_manifest(path: Path, problems: Problems) -> Manifest | None:
-    """Read the CSV file; None where it cannot be used at all."""
+    """Read a manifest; None where it cannot be used at all. Everything wrong is added to `problems`."""
     where = path.name
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -68,7 +68,7 @@ def read_manifest(path: Path, problems: Problems) -> Manifest | None:
                     rows.append((last + 1, cells))
                 last = reader.line_num
     except OSError as error:
-        problems.add(where, f"cannot be read ({error.strerror or error}); give the path of a CSV file")
+        problems.add(where, f"cannot be read ({error.strerror or error}); name a CSV file")
         return None
     except (csv.Error, UnicodeDecodeError) as error:
         problems.add(where, f"is not a CSV file in UTF-8 ({error})")
@@ -97,13 +97,14 @@ def _check_shape(
 
 
 def list_folder(folder: Path, files: Files, problems: Problems) -> Manifest | None:
-    """Make a manifest of a folder: one row per file, its name in the column `file`, what the pattern finds in others.
+    """Make a manifest of a folder: one row per file, in the order of their names.
 
-    Rows are in the order of their names. None where nothing can be used.
+    The column `file` has the name of the file; each group of the pattern is another column. None where nothing can be
+    used. Everything wrong is added to `problems`.
     """
     where = folder.name or str(folder)
     if not folder.is_dir():
-        problems.add(where, "is not a folder; the mapping has [files], so give the folder of the signal files")
+        problems.add(where, "is not a folder; the mapping has [files], so name the folder of the signal files")
         return None
     names = sorted(path.relative_to(folder).as_posix() for path in folder.glob(files.glob) if path.is_file())
     if not names:
@@ -112,18 +113,18 @@ def list_folder(folder: Path, files: Files, problems: Problems) -> Manifest | No
     pattern = re.compile(files.pattern) if files.pattern is not None else None
     rows = []
     for name in names:
-        found = pattern.fullmatch(name) if pattern else None
-        if pattern and not found:
+        match = pattern.fullmatch(name) if pattern else None
+        if pattern and not match:
             text = f"key files.pattern: the name does not match {files.pattern!r}; correct it, or narrow files.glob"
             problems.add(where, text, row=name)
             continue
-        groups = {key: text or "" for key, text in found.groupdict().items()} if found else {}
+        groups = {key: text or "" for key, text in match.groupdict().items()} if match else {}
         rows.append(ManifestRow(name, {"file": name, **groups}))
     return Manifest(where, ("file", *(pattern.groupindex if pattern else ())), tuple(rows))
 
 
 def resolve(source: Source, cells: dict[str, str], variable: Callable[[str], float] | None = None) -> Scalar | None:
-    """Take a value out of a row: column or template, then translated by the map or without its suffix; or a variable.
+    """Return a value of a row: from a column or template (then map or suffix are applied), or from a variable.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ def resolve(source: Source, cells: dict[str, str], variable: Callable[[str], flo
     cells : dict
         Text by manifest column.
     variable : callable, optional
-        Gives the number in a variable of the row's MATLAB file.
+        Returns the number in a variable of the row's MATLAB file.
 
     Returns
     -------
@@ -141,9 +142,9 @@ def resolve(source: Source, cells: dict[str, str], variable: Callable[[str], flo
     Raises
     ------
     ValueError
-        Where the suffix is not there or the map does not know the value.
+        The suffix is missing, or the value is not in the map.
     KeyError
-        Where a column is not in the manifest.
+        A column is not in the manifest.
     """
     if source.value is not None:
         return source.value
@@ -174,14 +175,14 @@ def resolve(source: Source, cells: dict[str, str], variable: Callable[[str], flo
 
 
 def as_text(value: Scalar) -> str:
-    """Accept text; a number becomes its shortest text. ValueError for a truth value."""
+    """Return a value as text; a number becomes its shortest text. ValueError for true or false."""
     if isinstance(value, bool):
         raise ValueError(f"must be text, got {value!r}")
     return str(value)
 
 
 def as_number(value: Scalar) -> float:
-    """Accept a finite number, or text that is nothing but one."""
+    """Return a finite number, from a number or from text; ValueError for anything else."""
     try:
         if isinstance(value, bool) or "_" in str(value):
             raise ValueError
@@ -194,7 +195,7 @@ def as_number(value: Scalar) -> float:
 
 
 def as_flag(value: Scalar) -> bool:
-    """Accept true or false."""
+    """Return True or False, from a bool or from its text; ValueError for anything else."""
     text = str(value).lower()
     if text not in ("true", "false"):
         raise ValueError(f"must be true or false, got {value!r}; translate it with a map")
@@ -202,12 +203,13 @@ def as_flag(value: Scalar) -> bool:
 
 
 def as_moment(value: Scalar, zone: str | None = None) -> datetime:
-    """Accept an ISO 8601 time with an offset, or local time in a declared zone; returned in UTC.
+    """Return a time in UTC, from an ISO 8601 time with an offset or from local time in a declared zone.
 
     Raises
     ------
     ValueError
-        No time, no offset and no zone, or a local time that the zone has twice or never (daylight saving time).
+        The value is not a time, has no offset where no zone is declared, or is a local time that the zone has twice or
+        never (change of daylight saving time).
     """
     try:
         moment = datetime.fromisoformat(str(value))

@@ -22,7 +22,7 @@ from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Ve
 
 Scalar = str | int | float | bool
 Filters = dict[str, Annotated[list[str], Field(min_length=1)]]
-"""Column = glob patterns, any of which matches; columns are joined by "and"."""
+"""Glob patterns by column. One pattern of each column has to match."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
@@ -35,7 +35,7 @@ class Part(BaseModel):
 
 
 class Source(Part):
-    """Where a value comes from: column, constant, template of columns or variable; then suffix, map, default."""
+    """Where a value comes from: column, constant, template of columns, or variable; then suffix, map, default."""
 
     column: Name | None = None
     value: Scalar | None = None
@@ -58,19 +58,21 @@ class Source(Part):
             raise ValueError("needs exactly one of column, value, template and (MATLAB files) variable")
         alone = self.suffix is None and self.map is None and self.default is None
         if not alone and (self.value is not None or self.variable is not None):
-            raise ValueError("a value stands alone: suffix, map and default belong to a column or a template")
+            raise ValueError(
+                "a value or variable takes no suffix, map or default; they belong to a column or a template"
+            )
         if self.suffix is not None and self.map is not None:
             raise ValueError("takes a suffix or a map, not both")
         self.columns()
         return self
 
     def columns(self) -> list[str]:
-        """Name the manifest columns it reads."""
+        """Return the names of the manifest columns that it reads."""
         return [self.column] if self.column is not None else template_columns(self.template or "")
 
 
 class CsvText(Part):
-    """How a text file is written."""
+    """Format of a text file."""
 
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] = ","
     decimal: Literal[".", ","] = "."
@@ -99,7 +101,7 @@ class CsvText(Part):
 
 
 class TimeColumn(Part):
-    """The column of a signal file that says when each sample was taken."""
+    """The column of a signal file with the time of each sample."""
 
     column: Name
     kind: Literal["text", "epoch", "elapsed"]
@@ -126,12 +128,12 @@ class TimeColumn(Part):
 
     @property
     def is_absolute(self) -> bool:
-        """Whether the column alone says when, without the start of the row."""
+        """Whether the column alone has the times, without a start in the manifest's row."""
         return self.kind != "elapsed"
 
 
 class SampleRules(Part):
-    """Which rows of a signal file belong to a signal, and which of them are no readings."""
+    """Which rows of a signal file belong to a signal, and which of them count as missing."""
 
     rows: Filters = Field(default_factory=dict)
     missing_values: list[Finite] = Field(default_factory=list)
@@ -168,7 +170,7 @@ class Signal(SampleRules):
 
 
 class Files(Part):
-    """Signal files of a folder instead of a manifest: what their names say."""
+    """Signal files of a folder instead of a manifest; their names hold the columns."""
 
     glob: Name
     pattern: Name | None = None
@@ -178,7 +180,7 @@ class Files(Part):
         if PurePosixPath(self.glob).is_absolute() or ".." in PurePosixPath(self.glob).parts:
             raise ValueError("glob starts from the folder and stays below it, such as *.csv or **/*.csv")
         if "**" in self.glob and any("**" in part and part != "**" for part in PurePosixPath(self.glob).parts):
-            raise ValueError("** stands alone between slashes, such as **/*.csv")
+            raise ValueError("** must be alone between slashes, such as **/*.csv")
         if self.pattern is not None:
             try:
                 groups = re.compile(self.pattern).groupindex
@@ -190,7 +192,7 @@ class Files(Part):
 
 
 def known_zone(name: str) -> ZoneInfo:
-    """Give a time zone by its IANA name; ValueError where this computer does not know it."""
+    """Return a time zone by its IANA name; ValueError where this computer does not have it."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -198,7 +200,7 @@ def known_zone(name: str) -> ZoneInfo:
 
 
 def template_columns(template: str) -> list[str]:
-    """Name the `{column}` parts of a template; ValueError where it holds anything but plain columns."""
+    """Return the columns in a template's `{column}` parts; ValueError for any other kind of part."""
     names = []
     for _, name, spec, conversion in string.Formatter().parse(template):
         if name is None:
@@ -213,7 +215,7 @@ __all__ = ["Filters", "Mapping", "Process", "SampleRules", "Scalar", "Signal", "
 
 
 class MappedRecording(Part):
-    """The contract columns that the manifest and the mapping declare."""
+    """The columns of the log contract, each with its source in the manifest or the mapping."""
 
     site: Source | None = None
     cell: Source | None = None
@@ -238,7 +240,7 @@ REQUIRED_FIELDS: Final = ("site", "robot_id", "axis", "channel", "quantity", "un
 
 
 class Channel(MappedRecording, SampleRules):
-    """One signal of every file: what [signal] and [recording] say, unless it is said here."""
+    """One signal of every file. What it does not declare is taken from [signal] and [recording]."""
 
     column: Source | None = None
     factor: Finite | None = None
@@ -251,7 +253,7 @@ class Channel(MappedRecording, SampleRules):
 
 
 class ClockTime(Part):
-    """Times that were measured: ISO 8601 with an offset or in a declared zone; or they are in the time column."""
+    """Measured times: ISO 8601 with an offset or in a declared zone, or in the time column of the signal file."""
 
     basis: Literal["clock"]
     start: Source | None = None
@@ -265,7 +267,7 @@ class ClockTime(Part):
 
 
 class SyntheticTime(Part):
-    """Times made up for an archive that has none: the first recording at `start`, the next `spacing_s` later."""
+    """Synthetic times for an archive without times: the first recording at `start`, the next `spacing_s` later."""
 
     basis: Literal["synthetic"]
     start: AwareDatetime
@@ -274,7 +276,7 @@ class SyntheticTime(Part):
 
 
 class CutEvery(Part):
-    """Cut at seams: every `samples` samples of the source file."""
+    """Cut after every `samples` samples of the source file."""
 
     kind: Literal["cut_every"]
     samples: Annotated[int, Field(ge=1)]
@@ -283,7 +285,7 @@ class CutEvery(Part):
 
 
 class CutAtChanges(Part):
-    """Cut where a column of the signal file changes its value (a snapshot or cycle number)."""
+    """Cut where a column of the signal file (such as a cycle number) changes its value."""
 
     kind: Literal["cut_at_changes"]
     column: Name
@@ -299,7 +301,7 @@ class CutAtChanges(Part):
 
 
 class Decimate(Part):
-    """Low-pass and keep every `factor`-th sample."""
+    """Low-pass filter, then keep every `factor`-th sample."""
 
     kind: Literal["decimate"]
     factor: Annotated[int, Field(ge=2, le=1000)]
@@ -307,7 +309,7 @@ class Decimate(Part):
 
 
 class Scale(Part):
-    """Multiply by a declared factor, after which the unit is `unit`."""
+    """Multiply by a declared factor; the new unit is `unit`."""
 
     kind: Literal["scale"]
     factor: Finite
@@ -333,13 +335,13 @@ Process = CutEvery | CutAtChanges | Decimate | Scale | CutToLength
 
 
 class Pieces(Part):
-    """What becomes of the pieces that cutting leaves."""
+    """Which pieces are kept after cutting: those with at least `min_samples` samples."""
 
     min_samples: Annotated[int, Field(ge=1)] = 1
 
 
 class LabelValue(Part):
-    """What one value of the label column means, in the words of `pipeline.labels.words`."""
+    """The meaning of one value of the label column, in the words of `pipeline.labels.words`."""
 
     verdict: Annotated[Verdict, Field(strict=False)]
     component: Annotated[Component, Field(strict=False)] | None = None
@@ -367,7 +369,7 @@ class MappedLabel(Part):
 
 
 class MappedGeometry(Part):
-    """Orders (cycles per turn of the monitored shaft) of a bearing and its gears."""
+    """Orders (cycles per turn of the monitored shaft) of a bearing and of gears, with their source."""
 
     bpfo: Positive | None = None
     bpfi: Positive | None = None
@@ -384,7 +386,7 @@ class MappedGeometry(Part):
 
 
 class Asset(Part):
-    """What is said about the physical units in assets.toml."""
+    """What goes into assets.toml about the physical units."""
 
     geometry: Source | None = None
     installed_at: AwareDatetime | Source | None = None
@@ -409,7 +411,7 @@ class Mapping(Part):
 
     @model_validator(mode="after")
     def _assets_are_units(self) -> Mapping:
-        if self.asset is not None and not all(one.unit_serial for one in self.channels()):
+        if self.asset is not None and not all(channel.unit_serial for channel in self.channels()):
             raise ValueError("[asset] describes physical units: declare recording.unit_serial, or leave [asset] out")
         return self
 
@@ -430,8 +432,8 @@ class Mapping(Part):
         return self
 
     def channels(self) -> tuple[Channel, ...]:
-        """Every signal of a row with all that [signal], [recording] and its [[channel]] say about it."""
+        """Return every signal of a row, with all that [signal], [recording] and its [[channel]] declare."""
         base = {name: getattr(self.recording, name) for name in MappedRecording.model_fields}
         base |= {name: getattr(self.signal, name) for name in (*SampleRules.model_fields, "column")}
-        given = [{name: getattr(one, name) for name in one.model_fields_set} for one in self.channel]
-        return tuple(Channel.model_construct(**{**base, "factor": None, **own}) for own in given or [{}])
+        declared = [{name: getattr(channel, name) for name in channel.model_fields_set} for channel in self.channel]
+        return tuple(Channel.model_construct(**{**base, "factor": None, **own}) for own in declared or [{}])

@@ -1,8 +1,8 @@
-"""Parse MATLAB v5 files: names, shapes and real numeric arrays, every length checked before it is believed.
+"""Read MATLAB v5 files: names, shapes and real numeric arrays. Every length is checked before it is used.
 
-MathWorks, MAT-File Format, "Level 5 MAT-File Format". Files come from outside, and scipy.io.loadmat ends the process
-(segmentation fault) on some damaged files, so the little that is needed is read here. Structs, cells, objects,
-functions and sparse arrays are listed, never read.
+Source: MathWorks, MAT-File Format, "Level 5 MAT-File Format". Files come from outside, and scipy.io.loadmat ends the
+process (segmentation fault) on some damaged files. So this file has its own reader for the parts that are needed.
+Structs, cells, objects, functions and sparse arrays are listed, but never read.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from pipeline.importing.problems import SignalUnreadable
 
 MAX_BYTES: Final = 2**31
-"""A variable of more bytes is refused: a damaged or hostile header may claim any size."""
+"""A variable with more bytes is refused: the header of a damaged or hostile file may claim any size."""
 
 HEAD_BYTES: Final = 4096
-"""Flags, shape and name of a variable lie within its first so many bytes."""
+"""Flags, shape and name of a variable are within this number of bytes at its start."""
 
 MATRIX: Final = 14
 COMPRESSED: Final = 15
@@ -41,12 +41,12 @@ STORED: Final = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 
 
 
 class MatDamaged(ValueError):
-    """The file does not hold what its headers say."""
+    """The content of the file does not agree with its headers."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A variable as its header describes it; `kind` is the MATLAB class, or "logical" or "complex"."""
+    """A variable as its header describes it; `kind` is the MATLAB class, "logical" or "complex"; `at` is in bytes."""
 
     name: str
     kind: str
@@ -60,7 +60,7 @@ class MatReader:
     """The variables of one file."""
 
     def __init__(self, path: Path) -> None:
-        """Read the headers; ValueError where it is no v5 file, MatDamaged where it is a broken one."""
+        """Read the headers; ValueError where it is not a v5 file, MatDamaged where it is a damaged one."""
         self._path = path
         self._size = path.stat().st_size
         with path.open("rb") as file:
@@ -103,7 +103,7 @@ class MatReader:
             self.variables.append(Variable(name, kind, shape, at, n_bytes, is_compressed))
 
     def _element(self, body: bytes, at: int) -> tuple[int, bytes, int]:
-        """Give the type and the data of a sub-element and where the next one begins. Data may be cut off at the end."""
+        """Return type and data of a sub-element, and where the next one begins. Data may be cut off at the end."""
         kind, n_bytes = self._tag(body[at : at + 8])
         if kind >> 16:
             kind, n_bytes = kind & 0xFFFF, kind >> 16
@@ -113,7 +113,7 @@ class MatReader:
         return kind, body[at + 8 : at + 8 + n_bytes], at + 8 + -(-n_bytes // 8) * 8
 
     def _head(self, body: bytes) -> tuple[str, str, tuple[int, ...], int]:
-        """Give name, kind, shape, and where the numbers begin."""
+        """Return name, kind and shape, and where the numbers begin (byte)."""
         _, flags, at = self._element(body, 0)
         if len(flags) != 8:
             raise MatDamaged("the flags of a variable are cut off")
@@ -139,12 +139,12 @@ class MatReader:
         return name.decode("ascii", errors="replace"), kind, shape, at
 
     def read(self, variable: Variable) -> NDArray[Any]:
-        """Give the numbers of a real numeric variable, one-dimensional, in MATLAB's order (columns first).
+        """Return the numbers of a real numeric variable as an array (n,), in MATLAB's order (columns first).
 
         Raises
         ------
         MatDamaged
-            The data do not fit the header.
+            The data do not agree with the header.
         """
         dtype = np.dtype(NUMERIC[variable.kind])
         count: int = math.prod(int(size) for size in variable.shape)
@@ -177,7 +177,7 @@ class MatReader:
 
 
 class MatSignals:
-    """A MATLAB v5 file: variables are read when they are asked for."""
+    """A MATLAB v5 file; a variable is read only when it is needed."""
 
     def __init__(self, path: Path, file: str) -> None:
         self._path, self._file = path, file
@@ -195,22 +195,22 @@ class MatSignals:
         except MatDamaged as error:
             raise SignalUnreadable(f"signal.file: {file!r} is a damaged MATLAB file ({error})") from error
         except ValueError as error:
-            told = f"signal.file: {file!r} is not a MATLAB v5 file; save it with save(..., '-v7')"
-            raise SignalUnreadable(told) from error
+            message = f"signal.file: {file!r} is not a MATLAB v5 file; save it with save(..., '-v7')"
+            raise SignalUnreadable(message) from error
 
     def _variable(self, key: str, pattern: str) -> Variable:
         variables = self._reader.variables
-        found = [one for one in variables if fnmatchcase(one.name, pattern)]
-        if len(found) != 1:
-            there = ", ".join(one.name for one in variables) or "nothing"
-            matches = f"{len(found)} variables match" if found else "no variable matches"
+        matching = [variable for variable in variables if fnmatchcase(variable.name, pattern)]
+        if len(matching) != 1:
+            names = ", ".join(variable.name for variable in variables) or "nothing"
+            matches = f"{len(matching)} variables match" if matching else "no variable matches"
             raise SignalUnreadable(
-                f"{key}: {matches} {pattern!r} in {self._file!r}, exactly one has to; it has: {there}"
+                f"{key}: {matches} {pattern!r} in {self._file!r}, exactly one has to; it has: {names}"
             )
-        if found[0].kind not in NUMERIC:
-            told = f"{key}: variable {found[0].name!r} of {self._file!r} is {found[0].kind}"
-            raise SignalUnreadable(f"{told}, not a vector of real numbers; save the signal as one")
-        return found[0]
+        if matching[0].kind not in NUMERIC:
+            message = f"{key}: variable {matching[0].name!r} of {self._file!r} is {matching[0].kind}"
+            raise SignalUnreadable(f"{message}, not a vector of real numbers; save the signal as one")
+        return matching[0]
 
     def _read(self, variable: Variable) -> NDArray[Any]:
         try:
@@ -221,20 +221,20 @@ class MatSignals:
             raise SignalUnreadable(f"signal.file: {self._file!r} cannot be read ({error})") from error
 
     def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
-        """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
+        """Return a column, as numbers or unchanged; SignalUnreadable (names the key `key`) where it cannot be."""
         variable = self._variable(key, name)
         shape = " x ".join(map(str, variable.shape))
         if sum(size != 1 for size in variable.shape) > 1 and 0 not in variable.shape:
-            told = f"{key}: variable {variable.name!r} of {self._file!r} is a matrix of {shape}, not a vector"
-            raise SignalUnreadable(f"{told}; save each channel as a variable of its own")
+            message = f"{key}: variable {variable.name!r} of {self._file!r} is a matrix of {shape}, not a vector"
+            raise SignalUnreadable(f"{message}; save each channel as a variable of its own")
         return pa.chunked_array([pa.array(self._read(variable))])
 
     def row_numbers(self) -> tuple[int, ...]:
-        """Give the number by which a user finds each sample in the file; empty where samples are just counted."""
+        """Return the line or row number of each sample in the file; empty where samples are counted from 1."""
         return ()
 
     def scalar(self, name: str) -> float:
-        """Give the number in a variable; SignalUnreadable where there is none."""
+        """Return the number in a variable; SignalUnreadable where there is no such number."""
         variable = self._variable("variable", name)
         shape = " x ".join(map(str, variable.shape))
         numbers = self._read(variable) if set(variable.shape) <= {1} else np.empty(0)

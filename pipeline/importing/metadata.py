@@ -1,4 +1,4 @@
-"""Look into signal files before anything is written: are they there, are they what is declared, do the times fit."""
+"""Check signal files before anything is written: do they exist, are they as declared, are their times right."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class SignalInfo:
-    """Where a signal is, how many samples it has, and what its time column says.
+    """The file of a signal, its number of samples, and the times of its time column.
 
-    `first_us` is the time from which offsets count, in the time column's microseconds; `lasts_s` None without one.
+    `first_us` is the zero of the offsets, in microseconds of the time column. `lasts_s` is None without a time column.
     """
 
     path: Path
@@ -29,8 +29,8 @@ class SignalInfo:
     lasts_s: float | None = None
 
 
-def tell(problems: Problems, where: str, row: int | str, file: str, error: SignalUnreadable) -> None:
-    """Put complaints among the problems: those about rows of the signal file name it, others the manifest's row."""
+def add_complaints(problems: Problems, where: str, row: int | str, file: str, error: SignalUnreadable) -> None:
+    """Add complaints to the problems: those about rows of the signal file by its name, others by the manifest's row."""
     for complaint in error.complaints:
         for number in complaint.rows:
             problems.add(file, complaint.what, row=number)
@@ -39,7 +39,7 @@ def tell(problems: Problems, where: str, row: int | str, file: str, error: Signa
 
 
 class FileCheck:
-    """Opens each signal file and judges what the rows ask of it. It holds one open file at a time."""
+    """Opens each signal file and checks it against the rows of the manifest. It keeps one file open at a time."""
 
     def __init__(self, root: Path, where: str, signal: Signal, problems: Problems) -> None:
         self._root = root.resolve()
@@ -47,10 +47,10 @@ class FileCheck:
         self._signal = signal
         self._problems = problems
         self._open: tuple[Path, SignalFile | SignalUnreadable] | None = None
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def open(self, file: str) -> tuple[Path, SignalFile]:
-        """Open a file of the archive; SignalUnreadable where it cannot be."""
+        """Open a file of the archive and return it with its path; SignalUnreadable where it cannot be opened."""
         path = self._inside_root(file)
         if path is None:
             raise SignalUnreadable(f"signal.file: {file!r} leaves the root folder; name a file below it")
@@ -65,7 +65,7 @@ class FileCheck:
         return path, opened
 
     def scalar(self, file: str | None, variable: str) -> float:
-        """Give the number in a variable; KeyError where the file cannot be opened, which `check` says."""
+        """Return the number in a variable; KeyError where the file cannot be opened, which `check` reports."""
         try:
             opened = self.open(file or "")[1]
         except SignalUnreadable as error:
@@ -75,17 +75,21 @@ class FileCheck:
     def check(
         self, row: int | str, asked: Asked, *, rate_hz: float | None, n_samples: float | None
     ) -> SignalInfo | None:
-        """Judge one signal; None (and a problem) where it cannot be read."""
+        """Check one signal; None, and an entry in the problems, where it cannot be read."""
         try:
             return self._look(asked, rate_hz, n_samples)
         except SignalUnreadable as error:
-            self._tell(row, asked.file, error)
+            self._report(row, asked.file, error)
             return None
 
-    def _tell(self, row: int | str, file: str, error: SignalUnreadable) -> None:
-        fresh = [one for one in error.complaints if not one.rows or (file, one.what) not in self._told]
-        self._told |= {(file, one.what) for one in fresh if one.rows}
-        tell(self._problems, self._where, row, file, SignalUnreadable(*fresh))
+    def _report(self, row: int | str, file: str, error: SignalUnreadable) -> None:
+        new = [
+            complaint
+            for complaint in error.complaints
+            if not complaint.rows or (file, complaint.what) not in self._reported
+        ]
+        self._reported |= {(file, complaint.what) for complaint in new if complaint.rows}
+        add_complaints(self._problems, self._where, row, file, SignalUnreadable(*new))
 
     def _look(self, asked: Asked, rate_hz: float | None, n_samples: float | None) -> SignalInfo:
         path, opened = self.open(asked.file)
@@ -130,18 +134,18 @@ class FileCheck:
 
 
 def extra_columns(steps: tuple[Process, ...]) -> tuple[tuple[str, str, bool], ...]:
-    """Name the columns that cutting needs: the mapping's key, the name, whether it has to be numbers."""
-    wanted = []
+    """Return the columns that cutting needs: key in the mapping, name, and whether it has to be numbers."""
+    columns = []
     for step in steps:
         if step.kind == "cut_at_changes":
-            wanted.append(("process.column", step.column, False))
+            columns.append(("process.column", step.column, False))
             if step.start_s_column is not None:
-                wanted.append(("process.start_s_column", step.start_s_column, True))
-    return tuple(wanted)
+                columns.append(("process.start_s_column", step.start_s_column, True))
+    return tuple(columns)
 
 
 def check_steps(where: str, mapping: Mapping, problems: Problems) -> None:
-    """Seams count samples of the source file, so they are cut before anything changes the sample count."""
+    """Check the order of steps: cuts that count samples of the source come before steps that change their number."""
     later: str | None = None
     for number, step in enumerate(mapping.process, 1):
         if step.kind in ("decimate", "cut_to_length"):

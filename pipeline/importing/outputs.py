@@ -1,4 +1,4 @@
-"""labels.csv and assets.toml of an import, as text. Pure functions of what was written."""
+"""The text of labels.csv and assets.toml of an import. Pure functions of the rows that were written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from pipeline.importing.mapping import MappedGeometry, MappedLabel
-from pipeline.importing.plan import PlannedRow
+from pipeline.importing.signals import PlannedRow
 from pipeline.labels.words import LABEL_CSV_COLUMNS
 
 
 @dataclass(frozen=True)
 class RowSpan:
-    """From the first sample to the end of the last, of all recordings of one manifest row."""
+    """The time range of all recordings of one manifest row: start of the first sample, end of the last."""
 
     planned: PlannedRow
     started_at: datetime
@@ -26,22 +26,23 @@ class RowSpan:
 
 
 def stamp(moment: datetime) -> str:
-    """ISO 8601 in UTC, as TOML and labels.csv take it."""
+    """Return a time as ISO 8601 in UTC, the form of TOML and labels.csv."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def grouped(spans: list[RowSpan], key: Callable[[PlannedRow], Hashable]) -> list[list[RowSpan]]:
-    """Spans with the same key, groups in manifest order, each in order of time."""
-    found: dict[Hashable, list[RowSpan]] = {}
+    """Return groups of spans with the same key; groups in manifest order, spans in order of time."""
+    groups: dict[Hashable, list[RowSpan]] = {}
     for span in spans:
-        found.setdefault(key(span.planned), []).append(span)
-    return [sorted(group, key=lambda span: span.started_at) for group in found.values()]
+        groups.setdefault(key(span.planned), []).append(span)
+    return [sorted(group, key=lambda span: span.started_at) for group in groups.values()]
 
 
 def label_rows(spans: list[RowSpan], label: MappedLabel | None) -> list[dict[str, str]]:
-    """One label per unit and stretch of recordings that the manifest gives the same label.
+    """Return rows of labels.csv: one for each unit and each run of recordings with the same label in the manifest.
 
-    The range is [start of the first recording, end of the last); known_at is the declared time, else the range's end.
+    The range is [start of the first recording, end of the last). known_at is the declared time, else the end of the
+    range.
     """
     if label is None:
         return []
@@ -53,10 +54,10 @@ def label_rows(spans: list[RowSpan], label: MappedLabel | None) -> list[dict[str
             if first.label is None:
                 continue
             to_at = max(span.ends_at for span in members)
-            said = first.label.model_dump(mode="json")
+            words = first.label.model_dump(mode="json")
             notes = dict.fromkeys(span.planned.note for span in members if span.planned.note)
             row = dict(zip(("site", "cell", "robot_id", "axis"), first.axis, strict=True))
-            row |= {name: "" if value is None else str(value) for name, value in said.items()}
+            row |= {name: "" if value is None else str(value) for name, value in words.items()}
             row |= {
                 "channel": "",
                 "unit_serial": first.fields["unit_serial"] or "",
@@ -70,7 +71,7 @@ def label_rows(spans: list[RowSpan], label: MappedLabel | None) -> list[dict[str
 
 
 def labels_csv(rows: list[dict[str, str]]) -> str:
-    """The rows as the text of a labels.csv."""
+    """Return rows as the text of a labels.csv."""
     text = io.StringIO()
     writer = csv.DictWriter(text, LABEL_CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -79,10 +80,10 @@ def labels_csv(rows: list[dict[str, str]]) -> str:
 
 
 def assets_toml(spans: list[RowSpan], geometries: dict[str, MappedGeometry]) -> tuple[str, int]:
-    """The text of an assets.toml and its number of units.
+    """Return the text of an assets.toml and its number of units.
 
-    A unit is installed at the declared time, else with its first recording, and removed where the next one of its
-    axis is installed. Only geometries that a unit has are written.
+    A unit is installed at the declared time, else with its first recording. It is removed when the next unit of its
+    axis is installed. Only geometries that a unit uses are written.
     """
     entries = [
         entry

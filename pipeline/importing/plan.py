@@ -1,4 +1,4 @@
-"""Judge every row of a manifest against its mapping and the signal files' metadata, before anything is written."""
+"""Check every row of a manifest against its mapping and its signal files, before anything is written."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from pipeline.importing.mapping import (
     Process,
     SampleRules,
     Scalar,
-    Signal,
     Source,
 )
 from pipeline.importing.metadata import FileCheck, SignalInfo, check_steps, extra_columns
 from pipeline.importing.problems import Problems
 from pipeline.importing.samples import Asked
+from pipeline.importing.signals import PlannedRow
 
 PARSERS: Final[dict[str, Callable[[Scalar], Any]]] = {
     "sampling_rate_hz": as_number,
@@ -48,66 +48,18 @@ PARSERS: Final[dict[str, Callable[[Scalar], Any]]] = {
     "payload_kg": as_number,
     "temperature_c": as_number,
 }
-"""How a contract column is read; the others are text."""
+"""How the value of a contract column is read; the others are text."""
 
 MAY_BE_EMPTY: Final = ("site", "cell")
-"""Required text that may be '' (unknown)."""
+"""Required text that may be '' (not known)."""
 
 NEVER_EMPTY: Final = ("signal.file", "signal.column", "time.start", "time.recording")
-"""What every row has to say besides the required contract columns."""
-
-
-@dataclass(frozen=True)
-class PlannedRow:
-    """One manifest row, judged: what will be read and what every recording of it will say."""
-
-    row: ManifestRow
-    file: str
-    path: Path
-    signal: Signal
-    asked: Asked
-    is_one_of_many: bool
-    fields: dict[str, Any]
-    source_rate_hz: float
-    n_source: int
-    first_us: int
-    lasts_s: float
-    steps: tuple[Process, ...]
-    min_samples: int
-    started_at: datetime
-    time_basis: str
-    label_text: str | None
-    label: LabelValue | None
-    note: str
-    geometry: str | None
-    installed_at: datetime | None
-
-    @property
-    def point(self) -> tuple[str, str, str, str, str]:
-        """The measurement point: site, cell, robot_id, axis, channel."""
-        return (*self.axis, self.fields["channel"])
-
-    @property
-    def axis(self) -> tuple[str, str, str, str]:
-        """The robot axis: site, cell, robot_id, axis."""
-        fields = self.fields
-        return (fields["site"], fields["cell"], fields["robot_id"], fields["axis"])
-
-    @property
-    def ends_at(self) -> datetime:
-        """When the signal ends: by its time column, else as one burst at the source's rate."""
-        return self.started_at + timedelta(seconds=self.lasts_s)
-
-    @property
-    def is_one_burst(self) -> bool:
-        """False where the stretches of the file began at times of their own."""
-        said = (getattr(step, name, None) for step in self.steps for name in ("start_s_column", "spacing_s"))
-        return all(one is None for one in said)
+"""Keys that need a value in every row, besides the required contract columns."""
 
 
 @dataclass(frozen=True)
 class _About:
-    """What a row says about all of its signals."""
+    """The values of a row that all of its signals share."""
 
     n_samples: float | None
     started_at: datetime | None
@@ -119,7 +71,7 @@ class _About:
 
 
 class Planner:
-    """Judges rows one by one; what is wrong goes into the problems, and the row is then None."""
+    """Checks rows one by one; everything wrong is added to the problems."""
 
     def __init__(self, mapping: Mapping, where: str, files: FileCheck, problems: Problems) -> None:
         self._mapping = mapping
@@ -129,7 +81,7 @@ class Planner:
         self._numbers: dict[str, int] = {}
 
     def plan(self, row: ManifestRow) -> Iterator[PlannedRow]:
-        """Give the signals of a row that can be imported."""
+        """Yield the signals of a row that can be imported."""
         mapping = self._mapping
         name = self._value(row, "signal.file", mapping.signal.file or Source(column="file"))
 
@@ -139,20 +91,20 @@ class Planner:
         about = self._about(row)
         steps = tuple(step for step in mapping.process if row.matches(step.where))
         for channel in mapping.channels():
-            found = {
+            fields = {
                 key: self._value(row, f"recording.{key}", getattr(channel, key), variable=variable)
                 for key in MappedRecording.model_fields
             }
-            found["cell"] = found["cell"] or ""
+            fields["cell"] = fields["cell"] or ""
             column = self._value(row, "signal.column", channel.column)
             if name is None or column is None:
                 continue
-            rate = found["sampling_rate_hz"]
-            asked = self._asked(name, column, channel, f"{found['axis']} {found['channel']}", steps)
+            rate = fields["sampling_rate_hz"]
+            asked = self._asked(name, column, channel, f"{fields['axis']} {fields['channel']}", steps)
             signal = self._files.check(row.number, asked, rate_hz=rate, n_samples=about.n_samples)
-            if signal is None or any(found[key] is None for key in REQUIRED_FIELDS):
+            if signal is None or any(fields[key] is None for key in REQUIRED_FIELDS):
                 continue
-            planned = self._row(row, name, asked, found, signal, about, steps)
+            planned = self._row(row, name, asked, fields, signal, about, steps)
             if planned is not None:
                 yield planned
 
@@ -179,7 +131,7 @@ class Planner:
         row: ManifestRow,
         file: str,
         asked: Asked,
-        found: dict[str, Any],
+        fields: dict[str, Any],
         signal: SignalInfo,
         about: _About,
         steps: tuple[Process, ...],
@@ -190,9 +142,9 @@ class Planner:
             began = about.started_at + timedelta(seconds=signal.starts_s)
         if began is None:
             return None
-        rate = found["sampling_rate_hz"]
-        found["sampling_rate_hz"] = _final_rate(found, steps)
-        found["unit"] = next((step.unit for step in reversed(steps) if step.kind == "scale"), found["unit"])
+        rate = fields["sampling_rate_hz"]
+        fields["sampling_rate_hz"] = _final_rate(fields, steps)
+        fields["unit"] = next((step.unit for step in reversed(steps) if step.kind == "scale"), fields["unit"])
         lasts_s = signal.lasts_s
         if lasts_s is None:
             lasts_s = signal.n_samples / rate if rate > 0 else 0.0
@@ -203,7 +155,7 @@ class Planner:
             signal=mapping.signal,
             asked=asked,
             is_one_of_many=bool(mapping.channel),
-            fields=found,
+            fields=fields,
             source_rate_hz=rate,
             n_source=signal.n_samples,
             first_us=round(signal.first_us + signal.starts_s * 1e6) if signal.lasts_s is not None else 0,
@@ -227,7 +179,7 @@ class Planner:
         parse: Callable[[Scalar], Any] | None = None,
         variable: Callable[[str], float] | None = None,
     ) -> Any:
-        """Resolve and parse one value; None where it is not declared, empty and optional, or wrong."""
+        """Return one parsed value; None where it is not declared, is empty and optional, or is wrong."""
         if source is None:
             return None
         name = key.rpartition(".")[2]
@@ -243,7 +195,7 @@ class Planner:
         except ValueError as error:
             self._problems.add(self._where, f"{key}: {error}", row=row.number)
         except KeyError:
-            return None  # the column is not in the manifest, or the file cannot be opened, which is said elsewhere
+            return None  # no such column, or the file cannot be opened; both are reported elsewhere
         return None
 
     def _start(self, row: ManifestRow) -> datetime | None:
@@ -274,20 +226,20 @@ class Planner:
         return text, label.values.get(text), note
 
 
-def _final_rate(found: dict[str, Any], steps: tuple[Process, ...]) -> float:
-    rate: float = found["sampling_rate_hz"]
+def _final_rate(fields: dict[str, Any], steps: tuple[Process, ...]) -> float:
+    rate: float = fields["sampling_rate_hz"]
     for step in steps:
         if step.kind == "decimate":
             rate /= step.factor
     return rate
 
 
-__all__ = ["ImportPlan", "PlannedRow", "plan_import"]
+__all__ = ["ImportPlan", "plan_import"]
 
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """A whole import, judged and ready to be carried out."""
+    """A whole import, checked and ready to run."""
 
     name: str
     mapping: Mapping
@@ -296,7 +248,7 @@ class ImportPlan:
     notes: tuple[str, ...]
 
     def by_file(self) -> dict[Path, list[PlannedRow]]:
-        """The rows of each signal file, files in manifest order."""
+        """Return the rows of each signal file, files in manifest order."""
         grouped: dict[Path, list[PlannedRow]] = {}
         for planned in self.rows:
             grouped.setdefault(planned.path, []).append(planned)
@@ -306,7 +258,7 @@ class ImportPlan:
 def plan_import(
     manifest: Path, mapping: Path | str, *, root: Path | None = None, only: frozenset[int] | None = None
 ) -> ImportPlan:
-    """Judge an import without writing anything.
+    """Check an import without writing anything.
 
     Parameters
     ----------
@@ -317,7 +269,7 @@ def plan_import(
     root : Path, optional
         Folder that the manifest's file names start from; default: the manifest's folder.
     only : set of int, optional
-        Numbers of the manifest rows to look at; default: all that the mapping selects.
+        Numbers of the manifest rows to use; default: all that the mapping selects.
 
     Raises
     ------
@@ -341,7 +293,7 @@ def plan_import(
     selected = _select(where, loaded, table, problems)
     files = FileCheck(root or manifest.parent, table.where, loaded.signal, problems)
     planner = Planner(loaded, table.where, files, problems)
-    planned = [one for row in selected for one in planner.plan(row)]
+    planned = [planned_row for row in selected for planned_row in planner.plan(row)]
     check_recordings(table.where, loaded, planned, problems)
     problems.refuse_if_any()
     notes = tuple(
@@ -353,7 +305,7 @@ def plan_import(
 
 
 def sources_of(part: BaseModel, prefix: str = "") -> Iterator[tuple[str, Source]]:
-    """Walk a mapping and yield every source with its key."""
+    """Yield every source of a mapping with its key."""
     for name in type(part).model_fields:
         value = getattr(part, name)
         if isinstance(value, Source):
@@ -367,17 +319,17 @@ def sources_of(part: BaseModel, prefix: str = "") -> Iterator[tuple[str, Source]
 
 
 def _check_columns(where: str, mapping: Mapping, table: Manifest, problems: Problems) -> None:
-    """Every manifest column that the mapping names has to be there."""
-    wanted = [(f"select.{column}", column) for column in mapping.select]
-    wanted += [(key, column) for key, source in sources_of(mapping) for column in source.columns()]
+    """Check that the manifest has every column that the mapping names."""
+    columns = [(f"select.{column}", column) for column in mapping.select]
+    columns += [(key, column) for key, source in sources_of(mapping) for column in source.columns()]
     for number, step in enumerate(mapping.process, 1):
-        wanted += [(f"process.{number}.where.{column}", column) for column in step.where]
+        columns += [(f"process.{number}.where.{column}", column) for column in step.where]
     if mapping.label is not None:
-        wanted.append(("label.column", mapping.label.column))
-    for key, column in wanted:
+        columns.append(("label.column", mapping.label.column))
+    for key, column in columns:
         if column not in table.columns:
-            there = ", ".join(table.columns)
-            problems.add(where, f"key {key}: {table.where} has no column {column!r}; its columns are: {there}")
+            present = ", ".join(table.columns)
+            problems.add(where, f"key {key}: {table.where} has no column {column!r}; its columns are: {present}")
 
 
 def _select(where: str, mapping: Mapping, table: Manifest, problems: Problems) -> list[ManifestRow]:

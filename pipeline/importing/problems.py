@@ -1,4 +1,4 @@
-"""Everything wrong with an import, collected and said at once."""
+"""Collect everything that is wrong with an import, and report it at once."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ class ImportRefused(AxiswatchError, ValueError):
 
 @dataclass(frozen=True)
 class Complaint:
-    """What is wrong with a signal file: a sentence, and the rows of the file it is about (none: the whole file)."""
+    """One thing wrong with a signal file: a sentence, and the rows of the file it is about (none: the whole file)."""
 
     what: str
     rows: tuple[int, ...] = ()
 
 
 class SignalUnreadable(ValueError):
-    """A signal whose samples cannot be used; every complaint says why."""
+    """A signal whose samples cannot be used; `complaints` has all reasons."""
 
     def __init__(self, *complaints: Complaint | str) -> None:
-        self.complaints = tuple(Complaint(one) if isinstance(one, str) else one for one in complaints)
+        self.complaints = tuple(Complaint(item) if isinstance(item, str) else item for item in complaints)
         super().__init__("; ".join(complaint.what for complaint in self.complaints))
 
 
 class Problems:
-    """A collector: the same finding in many rows of the manifest is one problem that names the rows."""
+    """A list of problems. The same problem in many rows of the manifest is one entry that names the rows."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], list[int | str]] = {}
 
     def add(self, where: str, what: str, *, row: int | str | None = None) -> None:
-        """Note a problem of the file `where`; `row` is a line in it or a file of a folder, None for all of it."""
+        """Add a problem of the file `where`; `row` is a line in it or a file of a folder, None for all of it."""
         rows = self._rows.setdefault((where, what), [])
         if row is not None and row not in rows[-1:]:
             rows.append(row)
@@ -63,11 +63,11 @@ class Problems:
         return bool(self._rows)
 
     def sentences(self) -> list[str]:
-        """All problems in the order in which they were found."""
+        """Return all problems as sentences, in the order in which they were added."""
         return [f"{where}{_name_rows(rows)}: {what}" for (where, what), rows in self._rows.items()]
 
     def refuse_if_any(self) -> None:
-        """Raise ImportRefused with everything found so far, if there is anything."""
+        """Raise ImportRefused with all problems so far; do nothing where there are none."""
         if self:
             raise ImportRefused(self.sentences())
 

@@ -1,4 +1,4 @@
-"""Carry a judged import out: write the logs aside, then put everything in its place."""
+"""Run a checked import: write the logs into a temporary folder, then move everything to its place."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.base.log_schema import LOG_SCHEMA, SCHEMA_VERSION
-from pipeline.importing.metadata import tell
+from pipeline.importing.metadata import add_complaints
 from pipeline.importing.outputs import RowSpan, assets_toml, label_rows, labels_csv
-from pipeline.importing.plan import ImportPlan, PlannedRow, plan_import
+from pipeline.importing.plan import ImportPlan, plan_import
 from pipeline.importing.problems import Problems, SignalUnreadable
 from pipeline.importing.signal_files import SignalFile, open_signal
-from pipeline.importing.signals import Cuts, Piece, read_pieces
+from pipeline.importing.signals import Cuts, Piece, PlannedRow, read_pieces
 
 Progress = Callable[[int, int, str], None]
-"""Called with signal files done, signal files in all, and the file just done."""
+"""Called with the number of signal files done, the number of all, and the name of the last one done."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Something of a manifest row that was left out, and why."""
+    """A part of a manifest row that was left out, and the reason."""
 
     row: int | str
     file: str
@@ -37,7 +37,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did."""
+    """The result of an import: counts, paths and notes."""
 
     name: str
     files_read: int
@@ -53,19 +53,19 @@ class ImportReport:
     assets_path: Path
 
     def lines(self) -> list[str]:
-        """Say it in sentences, for the command line."""
-        said = [
+        """Return the report as sentences for the command line."""
+        lines = [
             f"{self.name}: {self.files_read} signal files read, {self.recordings} recordings in "
             f"{len(self.log_files)} log files ({self.written} written, {self.unchanged} unchanged)",
             f"{self.labels} labels in {self.labels_path}",
             f"{self.units} units in {self.assets_path}",
         ]
-        said += [f"note: {note}" for note in self.notes]
-        return said + [f"left out: {_place(left)}: {left.reason}" for left in self.skipped]
+        lines += [f"note: {note}" for note in self.notes]
+        return lines + [f"left out: {_place(item)}: {item.reason}" for item in self.skipped]
 
 
-def _place(left: Skipped) -> str:
-    return f"row {left.row} ({left.file})" if isinstance(left.row, int) else left.file
+def _place(item: Skipped) -> str:
+    return f"row {item.row} ({item.file})" if isinstance(item.row, int) else item.file
 
 
 def import_archive(
@@ -102,9 +102,9 @@ def import_archive(
     Raises
     ------
     ImportRefused
-        With every problem at once; nothing was written then.
+        With every problem at once; nothing was written in this case.
     OSError
-        Where the disk refuses to be written; logs may then be in place and labels not. Run it again.
+        A file cannot be written; logs may be in place and labels not. Run the import again.
     """
     plan = plan_import(manifest, mapping, root=root)
     labels_path = labels_out or landing.parent / f"{plan.name}-labels.csv"
@@ -121,9 +121,9 @@ def import_archive(
 
 
 def names_of(files: list[str]) -> list[str]:
-    """Name each signal file's log: its stem, or the whole path with `__` where stems repeat.
+    """Return the name of each signal file's log: its stem, or the whole path with `__` where stems repeat.
 
-    A leading dot or underscore, which would hide the log from the landing zone's readers, gets `log` before it.
+    A name that begins with a dot or underscore gets `log` before it, because acquire does not read such files.
     """
     parts = [[part for part in PurePosixPath(file).parts if part not in ("/", "..")] for file in files]
     stems = Counter(PurePosixPath(file).stem for file in files)
@@ -139,7 +139,7 @@ def names_of(files: list[str]) -> list[str]:
 
 
 class _Writer:
-    """Writes the logs of a plan into a folder aside, one signal file at a time, and keeps account."""
+    """Writes the logs of a plan into a temporary folder, one signal file at a time, and counts what it wrote."""
 
     def __init__(self, where: str, aside: Path) -> None:
         self._where = where
@@ -152,7 +152,7 @@ class _Writer:
         self.names_written: list[str] = []
 
     def write(self, plan: ImportPlan, on_progress: Progress | None) -> None:
-        """Write every log; ImportRefused with all problems that only the samples could show."""
+        """Write every log; ImportRefused with all problems that only the samples show."""
         by_file = plan.by_file()
         names = names_of([rows[0].file for rows in by_file.values()])
         for done, (name, rows) in enumerate(zip(names, by_file.values(), strict=True), 1):
@@ -176,7 +176,7 @@ class _Writer:
                 writer = writer or pq.ParquetWriter(target, LOG_SCHEMA, compression="zstd", use_dictionary=False)
                 writer.write_table(table)
         except SignalUnreadable as error:
-            tell(self._problems, self._where, rows[0].row.number, rows[0].file, error)
+            add_complaints(self._problems, self._where, rows[0].row.number, rows[0].file, error)
         finally:
             if writer is not None:
                 writer.close()
@@ -186,7 +186,7 @@ class _Writer:
         try:
             cuts = read_pieces(planned, opened)
         except SignalUnreadable as error:
-            tell(self._problems, self._where, planned.row.number, planned.file, error)
+            add_complaints(self._problems, self._where, planned.row.number, planned.file, error)
             return None
         self._account(planned, cuts)
         if not cuts.pieces:
@@ -196,14 +196,14 @@ class _Writer:
         return pa.Table.from_pylist([_log_row(planned, piece) for piece in cuts.pieces], schema=LOG_SCHEMA)
 
     def _account(self, planned: PlannedRow, cuts: Cuts) -> None:
-        """Say what was left out, and see that no recording key comes twice."""
+        """Record what was left out, and check that no recording key comes twice."""
         row, reasons = planned.row.number, []
         if cuts.missing:
             reasons.append(f"{cuts.missing} of {planned.n_source} samples are missing; cut there")
         if cuts.short:
             reasons.append(f"{cuts.short} pieces shorter than {planned.min_samples} samples")
-        told = f"{planned.asked.name}: " if planned.is_one_of_many else ""
-        self.skipped += [Skipped(row, planned.file, told + reason) for reason in reasons]
+        prefix = f"{planned.asked.name}: " if planned.is_one_of_many else ""
+        self.skipped += [Skipped(row, planned.file, prefix + reason) for reason in reasons]
         for piece in cuts.pieces:
             key = (*planned.point, piece.started_at)
             if key in self._keys:
@@ -265,7 +265,7 @@ def _put_in_place(
 
 
 def _put(aside: Path, target: Path) -> bool:
-    """Rename into place unless the same bytes are there already; tell whether anything changed."""
+    """Move a file to its place unless the same bytes are there already; return whether it was moved."""
     if target.is_file() and filecmp.cmp(aside, target, shallow=False):
         return False
     aside.replace(target)

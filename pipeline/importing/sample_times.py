@@ -1,6 +1,6 @@
-"""The time column of a signal file: when each sample was taken, whether the rate is right, where gaps are.
+"""The time column of a signal file: the time of each sample, a check of the sampling rate, and gaps.
 
-Pure functions of arrays. Times are 64-bit integers in microseconds, so no instant is rounded by a float.
+Pure functions of arrays. Times are 64-bit integers in microseconds, so that no float rounds them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 OFFSET: Final = r"([Zz]|[+-][0-9]{2}:?[0-9]{2})$"
 ISO: Final = r"^[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ]"
 LAST_US: Final = 7_258_118_400_000_000
-"""2200-01-01 in microseconds since 1970: a later time is a wrong unit."""
+"""2200-01-01 in microseconds since 1970. A later time means that the declared unit is wrong."""
 
 
 def parse_times(
@@ -32,10 +32,11 @@ def parse_times(
     Returns
     -------
     times : int64 array, microseconds
-        Since 1970-01-01T00:00:00Z, or of an elapsed time; 0 where there is none.
+        Since 1970-01-01T00:00:00Z, or elapsed time; 0 where a sample has none.
     good : bool array
+        False where a sample has no usable time.
     problems : list of (sentence, bool array)
-        What is wrong, and in which samples.
+        What is wrong, and True for the samples concerned.
     """
     absent = np.array(column.is_null().to_numpy(zero_copy_only=False))
     if declared.kind == "text":
@@ -67,35 +68,37 @@ def _parse_text(
     no_zone = ~has_offset & ~absent & plain & (declared.zone is None)
     if no_zone.any():
         problems.append(("time has no offset from UTC; declare signal.time.zone", no_zone))
-    wanted = plain & ~absent & ~no_zone
-    series = pd.Series(text.to_pandas()).where(wanted)
+    readable = plain & ~absent & ~no_zone
+    series = pd.Series(text.to_pandas()).where(readable)
     times = np.zeros(len(text), dtype=np.int64)
     wrong = ~plain & ~absent
-    for mask, zone in ((wanted & has_offset, None), (wanted & ~has_offset, declared.zone)):
+    for mask, zone in ((readable & has_offset, None), (readable & ~has_offset, declared.zone)):
         if not mask.any():
             continue
         try:
-            found = pd.to_datetime(series[mask], format=declared.format or "ISO8601", errors="coerce", utc=zone is None)
+            parsed = pd.to_datetime(
+                series[mask], format=declared.format or "ISO8601", errors="coerce", utc=zone is None
+            )
         except ValueError as error:
             problems.append((f"time cannot be read with signal.time.format ({error})", mask))
             continue
         unread = np.zeros(len(text), dtype=bool)
-        unread[mask] = found.isna()
+        unread[mask] = parsed.isna()
         wrong |= unread
         if zone is not None:
-            local = found.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
+            local = parsed.dt.tz_localize(zone, ambiguous="NaT", nonexistent="NaT")
             twice = np.zeros(len(text), dtype=bool)
-            twice[mask] = local.isna() & found.notna()
+            twice[mask] = local.isna() & parsed.notna()
             if twice.any():
                 problems.append((f"local time comes twice or never in {zone} (the clocks change); log in UTC", twice))
-            found = local
+            parsed = local
         known = np.zeros(len(text), dtype=bool)
-        known[mask] = found.notna()
-        times[known] = found.dropna().dt.tz_convert("UTC").dt.as_unit("us").astype("int64").to_numpy()
+        known[mask] = parsed.notna()
+        times[known] = parsed.dropna().dt.tz_convert("UTC").dt.as_unit("us").astype("int64").to_numpy()
     if wrong.any():
-        wanted_text = f"{declared.format!r}" if declared.format else "ISO 8601, such as 2026-05-01T06:00:00Z"
+        expected = f"{declared.format!r}" if declared.format else "ISO 8601, such as 2026-05-01T06:00:00Z"
         first = column[int(np.flatnonzero(wrong)[0])].as_py()
-        problems.append((f"time {first!r:.40} is not {wanted_text}; declare signal.time.format or correct it", wrong))
+        problems.append((f"time {first!r:.40} is not {expected}; declare signal.time.format or correct it", wrong))
     return times, problems
 
 
@@ -125,7 +128,7 @@ def _parse_number(
 
 
 def check_rise(times: Times, numbers: Any) -> None:
-    """Refuse times that repeat or run backwards; SignalUnreadable names the rows (`numbers` by sample)."""
+    """Refuse times that do not rise; SignalUnreadable names the rows (`numbers`: the row number of each sample)."""
     steps = np.diff(times)
     for wrong, text in (
         (steps == 0, "has the time of the row before it"),
@@ -138,7 +141,7 @@ def check_rise(times: Times, numbers: Any) -> None:
 
 
 def check_rate(times: Times, rate_hz: float, declared: TimeColumn, file: str) -> None:
-    """Refuse a declared rate that the typical (median) interval of the time column contradicts."""
+    """Refuse a declared rate that contradicts the median interval of the time column, with SignalUnreadable."""
     if len(times) < 2 or rate_hz <= 0:
         return
     interval = float(np.median(np.diff(times))) / 1e6
@@ -150,6 +153,6 @@ def check_rate(times: Times, rate_hz: float, declared: TimeColumn, file: str) ->
 
 
 def gaps(times: Times, rate_hz: float, declared: TimeColumn) -> NDArray[np.int64]:
-    """Give the samples that do not follow the one before them at the declared rate: recordings are cut there."""
+    """Return indices of samples that do not follow the one before at the declared rate; recordings are cut there."""
     intervals = np.diff(times) / 1e6 * rate_hz
     return np.flatnonzero(np.abs(intervals - 1) > declared.interval_tolerance) + 1

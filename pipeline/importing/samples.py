@@ -1,4 +1,4 @@
-"""Read the samples of one signal: its rows of the file, which of them are readings, and when they were taken."""
+"""Read the samples of one signal: its rows of the file, which of them are usable, and their times."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from pipeline.importing.signal_files import SignalFile
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of a signal file for one signal.
+    """What to read from a signal file for one signal.
 
     Attributes
     ----------
     file : str
-        As the manifest calls it.
+        Name of the file in the manifest.
     name : str
-        How sentences call the signal: axis and channel.
+        Name of the signal in messages: axis and channel.
     column : str
         The column (Parquet, CSV) or the pattern of the variable (MATLAB) that holds the samples.
     factor : float or None
-        What one count is worth.
+        Value of one count; None: 1.
     rules : SampleRules
+        Which rows belong to the signal, and which of them are usable.
     time : TimeColumn or None
+        The declared time column.
     extra : tuple of (key, column, is a number)
-        What cutting needs besides.
+        Other columns, which cutting needs.
     """
 
     file: str
@@ -47,13 +49,13 @@ class Asked:
 
     @property
     def columns(self) -> list[tuple[str, str, bool]]:
-        """Every column that is read: the mapping's key, the name, whether it has to be numbers."""
-        found = [("signal.column", self.column, True), *self.extra]
-        found += [("signal.rows", name, False) for name in self.rules.rows]
-        found += [("signal.missing_where", name, False) for name in self.rules.missing_where]
+        """Every column to read: key in the mapping, name, and whether it has to be numbers."""
+        columns = [("signal.column", self.column, True), *self.extra]
+        columns += [("signal.rows", name, False) for name in self.rules.rows]
+        columns += [("signal.missing_where", name, False) for name in self.rules.missing_where]
         if self.time is not None:
-            found.append(("signal.time.column", self.time.column, self.time.kind != "text"))
-        return found
+            columns.append(("signal.time.column", self.time.column, self.time.kind != "text"))
+        return columns
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,9 @@ class Samples:
     Attributes
     ----------
     values : float array, shape (n,)
-        Times the factor.
+        Already multiplied by the factor.
     usable : bool array, shape (n,)
-        False where there is no reading.
+        False where the value is missing.
     columns : dict
         The columns that cutting needs, n values each.
     times : int64 array or None
@@ -81,12 +83,12 @@ class Samples:
     n_file: int
 
     def numbers(self, column: str) -> NDArray[np.float64]:
-        """Give a column as floats, NaN where it is null."""
+        """Return a column as floats, NaN where it is null."""
         return as_floats(self.columns[column])
 
 
 def as_floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Give a column as 64-bit floats, NaN where it is null."""
+    """Return a column as 64-bit floats, NaN where it is null."""
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
 
 
@@ -98,12 +100,12 @@ def read_samples(opened: SignalFile, asked: Asked, *, rate_hz: float | None = No
     opened : SignalFile
     asked : Asked
     rate_hz : float, optional
-        The declared rate, which is then checked against the time column.
+        The declared rate; where it is passed, it is checked against the time column.
 
     Raises
     ------
     SignalUnreadable
-        With everything that is wrong with the file as far as this signal is concerned.
+        With everything that is wrong with the file for this signal.
     """
     read: dict[tuple[str, bool], pa.ChunkedArray] = {}
     complaints: list[Complaint] = []
@@ -118,8 +120,8 @@ def read_samples(opened: SignalFile, asked: Asked, *, rate_hz: float | None = No
     n_file = len(signal)
     for key, name, numeric in asked.columns:
         if len(read[name, numeric]) != n_file:
-            found = f"{len(read[name, numeric])} values, the signal {asked.column!r} has {n_file}"
-            complaints.append(Complaint(f"{key}: {name!r} of {asked.file!r} has {found}"))
+            lengths = f"{len(read[name, numeric])} values, the signal {asked.column!r} has {n_file}"
+            complaints.append(Complaint(f"{key}: {name!r} of {asked.file!r} has {lengths}"))
     if complaints:
         raise SignalUnreadable(*complaints)
     rows = _matches({name: read[name, False] for name in asked.rules.rows}, asked.rules.rows, n_file)
@@ -152,14 +154,14 @@ def _readings(values: NDArray[np.float64], rules: SampleRules) -> NDArray[np.boo
 
 
 def _matches(columns: dict[str, pa.ChunkedArray], filters: Filters, n: int) -> NDArray[np.bool_]:
-    """Tell which rows match every filter; a null is the empty text."""
-    found = np.ones(n, dtype=bool)
+    """Return which rows match every filter; a null counts as empty text."""
+    matching = np.ones(n, dtype=bool)
     for name, patterns in filters.items():
         text = pc.fill_null(columns[name].cast(pa.string()), "")
-        different: Iterable[str] = pc.unique(text).to_pylist()
-        fitting = [value for value in different if any(fnmatchcase(value, pattern) for pattern in patterns)]
-        found &= pc.is_in(text, value_set=pa.array(fitting, pa.string())).to_numpy(zero_copy_only=False)
-    return found
+        values: Iterable[str] = pc.unique(text).to_pylist()
+        fitting = [value for value in values if any(fnmatchcase(value, pattern) for pattern in patterns)]
+        matching &= pc.is_in(text, value_set=pa.array(fitting, pa.string())).to_numpy(zero_copy_only=False)
+    return matching
 
 
 def _times(

@@ -1,4 +1,4 @@
-"""Open a signal file and give its columns: one way in for Parquet, text (CSV) and MATLAB v5 files."""
+"""Open a signal file and read its columns: the same interface for Parquet, text (CSV) and MATLAB v5 files."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class SignalFile(Protocol):
     """An opened signal file."""
 
     def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
-        """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
+        """Return a column, as numbers or unchanged; SignalUnreadable (names the key `key`) where it cannot be."""
         ...
 
     def row_numbers(self) -> range | tuple[int, ...]:
-        """Give the number by which a user finds each sample in the file."""
+        """Return the line or row number of each sample in the file; empty where samples are counted from 1."""
         ...
 
     def scalar(self, name: str) -> float:
-        """Give the number in a variable; SignalUnreadable where there is none."""
+        """Return the number in a variable; SignalUnreadable where there is no such number."""
         ...
 
 
 class ParquetSignals:
-    """A Parquet file: columns are read when they are asked for."""
+    """A Parquet file; a column is read only when it is needed."""
 
     def __init__(self, path: Path, file: str) -> None:
         self._path, self._file = path, file
@@ -45,7 +45,7 @@ class ParquetSignals:
             raise SignalUnreadable(f"signal.file: {file!r} is not a readable Parquet file ({first_line})") from error
 
     def complaints(self, key: str, name: str, *, numeric: bool) -> list[str]:
-        """Judge a column by the schema alone."""
+        """Check a column by the schema alone; return what is wrong with it."""
         times = self.schema.names.count(name)
         if times != 1:
             there = ", ".join(self.schema.names)
@@ -58,7 +58,7 @@ class ParquetSignals:
         return []
 
     def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
-        """Give a column as numbers or as it stands; SignalUnreadable names the mapping key `key`."""
+        """Return a column, as numbers or unchanged; SignalUnreadable (names the key `key`) where it cannot be."""
         complaints = self.complaints(key, name, numeric=numeric)
         if complaints:
             raise SignalUnreadable(*complaints)
@@ -69,11 +69,11 @@ class ParquetSignals:
             raise SignalUnreadable(f"signal.file: {self._file!r} is damaged ({str(error).splitlines()[0]})") from error
 
     def row_numbers(self) -> range:
-        """Give the number by which a user finds each sample in the file; empty where samples are just counted."""
+        """Return the line or row number of each sample in the file; empty where samples are counted from 1."""
         return range(1, self.n_rows + 1)
 
     def scalar(self, name: str) -> float:
-        """Give the number in a variable; SignalUnreadable where there is none."""
+        """Return the number in a variable; SignalUnreadable where there is no such number."""
         raise SignalUnreadable(f"variable {name!r}: a Parquet file has no variables")
 
 
@@ -82,24 +82,24 @@ FORMATS: Final[dict[str, Callable[[Path, str, Signal], SignalFile]]] = {
     "csv": lambda path, file, signal: CsvSignals(path, file, signal.csv),
     "mat": lambda path, file, _: MatSignals(path, file),
 }
-"""How each format that a mapping may name is opened."""
+"""Function that opens a file, for each format that a mapping may name."""
 
 
 def open_signal(path: Path, file: str, signal: Signal) -> SignalFile:
-    """Open a signal file as the mapping says it is written.
+    """Open a signal file in the format that the mapping declares.
 
     Parameters
     ----------
     path : Path
     file : str
-        Its name in the manifest, for sentences.
+        Its name in the manifest, for messages.
     signal : Signal
 
     Raises
     ------
     SignalUnreadable
-        It is not there, or not what the mapping says.
+        The file does not exist, or does not have the declared format.
     """
     if not path.is_file():
-        raise SignalUnreadable(f"signal.file: {file!r} is not there; correct the manifest or the root folder")
+        raise SignalUnreadable(f"signal.file: {file!r} does not exist; correct the manifest or the root folder")
     return FORMATS[signal.format](path, file, signal)

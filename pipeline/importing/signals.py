@@ -1,34 +1,82 @@
-"""Read a signal and cut it into recordings: at missing values and seams, decimated and scaled as declared.
+"""Read a signal, cut it into recordings at missing values and at declared places, decimate and scale it as declared.
 
-Nothing is filled in. Decimation follows Oppenheim and Schafer, Discrete-Time Signal Processing (3rd ed.), section 4.6:
-a linear-phase FIR low-pass (Kaiser window, section 7.6), centred, so without delay, then every M-th sample.
+Missing values are never filled in. Decimation follows Oppenheim and Schafer, Discrete-Time Signal Processing (3rd ed.),
+section 4.6: a linear-phase FIR low-pass (Kaiser window, section 7.6), centred, so without delay, then every M-th
+sample.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.signal import firwin, kaiserord, upfirdn
 
-from pipeline.importing.mapping import CutToLength, Decimate, Scale
+from pipeline.importing.manifest import ManifestRow
+from pipeline.importing.mapping import CutToLength, Decimate, LabelValue, Process, Scale, Signal
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.importing.sample_times import gaps
-from pipeline.importing.samples import Samples, read_samples
+from pipeline.importing.samples import Asked, Samples, read_samples
 from pipeline.importing.signal_files import SignalFile, open_signal
 
-if TYPE_CHECKING:
-    from pipeline.importing.plan import PlannedRow
-
 PASSBAND: Final = 0.9
-"""Decimation keeps what lies below this share of the new Nyquist frequency (within 0.001 dB)."""
+"""Decimation keeps frequencies below this share of the new Nyquist frequency (within 0.001 dB)."""
 
 STOPBAND_DB: Final = 80.0
 """From the new Nyquist frequency up, decimation attenuates by at least this much, so nothing folds back."""
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """One checked signal of a manifest row: what will be read, and the values of all its recordings."""
+
+    row: ManifestRow
+    file: str
+    path: Path
+    signal: Signal
+    asked: Asked
+    is_one_of_many: bool
+    fields: dict[str, Any]
+    source_rate_hz: float
+    n_source: int
+    first_us: int
+    lasts_s: float
+    steps: tuple[Process, ...]
+    min_samples: int
+    started_at: datetime
+    time_basis: str
+    label_text: str | None
+    label: LabelValue | None
+    note: str
+    geometry: str | None
+    installed_at: datetime | None
+
+    @property
+    def point(self) -> tuple[str, str, str, str, str]:
+        """The measurement point: site, cell, robot_id, axis, channel."""
+        return (*self.axis, self.fields["channel"])
+
+    @property
+    def axis(self) -> tuple[str, str, str, str]:
+        """The robot axis: site, cell, robot_id, axis."""
+        fields = self.fields
+        return (fields["site"], fields["cell"], fields["robot_id"], fields["axis"])
+
+    @property
+    def ends_at(self) -> datetime:
+        """End of the signal: from its time column, else as one burst at the sampling rate of the source."""
+        return self.started_at + timedelta(seconds=self.lasts_s)
+
+    @property
+    def is_one_burst(self) -> bool:
+        """False where the parts of the file have start times of their own."""
+        start_settings = (getattr(step, name, None) for step in self.steps for name in ("start_s_column", "spacing_s"))
+        return all(value is None for value in start_settings)
 
 
 @dataclass(frozen=True)
@@ -52,7 +100,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Cuts:
-    """What a signal became."""
+    """The recordings of a signal, its number of missing samples, and its number of pieces that were too short."""
 
     pieces: list[Piece]
     missing: int
@@ -73,17 +121,17 @@ def read_pieces(planned: PlannedRow, opened: SignalFile | None = None) -> Cuts:
     ----------
     planned : PlannedRow
     opened : SignalFile, optional
-        The row's signal file, where it is open already.
+        The row's signal file, if it is open already.
 
     Returns
     -------
     Cuts
-        The recordings in order of time, the number of missing samples, and of pieces shorter than `min_samples`.
+        The recordings in order of time, and the numbers of missing samples and of pieces shorter than `min_samples`.
 
     Raises
     ------
     SignalUnreadable
-        Where the file's data are damaged, a start time is missing, or a value does not fit float32.
+        The file is damaged, a start time is missing, or a value does not fit into float32.
     """
     opened = opened or open_signal(planned.path, planned.file, planned.signal)
     samples = read_samples(opened, planned.asked)
@@ -113,7 +161,7 @@ def decimate(samples: NDArray[np.float64], factor: int) -> tuple[NDArray[np.floa
     Returns
     -------
     decimated : float array
-        Only samples for which the whole filter lies on the signal: no edge is filled in. Empty if there are none.
+        Only samples for which the whole filter lies on the signal: edges are not filled in. Empty if there are none.
     first : int
         Index in `samples` of the first sample kept.
 
@@ -133,7 +181,7 @@ def decimate(samples: NDArray[np.float64], factor: int) -> tuple[NDArray[np.floa
 
 
 def _cut(planned: PlannedRow, samples: Samples) -> list[_EvenStretch]:
-    """Cut at seams, at changes, at gaps in time and around missing values; all indices count samples of the source."""
+    """Cut at declared places, at gaps in time and around missing values; all indices count samples of the source."""
     n, rate = len(samples.values), planned.source_rate_hz
     edges: list[NDArray[Any]] = [np.array([0, n]), np.flatnonzero(np.diff(samples.usable)) + 1]
     origins: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
@@ -157,7 +205,7 @@ def _cut(planned: PlannedRow, samples: Samples) -> list[_EvenStretch]:
         edges.append(gaps(samples.times, rate, planned.signal.time))
         starts = (samples.times - planned.first_us) / 1e6
     bounds = np.unique(np.concatenate(edges))
-    found = []
+    stretches = []
     for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         if samples.usable[low]:
             at = int(np.searchsorted(origins, low, side="right")) - 1
@@ -166,12 +214,12 @@ def _cut(planned: PlannedRow, samples: Samples) -> list[_EvenStretch]:
                 raise SignalUnreadable(
                     f"process.start_s_column: no start time at sample {int(origins[at])} of {planned.file!r}"
                 )
-            found.append(_EvenStretch(samples.values[low:high], offset, rate))
-    return found
+            stretches.append(_EvenStretch(samples.values[low:high], offset, rate))
+    return stretches
 
 
 def _changes(column: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Indices at which a column differs from the sample before; a null is a value of its own."""
+    """Return the indices at which a column differs from the sample before; a null is a value of its own."""
     codes = (column if pa.types.is_dictionary(column.type) else column.dictionary_encode()).unify_dictionaries()
     indices = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in codes.chunks]
     return np.flatnonzero(np.diff(np.concatenate(indices).astype(np.int64))) + 1

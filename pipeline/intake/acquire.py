@@ -1,7 +1,7 @@
 """acquire: from the landing zone to the lake. Every log file is judged row by row and committed as a whole.
 
-Running it again, late, twice at once or after a kill ends with the same rows: files are known by their content hash,
-recordings by their key, and one transaction commits all that a file gave.
+It may run again, late, twice at once or after a kill; the rows in the end are the same. Files are known by their
+content hash and recordings by their key, and one transaction commits all rows of a file.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from pipeline.store.tables import LandingEntry, LogFile
 
 @dataclass
 class LandingPlan:
-    """Batches of files, oldest first, and what else was seen.
+    """Batches of files, oldest first, and what was left out.
 
     Attributes
     ----------
     batches : list of list of str
-        Names as `encode_name` gives them.
+        Names as `encode_name` returns them.
     files, size_bytes : int
         Files in them, and their size.
     waiting : int
-        Files that are for a later run.
+        Number of files that are left for a later run.
     problems : list of str
-        What a user may think is taken and is not.
+        Things in the landing zone that are never read, see `passed_over`.
     """
 
     batches: list[list[str]] = field(default_factory=list)
@@ -51,7 +51,7 @@ class LandingPlan:
     problems: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return dict(vars(self))
 
 
@@ -64,15 +64,15 @@ def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, mos
             plan.waiting += 1
         else:
             due.append(landed)
-    held = 0
+    size_so_far = 0
     for landed in sorted(due, key=lambda item: (item.modified_ns, item.relative)):
-        if not plan.batches or (plan.batches[-1] and held + landed.size_bytes > size):
+        if not plan.batches or (plan.batches[-1] and size_so_far + landed.size_bytes > size):
             if len(plan.batches) == most:
                 break
             plan.batches.append([])
-            held = 0
+            size_so_far = 0
         plan.batches[-1].append(encode_name(landed.path.relative_to(landing)))
-        held += landed.size_bytes
+        size_so_far += landed.size_bytes
         plan.files += 1
         plan.size_bytes += landed.size_bytes
     plan.waiting += len(due) - plan.files
@@ -80,7 +80,7 @@ def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, mos
 
 
 def begun_by(path: Path, as_of: datetime) -> bool:
-    """Say whether every recording of a log file had begun by a time. A file that cannot be read has not."""
+    """Return whether all recordings of a log file started by a time; False where the file cannot be read."""
     try:
         with path.open("rb") as file:
             column = pq.read_table(file, columns=["started_at"], use_threads=False).column("started_at")
@@ -93,12 +93,12 @@ def begun_by(path: Path, as_of: datetime) -> bool:
 
 
 def encode_name(relative: Path) -> str:
-    """Write the name of a file in ASCII, whatever its bytes are."""
+    """Return the name of a file in ASCII, even if its bytes are not text."""
     return quote_from_bytes(os.fsencode(relative.as_posix()))
 
 
 def decode_names(names: Sequence[str], landing: Path) -> Iterator[Path]:
-    """Give the paths of names that `encode_name` gave."""
+    """Yield the paths of names that `encode_name` returned."""
     for name in names:
         yield landing / os.fsdecode(unquote_to_bytes(name))
 
@@ -121,13 +121,13 @@ class AcquireReport:
     problems: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the counts by name, and what could not be opened."""
+        """Return the counts by name, and the problems."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class LandingFile:
-    """A file of the landing zone as it was seen."""
+    """A file of the landing zone, with size and time of change when it was listed."""
 
     path: Path
     relative: str
@@ -145,24 +145,24 @@ def acquire(
     only: Iterable[Path] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> AcquireReport:
-    """Take over whatever is new in the landing zone.
+    """Read all new files of the landing zone into lake and database.
 
     Parameters
     ----------
     limits
-        What is plausible, and the `as_of` of the run.
+        Limits of a plausible recording, and the `as_of` of the run.
     settled_before
-        A file that cannot be read and was changed after this time is taken as still being written and left alone.
+        An unreadable file that changed after this time may still be written; it is left for a later run.
     only
-        Files of the landing zone to look at; all of them by default.
+        Files of the landing zone to read; all of them by default.
 
     Raises
     ------
     AxiswatchError
-        The landing zone is no folder.
+        The landing zone is not a folder.
     """
     if not landing.is_dir():
-        raise AxiswatchError(f"the landing zone {landing} is no folder; create it, or set `landing`")
+        raise AxiswatchError(f"the landing zone {landing} is not a folder; create it, or set `landing`")
     report = AcquireReport(problems=passed_over(landing) if only is None else [])
     waiting = unseen_files(store, landing, report, only)
     for done, landed in enumerate(waiting):
@@ -171,14 +171,14 @@ def acquire(
         try:
             _take(store, lake, landed, limits, settled_before, report)
         except PermissionError as error:
-            report.problems.append(f"{landed.path}: {error.strerror}; give the user of axiswatch leave to read it")
+            report.problems.append(f"{landed.path}: {error.strerror}; allow the user of axiswatch to read it")
     if on_progress:
         on_progress(len(waiting), len(waiting))
     return report
 
 
 def landing_files(landing: Path) -> Iterator[Path]:
-    """Yield the files of the landing zone, sorted; hidden and unfinished ones are passed over."""
+    """Yield the files of the landing zone in order of their names, without hidden and unfinished ones."""
     for path in sorted(landing.rglob("*")):
         parts = path.relative_to(landing).parts
         hidden = any(part.startswith((".", "_")) for part in parts)
@@ -187,22 +187,22 @@ def landing_files(landing: Path) -> Iterator[Path]:
 
 
 def passed_over(landing: Path) -> list[str]:
-    """Name what a user may think is taken and is not: linked folders, links that lead nowhere, pipes and the like."""
-    told = []
+    """Return a line about each thing that is never read: linked folders, broken links, pipes and the like."""
+    lines = []
     for path in sorted(landing.rglob("*")):
         if path.is_symlink() and path.is_dir():
-            told.append(f"{path} is a link to a folder, which is not followed; mount the folder there, or move it")
+            lines.append(f"{path} is a link to a folder, which is not read; mount the folder there, or move it")
         elif path.is_symlink() and not path.exists():
-            told.append(f"{path} is a link that leads nowhere; remove it")
+            lines.append(f"{path} is a broken link; remove it")
         elif not path.is_dir() and not path.is_file():
-            told.append(f"{path} is no ordinary file; remove it")
-    return told
+            lines.append(f"{path} is not an ordinary file; remove it")
+    return lines
 
 
 def unseen_files(
     store: Store, landing: Path, report: AcquireReport, only: Iterable[Path] | None = None
 ) -> list[LandingFile]:
-    """Give the files, of those in `only` or of all, that are new or have changed; count those that are known."""
+    """Return the files (of `only`, else of all) that are new or changed; count the known ones in the report."""
     with store.read() as connection:
         entries = {row.path: (row.size_bytes, row.modified_ns) for row in connection.execute(sa.select(LandingEntry))}
     unseen = []
@@ -256,9 +256,9 @@ def _take(
 
 
 def _read_log(landed: LandingFile, harvester: Harvester, *, young: bool) -> str | None:
-    """Judge all rows of a log file; give a note for its database row, None where the file has to wait."""
+    """Judge all rows of a log file; return a note for its database row; None where the file has to wait."""
     try:
-        # Opened here, because Arrow takes no path that is not UTF-8.
+        # Opened here, because Arrow refuses a path that is not UTF-8.
         with landed.path.open("rb") as file, pq.ParquetFile(file) as parquet:
             reasons, ignored = judge_columns(parquet.schema_arrow)
             if not reasons:

@@ -1,4 +1,4 @@
-"""The raw log contract, judged: which rows of a log file are recordings, and everything that is wrong with the others.
+"""Check log files against the raw log contract: which rows are recordings, and what is wrong with the others.
 
 Pure functions of Arrow data: no file is opened and nothing is stored here.
 """
@@ -36,7 +36,7 @@ NAME_COLUMNS: Final = ("site", "cell", "robot_id", "axis", "channel")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a plausible recording is, and the time of the run."""
+    """Limits of a plausible recording, and the time of the run (`as_of`)."""
 
     as_of: datetime
     max_samples: int
@@ -46,13 +46,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing that is wrong: a code for programs and a sentence for people."""
+    """One thing that is wrong: a code for programs, and a sentence for people."""
 
     code: str
     text: str
 
     def as_dict(self) -> dict[str, str]:
-        """Give the form that is stored."""
+        """Return code and text as they are stored."""
         return {"code": self.code, "text": self.text}
 
 
@@ -71,7 +71,7 @@ class GoodRow:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that is none, with all its reasons."""
+    """A row that is not a recording, with all reasons."""
 
     row_number: int
     what: str
@@ -79,7 +79,7 @@ class BadRow:
 
 
 def judge_columns(schema: pa.Schema) -> tuple[list[Reason], list[str]]:
-    """Judge the columns of a log file: everything wrong with them, and the names of columns that are ignored."""
+    """Check the columns of a log file; return everything wrong with them, and the names of the ignored columns."""
     reasons = []
     names = list(schema.names)
     for name in sorted({name for name in names if names.count(name) > 1 and name in LOG_SCHEMA.names}):
@@ -89,14 +89,16 @@ def judge_columns(schema: pa.Schema) -> tuple[list[Reason], list[str]]:
             reasons.append(Reason("missing_column", f"column {name} is missing; contract version 1 needs it"))
     for field in LOG_SCHEMA:
         if names.count(field.name) == 1 and not _readable_as(schema.field(field.name).type, field):
-            found = schema.field(field.name).type
-            reasons.append(Reason("wrong_type", f"column {field.name} has type {found}; write it as {field.type}"))
+            column_type = schema.field(field.name).type
+            reasons.append(
+                Reason("wrong_type", f"column {field.name} has type {column_type}; write it as {field.type}")
+            )
     ignored = [name for name in names if name not in LOG_SCHEMA.names]
     return reasons, ignored
 
 
 def judge_rows(batch: pa.RecordBatch, first_row: int, limits: Limits) -> Iterator[GoodRow | BadRow]:
-    """Judge each row of a batch whose columns were found readable.
+    """Check each row of a batch whose columns passed `judge_columns`; yield the rows in order.
 
     Parameters
     ----------
@@ -264,7 +266,7 @@ def _sample_reasons(samples: npt.NDArray[Any] | None, max_samples: int) -> Itera
 
 
 def printable(text: str) -> str:
-    """Make text from a log fit for a database and a screen: no control characters, and not without end."""
+    """Return text from a log in a form for database and screen: no control characters, at most 200 characters."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:TEXT_LIMIT])
 
 
@@ -273,7 +275,7 @@ def _shown(value: Any) -> str:
 
 
 def _instant(value: Any) -> datetime | None:
-    """Read a time; a naive one stays naive, what is no time gives None."""
+    """Return a time in UTC; a naive time stays naive. None where the value is not a time."""
     try:
         if isinstance(value, str):
             value = datetime.fromisoformat(value)
@@ -287,55 +289,59 @@ def _instant(value: Any) -> datetime | None:
 def _content_hash(
     row: Mapping[str, Any], samples: npt.NDArray[np.float32], trace: npt.NDArray[np.float32] | None
 ) -> str:
-    """Hash everything but the key. Numbers are compared as the contract's types hold them."""
-    told = {name: row[name] for name in LOG_SCHEMA.names if name not in (*SIGNAL_COLUMNS, *NAME_COLUMNS, "started_at")}
-    digest = hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=False).encode("utf-8"))
+    """Return the hash of all columns except the key. Numbers have the types of the contract."""
+    values = {
+        name: row[name] for name in LOG_SCHEMA.names if name not in (*SIGNAL_COLUMNS, *NAME_COLUMNS, "started_at")
+    }
+    digest = hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode("utf-8"))
     for array in (samples, trace):
         digest.update(b"-" if array is None else len(array).to_bytes(8, "little") + array.astype("<f4").tobytes())
     return digest.hexdigest()[:32]
 
 
-def _readable_as(found: pa.DataType, field: pa.Field) -> bool:
-    """Say whether a column's type can be read as the contract's without guessing."""
-    wanted = field.type
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    if pa.types.is_null(found):
+def _readable_as(column_type: pa.DataType, field: pa.Field) -> bool:
+    """Return whether a column's type can be read as the contract's type without guessing."""
+    contract_type = field.type
+    if pa.types.is_dictionary(column_type):
+        column_type = column_type.value_type
+    if pa.types.is_null(column_type):
         return True
-    if pa.types.is_string(wanted):
-        return _is_text(found)
-    if pa.types.is_timestamp(wanted):
-        return bool(pa.types.is_timestamp(found)) or _is_text(found)
-    if pa.types.is_boolean(wanted):
-        return bool(pa.types.is_boolean(found))
-    if pa.types.is_list(wanted):
+    if pa.types.is_string(contract_type):
+        return _is_text(column_type)
+    if pa.types.is_timestamp(contract_type):
+        return bool(pa.types.is_timestamp(column_type)) or _is_text(column_type)
+    if pa.types.is_boolean(contract_type):
+        return bool(pa.types.is_boolean(column_type))
+    if pa.types.is_list(contract_type):
         lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-        return any(is_list(found) for is_list in lists) and _is_number(found.value_type)
-    if pa.types.is_integer(wanted):
-        return bool(pa.types.is_integer(found))
-    return _is_number(found)
+        return any(is_list(column_type) for is_list in lists) and _is_number(column_type.value_type)
+    if pa.types.is_integer(contract_type):
+        return bool(pa.types.is_integer(column_type))
+    return _is_number(column_type)
 
 
-def _is_text(found: pa.DataType) -> bool:
-    return bool(pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found))
+def _is_text(column_type: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(column_type) or pa.types.is_large_string(column_type) or pa.types.is_string_view(column_type)
+    )
 
 
-def _is_number(found: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(found) or pa.types.is_floating(found) or pa.types.is_null(found))
+def _is_number(column_type: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(column_type) or pa.types.is_floating(column_type) or pa.types.is_null(column_type))
 
 
 def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
-    """Give a column as Python values; text that is no UTF-8 gives bytes, an absent column gives null."""
+    """Return a column as Python values; bytes where text is not UTF-8, None for an absent column."""
     if name not in batch.schema.names:
         return [None] * batch.num_rows
     column = batch.column(name)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    wanted = LOG_SCHEMA.field(name).type
+    contract_type = LOG_SCHEMA.field(name).type
     if pa.types.is_timestamp(column.type):
         column = _plain_times(column)
-    elif pa.types.is_floating(wanted) and not pa.types.is_null(column.type):
-        column = column.cast(wanted, safe=False)
+    elif pa.types.is_floating(contract_type) and not pa.types.is_null(column.type):
+        column = column.cast(contract_type, safe=False)
     try:
         return list(column.to_pylist())
     except (UnicodeDecodeError, OverflowError, ValueError):
@@ -343,9 +349,9 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
 
 
 def _plain_times(column: pa.Array) -> pa.Array:
-    """Give instants in UTC, whatever the name of their zone; nanoseconds lose what microseconds cannot hold.
+    """Return times in UTC; nanoseconds are cut to microseconds.
 
-    Coarser units are left alone: turned into microseconds, a time far out of range would come back as a plausible one.
+    Coarser units stay: converted to microseconds, a time far out of range would become a plausible one.
     """
     unit = "us" if column.type.unit == "ns" else column.type.unit
     return column.cast(pa.timestamp(unit, tz=None if column.type.tz is None else "UTC"), safe=False)
@@ -359,7 +365,7 @@ def _single(item: pa.Scalar) -> Any:
 
 
 def _signals(batch: pa.RecordBatch, name: str) -> list[npt.NDArray[Any] | None]:
-    """Give a list column as one array a row (null inside a list becomes NaN), None where the list is null."""
+    """Return a list column as one array for each row (null in a list becomes NaN); None where the list is null."""
     if name not in batch.schema.names or pa.types.is_null(batch.column(name).type):
         return [None] * batch.num_rows
     column = batch.column(name)

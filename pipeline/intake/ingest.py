@@ -1,6 +1,6 @@
-"""From judged rows to committed recordings: writes to the lake first, then commits everything of one log file at once.
+"""From checked rows to committed recordings: write to the lake first, then commit all of one log file at once.
 
-Used for files of the landing zone and for rows that come back from quarantine.
+Used for files of the landing zone, and for rows of the quarantine that are judged again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, LakeFile, QuarantineRow, Recording
 
 CHUNK_BYTES = 32 * 1024 * 1024
-"""Signal bytes that are held in memory before they go to the lake."""
+"""Bytes of signals that are kept in memory before they are written to the lake."""
 
 STORED_COLUMNS = tuple(
     name
@@ -35,7 +35,7 @@ STORED_COLUMNS = tuple(
 
 @dataclass
 class Harvest:
-    """What one log file gave, on its way to the database."""
+    """The rows of one log file that will be written to the database."""
 
     n_rows: int = 0
     lake_files: list[dict[str, Any]] = field(default_factory=list)
@@ -54,11 +54,11 @@ class Origin:
 
 
 class Raced(Exception):
-    """Another run committed a recording of this file with other content meanwhile; judge the file again."""
+    """Another run has just committed a recording of this file with different content; judge the file again."""
 
 
 class Harvester:
-    """Reads the batches of one log file, writes signals to the lake and remembers what has to be committed."""
+    """Reads the batches of one log file, writes signals to the lake, and collects the rows to commit."""
 
     def __init__(self, store: Store, lake: Lake, origin: Origin, limits: Limits) -> None:
         self.store, self.lake, self.origin, self.limits = store, lake, origin, limits
@@ -68,7 +68,7 @@ class Harvester:
         self._taken: dict[str, str] = {}
 
     def add_batch(self, batch: pa.RecordBatch, first_row: int) -> None:
-        """Judge the rows of a batch whose columns are readable."""
+        """Judge the rows of a batch whose columns passed `judge_columns`."""
         judged = list(judge_rows(batch, first_row, self.limits))
         self.harvest.n_rows += len(judged)
         good_rows = [row for row in judged if isinstance(row, GoodRow)]
@@ -146,12 +146,12 @@ class Harvester:
 
 
 def commit_harvest(connection: Connection, harvest: Harvest) -> tuple[int, int]:
-    """Write a harvest inside the caller's transaction; give how many recordings were new and how many known.
+    """Write a harvest in the caller's transaction; return how many recordings were new and how many known.
 
     Raises
     ------
     Raced
-        Another run committed the same key with other content since the rows were judged. Roll back and judge again.
+        Another run committed the same key with different content after the rows were judged. Roll back, judge again.
     """
     insert_ignore(connection, LakeFile, sorted(harvest.lake_files, key=lambda row: str(row["path"])))
     insert_ignore(connection, Axis, [harvest.axes[key] for key in sorted(harvest.axes)])
@@ -169,23 +169,23 @@ def commit_harvest(connection: Connection, harvest: Harvest) -> tuple[int, int]:
 
 
 def stored_hashes(store: Store, ids: Sequence[str]) -> dict[str, str]:
-    """Content hashes of those recordings that are here already."""
+    """Return the content hashes, by recording id, of the recordings that are stored already."""
     with store.read() as connection:
         return {key: content_hash for key, (content_hash, _) in _read_stored(connection, ids).items()}
 
 
 def _read_stored(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
+    hashes: dict[str, tuple[str, str]] = {}
     for first in range(0, len(ids), 500):
         query = sa.select(Recording.recording_id, Recording.content_hash, Recording.file_hash).where(
             Recording.recording_id.in_(ids[first : first + 500])
         )
-        found |= {row[0]: (row[1], row[2]) for row in connection.execute(query)}
-    return found
+        hashes |= {row[0]: (row[1], row[2]) for row in connection.execute(query)}
+    return hashes
 
 
 def conflict(row: GoodRow) -> BadRow:
-    """Refuse a recording whose key is taken by one with other content."""
+    """Return the refusal of a recording whose key belongs to a stored one with different content."""
     what = "/".join(str(row.values[name]) for name in ("site", "cell", "robot_id", "axis", "channel"))
     reason = Reason(
         "conflict",
@@ -196,7 +196,7 @@ def conflict(row: GoodRow) -> BadRow:
 
 
 def quarantine_row(origin: Origin, bad: BadRow, lake_path: str, lake_row: int, as_of: datetime) -> dict[str, Any]:
-    """Give the database row of something in quarantine."""
+    """Return the database row of a refused row, or of a refused file."""
     return {
         "quarantine_id": stable_id(origin.file_hash, bad.row_number, length=12),
         "file_hash": origin.file_hash,
@@ -213,13 +213,13 @@ def quarantine_row(origin: Origin, bad: BadRow, lake_path: str, lake_row: int, a
 
 
 def axis_row(key: str, values: Any, as_of: datetime) -> dict[str, Any]:
-    """Give the database row of an axis."""
+    """Return the database row of an axis."""
     names = {name: values[name] for name in ("site", "cell", "robot_id", "axis")}
     return {"axis_id": key, **names, "expected_every_s": None, "known_at": as_of}
 
 
 def _signal_table(rows: Iterable[GoodRow]) -> pa.Table:
-    """Signals as the lake keeps them: the samples as declared, and the speed trace."""
+    """Return the table that the lake keeps: samples in the declared unit, and speed traces."""
     rows = list(rows)
     return pa.table(
         {

@@ -1,4 +1,4 @@
-"""Quarantine: what could not be read or was ambiguous, why, and how it gets a second chance."""
+"""Quarantine: rows and files that were refused, the reasons, and how they are judged again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class Replayed:
-    """What became of one entry that was judged again."""
+    """The result of judging one entry again."""
 
     quarantine_id: str
     accepted: int
@@ -31,7 +31,7 @@ class Replayed:
 
 
 def list_quarantine(store: Store, *, state: str | None = "open", limit: int | None = None) -> list[dict[str, Any]]:
-    """Give the entries (the first `limit`) in the order in which they became known; `state` None gives all."""
+    """Return the entries (the first `limit`) in order of `known_at`; `state` None: entries of all states."""
     query = sa.select(QuarantineRow).order_by(
         QuarantineRow.known_at, QuarantineRow.path, QuarantineRow.row_number, QuarantineRow.quarantine_id
     )
@@ -44,7 +44,7 @@ def list_quarantine(store: Store, *, state: str | None = "open", limit: int | No
 
 
 def show_quarantine(store: Store, lake: Lake, quarantine_id: str) -> dict[str, Any]:
-    """Give one entry with the values of its row as far as they can be shown (samples by their number).
+    """Return one entry with the values of its row that can be shown; of samples only their number.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def show_quarantine(store: Store, lake: Lake, quarantine_id: str) -> dict[str, A
 
 
 def replay(store: Store, lake: Lake, limits: Limits, ids: Sequence[str] | None = None) -> list[Replayed]:
-    """Judge entries again, with today's settings and `as_of`; what is good now is accepted.
+    """Judge open entries again, with today's settings and `as_of`; rows that are good now are accepted.
 
     Parameters
     ----------
@@ -137,5 +137,5 @@ def _entry(store: Store, quarantine_id: str) -> dict[str, Any]:
 
 
 def _as_it_came(data: bytes) -> pa.Table:
-    """Read a log file that was put aside whole: it may be no Parquet at all, which is no damage of the lake."""
+    """Read a log file that is in quarantine as a whole. It may not be Parquet: that is no damage of the lake."""
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)

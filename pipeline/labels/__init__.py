@@ -1,3 +1,3 @@
-"""What people found out: the words of a finding, and labels with their time and place."""
+"""Findings of people: the allowed words, and labels with their time and place."""
 
 __all__ = ["findings", "labels", "words"]

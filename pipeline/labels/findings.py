@@ -1,7 +1,7 @@
-"""From labels to the finding of a recording: which label holds, the class that it trains, and how much it counts.
+"""From labels to the finding of a recording: which label is valid for it, the class that it trains, and its weight.
 
-Training and the gate ask the same rule, so that a challenger is judged by what a training would learn. The review
-application imports `pipeline.labels` without models, so nothing that it imports may import this file.
+Training and the gate use the same rule, so a challenger is judged by the same findings that a training would learn. The
+review application imports `pipeline.labels` without models, so nothing that it imports may import this file.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ NO_WEIGHT = "evidence of weight 0"
 
 @dataclass(frozen=True)
 class Finding:
-    """What the labels say of one recording.
+    """The finding of one recording.
 
-    `target` is a class: healthy, a mode, or 'fault_unknown'; `weight` is that of the evidence, above 0; `label` is the
-    one that holds.
+    `target` is a class: healthy, a mode, or 'fault_unknown'. `weight` is the weight of the evidence, above 0. `label`
+    is the label that it comes from.
     """
 
     target: str
@@ -50,7 +50,7 @@ class Findings:
             self._by_unit.setdefault(label.unit_serial, []).append(label)
 
     def of(self, row: Any) -> Finding | None:
-        """Return the finding of a recording; None where no label holds for it, or the one that holds trains nothing.
+        """Return the finding of a recording; None where no label is valid for it, or that label trains nothing.
 
         Parameters
         ----------
@@ -61,7 +61,7 @@ class Findings:
         return None if label is None else self.finding_of(label)
 
     def label_of(self, row: Any) -> KnownLabel | None:
-        """Return the label that holds for a recording (a row as in `of`), whether or not it trains anything."""
+        """Return the label that is valid for a recording (a row as in `of`), even if it trains nothing."""
         of_unit = self._by_unit.get(row.unit_serial, []) if row.unit_serial else []
         return label_for(
             self._by_unit.get(None, []) + of_unit,
@@ -72,7 +72,7 @@ class Findings:
         )
 
     def finding_of(self, label: KnownLabel) -> Finding | None:
-        """Return what a label that holds says; None where it names no class, or its evidence has no weight."""
+        """Return the finding of a label; None where it names no class, or its evidence has weight 0."""
         target, weight = target_of(label), evidence_weight(self._weights, label.evidence)
         return Finding(target, weight, label) if target is not None and weight > 0 else None
 
@@ -80,7 +80,7 @@ class Findings:
 def target_of(label: KnownLabel) -> str | None:
     """Return the class that a label trains: healthy, a mode, or 'fault_unknown'; None where it trains nothing.
 
-    A benign change is a healthy machine; sensor faults and 'unsure' say nothing about the machine.
+    A benign change trains healthy. Sensor faults and 'unsure' say nothing about the machine and train nothing.
     """
     if label.verdict in (Verdict.HEALTHY, Verdict.BENIGN_CHANGE):
         return HEALTHY
@@ -90,10 +90,10 @@ def target_of(label: KnownLabel) -> str | None:
 
 
 def why_left_out(label: KnownLabel) -> str:
-    """Return the reason, as it is counted, why `Findings.finding_of` has no finding for a label."""
+    """Return the reason why `Findings.finding_of` has no finding for a label, as reports count it."""
     return str(label.verdict) if target_of(label) is None else NO_WEIGHT
 
 
 def evidence_weight(weights: Mapping[str, float], evidence: str) -> float:
-    """Return the weight of a finding by its evidence; an evidence that is not named weighs 1."""
+    """Return the weight of a finding by its evidence; 1 for evidence that is not listed."""
     return weights.get(str(evidence), 1.0)

@@ -1,4 +1,4 @@
-"""Labels: what somebody found out about a unit or an axis in a time range. Added, never overwritten."""
+"""Labels: findings about a unit or an axis in a time range. They are added, never overwritten."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REQUIRED = ("from_at", "to_at", "verdict", "evidence", "known_at")
 
 @dataclass(frozen=True)
 class KnownLabel:
-    """A label as training looks it up."""
+    """A label with the columns that training and the gate need."""
 
     label_id: str
     axis_id: str | None
@@ -47,12 +47,12 @@ class KnownLabel:
 
 
 def import_labels(store: Store, path: Path, *, who: str) -> dict[str, int]:
-    """Read a labels.csv; labels that are here already are left alone.
+    """Import a labels.csv; labels that exist already are skipped. Return the number of rows and of new labels.
 
     Raises
     ------
     AxiswatchError
-        The file cannot be read, or rows are wrong; everything wrong is listed by line and nothing is stored.
+        The file cannot be read, or rows are wrong. The message lists all problems by line; nothing is stored.
     """
     rows = read_labels(path, who=who)
     with store.write() as connection:
@@ -63,7 +63,7 @@ def import_labels(store: Store, path: Path, *, who: str) -> dict[str, int]:
 
 
 def read_labels(path: Path, *, who: str) -> list[dict[str, Any]]:
-    """Read and check a labels.csv; give database rows."""
+    """Read and check a labels.csv; return database rows. Raises as `import_labels`."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -92,13 +92,13 @@ def read_labels(path: Path, *, who: str) -> list[dict[str, Any]]:
 
 
 def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None) -> tuple[dict[str, Any], list[str]]:
-    """Turn the cells of one label into a database row, and list what is wrong with them."""
+    """Return the database row of a label's cells (by column), and a list of sentences about what is wrong with them."""
     wrong: list[str] = []
     row: dict[str, Any] = {"note": cells.get("note", ""), "who": who, "case_id": case_id}
     for name, choices in CHOICES.items():
         value = cells.get(name, "")
         if value and value not in set(choices):
-            wrong.append(f"{name} is {value!r}; one of {', '.join(choices)}")
+            wrong.append(f"{name} is {value!r}; write one of {', '.join(choices)}")
         row[name] = value or None
     for name in ("from_at", "to_at", "known_at"):
         row[name] = _time(cells.get(name, ""), name, wrong)
@@ -110,11 +110,11 @@ def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None)
     row["unit_serial"] = cells.get("unit_serial") or None
     row["channel"] = cells.get("channel") or None
     if row["axis_id"] is None and row["unit_serial"] is None:
-        wrong.append("neither unit_serial nor robot_id and axis say what the label is about")
+        wrong.append("the label names no unit and no axis; fill in unit_serial, or robot_id and axis")
     if row["from_at"] and row["to_at"] and row["to_at"] <= row["from_at"]:
         wrong.append("to_at is not after from_at")
     if row["from_at"] and row["known_at"] and row["known_at"] < row["from_at"]:
-        wrong.append("known_at is before from_at: nobody knows what has not begun")
+        wrong.append("known_at is before from_at: a finding cannot be known before its time range begins")
     if row["mode"] and row["verdict"] != Verdict.FAULT:
         wrong.append(f"mode {row['mode']} goes with verdict fault only")
     row["confidence"] = _share(cells.get("confidence", ""), wrong)
@@ -124,7 +124,7 @@ def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None)
 
 
 def not_withdrawn(known_by: datetime | None = None) -> sa.ColumnElement[bool]:
-    """SQL: a label that was not taken back by a time; None: not at all."""
+    """SQL: the condition that a label was not withdrawn by a time; None: that it was never withdrawn."""
     withdrawn = sa.select(LabelWithdrawal.label_id)
     if known_by is not None:
         withdrawn = withdrawn.where(LabelWithdrawal.known_at <= known_by)
@@ -132,7 +132,7 @@ def not_withdrawn(known_by: datetime | None = None) -> sa.ColumnElement[bool]:
 
 
 def known_labels(connection: Connection, *, known_by: datetime) -> list[KnownLabel]:
-    """Give the labels that were known at a time and not taken back by then, oldest knowledge first."""
+    """Return the labels that were known at a time and not withdrawn by then, in order of `known_at`."""
     query = sa.select(Label).where(Label.known_at <= known_by, not_withdrawn(known_by))
     query = query.order_by(Label.known_at, Label.label_id)
     return [
@@ -155,11 +155,11 @@ def known_labels(connection: Connection, *, known_by: datetime) -> list[KnownLab
 def label_for(
     labels: Iterable[KnownLabel], *, axis: str, unit_serial: str | None, channel: str, started_at: datetime
 ) -> KnownLabel | None:
-    """Choose the label that holds for a recording: strongest evidence first, then the one known last.
+    """Return the label that is valid for a recording: strongest evidence first, then the latest `known_at`; None: none.
 
-    A later finding of the same strength replaces an earlier one; a teardown is never undone by a look at the signal.
+    A later finding of the same strength replaces an earlier one. A look at the signal never replaces a teardown.
     """
-    holding = [
+    valid = [
         label
         for label in labels
         if (label.unit_serial is None or label.unit_serial == unit_serial)
@@ -167,7 +167,7 @@ def label_for(
         and (label.channel is None or label.channel == channel)
         and label.from_at <= started_at < label.to_at
     ]
-    return max(holding, key=lambda label: (STRENGTH[label.evidence], label.known_at, label.label_id), default=None)
+    return max(valid, key=lambda label: (STRENGTH[label.evidence], label.known_at, label.label_id), default=None)
 
 
 def _time(text: str, name: str, wrong: list[str]) -> datetime | None:
@@ -197,7 +197,7 @@ def _share(text: str, wrong: list[str]) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        wrong.append(f"confidence is {text!r}; a number from 0 to 1")
+        wrong.append(f"confidence is {text!r}; write a number from 0 to 1")
     return value
 
 

@@ -1,5 +1,4 @@
-"""The words of a finding: verdict, part, failure mode, cause, severity, evidence, and which bearing line speaks for
-which mode.
+"""The words of a finding: verdict, part, failure mode, cause, severity, evidence; and the bearing line of each mode.
 
 One list for the command line, the web application, `labels.csv` and training.
 """
@@ -12,7 +11,7 @@ from typing import Final
 
 
 class Verdict(StrEnum):
-    """What somebody who looked found."""
+    """The result of an examination."""
 
     HEALTHY = "healthy"
     FAULT = "fault"
@@ -52,7 +51,7 @@ class Mode(StrEnum):
 
 
 class Cause(StrEnum):
-    """Why a signal looked odd though the machine is not at fault."""
+    """Why a signal looked unusual although the machine is not faulty."""
 
     NEW_PROGRAM = "new_program"
     NEW_LOAD = "new_load"
@@ -67,7 +66,7 @@ class Cause(StrEnum):
 
 
 class Severity(StrEnum):
-    """How soon somebody has to act."""
+    """How soon action is needed."""
 
     MONITOR = "monitor"
     PLAN = "plan"
@@ -84,7 +83,7 @@ class Evidence(StrEnum):
 
 
 STRENGTH: Final = {evidence: index for index, evidence in enumerate(Evidence)}
-"""Place of an evidence in the order of strength: the higher, the stronger."""
+"""Rank of each evidence: the higher, the stronger."""
 
 LABEL_CSV_COLUMNS: Final = (
     "site",
@@ -105,7 +104,7 @@ LABEL_CSV_COLUMNS: Final = (
     "known_at",
     "note",
 )
-"""Columns of labels.csv. An empty cell means not said. Times are ISO 8601 with an offset; the range is
+"""Columns of labels.csv. An empty cell means not known. Times are ISO 8601 with an offset; the range is
 [from_at, to_at). A label targets a unit (`unit_serial`) or an axis (site, cell, robot_id, axis), optionally one
 channel.
 """
@@ -122,11 +121,11 @@ J. Antoni, "Rolling element bearing diagnostics - a tutorial", Mechanical System
 
 
 def mode_of(word: str | None) -> Mode:
-    """Read a failure mode from the name of a class; `Mode.OTHER` where it is none."""
+    """Return the failure mode that a class is named after; `Mode.OTHER` where there is none."""
     return Mode(word) if word in set(Mode) else Mode.OTHER
 
 
 def unmodelled_modes(modes: Sequence[str | None]) -> tuple[Mode, ...]:
-    """Name the faults that have a line and that none of some classes (or failure modes) stands for."""
+    """Return the failure modes that have a bearing line and are not among `modes` (names of classes or modes)."""
     known = {mode_of(mode) for mode in modes}
     return tuple(mode for mode in LINES if mode not in known)

@@ -1,4 +1,4 @@
-"""Decisions of retraining: what each came to, and how many labels none of them has seen. Needs no torch."""
+"""Decisions about retraining: the outcome of each, and the number of labels that none has used. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from pipeline.store.tables import Label, RetrainingDecision, TriggerDecision
 from pipeline.training.training_set import scopes_with_labels
 
 FAILED = "failed"
-"""Outcome of a training that crashed: it has seen no label."""
+"""Outcome of a training that crashed: it has used no label."""
 
 NO_SCOPE = ""
-"""Scope of the decision that there was nothing to train on."""
+"""Scope of the decision that there is nothing to train on."""
 
 CONCLUSION = "decision"
-"""Name of the row of `trigger_decisions` that says what came of all triggers."""
+"""Name of the row of `trigger_decisions` that holds the conclusion from all triggers."""
 
 SHOWN = ("scope", "outcome", "reason", "candidate", "champion", "figures", "n_labels")
 
 
 def count_labels(store: Store, *, as_of: datetime) -> int:
-    """Count the labels known at a time and not taken back by then."""
+    """Count the labels that were known at a time and not withdrawn by then."""
     with store.read() as connection:
         return count_labels_in(connection, as_of=as_of)
 
 
 def count_labels_in(connection: Connection, *, as_of: datetime) -> int:
-    """Count the labels known at a time and not taken back by then."""
+    """Count the labels that were known at a time and not withdrawn by then."""
     known = (Label.known_at <= as_of, not_withdrawn(as_of))
     return connection.scalar(sa.select(sa.func.count()).select_from(Label).where(*known)) or 0
 
 
 def new_labels(store: Store, settings: TrainSettings, *, as_of: datetime) -> int:
-    """Count the labels known at a time that no retraining and no watch has seen; 0 while there is nothing to train on.
+    """Count the labels known at a time that no retraining and no watch has used; 0 while there is nothing to train on.
 
-    A label that was taken back by then is none, and one taken back hides no other. A label that was brought in late,
-    known at a time before the last look, is new all the same.
+    A label that was withdrawn by then does not count, and a withdrawn label does not hide another one. A label that was
+    imported late, with a time before the last retraining or watch, counts as new.
     """
     with store.read() as connection:
         seen = _last_look(connection)
@@ -51,11 +51,11 @@ def new_labels(store: Store, settings: TrainSettings, *, as_of: datetime) -> int
 
 
 def labels_since(connection: Connection, last: datetime | None, n_labels: int, *, as_of: datetime) -> int:
-    """Count labels known by `as_of`, not taken back by then, that a look at `last` had not seen among its `n_labels`.
+    """Count labels known by `as_of` and not withdrawn by then that were not among the `n_labels` counted at `last`.
 
-    `n_labels` counts what was known and not taken back then. Labels and withdrawals are never deleted, so what stands
-    for that time by today's knowledge and was not counted then was brought in later. (One that came late and was taken
-    back since counts too: a retraining too many rather than one too few.)
+    `n_labels` is the number of labels known and not withdrawn at `last`. Labels and withdrawals are never deleted. So
+    if today's database has more labels for that time, they were imported later. (A label that was imported late and has
+    been withdrawn since counts too: one retraining too many is better than one too few.)
     """
     standing = count_labels_in(connection, as_of=as_of)
     if last is None:
@@ -67,7 +67,7 @@ def labels_since(connection: Connection, last: datetime | None, n_labels: int, *
 
 
 def _last_look(connection: Connection) -> tuple[datetime | None, int]:
-    """Give the time of the newest retraining or watch of the schedule, and how many labels were known then."""
+    """Return the time of the newest retraining or scheduled watch, and how many labels were known then."""
     looks: list[tuple[datetime, int]] = []
     trained = sa.and_(RetrainingDecision.scope != NO_SCOPE, RetrainingDecision.outcome != FAILED)
     looked = sa.and_(TriggerDecision.trigger == CONCLUSION, TriggerDecision.by_schedule)
@@ -81,7 +81,7 @@ def _last_look(connection: Connection) -> tuple[datetime | None, int]:
 
 
 def standing_decision(store: Store, scope: str, *, as_of: datetime) -> dict[str, Any] | None:
-    """Give the decision that was made for a scope at a time, None where there is none yet or a training crashed."""
+    """Return the decision that was made for a scope at a time; None if there is none yet or the training crashed."""
     at = (
         RetrainingDecision.scope == scope,
         RetrainingDecision.decided_at == as_of,
@@ -105,13 +105,13 @@ def decide(
     champion: str | None = None,
     n_labels: int | None = None,
 ) -> dict[str, Any]:
-    """Write a decision down and give it; one that stands already stays, unless it is that a training crashed.
+    """Store a decision and return it. A decision that exists is kept, unless it records that a training crashed.
 
     Parameters
     ----------
     n_labels
-        Labels known when the training began; those known at `as_of`, where none was trained. An answer that comes
-        while the model is trained is not among them, and so is new to the next look.
+        Labels known when the training began; None: those known at `as_of`. An answer that comes during the training is
+        not counted, so it is new for the next retraining.
     """
     row = decision_row(
         count_labels(store, as_of=as_of) if n_labels is None else n_labels,
@@ -129,31 +129,31 @@ def decide(
     return {name: row[name] for name in SHOWN}
 
 
-def decision_row(n_labels: int, scope: str, *, as_of: datetime, trigger: str, **told: Any) -> dict[str, Any]:
-    """Give the row of a decision; `told` are outcome and reason, and figures, candidate and champion where known."""
+def decision_row(n_labels: int, scope: str, *, as_of: datetime, trigger: str, **details: Any) -> dict[str, Any]:
+    """Return the row of a decision. `details`: outcome and reason, and figures, candidate and champion if known."""
     return {
         "scope": scope,
         "decided_at": as_of,
         "trigger": trigger,
         "n_labels": n_labels,
-        "outcome": told["outcome"],
-        "reason": told["reason"],
-        "candidate": told.get("candidate"),
-        "champion": told.get("champion"),
-        "figures": told.get("figures") or {},
+        "outcome": details["outcome"],
+        "reason": details["reason"],
+        "candidate": details.get("candidate"),
+        "champion": details.get("champion"),
+        "figures": details.get("figures") or {},
         "known_at": as_of,
     }
 
 
 def write_decision(connection: Connection, row: dict[str, Any]) -> None:
-    """Write a decision within a transaction of the caller: one that crashed gives way, any other one stays."""
+    """Write a decision in a transaction of the caller. It replaces one of a crash; any other one is kept."""
     at = (RetrainingDecision.scope == row["scope"], RetrainingDecision.decided_at == row["decided_at"])
     connection.execute(sa.delete(RetrainingDecision).where(*at, RetrainingDecision.outcome == FAILED))
     insert_new(connection, RetrainingDecision, row)
 
 
 def list_decisions(store: Store, *, limit: int) -> list[dict[str, Any]]:
-    """Give the newest decisions."""
+    """Return the newest decisions, newest first."""
     query = sa.select(RetrainingDecision).order_by(RetrainingDecision.decided_at.desc(), RetrainingDecision.scope)
     with store.read() as connection:
         return [dict(row._mapping) for row in connection.execute(query.limit(limit))]

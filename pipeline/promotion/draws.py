@@ -1,6 +1,6 @@
-"""Units drawn again at random, for intervals: of the gate, and of what the pages show of payback.
+"""Random draws of units for bootstrap intervals, for the gate and for the payback pages.
 
-It stands alone because the review application reads payback without models, and the gate knows the classes of models.
+It is a file of its own because the review application reads payback without loading models, which the gate needs.
 """
 
 from __future__ import annotations

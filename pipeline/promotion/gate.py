@@ -1,10 +1,10 @@
-"""The gate: may a challenger take the champion's place? Pure functions of what both said of the same held-out units.
+"""The gate: may a challenger replace the champion? Pure functions of both models' probabilities on held-out units.
 
-A row is a unit under one finding (a unit that turned faulty has two); its figures are means over its recordings, so a
-unit that was recorded often does not outvote the others. All measures are differences, challenger minus champion, with
-an interval from resampling whole units (paired bootstrap, stratified by finding so that no class vanishes): B. Efron
-and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, sections 8.3 and 13.3. The rule is one of non-inferiority:
-not worse as it stands, and not worse by more than a limit even at the bad end of the interval.
+A row is a unit with one finding (a unit that turned faulty has two rows). Its figures are means over its recordings, so
+a unit with many recordings does not count more than the others. All measures are differences, challenger minus
+champion, with an interval from resampling whole units (paired bootstrap, stratified by finding so that no class
+disappears): B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, sections 8.3 and 13.3. The rule is
+non-inferiority: the estimate is not worse, and the bad end of the interval is not worse by more than a limit.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class ModelOnRows:
-    """What one model said of the rows.
+    """The probabilities of one model for the rows.
 
     Attributes
     ----------
     classes
-        Of the model.
+        (C,) classes of the model.
     p
-        (n, C) class probabilities at the balanced mix, mean over the recordings of a row.
+        (n, C) class probabilities at the balanced mix; mean over the recordings of a row.
     nll
-        (n,) negative log probability of the finding, nats, mean over the recordings.
+        (n,) negative log probability of the finding, nats; mean over the recordings of a row.
     recording_fault
-        (r,) probability of any fault of each recording; NaN where no healthy class is known.
+        (r,) probability of any fault for each recording; NaN where the model knows no healthy class.
     """
 
     classes: tuple[str, ...]
@@ -46,23 +46,23 @@ class ModelOnRows:
 
     @property
     def fault(self) -> FloatArray | None:
-        """Probability (n,) of any fault; None where no healthy class is known."""
+        """Probability (n,) of any fault; None where the model knows no healthy class."""
         return 1.0 - self.p[:, self.classes.index(HEALTHY)] if HEALTHY in self.classes else None
 
     def truth(self, finding: npt.NDArray[np.str_], common: frozenset[str]) -> FloatArray:
-        """Probability (n,) of the finding; of one that not both models know by name, that of any fault."""
-        found = np.full(len(finding), np.nan) if self.fault is None else self.fault.copy()
+        """Probability (n,) of the finding; of any fault, where not both models have the finding as a class."""
+        probability = np.full(len(finding), np.nan) if self.fault is None else self.fault.copy()
         for c, name in enumerate(self.classes):
             if name in common:
-                found[finding == name] = self.p[finding == name, c]
-        return found
+                probability[finding == name] = self.p[finding == name, c]
+        return probability
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The same held-out rows by both models.
+    """The same held-out rows for both models.
 
-    `unit`, `finding` (n,), `weight` (n,) of the evidence, in (0, 1]; `row_of` int64 (r,) the row of each recording.
+    `unit` and `finding` (n,); `weight` (n,) of the evidence, in (0, 1]; `row_of` int64 (r,) the row of each recording.
     """
 
     unit: npt.NDArray[np.str_]
@@ -74,7 +74,7 @@ class Rows:
 
     @property
     def common(self) -> frozenset[str]:
-        """Classes that both models know."""
+        """Classes that both models have."""
         return frozenset(self.challenger.classes) & frozenset(self.champion.classes)
 
     @property
@@ -85,7 +85,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Difference:
-    """A measure of both models and the interval of its difference; None where it is not defined."""
+    """A measure of both models, and the interval of the difference; None where the interval is not defined."""
 
     challenger: float
     champion: float
@@ -98,7 +98,7 @@ class Difference:
         return self.challenger - self.champion
 
     def as_dict(self) -> dict[str, float | None]:
-        """Give plain JSON values; what is not finite is None."""
+        """Return plain JSON values; what is not finite is None."""
         values = {
             "challenger": self.challenger,
             "champion": self.champion,
@@ -111,7 +111,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Ruling:
-    """Whether the challenger `passed`, all reasons in sentences, and the figures behind them."""
+    """Whether the challenger `passed`, all reasons as sentences, and the figures behind them."""
 
     passed: bool
     reasons: tuple[str, ...]
@@ -119,22 +119,22 @@ class Ruling:
 
 
 def mean_nll(nll: FloatArray, weight: FloatArray) -> FloatArray:
-    """Mean NLL, nats: of nll (n,) under each weighting (b, n)."""
-    found: FloatArray = weight @ nll / weight.sum(axis=1)
-    return found
+    """Return the mean NLL, nats, of nll (n,) under each weighting (b, n)."""
+    mean: FloatArray = weight @ nll / weight.sum(axis=1)
+    return mean
 
 
 def macro_auroc(
     p: FloatArray, finding: npt.NDArray[np.str_], classes: tuple[str, ...], weight: FloatArray
 ) -> FloatArray:
-    """Mean over classes of the area under the ROC, one class against the rest, under each weighting (b, n).
+    """Return the mean over classes of the area under the ROC, one class against the rest, for each weighting (b, n).
 
     Parameters
     ----------
     p
         (n, C) class probabilities.
     finding
-        (n,) true classes; a fault of unknown mode is left out where a fault class is judged.
+        (n,) true classes; rows with a fault of unknown mode are left out where a fault class is judged.
     classes
         (C,) class names.
     weight
@@ -158,11 +158,11 @@ def macro_auroc(
 
 
 def missed_rate(fault: FloatArray, is_fault: BoolArray, weight: FloatArray, *, review_share: float) -> FloatArray:
-    """Share of faulty recordings that nobody looks at, where `review_share` of the healthy ones may be looked at.
+    """Return the share of faulty recordings that nobody checks if `review_share` of the healthy ones may be checked.
 
-    The threshold is the model's own: the lowest that keeps to the budget. So it does not matter how many of the
-    labelled units are faulty, which no plant resembles. Recordings, not units, are counted (each with its part of its
-    unit's weight), because a rate of whole units moves in steps of one in a handful.
+    The threshold is the model's own: the lowest that keeps to this budget. So the result does not depend on the share
+    of faulty units among the labelled ones, which differs from that in a plant. Recordings are counted, not units (each
+    with its part of its unit's weight), because with a handful of units a rate of units moves in large steps.
 
     Parameters
     ----------
@@ -185,38 +185,38 @@ def missed_rate(fault: FloatArray, is_fault: BoolArray, weight: FloatArray, *, r
     healthy = fault[~is_fault][order]
     spent = np.cumsum(weight[:, ~is_fault][:, order], axis=1)
     over = spent > review_share * spent[:, -1:] * (1.0 + 1e-9)
-    threshold = healthy[over.argmax(axis=1)]  # the first healthy recording that the budget does not pay for
+    threshold = healthy[over.argmax(axis=1)]  # the first healthy recording that exceeds the budget
     ascending = np.argsort(fault[is_fault], kind="stable")
     faulty, own = fault[is_fault][ascending], weight[:, is_fault][:, ascending]
     below = np.concatenate([np.zeros((len(own), 1)), np.cumsum(own, axis=1)], axis=1)
     missed = np.searchsorted(faulty, threshold, side="right")
-    found: FloatArray = below[np.arange(len(own)), missed] / below[:, -1]
-    return np.where(np.isfinite(fault).all(), found, np.nan)
+    rate: FloatArray = below[np.arange(len(own)), missed] / below[:, -1]
+    return np.where(np.isfinite(fault).all(), rate, np.nan)
 
 
 def measure(
     rows: Rows, *, review_share: float, min_units: int, confidence: float, n_bootstrap: int, seed: int
 ) -> dict[str, Difference]:
-    """Measure both models on the same rows: nll, macro_auroc and missed_rate as far as they are defined.
+    """Measure both models on the same rows: nll, macro_auroc and missed_rate where they are defined.
 
-    Intervals (two-sided, `confidence`) are there from `min_units` units on; a measure that is not finite is left in,
-    so that whoever rules sees it.
+    Intervals (two-sided, `confidence`) are computed if there are at least `min_units` units. A measure that is not
+    finite is kept, so that the rule refuses it.
     """
-    one = rows.weight[None, :]
-    many = None
+    as_labelled = rows.weight[None, :]
+    resampled = None
     if rows.units >= min_units:
-        many = unit_draws(rows.unit, rows.finding, n_bootstrap=n_bootstrap, seed=seed) * one
+        resampled = unit_draws(rows.unit, rows.finding, n_bootstrap=n_bootstrap, seed=seed) * as_labelled
     is_fault = rows.finding != HEALTHY
-    found = {}
+    differences = {}
 
     def add(name: str, of: Any) -> None:
-        values = [float(of(judged, one)[0]) for judged in (rows.challenger, rows.champion)]
+        values = [float(of(judged, as_labelled)[0]) for judged in (rows.challenger, rows.champion)]
         low = high = None
-        if many is not None:
-            spread = of(rows.challenger, many) - of(rows.champion, many)
+        if resampled is not None:
+            spread = of(rows.challenger, resampled) - of(rows.champion, resampled)
             tail = 50.0 * (1.0 - confidence)
             low, high = (float(value) for value in np.percentile(spread, [tail, 100.0 - tail]))
-        found[name] = Difference(values[0], values[1], low, high)
+        differences[name] = Difference(values[0], values[1], low, high)
 
     def auroc(judged: ModelOnRows, weight: FloatArray) -> FloatArray:
         columns = [c for c, name in enumerate(judged.classes) if name in rows.common]
@@ -234,14 +234,14 @@ def measure(
                 judged.recording_fault, faulty, weight[:, rows.row_of] * share, review_share=review_share
             ),
         )
-    return found
+    return differences
 
 
 WORDS: Final = {"nll": "NLL", "macro_auroc": "macro AUROC", "missed_rate": "missed-fault rate"}
 
 
 def rule_measures(
-    found: dict[str, Difference],
+    differences: dict[str, Difference],
     *,
     nll_margin: float,
     nll_limit: float,
@@ -250,16 +250,16 @@ def rule_measures(
     missed_margin: float,
     missed_limit: float,
 ) -> list[str]:
-    """Give the reasons why measures speak against the challenger; none: it is not worse where it counts.
+    """Return the reasons against the challenger from measures; empty: it is not worse where it counts.
 
     Parameters
     ----------
-    found
-        From `measure`.
+    differences
+        The result of `measure`.
     nll_margin, auroc_margin, missed_margin
-        By how much the challenger may be worse as it stands; 0 or more.
+        How much worse the challenger may be in the estimate; 0 or more.
     nll_limit, auroc_limit, missed_limit
-        By how much it may be worse at the bad end of the interval; 0 or more. Not asked where there is no interval.
+        How much worse it may be at the bad end of the interval; 0 or more. Not checked where there is no interval.
     """
     allowed = {
         "nll": (nll_margin, nll_limit),
@@ -267,18 +267,18 @@ def rule_measures(
         "missed_rate": (missed_margin, missed_limit),
     }
     against = []
-    for name, difference in found.items():
+    for name, difference in differences.items():
         margin, limit = allowed[name]
         sign = -1.0 if name == "macro_auroc" else 1.0
-        told = f"{WORDS[name]} {difference.challenger:.3f}, the champion's {difference.champion:.3f}"
+        figures = f"{WORDS[name]} {difference.challenger:.3f}, the champion's {difference.champion:.3f}"
         if not np.isfinite(difference.value):
-            against.append(f"{told}: not finite")
+            against.append(f"{figures}: not finite")
         elif sign * difference.value > margin + 1e-12:
-            against.append(f"{told}: worse by more than {margin:g}")
+            against.append(f"{figures}: worse by more than {margin:g}")
         elif difference.low is not None and difference.high is not None:
             worst = difference.high if sign > 0 else -difference.low
             if not worst <= limit + 1e-12:
-                against.append(f"{told}: may be worse by {worst:.3f}, more than {limit:g}")
+                against.append(f"{figures}: may be worse by {worst:.3f}, more than {limit:g}")
     return against
 
 
@@ -294,7 +294,7 @@ class Doubt:
 
     @property
     def excess(self) -> float:
-        """Share of contradicted rows among the new ones, beyond that among the old ones."""
+        """Share of contradicted rows among the new ones minus that among the old ones."""
         new = self.new_contradicted / self.new_rows if self.new_rows else 0.0
         return new - (self.old_contradicted / self.old_rows if self.old_rows else 0.0)
 
@@ -302,22 +302,22 @@ class Doubt:
 def doubt(
     unit: npt.NDArray[np.str_], challenger: FloatArray, champion: FloatArray, is_new: BoolArray, *, probability: float
 ) -> Doubt:
-    """Count findings that no model believes, though the challenger was trained on the others of the same batch.
+    """Count findings that both models contradict, although the challenger was trained on others of the same batch.
 
-    A wrong label is given away by models that were trained without it (C. G. Northcutt, L. Jiang and I. L. Chuang,
-    "Confident Learning", Journal of Artificial Intelligence Research 70, 2021). A champion that a new kind of machine
-    has left behind is contradicted too, but then the challenger, which has seen others of that kind, is not.
+    Models that were trained without a wrong label reveal it (C. G. Northcutt, L. Jiang and I. L. Chuang, "Confident
+    Learning", Journal of Artificial Intelligence Research 70, 2021). On a new kind of machine the champion contradicts
+    right findings too, but the challenger does not, because it was trained on others of that kind.
 
     Parameters
     ----------
     unit
-        (n,) names, to tell which.
+        (n,) names, for the message.
     challenger, champion
-        (n,) probability of the finding by each; NaN of the champion: it cannot be asked, and the challenger decides.
+        (n,) probability of the finding by each; NaN: the champion cannot judge this one, the challenger decides.
     is_new
-        (n,) the finding came after the champion's training.
+        (n,) whether the finding came after the champion's training.
     probability
-        A finding below it is contradicted.
+        A finding with a lower probability is contradicted, 0 to 1.
     """
     against = (challenger < probability) & ((champion < probability) | np.isnan(champion))
     return Doubt(
@@ -329,38 +329,38 @@ def doubt(
     )
 
 
-def rule_doubt(found: Doubt, *, max_excess: float) -> list[str]:
-    """Give the reason why a batch of new findings is not believed; none: it is.
+def rule_doubt(counts: Doubt, *, max_excess: float) -> list[str]:
+    """Return the reason why a batch of new findings is not believed; empty: it is believed.
 
     Parameters
     ----------
     max_excess
-        Highest share of contradicted new findings beyond that of contradicted old ones, 0 to 1.
+        Highest difference between the shares of contradicted new and of contradicted old findings, 0 to 1.
     """
-    if found.excess <= max_excess:
+    if counts.excess <= max_excess:
         return []
-    named = ", ".join(found.units[:5]) + (" ..." if len(found.units) > 5 else "")
+    named = ", ".join(counts.units[:5]) + (" ..." if len(counts.units) > 5 else "")
     return [
-        f"{found.new_contradicted} of {found.new_rows} new findings are contradicted by champion and challenger alike "
-        f"({named}), of the old ones {found.old_contradicted} of {found.old_rows}: have them confirmed"
+        f"{counts.new_contradicted} of {counts.new_rows} new findings are contradicted by champion and challenger "
+        f"alike ({named}), of the old ones {counts.old_contradicted} of {counts.old_rows}: have them confirmed"
     ]
 
 
 def rule_must_not_fail(
     named: npt.NDArray[np.str_], finding: npt.NDArray[np.str_], judged: ModelOnRows, *, probability: float
 ) -> list[str]:
-    """Give the named cases that the challenger gets wrong.
+    """Return the must-not-fail cases that the challenger gets wrong.
 
     Parameters
     ----------
     named
-        (n,) what a row was named by.
+        (n,) the label or unit that names each row in the settings.
     finding
         (n,) true classes.
     judged
-        The challenger's; where it knows a healthy class, the right side of it is asked for, else the mode.
+        Of the challenger. Where it has a healthy class, healthy or faulty must be right, else the class.
     probability
-        What the right side has to have at the least.
+        Lowest probability that the right answer must have, 0 to 1.
     """
     against = []
     if judged.fault is not None:

@@ -1,4 +1,4 @@
-"""Judging a challenger against the champion of its scope: reads what both said, asks the gate, says why."""
+"""Judge a challenger against the champion of its scope: read both models' predictions, apply the gate, give reasons."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from models.kinds import UNKNOWN_FAULT
 from pipeline.base.settings import GateSettings, TrainSettings
@@ -36,17 +37,17 @@ from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 
 SEED: Final = 20260105
-"""Of the resampling: a judgement made again gives the same figures."""
+"""Seed of the resampling: judging again gives the same figures."""
 
 RANK: Final = {"baseline_only": 0, "fault_types": 1, "classification": 2}
-"""What a kind of model can be asked."""
+"""How much a kind of model can answer; higher is more."""
 
 LABEL: Final = "label:"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Challenger and champion, rows of `model_versions`, and what both said of held-out recordings."""
+    """Challenger and champion, rows of `model_versions`, and their predictions for held-out recordings."""
 
     challenger: dict[str, Any]
     champion: dict[str, Any]
@@ -64,7 +65,7 @@ def judge(
     *,
     as_of: datetime,
 ) -> Ruling:
-    """Say whether the challenger may take the champion's place (both rows of `model_versions` of one scope)."""
+    """Return whether the challenger may replace the champion (both rows of `model_versions` of one scope)."""
     pair = read_pair(store, lake, settings, challenger, champion, as_of=as_of)
     if RANK[challenger["kind"]] != RANK[champion["kind"]] or pair.said is None:
         return _by_kind(pair)
@@ -76,8 +77,8 @@ def judge(
     hard = _by_must_not_fail(pair, settings, figures) + by_doubt(pair, settings, figures)
     left_behind = champion["feature_version"] != feature_version_of(settings, champion["scope"])
     if against and not hard and left_behind:
-        told = "the champion was trained on features that are no longer extracted, and scores nothing new"
-        return Ruling(True, (told, *against), figures)
+        reason = "the champion was trained on features that are no longer extracted, and scores nothing new"
+        return Ruling(True, (reason, *against), figures)
     return Ruling(not (hard or against), tuple(hard + against) or tuple(passed), figures)
 
 
@@ -90,9 +91,9 @@ def read_pair(
     *,
     as_of: datetime,
 ) -> Pair:
-    """Read what both models said of recordings whose unit they did not know."""
-    said = read_predictions(lake, challenger)
-    if said is None:
+    """Read the predictions of both models for recordings whose unit they were not trained on."""
+    predictions = read_predictions(lake, challenger)
+    if predictions is None:
         return Pair(challenger, champion, None, None, ())
     kept = read_predictions(lake, champion)
     known = frozenset(unit for fold in champion["metrics"].get("folds", ()) for unit in fold["test_units"])
@@ -101,17 +102,17 @@ def read_pair(
             connection,
             settings,
             challenger["scope"],
-            said.recording.tolist(),
+            predictions.recording.tolist(),
             cutoff=champion["label_cutoff"],
             as_of=as_of,
         )
         model = load_model(store, lake, champion["model_version"])
         champion_said = champion_predictions(connection, lake, settings, model, kept, known, recordings, as_of=as_of)
-    return Pair(challenger, champion, said, champion_said, tuple(recordings))
+    return Pair(challenger, champion, predictions, champion_said, tuple(recordings))
 
 
 def _by_kind(pair: Pair) -> Ruling:
-    """Rule where the two cannot be asked the same question: what knows more wins, if it knows more than nothing."""
+    """Rule where the two kinds of model are not comparable: the kind that answers more wins if it beats chance."""
     new, old = pair.challenger["kind"], pair.champion["kind"]
     figures = {"challenger_kind": new, "champion_kind": old}
     if RANK[new] < RANK[old]:
@@ -120,8 +121,8 @@ def _by_kind(pair: Pair) -> Ruling:
         before, now = (_units(row) for row in (pair.champion, pair.challenger))
         gone = sorted(before - now)
         if gone:
-            told = f"both give novelty only, and it does not know {', '.join(gone[:5])}, which the champion knows"
-            return Ruling(False, (told,), figures)
+            reason = f"both give novelty only, and it does not know {', '.join(gone[:5])}, which the champion knows"
+            return Ruling(False, (reason,), figures)
         return Ruling(True, (f"both give novelty only, and it knows {len(now - before)} units more",), figures)
     overall = pair.challenger["metrics"]["overall"]
     nll, chance = overall.get("nll"), float(np.log(len(pair.said.classes)))
@@ -136,7 +137,7 @@ def _units(version: dict[str, Any]) -> set[str]:
 
 
 def by_measures(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Measure by the findings of then and of now; give what speaks for, and what against the challenger."""
+    """Measure with the findings known then and with those of now; return the reasons for and against the challenger."""
     assert pair.said is not None
     if pair.champion_said is None:
         return [], ["the champion has no held-out predictions, and no new unit to be asked about; promote it by hand"]
@@ -148,19 +149,19 @@ def by_measures(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> 
             if which == "now":
                 against.append("no unit was held out for both models, so they cannot be compared; promote it by hand")
             continue
-        found = measured(rows, settings)
+        differences = measured(rows, settings)
         few = rows.units < settings.gate_min_units
         figures[which] = {"units": rows.units, "rows": len(rows.unit), "few_units": few}
-        figures[which] |= {name: difference.as_dict() for name, difference in found.items()}
+        figures[which] |= {name: difference.as_dict() for name, difference in differences.items()}
         basis = f"on {rows.units} units by {words}" + (", too few for intervals" if few else "")
-        against += [f"{reason} ({basis})" for reason in ruled(found, settings)]
-        passed.append(f"not worse {basis}: " + ", ".join(_told(name, item) for name, item in found.items()))
+        against += [f"{reason} ({basis})" for reason in ruled(differences, settings)]
+        passed.append(f"not worse {basis}: " + ", ".join(_in_words(name, item) for name, item in differences.items()))
     figures["rule"] = _thresholds(settings)
     return passed, against
 
 
 def measured(rows: Rows, settings: GateSettings) -> dict[str, Difference]:
-    """Measure with the settings in force."""
+    """Apply `measure` with the settings in force."""
     return measure(
         rows,
         review_share=settings.gate_review_share,
@@ -171,10 +172,10 @@ def measured(rows: Rows, settings: GateSettings) -> dict[str, Difference]:
     )
 
 
-def ruled(found: dict[str, Difference], settings: GateSettings) -> list[str]:
-    """Rule with the settings in force."""
+def ruled(differences: dict[str, Difference], settings: GateSettings) -> list[str]:
+    """Apply `rule_measures` with the settings in force."""
     return rule_measures(
-        found,
+        differences,
         nll_margin=settings.promotion_margin,
         nll_limit=max(settings.gate_nll_limit, settings.promotion_margin),
         auroc_margin=settings.gate_auroc_margin,
@@ -184,9 +185,9 @@ def ruled(found: dict[str, Difference], settings: GateSettings) -> list[str]:
     )
 
 
-def _told(name: str, found: Difference) -> str:
+def _in_words(name: str, difference: Difference) -> str:
     words = {"nll": "NLL", "macro_auroc": "macro AUROC", "missed_rate": "missed faults"}
-    return f"{words[name]} {found.challenger:.3f} (champion {found.champion:.3f})"
+    return f"{words[name]} {difference.challenger:.3f} (champion {difference.champion:.3f})"
 
 
 def _thresholds(settings: GateSettings) -> dict[str, Any]:
@@ -195,7 +196,7 @@ def _thresholds(settings: GateSettings) -> dict[str, Any]:
 
 
 def by_doubt(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> list[str]:
-    """Ask whether the batch of findings since the champion's training is to be believed."""
+    """Check whether the findings since the champion's training can be believed; return the reasons against them."""
     assert pair.said is not None
     unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)
     if not len(unit):
@@ -205,42 +206,44 @@ def by_doubt(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> lis
     if pair.champion_said is not None:
         other = _champion_believes(pair.champion_said, finding.tolist(), members)
     is_new = np.array([any(item.is_new for item in group) for group in members])
-    found = doubt(unit, believed, other, is_new, probability=settings.gate_doubt_probability)
-    figures["doubt"] = {**vars(found), "units": list(found.units)}
-    return rule_doubt(found, max_excess=settings.gate_doubt_excess)
+    counts = doubt(unit, believed, other, is_new, probability=settings.gate_doubt_probability)
+    figures["doubt"] = {**vars(counts), "units": list(counts.units)}
+    return rule_doubt(counts, max_excess=settings.gate_doubt_excess)
 
 
-def _champion_believes(said: Predictions, finding: Sequence[str], members: Sequence[Sequence[JudgedRecording]]) -> Any:
-    """Give what the champion gives each finding, NaN where it cannot honestly be asked."""
-    place, found = said.place(), []
+def _champion_believes(
+    predictions: Predictions, finding: Sequence[str], members: Sequence[Sequence[JudgedRecording]]
+) -> npt.NDArray[np.float64]:
+    """Return the champion's probability of each finding, NaN where it was trained on the unit or has no such class."""
+    place, believed = predictions.place(), []
     for name, group in zip(finding, members, strict=True):
         rows = [place[str(item.row.recording_id)] for item in group if str(item.row.recording_id) in place]
         if not rows:
-            found.append(np.nan)
-        elif name in said.classes:
-            found.append(float(said.p[rows, said.classes.index(name)].mean()))
-        elif "healthy" in said.classes:
-            found.append(1.0 - float(said.p[rows, said.classes.index("healthy")].mean()))
+            believed.append(np.nan)
+        elif name in predictions.classes:
+            believed.append(float(predictions.p[rows, predictions.classes.index(name)].mean()))
+        elif "healthy" in predictions.classes:
+            believed.append(1.0 - float(predictions.p[rows, predictions.classes.index("healthy")].mean()))
         else:
-            found.append(np.nan)
-    return np.array(found)
+            believed.append(np.nan)
+    return np.array(believed)
 
 
 def _by_must_not_fail(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> list[str]:
-    """Ask for the cases that every challenger must get right. One that this scope knows nothing of is told of."""
+    """Check the must-not-fail cases; record those that are not in this scope."""
     assert pair.said is not None
     unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)
-    wanted = set(settings.must_not_fail)
-    if not wanted:
+    names = set(settings.must_not_fail)
+    if not names:
         return []
     named: list[str] = []
     keep: list[int] = []
     for index, group in enumerate(members):
         ids = {f"{LABEL}{item.now.label.label_id}" for item in group if item.now is not None} | {str(unit[index])}
-        if ids & wanted:
-            named.append(sorted(ids & wanted)[0])
+        if ids & names:
+            named.append(sorted(ids & names)[0])
             keep.append(index)
-    figures["must_not_fail"] = {"asked": sorted(set(named)), "not_in_scope": sorted(wanted - set(named))}
+    figures["must_not_fail"] = {"asked": sorted(set(named)), "not_in_scope": sorted(names - set(named))}
     if not keep:
         return []
     own = ModelOnRows(judged.classes, judged.p[keep], judged.nll[keep], judged.recording_fault[:0])

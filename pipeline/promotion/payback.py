@@ -1,7 +1,7 @@
-"""Payback: what labels bought. Which decisions on closed cases a new champion changes, and how far doubt fell.
+"""Payback of labels: which decisions on closed cases a new champion changes, and how far the uncertainty fell.
 
-Closed cases are judged by the scores of both champions, beside one another: `case_rescores` has a row for each, and
-neither scores nor cases nor axis states are touched. Needs no torch.
+Closed cases are judged with the scores of both champions side by side: `case_rescores` has a row for each. Scores,
+cases and axis states do not change. Needs no torch.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from pipeline.store.tables import (
 )
 
 MIN_AXES: Final = 5
-"""Axes from which on a mean has an interval."""
+"""Number of axes from which on a mean gets an interval."""
 
 SEED: Final = 20260105
 N_BOOTSTRAP: Final = 2000
@@ -50,13 +50,13 @@ WORTH: Final = {
     Verdict.HEALTHY: {HEALTHY: 2, WATCH: 1, UNKNOWN: 1, ALARM: 0},
     Verdict.BENIGN_CHANGE: {HEALTHY: 2, WATCH: 1, UNKNOWN: 1, ALARM: 0},
 }
-"""How good a decision was, seen from the verdict: right, asked somebody, wrong."""
+"""How good a decision was for the verdict: 2 right, 1 an engineer is asked, 0 wrong."""
 
 
 def write_payback(store: Store, settings: Settings, *, as_of: datetime, scope: str | None = None) -> int:
-    """Write what each champion of now and the one before it say of closed cases; give the number of new rows.
+    """Store the state of closed cases by each present champion and by the one before it; return the number of new rows.
 
-    A case that a version has not scored whole yet is left for the next call, and rows that are there stay.
+    A case that a version has not scored completely is left for the next call. Rows that exist stay.
     """
     written = 0
     with store.read() as connection:
@@ -83,7 +83,7 @@ def write_payback(store: Store, settings: Settings, *, as_of: datetime, scope: s
 
 
 def _changes(connection: Connection, scope: str | None) -> list[dict[str, Any]]:
-    """Give every change from one champion to another, oldest first."""
+    """Return every change from one champion to another, oldest first."""
     query = sa.select(AliasEvent).where(AliasEvent.alias == CHAMPION, AliasEvent.previous_version.is_not(None))
     query = query if scope is None else query.where(AliasEvent.scope == scope)
     return [dict(row._mapping) for row in connection.execute(query.order_by(AliasEvent.at, AliasEvent.sequence))]
@@ -92,7 +92,7 @@ def _changes(connection: Connection, scope: str | None) -> list[dict[str, Any]]:
 def _judge_case(
     connection: Connection, settings: CaseSettings, case: Any, scope: str, version: str, as_of: datetime
 ) -> dict[str, Any] | None:
-    """Give what a version says of a case; None where it has nothing to say, or has not scored all of it."""
+    """Return the state of a case by a version; None where there is no score, or not all of it is scored."""
     of_version = sa.select(ModelVersion.feature_version).where(ModelVersion.model_version == version)
     due = (
         extractions(
@@ -117,39 +117,39 @@ def _judge_case(
             Extraction.started_at <= case.last_at,
         )
     )
-    wanted, scored = connection.execute(due).one()
-    if not wanted or scored < wanted:
+    n_due, scored = connection.execute(due).one()
+    if not n_due or scored < n_due:
         return None
     windows, _ = read_windows(connection, case.axis_id, case.first_at, case.last_at + _INSTANT, {version})
     if not windows:
         return None
-    found = combine_channels(windows, read_thresholds(connection, settings, [version]))
+    figures = combine_channels(windows, read_thresholds(connection, settings, [version]))
     return {
         "case_id": case.case_id,
         "scope": scope,
         "model_version": version,
-        "state": found.state,
-        "flags": [flag.code for flag in found.flags],
-        "n_windows": found.n_windows,
-        "fault_probability": found.fault_probability,
-        "mode": found.mode,
-        "mutual_information": found.mutual_information,
-        "expected_entropy": found.expected_entropy,
-        "novelty_percentile": found.novelty_percentile,
+        "state": figures.state,
+        "flags": [flag.code for flag in figures.flags],
+        "n_windows": figures.n_windows,
+        "fault_probability": figures.fault_probability,
+        "mode": figures.mode,
+        "mutual_information": figures.mutual_information,
+        "expected_entropy": figures.expected_entropy,
+        "novelty_percentile": figures.novelty_percentile,
         "known_at": as_of,
     }
 
 
 def payback(store: Store, *, scope: str | None = None, limit: int | None = None) -> list[dict[str, Any]]:
-    """Give for every change of champion, newest first, what it changed on closed cases and how far doubt fell.
+    """Return what each change of champion changed on closed cases and how far uncertainty fell; newest change first.
 
     Returns
     -------
     list of dict
-        scope, at, who, action, from, to; `batch` (labels that the new champion learned from and the old one did not
-        know: number, by verdict, from cases); `decisions` (cases that both judged; how many changed, became better and
-        worse by the verdict, and which); `uncertainty` (mean mutual information, nats, before and after: of cases
-        whose own label was in the batch, of other cases, and of units held out in both trainings).
+        scope, at, who, action, from, to; `batch` (labels that the new champion was trained on and the old one was not:
+        number, by verdict, from cases); `decisions` (cases that both judged: how many changed, became better and worse
+        by the verdict, and which); `uncertainty` (mean mutual information, nats, before and after: of cases whose own
+        label was in the batch, of other cases, and of units held out in both trainings).
     """
     with store.read() as connection:
         changes = _changes(connection, scope)[::-1][:limit]
@@ -191,7 +191,7 @@ def _payback_of(connection: Connection, event: dict[str, Any], versions: dict[st
 
 
 def _cases(connection: Connection, scope: str, old: str, new: str) -> list[dict[str, Any]]:
-    """Give the cases that both versions judged, with the newest verdict on each."""
+    """Return the cases that both versions judged, with the newest verdict on each."""
     before, after = aliased(CaseRescore), aliased(CaseRescore)
     names = ("state", "fault_probability", "mutual_information")
     sides = [
@@ -204,12 +204,12 @@ def _cases(connection: Connection, scope: str, old: str, new: str) -> list[dict[
         .where(before.scope == scope, before.model_version == old, after.model_version == new)
         .order_by(before.case_id)
     )
-    told = sa.select(Label.case_id, Label.verdict).where(Label.case_id.is_not(None), not_withdrawn())
-    verdicts = {row.case_id: row.verdict for row in connection.execute(told.order_by(Label.known_at, Label.label_id))}
-    found = []
+    labels = sa.select(Label.case_id, Label.verdict).where(Label.case_id.is_not(None), not_withdrawn())
+    verdicts = {row.case_id: row.verdict for row in connection.execute(labels.order_by(Label.known_at, Label.label_id))}
+    cases = []
     for row in connection.execute(query):
         verdict = verdicts.get(row.case_id)
-        found.append(
+        cases.append(
             {
                 "case_id": row.case_id,
                 "unit": row.axis_id,
@@ -221,13 +221,14 @@ def _cases(connection: Connection, scope: str, old: str, new: str) -> list[dict[
                 "mutual_information": [row.b_mutual_information, row.a_mutual_information],
             }
         )
-    return found
+    return cases
 
 
 def worth(verdict: str | None, before: str, after: str) -> str:
-    """Say whether a decision became `better` or `worse` by the verdict, stayed the `same`, or that `nobody` can tell.
+    """Return whether a decision became `better` or `worse` by the verdict, stayed the `same`, or `nobody can tell`.
 
-    Right beats asking somebody, and asking beats wrong. A verdict on the sensor says nothing about the machine.
+    A right decision is better than asking an engineer, and asking is better than a wrong decision. A verdict about the
+    sensor tells nothing about the machine.
     """
     scale = WORTH.get(Verdict(verdict)) if verdict else None
     if scale is None or before not in scale or after not in scale:
@@ -237,7 +238,7 @@ def worth(verdict: str | None, before: str, after: str) -> str:
 
 
 def _held_out(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
-    """Give the mutual information of units that both trainings held out under the same finding."""
+    """Return the mutual information of units that both trainings held out with the same finding."""
     sides = [
         {(row["unit"], row["class_name"]): row["mutual_information"] for row in metrics.get("units", ())}
         for metrics in (old, new)
@@ -247,7 +248,7 @@ def _held_out(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _fall(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Give number and mean before and after, and a 90 % interval of the change by resampling units or axes."""
+    """Return number, mean before and after, and a 90 % interval of the change from resampling units or axes."""
     pairs = [item["mutual_information"] for item in items]
     known = [index for index, pair in enumerate(pairs) if pair[0] is not None and pair[1] is not None]
     if not known:

@@ -1,7 +1,7 @@
-"""After a promotion: the new champion scores again what matters now, before the monitor gets to the rest.
+"""After a promotion: the new champion first scores again what matters now; the monitor scores the rest later.
 
-That is the newest days, the time of every open or snoozed case, and that of cases closed lately, for the payback. Old
-scores stay: a score names its model. Everything older is scored by the next runs of score, oldest first.
+This is the newest days, the time of every open or snoozed case, and the time of cases closed lately, for the payback.
+Old scores stay, because a score names its model. Older recordings are scored by the next runs of score, oldest first.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from pipeline.store.tables import Case, Extraction
 
 @dataclass(frozen=True)
 class RescoreSelection:
-    """What is scored again: all since `recent_from`, and cases but those closed that changed before `closed_from`."""
+    """What is scored again: all since `recent_from`; open cases, and closed ones that changed since `closed_from`."""
 
     recent_from: datetime
     closed_from: datetime
 
     @classmethod
     def at(cls, settings: Settings, as_of: datetime) -> RescoreSelection:
-        """Give what the settings ask for at a time."""
+        """Return the selection of the settings at a time."""
         recent, closed = timedelta(days=settings.rescore_days), timedelta(days=settings.payback_days)
         return cls(as_of - recent, as_of - closed)
 
     def holds(self) -> sa.ColumnElement[bool]:
-        """SQL: an extraction belongs to it."""
+        """SQL: an extraction is selected."""
         in_case = sa.exists().where(
             Case.axis_id == Extraction.axis_id,
             Case.first_at <= Extraction.started_at,
@@ -48,7 +48,7 @@ class RescoreSelection:
 def plan_rescore(
     store: Store, settings: Settings, scope: str, version: str, *, as_of: datetime
 ) -> tuple[list[dict[str, Any]], int, int]:
-    """Cut what a new champion has to score at once into batches; see `pipeline.store.batches`."""
+    """Split what a new champion has to score first into batches; see `pipeline.store.batches`."""
     return plan_score(
         store,
         scope,
@@ -70,7 +70,7 @@ def rescore(
     as_of: datetime,
     within: Stretch | None = None,
 ) -> ScoreReport:
-    """Score what a new champion has to score at once, in `within`; what it has scored already is left alone."""
+    """Score what a new champion has to score first, in `within`; what it has scored already is left out."""
     report = ScoreReport()
     score_scope(
         store,

@@ -1,7 +1,8 @@
-"""What the gate is asked about: the recordings that a label holds for, and what both models said of them, held out.
+"""The rows that the gate judges: labelled recordings, and the held-out predictions of both models for them.
 
-Findings stand twice. `then` as the champion knew them: labels known at its cut-off and not taken back since, or what
-stronger evidence has found since. `now` as all labels say today. A poisoned batch can bend the second, never the first.
+Each recording has two findings. `then` is what the champion knew: labels known at its cut-off and not withdrawn since,
+or corrected by stronger evidence since. `now` is what all labels say today. Wrong labels in a new batch can change
+`now`, but never `then`.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from pipeline.labels.labels import known_labels
 from pipeline.labels.words import STRENGTH
 from pipeline.promotion.gate import FloatArray, ModelOnRows, Rows
 from pipeline.registry.held_out import Predictions, by_recording
-from pipeline.store.attribution import extractions
+from pipeline.store.attribution import extractions, unit_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction
 
 
 @dataclass(frozen=True)
 class JudgedRecording:
-    """A recording that the challenger was judged on: its extraction, its unit, and both findings."""
+    """A recording that the challenger is judged on: its extraction, its unit, and both findings."""
 
     row: Any
     unit: str
@@ -43,7 +44,7 @@ class JudgedRecording:
 
     @property
     def is_new(self) -> bool:
-        """Whether today's finding is not the one that the champion knew."""
+        """Whether today's finding differs from the one that the champion knew."""
         return self.now is not None and (self.then is None or self.then.label.label_id != self.now.label.label_id)
 
 
@@ -51,12 +52,20 @@ def labelled_recordings(
     connection: Connection,
     settings: TrainSettings,
     scope: str,
-    wanted: Iterable[str],
+    recording_ids: Iterable[str],
     *,
     cutoff: datetime,
     as_of: datetime,
 ) -> list[JudgedRecording]:
-    """Give the recordings of a scope among `wanted` that a label holds for, then (`cutoff`) or now (`as_of`)."""
+    """Return those of the given recordings that have a finding then (`cutoff`) or now (`as_of`).
+
+    Parameters
+    ----------
+    recording_ids
+        Ids of recordings of the scope.
+    cutoff
+        Label cut-off of the champion.
+    """
     now = known_labels(connection, known_by=as_of)
     standing = {label.label_id for label in now}
     then = [label for label in known_labels(connection, known_by=cutoff) if label.label_id in standing]
@@ -66,7 +75,7 @@ def labelled_recordings(
         .where(Extraction.n_windows > 0)
         .order_by(Extraction.started_at, Extraction.recording_id)
     )
-    names = set(wanted)
+    names = set(recording_ids)
     rows = []
     for row in connection.execute(query):
         if row.recording_id not in names:
@@ -75,12 +84,12 @@ def labelled_recordings(
         if today is not None and before is not None and _corrected(before, today):
             before = replace(today, label=before.label)
         if today is not None or before is not None:
-            rows.append(JudgedRecording(row, row.unit_serial or f"axis {row.axis_id}", before, today))
+            rows.append(JudgedRecording(row, unit_name(row.unit_serial, row.axis_id), before, today))
     return rows
 
 
 def _corrected(before: Finding, today: Finding) -> bool:
-    """Say whether stronger evidence has found something else since: then that is the truth of before as well."""
+    """Return whether stronger evidence has corrected the finding since; then the correction holds for `then`, too."""
     stronger = STRENGTH[today.label.evidence] > STRENGTH[before.label.evidence]
     return stronger and today.target != before.target
 
@@ -96,10 +105,10 @@ def champion_predictions(
     *,
     as_of: datetime,
 ) -> Predictions | None:
-    """Give what the champion says of recordings whose unit it did not know: kept out of fold, else scored now.
+    """Return the champion's predictions for recordings whose unit it was not trained on: stored ones, else new ones.
 
-    A recording of a unit that it was trained on, and that was not itself held out then, is left out: nothing that the
-    champion could say of it would be honest.
+    A recording of a unit that it was trained on is left out, unless it was held out then: the prediction would be too
+    good.
     """
     places = {} if kept is None else kept.place()
     strangers = [item for item in recordings if item.row.recording_id not in places and item.unit not in known_units]
@@ -130,12 +139,12 @@ def champion_predictions(
     return fresh if kept is None else joined(kept, fresh)
 
 
-def joined(one: Predictions, other: Predictions) -> Predictions:
+def joined(first: Predictions, second: Predictions) -> Predictions:
     """Return the predictions of two disjoint sets of recordings together."""
     return Predictions(
-        one.classes,
+        first.classes,
         **{
-            name: np.concatenate([getattr(one, name), getattr(other, name)])
+            name: np.concatenate([getattr(first, name), getattr(second, name)])
             for name in ("recording", "unit", "windows", "p", "log_p", "log_fault")
         },
     )
@@ -144,12 +153,12 @@ def joined(one: Predictions, other: Predictions) -> Predictions:
 def make_rows(
     recordings: Sequence[JudgedRecording], challenger: Predictions, champion: Predictions, *, which: str
 ) -> Rows | None:
-    """Put recordings that both models were asked about together by unit and finding; None where there is none.
+    """Group recordings that both models predicted by unit and finding; None where there is none.
 
     Parameters
     ----------
     which
-        `then` or `now`: the findings to judge by.
+        `then` or `now`: which findings to judge by.
     """
     of_challenger, of_champion = challenger.place(), champion.place()
     common = frozenset(challenger.classes) & frozenset(champion.classes)
@@ -196,11 +205,11 @@ def _judged(
 def challenger_rows(
     recordings: Sequence[JudgedRecording], challenger: Predictions
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_], ModelOnRows, list[list[JudgedRecording]]]:
-    """Put all recordings of the challenger together by unit and today's finding, whether or not the champion has them.
+    """Group all recordings of the challenger by unit and today's finding, whether or not the champion predicted them.
 
     Returns
     -------
-    units, findings, what the challenger said, and the recordings of each row.
+    units, findings, the challenger's probabilities, and the recordings of each row.
     """
     place = challenger.place()
     groups: dict[tuple[str, str], list[JudgedRecording]] = {}

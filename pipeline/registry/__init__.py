@@ -1,3 +1,3 @@
-"""Model versions: where they are kept, which one is in force, what they were never trained on."""
+"""Model versions: where they are stored, which one is champion, and their predictions for held-out units."""
 
 __all__ = ["held_out", "registry", "versions"]

@@ -1,8 +1,9 @@
-"""What a model said of recordings whose unit it did not know: kept by recording beside the model, for every later gate.
+"""Held-out predictions: what a model predicted for recordings of units that it was not trained on.
 
-By recording, not by window: the mean over its windows of each class probability, and of each log probability, so that
-any finding that comes later can be judged exactly. A recording of C classes is 2 C + 1 numbers of 4 bytes: 10,000
-labelled recordings with 5 classes are half a megabyte.
+They are stored beside the model, one row a recording, and every later gate reads them. A row is a mean over the windows
+of the recording: of each class probability, and of the logarithm of each. So a later finding, whatever it is, can be
+judged exactly. A recording with C classes takes 2 C + 1 numbers of 4 bytes: 10,000 labelled recordings with 5 classes
+take half a megabyte.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ from pipeline.store.lake import Lake
 FloatArray = npt.NDArray[np.float64]
 
 FLOOR: Final = 1e-6
-"""Smallest probability that counts: a window that was certain of the wrong class must not decide alone (13.8 nats)."""
+"""Lowest probability that counts (13.8 nats): one window that was certain of the wrong class must not decide alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Class probabilities of recordings at the balanced training mix, by a model that did not know their units.
+    """Class probabilities of recordings at the balanced training mix, by a model that was not trained on their units.
 
     Attributes
     ----------
     classes
-        Of the model.
+        (C,) classes of the model.
     recording
-        (n,) ids, each once.
+        (n,) ids of recordings, each once.
     unit
-        (n,) physical units.
+        (n,) physical unit of each recording.
     windows
-        int64 (n,) windows that a recording's figures are the mean of.
+        int64 (n,) number of windows that the values of a recording are the mean of.
     p, log_p
-        (n, C) mean probability, and mean natural logarithm of it.
+        (n, C) mean probability in [0, 1], and mean natural logarithm of it.
     log_fault
-        (n,) mean logarithm of the summed probability of all faults; NaN where no healthy class is known.
+        (n,) mean logarithm of the probability of any fault; NaN where the model knows no healthy class.
     """
 
     classes: tuple[str, ...]
@@ -55,14 +56,29 @@ class Predictions:
     log_fault: FloatArray
 
     def place(self) -> dict[str, int]:
-        """Give the row of each recording."""
+        """Return the row number of each recording id."""
         return {str(name): index for index, name in enumerate(self.recording)}
 
 
 def by_recording(
     probabilities: FloatArray, recording: npt.NDArray[np.str_], unit: npt.NDArray[np.str_], classes: tuple[str, ...]
 ) -> Predictions:
-    """Sum up windows (n, C) by recording. A recording with a window that is not finite is not finite as a whole."""
+    """Return the means of windows by recording.
+
+    Parameters
+    ----------
+    probabilities
+        (n, C) class probabilities of the windows.
+    recording, unit
+        (n,) recording and physical unit of each window.
+    classes
+        (C,) classes of the model.
+
+    Returns
+    -------
+    Predictions
+        One row a recording. One window that is not finite makes the whole recording not finite.
+    """
     names, first, code = np.unique(recording, return_index=True, return_inverse=True)
     windows = np.bincount(code, minlength=names.size)
 
@@ -85,26 +101,26 @@ def by_recording(
     )
 
 
-def to_table(found: Predictions) -> pa.Table:
-    """Write predictions as a table of float32."""
-    columns: dict[str, Any] = {"recording_id": found.recording.tolist(), "unit": found.unit.tolist()}
-    columns["windows"] = pa.array(found.windows, pa.int32())
-    for index, _ in enumerate(found.classes):
-        columns[f"p{index}"] = pa.array(found.p[:, index].astype(np.float32))
-        columns[f"log_p{index}"] = pa.array(found.log_p[:, index].astype(np.float32))
-    columns["log_fault"] = pa.array(found.log_fault.astype(np.float32))
-    return pa.table(columns).replace_schema_metadata({"classes": json.dumps(list(found.classes))})
+def to_table(predictions: Predictions) -> pa.Table:
+    """Return predictions as a table of float32, one row a recording."""
+    columns: dict[str, Any] = {"recording_id": predictions.recording.tolist(), "unit": predictions.unit.tolist()}
+    columns["windows"] = pa.array(predictions.windows, pa.int32())
+    for index, _ in enumerate(predictions.classes):
+        columns[f"p{index}"] = pa.array(predictions.p[:, index].astype(np.float32))
+        columns[f"log_p{index}"] = pa.array(predictions.log_p[:, index].astype(np.float32))
+    columns["log_fault"] = pa.array(predictions.log_fault.astype(np.float32))
+    return pa.table(columns).replace_schema_metadata({"classes": json.dumps(list(predictions.classes))})
 
 
 def read_predictions(lake: Lake, version: Mapping[str, Any]) -> Predictions | None:
-    """Read what a version (a row of `model_versions`) was judged by; None where none was kept.
+    """Read the held-out predictions of a version (a row of `model_versions`); None where none were stored.
 
     Raises
     ------
     LakeError
-        The file is gone or damaged.
+        The file is missing or damaged.
     AxiswatchError
-        It is a whole file, but not of predictions.
+        The file can be read, but does not hold predictions.
     """
     path = version["held_out_path"]
     if path is None:

@@ -1,7 +1,8 @@
-"""The model registry: artifacts go into the lake, and versions become champions, one transaction each.
+"""The model registry: artifacts are stored in the lake, and versions become champions, one transaction each.
 
-Whoever changes an alias holds the row of the scope's champion (on SQLite the one write lock), so of two promotions at
-once the second sees what the first did. History is kept in `alias_events`: see `pipeline.registry.versions`.
+Whoever changes an alias locks the row of the scope's champion (on SQLite: takes the one write lock). So of two
+promotions at the same time, the second sees what the first one did. The history is in `alias_events`, see
+`pipeline.registry.versions`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 class ChampionChanged(AxiswatchError):
-    """Somebody else changed the champion that this promotion was judged against."""
+    """The champion was changed after this promotion was judged against it."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,13 @@ def register(
 ) -> tuple[str, bool]:
     """Store an artifact; the first of its scope becomes champion.
 
-    Files first, then all rows in one transaction: a run that is killed in between leaves files that no row names.
+    The files are written first, then all rows in one transaction. A run that is killed in between leaves files that no
+    row names.
 
     Returns
     -------
     str, bool
-        The model version, and whether it became champion by being the first.
+        The model version, and whether it became champion because it is the first.
     """
     version = model_version(files)
     prefix = f"models/{version}"
@@ -97,7 +99,7 @@ def register(
 
 
 def _put_whole(lake: Lake, path: str, data: bytes) -> None:
-    """Write a file, over a damaged one of the same name too: training again is how an artifact is healed."""
+    """Write a file, and write it again where a damaged file of that name exists: training again repairs an artifact."""
     lake.put_at(path, data)
     if lake.read(path) != data:
         lake.remove(path)
@@ -105,7 +107,7 @@ def _put_whole(lake: Lake, path: str, data: bytes) -> None:
 
 
 def load_model(store: Store, lake: Lake, version: str) -> Model:
-    """Load a version from the lake, checked against its manifest and against its own name.
+    """Load a version from the lake; its manifest and its name are checked.
 
     Raises
     ------
@@ -127,12 +129,12 @@ def load_model(store: Store, lake: Lake, version: str) -> Model:
 
 
 def _read_files(lake: Lake, prefix: str, names: Sequence[str]) -> dict[str, bytes]:
-    """Read an artifact; names and sizes are looked at before anything is read."""
+    """Read the files of an artifact. Names and sizes are checked before any file is read."""
     if len(names) > MAX_FILES:
         raise ArtifactError(f"it names {len(names)} files; at most {MAX_FILES} are accepted")
     for name in names:
         if not FILE_NAME.fullmatch(name):
-            raise ArtifactError(f"the file name {name[:80]!r} is not acceptable in an artifact")
+            raise ArtifactError(f"the file name {name[:80]!r} is not allowed in an artifact")
         size = lake.size(f"{prefix}/{name}")
         if size > MAX_FILE_BYTES:
             raise ArtifactError(f"'{name}' has {size} bytes; at most {MAX_FILE_BYTES} are accepted")
@@ -147,24 +149,31 @@ def check_promotable(
     scope: str | None = None,
     feature_versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Read a version's artifact as a scorer would, and give its row.
+    """Check that a scorer can load a version, and return its row of `model_versions`.
+
+    Parameters
+    ----------
+    scope
+        The scope that the version must have; None: any.
+    feature_versions
+        Feature version that is extracted now, by quantity; None: not checked.
 
     Raises
     ------
     PrerequisiteMissing
         There is no such version.
     AxiswatchError
-        The artifact is damaged, the version is of another scope, or its features are not those that are extracted.
+        The artifact is damaged, the version has another scope, or its feature version is not the one extracted now.
     """
     row = get_version(store, version)
     if scope is not None and row["scope"] != scope:
         raise AxiswatchError(
             f"model {version} is of scope {row['scope']}, not of {scope}; `axiswatch models list` shows the scopes"
         )
-    wanted = (feature_versions or {}).get(quantity_of(row["scope"]), row["feature_version"])
-    if wanted != row["feature_version"]:
+    current = (feature_versions or {}).get(quantity_of(row["scope"]), row["feature_version"])
+    if current != row["feature_version"]:
         raise AxiswatchError(
-            f"model {version} was trained on feature version {row['feature_version']}, but {wanted} is extracted now: "
+            f"model {version} was trained on feature version {row['feature_version']}, but {current} is extracted now: "
             "it would score nothing new; train again, or set the settings of features back"
         )
     load_model(store, lake, version)
@@ -182,19 +191,19 @@ def promote(
     scope: str | None = None,
     feature_versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Make a version the champion of its scope, after its artifact was read and found whole.
+    """Make a version the champion of its scope, after its artifact was read and checked.
 
     Raises
     ------
     PrerequisiteMissing, AxiswatchError
-        As `check_promotable` says; the champion stays.
+        As in `check_promotable`; the champion does not change.
     """
     row = check_promotable(store, lake, version, scope=scope, feature_versions=feature_versions)
     with store.write() as connection:
-        return crown(connection, row["scope"], version, action="promoted", who=who, reason=reason, at=at)
+        return set_champion(connection, row["scope"], version, action="promoted", who=who, reason=reason, at=at)
 
 
-def crown(
+def set_champion(
     connection: Connection,
     scope: str,
     version: str,
@@ -206,17 +215,17 @@ def crown(
     figures: Mapping[str, Any] | None = None,
     judged_against: str | None = None,
 ) -> dict[str, Any]:
-    """Change the champion within a transaction of the caller, who has checked the artifact.
+    """Change the champion inside a transaction of the caller, who has checked the artifact.
 
     Parameters
     ----------
     judged_against
-        The champion that `version` was compared with; None where nothing was compared.
+        The champion that `version` was compared with; None: there was no comparison.
 
     Raises
     ------
     ChampionChanged
-        The champion is another one by now; nothing was changed.
+        The champion is a different one now; nothing was changed.
     """
     previous = locked_champion(connection, scope)
     if judged_against is not None and previous not in (judged_against, version):
@@ -228,7 +237,7 @@ def crown(
     if changed:
         event: dict[str, Any] = {"who": who, "reason": reason, "at": at}
         set_alias(connection, scope, CHAMPION, version, action=action, figures=figures, **event)
-        # What this version said before counts again: its axis states are computed anew.
+        # Earlier scores of this version count again, so its axis states are computed again.
         connection.execute(sa.update(Scoring).where(Scoring.model_version == version).values(advised=False))
         if current_alias(connection, scope, CHALLENGER) == version:
             set_alias(connection, scope, CHALLENGER, None, action=action, **event)
@@ -245,16 +254,16 @@ def rollback(
     at: datetime,
     feature_versions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Make the champion before the present one champion again.
+    """Make the previous champion the champion again.
 
     Raises
     ------
     PrerequisiteMissing
-        The scope has no champion, or it is the first and nothing stood before it.
+        The scope has no champion, or its champion is the first one.
     AxiswatchError
-        The artifact of the one before is damaged or of other features; the champion stays.
+        The artifact of the previous champion is damaged or uses other features; the champion does not change.
     ChampionChanged
-        The champion was changed while the artifact was read.
+        Somebody changed the champion while the artifact was read.
     """
     with store.read() as connection:
         current = current_alias(connection, scope, CHAMPION)
@@ -268,17 +277,17 @@ def rollback(
     check_promotable(store, lake, before, scope=scope, feature_versions=feature_versions)
     with store.write() as connection:
         if locked_champion(connection, scope) != current:
-            raise ChampionChanged(f"the champion of {scope} was changed just now; look, and roll back again if need be")
-        return crown(connection, scope, before, action="rolled_back", who=who, reason=reason, at=at)
+            raise ChampionChanged(f"the champion of {scope} was changed just now; check it, then roll back again")
+        return set_champion(connection, scope, before, action="rolled_back", who=who, reason=reason, at=at)
 
 
 def locked_champion(connection: Connection, scope: str) -> str | None:
-    """Give the champion and hold it until the transaction ends."""
+    """Return the champion and lock it until the transaction ends."""
     query = sa.select(ModelAlias.model_version).where(ModelAlias.scope == scope, ModelAlias.alias == CHAMPION)
     return connection.scalar(query.with_for_update())
 
 
 def current_alias(connection: Connection, scope: str, alias: str) -> str | None:
-    """Give the version that an alias names, None where it names none."""
+    """Return the version that an alias names; None where it names none."""
     query = sa.select(ModelAlias.model_version).where(ModelAlias.scope == scope, ModelAlias.alias == alias)
     return connection.scalar(query)

@@ -1,4 +1,4 @@
-"""Model versions and aliases as the database knows them: nothing here opens an artifact or needs torch."""
+"""Model versions and aliases, as rows of the database. Nothing here opens an artifact or needs torch."""
 
 from __future__ import annotations
 
@@ -15,44 +15,46 @@ from pipeline.store.tables import AliasEvent, ModelAlias, ModelVersion, Retraini
 
 
 def champions(connection: Connection) -> dict[str, str]:
-    """Give the champion's version of every scope that has one."""
+    """Return the champion of every scope that has one."""
     query = sa.select(ModelAlias.scope, ModelAlias.model_version).where(ModelAlias.alias == CHAMPION)
     return {row.scope: row.model_version for row in connection.execute(query)}
 
 
 def champion_of(store: Store, scope: str) -> str:
-    """Give the champion of a scope.
+    """Return the champion of a scope.
 
     Raises
     ------
     PrerequisiteMissing
-        It has none.
+        The scope has no champion.
     """
     with store.read() as connection:
-        found = champions(connection)
-    if scope not in found:
+        by_scope = champions(connection)
+    if scope not in by_scope:
         raise PrerequisiteMissing(f"scope {scope} has no champion; `axiswatch models list` shows the scopes")
-    return found[scope]
+    return by_scope[scope]
 
 
 def only_scope(store: Store) -> str:
-    """Give the one scope that has a champion.
+    """Return the only scope that has a champion.
 
     Raises
     ------
     PrerequisiteMissing
-        None has one, or there are several and the caller has to say which.
+        No scope has a champion, or several have one and the caller must choose.
     """
     with store.read() as connection:
-        found = sorted(champions(connection))
-    if len(found) != 1:
-        told = "no scope has a champion; train first" if not found else f"name one by --scope: {', '.join(found)}"
-        raise PrerequisiteMissing(told)
-    return found[0]
+        scopes = sorted(champions(connection))
+    if len(scopes) != 1:
+        problem = "no scope has a champion; train first"
+        if scopes:
+            problem = f"several scopes have a champion; choose one with --scope: {', '.join(scopes)}"
+        raise PrerequisiteMissing(problem)
+    return scopes[0]
 
 
 def list_versions(store: Store) -> list[dict[str, Any]]:
-    """Give all versions, oldest first, each with its aliases."""
+    """Return all versions, oldest first, each with its aliases."""
     with store.read() as connection:
         aliases = connection.execute(sa.select(ModelAlias)).all()
         rows = connection.execute(sa.select(ModelVersion).order_by(ModelVersion.known_at, ModelVersion.model_version))
@@ -63,7 +65,7 @@ def list_versions(store: Store) -> list[dict[str, Any]]:
 
 
 def get_version(store: Store, version: str) -> dict[str, Any]:
-    """Give one version.
+    """Return the row of one version.
 
     Raises
     ------
@@ -79,37 +81,37 @@ def get_version(store: Store, version: str) -> dict[str, Any]:
 
 
 def show_version(store: Store, version: str) -> dict[str, Any]:
-    """Give one version with its aliases, the events it had a part in, and the retrainings it came of.
+    """Return one version with its aliases, the events that name it, and the retrainings that made it or judged it.
 
     Raises
     ------
     PrerequisiteMissing
         There is no such version.
     """
-    found = get_version(store, version)
+    details = get_version(store, version)
     query = sa.select(RetrainingDecision).where(RetrainingDecision.candidate == version)
     with store.read() as connection:
         aliases = sa.select(ModelAlias.alias).where(ModelAlias.model_version == version).order_by(ModelAlias.alias)
-        found["aliases"] = list(connection.scalars(aliases))
+        details["aliases"] = list(connection.scalars(aliases))
         rows = connection.execute(query.order_by(RetrainingDecision.decided_at))
-        found["decisions"] = [dict(row._mapping) for row in rows]
-    return found | {"history": history(store, version=version)}
+        details["decisions"] = [dict(row._mapping) for row in rows]
+    return details | {"history": history(store, version=version)}
 
 
-def compare_versions(store: Store, one: str, other: str) -> dict[str, Any]:
-    """Give two versions of a scope beside one another: figures, figures of common units, and what made them differ.
+def compare_versions(store: Store, first: str, second: str) -> dict[str, Any]:
+    """Compare two versions of a scope: their metrics, the metrics of units that both held out, and their differences.
 
     Raises
     ------
     PrerequisiteMissing
         There is no such version.
     AxiswatchError
-        They are of two scopes.
+        The two versions have different scopes.
     """
-    rows = [get_version(store, name) for name in (one, other)]
+    rows = [get_version(store, name) for name in (first, second)]
     if rows[0]["scope"] != rows[1]["scope"]:
         raise AxiswatchError(
-            f"{one} is of scope {rows[0]['scope']} and {other} of {rows[1]['scope']}; name two of one scope"
+            f"{first} is of scope {rows[0]['scope']} and {second} of {rows[1]['scope']}; name two of one scope"
         )
     units: dict[tuple[str, str], list[float | None]] = {}
     for index, row in enumerate(rows):
@@ -119,7 +121,7 @@ def compare_versions(store: Store, one: str, other: str) -> dict[str, Any]:
     names = sorted(set(rows[0]["settings"]) | set(rows[1]["settings"]))
     return {
         "scope": rows[0]["scope"],
-        "versions": [one, other],
+        "versions": [first, second],
         "lineage": {name: [row[name] for row in rows] for name in columns},
         "code": [(row["lineage"] or {}).get("code") for row in rows],
         "settings": {
@@ -153,9 +155,9 @@ def set_alias(
     figures: Mapping[str, Any] | None = None,
     only_new: bool = False,
 ) -> bool:
-    """Let an alias name a version, None: nothing, and write the event. Say whether it was done.
+    """Let an alias name a version (None: no version) and write the event. Return whether this was done.
 
-    With `only_new` an alias that is there already stays, without an event.
+    With `only_new` an alias that already exists stays as it is, and no event is written.
     """
     query = sa.select(ModelAlias.model_version).where(ModelAlias.scope == scope, ModelAlias.alias == alias)
     previous = connection.scalar(query)
@@ -185,7 +187,7 @@ def set_alias(
 
 
 def history(store: Store, *, scope: str | None = None, version: str | None = None) -> list[dict[str, Any]]:
-    """Give the events of a scope, or those that a version had a part in, oldest first."""
+    """Return the events of a scope, or those that name a version, oldest first."""
     query = sa.select(AliasEvent).order_by(AliasEvent.at, AliasEvent.scope, AliasEvent.alias, AliasEvent.sequence)
     if scope is not None:
         query = query.where(AliasEvent.scope == scope)
@@ -196,18 +198,18 @@ def history(store: Store, *, scope: str | None = None, version: str | None = Non
 
 
 def predecessor(connection: Connection, scope: str) -> str | None:
-    """Give the version that a rollback leads to, None where the champion is the first."""
+    """Return the version that a rollback makes champion; None where the champion is the first."""
     of = (AliasEvent.scope == scope, AliasEvent.alias == CHAMPION)
     query = sa.select(AliasEvent.action, AliasEvent.model_version).where(*of).order_by(AliasEvent.sequence)
-    stack = reign([(row.action, row.model_version) for row in connection.execute(query)])
+    stack = champion_stack([(row.action, row.model_version) for row in connection.execute(query)])
     return stack[-2] if len(stack) > 1 else None
 
 
-def reign(events: Iterable[tuple[str, str | None]]) -> list[str]:
-    """Give the champions that stand one upon another, the present one last.
+def champion_stack(events: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Return the champions as a stack, the present one last.
 
-    A promotion lays its version on top, a rollback takes the top one off: so a second rollback goes one further back
-    and not to what the first one left.
+    A promotion puts a version on top of the stack, a rollback removes the top one. So a second rollback goes one
+    version further back, not to the version that the first rollback removed.
     """
     stack: list[str] = []
     for action, version in events:

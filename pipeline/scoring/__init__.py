@@ -1,3 +1,3 @@
-"""What models say of new windows, and what becomes of it: axis states and cases."""
+"""From new windows to scores, and from scores to axis states and cases."""
 
 __all__ = ["advise", "levels", "score"]

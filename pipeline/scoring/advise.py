@@ -1,8 +1,8 @@
 """advise: from scores to axis states and cases.
 
-Each axis is one transaction under a lock on its row: its new scores are taken in, the bins they fall into are computed
-anew from all scores of the champions, and its cases are folded from all its bins. So it does not matter in how many
-runs, or how late, the scores came.
+Each axis is one transaction with a lock on its row. Its new scores are read; the bins that they fall into are computed
+again from all scores of the champions; its cases are updated from all its bins. So the result does not depend on how
+many runs brought the scores, or how late they came.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ from pipeline.store.tables import (
 
 @dataclass
 class AdviseReport:
-    """What one run of advise did."""
+    """Counts of one run of advise."""
 
     axes: int = 0
     bins: int = 0
@@ -75,7 +75,7 @@ class AdviseReport:
     woken: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """Give the counts by name."""
+        """Return the counts by name."""
         return asdict(self)
 
 
@@ -87,13 +87,13 @@ def advise(
     cases_since: datetime | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> AdviseReport:
-    """Take in all scores that no axis state has taken in yet, and look for silent axes.
+    """Turn the scores that no axis state contains yet into axis states and cases, and look for silent axes.
 
     Parameters
     ----------
     cases_since
-        What was last flagged before this time opens and reopens no case, but is counted; None where age does not
-        matter, as in an archive that somebody takes in by hand.
+        An axis that was last flagged before this time opens and reopens no case, but is counted; None: age does not
+        matter, as when somebody imports an archive by hand.
     """
     report = AdviseReport()
     with store.read() as connection:
@@ -111,7 +111,7 @@ def advise(
         known_silence = sa.select(AxisState.axis_id, AxisState.first_at).where(AxisState.state == SILENT)
         noted = {(row.axis_id, row.first_at) for row in connection.execute(known_silence)}
     report.silent = len(silent)
-    silent = {axis: found for axis, found in silent.items() if (axis, found[1]) not in noted}
+    silent = {axis: times for axis, times in silent.items() if (axis, times[1]) not in noted}
     axes = sorted({*pending, *silent})
     local = {site: with_programs(thresholds, known) for site, known in programs.items()}
     for done, axis_id in enumerate(axes):
@@ -180,7 +180,7 @@ def _read_one_unit(
     versions: set[str],
     replaced: Sequence[datetime],
 ) -> tuple[list[ScoredWindow], list[datetime]]:
-    """Read a bin. Where the unit was replaced in it, the bin speaks for the last unit that something came from."""
+    """Read a bin. If the unit was replaced within the bin, return only what came from the last unit."""
     for begin in (*(at for at in reversed(replaced) if start < at < end), start):
         windows, times = read_windows(connection, axis_id, begin, end, versions)
         if windows:
@@ -191,9 +191,10 @@ def _read_one_unit(
 def read_windows(
     connection: Connection, axis_id: str, start: datetime, end: datetime, versions: set[str]
 ) -> tuple[list[ScoredWindow], list[datetime]]:
-    """Read all that the champions said in a bin, and the recordings that were too short to say anything about.
+    """Return the windows that the champions scored in a bin, and the start time of the recording of each.
 
-    Where the geometry of an axis was corrected, only what was said with the one in force counts.
+    A recording that was too short to score is one window with that verdict. Where the geometry of an axis was
+    corrected, only scores with the geometry in force count.
     """
     query = (
         scores(Score)
@@ -262,7 +263,7 @@ def _update_cases(
     report: AdviseReport,
     replaced_at: datetime | None,
 ) -> None:
-    """Fold the cases of an axis. What the unit before the last replacement left is history: nothing reopens it."""
+    """Update the cases of an axis. Cases of the unit before the last replacement are not reopened."""
     states = connection.execute(
         sa.select(AxisState).where(AxisState.axis_id == axis_id).order_by(AxisState.bin_at)
     ).all()
@@ -302,8 +303,8 @@ def _update_cases(
                 _write_case(connection, axis_id, family, case, stored, happened.get(case.case_id), as_of)
             report.opened += happened.get(case.case_id) == "opened"
             report.reopened += happened.get(case.case_id) == "reopened"
-            if case.state != CLOSED and _has_spoken_again(case, bins):
-                _close_spoken_again(connection, case, as_of)
+            if case.state != CLOSED and _recordings_arrived_since(case, bins):
+                _close_silence(connection, case, as_of)
                 report.closed += 1
 
 
@@ -346,13 +347,13 @@ def _write_case(
         add_event(connection, case.case_id, SYSTEM, "changed", worse, as_of)
 
 
-def _has_spoken_again(case: CaseState, bins: list[FlaggedBin]) -> bool:
-    """Say whether a case that is only about silence has been answered by recordings."""
+def _recordings_arrived_since(case: CaseState, bins: list[FlaggedBin]) -> bool:
+    """Return whether recordings have arrived since for a case that is only about silence."""
     only_silence = {reason["code"] for reason in case.reasons} == {SILENT}
     return only_silence and any(item.first_at > case.last_at for item in bins)
 
 
-def _close_spoken_again(connection: Connection, case: CaseState, as_of: datetime) -> None:
+def _close_silence(connection: Connection, case: CaseState, as_of: datetime) -> None:
     connection.execute(
         sa.update(Case)
         .where(Case.case_id == case.case_id)

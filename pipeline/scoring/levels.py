@@ -1,4 +1,4 @@
-"""When the figures of a model version are high: read from the settings and from its own held-out percentiles."""
+"""From which value on the figures of a model version count as high: from settings and its own held-out percentiles."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pipeline.labels.words import unmodelled_modes
 from pipeline.store.tables import ModelVersion
 
 Percentiles = Mapping[str, Sequence[float]]
-"""Name of a score to its percentiles 0, 1, ... 100 on held-out units."""
+"""For each score its percentiles 0, 1, ... 100 on held-out units."""
 
 
 def read_thresholds(connection: Connection, settings: CaseSettings, versions: Iterable[str]) -> dict[str, Thresholds]:
-    """Give the thresholds of each model version."""
+    """Return the thresholds of each model version."""
     query = sa.select(ModelVersion).where(ModelVersion.model_version.in_(list(versions)))
     return {
         row.model_version: thresholds_of(
@@ -34,7 +34,7 @@ def read_thresholds(connection: Connection, settings: CaseSettings, versions: It
 def thresholds_of(
     settings: CaseSettings, percentiles: Percentiles, *, programs: frozenset[str], classes: Sequence[str]
 ) -> Thresholds:
-    """Give the thresholds of a model that knows these programs and classes."""
+    """Return the thresholds of a model that was trained on these programs and classes."""
     limits = {
         name: _percentile(percentiles.get(name), settings.review_quantile) for name in routed_entropies(percentiles)
     }
@@ -53,7 +53,7 @@ def thresholds_of(
 
 
 def with_programs(thresholds: Mapping[str, Thresholds], programs: frozenset[str]) -> dict[str, Thresholds]:
-    """Give thresholds that know a plant's own programs as well, where the model knows programs at all."""
+    """Return the thresholds with the plant's own programs added, for models that know programs at all."""
     return {
         version: replace(limits, programs=limits.programs | programs) if limits.programs else limits
         for version, limits in thresholds.items()
@@ -61,16 +61,16 @@ def with_programs(thresholds: Mapping[str, Thresholds], programs: frozenset[str]
 
 
 def routed_entropies(percentiles: Collection[str]) -> tuple[str, ...]:
-    """Name the entropies that send to review: its two parts, or all of it where the method cannot split it."""
+    """Return the entropies that send a window to review: the two parts, or the total where a method cannot split it."""
     return (
         ("mutual_information", "expected_entropy") if "mutual_information" in percentiles else ("predictive_entropy",)
     )
 
 
-def _percentile(values: Sequence[float] | None, wanted: float) -> float | None:
-    """Read a percentile off a list of the percentiles 0, 1, ... 100, straight between neighbours."""
+def _percentile(values: Sequence[float] | None, percentage: float) -> float | None:
+    """Return one percentile from a list of the percentiles 0, 1, ... 100, interpolated linearly."""
     if values is None or len(values) == 0:
         return None
-    place = wanted / 100 * (len(values) - 1)
+    place = percentage / 100 * (len(values) - 1)
     low = min(int(place), len(values) - 2)
     return values[low] + (place - low) * (values[low + 1] - values[low])

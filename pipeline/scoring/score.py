@@ -1,11 +1,11 @@
-"""score: what the champion of each scope says of every window that it has not seen yet.
+"""score: the champion of each scope scores every window that it has not scored yet.
 
-A recording that this sensor on this unit cannot have made, by the unit's own baseline of the same regime
-(`features.quality.plausibility`), gets that verdict and no figures: a data fault is not the machine's.
+A recording that this sensor on this unit cannot have made gets that data-quality verdict and no figures; it is compared
+with the unit's own baseline of the same regime (`features.quality.plausibility`). A data fault is not a machine fault.
 
-Due are recordings with features at the champion's feature version and the geometry version of the unit on the axis,
-oldest first. Each recording is compared with the newest baseline of its unit known at `as_of`. Scores and their mark
-are committed together, a chunk at a time, so memory does not grow with the backlog.
+A recording is due when it has features at the champion's feature version and with the geometry version of the unit on
+the axis. The oldest comes first. Each recording is compared with the newest baseline of its unit known at `as_of`.
+Scores and their mark are committed together, one chunk at a time, so memory does not grow with the backlog.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pipeline.store.tables import Extraction, ModelVersion, Score, Scoring
 PAGE = 4000
 
 Only = sa.ColumnElement[bool] | None
-"""SQL condition on extractions that are scored; None: all that are due."""
+"""SQL condition: which extractions are scored; None: all that are due."""
 
 STATISTICS = {
     "fault_probability": "fault_probability",
@@ -54,12 +54,12 @@ STATISTICS = {
     "monte_carlo_se": "monte_carlo_se",
     "unmodelled_probability": "unmodelled",
 }
-"""Column of the score table: field of the model's scores."""
+"""From a column of the score table to the field of the model's scores."""
 
 
 @dataclass
 class ScoreReport:
-    """What one run of score did."""
+    """Counts of one run of score."""
 
     recordings: int = 0
     windows: int = 0
@@ -69,7 +69,7 @@ class ScoreReport:
     scopes_to_retrain: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the counts by name."""
+        """Return the counts by name."""
         return dict(vars(self))
 
 
@@ -83,8 +83,8 @@ def score_due(
 ) -> ScoreReport:
     """Score every window that is due with the champion of its scope.
 
-    The champions are read once, so that a run does not mix two. Where the settings have changed the features since a
-    champion was trained, the scope is named in `scopes_to_retrain`: new recordings are not scored until a model is
+    The champions are read once, so a run does not mix two of a scope. If the feature settings have changed since a
+    champion was trained, its scope is listed in `scopes_to_retrain`: its new recordings are not scored until a model is
     trained and promoted.
     """
     report = ScoreReport()
@@ -113,8 +113,10 @@ def plan_score(
     size: int,
     most: int,
 ) -> tuple[list[dict[str, Any]], int, int]:
-    """Cut the recordings that a model has to score into batches of up to `size` windows; see
-    `pipeline.store.batches`."""
+    """Split the recordings that a model has to score into batches of up to `size` windows.
+
+    See `pipeline.store.batches`.
+    """
     due = _due_query(scope, version, as_of, None, only).where(*between.holds(Extraction.started_at))
     query = due.with_only_columns(Extraction.started_at, Extraction.recording_id, Extraction.n_windows)
     with store.read() as connection:
@@ -137,12 +139,12 @@ def score_scope(
     only: Only = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Score every window of a scope that is due with one model and lies in `within`; add to the report.
+    """Score every window of a scope that is due for one model and lies in `within`; add the counts to the report.
 
     Parameters
     ----------
     only
-        SQL condition on extractions; None: all that are due.
+        SQL condition: which extractions are scored; None: all that are due.
     """
     with store.read() as connection:
         counted = _due_query(scope, version, as_of, within, only).with_only_columns(sa.func.count())
@@ -208,7 +210,7 @@ def _due(
 
 
 def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> list[dict[str, Any]]:
-    """Score a chunk and give database rows. A window with a bad verdict, or a non-finite score, has no figures."""
+    """Score a chunk and return database rows. A window with a bad verdict or a non-finite score has no figures."""
     if not len(chunk.x):
         return []
     with one_thread():
@@ -251,17 +253,18 @@ def figures_of(
     Parameters
     ----------
     scores
-        Of n windows.
+        The scores of n windows.
     classes
-        Of the model.
+        (C,) classes of the model.
     quality, evidence
-        (n,) data-quality verdict of each window, and what it rests on.
+        (n,) data-quality verdict of each window, and its evidence.
 
     Returns
     -------
     list of dict
-        quality, evidence, class_probabilities and the columns of `STATISTICS`. Figures are None where the method does
-        not define them; all of them where the verdict is bad, or the score not finite, which becomes the verdict.
+        quality, evidence, class_probabilities and the columns of `STATISTICS`. A figure is None where the method does
+        not define it. All figures are None where the verdict is bad or the score is not finite, which is then the
+        verdict.
     """
     columns = {column: getattr(scores, name) for column, name in STATISTICS.items()}
     nothing: dict[str, Any] = dict.fromkeys((*columns, "class_probabilities"))

@@ -1,4 +1,4 @@
-"""Silent axes: those from which recordings should have come and did not."""
+"""Silent axes: axes whose recordings are overdue."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pipeline.cases.axis_state import SILENT, Flag, bin_start
 from pipeline.store.tables import Axis, Recording, Unit
 
 SILENT_FACTOR = 3.0
-"""A declared usual time between recordings may be exceeded so many times before the axis is silent."""
+"""An axis is silent after this many times its declared time between recordings."""
 
 
 def silent_axes(
     connection: Connection, settings: CaseSettings, as_of: datetime
 ) -> dict[str, tuple[datetime, datetime]]:
-    """Give the axes from which recordings should have come and did not: since when, and when that became certain.
+    """Return the silent axes, each with its last recording (else its installation) and when it became silent.
 
-    An axis counts that has sent recordings with real times, or on which a unit is installed. Archives do not.
+    Only axes count that have sent recordings with real times, or on which a unit is installed. Archives do not count.
     """
     last = {
         row.axis_id: row.last_at
@@ -44,7 +44,7 @@ def silent_axes(
         elif row.installed_at <= as_of:
             retired.discard(row.axis_id)
             installed[row.axis_id] = row.installed_at
-    found = {}
+    silent = {}
     for axis in connection.execute(sa.select(Axis)):
         seen = last.get(axis.axis_id, installed.get(axis.axis_id))
         if seen is None or axis.axis_id in archives or axis.axis_id in retired:
@@ -53,12 +53,12 @@ def silent_axes(
         if axis.expected_every_s is not None:
             limit = timedelta(seconds=SILENT_FACTOR * axis.expected_every_s)
         if as_of - seen > limit:
-            found[axis.axis_id] = (seen, seen + limit)
-    return found
+            silent[axis.axis_id] = (seen, seen + limit)
+    return silent
 
 
 def silent_row(axis_id: str, silent: tuple[datetime, datetime], period: timedelta, as_of: datetime) -> dict[str, Any]:
-    """Give the state row of a silent axis, in the bin in which its silence became certain."""
+    """Return the state row of a silent axis, in the bin in which it became silent."""
     seen, certain_at = silent
     flag = Flag(
         "silent", f"Nothing has come since {seen:%Y-%m-%d %H:%M} UTC: sensor, cable, logger or a stopped robot?"

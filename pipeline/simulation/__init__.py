@@ -1,7 +1,7 @@
-"""A seeded fleet of robots from physics: logs to watch, findings to learn from, and the truth to judge by.
+"""A simulated fleet of robots, made from physics and a seed: logs, labels to learn from, and the truth to compare with.
 
-Nothing here imports `features` or `models`, and no formula is shared with them: a simulator that draws what the
-features measure would only show that they agree with themselves. See docs/simulation.md.
+Nothing here imports `features` or `models`, and no formula is shared with them. A simulator with the formulas of the
+features would only show that the features agree with themselves. See docs/simulation.md.
 """
 
 from pipeline.simulation.run import simulate

@@ -1,4 +1,4 @@
-"""How a fault grows over days, and when in a recording it strikes."""
+"""How a fault grows over days, and when its impacts occur in a recording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float64]
 
 
 def visible_share(growth: str, shape: float) -> float:
-    """Share of a fault's life, onset to full severity, after which it is visible; see `FaultCourse`."""
+    """Return the share (0 to 1) of the time from onset to full severity after which a fault is visible."""
     if growth == "power":
         return float(DETECTABLE_SEVERITY ** (1.0 / shape))
     return math.log1p(DETECTABLE_SEVERITY * math.expm1(shape)) / shape
@@ -23,7 +23,7 @@ def visible_share(growth: str, shape: float) -> float:
 
 @dataclass(frozen=True)
 class FaultCourse:
-    """Severity of one unit's fault over the days: slowly first, then faster.
+    """Severity of one unit's fault over the days. It grows slowly at first, then faster.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class FaultCourse:
         return self.visible_day - (self.full_day - self.visible_day) * share / (1.0 - share)
 
     def severity(self, day: float) -> float:
-        """Severity, 0 to 1, on a (fractional) day of the run."""
+        """Return the severity, 0 to 1, on a (fractional) day of the run."""
         x = (day - self.onset_day) / (self.full_day - self.onset_day)
         x = min(max(x, 0.0), 1.0)
         if self.growth == "power":
@@ -60,12 +60,12 @@ class FaultCourse:
 
 @dataclass(frozen=True)
 class Impulses:
-    """Strikes of a local flaw within a recording.
+    """Impacts of a local flaw in a recording.
 
     Attributes
     ----------
     turns : ndarray
-        Shaft angle of each strike, turns since the start of the lead-in.
+        Shaft angle of each impact, turns since the start of the lead-in.
     weights : ndarray
         Relative strength, 1 in the middle of the load zone.
     """
@@ -77,18 +77,18 @@ class Impulses:
 def slipping_instants(
     rng: np.random.Generator, *, order: float, turns: float, slip_mean: float, slip_std: float
 ) -> Array:
-    """Shaft angles at which elements strike a flaw, with slip.
+    """Return the shaft angles at which rolling elements hit a flaw, with slip.
 
-    Elements roll with a little random slip, so intervals are independent and their deviations add up: the train is
-    a renewal process and has no fixed phase (Antoni & Randall 2003, "A stochastic model for simulation and
+    Elements roll with a little random slip. So intervals are independent and their deviations add up: the pulse train
+    is a renewal process and has no fixed phase (Antoni & Randall 2003, "A stochastic model for simulation and
     diagnostics of rolling element bearings with localized faults", J. Vib. Acoust. 125, eq. 3).
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Source of the slip and of the first strike's place.
+        Source of the slip and of the position of the first impact.
     order : float
-        Strikes per shaft turn without slip.
+        Impacts per shaft turn without slip.
     turns : float
         Shaft turns to cover.
     slip_mean, slip_std : float
@@ -106,7 +106,7 @@ def slipping_instants(
 
 
 def load_zone_weight(turns: Array, epsilon: float) -> Array:
-    """Load on a contact by its angle from the middle of the load zone.
+    """Return the relative load on a contact, 0 to 1, at an angle (turns) from the middle of the load zone.
 
     Stribeck's distribution as McFadden & Smith use it (1984, "Model for the vibration produced by a single point
     defect in a rolling element bearing", J. Sound Vib. 96, eq. 2): (1 - (1 - cos psi) / (2 epsilon))^(3/2) within
@@ -126,15 +126,15 @@ def strikes(
     slip_std: float,
     load_zone: float,
 ) -> Impulses:
-    """Strikes of a flaw of some mode while the shaft makes so many turns.
+    """Return the impacts of a flaw while the shaft makes a number of turns.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Source of slip, start angles and strength.
     mode : str
-        Failure mode. A broken tooth strikes once a turn and does not slip; a flaw on a ball strikes both races in
-        turn and moves with the cage through the load zone; a cage strikes once a cage turn, roughly.
+        Failure mode. A broken tooth makes one impact a turn and does not slip. A flaw on a ball hits both races by
+        turns and moves with the cage through the load zone. A cage flaw makes about one impact a cage turn.
     bearing : Bearing
         The geometry.
     turns : float
@@ -159,7 +159,7 @@ def strikes(
     if mode == "gear_tooth":
         slip_mean, slip_std = 0.0, 0.0
     if mode == "cage":
-        # Pockets have play: a cage wanders several times as much as the elements it guides.
+        # Pockets have play: the angle of a cage varies several times as much as that of the elements.
         slip_std *= 4.0
     angles = slipping_instants(rng, order=orders[mode], turns=turns, slip_mean=slip_mean, slip_std=slip_std)
     phase = rng.uniform()
@@ -168,7 +168,7 @@ def strikes(
         weights = load_zone_weight(angles + phase, load_zone)
     elif mode == "ball":
         weights = 0.2 + 0.8 * load_zone_weight(angles * bearing.ftf + phase, load_zone)
-        # The inner race answers through the shaft, the outer one directly: every other strike is weaker.
+        # An impact on the inner race reaches the sensor through the shaft, so every other impact is weaker.
         weights[1::2] *= rng.uniform(0.55, 0.85)
     elif mode == "outer_race":
         weights = 1.0 + rng.uniform(0.0, 0.2) * np.cos(2.0 * np.pi * (angles + phase))

@@ -1,4 +1,4 @@
-"""What inspectors find: the rows of labels.csv."""
+"""The results of inspections: the rows of labels.csv."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.simulation.settings import FleetSettings
 
 
 def stamp(moment: datetime) -> str:
-    """A time as it stands in CSV and TOML files: ISO 8601, UTC, to the second."""
+    """Return a time in the form of CSV and TOML files: ISO 8601, UTC, to the second."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -27,7 +27,7 @@ def _proof(settings: FleetSettings, plan: AxisPlan, *, torn_down: bool) -> _Proo
     rng = generator(settings.seed, settings.world, Stream.FINDING, plan.index)
     if torn_down:
         return _Proof(Evidence.TEARDOWN, round(float(rng.uniform(0.97, 1.0)), 2))
-    # A fault is rarely written down on the strength of a signal alone.
+    # A fault is rarely recorded from the signal alone.
     if rng.uniform() < (0.7 if plan.installations[0].course is None else 0.85):
         return _Proof(Evidence.INSPECTED, round(float(rng.uniform(0.85, 0.97)), 2))
     return _Proof(Evidence.SIGNAL_ONLY, round(float(rng.uniform(0.6, 0.8)), 2))
@@ -41,11 +41,11 @@ def _urgency(severity: float) -> Severity:
 
 
 def finding(settings: FleetSettings, plan: AxisPlan) -> dict[str, str] | None:
-    """The finding about an axis, as a row of labels.csv, or None.
+    """Return the finding about an axis as a row of labels.csv, or None.
 
-    A fault's range runs from the day on which it was visible (or the start) to the inspection; a healthy one from
-    within the first tenth to the inspection. It is known one to two days after the inspection; in runs shorter than
-    ten days sooner, so that half of the remaining time is left.
+    The range of a fault is from the day on which it became visible (or the start of the run) to the inspection. The
+    range of a healthy finding begins in the first tenth of the run. A finding is known one to two days after the
+    inspection, or sooner where the rest of the run is short: at most half of the rest has passed then.
     """
     if math.isnan(plan.finding_day):
         return None
@@ -86,6 +86,6 @@ def finding(settings: FleetSettings, plan: AxisPlan) -> dict[str, str] | None:
 
 
 def findings(settings: FleetSettings) -> list[dict[str, str]]:
-    """All findings, in the order in which they became known."""
+    """Return all findings as rows of labels.csv, in order of `known_at`."""
     rows = [row for plan in draw_fleet(settings) if (row := finding(settings, plan)) is not None]
     return sorted(rows, key=lambda row: (row["known_at"], row["unit_serial"]))

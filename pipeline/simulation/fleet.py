@@ -1,4 +1,4 @@
-"""Who is in the fleet: axes, the units installed on them, and, by quota rather than by luck, what happens to each."""
+"""The fleet: axes, the units installed on them, and what happens to each. Faults follow quotas, not chance."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.simulation.worlds import WORLDS, Bearing, Range
 
 
 class Role(StrEnum):
-    """What an axis is in the fleet for."""
+    """The purpose of an axis in the fleet."""
 
     FAULT_LABELLED = "fault_labelled"
     FAULT_LIVE = "fault_live"
@@ -67,7 +67,7 @@ class AxisPlan:
     robot : int
         Number of the robot.
     role : Role
-        Why it is here.
+        Its purpose in the fleet.
     bearing : Bearing
         Geometry.
     installations : tuple of SimulatedInstallation
@@ -77,7 +77,7 @@ class AxisPlan:
     silent_from_day, unseen_program_from_day : float
         First day of silence, of the unseen program; infinity for never.
     finding_day, mode_unknown : float, bool
-        Day of the inspection that a finding is from (NaN for none), and whether it could not name the mode.
+        Day of the inspection with a finding (NaN: none), and whether the failure mode stayed unknown.
     """
 
     index: int
@@ -96,7 +96,7 @@ class AxisPlan:
     mode_unknown: bool = False
 
     def installed(self, day: float) -> SimulatedInstallation:
-        """The unit on the axis on a day."""
+        """Return the unit on the axis on a day; LookupError where there is none."""
         for installation in self.installations:
             if installation.removed_day is None or day < installation.removed_day:
                 return installation
@@ -105,7 +105,7 @@ class AxisPlan:
 
 @dataclass(frozen=True)
 class Quotas:
-    """How many axes there are of each kind; the counts of faults are per known class.
+    """Number of axes of each kind; the counts of faults are per known class.
 
     Attributes
     ----------
@@ -126,12 +126,12 @@ class Quotas:
 
 
 def quotas(settings: FleetSettings) -> Quotas:
-    """Share the axes among roles.
+    """Return the number of axes for each role.
 
-    Known faults first (`fault_share`, evenly over the classes; of each class a third stays without a finding, so 4 and
-    2 of 6), then healthy axes with a finding (to make up `label_share`), then one axis in 36 with a cage fault, one in
-    24 with the unseen program, one in 14 with a sensor fault, one in 72 silent. Fleets too small for all of it give up
-    the later ones first; from 12 axes on there is at least one of each.
+    First come known faults: `fault_share`, spread evenly over the classes; a third of each class has no finding (2 of
+    6). Then healthy axes with a finding, until `label_share` is reached. Then one axis in 36 with a cage fault, one in
+    24 with the unseen program, one in 14 with a sensor fault, one in 72 silent. A fleet that is too small for all of
+    them has fewer of the later ones; with 12 axes or more there is at least one of each.
     """
     axes = settings.robots * settings.axes
     faults = min(round(axes * settings.fault_share), axes)
@@ -142,14 +142,14 @@ def quotas(settings: FleetSettings) -> Quotas:
     if settings.label_share == 0.0:
         labelled, live = [0] * 4, per_class
 
-    def take(wanted: int) -> int:
+    def take(count: int) -> int:
         nonlocal left
-        given = max(0, min(wanted, left))
-        left -= given
-        return given
+        taken = max(0, min(count, left))
+        left -= taken
+        return taken
 
     small = axes >= 12
-    # Reserve one axis of each special kind before the healthy findings use them up.
+    # Reserve one axis of each special kind; healthy axes with a finding must not use them up.
     special = 4 if small else 0
     with_finding = min(max(round(axes * settings.label_share) - sum(labelled), 0), max(left - special, 0))
     healthy_labelled = take(with_finding)
@@ -166,7 +166,7 @@ def quotas(settings: FleetSettings) -> Quotas:
 
 
 def _roles(settings: FleetSettings, count: Quotas) -> list[tuple[Role, str]]:
-    """Roles to hand out, each with its fault mode or sensor fault, in the order of the quotas."""
+    """Return all roles, each with its fault mode or sensor fault, in the order of the quotas."""
     roles: list[tuple[Role, str]] = []
     for mode, labelled, live in zip(KNOWN_MODES, count.labelled, count.live, strict=True):
         roles += [(Role.FAULT_LABELLED, mode)] * labelled + [(Role.FAULT_LIVE, mode)] * live
@@ -181,7 +181,7 @@ def _roles(settings: FleetSettings, count: Quotas) -> list[tuple[Role, str]]:
 
 
 def _deal(settings: FleetSettings, roles: list[tuple[Role, str]]) -> dict[int, tuple[Role, str]]:
-    """Deal roles to axes at random, main and wrist axes in turn so that every class is seen on both."""
+    """Assign roles to axes at random, by turns to main and wrist axes, so that every class occurs on both."""
     rng = generator(settings.seed, settings.world, Stream.FLEET)
     axes = np.arange(settings.robots * settings.axes)
     wrist = axes % settings.axes >= (settings.axes + 1) // 2
@@ -194,7 +194,7 @@ def _deal(settings: FleetSettings, roles: list[tuple[Role, str]]) -> dict[int, t
 
 
 def _course(settings: FleetSettings, role: Role, mode: str, rng: np.random.Generator) -> FaultCourse:
-    """Draw how a fault grows: labelled ones show before the findings end, live ones only after."""
+    """Draw how a fault grows: labelled faults are visible before the findings end, live faults only after."""
     world = WORLDS[settings.world]
     end, rest = settings.label_end_day, settings.days - settings.label_end_day
     shape = float(rng.uniform(*world.growth_shape))
@@ -261,8 +261,8 @@ def _plan(
 def draw_fleet(settings: FleetSettings) -> tuple[AxisPlan, ...]:
     """Draw the fleet: one plan per axis, in order of robot and axis.
 
-    Of every class with four labelled axes or more, one is torn down (its unit is replaced by a new one); of the first
-    two such classes, one is a fault whose mode nobody could name.
+    In every class with four labelled axes or more, one axis is torn down (its unit is replaced by a new one). In the
+    first two such classes, one axis has a finding of a fault with unknown mode.
     """
     count = quotas(settings)
     dealt = _deal(settings, _roles(settings, count))

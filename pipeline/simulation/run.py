@@ -1,4 +1,4 @@
-"""Run a simulation into a folder, once."""
+"""Write a simulated fleet into a folder, once."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ APART = timedelta(seconds=0.5)
 
 
 def drop_beat(landing: Path, settings: FleetSettings, beat: int, at: datetime) -> int:
-    """Record every axis once and drop the logs, whole.
+    """Record every axis once and write the logs into the landing zone.
 
     Parameters
     ----------
     beat
-        0, 1, 2 ... Each is the next slot of the simulated schedule after the last day: the faults age by that much.
+        0, 1, 2 ... Each is the next slot of the simulated schedule after the last day, and faults grow by one slot.
     at
         Time of the last recording, UTC.
 
     Returns
     -------
     int
-        Recordings dropped.
+        Number of recordings written.
     """
     day, slot = divmod(beat, settings.recordings_per_day)
     dropped = 0
@@ -58,7 +58,7 @@ MARKER = "simulation.json"
 
 
 def _description(settings: FleetSettings) -> dict[str, Any]:
-    """What `simulation.json` says besides the counts."""
+    """Return the content of `simulation.json` without the counts."""
     return {
         "simulator_version": SIMULATOR_VERSION,
         "settings": settings.as_dict(),
@@ -85,26 +85,26 @@ def _write_marker(out: Path, content: dict[str, Any]) -> None:
 
 
 def _complete(out: Path, settings: FleetSettings) -> dict[str, Any] | None:
-    """The marker of a complete run of these very settings, None where there is none.
+    """Return the marker of a complete run of the same settings; None where there is none.
 
     Raises
     ------
     SettingsError
-        The folder holds something else.
+        The folder contains something else.
     """
     marker = out / MARKER
     if not marker.exists():
         if (out / "landing").exists():
-            raise SettingsError(f"{out} holds a landing zone but no {MARKER}: choose an empty folder")
+            raise SettingsError(f"{out} contains a landing zone but no {MARKER}; choose an empty folder")
         return None
-    found: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
-    wanted = json.loads(json.dumps(_description(settings)))
-    was, now = dict(found.get("settings", {})), dict(wanted["settings"])
-    was["simulator_version"], now["simulator_version"] = found.get("simulator_version"), SIMULATOR_VERSION
-    differ = [f"{name} {was.get(name)!r} there, {now.get(name)!r} asked" for name in now if was.get(name) != now[name]]
+    marker_content: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+    today = json.loads(json.dumps(_description(settings)))
+    was, now = dict(marker_content.get("settings", {})), dict(today["settings"])
+    was["simulator_version"], now["simulator_version"] = marker_content.get("simulator_version"), SIMULATOR_VERSION
+    differ = [f"{name} {was.get(name)!r} there, {now.get(name)!r} now" for name in now if was.get(name) != now[name]]
     if differ:
-        raise SettingsError(f"{out} holds a fleet of other settings ({'; '.join(differ)}): choose another folder")
-    return found if found.get("complete") else None
+        raise SettingsError(f"{out} contains a fleet of other settings ({'; '.join(differ)}); choose another folder")
+    return marker_content if marker_content.get("complete") else None
 
 
 def simulate(
@@ -119,33 +119,33 @@ def simulate(
     Parameters
     ----------
     out : Path
-        Folder, created where it is missing. Gets `landing/`, `assets.toml`, `labels.csv`, `truth.csv` and
+        Folder, created if it is missing. It gets `landing/`, `assets.toml`, `labels.csv`, `truth.csv` and
         `simulation.json`.
     settings : FleetSettings
         What to simulate. The same settings give the same bytes, whatever `workers`.
     workers : int
-        Processes.
+        Number of processes, 1 or more.
     on_progress : callable, optional
         Called with the number of robot days done, and of all.
 
     Returns
     -------
     SimulationReport
-        What is there. Where the folder held this fleet already, nothing was touched and `written` is False.
+        Counts of the fleet. Where the folder had this fleet already, nothing was written and `written` is False.
 
     Raises
     ------
     SettingsError
-        The folder holds a fleet of other settings, or a landing zone that is not ours.
+        The folder contains a fleet of other settings, or a landing zone of something else; or `workers` is below 1.
     """
     if workers < 1:
         raise SettingsError(f"workers must be 1 or more, not {workers}")
     plans = draw_fleet(settings)
     installed = [unit for plan in plans for unit in plan.installations]
     faulty = sum(unit.course is not None for unit in installed)
-    found = _complete(out, settings)
-    if found is not None:
-        counts = found["counts"]
+    complete = _complete(out, settings)
+    if complete is not None:
+        counts = complete["counts"]
         return SimulationReport(
             out, False, counts["files"], counts["recordings"], len(installed), faulty, counts["labels"]
         )

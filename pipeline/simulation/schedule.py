@@ -1,4 +1,4 @@
-"""When an axis is recorded, what it does then and how far its fault has come."""
+"""When an axis is recorded, how it runs then, and the severity of its fault."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Appointment:
     Attributes
     ----------
     day, slot : int
-        Which one.
+        Day of the run, and number of the recording on that day, both from 0.
     started_at : datetime
         Start, UTC.
     installation : SimulatedInstallation
         The unit on the axis.
     program : Program
-        What the robot runs.
+        Motion program that the robot runs.
     severity : float
         Severity of the unit's fault, rounded as in the truth, 0 in health.
     sensor_fault : str
-        What the sensor does to the signal, '' for nothing.
+        Sensor fault, '' for none.
     """
 
     day: int
@@ -51,22 +51,22 @@ class Appointment:
 
     @property
     def visible(self) -> bool:
-        """Whether the fault is past the detectable level."""
+        """Whether the severity is at or above the detectable level."""
         return self.severity >= DETECTABLE_SEVERITY
 
     @property
     def unseen_class(self) -> bool:
-        """Whether no finding names this fault."""
+        """Whether this fault is of the class that no finding names."""
         return self.mode == UNSEEN_MODE
 
     @property
     def unseen_program(self) -> bool:
-        """Whether nobody ran this program before the findings ended."""
+        """Whether this is the program that no robot runs before the findings end."""
         return self.program.name == UNSEEN_PROGRAM
 
 
 def appointments(settings: FleetSettings, plan: AxisPlan, day: int) -> Iterator[Appointment]:
-    """Recordings of an axis on a day, in order of time.
+    """Yield the recordings of an axis on a day, in order of time.
 
     A robot runs one program at a time; its axes are recorded seconds apart.
     """
@@ -96,14 +96,14 @@ def appointments(settings: FleetSettings, plan: AxisPlan, day: int) -> Iterator[
 
 
 def operate(settings: FleetSettings, plan: AxisPlan, unit: SimulatedUnit, what: Appointment) -> tuple[Operation, float]:
-    """How the unit really runs during an appointment, and the speed that the log says.
+    """Return how the unit really runs during an appointment, and the speed in the log.
 
     Returns
     -------
     operation : Operation
-        True speed (+- 1 % between recordings), load, temperature (weather of the hall, work, unit), level.
+        True speed (+- 1 % between recordings), load, temperature (of the hall, from work, of the unit), level.
     logged_rpm : float
-        The speed as measured, 0.1 % (standard deviation) off and never more than 0.25 %.
+        Measured speed: the error has a standard deviation of 0.1 % and is at most 0.25 %.
     """
     rng = generator(settings.seed, settings.world, Stream.RECORDING, plan.index, what.day, what.slot, 1)
     program = what.program

@@ -1,4 +1,4 @@
-"""Random numbers by name: every unit and every recording has a stream of its own, whoever draws first."""
+"""Random numbers by name. Each unit and each recording has its own stream, so the order of drawing does not matter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a stream of random numbers decides. Numbers are part of the format: append, never renumber."""
+    """The purpose of a stream of random numbers. The numbers are part of the format: add new ones, never change one."""
 
     FLEET = 1
     COURSE = 2
@@ -23,7 +23,7 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, world: str, stream: Stream, *keys: int) -> np.random.Generator:
-    """Open the random stream of one thing.
+    """Return the random generator of one thing.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ def generator(seed: int, world: str, stream: Stream, *keys: int) -> np.random.Ge
     world : str
         Name of the world; two worlds never share a stream.
     stream : Stream
-        What is drawn.
+        Purpose of the stream.
     *keys : int
-        Which one: axis, day, slot, ... (0 or more each).
+        Number of the thing: axis, day, slot, ... (each 0 or more).
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a bad sensor, cable or mount makes of a good signal, and the converter."""
+"""What a bad sensor, cable or mount does to a good signal; and the converter."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 SENSOR_FAULTS: Final = ("flatline", "clipping", "dropout", "mains_hum", "loose_mount")
-"""In the order in which a growing fleet gets them."""
+"""Sensor faults, in the order in which a larger fleet gets them."""
 
 MAINS_HZ: Final = 50.0
 
 
 def _flatline(x: Array, rng: np.random.Generator) -> Array:
-    """A broken wire: the converter's offset and nothing else."""
+    """A broken wire: only the offset of the converter is left."""
     return np.full_like(x, rng.uniform(-0.2, 0.2) * float(np.std(x)))
 
 
 def _clipping(x: Array, rng: np.random.Generator) -> Array:
-    """Too much gain: the converter stays at its rails for about a tenth to a third of the time."""
+    """Too much gain: the converter is at its limits for about a tenth to a third of the time."""
     rail = rng.uniform(0.9, 1.5) * float(np.std(x))
     return np.clip(x, -rail, rail)
 
@@ -57,7 +57,7 @@ def _loose_mount(x: Array, rng: np.random.Generator, sampling_rate_hz: float) ->
 
 
 def apply_sensor_fault(x: Array, kind: str, rng: np.random.Generator, *, sampling_rate_hz: float) -> Array:
-    """Spoil a signal.
+    """Return a signal with a sensor fault.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ def apply_sensor_fault(x: Array, kind: str, rng: np.random.Generator, *, samplin
     kind : str
         One of `SENSOR_FAULTS`, or '' for a good sensor.
     rng : numpy.random.Generator
-        The recording's stream for its sensor.
+        Random stream of the recording's sensor.
     sampling_rate_hz : float
         Sampling rate.
 
     Returns
     -------
     ndarray
-        What the converter sees; `x` itself is never changed.
+        Signal at the converter's input, g; `x` itself is never changed.
     """
     match kind:
         case "":
@@ -93,5 +93,5 @@ def apply_sensor_fault(x: Array, kind: str, rng: np.random.Generator, *, samplin
 
 
 def convert(x: Array, *, step_g: float) -> npt.NDArray[np.float32]:
-    """Round to the converter's resolution, as float32."""
+    """Return a signal rounded to the converter's resolution (g), as float32."""
     return (np.round(x / step_g) * step_g).astype(np.float32)

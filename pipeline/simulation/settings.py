@@ -1,4 +1,4 @@
-"""What a simulated fleet is asked to be, and what came of it."""
+"""Settings of a simulated fleet, and the report of a run."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Final
 from pipeline.base.errors import SettingsError
 
 SIMULATOR_VERSION: Final = 1
-"""Raised whenever a formula changes, so that an older folder is not taken for one of today's."""
+"""Increased whenever a formula changes, so that an older folder is not mistaken for a current one."""
 
 KNOWN_MODES: Final = ("inner_race", "outer_race", "ball", "gear_tooth")
 """Fault classes that some findings name."""
 
 UNSEEN_MODE: Final = "cage"
-"""The fault class that no finding ever names."""
+"""The fault class that no finding names."""
 
 UNSEEN_PROGRAM: Final = "calibrate"
-"""The motion program that nobody runs before the findings end."""
+"""The motion program that no robot runs before the findings end."""
 
 DETECTABLE_SEVERITY: Final = 0.25
 """Severity from which `truth.csv` calls a fault visible."""
@@ -43,11 +43,11 @@ class FleetSettings:
     start : datetime
         Midnight (UTC) of the first day.
     sampling_rate_hz : float
-        Rate of the accelerometer; 8,000 Hz at least, because the resonances need the room.
+        Sampling rate of the accelerometer; at least 8,000 Hz, because of the resonances.
     samples : int
         Samples of a recording.
     channels : tuple of str
-        Channels of every axis: one excitation seen along several paths.
+        Channels of every axis: the same excitation, measured over several paths.
     site : str
         Name of the plant.
     robots_per_cell : int
@@ -57,7 +57,7 @@ class FleetSettings:
     label_share : float
         Share of axes with a finding, faulty ones included.
     label_until_day : float or None
-        Findings are about days up to this one. None: 60 % of the run.
+        Last day that findings are about. None: 60 % of the run.
     """
 
     robots: int = 12
@@ -77,7 +77,7 @@ class FleetSettings:
     label_until_day: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse settings that cannot be simulated, all reasons at once."""
+        """Check the settings; SettingsError lists everything that is wrong."""
         wrong = []
         for name in ("robots", "axes", "days", "recordings_per_day", "robots_per_cell"):
             if getattr(self, name) < 1:
@@ -106,15 +106,15 @@ class FleetSettings:
 
     @property
     def label_end_day(self) -> float:
-        """Day up to which findings are about, counted from `start`."""
+        """Last day that findings are about, counted from `start`."""
         return 0.6 * self.days if self.label_until_day is None else self.label_until_day
 
     def at(self, day: float) -> datetime:
-        """Time of a (fractional) day of the run, to the second."""
+        """Return the time of a (fractional) day of the run, to the second."""
         return self.start + timedelta(seconds=round(day * 86_400.0))
 
     def as_dict(self) -> dict[str, object]:
-        """Settings as they stand in `simulation.json`."""
+        """Return the settings in the form of `simulation.json`."""
         plain = dataclasses.asdict(self)
         plain["start"] = self.start.isoformat()
         plain["channels"] = list(self.channels)
@@ -123,14 +123,14 @@ class FleetSettings:
 
 @dataclass(frozen=True)
 class SimulationReport:
-    """What a run left behind.
+    """The result of a run.
 
     Attributes
     ----------
     out : Path
         The folder.
     written : bool
-        False where the folder already held this very fleet and nothing was touched.
+        False where the folder had this fleet already and nothing was written.
     files, recordings : int
         Log files, and rows in them.
     units, fault_units : int

@@ -1,4 +1,4 @@
-"""The waveform of a recording: what moves (`excite`), and what one accelerometer channel makes of it (`receive`)."""
+"""The waveform of a recording: the excitation (`excite`), and the signal of one accelerometer channel (`receive`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Operation:
     speed_rpm, load, temperature_c : float
         True mean speed, share of rated torque, housing temperature.
     tilt, ripple : float
-        What the program adds, see `pipeline.simulation.worlds.Program`.
+        Properties of the program, see `pipeline.simulation.worlds.Program`.
     level : float
         Slow drift of the level, 1 = none.
     mode : str
@@ -49,20 +49,20 @@ class Operation:
 
 @dataclass(frozen=True)
 class Excitation:
-    """What happens at the shaft, the same for every channel.
+    """The motion of the shaft and the impacts, the same for every channel.
 
     Attributes
     ----------
     turns : ndarray
         Shaft angle at each sample, lead-in included, turns.
     lead : int
-        Samples before the recording begins: transients of the start die out in them.
+        Samples before the recording begins, in which the transients of the start decay.
     fault : Impulses or None
-        Strikes of the flaw.
+        Impacts of the flaw.
     tooth_turn : float
         Angle within a turn at which a broken tooth meshes.
     clack_samples, clack_weights : ndarray
-        Handling clacks: place (sample) and strength over the noise level.
+        Handling clacks (short knocks): position (sample) and strength relative to the noise level.
     """
 
     turns: Array
@@ -76,16 +76,16 @@ class Excitation:
 def excite(
     rng: np.random.Generator, unit: SimulatedUnit, operation: Operation, *, sampling_rate_hz: float, samples: int
 ) -> Excitation:
-    """Turn the shaft and let the flaw strike.
+    """Return the motion of the shaft and the impacts of the flaw.
 
-    Speed wanders slowly and without net effect over the recording, so that its mean is the operation's speed.
+    The speed varies slowly; its mean over the recording is the operation's speed.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        The recording's stream.
+        Random stream of the recording.
     unit, operation : SimulatedUnit, Operation
-        What runs, and how.
+        The unit, and how it runs.
     sampling_rate_hz : float
         Sampling rate.
     samples : int
@@ -94,7 +94,7 @@ def excite(
     Returns
     -------
     Excitation
-        Angles and strikes.
+        Angles and impacts.
     """
     lead = round(RESPONSE_S * sampling_rate_hz) + _SINC_TAPS
     time_s = (np.arange(lead + samples) - lead) / sampling_rate_hz
@@ -133,7 +133,7 @@ def excite(
 
 
 def place_impulses(positions: Array, weights: Array, length: int) -> Array:
-    """Unit impulses at fractional sample positions, band-limited by an eight-tap Hann-windowed sinc."""
+    """Return a signal with impulses at fractional positions, band-limited by an eight-tap Hann-windowed sinc."""
     base = np.floor(positions).astype(np.int64)
     taps = np.arange(1 - _SINC_TAPS // 2, 1 + _SINC_TAPS // 2)
     distance = taps - (positions - base)[:, None]
@@ -144,7 +144,7 @@ def place_impulses(positions: Array, weights: Array, length: int) -> Array:
 
 @lru_cache(maxsize=8)
 def _band(size: int, sampling_rate_hz: float) -> tuple[Array, Array]:
-    """Frequencies of a half spectrum, Hz, and the anti-alias filter's gain there."""
+    """Return the frequencies of a half spectrum (Hz), and the gain of the anti-alias filter there."""
     frequencies = np.asarray(fft.rfftfreq(size, 1.0 / sampling_rate_hz), dtype=np.float64)
     return frequencies, 1.0 / np.sqrt(1.0 + (frequencies / (0.45 * sampling_rate_hz)) ** 40)
 
@@ -157,7 +157,7 @@ def _noise(
     size: int,
     fs: float,
 ) -> Array:
-    """Stationary noise of RMS 1: white floor, 1/f^x, and humps where the structure resonates."""
+    """Return stationary noise of RMS 1: a white floor, 1/f^x, and humps at the resonances of the structure."""
     frequencies, alias = _band(size, fs)
     colour = (frequencies / 200.0 + 0.05) ** (-(unit.noise_colour + operation.tilt))
     colour /= colour.mean()
@@ -172,9 +172,9 @@ def _noise(
 
 
 def _tones(unit: SimulatedUnit, operation: Operation, excitation: Excitation) -> Array:
-    """Shaft harmonics, gear mesh with its sidebands, torque ripple; a broken tooth dents the mesh once a turn.
+    """Return shaft harmonics, gear mesh with sidebands, and torque ripple; a broken tooth changes the mesh once a turn.
 
-    The dent follows McFadden (1986, "Detecting fatigue cracks in gears by amplitude and phase demodulation of the
+    The change follows McFadden (1986, "Detecting fatigue cracks in gears by amplitude and phase demodulation of the
     meshing vibration", J. Vib. Acoust. 108, eq. 3): amplitude and phase of the mesh change while the tooth is engaged.
     """
     angle = 2.0 * np.pi * excitation.turns
@@ -210,14 +210,14 @@ def receive(
     sampling_rate_hz: float,
     samples: int,
 ) -> Array:
-    """Acceleration at one channel.
+    """Return the acceleration at one channel.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        The channel's stream of this recording (noise).
+        Random stream of this recording and channel (noise).
     unit, structure, operation, excitation : SimulatedUnit, Structure, Operation, Excitation
-        What runs, as the channel sees it, how, and what happens.
+        The unit, its structure as the channel sees it, how it runs, and its excitation.
     sampling_rate_hz : float
         Sampling rate.
     samples : int
@@ -242,7 +242,7 @@ def receive(
             unit.fault_ratio * operation.severity * impulse_scale(unit, operation, sampling_rate_hz)
         )
         if operation.mode == "cage":
-            # A cage flaw also lets the elements crowd: the whole noise swells once a cage turn.
+            # With a cage flaw the elements also crowd together: the noise grows and falls once a cage turn.
             crowd = np.cos(2.0 * np.pi * (excitation.turns - fault.turns[0]) * unit.bearing.ftf)
             noise *= 1.0 + 0.4 * operation.severity * crowd
         row = 1 if operation.mode == "gear_tooth" else 0
@@ -258,13 +258,13 @@ def receive(
 
 
 MEAN_SQUARE_WEIGHT = {"outer_race": 1.05, "inner_race": 0.28, "ball": 0.26, "cage": 1.05, "gear_tooth": 1.05}
-"""Mean square weight of a strike, about: most strikes outside the load zone count little."""
+"""Approximate mean square weight of an impact: most impacts outside the load zone are weak."""
 
 
 def impulse_scale(unit: SimulatedUnit, operation: Operation, sampling_rate_hz: float) -> float:
-    """Impulse height that makes a train of energy-1 responses have RMS 1 at the reference speed and load.
+    """Return the impulse height with which a train of responses of energy 1 has RMS 1 at the reference speed and load.
 
-    A train of a strikes a second of weight w through a response of energy 1 has mean square a w^2 / fs.
+    A train of `a` impacts a second with weight w, through a response of energy 1, has the mean square a w^2 / fs.
     """
     bearing = unit.bearing
     orders = {"outer_race": bearing.bpfo, "inner_race": bearing.bpfi, "ball": 2.0 * bearing.bsf, "cage": bearing.ftf}

@@ -1,4 +1,4 @@
-"""How a unit's structure answers an impulse: world A by a few modes, world B by a continuum behind a path."""
+"""Impulse response of a unit's structure: a few modes in world A, a continuum of modes behind a path in world B."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 
 RESPONSE_S = 0.08
-"""Length of an impulse response; by its end it has decayed to below 1 %."""
+"""Length of an impulse response, s; at its end it has decayed to below 1 %."""
 
 REFERENCE_TEMPERATURE_C = 35.0
 STIFFNESS_PER_K = -4e-4
-"""Relative change of a natural frequency per kelvin: the modulus of steel and grease films falls when warm."""
+"""Relative change of a natural frequency per kelvin: steel and grease films are less stiff when warm."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class Structure:
     frequencies_hz, damping : ndarray
         Natural frequency and damping ratio of each mode.
     bearing_gain, gear_gain, clack_gain : ndarray
-        How strongly a strike in the bearing, at the teeth, or on the housing excites each mode (signed).
+        How strongly an impact in the bearing, at the teeth, or on the housing excites each mode (signed).
     phases_rad : ndarray
         Phase of each mode at the sensor.
     delay_s, attack_s : float
         Travel time along the path, and rise time of the wave packet (0: at once).
     echo_s, echo_gain : float
-        A second, later arrival.
+        Delay and gain of a second arrival.
     """
 
     frequencies_hz: Array
@@ -48,12 +48,12 @@ class Structure:
 
 
 def draw_structure(rng: np.random.Generator, resonance: str) -> Structure:
-    """Draw a unit's structure.
+    """Draw the structure of a unit.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        The unit's stream.
+        Random stream of the unit.
     resonance : str
         `modes`: four to six separate, lightly damped modes (the classical model). `continuum`: dozens of closely
         spaced modes with random signs, which interfere, behind a path with delay, attack and an echo.
@@ -61,7 +61,7 @@ def draw_structure(rng: np.random.Generator, resonance: str) -> Structure:
     Returns
     -------
     Structure
-        Without the differences between channels, see `seen_by`.
+        The structure of the first channel; for others see `seen_by`.
     """
     if resonance == "modes":
         count = int(rng.integers(4, 7))
@@ -74,7 +74,7 @@ def draw_structure(rng: np.random.Generator, resonance: str) -> Structure:
         count = 48
         centre, width = rng.uniform(2_000.0, 4_600.0), rng.uniform(700.0, 1_500.0)
         frequencies = np.sort(np.clip(centre + width * rng.standard_normal(count), 500.0, 6_000.0))
-        # Equal decay times rather than equal damping ratios: a joint-dominated assembly.
+        # Similar decay times, not similar damping ratios: most damping is in the joints.
         damping = 1.0 / (2.0 * np.pi * frequencies * rng.uniform(0.0012, 0.0035, count))
         phases = rng.uniform(0.0, 2.0 * np.pi, count)
         path = (
@@ -84,7 +84,7 @@ def draw_structure(rng: np.random.Generator, resonance: str) -> Structure:
             rng.uniform(0.1, 0.4),
         )
     gains = rng.lognormal(0.0, 0.7, (3, count)) * rng.choice([-1.0, 1.0], (3, count))
-    # Teeth excite the lower modes; a clack on the housing, the lowest.
+    # Teeth excite the lower modes; a clack on the housing excites the lowest ones.
     low = np.exp(-(frequencies - frequencies.min()) / 1_800.0)
     return Structure(
         frequencies, damping, gains[0], gains[1] * low, gains[2] * low**2, phases, path[0], path[1], path[2], path[3]
@@ -92,7 +92,7 @@ def draw_structure(rng: np.random.Generator, resonance: str) -> Structure:
 
 
 def seen_by(structure: Structure, rng: np.random.Generator) -> Structure:
-    """The same structure as another channel sees it: other gains and signs of the same modes."""
+    """Return the structure as another channel sees it: the same modes with other gains and signs."""
     count = structure.frequencies_hz.size
     gain = rng.lognormal(0.0, 0.5, count) * rng.choice([-1.0, 1.0], count)
     return Structure(
@@ -110,10 +110,11 @@ def seen_by(structure: Structure, rng: np.random.Generator) -> Structure:
 
 
 def impulse_responses(structure: Structure, *, sampling_rate_hz: float, temperature_c: float) -> Array:
-    """Sampled answers to a unit impulse in the bearing, at the teeth and on the housing.
+    """Return sampled responses to a unit impulse in the bearing, at the teeth and on the housing.
 
     Each is a sum of decaying sinusoids, sum_k g_k exp(-2 pi zeta_k f_k t) sin(2 pi f_k t + phase_k), from the arrival
-    on, scaled to energy 1 (sum of squares over samples), so that a train's power follows from its rate alone.
+    on, scaled to energy 1 (sum of squares over samples), so that the power of a pulse train
+    depends on its rate alone.
 
     Parameters
     ----------

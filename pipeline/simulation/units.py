@@ -1,4 +1,4 @@
-"""What is particular to one physical unit: its level, colour, imbalance, mesh, slip and structure."""
+"""The properties of one physical unit: its level, noise colour, imbalance, mesh, slip and structure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _BLEMISHES = ("outer_race", "inner_race", "ball", "", "", "", "", "")
 
 @dataclass(frozen=True)
 class SimulatedUnit:
-    """One unit as it was built and mounted. Amplitudes are RMS over the unit's noise level unless said otherwise.
+    """One unit as it was built and mounted. Amplitudes are RMS relative to the unit's noise, if not stated otherwise.
 
     Attributes
     ----------
     bearing : Bearing
         Geometry.
     level_g : float
-        Noise RMS in health at the reference load, speed and temperature, g; holds the sensor's gain, too.
+        Noise RMS of the healthy unit at the reference load, speed and temperature, g; includes the sensor's gain.
     noise_colour, noise_floor, noise_hump : float
         Exponent of 1/f^x; white share; share shaped by the structure's own response.
     noise_beat, beat_phase : float
@@ -42,17 +42,17 @@ class SimulatedUnit:
     fault_ratio : float
         RMS of a fault's impulse train at severity 1.
     blemish_mode, blemish : str, float
-        A stable mark from assembly that a healthy unit may bear ('' for none), and its strength as a severity.
+        A stable mark from assembly that a healthy unit may have ('' for none), and its strength as a severity.
     slip_mean, slip_std, load_zone : float
         See `pipeline.simulation.faults`.
     clack_rate : float
         Handling clacks a second.
     warmth_k : float
-        How much warmer than its neighbours.
+        Temperature above that of its neighbours, K.
     drift_depth, drift_days, drift_phase : float
         Slow change of the level: depth, period in days, phase.
     speed_trim, speed_wander : float
-        Speed against the program's, and slow change within a recording (shares).
+        Deviation from the program's speed, and slow change within a recording (shares).
     structure : Structure
         Modes.
     """
@@ -89,7 +89,7 @@ class SimulatedUnit:
 
 
 def _split(rng: np.random.Generator, total: float, count: int) -> Array:
-    """Share an RMS among harmonics at random, higher ones less."""
+    """Return amplitudes of harmonics at random, smaller for higher ones, with a given total RMS."""
     raw = rng.lognormal(0.0, 0.5, count) / np.arange(1, count + 1)
     return np.asarray(total * raw / np.sqrt(np.sum(raw**2)), dtype=np.float64)
 
@@ -100,16 +100,16 @@ def draw_unit(rng: np.random.Generator, world: World, bearing: Bearing) -> Simul
     Parameters
     ----------
     rng : numpy.random.Generator
-        The unit's own stream.
+        Random stream of the unit.
     world : World
         Ranges.
     bearing : Bearing
-        Geometry of the axis it is for.
+        Geometry of its axis.
 
     Returns
     -------
     SimulatedUnit
-        The unit; what differs between its channels is drawn elsewhere.
+        The unit; differences between its channels are drawn elsewhere.
     """
 
     def within(bounds: Range) -> float:

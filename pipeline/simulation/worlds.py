@@ -1,7 +1,7 @@
 """Two worlds: the ranges that units are drawn from, the bearings, the programs and the kind of resonance.
 
-World A is what a model may be trained on. World B is for judging it: every range is disjoint from A's, the bearings
-are others, and the structure answers an impulse in another way (`pipeline.simulation.structure`).
+World A is for training a model. World B is for judging it: its ranges do not overlap with those of A, its bearings are
+different, and its structure has another kind of impulse response (`pipeline.simulation.structure`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Bearing:
-    """A rolling bearing on the motor shaft and the pinion beside it.
+    """A rolling bearing on the motor shaft, and the pinion beside it.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Bearing:
 
     @property
     def ftf(self) -> float:
-        """Turns of the cage per shaft turn, outer race standing still (Randall & Antoni 2011, eq. 3)."""
+        """Turns of the cage per shaft turn, with the outer race at rest (Randall & Antoni 2011, eq. 3)."""
         return 0.5 * (1.0 - self._closeness)
 
     @property
@@ -67,18 +67,18 @@ class Bearing:
 
     @property
     def bsf(self) -> float:
-        """Spins of an element per shaft turn (ibid., eq. 4); a flaw on it strikes a race twice a spin."""
+        """Spins of an element per shaft turn (ibid., eq. 4); a flaw on it hits a race twice a spin."""
         return 0.5 * self.pitch_mm / self.element_mm * (1.0 - self._closeness**2)
 
 
 @dataclass(frozen=True)
 class Program:
-    """A motion program: the part of the cycle at constant speed in which is recorded.
+    """A motion program: the part of the cycle with constant speed in which the axis is recorded.
 
     Attributes
     ----------
     name : str
-        As in the log.
+        Name in the log.
     speed_rpm : float
         Motor speed of the segment.
     load : float
@@ -86,7 +86,7 @@ class Program:
     tilt : float
         Change of the noise colour (exponent of 1/f) that this motion brings.
     ripple : float
-        Torque ripple of the drive against the unit's usual one.
+        Torque ripple of the drive relative to the unit's usual one.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Program:
 
 @dataclass(frozen=True)
 class World:
-    """Ranges (low, high) that units and recordings are drawn from, uniformly unless said otherwise.
+    """Ranges (low, high) that units and recordings are drawn from, uniformly if not stated otherwise.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class World:
     bearings : tuple of Bearing
         Of the main axes (first half) and of the wrist axes (second half).
     programs : tuple of Program
-        What everybody runs; `unseen_program` nobody does before the findings end.
+        Programs of all robots; no robot runs `unseen_program` before the findings end.
     level_g : Range
         Broadband vibration of a healthy unit at reference load and speed, g RMS (log-uniform).
     noise_colour : Range
@@ -117,11 +117,11 @@ class World:
     noise_beat : Range
         Depth of the modulation of the noise by shaft rotation, also in health.
     harmonic, mesh : Range
-        RMS of the shaft harmonics, and of the gear mesh, over that of the noise.
+        RMS of the shaft harmonics, and of the gear mesh, relative to that of the noise.
     fault_ratio : Range
-        RMS of the impulse train at severity 1 over that of the noise.
+        RMS of the impulse train at severity 1 relative to that of the noise.
     blemish : Range
-        Strength of the stable mark that some healthy units bear, as a severity; always below the detectable level.
+        Strength of the stable mark that some healthy units have, as a severity; always below the detectable level.
     slip_mean, slip_std : Range
         Mean slip, and the random part of every interval (share of it).
     load_zone : Range
@@ -157,7 +157,7 @@ class World:
     adc_step_g: float
 
     def program(self, name: str) -> Program:
-        """Find a program of this world by its name."""
+        """Return a program of this world by its name; KeyError where there is none."""
         for program in (*self.programs, self.unseen_program):
             if program.name == name:
                 return program

@@ -1,4 +1,4 @@
-"""The files: a robot's log of a day, assets.toml, labels.csv, truth.csv."""
+"""Write the files: a robot's log of a day, assets.toml, labels.csv, truth.csv."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TRUTH_COLUMNS: Final = (
 
 @lru_cache(maxsize=256)
 def unit_of(settings: FleetSettings, index: int, generation: int) -> tuple[SimulatedUnit, tuple[Structure, ...]]:
-    """The physical unit on an axis, and its structure as each channel sees it."""
+    """Return the physical unit on an axis, and its structure as each channel sees it."""
     rng = generator(settings.seed, settings.world, Stream.UNIT, index, generation)
     unit = draw_unit(rng, WORLDS[settings.world], draw_fleet(settings)[index].bearing)
     views = [unit.structure]
@@ -58,7 +58,7 @@ def unit_of(settings: FleetSettings, index: int, generation: int) -> tuple[Simul
 
 
 def record(settings: FleetSettings, plan: AxisPlan, what: Appointment) -> list[dict[str, Any]]:
-    """One recording of every channel of an axis, as rows of the log."""
+    """Return one recording of every channel of an axis, as rows of the log."""
     unit, views = unit_of(settings, plan.index, what.installation.generation)
     operation, logged_rpm = operate(settings, plan, unit, what)
     keys = (plan.index, what.day, what.slot)
@@ -98,7 +98,7 @@ def record(settings: FleetSettings, plan: AxisPlan, what: Appointment) -> list[d
 
 
 def log_path(settings: FleetSettings, plan: AxisPlan, day: int) -> Path:
-    """Where a robot's log of a day lies, below the output folder."""
+    """Return the path of a robot's log of a day, relative to the output folder."""
     date = (settings.start + timedelta(days=day)).date().isoformat()
     return Path("landing", settings.site, plan.cell, plan.robot_id, f"{date}_{plan.robot_id}.parquet")
 
@@ -106,7 +106,7 @@ def log_path(settings: FleetSettings, plan: AxisPlan, day: int) -> Path:
 def write_robot_day(out: Path, settings: FleetSettings, robot: int, day: int) -> int:
     """Write a robot's log of a day; no file where nothing was recorded.
 
-    The file is written aside and renamed, and its modification time is the end of that day.
+    The file is written under another name and renamed. Its modification time is the end of that day.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def write_robot_day(out: Path, settings: FleetSettings, robot: int, day: int) ->
 
 
 def write_log(target: Path, rows: list[dict[str, Any]], samples: int) -> None:
-    """Write rows of `samples` samples each as a log file: aside, then renamed."""
+    """Write rows of `samples` samples each as a log file, under another name that is then changed."""
     columns = []
     for field in LOG_SCHEMA:
         values = [row.get(field.name) for row in rows]
@@ -160,7 +160,7 @@ def _write_text(target: Path, text: str, modified_at: float) -> None:
 
 
 def assets_toml(settings: FleetSettings) -> str:
-    """The asset tree: geometries, and every unit with its installation period."""
+    """Return the text of assets.toml: geometries, and every unit with its time on its axis."""
     lines = ["version = 1"]
     for bearing in WORLDS[settings.world].bearings:
         lines += [
@@ -201,7 +201,7 @@ def _csv(columns: tuple[str, ...], rows: list[dict[str, str]]) -> str:
 
 
 def truth_rows(settings: FleetSettings) -> list[dict[str, str]]:
-    """What is true of each recording, in the order of axes, days and slots."""
+    """Return the truth about each recording as rows of truth.csv, in the order of axes, days and slots."""
     rows = []
     for plan in draw_fleet(settings):
         for day in range(settings.days):

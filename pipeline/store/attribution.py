@@ -1,8 +1,8 @@
-"""Whose recording is it: the unit that made it, the geometry in force, and which stored rows still hold for that unit.
+"""Which unit a recording belongs to, the geometry in force, and which stored rows are still valid for that unit.
 
-A recording belongs to the unit that its log names, else to the one that the asset registry has on the axis at its time.
-A replacement may be registered late. So `unit_serial` in extractions, scores and trend points is only what was known
-when they were made; whoever splits, compares or sums by unit asks here.
+A recording belongs to the unit that its log names, else to the unit that the asset registry has on the axis at that
+time. A replacement may be registered late. So `unit_serial` in extractions, scores and trend points is only what was
+known when they were written. Code that splits, compares or sums by unit must use the functions of this file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from pipeline.store.tables import NO_GEOMETRY, Baseline, Extraction, Recording, Score, Unit
 
 Span = tuple[datetime, datetime]
-"""From, included, and to, not included."""
+"""Start (included) and end (not included)."""
 
 
 def on_axis() -> sa.ColumnElement[bool]:
@@ -34,7 +34,7 @@ def installed_geometry() -> sa.ColumnElement[str]:
 
 
 def attributed_unit() -> sa.ColumnElement[str | None]:
-    """SQL: the unit that a recording belongs to; null where nobody names one."""
+    """SQL: the unit that a recording belongs to; null where neither the log nor the registry names one."""
     return sa.func.coalesce(Recording.unit_serial, Unit.unit_serial)
 
 
@@ -45,7 +45,7 @@ def attributed_extraction() -> list[sa.ColumnElement[Any]]:
 
 
 def recordings(*columns: Any) -> sa.Select[Any]:
-    """SQL: columns of recordings and of the units that they belong to."""
+    """SQL: select columns of recordings, joined with the registry's units."""
     return sa.select(*columns).select_from(Recording).outerjoin(Unit, on_axis())
 
 
@@ -57,20 +57,20 @@ def extractions(
     ok_only: bool = False,
     any_geometry: bool = False,
 ) -> sa.Select[Any]:
-    """SQL: extractions with their recordings and units; of each recording the one at the geometry in force.
+    """SQL: select extractions, joined with recordings and units; for each recording the one at the geometry in force.
 
     Parameters
     ----------
     columns
-        What is selected; `attributed_extraction()` by default.
+        Columns to select; `attributed_extraction()` by default.
     scope, feature_version
-        Only of this scope, only at this feature version.
+        Only extractions of this scope, or at this feature version.
     span
-        Only of recordings that began in it.
+        Only of recordings that started in it.
     ok_only
         Only those with a good data-quality verdict and at least one window.
     any_geometry
-        At any geometry version, in force or not.
+        True: at any geometry version, in force or not.
     """
     query = (
         sa.select(*(columns or attributed_extraction()))
@@ -92,7 +92,7 @@ def extractions(
 
 
 def scores(*columns: Any) -> sa.Select[Any]:
-    """SQL: scores that hold: at the geometry in force, compared with a baseline of the recording's own unit."""
+    """SQL: select valid scores: at the geometry in force, and compared with a baseline of the recording's own unit."""
     return (
         sa.select(*columns)
         .select_from(Score)
@@ -103,13 +103,14 @@ def scores(*columns: Any) -> sa.Select[Any]:
 
 
 def own_baseline(version: Any, unit: sa.ColumnElement[Any] | None = None) -> sa.ColumnElement[bool]:
-    """SQL: a baseline version is none at all, or one of the unit that the recording belongs to now.
+    """SQL: a baseline version is empty, or belongs to the unit that the recording belongs to now.
 
-    What was compared with the baseline of another unit is due again. A newer baseline of the same unit changes nothing.
+    Rows that were compared with the baseline of another unit are due again. A newer baseline of the same unit changes
+    nothing.
     """
     owner = attributed_unit() if unit is None else unit
     of_unit = sa.exists().where(Baseline.baseline_version == version, Baseline.unit_serial.is_not_distinct_from(owner))
-    return sa.or_(version == "", of_unit.correlate_except(Baseline))  # also where it stands in a subquery
+    return sa.or_(version == "", of_unit.correlate_except(Baseline))  # also inside a subquery
 
 
 def unit_name(serial: str | None, axis_id: str) -> str:
@@ -118,7 +119,7 @@ def unit_name(serial: str | None, axis_id: str) -> str:
 
 
 def unit_at(connection: Connection, axis_id: str, moment: datetime) -> str | None:
-    """Return the unit on an axis at a time: what its latest recording declared, else the registry's; None: neither."""
+    """Return the unit on an axis at a time: from its latest recording, else from the registry; None: not known."""
     declared = connection.scalar(
         sa.select(Recording.unit_serial)
         .where(Recording.axis_id == axis_id, Recording.started_at <= moment)

@@ -1,7 +1,7 @@
-"""Batches: how the work that is due is cut into tasks, oldest first, each told in a few words.
+"""Batches: the work that is due, cut into tasks, oldest first.
 
-A batch of recordings is named by its two ends, not by its members: whoever works on it asks again what is due between
-them, so that a batch that was done before, or is done twice at once, does no harm.
+A batch of recordings is described by its first and last recording, not by a list. The task that works on it queries
+again which recordings between them are due. So a batch may be done again, or twice at the same time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Stretch:
     last_id: str
 
     def holds(self, started_at: Any, recording_id: Any) -> sa.ColumnElement[bool]:
-        """SQL: the recording with these columns lies inside."""
+        """SQL: the condition that a recording with these columns lies inside."""
         return sa.and_(
             started_at >= self.first_at,
             started_at <= self.last_at,
@@ -35,7 +35,7 @@ class Stretch:
         )
 
     def as_dict(self) -> dict[str, str]:
-        """Give plain JSON values."""
+        """Return the two ends as JSON values."""
         return {
             "first_at": utc_text(self.first_at),
             "first_id": self.first_id,
@@ -44,27 +44,27 @@ class Stretch:
         }
 
     @classmethod
-    def from_dict(cls, told: dict[str, Any]) -> Stretch:
-        """Read what `as_dict` gave; other entries are left alone."""
+    def from_dict(cls, values: dict[str, Any]) -> Stretch:
+        """Build a stretch from what `as_dict` returned; other entries are ignored."""
         return cls(
-            datetime.fromisoformat(told["first_at"]),
-            told["first_id"],
-            datetime.fromisoformat(told["last_at"]),
-            told["last_id"],
+            datetime.fromisoformat(values["first_at"]),
+            values["first_id"],
+            datetime.fromisoformat(values["last_at"]),
+            values["last_id"],
         )
 
 
 @dataclass(frozen=True)
 class Between:
-    """From when (included) to when (not included) recordings started; None: from the first on."""
+    """Recordings that started from `from_at` (included) to `to_at` (not included); None: no limit."""
 
     from_at: datetime | None = None
     to_at: datetime | None = None
 
     def holds(self, started_at: Any) -> list[sa.ColumnElement[bool]]:
-        """SQL: the recording started in it."""
-        found = [] if self.from_at is None else [started_at >= self.from_at]
-        return found if self.to_at is None else [*found, started_at < self.to_at]
+        """SQL: the conditions that a recording started in this time; an empty list where there is no limit."""
+        conditions = [] if self.from_at is None else [started_at >= self.from_at]
+        return conditions if self.to_at is None else [*conditions, started_at < self.to_at]
 
 
 EVER = Between()
@@ -78,34 +78,34 @@ def stretches(
     Parameters
     ----------
     rows
-        started_at, recording_id and size of each, in that order; read no further than needed.
+        started_at, recording_id and size of each recording, in order of the first two; read only as far as needed.
     size
-        A batch is closed before it would be larger; one recording is always taken.
+        Largest size of a batch; a single larger recording is a batch of its own.
     most
-        So many batches at most; the rest is for the next run.
+        Largest number of batches; the rest is left for the next run.
 
     Returns
     -------
     list of dict, int, int
         Stretches as JSON, each with its number of recordings and its size; recordings in them; their size.
     """
-    found: list[dict[str, Any]] = []
+    batches: list[dict[str, Any]] = []
     first: tuple[datetime, str] | None = None
     last: tuple[datetime, str] | None = None
-    count = held = 0
+    count = size_so_far = 0
 
     def close() -> None:
         if first is not None and last is not None:
-            found.append({**Stretch(*first, *last).as_dict(), "recordings": count, "size": held})
+            batches.append({**Stretch(*first, *last).as_dict(), "recordings": count, "size": size_so_far})
 
-    for at, recording_id, own in rows:
-        if first is not None and held + own > size:
+    for at, recording_id, recording_size in rows:
+        if first is not None and size_so_far + recording_size > size:
             close()
-            first, count, held = None, 0, 0
-            if len(found) == most:
+            first, count, size_so_far = None, 0, 0
+            if len(batches) == most:
                 break
         first = first or (at, recording_id)
         last = (at, recording_id)
-        count, held = count + 1, held + own
+        count, size_so_far = count + 1, size_so_far + recording_size
     close()
-    return found, sum(batch["recordings"] for batch in found), sum(batch["size"] for batch in found)
+    return batches, sum(batch["recordings"] for batch in batches), sum(batch["size"] for batch in batches)

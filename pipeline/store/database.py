@@ -1,7 +1,8 @@
 """The database: engines, transactions, migrations and bulk inserts, on SQLite and PostgreSQL alike.
 
-Callers open a transaction and commit it by leaving the block; helpers never commit. Reads and writes are told apart
-because SQLite has one writer: a write takes the lock at its start, so that it never fails half-way for want of it.
+Callers open a transaction and commit it by leaving the block; helpers never commit. Reads and writes have different
+transactions, because SQLite has one writer: a write takes the lock at its start, so it cannot fail later for lack of
+it.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Store:
 
     @classmethod
     def open(cls, url: str) -> Store:
-        """Open a database; an empty one gets its tables, an older one is refused until it is migrated.
+        """Open a database. An empty one gets its tables; one of another revision is refused until it is migrated.
 
         Raises
         ------
@@ -73,24 +74,24 @@ class Store:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a connection for reading: one consistent snapshot."""
+        """Open a connection for reading; all its queries see one consistent snapshot."""
         isolation = "SERIALIZABLE" if self.is_sqlite else "REPEATABLE READ"
         with self.engine.connect().execution_options(isolation_level=isolation) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """Open a transaction for writing; it is committed when the block ends well, else rolled back."""
+        """Open a transaction for writing. It is committed when the block ends without an error, else rolled back."""
         with self.engine.connect().execution_options(axiswatch_write=True) as connection, connection.begin():
             yield connection
 
     def revision(self) -> str | None:
-        """Give the migration that the database is at, None where it has none."""
+        """Return the revision of the database's tables; None where it has no tables."""
         with self.engine.connect() as connection:
             return MigrationContext.configure(connection).get_current_revision()
 
     def upgrade(self) -> None:
-        """Bring the tables up to date. Two callers at once are safe: the second waits and finds nothing to do."""
+        """Migrate the tables to the newest revision. Of two callers at once, the second waits and has nothing to do."""
         with self.write() as connection:
             if not self.is_sqlite:
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
@@ -104,23 +105,25 @@ class Store:
 
 
 def create_database(url: str) -> bool:
-    """Create the PostgreSQL database that a URL names, by way of the server's own `postgres`; say whether it was new.
+    """Create the PostgreSQL database that a URL names; return False where it existed already.
+
+    It is created over a connection to the server's database `postgres`.
 
     Raises
     ------
     AxiswatchError
-        The server cannot be reached or refuses; or the URL is not PostgreSQL's.
+        The server cannot be reached or refuses, or the URL does not name a PostgreSQL database.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() != "postgresql" or not parsed.database:
         raise AxiswatchError(
-            f"{parsed.render_as_string(hide_password=True)} names no database of PostgreSQL; SQLite makes its own file"
+            f"{parsed.render_as_string(hide_password=True)} names no PostgreSQL database; SQLite creates its own file"
         )
     engine = sa.create_engine(parsed.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     try:
         with engine.connect() as connection:
-            there = sa.text("SELECT count(*) FROM pg_database WHERE datname = :name")
-            if connection.scalar(there, {"name": parsed.database}):
+            count = sa.text("SELECT count(*) FROM pg_database WHERE datname = :name")
+            if connection.scalar(count, {"name": parsed.database}):
                 return False
             connection.exec_driver_sql(f"CREATE DATABASE {engine.dialect.identifier_preparer.quote(parsed.database)}")
             return True
@@ -130,14 +133,14 @@ def create_database(url: str) -> bool:
 
 
 def alembic_config() -> Config:
-    """Alembic's configuration of the migrations that ship with the package."""
+    """Return the Alembic configuration of the migrations in this package."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
     return config
 
 
 def head_revision() -> str | None:
-    """Newest migration that ships with the package."""
+    """Return the revision of the newest migration in this package."""
     return ScriptDirectory.from_config(alembic_config()).get_current_head()
 
 
@@ -165,7 +168,7 @@ def _engine(url: str) -> Engine:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise AxiswatchError(
-            f"cannot make the folder of the database {parsed.database}: {error.strerror}; set `home` or `database_url`"
+            f"cannot create the folder of database {parsed.database}: {error.strerror}; set `home` or `database_url`"
         ) from error
     engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None})
     sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -182,7 +185,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _use_write_ahead_log(cursor: sqlite3.Cursor) -> None:
-    """Change the journal. SQLite does not wait for a lock here (two processes, one empty file), so this does."""
+    """Switch to the write-ahead log. SQLite does not wait for a lock here, so this function waits and tries again."""
     give_up = time.monotonic() + BUSY_SECONDS
     while True:
         try:
@@ -200,7 +203,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def insert_ignore(connection: Connection, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert rows, leaving those alone whose key is there already. One executemany, whatever the number of rows."""
+    """Insert rows; skip those whose key exists already. One executemany for any number of rows."""
     if not rows:
         return
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
@@ -208,7 +211,7 @@ def insert_ignore(connection: Connection, model: type[DeclarativeBase], rows: Se
 
 
 def insert_new(connection: Connection, model: type[DeclarativeBase], row: Mapping[str, Any]) -> bool:
-    """Insert one row and say whether it was new. A concurrent insert of the same key is waited for."""
+    """Insert one row; return False where its key exists already. Waits for a concurrent insert of the same key."""
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     key = next(iter(_table(model).primary_key))
     statement = insert(model).values(**row).on_conflict_do_nothing().returning(key)
@@ -222,7 +225,7 @@ def upsert(
     *,
     keep: Iterable[str] = (),
 ) -> None:
-    """Insert rows; where the key is there already, take over every column but the key and those in `keep`."""
+    """Insert rows; where the key exists already, update every column except the key and those in `keep`."""
     if not rows:
         return
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
@@ -244,9 +247,10 @@ def _table(model: type[DeclarativeBase]) -> sa.Table:
 
 
 def bulk_insert(connection: Connection, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert many rows at once, leaving those alone whose key is there already.
+    """Insert many rows at once; skip those whose key exists already.
 
-    PostgreSQL: COPY into a temporary table, then one merge. SQLite: one executemany. Every row has the same columns.
+    PostgreSQL: COPY into a temporary table, then one INSERT. SQLite: one executemany. All rows must have the same
+    columns.
     """
     if not rows:
         return
@@ -281,7 +285,7 @@ def bulk_insert(connection: Connection, model: type[DeclarativeBase], rows: Sequ
 
 
 def _copy_writer(column: sa.Column[Any], dialect: sa.Dialect) -> Callable[[Any], Any] | None:
-    """Give what COPY needs done to the values of a column: JSON as text, times checked; None where nothing."""
+    """Return the conversion of a column's values before COPY: JSON to text, check of times; None: no conversion."""
     if isinstance(column.type, sa.JSON):
         return json.dumps
     if isinstance(column.type, UtcDateTime):
@@ -291,7 +295,7 @@ def _copy_writer(column: sa.Column[Any], dialect: sa.Dialect) -> Callable[[Any],
 
 
 def ensure_partitions(store: Store, times: Iterable[datetime]) -> None:
-    """Make the monthly partitions of the score table that the given times (UTC) fall into. SQLite has none."""
+    """Create the monthly partitions of the score table for some times (UTC). On SQLite there is nothing to do."""
     if store.is_sqlite:
         return
     months = sorted({(time.astimezone(UTC).year, time.astimezone(UTC).month) for time in times})
@@ -312,5 +316,5 @@ def ensure_partitions(store: Store, times: Iterable[datetime]) -> None:
 
 
 def partition_name(year: int, month: int) -> str:
-    """Name of a month's partition of the score table."""
+    """Return the name of a month's partition of the score table."""
     return f"{Score.__tablename__}_y{year:04d}m{month:02d}"

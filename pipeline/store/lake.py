@@ -1,7 +1,8 @@
-"""The lake: immutable files named by what they hold, in a folder or behind any fsspec URL.
+"""The lake: immutable files named by the hash of their content, in a folder or at any fsspec URL.
 
-A file is written aside and renamed (on an object store: one PUT), so that a name never stands for half a file. It does
-not count until a row of `lake_files` commits it; what no row names is an orphan of a run that was killed, and is swept.
+A file is written under another name and then renamed (on an object store: one PUT), so a file is never half written. A
+file counts only when a row of `lake_files` names it. A file without a row was left by a run that was killed (an
+orphan); `Lake.sweep` deletes it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pipeline.base.errors import AxiswatchError
 Kind = Literal["recordings", "features", "quarantine", "models"]
 ASIDE = "aside"
 ROW_GROUP_BYTES = 2 * 1024 * 1024
-"""Uncompressed size of a row group: what has to be read for one row of a file."""
+"""Uncompressed size of a row group, bytes: the part of a file that must be read to get one row."""
 
 
 class LakeError(AxiswatchError):
@@ -52,44 +53,44 @@ class Lake:
             Path(self.root).mkdir(parents=True, exist_ok=True)
 
     def put(self, kind: Kind, data: bytes, suffix: str) -> str:
-        """Write bytes under the name of their SHA-256 and give the path relative to the lake."""
+        """Write bytes under the name of their SHA-256; return the path relative to the lake."""
         digest = hashlib.sha256(data).hexdigest()
         path = f"{kind}/{digest[:2]}/{digest}{suffix}"
         self.put_at(path, data)
         return path
 
     def put_at(self, path: str, data: bytes) -> None:
-        """Write bytes under a given relative path, all or nothing. What is there already is left alone."""
+        """Write bytes to a relative path, all or nothing. On a local disk an existing file is not written again."""
         if self._renewed(path, len(data)):
             return
         if not self.is_local:
             self.fs.pipe_file(self._full(path), data)
             return
         target = Path(self._full(path))
-        aside = Path(self.root) / ASIDE / uuid.uuid4().hex
-        for folder in (target.parent, aside.parent):
+        temporary = Path(self.root) / ASIDE / uuid.uuid4().hex
+        for folder in (target.parent, temporary.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(target)
+        temporary.replace(target)
 
     def put_file(self, kind: Kind, source: Path, digest: str) -> str:
-        """Copy a local file as it is, in pieces, under the name of its SHA-256; give its relative path."""
+        """Copy a local file in pieces, under the name of its SHA-256 (`digest`); return its relative path."""
         path = f"{kind}/{digest[:2]}/{digest}.bin"
         if self._renewed(path, source.stat().st_size):
             return path
-        aside = f"{ASIDE}/{uuid.uuid4().hex}" if self.is_local else path
-        for target in (aside, path):
+        temporary = f"{ASIDE}/{uuid.uuid4().hex}" if self.is_local else path
+        for target in (temporary, path):
             self.fs.makedirs(self._full(target).rsplit("/", 1)[0], exist_ok=True)
-        self.fs.put_file(str(source), self._full(aside))
+        self.fs.put_file(str(source), self._full(temporary))
         if self.is_local:
-            Path(self._full(aside)).replace(self._full(path))
+            Path(self._full(temporary)).replace(self._full(path))
         return path
 
     def put_table(self, kind: Kind, table: pa.Table) -> tuple[str, int]:
-        """Write a table as Parquet; give its relative path and its size in bytes. Equal tables give equal files."""
+        """Write a table as Parquet; return its relative path and its size in bytes. Equal tables make equal files."""
         sink = io.BytesIO()
         signal = [f"{name}.list.element" for name in ("samples",) if name in table.column_names]
         pq.write_table(
@@ -111,7 +112,7 @@ class Lake:
         Raises
         ------
         LakeError
-            The file is gone, though the database names it.
+            The file is missing, although the database names it.
         """
         try:
             return self.fs.open(self._full(path), "rb")  # type: ignore[no-any-return]
@@ -121,7 +122,7 @@ class Lake:
             ) from error
 
     def size(self, path: str) -> int:
-        """Give the size of a file, bytes, without reading it; raises `LakeError` as `open` does."""
+        """Return the size of a file in bytes without reading it; raises `LakeError` as `open` does."""
         try:
             return int(self.fs.size(self._full(path)))
         except FileNotFoundError as error:
@@ -130,30 +131,30 @@ class Lake:
             ) from error
 
     def read(self, path: str) -> bytes:
-        """Read a file whole."""
+        """Return the content of a file."""
         with self.open(path) as file:
             return file.read()
 
     def table(self, path: str, columns: list[str] | None = None) -> pa.Table:
-        """Read a Parquet file whole.
+        """Return a Parquet file as a table, with all columns or some.
 
-        One thread: pyarrow's own pools were seen to abort a process that ends while they are alive.
+        It uses one thread: pyarrow's thread pools have aborted processes that ended while the pools were alive.
         """
         with self.open(path) as file, _whole(path, self.root):
             return _checked(file).read(columns=columns, use_threads=False)
 
     def rows(
-        self, path: str, wanted: Iterable[int], columns: list[str] | None = None
+        self, path: str, row_numbers: Iterable[int], columns: list[str] | None = None
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the wanted rows of a Parquet file in order, reading only the row groups that hold them."""
-        left = sorted(set(wanted))
+        """Yield some rows of a Parquet file (number and values) in order; reads only the row groups that hold them."""
+        ordered = sorted(set(row_numbers))
         with self.open(path) as file:
             with _whole(path, self.root):
                 parquet = _checked(file)
             first = 0
             for group in range(parquet.num_row_groups):
                 count = parquet.metadata.row_group(group).num_rows
-                inside = [row for row in left if first <= row < first + count]
+                inside = [row for row in ordered if first <= row < first + count]
                 if inside:
                     with _whole(path, self.root):
                         table = parquet.read_row_group(group, columns=columns, use_threads=False)
@@ -162,26 +163,26 @@ class Lake:
                 first += count
 
     def files(self) -> Iterator[tuple[str, datetime]]:
-        """Yield every file as relative path and time of last change (UTC)."""
+        """Yield the relative path and the time of the last change (UTC) of every file."""
         prefix = self.root.rstrip("/") + "/"
-        self.fs.invalidate_cache()  # others write, too
-        found: Mapping[str, Mapping[str, Any]] = self.fs.find(self.root, detail=True)
-        for full, info in found.items():
+        self.fs.invalidate_cache()  # other processes write too
+        info_by_path: Mapping[str, Mapping[str, Any]] = self.fs.find(self.root, detail=True)
+        for full, info in info_by_path.items():
             changed = info.get("LastModified") or info.get("mtime")
             moment = changed if isinstance(changed, datetime) else datetime.fromtimestamp(float(changed or 0), UTC)
             yield full.removeprefix(prefix), moment.astimezone(UTC)
 
     def remove(self, path: str) -> None:
-        """Delete a file; that it is gone already is no error."""
+        """Delete a file; a missing file is no error."""
         try:
             self.fs.rm_file(self._full(path))
         except FileNotFoundError:
             return
 
     def sweep(self, committed: set[str], *, older_than: datetime) -> int:
-        """Delete files that no row commits and that are older than a time; give their number.
+        """Delete files that are not in `committed` and older than a time; return their number.
 
-        The age keeps files of a run that is still at work: it writes first and commits afterwards.
+        The age protects files of a run that is still at work: it writes first and commits afterwards.
         """
         orphans = [path for path, changed in self.files() if path not in committed and changed < older_than]
         for path in orphans:
@@ -189,10 +190,11 @@ class Lake:
         return len(orphans)
 
     def _renewed(self, path: str, size_bytes: int) -> bool:
-        """Say whether a file is there already, and make it young.
+        """Return whether a file exists already with this size, and set its time of change to now.
 
-        It may be the orphan of a run that was killed: this run is about to commit it, and a sweep must not take it
-        meanwhile. An object store has no way to touch a file, so there it is written again.
+        The file may be an orphan of a run that was killed. This run will commit it, and a sweep must not delete it
+        before. An object store cannot change the time of a file, so there the answer is False and the file is written
+        again.
         """
         if not self.is_local:
             return False
@@ -215,7 +217,7 @@ def _checked(file: BinaryIO) -> pq.ParquetFile:
 
 @contextmanager
 def _whole(path: str, root: str) -> Iterator[None]:
-    """Say which file it was that turned out to be damaged."""
+    """Turn an error while reading into a LakeError that names the damaged file."""
     try:
         yield
     except (pa.ArrowException, OSError) as error:

@@ -1,9 +1,9 @@
-"""Retention: recordings, features and scores older than whole months go, from the database and from the lake together.
+"""Retention: delete old recordings, features and scores, from the database and from the lake.
 
-What the future still needs stays whatever its age: recordings that a label holds for (training reads them), and those
-of a baseline period (another feature version makes that baseline anew). Axis states, cases, labels, models, baselines
-and the quarantine are small, and stay. Rows go first, in transactions; then the files that no row names any more. A run
-that is killed between the two leaves files that `axiswatch lake sweep` takes.
+Some old recordings stay because they are still needed: those with a label (training reads them), and those of a
+baseline period (another feature version computes that baseline again). Axis states, cases, labels, models, baselines
+and the quarantine are small and stay. Rows are deleted first, in transactions; then the files that no row names any
+more. A run that is killed in between leaves files that `axiswatch lake sweep` deletes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from pipeline.store.tables import (
 
 
 def sweep_lake(store: Store, lake: Lake, *, older_than: datetime) -> int:
-    """Delete orphans that are older than a time; give their number."""
+    """Delete files of the lake that no row names and that are older than a time; return their number."""
     with store.read() as connection:
         committed = set(connection.scalars(sa.select(LakeFile.path)))
         for row in connection.execute(sa.select(ModelVersion.lake_prefix, ModelVersion.settings)):
@@ -47,7 +47,7 @@ PAGE = 1000
 
 @dataclass
 class RetentionReport:
-    """What one run did."""
+    """Counts of one run; `before` is the start of the oldest month that is kept."""
 
     before: str = ""
     recordings: int = 0
@@ -57,12 +57,12 @@ class RetentionReport:
     size_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the counts by name."""
+        """Return the counts by name."""
         return asdict(self)
 
 
 def first_month_kept(as_of: datetime, months: int) -> datetime:
-    """Give the start of the oldest month that is kept whole: `months` months before the month of `as_of`."""
+    """Return the start of the oldest month that is kept whole: `months` months before the month of `as_of`."""
     moment = as_of.astimezone(UTC)
     year, month = divmod(moment.year * 12 + moment.month - 1 - months, 12)
     return datetime(year, month + 1, 1, tzinfo=UTC)
@@ -71,29 +71,29 @@ def first_month_kept(as_of: datetime, months: int) -> datetime:
 def apply_retention(
     store: Store, lake: Lake, settings: PlaceSettings, *, as_of: datetime, dry_run: bool
 ) -> RetentionReport:
-    """Drop what is older than `retention_months`; with `dry_run` only count it.
+    """Delete what is older than `retention_months`; with `dry_run` only count it.
 
     Raises
     ------
     SettingsError
-        `retention_months` is 0: nothing says what may go.
+        `retention_months` is 0, which means that everything is kept.
     """
     if settings.retention_months == 0:
         raise SettingsError("retention_months is 0, which keeps everything; set it to the whole months to keep")
     limit = first_month_kept(as_of, settings.retention_months)
     report = RetentionReport(before=limit.isoformat())
     with store.read() as connection:
-        wanted = _needed(limit)
+        needed = _needed(limit)
         old = sa.select(sa.func.count()).select_from(Recording).where(Recording.started_at < limit)
         all_old = connection.scalar(old) or 0
-        report.kept_labelled = connection.scalar(sa.select(sa.func.count()).select_from(wanted.subquery())) or 0
+        report.kept_labelled = connection.scalar(sa.select(sa.func.count()).select_from(needed.subquery())) or 0
         report.recordings = all_old - report.kept_labelled
     if dry_run or not report.recordings:
         return report
     if not store.is_sqlite:
         report.partitions = _drop_partitions(store, limit)
-    while (gone := _drop_page(store, limit)) is not None:
-        for path, size in gone.items():
+    while (dropped := _drop_page(store, limit)) is not None:
+        for path, size in dropped.items():
             lake.remove(path)
             report.files += 1
             report.size_bytes += size
@@ -121,7 +121,7 @@ def _needed(limit: datetime) -> sa.Select[Any]:
 
 
 def _drop_partitions(store: Store, limit: datetime) -> int:
-    """Drop the months of the score table that are old as a whole. Scores of labelled windows go with them."""
+    """Drop the score table's partitions of old months, labelled recordings included; return their number."""
     with store.write() as connection:
         names = set(sa.inspect(connection).get_table_names())
         start = connection.scalar(sa.select(sa.func.min(Score.started_at, type_=Score.started_at.type)))
@@ -130,16 +130,16 @@ def _drop_partitions(store: Store, limit: datetime) -> int:
         while start is not None and month > start:
             month = first_month_kept(month, 1)
             old.append(partition_name(month.year, month.month))
-        found = [name for name in old if name in names]
-        for name in found:
+        dropped = [name for name in old if name in names]
+        for name in dropped:
             connection.exec_driver_sql(f"DROP TABLE {name}")
-    return len(found)
+    return len(dropped)
 
 
 def _drop_page(store: Store, limit: datetime) -> dict[str, int] | None:
-    """Delete the rows of some old recordings, and of the files that nothing names after that.
+    """Delete the rows of some old recordings, and of the files that no row names after that.
 
-    Give those files with their sizes; None where nothing was left to delete.
+    Return those files with their sizes; None where nothing was left to delete.
     """
     with store.write() as connection:
         ids = connection.scalars(
@@ -159,7 +159,7 @@ def _drop_page(store: Store, limit: datetime) -> dict[str, int] | None:
 
 
 def _drop_files(connection: Connection, paths: set[str]) -> dict[str, int]:
-    """Delete the rows of those files that no recording and no extraction names; give their sizes."""
+    """Delete the rows of files that no recording and no extraction names; return their sizes by path."""
     used = set(connection.scalars(sa.select(Recording.lake_path).where(Recording.lake_path.in_(paths))))
     used |= {
         str(path) for path in connection.scalars(sa.select(Extraction.lake_path).where(Extraction.lake_path.in_(paths)))

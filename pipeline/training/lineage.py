@@ -1,4 +1,4 @@
-"""Which code a model was trained by: the release, its source, and the libraries whose arithmetic it rests on."""
+"""The code that a model was trained with: the release, its source, and the libraries that do its arithmetic."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 
 @cache
 def code_version() -> dict[str, str]:
-    """Give versions by name; `source` is the start of a SHA-256 over every source file, so an edit shows as well."""
-    found = {name: _version(name) for name in ("axiswatch", *LIBRARIES)}
-    return found | {"source": source_hash(Path(__file__).parents[2]), "python": platform.python_version()}
+    """Return versions by name. `source` is the start of a SHA-256 over all source files, so a local edit shows too."""
+    versions = {name: _version(name) for name in ("axiswatch", *LIBRARIES)}
+    return versions | {"source": source_hash(Path(__file__).parents[2]), "python": platform.python_version()}
 
 
 def source_hash(root: Path) -> str:
-    """Hash names and contents of the Python files below the folders that training rests on: 16 hex digits."""
+    """Return 16 hex digits: a hash over names and contents of the Python files that training uses."""
     digest = hashlib.sha256()
     for folder in FOLDERS:
         for path in sorted((root / folder).rglob("*.py")):

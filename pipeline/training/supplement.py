@@ -1,9 +1,9 @@
-"""The supplement of a training set: windows with faults made from physics, in the conditions that the plant runs in.
+"""The supplement of a training set: windows with faults that are made from physics, in the conditions of the plant.
 
-A few labelled units cannot show a network what all bearings have in common; `features.synthetic_faults` can. Rate,
-speed, geometry and window length are those of labelled recordings. Half of the faults are added to measured windows
-that a label calls healthy, so that level, colour and the change against the unit's baseline are real; the other half,
-and made healthy windows, have a made background. Nothing is judged by them: see
+A few labelled units cannot show a network what all bearings have in common; `features.synthetic_faults` can. Sampling
+rate, speed, geometry and window length are those of labelled recordings. Half of the faults are added to measured
+windows with a healthy label, so their level, their spectrum and their change against the unit's baseline are real. The
+other half, and the made healthy windows, have a made background. No model is judged on these windows: see
 `models.training.training_data.Supplement`.
 """
 
@@ -30,20 +30,20 @@ from pipeline.extraction.baselines import UnitBaseline, with_change
 from pipeline.store.lake import Lake
 
 Place = tuple[str, int]
-"""Where a recording lies in the lake: file and row."""
+"""Where a recording is in the lake: file and row."""
 
 MEASURED_SHARE = 0.5
-"""Share of made faults whose background is a measured healthy window, where there are any."""
+"""Share of the made faults that get a measured healthy window as background, where there is one."""
 
 LEVEL_SPREAD = 0.3
-"""A made window has the level of a labelled one, times e to a normal deviate of this standard deviation."""
+"""A made window has the level of a labelled one with noise: standard deviation of its natural logarithm."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """How a labelled recording was made: what a made window takes over.
+    """How a labelled recording was measured: the values that a made window takes from it.
 
-    `level` is the RMS of its windows in the unit of the features; `healthy` says that it can be a background.
+    `level` is the RMS of its windows in the unit of the features. `healthy` is true if it can be a background.
     """
 
     unit: str
@@ -76,29 +76,29 @@ def make_supplement(
     conditions: Sequence[Condition],
     classes: Sequence[str],
 ) -> Supplement | None:
-    """Make `synthetic_windows` windows for each class that physics can make; None where it can make none.
+    """Make `synthetic_windows` windows for each class that physics can make; None where there is no such class.
 
-    The same for the same arguments: every window has a random stream of its own.
+    The same arguments give the same windows: each window has its own random stream.
     """
     usable = [item for item in conditions if any(can_make(mode, item.orders) for mode in MODES)]
     modes = [mode for mode in MODES if mode in classes and any(can_make(mode, item.orders) for item in usable)]
     if not usable or not modes or not settings.synthetic_windows:
         return None
-    wanted = _choose(settings, usable, [*modes, *([None] if HEALTHY in classes else [])])
-    share = math.ceil(len(wanted) / settings.workers)
-    parts = [wanted[first : first + share] for first in range(0, len(wanted), share)]
+    to_make = _choose(settings, usable, [*modes, *([None] if HEALTHY in classes else [])])
+    share = math.ceil(len(to_make) / settings.workers)
+    parts = [to_make[first : first + share] for first in range(0, len(to_make), share)]
     jobs = (joblib.delayed(make_windows)(lake_url, part, features) for part in parts)
     made = np.concatenate(joblib.Parallel(n_jobs=settings.workers, backend="loky")(jobs))
     index_of = {name: index for index, name in enumerate(classes)}
-    y = np.array([index_of[item.mode or HEALTHY] for item in wanted], dtype=np.int64)
-    source = np.array([item.condition.unit for item in wanted], dtype=np.str_)
+    y = np.array([index_of[item.mode or HEALTHY] for item in to_make], dtype=np.int64)
+    source = np.array([item.condition.unit for item in to_make], dtype=np.str_)
     good = np.isfinite(made).any(axis=1) & ~np.isinf(made).any(axis=1)
     return Supplement(made[good], y[good], settings.synthetic_units, source[good]) if good.any() else None
 
 
 def _choose(settings: TrainSettings, usable: Sequence[Condition], modes: Sequence[str | None]) -> list[WindowToMake]:
     """Draw a unit, then one of its recordings, for each window."""
-    wanted = []
+    to_make = []
     for number, mode in enumerate(modes):
         by_unit: dict[str, list[Condition]] = {}
         for item in usable:
@@ -111,20 +111,20 @@ def _choose(settings: TrainSettings, usable: Sequence[Condition], modes: Sequenc
             measured = mode is not None and bool(sound) and rng.uniform() < MEASURED_SHARE
             units = sound if measured else by_unit
             items = units[sorted(units)[int(rng.integers(len(units)))]]
-            wanted.append(WindowToMake(mode, items[int(rng.integers(len(items)))], measured, stream))
-    return wanted
+            to_make.append(WindowToMake(mode, items[int(rng.integers(len(items)))], measured, stream))
+    return to_make
 
 
-def make_windows(lake_url: str, wanted: Sequence[WindowToMake], features: FeatureSettings) -> npt.NDArray[np.float32]:
-    """Make windows and extract them, features and their changes, (n, 2 F). Runs in a worker process."""
-    measured = _read_measured(Lake(lake_url), wanted) if any(item.measured for item in wanted) else {}
-    return np.concatenate([_make(item, measured, features) for item in wanted])
+def make_windows(lake_url: str, to_make: Sequence[WindowToMake], features: FeatureSettings) -> npt.NDArray[np.float32]:
+    """Make windows and return their features and changes, (n, 2 F). Runs in a worker process."""
+    measured = _read_measured(Lake(lake_url), to_make) if any(item.measured for item in to_make) else {}
+    return np.concatenate([_make(item, measured, features) for item in to_make])
 
 
-def _read_measured(lake: Lake, wanted: Sequence[WindowToMake]) -> dict[Place, npt.NDArray[np.float32]]:
-    """Read the recordings that backgrounds are cut from: every file once, as logged."""
+def _read_measured(lake: Lake, to_make: Sequence[WindowToMake]) -> dict[Place, npt.NDArray[np.float32]]:
+    """Read the recordings that backgrounds are cut from, as logged; each file is read once."""
     by_path: dict[str, set[int]] = {}
-    for item in wanted:
+    for item in to_make:
         if item.measured:
             by_path.setdefault(item.condition.lake_path, set()).add(item.condition.lake_row)
     return {

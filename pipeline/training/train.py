@@ -29,7 +29,7 @@ from pipeline.training.training_set import TrainingSet, build_training_set, scop
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A new version and what its training found."""
+    """A new version and the results of its training."""
 
     scope: str
     model_version: str
@@ -38,7 +38,7 @@ class TrainResult:
     training_set: TrainingSet
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return {
             "scope": self.scope,
             "model_version": self.model_version,
@@ -51,12 +51,12 @@ class TrainResult:
 
 
 def training_settings(settings: TrainSettings) -> TrainingSettings:
-    """Return the settings of training as `models` takes them; one that the product does not have keeps its default.
+    """Return the training settings as `models` takes them; those that the product does not have keep their default.
 
     Raises
     ------
     SettingsError
-        There is no such scoring method.
+        The scoring method does not exist.
     """
     try:
         check_name(settings.method)
@@ -86,9 +86,9 @@ def train_scopes(
     Raises
     ------
     PrerequisiteMissing
-        No label known by then holds for any recording that has features, or the labels cannot give a model.
+        No label known by `as_of` matches a recording with features, or the labels are not enough for a model.
     SettingsError
-        There is no scoring method of the name that the settings have.
+        The scoring method in the settings does not exist.
     """
     training = training_settings(settings)
     with store.read() as connection:
@@ -157,7 +157,7 @@ def _train_scope(
 
 
 def lineage_of(store: Store, settings: TrainSettings, scope: str, data: TrainingSet) -> dict[str, Any]:
-    """Give where a model comes from, beside the columns of its row: code, seeds, labels, the champion of then."""
+    """Return where a model comes from: code, seeds, labels, and the champion at that time."""
     with store.read() as connection:
         champion = champions(connection).get(scope)
     return {
@@ -171,7 +171,7 @@ def lineage_of(store: Store, settings: TrainSettings, scope: str, data: Training
 
 
 def held_out_predictions(report: TrainingReport, data: TrainingSet) -> Predictions | None:
-    """Give what the folds said of each recording, None without a network."""
+    """Return the held-out predictions of each recording; None without a network."""
     if report.held_out is None:
         return None
     rows = report.held_out.rows
@@ -179,5 +179,5 @@ def held_out_predictions(report: TrainingReport, data: TrainingSet) -> Predictio
 
 
 def held_out_quantiles(model: Model) -> dict[str, list[float]]:
-    """Give the percentiles (0 to 100) of each uncertainty on held-out units, as routing looks them up."""
+    """Return the percentiles (0 to 100) of each uncertainty on held-out units, which routing compares with."""
     return {name: [float(value) for value in model.quantiles[name]] for name in QUANTILES if name in model.quantiles}

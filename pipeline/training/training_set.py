@@ -1,4 +1,4 @@
-"""The training set: features of recordings that a label holds for, as labels were known at a time."""
+"""The training set: features of labelled recordings, with the labels that were known at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pipeline.extraction.in_force import feature_settings, feature_version_of, f
 from pipeline.extraction.reading import read_features
 from pipeline.labels.findings import Findings, why_left_out
 from pipeline.labels.labels import KnownLabel, known_labels
-from pipeline.store.attribution import attributed_extraction, extractions
+from pipeline.store.attribution import attributed_extraction, extractions, unit_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording
 from pipeline.training.supplement import Condition, make_supplement
@@ -38,10 +38,32 @@ VIBRATION = "acceleration"
 class TrainingSet:
     """Windows with their targets.
 
-    `x` float32 (n, 2 F): features, then their changes against the unit's baseline, NaN = missing; `y` int64 (n,) index
-    into `classes` or `UNKNOWN_MODE`; `unit` (n,) physical units; `recording` (n,) ids; `weight` float64 (n,) by
-    evidence. `supplement` are windows made from physics. `left_out` counts recordings by the reason why a label did
-    not use them; `bad window` and `over the cap of a unit` count windows.
+    Attributes
+    ----------
+    x
+        float32 (n, 2 F): features, then their changes against the unit's baseline; NaN = missing.
+    y
+        int64 (n,) index into `classes`, or `UNKNOWN_MODE`.
+    unit, recording
+        (n,) physical unit and recording id of each window.
+    weight
+        float64 (n,) weight of the evidence.
+    classes
+        Class names.
+    names, groups
+        (2 F,) name and group of each column of `x`.
+    feature_version
+        Of the columns.
+    programs
+        Motion programs of the recordings.
+    labels
+        Number of labels known at the time.
+    left_out
+        Number of recordings that were not used, by reason. `bad window` and `over the cap of a unit` count windows.
+    data_hash
+        SHA-256 of windows, targets and weights.
+    supplement
+        Windows made from physics; None: there are none.
     """
 
     x: npt.NDArray[np.float32]
@@ -62,7 +84,7 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class TrainingRecording:
-    """A recording that trains: its extraction, its unit, its class and the weight of the evidence."""
+    """A recording for training: its extraction, its unit, its class and the weight of the evidence."""
 
     row: Row[Any]
     unit: str
@@ -71,7 +93,7 @@ class TrainingRecording:
 
 
 def scopes_with_labels(connection: Connection, settings: TrainSettings, *, as_of: datetime) -> list[str]:
-    """Give the model scopes in which a label known by `as_of` holds for some recording."""
+    """Return the model scopes in which a label known by `as_of` matches a recording."""
     labels = known_labels(connection, known_by=as_of)
     scopes = []
     for scope in connection.scalars(sa.select(Extraction.scope).distinct().order_by(Extraction.scope)):
@@ -86,16 +108,16 @@ def build_training_set(
 ) -> TrainingSet:
     """Build the training set of a scope from what was known at `as_of`.
 
-    Windows with a data-quality verdict other than ok, and recordings whose label is `unsure` or `sensor_or_data` or has
-    evidence of weight 0, are left out and counted. The unit is the serial number of the log or of the asset registry,
-    else the axis. Of a unit with more than `max_windows_per_unit` windows so many are taken, see `even_choice`.
+    Left out and counted are: windows whose data-quality verdict is not ok; recordings with the label `unsure` or
+    `sensor_or_data`; recordings whose evidence has weight 0. The unit is the serial number from the log or from the
+    asset registry, else the axis. A unit gives at most `max_windows_per_unit` windows, see `even_choice`.
     """
     labels = known_labels(connection, known_by=as_of)
     labelled, left_out = _labelled(connection, settings, scope, labels)
     quantity = quantity_of(scope)
-    wanted = feature_settings(settings, quantity)
-    names = feature_names(wanted)
-    groups = tuple(group for group, members in feature_groups(wanted).items() for _ in members)
+    features = feature_settings(settings, quantity)
+    names = feature_names(features)
+    groups = tuple(group for group, members in feature_groups(features).items() for _ in members)
     modes = sorted({item.target for item in labelled} - {HEALTHY, UNKNOWN_FAULT})
     classes = tuple([HEALTHY] if any(item.target == HEALTHY for item in labelled) else []) + tuple(modes)
     unknown = any(item.target == UNKNOWN_FAULT for item in labelled)
@@ -116,7 +138,7 @@ def build_training_set(
     conditions: list[Condition] = []
     if quantity == VIBRATION:
         conditions = _conditions(connection, labelled, baselines, absolute, names.index("rms_log10"))
-    supplement = make_supplement(lake.root, settings, wanted, conditions, classes)
+    supplement = make_supplement(lake.root, settings, features, conditions, classes)
 
     def spread(values: list[Any], dtype: Any) -> Any:
         return np.repeat(np.array(values, dtype=dtype), [len(part) for _, part in kept])
@@ -169,7 +191,7 @@ def _labelled(
         elif row.n_windows == 0:
             left_out[row.quality] += 1
         else:
-            unit = row.unit_serial or f"axis {row.axis_id}"
+            unit = unit_name(row.unit_serial, row.axis_id)
             labelled.append(TrainingRecording(row, unit, finding.target, finding.weight))
     return labelled, left_out
 
@@ -180,10 +202,11 @@ IN_BASELINE = "in the unit's own baseline period"
 def _after_baseline(
     labelled: list[TrainingRecording], baselines: list[UnitBaseline | None], left_out: Counter[str]
 ) -> tuple[list[TrainingRecording], list[UnitBaseline | None]]:
-    """Leave out the recordings that a unit's baseline was made of, where it has later ones of the same finding.
+    """Leave out the recordings that a unit's baseline was made from, if the unit has later ones with the same finding.
 
-    Against a baseline that holds themselves they have not changed, whatever they are, and no score ever compares them
-    with it: it was not there yet. A unit that has no others keeps them, without changes, as they were scored.
+    Compared with a baseline that was made from them, such recordings show no change, whatever their finding is. They
+    were also never scored against it, because it did not exist yet. A unit without later recordings keeps them, without
+    changes, as they were scored.
     """
     inside = [
         baseline is not None and item.row.started_at < baseline.until
@@ -202,20 +225,20 @@ def _after_baseline(
 
 
 def even_choice(target: npt.NDArray[Any], *, most: int) -> npt.NDArray[np.bool_]:
-    """Choose windows of one unit: evenly over its time, and as many of each class, as far as there are so many.
+    """Choose windows of one unit, evenly over its time and with equal numbers of each class where possible.
 
     Parameters
     ----------
     target : array, shape (n,)
-        Class of each window, in order of time.
+        Class of each window, in time order.
     most
-        Windows to choose; 0: all.
+        Number of windows to choose; 0: all.
 
     Returns
     -------
     bool array, shape (n,)
-        `most` of them chosen (all where there are no more): the same ones at every call. A class with less than its
-        share is taken whole, and what it leaves is shared by the others.
+        True where a window is chosen: `most` of them (all where there are no more), the same ones at every call. A
+        class with less than its share is taken whole, and the other classes share what it leaves.
     """
     chosen = np.ones(len(target), dtype=np.bool_)
     if most == 0 or len(target) <= most:
@@ -234,7 +257,7 @@ def even_choice(target: npt.NDArray[Any], *, most: int) -> npt.NDArray[np.bool_]
 def _capped(
     labelled: list[TrainingRecording], features: list[npt.NDArray[np.float32]], *, most: int
 ) -> tuple[list[npt.NDArray[np.float32]], int]:
-    """Leave windows of units out that have too many; give the features, and how many windows were left out."""
+    """Leave out windows of units that have too many; return the features and the number of windows left out."""
     members: dict[str, list[int]] = {}
     for index, item in enumerate(labelled):
         members.setdefault(item.unit, []).append(index)
@@ -270,7 +293,7 @@ def _conditions(
     features: list[npt.NDArray[np.float32]],
     rms: int,
 ) -> list[Condition]:
-    """Give the conditions in which windows can be made: rate declared, speed known and steady, geometry known."""
+    """Return the conditions in which windows can be made: rate declared, speed known and steady, geometry known."""
     orders = known_orders(connection)
     conditions = []
     for item, baseline, part in zip(labelled, baselines, features, strict=True):

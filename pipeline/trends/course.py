@@ -1,9 +1,13 @@
-"""trend: health figures of every recording against its unit's own baseline, and what their course says.
+"""trend: the health of every unit over time, as changes of its features against its own baseline.
 
-A recording is due when it has features at the feature version of today's settings and the geometry of the unit on its
-axis, its unit has a baseline on its channel that is known by `as_of`, and there is no point yet that has seen the
-newest one. A newer baseline makes all points of the unit due again, so that a trend never mixes old and new ones. A new
-unit starts a new trend. Units without a baseline have none, and the report names how many.
+A recording is due when all of this holds:
+
+- It has features at the feature version of today's settings, with the geometry of the unit on its axis.
+- Its unit has a baseline on its channel that is known by `as_of`.
+- It has no point yet that was computed with the newest baseline.
+
+A newer baseline makes all points of the unit due again, so a trend never mixes old and new baselines. A new unit starts
+a new trend. Units without a baseline have no trend; the report counts them.
 """
 
 from __future__ import annotations
@@ -35,10 +39,10 @@ from pipeline.store.lake import Lake
 from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint
 
 MOST_POINTS = 2000
-"""Change points are looked for in so many of the newest recordings of a unit (12 weeks at 24 a day)."""
+"""Change points are searched in this many of the newest recordings of a unit (12 weeks at 24 a day)."""
 
 MEDIAN_WIDTH = 6
-"""Recordings in a running median."""
+"""Number of recordings in a running median."""
 
 DAY_S = 86_400.0
 KEY = (Trend.axis_id, Trend.unit_serial, Trend.channel, Trend.feature_version)
@@ -48,22 +52,22 @@ SeriesKey = tuple[str, str, str, str]
 def update_courses(
     store: Store, versions: set[str], *, as_of: datetime, days: float, min_shift: float
 ) -> tuple[int, int]:
-    """Make the trends of units whose points have changed; give the number of trends made and of their changes.
+    """Compute the trends of the units whose points have changed; return the number of trends and of change points.
 
     Parameters
     ----------
     versions
-        Feature versions to look at.
+        Feature versions whose trends are computed.
     days
-        Length of the newest stretch that the slope is about, days.
+        Length of the newest stretch that the slope is fitted to, days.
     min_shift
-        Smallest change of the median that is told, sigmas.
+        Smallest change of the median that is reported, in robust standard deviations.
     """
     with store.read() as connection:
         due = _due(connection, versions)
     n_changes = 0
     for key in due:
-        # Points are read in the transaction that writes: what another run adds meanwhile is due again.
+        # Points are read in the transaction that writes: a point that another run adds meanwhile is due again.
         with store.write() as connection:
             trend, changes = _course(connection, key, as_of, days, min_shift)
             upsert(connection, Trend, [trend])
@@ -160,7 +164,7 @@ def _rule(
     values: npt.NDArray[np.float64],
     smooth: npt.NDArray[np.float64],
 ) -> dict[str, Any]:
-    """Freeze the alarm rule on the time of the baselines and say what it says now."""
+    """Set the alarm threshold from the time of the baselines, and return it and the start of the alarm."""
     used = sorted({point.baseline_version for point in points})
     ends = connection.scalars(sa.select(Baseline.to_at).where(Baseline.baseline_version.in_(used))).all()
     count = sum(point.started_at <= max(ends) for point in points) if ends else 0
@@ -174,32 +178,32 @@ def _rule(
 
 
 def _replace_changes(connection: Connection, key: SeriesKey, changes: list[dict[str, Any]]) -> None:
-    """Put the changes in the place of those that were told before; one that was told keeps its known_at."""
+    """Replace the stored change points; one that was stored before keeps its known_at."""
     mine = series_filter(TrendChange, key)
-    told = dict(connection.execute(sa.select(TrendChange.changed_at, TrendChange.known_at).where(mine)).all())
+    known_since = dict(connection.execute(sa.select(TrendChange.changed_at, TrendChange.known_at).where(mine)).all())
     connection.execute(sa.delete(TrendChange).where(mine))
     insert_ignore(
         connection,
         TrendChange,
-        [change | {"known_at": told.get(change["changed_at"], change["known_at"])} for change in changes],
+        [change | {"known_at": known_since.get(change["changed_at"], change["known_at"])} for change in changes],
     )
 
 
 def _moment(seconds: float) -> datetime:
-    """Time of seconds since 1970, to the microsecond."""
+    """Return the time of seconds since 1970, to the microsecond."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 1e6))
 
 
 NO_UNIT = ""
-"""In place of a serial number where nobody ever named the unit of an axis."""
+"""Stands for the serial number where the unit of an axis is not known."""
 
 PAGE = 2000
-"""Recordings read, judged and committed at a time."""
+"""Number of recordings that are read, judged and committed at a time."""
 
 
 @dataclass
 class TrendReport:
-    """What one run of the trend step did."""
+    """Counts of one run of the trend step."""
 
     recordings: int = 0
     without_index: int = 0
@@ -208,7 +212,7 @@ class TrendReport:
     units_without_baseline: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the counts by name."""
+        """Return the counts by name."""
         return dict(vars(self))
 
 
@@ -220,9 +224,9 @@ def update_trends(
     as_of: datetime,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> TrendReport:
-    """Bring the points and the trends of all units up to date with what is known by `as_of`.
+    """Update the points and the trends of all units from what is known by `as_of`.
 
-    Running it again, twice at once or after a kill gives the same rows.
+    A second run gives the same rows: later, at the same time, or after a run that was killed.
     """
     report = TrendReport()
     with store.read() as connection:
@@ -303,7 +307,7 @@ def _due_query(settings: ExtractionSettings, as_of: datetime) -> sa.Select[Any]:
 
 
 def _units_without_baseline(connection: Connection, settings: ExtractionSettings, as_of: datetime) -> int:
-    """Count units, by axis and channel, that have features and no baseline; recordings of no known unit are one."""
+    """Count units, by axis and channel, that have features but no baseline; recordings without a unit count as one."""
     there = sa.exists().where(
         Baseline.axis_id == Extraction.axis_id,
         Baseline.unit_serial.is_not_distinct_from(attributed_unit()),
@@ -347,15 +351,15 @@ def _point(
     baseline: UnitBaseline | None,
     as_of: datetime,
 ) -> dict[str, Any]:
-    """Judge the good windows of one recording: the median of each figure over them, and the index of the medians."""
+    """Return the point of one recording: the median of each figure over its good windows, and their health index."""
     version = NO_BASELINE if baseline is None else baseline.version
     reference = None if baseline is None else baseline.reference
     figures = np.full(len(GROUPS), np.nan)
     if reference is not None and len(x):
         if len(reference.median) != len(names) or len(reference.spread) != len(names):
             raise AxiswatchError(
-                f"baseline {version} has {len(reference.median)} medians and {len(reference.spread)} spreads, its "
-                f"feature version {row.feature_version} {len(names)} features; make it again"
+                f"baseline {version} has {len(reference.median)} medians and {len(reference.spread)} spreads, but its "
+                f"feature version {row.feature_version} has {len(names)} features; make the baseline again"
             )
         figures = known_median(health_figures(x, names, reference))
     index = float(index_of_figures(figures[None, :])[0])

@@ -1,4 +1,4 @@
-"""What the database holds of the trends of one axis, ready to be shown or drawn."""
+"""The stored trends of one axis, as data and as a picture."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ POINTS, LINE, SLOPE, BAND = "#9aa5b1", "#1f4e8c", "#6c3483", "#cfe3d4"
 ALARM, CHANGE, UNIT = "#c0392b", "#b9770e", "#444444"
 
 
-def draw(found: dict[str, Any], *, dpi: int = 110) -> bytes:
-    """Draw what `pipeline.trends.view.trends_of` gives, as the bytes of a PNG.
+def draw(shown: dict[str, Any], *, dpi: int = 110) -> bytes:
+    """Draw the result of `trends_of` as a PNG, and return its bytes.
 
-    Each panel: health index of every recording, its running median, the band of the baseline's time (5 to 95 %), the
-    threshold of the alarm rule, change points (dashed) and installations of units (dotted). No display is needed.
+    Each panel shows the health index of every recording, its running median, the band of the baseline's time (5 to
+    95 %), the alarm threshold, change points (dashed) and installations of units (dotted). No display is needed.
     """
     import matplotlib.dates as dates
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    channels = sorted({trend["channel"] for trend in found["trends"]}) or ["-"]
+    channels = sorted({trend["channel"] for trend in shown["trends"]}) or ["-"]
     height = HEADER_IN + PANEL_IN * len(channels)
     figure = Figure(figsize=(WIDTH_IN, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
-    place = "/".join(part for part in (found["site"], found["cell"]) if part)
-    figure.suptitle(f"{found['robot_id']} {found['axis']}" + (f"  ({place})" if place else ""), parse_math=False)
+    place = "/".join(part for part in (shown["site"], shown["cell"]) if part)
+    figure.suptitle(f"{shown['robot_id']} {shown['axis']}" + (f"  ({place})" if place else ""), parse_math=False)
     panels = figure.subplots(len(channels), 1, sharex=True, squeeze=False)[:, 0]
     for panel, channel in zip(panels, channels, strict=True):
-        _panel(panel, channel, [trend for trend in found["trends"] if trend["channel"] == channel], found["units"])
+        _panel(panel, channel, [trend for trend in shown["trends"] if trend["channel"] == channel], shown["units"])
     last = panels[-1]
     locator = dates.AutoDateLocator(minticks=4, maxticks=10)  # type: ignore[no-untyped-call]
     last.xaxis.set_major_locator(locator)
@@ -62,9 +62,9 @@ def _panel(panel: Axes, channel: str, trends: list[dict[str, Any]], units: list[
     named: set[str] = set()
 
     def once(label: str) -> str:
-        told = label in named
+        already = label in named
         named.add(label)
-        return "_" + label if told else label
+        return "_" + label if already else label
 
     times: list[float] = []
     for trend in trends:
@@ -122,7 +122,7 @@ def _panel(panel: Axes, channel: str, trends: list[dict[str, Any]], units: list[
 
 
 def _slope(panel: Axes, trend: dict[str, Any], at: list[float], values: Vector, label: Callable[[str], str]) -> None:
-    """Draw the robust straight line of the newest stretch, as far as it is shown."""
+    """Draw the robust straight line through the newest stretch, where it is in the shown time."""
     first, slope = trend["slope_from_at"], trend["slope_per_day"]
     days = np.array(at)
     recent = days >= _days(first) if first is not None else np.zeros(len(days), np.bool_)
@@ -134,7 +134,7 @@ def _slope(panel: Axes, trend: dict[str, Any], at: list[float], values: Vector, 
 
 
 def _with_gaps(at: list[float], values: Vector) -> tuple[Vector, Vector]:
-    """Break a line where a gap is far longer than is usual: nothing was measured there."""
+    """Break a line where a gap is far longer than usual: nothing was measured there."""
     days = np.array(at)
     steps = np.diff(days)
     cut = np.flatnonzero(steps > 8 * np.median(steps)) + 1 if len(steps) else np.zeros(0, np.intp)
@@ -147,7 +147,7 @@ def _padded(first: float, last: float) -> tuple[float, float]:
 
 
 def _days(moment: datetime) -> float:
-    """Days since 1970 in UTC, which is what the time axis counts in."""
+    """Return days since 1970 in UTC, the unit of the time axis."""
     return moment.timestamp() / DAY_S
 
 
@@ -162,23 +162,23 @@ def trends_of(
     from_at: datetime | None = None,
     to_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Give the trends of an axis: of each channel and unit the course, its change points and its points.
+    """Return the trends of an axis: for each channel and unit the trend, its change points and its points.
 
-    Of several feature versions the one counts that is known last. `from_at` (included) and `to_at` (not included)
-    choose points, changes and installations; slope and last value are those of the newest points whatever is chosen.
+    Where there are several feature versions, the one that became known last is used. `from_at` (included) and `to_at`
+    (not included) select points, changes and installations. Slope and last value are always those of the newest points.
 
     Raises
     ------
     PrerequisiteMissing
-        No such axis, or no such channel of it.
+        There is no such axis, or it has no such channel.
     SettingsError
-        There are several axes of that name, or the times are the wrong way round.
+        Several axes have this name, or `from_at` is not before `to_at`.
     """
     if from_at is not None and to_at is not None and from_at >= to_at:
         raise SettingsError("--from must be before --to")
     with store.read() as connection:
-        found = find_axis(connection, robot_id, axis, site=site, cell=cell)
-        query = sa.select(Trend).where(Trend.axis_id == found.axis_id)
+        axis_row = find_axis(connection, robot_id, axis, site=site, cell=cell)
+        query = sa.select(Trend).where(Trend.axis_id == axis_row.axis_id)
         newest: dict[tuple[str, str], Row[Any]] = {}
         for row in connection.execute(query.order_by(Trend.known_at, Trend.feature_version)):
             newest[row.channel, row.unit_serial] = row
@@ -190,23 +190,23 @@ def trends_of(
         chosen = [row for row in newest.values() if channel in (None, row.channel)]
         chosen.sort(key=lambda row: (row.channel, row.from_at, row.unit_serial))
         return {
-            "site": found.site,
-            "cell": found.cell,
+            "site": axis_row.site,
+            "cell": axis_row.cell,
             "robot_id": robot_id,
             "axis": axis,
             "units": [
                 {"unit_serial": unit.unit_serial, "installed_at": unit.installed_at, "removed_at": unit.removed_at}
                 for unit in connection.execute(
-                    sa.select(Unit).where(Unit.axis_id == found.axis_id).order_by(Unit.installed_at)
+                    sa.select(Unit).where(Unit.axis_id == axis_row.axis_id).order_by(Unit.installed_at)
                 )
             ],
             "trends": [_trend(connection, row, from_at, to_at) for row in chosen],
-            "no_trend": None if chosen else _why_none(connection, found.axis_id),
+            "no_trend": None if chosen else _why_none(connection, axis_row.axis_id),
         }
 
 
 def _why_none(connection: Connection, axis_id: str) -> str:
-    """Return why an axis has no trend, and what brings one."""
+    """Return why an axis has no trend, and which command makes one."""
     if connection.scalar(sa.select(sa.exists().where(Baseline.axis_id == axis_id))):
         return "its units have a baseline, but no trend was computed since; `axiswatch run` computes it"
     return "its units have no baseline yet; they get one after their first days, by `axiswatch run`"

@@ -31,9 +31,9 @@ CONFIRMED = (Evidence.INSPECTED, Evidence.TEARDOWN)
 def reviewed_cases(connection: Connection, champion: Champion, *, as_of: datetime) -> Reviewed:
     """Return the answered cases that were opened since the promotion, if the champion was not trained on the answer.
 
-    A case stands for its flagged bins that the champion scored. Its stated probability is their mean: the figure of the
-    case itself is the highest one, and so too high. Its chance is the share of such cases that were answered, for
-    alarms and for other cases separately; the chance of an audit is the one that it was drawn with.
+    A case stands for its flagged bins that the champion scored. Its stated probability is the mean over them, because
+    the figure of the case itself is the highest one, and so too high. Its chance is the share of such cases that were
+    answered, for alarms and for other cases separately; the chance of an audit is the one that it was drawn with.
     """
     opened = _cases(connection, champion, as_of)
     answers = _answers(connection, [case.case_id for case in opened], champion.label_cutoff, as_of)
@@ -153,8 +153,8 @@ def _answers(connection: Connection, cases: list[str], since: datetime, as_of: d
         .where(Label.case_id.is_not(None), Label.known_at > since, Label.known_at <= as_of, not_withdrawn(as_of))
         .order_by(Label.known_at, Label.label_id)
     )
-    wanted = set(cases)
-    newest = {row.case_id: row for row in connection.execute(query) if row.case_id in wanted}
+    case_ids = set(cases)
+    newest = {row.case_id: row for row in connection.execute(query) if row.case_id in case_ids}
     return {case: row for case, row in newest.items() if row.verdict in MISSED | SOUND}
 
 

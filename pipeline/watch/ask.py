@@ -1,7 +1,7 @@
 """ask: which open cases to label next so that the next training learns most. Changes nothing, and reads no clock.
 
 The order of the queue does not change: the queue shows where a machine may be at fault, `ask` shows where the model can
-learn. Both list open cases. Who looks after machines uses the queue, who collects labels uses `ask`.
+learn. Both list open cases. To care for machines use the queue, to collect labels use `ask`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _scaled(features: npt.NDArray[Any]) -> Array:
 
 
 def _distance(scaled: Array, to: Array) -> Array:
-    """Root mean square difference over the features that both have; without any, the greatest possible."""
+    """Return the root mean square difference over the features that both have; without any, the greatest one."""
     both = np.isfinite(scaled) & np.isfinite(to)
     count = both.sum(axis=1)
     total = np.where(both, (scaled - np.where(np.isfinite(to), to, 0.0)) ** 2, 0.0).sum(axis=1)

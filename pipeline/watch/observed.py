@@ -192,10 +192,10 @@ def decide(observed: Observed, settings: WatchSettings, only: Collection[str] | 
         The triggers in the order of `TRIGGERS`, then `cooldown`, `budget` and last `decision`. Without a champion
         nothing can have changed, so the triggers of `CHANGES` are not among them.
     """
-    wanted = set(TRIGGERS if only is None else only)
-    triggers = [trigger(observed, settings) for name, trigger in DUE.items() if name in wanted]
+    chosen = set(TRIGGERS if only is None else only)
+    triggers = [trigger(observed, settings) for name, trigger in DUE.items() if name in chosen]
     if observed.change is not None:
-        triggers += [trigger(observed.change, settings) for name, trigger in CHANGES.items() if name in wanted]
+        triggers += [trigger(observed.change, settings) for name, trigger in CHANGES.items() if name in chosen]
     guards = [_cooldown(observed, settings), _budget(observed, settings)]
     conclusion = conclude(
         triggers,

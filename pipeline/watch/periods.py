@@ -117,7 +117,7 @@ def _drift_sample(values: npt.NDArray[Any], rows: Sequence[Any]) -> DriftSample:
 
 
 def faulty_units(connection: Connection, now: TimeSpan, *, as_of: datetime) -> list[KnownCause]:
-    """Return the units with a label of a fault in a span: their change is the machine's, and known."""
+    """Return the units with a label of a fault in a span: the cause of their change is known."""
     return _labelled(connection, Verdict.FAULT, "fault", now, as_of)
 
 
@@ -134,7 +134,7 @@ def known_causes(
 
 
 def _bad_recordings(connection: Connection, scope: str, now: TimeSpan) -> list[KnownCause]:
-    """Units with a channel on which most recordings fail the data-quality checks."""
+    """Return the units with a channel on which most recordings fail the data-quality checks."""
     unit = attributed_unit()
     bad = sa.func.sum(sa.case((Extraction.quality == Quality.OK, 0), else_=1))
     query = (
@@ -179,7 +179,7 @@ def _axes_of(connection: Connection, unit: str, span: TimeSpan) -> list[str]:
 
 
 def _data_cases(connection: Connection, now: TimeSpan, as_of: datetime) -> list[KnownCause]:
-    """Axes with a case about their data (silence apart) that reaches into the span."""
+    """Return the axes with a case about their data (silence apart) that reaches into the span."""
     query = sa.select(Case.case_id, Case.axis_id, Case.reasons).where(
         Case.family == "data", Case.first_at < now.to_at, Case.last_at >= now.from_at, Case.known_at <= as_of
     )
@@ -192,7 +192,7 @@ def _data_cases(connection: Connection, now: TimeSpan, as_of: datetime) -> list[
 
 
 def _labelled(connection: Connection, verdict: Verdict, word: str, now: TimeSpan, as_of: datetime) -> list[KnownCause]:
-    """Units with a label of this verdict in the span."""
+    """Return the units with a label of this verdict in the span."""
     query = sa.select(Label).where(
         Label.verdict == verdict,
         Label.known_at <= as_of,
@@ -212,7 +212,7 @@ def _labelled(connection: Connection, verdict: Verdict, word: str, now: TimeSpan
 
 
 def _replaced(connection: Connection, scope: str, then: TimeSpan, now: TimeSpan) -> list[KnownCause]:
-    """Units that replaced another one on their axis, by the registry or by the serial numbers in the logs."""
+    """Return the units that replaced another one on their axis, by the registry or by the logs."""
     unit = attributed_unit()
     query = (
         extractions(

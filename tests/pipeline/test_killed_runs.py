@@ -240,9 +240,12 @@ def test_killed_at_random_moments_and_run_again(
 
 
 KILLED_AT_EVERY_COMMIT = """
-import os, signal, sys, traceback
+import gc, os, signal, sys, traceback
 from contextlib import contextmanager
-import pipeline.intake.acquire, pipeline.scoring.advise, pipeline.extraction.extract, pipeline.scoring.score
+from dataclasses import replace
+import pandas  # what a life loads late is loaded here, once
+import pipeline.cases.evidence, pipeline.extraction.baseline, pipeline.extraction.extract, pipeline.intake.acquire
+import pipeline.scoring.advise, pipeline.scoring.score, pipeline.trends
 from pipeline.cli.common import moment, workplace
 from pipeline.cli.steps import run_steps
 from pipeline.store.database import Store
@@ -265,12 +268,13 @@ def dying(after):
 def live(run):
     Store.write = dying(after=run % 2 == 0)
     try:
-        run_steps(workplace(), moment(sys.argv[1]), True)
+        run_steps(replace(workplace(), true_time=moment(None)), moment(sys.argv[1]), True)
         os._exit(0)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
 
+gc.freeze()
 for run in range(500):
     child = os.fork() or live(run)
     status = os.waitpid(child, 0)[1]

@@ -183,7 +183,7 @@ def test_a_failure_is_stored_once_and_told(store: Store, webhook: tuple[str, lis
 def test_a_webhook_that_is_down_loses_nothing(store: Store, webhook: tuple[str, list[dict[str, Any]]]) -> None:
     assert record_failure(store, FAILURE, webhook_url="") == ""
     assert "500" in record_failure(store, replace(FAILURE, map_index=3), webhook_url=webhook[0] + "/broken")
-    assert "not told" in record_failure(store, replace(FAILURE, map_index=4), webhook_url="http://127.0.0.1:9/x")
+    assert "not delivered" in record_failure(store, replace(FAILURE, map_index=4), webhook_url="http://127.0.0.1:9/x")
     assert [bool(row["webhook"]) for row in list_failures(store, limit=9)] == [False, True, True]
 
 

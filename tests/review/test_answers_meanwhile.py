@@ -13,44 +13,34 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.settings import Settings
 from pipeline.cases.queue import queue
 from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import claim, comment, snooze, undo
-from pipeline.extraction.extract import extract_due
-from pipeline.intake.acquire import acquire
-from pipeline.intake.contract import Limits
-from pipeline.labels.labels import import_labels, not_withdrawn
+from pipeline.labels.labels import not_withdrawn
 from pipeline.promotion.decisions import decide, new_labels
 from pipeline.scoring.advise import advise
 from pipeline.scoring.score import score_due
 from pipeline.store.database import Store
-from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, Label, LabelWithdrawal, ReviewEvent, Score, Scoring, WebhookEvent
 from pipeline.training.train import train_scopes
 from pipeline.training.training_set import build_training_set
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
-ROUNDS = 12
+ROUNDS = 6
 VERDICTS = ("fault", "healthy", "benign_change", "unsure", "sensor_or_data")
 
 
 class Plant:
     """The small fleet with a champion, everything scored and advised once, so that there are cases."""
 
-    def __init__(self, store: Store, home: Path, fleet: Any) -> None:
-        self.store, self.lake, self.end = store, Lake(str(home / "lake")), fleet.end
+    def __init__(self, store: Store, home: Path, extracted_fleet: Any) -> None:
+        self.store, self.lake, self.end = store, extracted_fleet.copy_to(store, home), extracted_fleet.end
         self.settings = Settings(
             home=home, workers=1, epochs=2, folds=2, n_samples=20, synthetic_windows=10, debounce_hits=1
         )
-        most = (self.settings.max_samples, self.settings.max_sampling_rate_hz, self.settings.max_shaft_speed_rpm)
-        import_assets(store, fleet.assets, as_of=fleet.settings.start)
-        import_labels(store, fleet.labels, who="simulation")
-        acquire(store, self.lake, fleet.landing, limits=Limits(fleet.end, *most), settled_before=fleet.end)
-        extract_due(store, self.lake, self.settings, as_of=fleet.end)
-        train_scopes(store, self.lake, self.settings, as_of=fleet.end)
+        train_scopes(store, self.lake, self.settings, as_of=self.end)
         self.score()
         self.advise()
 
@@ -87,8 +77,8 @@ class Together:
 
 
 @pytest.fixture
-def plant(store: Store, tmp_path: Path, small_fleet: Any) -> Plant:
-    return Plant(store, tmp_path, small_fleet)
+def plant(store: Store, tmp_path: Path, extracted_fleet: Any) -> Plant:
+    return Plant(store, tmp_path, extracted_fleet)
 
 
 def standing(connection: sa.Connection) -> tuple[set[str], set[str]]:
@@ -214,8 +204,10 @@ class Clock:
             return self.start + timedelta(seconds=time.monotonic() - self.begun, microseconds=self.ticks)
 
 
-def test_a_retraining_is_asked_for_by_answers_that_stand(sqlite_store: Store, tmp_path: Path, small_fleet: Any) -> None:
-    plant = Plant(sqlite_store, tmp_path, small_fleet)
+def test_a_retraining_is_asked_for_by_answers_that_stand(
+    sqlite_store: Store, tmp_path: Path, extracted_fleet: Any
+) -> None:
+    plant = Plant(sqlite_store, tmp_path, extracted_fleet)
     store, settings = plant.store, plant.settings
     first, second, third, *_ = [row["case_id"] for row in queue(store, as_of=FAR)]
     start = plant.end + timedelta(days=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,9 @@ from review.signals import SCREEN_POINTS, envelope_of_points, highest_of_pieces
 from review.words import WORDS
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
+SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+"""For what does not depend on the database."""
+
 EVIL = "<script>alert('x')</script>\"'&"
 
 
@@ -124,6 +127,7 @@ def test_every_route_declares_its_role_and_keeps_to_it(app: FastAPI) -> None:
                     assert status != 403 or path == "/login", place
 
 
+@SQLITE
 def test_a_write_of_a_browser_needs_the_sessions_word(app: FastAPI) -> None:
     browser = client(app)
     form = {"name": "reviewer", "password": "password of reviewer"}
@@ -139,7 +143,70 @@ def test_a_write_of_a_browser_needs_the_sessions_word(app: FastAPI) -> None:
     assert other.status_code == 403
     assert browser.post("/cases/case0000/claim", data={"csrf": word}).status_code == 303
     assert [event["action"] for event in get_case(app.state.store, "case0000")["events"]] == ["claimed"]
-    assert client(app).post("/login?next=//evil.example", data=form).headers["location"] == "/"
+
+
+@pytest.mark.parametrize(
+    "target", ["//evil.example", "/\\evil.example", "https://evil.example", "evil.example", "/a\nb"]
+)
+@SQLITE
+def test_a_log_in_leads_nowhere_else(app: FastAPI, target: str) -> None:
+    form = {"name": "reviewer", "password": "password of reviewer"}
+    assert client(app).post("/login", params={"next": target}, data=form).headers["location"] == "/"
+    assert client(app).post("/login", params={"next": "/fleet"}, data=form).headers["location"] == "/fleet"
+
+
+@SQLITE
+def test_every_answer_has_the_headers_that_protect(app: FastAPI) -> None:
+    """Pages, the interface, errors, and what is served to nobody in particular."""
+    browser = client(app, "viewer")
+    paths = (
+        "/",
+        "/fleet",
+        "/login",
+        "/static/review.css",
+        "/api/v1/cases",
+        "/api/v1/health",
+        "/cases/none",
+        "/nowhere",
+    )
+    for path in paths:
+        headers = browser.get(path).headers
+        assert headers["x-content-type-options"] == "nosniff", path
+        assert headers["referrer-policy"] == "same-origin", path
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy, path
+        assert "frame-ancestors 'self'" in policy, path
+        assert headers["cache-control"] == ("max-age=300" if path.startswith("/static") else "no-store"), path
+
+
+@SQLITE
+def test_a_form_brings_no_file(app: FastAPI) -> None:
+    answer = client(app, "reviewer").post("/cases/case0000/comment", files={"text": ("a.txt", b"from a file")})
+    assert 400 <= answer.status_code < 500
+    assert get_case(app.state.store, "case0000")["events"] == []
+
+
+@SQLITE
+def test_a_session_is_over_in_time_and_after_log_out(store: Store, lake: Lake, tmp_path: Path) -> None:
+    """And the cookie of before the log-out opens nothing when it is sent again."""
+    moment = [AT]
+    add_user(store, "mara", "reviewer", "a long password", at=AT)
+    settings = Settings(home=tmp_path)
+    browser = client(create_app(store, lake, settings, clock=lambda: moment[0]))
+    form = {"name": "mara", "password": "a long password"}
+    assert browser.post("/login", data=form).status_code == 303
+    cookies = dict(browser.cookies)
+    word = browser.get("/").text.split('name="csrf" value="')[1].split('"')[0]
+    assert browser.get("/api/v1/me").status_code == 200
+    assert browser.post("/logout").status_code == 403, "a log-out is a write, too"
+    assert browser.get("/api/v1/me").status_code == 200
+    assert browser.post("/logout", data={"csrf": word}).status_code == 303
+    browser.cookies.update(cookies)
+    assert browser.get("/api/v1/me").status_code == 401
+    browser.cookies.clear()
+    assert browser.post("/login", data=form).status_code == 303
+    moment[0] = AT + timedelta(hours=settings.review_session_hours)
+    assert browser.get("/api/v1/me").status_code == 401
 
 
 def test_hostile_strings_are_text(app: FastAPI) -> None:
@@ -166,6 +233,7 @@ def test_hostile_strings_are_text(app: FastAPI) -> None:
         assert "<script>" not in answer.text, "no script of a page's own"
 
 
+@SQLITE
 def test_what_is_wrong_is_said(app: FastAPI) -> None:
     browser = client(app, "reviewer")
     answer = browser.post("/api/v1/cases/case0000/verdict", json={"verdict": "haunted", "evidence": "inspected"})
@@ -204,6 +272,7 @@ def test_reliability_weighs_by_the_chance_of_selection(app: FastAPI) -> None:
     assert found["said"] == pytest.approx((0.97 + 4 * 0.92) / 5)
 
 
+@SQLITE
 def test_every_path_of_the_interface_is_described(app: FastAPI) -> None:
     told = client(app, "viewer").get("/api/v1/openapi.json").json()["paths"]
     wanted = {route.path for route in routes(app) if route.include_in_schema}

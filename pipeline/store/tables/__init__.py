@@ -1,7 +1,7 @@
 """The tables of axiswatch's database.
 
-Times are UTC. `known_at` is when axiswatch came to know a row (the `as_of` of the run that wrote it); every other time
-is the time of the event. Ids are hashes of natural keys (`pipeline.base.ids`), so equal inputs give equal rows
+Times are UTC. `known_at` is the `as_of` of the run that wrote a row; every other time is the time of an
+event. Ids are hashes of natural keys (`pipeline.base.ids`), so equal inputs give equal rows
 anywhere. Rows a day are given for a plant of 1,000 axes with 3 channels, 24 recordings of 4 windows a day each.
 """
 

@@ -1,4 +1,4 @@
-"""Tables of people: who may do what, sessions, tokens, failed logins."""
+"""Tables of users: roles, sessions, tokens, failed log-ins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.store.tables.base import Base
 
 
 class User(Base):
-    """Somebody who may log in. Key: name. A few a year."""
+    """A person who may log in. Key: name. A few a year."""
 
     __tablename__ = "users"
 

@@ -1,4 +1,4 @@
-"""What all tables share: times in UTC, names of constraints, and how Python types are stored."""
+"""Common parts of all tables: times in UTC, names of constraints, and how Python types are stored."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sqlalchemy.orm import DeclarativeBase
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time in UTC on every database; naive times are refused, and SQLite gives aware ones back."""
+    """A time in UTC on every database. Naive times are refused; reading returns aware times, also on SQLite."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware time into UTC; SQLite stores it without the offset."""
+        """Return an aware time in UTC; SQLite stores it without the offset. Raises ValueError for a naive time."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -25,7 +25,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give an aware time in UTC."""
+        """Return an aware time in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

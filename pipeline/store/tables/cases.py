@@ -1,4 +1,4 @@
-"""Tables of cases: what an engineer looks at, who works on it, what was found out, and what other systems are sent."""
+"""Tables of cases: the cases, who works on them, labels, and messages to other systems."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.store.tables.base import Base
 
 
 class Case(Base):
-    """Something for an engineer to look at: consecutive flagged states of one axis. Key: axis, family, first bin.
+    """Consecutive flagged states of one axis, for an engineer to review. Key: axis, family, first bin.
 
     A case of the family `audit` is one bin in which nothing was flagged; an axis may have several. Tens a day.
     """
@@ -53,7 +53,7 @@ class Case(Base):
 class CaseEvidence(Base):
     """What the most suspicious recording of a case shows: its regime, its loudest bearing line, what moved. Key: case.
 
-    Made after advise from stored features; made anew when the case has changed. As many rows as cases.
+    Computed after advise from stored features, and again when the case has changed. As many rows as cases.
     """
 
     __tablename__ = "case_evidence"
@@ -90,7 +90,7 @@ class CaseWork(Base):
 
 
 class ReviewEvent(Base):
-    """Everything that happened to a case, by whom. Key: case and count. Tens a day.
+    """An act on a case: what happened, when and by whom. Key: case and count. Tens a day.
 
     Append only: a trigger of the database refuses to change or delete a row.
     """
@@ -112,7 +112,7 @@ class ReviewEvent(Base):
 
 
 class Label(Base):
-    """What somebody found out about a unit or an axis in a time range. Never overwritten: a later finding is added.
+    """A finding about a unit or an axis in a time range. Never overwritten: a later finding is added.
 
     Key: hash of its content. The words are in docs/labels.md. A few a day.
     """
@@ -139,7 +139,7 @@ class Label(Base):
 
 
 class LabelWithdrawal(Base):
-    """A label that its author took back: it counts no more from then on. Key: label. A few a week."""
+    """A label that its author withdrew: it is not used any more from then on. Key: label. A few a week."""
 
     __tablename__ = "label_withdrawals"
 
@@ -149,9 +149,9 @@ class LabelWithdrawal(Base):
 
 
 class AxisMute(Base):
-    """Cases of an axis stay out of the queue for a time, for a reason. Key: axis and start. A few a week.
+    """The cases of an axis are kept out of the queue for some time, for a reason. Key: axis and start. A few a week.
 
-    The newest row of an axis holds; one that ends at its own start lifts the mute before it.
+    The newest row of an axis is valid; one that ends at its own start ends the mute before it.
     """
 
     __tablename__ = "axis_mutes"

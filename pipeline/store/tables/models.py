@@ -1,4 +1,4 @@
-"""Tables of a model's life: versions, aliases with their history, triggers, retraining decisions, failed tasks."""
+"""Tables of models: versions, aliases with their history, triggers, retraining decisions, failed tasks."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class AliasEvent(Base):
 
 
 class CaseRescore(Base):
-    """How a model version judges a closed case, beside earlier judgements. Immutable.
+    """How a model version judges a closed case; earlier judgements stay. Immutable.
 
     Key: case, scope and version. Tens after a promotion.
     """
@@ -91,8 +91,8 @@ class CaseRescore(Base):
 
 
 class TriggerDecision(Base):
-    """What a trigger or a guard decided for a scope, fired or not; the row `decision` sums them up. Never changed, with
-    one exception: a scheduled run for the same time sets `by_schedule` in a row that was made by hand.
+    """The decision of a trigger or a guard for a scope, fired or not; the row `decision` sums them up. Never changed,
+    with one exception: a scheduled run for the same time sets `by_schedule` in a row that was made by hand.
 
     Key: scope, trigger and as_of of the run. About a dozen a scope and day.
     """
@@ -115,7 +115,7 @@ class TriggerDecision(Base):
 
 
 class RetrainingDecision(Base):
-    """What a retraining came to, and why. Key: scope and as_of of the run. A few a week."""
+    """The result of a retraining, and the reason. Key: scope and as_of of the run. A few a week."""
 
     __tablename__ = "retraining_decisions"
 
@@ -136,7 +136,7 @@ class RetrainingDecision(Base):
 
 
 class TaskFailure(Base):
-    """A scheduled task that failed for good. Key: DAG, run, task, map index and try. None on a good day."""
+    """A scheduled task that failed after its last try. Key: DAG, run, task, map index and try. None on a good day."""
 
     __tablename__ = "task_failures"
 

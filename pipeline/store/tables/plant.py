@@ -1,4 +1,4 @@
-"""Tables of the plant: axes, the units that sit on them, their geometries, and the timeline of each axis."""
+"""Tables of the plant: axes, the units on them, their geometries, and the timeline of each axis."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Geometry(Base):
 
 
 class GeometryName(Base):
-    """What a name of a geometry stands for now, so that later files and replacements can use it. Key: name."""
+    """The geometry that a name means now, so that later files and replacements can use the name. Key: name."""
 
     __tablename__ = "geometry_names"
 
@@ -59,7 +59,7 @@ class GeometryName(Base):
 
 
 class Unit(Base):
-    """A physical gearbox, motor or bearing in its time on an axis: what a split must never cut.
+    """A physical gearbox, motor or bearing in its time on an axis. A split of data never divides a unit.
 
     Key: axis, unit and installed_at. The present unit has no `removed_at`.
     """
@@ -79,7 +79,7 @@ class Unit(Base):
 
 
 class AxisEvent(Base):
-    """Something that happened to an axis: its timeline. Key: hash of axis, time, kind and subject.
+    """An event of an axis; all of them are its timeline. Key: hash of axis, time, kind and subject.
 
     The subject is the serial of the unit, or the text of a note. `installed` and `removed` mirror the table of units
     and are corrected with it; `replaced` and `note` are never changed. A few a day.

@@ -1,4 +1,4 @@
-"""Tables of what is computed of every recording: scores, axis states, trends."""
+"""Tables of results for every recording: scores, axis states, trends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.store.tables.base import Base
 
 
 class Scoring(Base):
-    """One recording was scored by one model: written with its scores, and the mark of what is still to be advised.
+    """One recording was scored by one model. Written with its scores; `advised` marks those that advise has used.
 
     Key: recording and all versions. About 72,000 a day.
     """
@@ -33,7 +33,7 @@ class Scoring(Base):
 
 
 class Score(Base):
-    """What a model says of one window, and how unsure it is. Immutable. About 290,000 a day.
+    """The result of a model for one window, with its uncertainty. Immutable. About 290,000 a day.
 
     Key: started_at, recording, start_sample and all versions. On PostgreSQL partitioned by month of started_at.
     Null means that the method does not define the figure, or that the data-quality verdict forbids it.
@@ -139,7 +139,7 @@ class TrendPoint(Base):
 
 
 class Trend(Base):
-    """Today's trend of a unit's health index on a channel; updated. Key: axis, unit, channel and feature version."""
+    """The newest trend of a unit's health index on a channel; updated. Key: axis, unit, channel and feature version."""
 
     __tablename__ = "trends"
 
@@ -165,7 +165,7 @@ class Trend(Base):
 
 
 class TrendChange(Base):
-    """A change point of a unit's health index; follows the points. Key: that of the trend, and changed_at."""
+    """A change point of a unit's health index; updated with the points. Key: that of the trend, and changed_at."""
 
     __tablename__ = "trend_changes"
 

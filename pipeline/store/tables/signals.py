@@ -1,4 +1,4 @@
-"""Tables of what came in: files, recordings, features, baselines, quarantine."""
+"""Tables of incoming data and their features: files, recordings, extractions, baselines, quarantine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.store.tables.base import Base
 
 
 class LakeFile(Base):
-    """A committed file of the lake. Readers open only files that stand here. Key: path. About 2,000 a day."""
+    """A committed file of the lake. Readers open only files that have a row here. Key: path. About 2,000 a day."""
 
     __tablename__ = "lake_files"
 
@@ -40,7 +40,7 @@ class LogFile(Base):
 
 
 class LandingEntry(Base):
-    """What was last seen at a path of the landing zone, so that unchanged files are not hashed again. Key: path.
+    """The file last seen at a path of the landing zone, so that unchanged files are not hashed again. Key: path.
 
     As many a day as `log_files`.
     """
@@ -132,7 +132,7 @@ class Extraction(Base):
 
 
 class Baseline(Base):
-    """Where the features of a unit lay in its first days of monitoring, a channel and a regime. Immutable.
+    """The features of a unit in its first days of monitoring, for one channel and regime. Immutable.
 
     Key: hash of unit, channel, regime, versions, recordings and values. A few for each unit and channel, once.
     """

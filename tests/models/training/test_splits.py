@@ -33,13 +33,21 @@ def test_folds_hold_out_every_unit_once_and_cut_none(rows: list[tuple[int, int]]
 @settings(max_examples=60, deadline=None)
 @given(rows=RAGGED, seed=st.integers(0, 1000))
 def test_stopping_units_are_not_fitted(rows: list[tuple[int, int]], seed: int) -> None:
-    y, unit = ragged(rows)
+    """Every class has five units or more, so that there is a split: a fifth decides."""
+    y, unit = ragged(rows * 5)
     found = stopping_split(y, unit, seed=seed)
-    if found is not None:
-        fit, stop = found
-        assert fit.size and stop.size
-        assert not set(unit[fit]) & set(unit[stop])
-        assert set(y[fit]) == set(y)
+    assert found is not None
+    fit, stop = found
+    assert sorted([*fit, *stop]) == list(range(y.size))
+    assert not set(unit[fit]) & set(unit[stop])
+    assert set(y[fit]) == set(y)
+    assert len(set(y[stop])) >= min(2, len(set(y)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.tuples(st.integers(1, 9), st.integers(-1, 3)), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_fewer_than_six_units_are_all_fitted(rows: list[tuple[int, int]], seed: int) -> None:
+    assert stopping_split(*ragged(rows), seed=seed) is None
 
 
 def test_a_unit_of_two_classes_stays_whole() -> None:

@@ -299,7 +299,7 @@ def test_what_one_says_in_numbers_and_by_parts_is_one_geometry(
         ("SKF 6205-2RS", "NSK 6205", "makers differ"),
         ("SKF 6205-2RS", "6205 TVH", "the suffix TVH may stand for another geometry"),
         ('bearing = "6203"', 'bearing = "x"', "unit SN-3: bearing 'x': it is not in the catalogue, which has 6203"),
-        ("rv.crankshaft", "rv.crank", "shaft 'rv.crank' is not there; one of input, belt.input"),
+        ("rv.crankshaft", "rv.crank", "shaft 'rv.crank' does not exist; write one of input, belt.input"),
         ('"rv.carrier"', '"rv.output"\nmonitored_shaft = "rv.case"', "shaft 'rv.case' does not turn"),
         ('outer_shaft = "rv.carrier"', 'outer_shaft = "rv.crankshaft"', "does not roll"),
         ('["belt", "rv"]', '["belt", "gone"]', "geometry.base: reducer 'gone' is not defined in this file"),

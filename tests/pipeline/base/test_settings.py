@@ -115,6 +115,14 @@ def test_values_that_do_not_go_together(values: dict[str, Any], message: str) ->
         load_settings(**values)
 
 
+@pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])
+def test_weight_of_evidence_is_a_number_from_0_on(weight: float) -> None:
+    assert load_settings(evidence_weights={"inspected": 0.0}).evidence_weights == {"inspected": 0.0}
+    with pytest.raises(SettingsError, match=r"evidence_weights\.inspected: Input should be ") as caught:
+        load_settings(evidence_weights={"inspected": weight})
+    assert caught.value.exit_code == 2
+
+
 @pytest.mark.parametrize("text", ["seed = ", "seed == 1", "\x00"])
 def test_file_that_is_no_toml(text: str) -> None:
     write(text)

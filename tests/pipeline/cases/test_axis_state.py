@@ -82,7 +82,7 @@ def test_what_the_model_does_not_know_is_asked_before_any_alarm(change: dict[str
 
 def test_a_fault_without_a_class_is_named_in_words() -> None:
     (flag,) = combine_channels([replace(CALM, unmodelled_probability=0.83)], {"m": LIMITS}).flags
-    assert "speak for cage (0.83)" in flag.text
+    assert "indicate cage (0.83)" in flag.text
     both = {"m": replace(LIMITS, unmodelled=("outer_race", "cage"))}
     assert "outer race or cage" in combine_channels([replace(CALM, unmodelled_probability=0.5)], both).flags[0].text
 
@@ -124,6 +124,27 @@ def test_one_bad_window_among_good_ones_is_left_out() -> None:
     bad = replace(CALM, quality=Quality.DROPOUT, fault_probability=None)
     figures = combine_channels([bad, CALM, CALM], {"m": LIMITS})
     assert (figures.state, figures.quality, figures.flags) == ("healthy", "dropout", ())
+
+
+@pytest.mark.parametrize(
+    ("bad", "good", "state"), [(1, 1, "healthy"), (2, 2, "healthy"), (3, 2, "data_fault"), (2, 1, "data_fault")]
+)
+def test_a_channel_is_bad_where_more_than_half_of_its_windows_are(bad: int, good: int, state: str) -> None:
+    """Exactly half is not more than half: the good windows still count."""
+    clipped = replace(CALM, quality=Quality.CLIPPING, fault_probability=None)
+    figures = combine_channels([clipped] * bad + [CALM] * good, {"m": LIMITS})
+    assert (figures.state, figures.quality, [flag.code for flag in figures.flags]) == (
+        state,
+        "clipping",
+        ["data"] if state == "data_fault" else [],
+    )
+
+
+def test_figures_of_a_bad_window_are_never_used() -> None:
+    """A bad window has no figures in the database; if it had, they would still not count."""
+    loud = replace(FAULTY, quality=Quality.CLIPPING)
+    calm = combine_channels([loud, CALM, CALM], {"m": LIMITS})
+    assert (calm.state, calm.fault_probability) == ("healthy", CALM.fault_probability)
 
 
 def test_a_model_of_healthy_units_alone_tells_novelty_only() -> None:

@@ -190,7 +190,7 @@ def test_another_geometry_by_name_and_by_designation(axis: Axis) -> None:
     [
         ({"hour": -24 * 400}, "before SN-1 was installed"),
         ({"hour": 10, "serial": "SN-1"}, "SN-1 is the unit that is on the axis already"),
-        ({"hour": 24 * 30}, "in the future of this run"),
+        ({"hour": 24 * 30}, "is later than the time of this run"),
         (
             {"hour": 10, "serial": "SN-9"},
             "SN-9 is on plant1/c2/R02/A1 since 2025-01-01T00:00:00Z and also on plant1/c1",

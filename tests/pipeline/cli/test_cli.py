@@ -1,4 +1,4 @@
-"""The command line as a user has it: real processes of the installed `axiswatch`, on a small simulated fleet."""
+"""The command line as a user has it: each command a process of its own, on a small simulated fleet."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ GROUPS = {words[:-1] for words in COMMANDS if words}
 
 @dataclass(frozen=True)
 class Done:
-    """What a process printed and how it ended."""
+    """What a command printed and how it ended."""
 
     code: int
     out: str
@@ -62,18 +62,28 @@ class Done:
 
 @dataclass(frozen=True)
 class CommandLine:
-    """axiswatch in a folder of its own."""
+    """axiswatch in a folder of its own. Commands are forked off the server; `program` is the installed one."""
 
     home: Path
+    server: Any
 
-    def __call__(self, *words: str, code: int = 0, **environment: str) -> Done:
-        """Run a command; it has to end with `code` and without a traceback."""
+    def environment(self, **more: str) -> dict[str, str]:
+        """Variables of a command, `more` included."""
         base = {name: value for name, value in os.environ.items() if not name.startswith("AXISWATCH_")}
         base |= {"AXISWATCH_HOME": str(self.home), "OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1"}
         base |= {"PYTHONIOENCODING": "utf-8", "AXISWATCH_WORKERS": "1", "AXISWATCH_SYNTHETIC_WINDOWS": "20"}
+        return base | more
+
+    def __call__(self, *words: str, code: int = 0, **environment: str) -> Done:
+        """Run a command; it has to end with `code` and without a traceback."""
+        done = self.server.run(words, self.environment(**environment), self.home.parent, 120)
+        return self.judged(words, code, Done(done.code, done.out, done.err))
+
+    def program(self, *words: str, code: int = 0, **environment: str) -> Done:
+        """Run the installed program as a user does."""
         run = subprocess.run(
             [str(PROGRAM), *words],
-            env=base | environment,
+            env=self.environment(**environment),
             cwd=self.home.parent,
             capture_output=True,
             text=True,
@@ -81,28 +91,31 @@ class CommandLine:
             timeout=120,
             check=False,
         )
-        assert "Traceback" not in run.stderr, run.stderr
-        assert run.returncode == code, (
-            f"{words} ended with {run.returncode}\n{run.stdout[-2000:]}\n{run.stderr[-2000:]}"
-        )
-        return Done(run.returncode, run.stdout, run.stderr)
+        return self.judged(words, code, Done(run.returncode, run.stdout, run.stderr))
+
+    @staticmethod
+    def judged(words: tuple[str, ...], code: int, done: Done) -> Done:
+        """Give back what was done if it ended as it should."""
+        assert "Traceback" not in done.err, done.err
+        assert done.code == code, f"{words} ended with {done.code}\n{done.out[-2000:]}\n{done.err[-2000:]}"
+        return done
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> CommandLine:
+def command(tmp_path: Path, command_server: Any) -> CommandLine:
     """The command line with an empty home."""
-    return CommandLine(tmp_path / "home")
+    return CommandLine(tmp_path / "home", command_server)
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, dict[str, Any]]:
+def fleet(tmp_path_factory: pytest.TempPathFactory, command_server: Any) -> tuple[CommandLine, dict[str, Any]]:
     """A small fleet, watched: simulate, import, run, train, run. With what each step printed as JSON."""
-    command = CommandLine(tmp_path_factory.mktemp("fleet") / "home")
+    command = CommandLine(tmp_path_factory.mktemp("fleet") / "home", command_server)
     home = command.home
     said = {"simulate": command("simulate", str(home), "--robots", "4", "--axes", "3", "--days", "6", "--json").data}
     said["assets"] = command("assets", "import", str(home / "assets.toml"), "--json").data
     said["labels"] = command("labels", "import", str(home / "labels.csv"), "--who", "inspection", "--json").data
-    said["first run"] = command("run", "--as-of", END, "--json").data
+    said["first run"] = command.program("run", "--as-of", END, "--json").data
     said["train"] = command("train", "--as-of", END, "--json").data
     said["second run"] = command("run", "--as-of", END, "--json").data
     return command, said
@@ -112,7 +125,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, dict[s
 def watched(fleet: tuple[CommandLine, dict[str, Any]], tmp_path: Path) -> CommandLine:
     """A copy of the watched fleet that a test may change."""
     shutil.copytree(fleet[0].home, tmp_path / "home")
-    return CommandLine(tmp_path / "home")
+    return CommandLine(tmp_path / "home", fleet[0].server)
 
 
 def write_log(path: Path, *rows: dict[str, Any]) -> None:
@@ -144,8 +157,8 @@ def first_case(command: CommandLine) -> dict[str, Any]:
 
 def test_help_of_the_program_and_of_a_command(command: CommandLine) -> None:
     """As the installed script says it; asking for help makes no files."""
-    assert "Exit codes: 0 done" in command("--help").out
-    assert "Example: axiswatch queue" in command("queue", "-h").out
+    assert "Exit codes: 0 done" in command.program("--help").out
+    assert "Example: axiswatch queue" in command.program("queue", "-h").out
     assert not command.home.exists()
 
 
@@ -181,7 +194,7 @@ def test_version_is_that_of_the_package(command: CommandLine) -> None:
     """--version."""
     from importlib.metadata import version
 
-    assert command("--version").out.strip() == version("axiswatch")
+    assert command.program("--version").out.strip() == version("axiswatch")
 
 
 def test_config_names_every_setting_and_its_source(command: CommandLine) -> None:
@@ -220,7 +233,7 @@ def test_a_wrong_setting_is_refused_with_a_message(
 
 def test_all_wrong_settings_are_listed_at_once(command: CommandLine) -> None:
     """Not one at a time."""
-    done = command("status", code=2, AXISWATCH_DROPOUT="1.5", AXISWATCH_FOLDS="1", AXISWATCH_TYPO="x")
+    done = command.program("status", code=2, AXISWATCH_DROPOUT="1.5", AXISWATCH_FOLDS="1", AXISWATCH_TYPO="x")
     assert all(name in done.err for name in ("dropout", "folds", "AXISWATCH_TYPO"))
 
 
@@ -276,7 +289,7 @@ def test_score_without_a_model_says_so_and_ends_well(command: CommandLine) -> No
 
 def test_train_without_labels_says_what_to_do(command: CommandLine) -> None:
     """Exit code 3, and the next command to call."""
-    done = command("train", code=3)
+    done = command.program("train", code=3)
     assert "axiswatch labels import" in done.err
     assert "scope force" in command("train", "--scope", "force", code=3).err
 

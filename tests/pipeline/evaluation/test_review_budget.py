@@ -1,4 +1,4 @@
-"""The review budget: the bound, the units it needs, the threshold, and when there is none."""
+"""The review budget: the bound, the units it needs, the threshold, when there is none; and what is reviewed first."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.evaluation.budget import choose_threshold, miss_bound, review_probability, unit_reach, units_needed
+from pipeline.evaluation.routing import review_order
 
 
 def test_no_miss_at_five_percent_needs_59_fault_units() -> None:
@@ -142,3 +143,24 @@ def test_a_threshold_is_told_as_the_setting_that_advise_routes_by() -> None:
     assert review_probability(2.3) == 1.0, "only what comes before all probabilities"
     assert review_probability(float("inf")) == 1.0
     assert 0.0 < review_probability(-0.4) < 1e-5, "alarms are looked at too, so everything below them is"
+
+
+def order(first: list[bool], strange: list[float], p: list[float], percentile: list[float]) -> list[int]:
+    """Indices, first to be reviewed first."""
+    found = review_order(np.array(first), np.array(strange), np.array(p), np.array(percentile), alarm_probability=0.5)
+    return np.argsort(-found, kind="stable").tolist()
+
+
+def test_first_what_cannot_be_known_then_the_likeliest_missed_fault_and_alarms_last() -> None:
+    p = [0.99, 0.1, 0.49, 0.5, 0.02, 0.3]
+    first = [False, False, False, False, True, True]
+    strange = [0.0, 0.0, 0.0, 0.0, 0.0, 0.9]
+    assert order(first, strange, p, [0.0] * 6) == [5, 4, 2, 1, 3, 0]
+
+
+def test_a_window_without_a_score_is_reviewed_before_every_probability() -> None:
+    assert order([False] * 3, [np.nan] * 3, [0.49, np.nan, 0.9], [0.0] * 3) == [1, 0, 2]
+
+
+def test_without_fault_probabilities_the_highest_percentile_counts() -> None:
+    assert order([False, False, True], [np.nan, np.nan, 0.8], [np.nan] * 3, [20.0, 99.0, 1.0]) == [2, 1, 0]

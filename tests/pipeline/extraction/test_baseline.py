@@ -323,10 +323,11 @@ def test_a_unit_found_faulty_by_the_end_of_the_period_has_none(bench: Bench, whe
     assert {names[row["axis_id"]] for row in bench.rows()} == {"A2"}, "on no channel, and no other unit"
 
 
-def test_what_is_found_after_the_period_changes_nothing(bench: Bench) -> None:
+@pytest.mark.parametrize("first_run", [START + DAY, START + 9 * DAY], ids=["at its end", "after the finding"])
+def test_what_is_found_after_the_period_changes_nothing(bench: Bench, first_run: datetime) -> None:
     bench.feed(*bench.hours(*range(8)))
     bench.label(START + DAY + TICK)
-    assert bench.update(START + DAY).baselines == 4
+    assert bench.update(first_run).baselines == 4
     before = bench.rows()
     assert bench.update(START + 20 * DAY).baselines == 0
     assert bench.rows() == before

@@ -44,8 +44,8 @@ from pipeline.handoff.delivery import (
     deliver,
     list_events,
     pause_after,
+    send_again,
     signed,
-    tell_again,
 )
 from pipeline.handoff.http import post
 from pipeline.handoff.outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING
@@ -215,7 +215,7 @@ def test_a_receiver_that_fails_is_tried_again_with_pauses_and_given_up(store: St
     bodies = {body for headers, body in receiver.got if headers["Webhook-Id"] == "case0-1"}
     assert len(bodies) == 1, "the same bytes at every try"
     receiver.behave = lambda request, told: answer(request, 200)
-    assert tell_again(store, states=(GIVEN_UP,), case_id="case0") == 1
+    assert send_again(store, states=(GIVEN_UP,), case_id="case0") == 1
     assert tell(store, receiver.url, at=AT + timedelta(days=1))["delivered"] == 1
     assert [pause_after(n).total_seconds() for n in (1, 2, 3, 30)] == [60, 120, 240, 21_600]
 
@@ -249,7 +249,7 @@ def test_a_receiver_that_never_ends_its_answer_is_cut_off(receiver: Receiver, wa
     found = post(receiver.url, b"{}", {}, seconds=1.0)
     done.set()
     assert (found.good, found.is_down) == (False, True)
-    assert "not told" in found.outcome
+    assert "not delivered" in found.outcome
     assert time.monotonic() - begun < 4, "each byte would have begun a new wait"
 
 
@@ -407,7 +407,7 @@ def test_without_an_address_what_waits_is_skipped(store: Store, receiver: Receiv
     assert tell(store, receiver.url)["delivered"] == 1
     assert states(store) == {"case0-1": SKIPPED, "case0-2": DELIVERED}
     assert count_events(store) == {SKIPPED: 1, DELIVERED: 1}
-    assert tell_again(store, states=(SKIPPED,)) == 1
+    assert send_again(store, states=(SKIPPED,)) == 1
 
 
 def test_what_was_told_long_ago_is_forgotten_and_what_was_not_is_kept(store: Store, receiver: Receiver) -> None:

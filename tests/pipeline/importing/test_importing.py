@@ -225,15 +225,15 @@ SECTIONS = {
     "signal": (parts.Signal,),
     "signal.csv": (parts.CsvText,),
     "signal.time": (parts.TimeColumn,),
-    "recording": (parts.Recording,),
+    "recording": (parts.MappedRecording,),
     "channel": (parts.Channel,),
     "time": (parts.ClockTime, parts.SyntheticTime),
     "process": (parts.CutEvery, parts.CutAtChanges, parts.Decimate, parts.Scale, parts.CutToLength),
     "pieces": (parts.Pieces,),
-    "label": (parts.Label,),
+    "label": (parts.MappedLabel,),
     "label.values.VALUE": (parts.LabelValue,),
     "asset": (parts.Asset,),
-    "geometry.NAME": (parts.Geometry,),
+    "geometry.NAME": (parts.MappedGeometry,),
 }
 """Every table of a mapping with the models behind it."""
 

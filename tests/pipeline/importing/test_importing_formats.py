@@ -131,7 +131,7 @@ BAD_CSV: dict[str, tuple[str | bytes, str, str]] = {
     "blank": ("\n\n", MAPPING, "'a.csv' is empty"),
     "header only": ("acc\n", MAPPING, "has a header and no samples"),
     "not UTF-8": ("acc,µ\n1,2\n".encode("cp1252"), MAPPING, "is not text in utf-8"),
-    "open quote": ('acc\n"1\n', MAPPING, "cannot be taken apart as CSV"),
+    "open quote": ('acc\n"1\n', MAPPING, "cannot be read as CSV"),
     "binary": (b"PAR1\x00\x01\x02\xff", MAPPING, "is not text in utf-8"),
     "unknown encoding": ("acc\n1\n", csv_with(encoding='"klingon"'), "encoding 'klingon' is not known"),
     "same marks": ("acc\n1\n", csv_with(delimiter='","', decimal='","'), "they have to differ"),

@@ -79,7 +79,7 @@ def problems(
 
 ONE = GOOD[0]
 BAD_ROWS = {
-    "file missing": (ONE.replace("r1", "r9"), "'r9.parquet' is not there"),
+    "file missing": (ONE.replace("r1", "r9"), "'r9.parquet' does not exist"),
     "file empty cell": (ONE.replace("r1.parquet", ""), "signal.file: is empty"),
     "not parquet": (ONE.replace("r1", "text"), "not a readable Parquet file"),
     "no samples": (ONE.replace("r1", "empty").replace("4000", "0"), "has no samples"),
@@ -159,7 +159,10 @@ BAD_MAPPINGS = {
         "exactly one of column, value, template",
     ),
     "no source": (edit('{ value = "lab" }', "{}"), "exactly one of column, value, template"),
-    "value with map": (edit('{ value = "lab" }', '{ value = "a", map = { a = "b" } }'), "a value stands alone"),
+    "value with map": (
+        edit('{ value = "lab" }', '{ value = "a", map = { a = "b" } }'),
+        "a value or variable takes no suffix, map or default",
+    ),
     "map and suffix": (edit('{ column = "rate" }', '{ column = "rate", suffix = "x", map = {} }'), "a map, not both"),
     "code in template": (edit("rig-{serial}", "{serial.__class__}"), "nothing but {column} parts"),
     "open template": (edit("rig-{serial}", "rig-{serial"), "key recording.robot_id"),
@@ -247,7 +250,7 @@ def test_files_that_are_not_there(archive: Path, tmp_path: Path) -> None:
     assert [problem.partition(" (")[0] for problem in refused.value.problems] == [
         "no.toml: cannot be read", "no.csv: cannot be read",
     ]  # fmt: skip
-    assert all("is not there" in problem for problem in problems(archive, root=tmp_path / "elsewhere"))
+    assert all("does not exist" in problem for problem in problems(archive, root=tmp_path / "elsewhere"))
 
 
 def test_a_link_out_of_the_root_is_refused(archive: Path) -> None:

@@ -319,11 +319,11 @@ def test_file_without_permission_is_a_problem_and_the_others_are_taken(
     )
     report = json.loads(done.stdout)
     assert report["recordings"] == 1
-    assert "give the user of axiswatch leave to read it" in report["problems"][0]
+    assert "allow the user of axiswatch to read it" in report["problems"][0]
 
 
 def test_landing_zone_that_is_no_folder_is_refused(store: Store, lake: Lake, tmp_path: Path, limits: Limits) -> None:
-    with pytest.raises(AxiswatchError, match="is no folder; create it"):
+    with pytest.raises(AxiswatchError, match="is not a folder; create it"):
         acquire(store, lake, tmp_path / "nowhere", limits=limits, settled_before=limits.as_of)
 
 
@@ -475,7 +475,7 @@ def test_links_and_pipes_in_the_landing_zone_are_told(
     report = take()
     assert report.recordings == 1, "a link to a file is followed"
     assert [problem.split(" is ", 1)[1].split(";")[0] for problem in report.problems] == [
-        "a link to a folder, which is not followed",
-        "a link that leads nowhere",
-        "no ordinary file",
+        "a link to a folder, which is not read",
+        "a broken link",
+        "not an ordinary file",
     ]

@@ -59,12 +59,15 @@ def test_time_that_was_in_the_future_is_accepted_once_it_has_come(
 
 
 def test_raised_limit_lets_it_in(
-    store: Store, lake: Lake, landing: Path, limits: Limits, make_row: MakeRow, write_log: WriteLog,
+    store: Store, lake: Lake, landing: Path, limits: Limits, make_row: MakeRow, write_log: WriteLog, dump: Dump,
     take: Callable[[], None],
 ) -> None:  # fmt: skip
     write_log(landing / "a.parquet", [make_row(1, sampling_rate_hz=2e6), make_row(2, samples=[0.5] * 100_001)])
     take()
     fast, long = list_quarantine(store)
+    before = dump(store)
+    assert [found.accepted for found in replay(store, lake, limits, [fast["quarantine_id"]])] == [0]
+    assert dump(store) == before, "what is refused again names no new file of the lake"
     wider = dataclasses.replace(limits, max_sampling_rate_hz=3e6)
     assert [found.accepted for found in replay(store, lake, wider, [fast["quarantine_id"]])] == [1]
     assert [entry["quarantine_id"] for entry in list_quarantine(store)] == [long["quarantine_id"]]

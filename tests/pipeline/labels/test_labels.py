@@ -93,18 +93,18 @@ def test_everything_wrong_is_listed_by_line_and_nothing_is_stored(store: Store, 
         )
     lines = str(caught.value).splitlines()[1:]
     wanted = [
-        "line 3: verdict is 'broken'; one of healthy, fault, sensor_or_data, benign_change, unsure",
-        "line 3: mode is 'rust'; one of inner_race",
+        "line 3: verdict is 'broken'; write one of healthy, fault, sensor_or_data, benign_change, unsure",
+        "line 3: mode is 'rust'; write one of inner_race",
         "line 3: evidence is empty",
         "line 3: mode rust goes with verdict fault only",
-        "line 3: confidence is '1.5'; a number from 0 to 1",
+        "line 3: confidence is '1.5'; write a number from 0 to 1",
         "line 4: from_at '2026-01-05' has no offset; write for example 2026-01-31T08:00:00Z",
         "line 4: to_at 'soon' is no ISO 8601 time",
         "line 4: known_at is empty",
-        "line 5: neither unit_serial nor robot_id and axis say what the label is about",
+        "line 5: the label names no unit and no axis; fill in unit_serial, or robot_id and axis",
         "line 5: to_at is not after from_at",
         "line 6: mode outer_race goes with verdict fault only",
-        "line 6: confidence is 'nan'; a number from 0 to 1",
+        "line 6: confidence is 'nan'; write a number from 0 to 1",
         "line 7: to_at '9999-12-31T23:59:59-05:00' is out of range in UTC; write the offset Z",
     ]
     assert len(lines) == len(wanted)

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -19,21 +19,16 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
-from pipeline.extraction.extract import extract_due
 from pipeline.extraction.in_force import feature_versions
-from pipeline.intake.acquire import acquire
-from pipeline.intake.contract import Limits
-from pipeline.labels.labels import import_labels
 from pipeline.promotion import promotion
 from pipeline.promotion.gate import Ruling
 from pipeline.promotion.judge import judge, read_pair
 from pipeline.promotion.promotion import approve, refuse, retrain
 from pipeline.registry.held_out import read_predictions
 from pipeline.registry.registry import ChampionChanged, load_model, promote, rollback
-from pipeline.registry.versions import champions, compare_versions, get_version, history, reign, show_version
+from pipeline.registry.versions import champion_stack, champions, compare_versions, get_version, history, show_version
 from pipeline.scoring.score import score_due
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake, LakeError
@@ -99,40 +94,12 @@ class Plant:
         assert (events[-1]["model_version"] if events else None) == self.champion()
 
 
-@pytest.fixture(scope="module")
-def extracted(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> tuple[Path, Settings]:
-    """The small fleet, acquired and extracted once on SQLite."""
-    home = tmp_path_factory.mktemp("extracted")
-    settings = Settings(home=home, workers=1, epochs=4, folds=2, n_samples=20, synthetic_windows=10, hidden=(16,))
-    store, lake = Store.open(settings.database), Lake(settings.lake)
-    import_assets(store, small_fleet.assets, as_of=small_fleet.settings.start)
-    import_labels(store, small_fleet.labels, who="simulation")
-    limits = Limits(small_fleet.end, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
-    acquire(store, lake, small_fleet.landing, limits=limits, settled_before=small_fleet.end)
-    extract_due(store, lake, settings, as_of=small_fleet.end)
-    store.dispose()
-    return home, settings
-
-
 @pytest.fixture
-def plant(
-    extracted: tuple[Path, Settings],
-    store: Store,
-    small_fleet: Any,
-    tmp_path: Path,
-    dump: Callable[[Store], dict[str, list[dict[str, Any]]]],
-) -> Iterator[Plant]:
-    """A fresh copy in the database of the test (SQLite, then PostgreSQL), with a lake of its own."""
-    home, settings = extracted
-    source = Store.open(settings.database)
-    tables = dump(source)
-    source.dispose()
-    with store.write() as connection:
-        for table in Score.metadata.sorted_tables:
-            if tables[table.name]:
-                connection.execute(sa.insert(table), tables[table.name])
-    shutil.copytree(home / "lake", tmp_path / "own" / "lake")
-    yield Plant(store, Lake(str(tmp_path / "own" / "lake")), settings, small_fleet.end)
+def plant(extracted_fleet: Any, store: Store, tmp_path: Path) -> Plant:
+    """A copy of the extracted fleet in the database of the test (SQLite, then PostgreSQL)."""
+    home = tmp_path / "own"
+    settings = Settings(home=home, workers=1, epochs=4, folds=2, n_samples=20, synthetic_windows=10, hidden=(16,))
+    return Plant(store, extracted_fleet.copy_to(store, home), settings, extracted_fleet.end)
 
 
 # ------------------------------------------------------------------------------------------- lineage and held out
@@ -228,7 +195,7 @@ def test_a_second_rollback_goes_one_further_back(plant: Plant) -> None:
     for version in versions[1:]:
         plant.promote(version)
     assert [plant.rollback()["champion"] for _ in range(2)] == [versions[1], versions[0]]
-    assert reign([("first", "a"), ("promoted", "b"), ("rolled_back", "a"), ("promoted", "c")]) == ["a", "c"]
+    assert champion_stack([("first", "a"), ("promoted", "b"), ("rolled_back", "a"), ("promoted", "c")]) == ["a", "c"]
 
 
 @SQLITE
@@ -363,7 +330,7 @@ if told["where"] == "files":
 elif told["where"] == "rows":
     registry.set_alias = die
 elif told["where"] == "aliases":
-    promotion.crown = die
+    promotion.set_champion = die
 else:
     promotion.write_decision = die
 settings = Settings(**told["settings"])

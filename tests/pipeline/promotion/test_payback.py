@@ -13,13 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import scheduled
-from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.cases.verdicts import give_verdict
-from pipeline.extraction.extract import extract_due
-from pipeline.intake.acquire import acquire
-from pipeline.intake.contract import Limits
-from pipeline.labels.labels import import_labels
 from pipeline.promotion.payback import payback, worth, write_payback
 from pipeline.promotion.rescore import plan_rescore, rescore
 from pipeline.registry.registry import promote
@@ -50,17 +45,13 @@ class Plant:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> tuple[Path, Settings]:
+def judged(tmp_path_factory: pytest.TempPathFactory, extracted_fleet: Any) -> tuple[Path, Settings]:
     """The small fleet up to closed cases: scored by a first champion, two cases answered."""
     home = tmp_path_factory.mktemp("judged")
     settings = Settings(home=home, workers=1, epochs=4, folds=2, n_samples=20, synthetic_windows=10, hidden=(16,))
-    store, lake = Store.open(settings.database), Lake(settings.lake)
-    import_assets(store, small_fleet.assets, as_of=small_fleet.settings.start)
-    import_labels(store, small_fleet.labels, who="simulation")
-    limits = Limits(small_fleet.end, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
-    acquire(store, lake, small_fleet.landing, limits=limits, settled_before=small_fleet.end)
-    extract_due(store, lake, settings, as_of=small_fleet.end)
-    plant = Plant(store, lake, settings, small_fleet.end)
+    store = Store.open(settings.database)
+    lake = extracted_fleet.copy_to(store, home)
+    plant = Plant(store, lake, settings, extracted_fleet.end)
     plant.train(plant.end)
     score_due(store, lake, settings, as_of=plant.end)
     advise(store, settings, as_of=plant.end)

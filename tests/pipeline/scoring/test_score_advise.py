@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.cases.audit import is_drawn
@@ -21,11 +20,9 @@ from pipeline.cases.axis_state import bin_start
 from pipeline.cases.queue import queue
 from pipeline.cases.replacement import replace_unit
 from pipeline.cases.verdicts import fleet_states, get_case, give_verdict
-from pipeline.extraction.extract import extract_due
+from pipeline.extraction.baseline import update_baselines
 from pipeline.extraction.reading import read_chunk
-from pipeline.intake.acquire import acquire
-from pipeline.intake.contract import Limits
-from pipeline.labels.labels import import_labels, known_labels
+from pipeline.labels.labels import known_labels
 from pipeline.promotion.promotion import retrain
 from pipeline.registry.registry import load_model, promote
 from pipeline.registry.versions import champions, list_versions
@@ -39,6 +36,7 @@ from pipeline.store.tables import (
     AliasEvent,
     Axis,
     AxisState,
+    Baseline,
     Case,
     Extraction,
     Label,
@@ -52,6 +50,9 @@ from pipeline.training.train import train_scopes
 from pipeline.training.training_set import build_training_set
 
 Tables = dict[str, list[dict[str, Any]]]
+SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+"""For what does not depend on the database."""
+
 STATISTICS = (*scoring.STATISTICS, "class_probabilities", "quality")
 
 
@@ -79,41 +80,11 @@ class Plant:
             return list(connection.execute(query).all())
 
 
-@pytest.fixture(scope="module")
-def extracted(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> tuple[Path, Settings]:
-    """The small fleet, acquired and extracted once on SQLite."""
-    home = tmp_path_factory.mktemp("extracted")
-    settings = Settings(home=home, workers=1, epochs=4, folds=2, n_samples=40, synthetic_windows=10)
-    store, lake = Store.open(settings.database), Lake(settings.lake)
-    import_assets(store, small_fleet.assets, as_of=small_fleet.settings.start)
-    import_labels(store, small_fleet.labels, who="simulation")
-    limits = Limits(small_fleet.end, settings.max_samples, settings.max_sampling_rate_hz, settings.max_shaft_speed_rpm)
-    acquire(store, lake, small_fleet.landing, limits=limits, settled_before=small_fleet.end)
-    extract_due(store, lake, settings, as_of=small_fleet.end)
-    store.dispose()
-    return home, settings
-
-
 @pytest.fixture
-def plant(
-    extracted: tuple[Path, Settings], store: Store, small_fleet: Any, dump: Callable[[Store], Tables]
-) -> Iterator[Plant]:
-    """A fresh copy of the extracted fleet in the database of the test (SQLite, then PostgreSQL)."""
-    home, settings = extracted
-    source = Store.open(settings.database)
-    tables = dump(source)
-    source.dispose()
-    with store.write() as connection:
-        for table in reversed(list(store_tables())):
-            connection.execute(sa.delete(table))
-        for table in store_tables():
-            if tables[table.name]:
-                connection.execute(sa.insert(table), tables[table.name])
-    yield Plant(store, Lake(str(home / "lake")), settings, small_fleet.end)
-
-
-def store_tables() -> list[sa.Table]:
-    return Score.metadata.sorted_tables
+def plant(extracted_fleet: Any, store: Store, tmp_path: Path) -> Plant:
+    """A copy of the extracted fleet in the database of the test (SQLite, then PostgreSQL)."""
+    settings = Settings(home=tmp_path, workers=1, epochs=4, folds=2, n_samples=40, synthetic_windows=10)
+    return Plant(store, extracted_fleet.copy_to(store, tmp_path), settings, extracted_fleet.end)
 
 
 def figures_by_window(plant: Plant) -> dict[tuple[Any, ...], tuple[Any, ...]]:
@@ -143,6 +114,7 @@ def test_every_window_is_scored_once_with_all_that_a_score_holds(plant: Plant) -
     assert (again.recordings, again.windows) == (0, 0)
 
 
+@SQLITE
 @pytest.mark.parametrize("chunk", [1, 2, 333])
 def test_a_score_does_not_depend_on_the_windows_it_is_scored_with(
     plant: Plant, chunk: int, monkeypatch: pytest.MonkeyPatch
@@ -163,6 +135,7 @@ def test_a_score_does_not_depend_on_the_windows_it_is_scored_with(
     assert all(parts[key] == whole[key] for key in parts)
 
 
+@SQLITE
 def test_a_window_with_a_bad_verdict_has_no_figures_and_says_why(plant: Plant) -> None:
     plant.train()
     path = plant.rows(sa.select(Extraction.lake_path, Extraction.recording_id, Extraction.lake_row))[0]
@@ -189,6 +162,7 @@ def test_a_window_with_a_bad_verdict_has_no_figures_and_says_why(plant: Plant) -
     assert (row.class_probabilities, row.n_mc_samples, row.fault_prior) == (None, None, None)
 
 
+@SQLITE
 def test_a_score_that_is_not_finite_is_a_data_fault_and_never_certain(plant: Plant) -> None:
     version = plant.train()
     model = load_model(plant.store, plant.lake, version)
@@ -198,6 +172,31 @@ def test_a_score_that_is_not_finite_is_a_data_fault_and_never_certain(plant: Pla
     rows = scoring.score_rows(model, version, chunk, plant.end)
     assert {row["quality"] for row in rows} == {"non_finite"}
     assert {row["fault_probability"] for row in rows} == {None}
+
+
+@SQLITE
+def test_only_recordings_that_had_begun_by_then_are_scored(plant: Plant) -> None:
+    plant.train()
+    times = sorted(row.started_at for row in plant.rows(sa.select(Extraction.started_at)))
+    middle = times[len(times) // 2]
+    report = plant.score(as_of=middle)
+    assert report.recordings == sum(time <= middle for time in times) < len(times)
+    assert max(row.started_at for row in plant.rows(sa.select(Score.started_at))) <= middle
+
+
+@SQLITE
+def test_each_recording_is_compared_with_the_baseline_of_its_own_unit(plant: Plant) -> None:
+    """All of them are scored in one chunk."""
+    settings = plant.settings.model_copy(update={"baseline_days": 2.0})
+    update_baselines(plant.store, plant.lake, settings, as_of=plant.end)
+    plant.train()
+    plant.score()
+    columns = (Baseline.baseline_version, Baseline.axis_id, Baseline.unit_serial, Baseline.channel)
+    owners = {row[0]: tuple(row[1:]) for row in plant.rows(sa.select(*columns))}
+    scores = plant.rows(sa.select(Score).where(Score.baseline_version != ""))
+    assert len({row.axis_id for row in scores}) > 2
+    for row in scores:
+        assert owners[row.baseline_version] == (row.axis_id, row.unit_serial, row.channel)
 
 
 def test_promotion_changes_what_scores_next_and_keeps_the_history(plant: Plant) -> None:
@@ -236,6 +235,7 @@ def test_going_back_to_an_earlier_version_brings_its_axis_states_back(
     assert states == before
 
 
+@SQLITE
 def test_a_champion_that_the_settings_have_left_behind_is_named(plant: Plant) -> None:
     plant.train()
     assert plant.score().scopes_to_retrain == []
@@ -243,6 +243,7 @@ def test_a_champion_that_the_settings_have_left_behind_is_named(plant: Plant) ->
     assert plant.score().scopes_to_retrain == ["acceleration"]
 
 
+@SQLITE
 def test_a_damaged_artifact_is_refused_and_the_champion_stays(plant: Plant) -> None:
     first, second = plant.train(), plant.train(seed=3)
     weights = Path(plant.lake.root) / "models" / second / "weights.safetensors"
@@ -259,6 +260,7 @@ def test_a_damaged_artifact_is_refused_and_the_champion_stays(plant: Plant) -> N
         promote(plant.store, plant.lake, "0" * 16, who="jo", reason="?", at=plant.end)
 
 
+@SQLITE
 def test_training_uses_what_was_known_then_and_never_a_sensor_finding(plant: Plant) -> None:
     with plant.store.read() as connection:
         labels = known_labels(connection, known_by=plant.end)
@@ -312,6 +314,7 @@ def test_a_replacement_that_is_registered_late_parts_the_training_set(plant: Pla
     assert after.data_hash != before.data_hash
 
 
+@SQLITE
 def test_without_labels_training_says_what_is_missing(plant: Plant) -> None:
     with plant.store.write() as connection:
         connection.execute(sa.delete(Label))
@@ -412,6 +415,7 @@ def test_an_axis_falls_silent_and_its_case_is_closed_when_recordings_arrive_agai
     assert moved not in {case["axis_id"] for case in queue(plant.store, as_of=plant.end) if case["family"] == "data"}
 
 
+@SQLITE
 def test_an_archive_and_a_retired_axis_are_not_silent(plant: Plant) -> None:
     much_later = plant.end + timedelta(days=30)
     with plant.store.read() as connection:
@@ -448,6 +452,7 @@ def test_what_is_stored_in_a_case_can_be_written_as_json(plant: Plant) -> None:
         assert json.loads(json.dumps(row.reasons)) == row.reasons
 
 
+@SQLITE
 def test_what_was_flagged_long_ago_opens_no_case_and_is_counted(plant: Plant) -> None:
     plant.train()
     plant.score()
@@ -504,6 +509,7 @@ def test_audits_are_drawn_from_what_nothing_is_flagged_in_and_once(plant: Plant)
     assert len(plant.rows(sa.select(Case).where(Case.family == "audit"))) == len(audits)
 
 
+@SQLITE
 @pytest.mark.parametrize("method", ["moments", "swag"])
 def test_another_scoring_method_by_the_same_steps(plant: Plant, method: str) -> None:
     settings = plant.settings.model_copy(update={"method": method, "swag_samples": 4, "swag_epochs": 3, "swag_rank": 2})

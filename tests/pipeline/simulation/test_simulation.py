@@ -100,7 +100,7 @@ def test_a_run_that_was_killed_is_finished(tmp_path: Path, tiny: Path) -> None:
 
 def test_other_settings_in_the_same_folder_are_refused(tiny: Path) -> None:
     before = digests(tiny)
-    with pytest.raises(SettingsError, match="seed 1 there, 2 asked"):
+    with pytest.raises(SettingsError, match="seed 1 there, 2 now"):
         simulate(tiny, replace(TINY, seed=2), workers=1)
     assert digests(tiny) == before
 

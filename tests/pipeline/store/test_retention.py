@@ -18,7 +18,7 @@ from pipeline.intake.contract import Limits
 from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions
 from pipeline.store.lake import Lake
 from pipeline.store.retention import apply_retention, first_month_kept
-from pipeline.store.tables import Extraction, Label, LakeFile, Recording, Score
+from pipeline.store.tables import Axis, Baseline, Extraction, Label, LakeFile, Recording, Score
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -124,6 +124,60 @@ def test_old_months_go_from_database_and_lake_and_labelled_recordings_stay(
     assert (again.recordings, again.files) == (0, 0)
 
 
+def test_a_label_keeps_what_it_holds_for_and_no_more(store: Store, lake: Lake, filled: Settings) -> None:
+    whole = {"channel": None, "axis_id": None, "unit_serial": "SN-1", "to_at": datetime(2025, 12, 10, 0, 2, tzinfo=UTC)}
+    changes: list[tuple[dict[str, Any], int]] = [
+        ({}, 2),
+        ({"channel": "acc_x"}, 2),
+        ({"channel": "acc_y"}, 0),
+        ({"unit_serial": "SN-2"}, 0),
+        ({"to_at": datetime(2025, 12, 10, 0, 1, tzinfo=UTC)}, 1),
+    ]
+    for change, kept in changes:
+        with store.write() as connection:
+            connection.execute(sa.update(Label).values(**whole | change))
+        report = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=True)
+        assert (report.kept_labelled, report.recordings) == (kept, 8 - kept), change
+
+
+def test_the_recordings_of_a_units_baseline_period_stay(store: Store, lake: Lake, filled: Settings) -> None:
+    """Another feature version makes the baseline anew from them. The end of the period is not in it."""
+    first = datetime(2025, 12, 20, tzinfo=UTC)
+    with store.write() as connection:
+        connection.execute(sa.delete(Label))
+        axis = dict(connection.execute(sa.select(Axis)).one()._mapping)
+        connection.execute(sa.insert(Axis), axis | {"axis_id": "other", "axis": "A2"})
+        baseline = {
+            "baseline_version": "b1",
+            "axis_id": axis["axis_id"],
+            "unit_serial": "SN-1",
+            "channel": "acc_x",
+            "regime": "*|*|*",
+            "scope": "acceleration",
+            "feature_version": "an older one",
+            "geometry_version": "none",
+            "from_at": first,
+            "to_at": first + timedelta(minutes=3),
+            "n_recordings": 3,
+            "n_windows": 3,
+            "median": [],
+            "spread": [],
+            "known_at": AS_OF,
+        }
+        connection.execute(sa.insert(Baseline), baseline)
+    for change in ({"unit_serial": "SN-2"}, {"unit_serial": None}, {"axis_id": "other"}):
+        with store.write() as connection:
+            connection.execute(sa.update(Baseline).values(**change))
+        assert apply_retention(store, lake, filled, as_of=AS_OF, dry_run=True).recordings == 8, change
+        with store.write() as connection:
+            connection.execute(sa.update(Baseline).values(unit_serial="SN-1", axis_id=axis["axis_id"]))
+    apply_retention(store, lake, filled, as_of=AS_OF, dry_run=False)
+    with store.read() as connection:
+        old = sa.select(Recording.started_at).where(Recording.started_at < datetime(2026, 1, 1, tzinfo=UTC))
+        left = connection.scalars(old.order_by(Recording.started_at)).all()
+    assert left == [first + timedelta(minutes=minute) for minute in range(3)]
+
+
 def test_without_a_setting_nothing_goes(store: Store, lake: Lake, make_settings: Callable[..., Settings]) -> None:
     with pytest.raises(SettingsError, match="retention_months"):
         apply_retention(store, lake, make_settings(), as_of=AS_OF, dry_run=False)
@@ -136,7 +190,7 @@ def test_a_database_is_created_once(postgres: Any) -> None:
     assert counts(store) == [0, 0, 0]
     store.dispose()
     postgres.drop('"made-by-us"')
-    with pytest.raises(AxiswatchError, match="no database of PostgreSQL"):
+    with pytest.raises(AxiswatchError, match="names no PostgreSQL database"):
         create_database("sqlite:///x.db")
     with pytest.raises(AxiswatchError, match="cannot create"):
         create_database("postgresql+psycopg://nobody@127.0.0.1:9/x")

@@ -360,7 +360,7 @@ def test_outdated_database_is_refused_until_it_is_upgraded(store: Store, store_u
         ("sqlite://", "is not supported"),
         ("sqlite:///:memory:", "is not supported"),
         ("postgresql+nosuch://u:secret@host/db", r"pip install 'axiswatch\[postgres\]'"),
-        ("sqlite:////proc/nowhere/axiswatch.db", "cannot make the folder of the database"),
+        ("sqlite:////proc/nowhere/axiswatch.db", "cannot create the folder of database"),
         ("postgresql+psycopg://u:secret@/db?host=/nowhere", "cannot open the database"),
     ],
 )

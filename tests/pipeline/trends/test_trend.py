@@ -232,6 +232,20 @@ def test_a_newer_baseline_replaces_the_points_of_its_unit_only_once_it_is_known(
     assert plant.update(known_at)["trends"] == 0
 
 
+def test_recordings_of_the_future_have_no_points(plant: Plant) -> None:
+    plant.fit()
+    plant.update()
+    times = sorted(point["started_at"] for point in plant.rows(TrendPoint))
+    middle = times[len(times) * 3 // 4]
+    assert REFERENCE_END < middle < times[-1]
+    with plant.store.write() as connection:
+        for table in (TrendChange, Trend, TrendPoint):
+            connection.execute(sa.delete(table))
+    plant.update(middle)
+    assert sorted(point["started_at"] for point in plant.rows(TrendPoint)) == [time for time in times if time <= middle]
+    assert max(trend["to_at"] for trend in plant.rows(Trend)) <= middle
+
+
 def test_the_finest_regime_with_a_baseline_is_taken(plant: Plant) -> None:
     plant.fit(regimes=True)
     plant.update()
@@ -366,7 +380,7 @@ def test_a_baseline_of_other_features_is_refused(plant: Plant) -> None:
     plant.fit()
     with plant.store.write() as connection:
         connection.execute(sa.update(Baseline).values(median=[0.0, 1.0]))
-    with pytest.raises(AxiswatchError, match=r"2 medians.*make it again"):
+    with pytest.raises(AxiswatchError, match=r"2 medians.*make the baseline again"):
         plant.update()
 
 

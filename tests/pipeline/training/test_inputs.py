@@ -1,13 +1,14 @@
-"""What a network is not shown."""
+"""What a network is not shown, and which line speaks for which class."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pipeline.training.inputs import own_levels, without
+from pipeline.training.inputs import HEALTHY_DB, bearing_rule, own_levels, without
 
 NAMES = ("rms_log10", "line_db", "relative_rms_log10", "relative_line_db", "band_log_power")
 GROUPS = ("time", "envelope_white", "relative", "relative", "bands")
+LINES = ("rms_log10", "ses_white_bpfo_h1_db", "ses_white_bpfi_h1_db", "ses_white_bsf2x_h1_db", "ses_white_ftf_h1_db")
 NONE = np.nan
 
 
@@ -28,3 +29,16 @@ def test_where_most_units_have_no_baseline_the_level_is_all_there_is() -> None:
     assert not own_levels(x, NAMES, GROUPS).any()
     assert not own_levels(np.full((2, 5), NONE, np.float32), NAMES, GROUPS).any(), "what no window has needs no hiding"
     assert not own_levels(x[:, :2], NAMES[:2], GROUPS[:2]).any(), "no changes at all: an archive"
+
+
+def test_each_bearing_fault_has_its_line_and_other_classes_stand_with_healthy() -> None:
+    rule = bearing_rule(("healthy", "ball", "gear_tooth", "outer_race", "a word", None), LINES, db_per_nat=3.0)
+    assert rule is not None
+    assert rule.features == (None, "ses_white_bsf2x_h1_db", None, "ses_white_bpfo_h1_db", None, None)
+    assert rule.default_db == HEALTHY_DB
+
+
+def test_no_rule_without_lines_or_where_none_is_wanted() -> None:
+    assert bearing_rule(("healthy", "gear_tooth"), LINES, db_per_nat=3.0) is None
+    assert bearing_rule(("inner_race", "ball"), LINES[:1], db_per_nat=3.0) is None
+    assert bearing_rule(("inner_race", "ball"), LINES, db_per_nat=0.0) is None
