@@ -1,4 +1,4 @@
-"""Airflow on one machine with Celery workers: for the benchmark of workers, and for tests/e2e/test_celery.py."""
+"""Airflow with Celery workers on one machine, for the benchmark of workers and for tests/e2e/test_celery.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pipeline.local_airflow import LocalAirflow
 
 
 def celery_settings(redis_port: int) -> dict[str, str]:
-    """Return the variables that let Airflow hand its tasks to Celery workers over a Redis of this machine."""
+    """Return the variables that make Airflow send its tasks to Celery workers over a Redis on this machine."""
     return {
         "AIRFLOW__CELERY__BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": "1",
@@ -15,7 +15,7 @@ def celery_settings(redis_port: int) -> dict[str, str]:
 
 
 def start_celery(local: LocalAirflow, workers: int) -> None:
-    """Start the parts of Airflow as processes of their own, with workers `w1`, `w2`, ... of one slot each.
+    """Start each part of Airflow as a process, with workers `w1`, `w2`, ... of one slot each.
 
     Needs PostgreSQL, and the variables of `celery_settings`.
     """

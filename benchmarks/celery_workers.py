@@ -1,8 +1,9 @@
-"""Two Celery workers against one: `python benchmarks/celery_workers.py --folder EMPTY_FOLDER --pairs 3`.
+"""Two Celery workers compared with one: `python benchmarks/celery_workers.py --folder EMPTY_FOLDER --pairs 3`.
 
-The monitor of one and the same simulated backlog on Airflow's Celery executor over Redis and PostgreSQL, all on this
-machine, each worker with one slot; who goes first alternates. Prints the wall time from the first to the last task of
-acquire and extract (the fan-out), and the ratio. Needs the extras airflow, postgres and local, and `redis-server`.
+Runs the monitor on the same simulated backlog with Airflow's Celery executor over Redis and PostgreSQL, all on this
+machine. Each worker has one slot; the order of one and two workers alternates. Prints the wall time from the first to
+the last task of acquire and extract (the fan-out), and the ratio. Needs the extras airflow, postgres and local, and
+`redis-server`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SECONDS = 600
 
 
 def fan_out_seconds(folder: Path, landing: Path, workers: int, batch_mib: float) -> tuple[float, int]:
-    """Run the monitor once with so many workers; give the seconds of its mapped tasks, and how many there were."""
+    """Run the monitor once with a number of workers; return the seconds of its mapped tasks, and their number."""
     port = _free_port()
     redis = subprocess.Popen(
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder.parent)],
@@ -94,20 +95,20 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=14)
     parser.add_argument("--batch-mib", type=float, default=24.0)
     parser.add_argument("--pairs", type=int, default=3)
-    asked = parser.parse_args()
-    folder = asked.folder.absolute()
-    simulate(folder / "fleet", FleetSettings(robots=asked.robots, days=asked.days))
-    found: dict[int, list[float]] = {1: [], 2: []}
+    arguments = parser.parse_args()
+    folder = arguments.folder.absolute()
+    simulate(folder / "fleet", FleetSettings(robots=arguments.robots, days=arguments.days))
+    times: dict[int, list[float]] = {1: [], 2: []}
     tasks = 0
-    for pair in range(asked.pairs):
+    for pair in range(arguments.pairs):
         for workers in (1, 2) if pair % 2 == 0 else (2, 1):
             seconds, tasks = fan_out_seconds(
-                folder / f"{pair}{workers}", folder / "fleet" / "landing", workers, asked.batch_mib
+                folder / f"{pair}{workers}", folder / "fleet" / "landing", workers, arguments.batch_mib
             )
-            found[workers].append(seconds)
+            times[workers].append(seconds)
             print(f"pair {pair + 1}: {workers} worker(s) {seconds:.1f} s", flush=True)
-    ratios = [one / two for one, two in zip(found[1], found[2], strict=True)]
-    print(f"{tasks} mapped tasks; medians {statistics.median(found[1]):.1f} s and {statistics.median(found[2]):.1f} s")
+    ratios = [one / two for one, two in zip(times[1], times[2], strict=True)]
+    print(f"{tasks} mapped tasks; medians {statistics.median(times[1]):.1f} s and {statistics.median(times[2]):.1f} s")
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
     print(f"one worker takes {statistics.median(ratios):.2f} times as long as two ({spread})")
 

@@ -1,13 +1,13 @@
-"""Share of recordings damaged on purpose that get a data verdict, and of good and of truly faulty ones that get one.
+"""Shares of damaged, good and faulty recordings that get a data-quality verdict; the damage is made on purpose.
 
     python benchmarks/damage.py --data FOLDER [--per-group 12]
 
-`FOLDER` holds cwru, uestc, femto and robot_rv_reducer; two simulated fleets are always judged. Healthy recordings of
-one unit, channel and regime are cut in half by time: the first half is the reference, the second is judged and
-damaged. `alone`: verdicts that need no reference. `with`: with the unit's reference. `faults`: recordings of real (or
-simulated) faults of the machine that get a verdict they should not. `caught`: a verdict, or review by a model that has
-learnt the reference halves of the whole rig: novelty above `novelty_percentile` of the default settings, in the median
-over the windows. A fault of the machine is rightly new to it.
+`FOLDER` has the folders cwru, uestc, femto and robot_rv_reducer; two simulated fleets are always judged too. Healthy
+recordings of one unit, channel and regime are cut in half by time: the first half is the reference, the second half is
+judged as it is and damaged. `alone`: share with a verdict that needs no reference. `with`: the same with the unit's
+reference. Kind `machine fault`: recordings of real (or simulated) faults of the machine, which should get no verdict.
+`caught`: a verdict, or review by a model trained on the reference halves of the whole rig (median novelty of the
+windows above the default of `novelty_percentile`). A fault of the machine is new to that model, so it should be caught.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Group:
 
 
 def features_of(recording: Recording, group: Group) -> tuple[np.ndarray, list[Quality]]:
-    """Features and verdicts, by window and by recording, that need no reference."""
+    """Return the features of a recording, and its verdicts that need no reference."""
     samples, rate, rpm = np.ascontiguousarray(recording.samples, np.float32), recording.rate_hz, recording.rpm
     plan = plan_windows(
         samples.size,
@@ -73,12 +73,12 @@ def features_of(recording: Recording, group: Group) -> tuple[np.ndarray, list[Qu
     common = {"sampling_rate_hz": rate, "rate_is_declared": True, "shaft_speed_rpm": rpm}
     codes, texts = assess(windows, settings=group.settings.quality, **common)
     bad = [code for code in spread(codes, texts)[0] if code.blocks]
-    found = [Counter(bad).most_common(1)[0][0]] if 2 * len(bad) > len(codes) else []
-    if rpm is not None and len(windows) and not found:
+    verdicts = [Counter(bad).most_common(1)[0][0]] if 2 * len(bad) > len(codes) else []
+    if rpm is not None and len(windows) and not verdicts:
         verdict = judge_speed(windows, sampling_rate_hz=rate, declared_rpm=rpm, orders=group.orders)
-        found += [verdict[0]] if verdict else []
+        verdicts += [verdict[0]] if verdict else []
     values = extract(windows, speed_is_steady=True, orders=group.orders, settings=group.settings, **common)
-    return values, found
+    return values, verdicts
 
 
 def judge_group(
@@ -95,9 +95,9 @@ def judge_group(
     def row(kind: str, recording: Recording) -> dict[str, object]:
         values, alone = features_of(recording, group)
         more = compare(values, names, reference, siblings=siblings) if len(values) else []
-        found = [*alone, *(code for code, _ in more)]
-        blocking = next((str(code) for code in found if code.blocks), "")
-        told = next((str(code) for code in found if not code.blocks), "")
+        verdicts = [*alone, *(code for code, _ in more)]
+        blocking = next((str(code) for code in verdicts if code.blocks), "")
+        reported = next((str(code) for code in verdicts if not code.blocks), "")
         return {
             "rig": group.rig,
             "kind": kind,
@@ -106,7 +106,7 @@ def judge_group(
             "caught": bool(blocking) or len(values) == 0 or is_new(model, values, reference),
             "changed": bool(blocking) or (len(values) > 0 and change_size(values, names, reference) > 1.5),
             "verdict": blocking,
-            "reported": told,
+            "reported": reported,
             "group": group.name,
         }
 
@@ -124,17 +124,17 @@ def judge_group(
 
 
 def change_size(values: np.ndarray, names: tuple[str, ...], reference: Reference) -> float:
-    """RMS change of level, waveform and spectrum, in what counts as no change: below 1 in health."""
+    """Return the RMS change of level, waveform and spectrum, in units of the allowed change: below 1 if healthy."""
     return _distance(_case(values, names, reference, PlausibilitySettings()))
 
 
 def with_changes(values: np.ndarray, reference: Reference) -> np.ndarray:
-    """Put the changes against the reference beside the features, as scoring does."""
+    """Add the changes against the reference to the features, as scoring does."""
     return np.concatenate([values, change(values, reference)], axis=1).astype(np.float32)
 
 
 def learn(groups: list[Group], values: list[np.ndarray], references: list[Reference]) -> Model:
-    """Train on the reference halves of a rig; five parts in time of each group stand in for units."""
+    """Train on the reference halves of a rig; five parts in time of each group are used as units."""
     settings = groups[0].settings
     names = feature_names(settings)
     units = [f"{k} part {5 * i // len(x)}" for k, x in enumerate(values) for i in range(len(x))]
@@ -153,14 +153,14 @@ def learn(groups: list[Group], values: list[np.ndarray], references: list[Refere
 
 
 def is_new(model: Model, values: np.ndarray, reference: Reference) -> bool:
-    """Tell whether a recording would go to review as new, or has no finite score."""
+    """Return whether a recording would go to review as novel, or has no finite score."""
     scores = model.score(with_changes(values, reference))
     percentile = np.where(scores.finite, scores.novelty_percentile, 100.0)
     return bool(np.median(percentile) > NOVELTY_PERCENTILE)
 
 
 def judge_all(groups: list[Group], per_group: int, seed: int = 1) -> pd.DataFrame:
-    """Judge all groups; channels of one name share it and are each other's siblings."""
+    """Judge all groups; groups with the same name are channels of one unit and are siblings of each other."""
     references, learnt = {}, []
     for group in groups:
         first = group.healthy[: round(group.split * len(group.healthy))]
@@ -192,7 +192,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def cwru(data: Path) -> list[Group]:
-    """The one normal recording, decimated from 48 to 12 kHz, against every faulty one; 10 turns a window."""
+    """Return the only normal recording, decimated from 48 to 12 kHz, and every faulty one; windows of 10 turns."""
     settings = FeatureSettings(windows=WindowSettings(turns=10))
     normal, about = read(data / "cwru" / "normal_load0_97_partA.parquet")
     slow = {name: signal.decimate(x.astype(float), 4, ftype="fir").astype(np.float32) for name, x in normal.items()}
@@ -211,7 +211,7 @@ def cwru(data: Path) -> list[Group]:
 
 
 def uestc(data: Path) -> list[Group]:
-    """The healthy bearing at two speeds against the three faulty ones, recordings of 4 s."""
+    """Return the healthy bearing at two speeds and the three faulty ones, in recordings of 4 s."""
     groups = []
     for rpm in (1000, 1200):
         by_unit = {
@@ -226,7 +226,7 @@ def uestc(data: Path) -> list[Group]:
 
 
 def femto(data: Path) -> list[Group]:
-    """Runs to failure: reference from the first tenth, the second tenth damaged, the last 10 % taken as faulty."""
+    """Return runs to failure: first tenth reference, second tenth damaged; last tenth and 1 in 7 before it faulty."""
     groups = []
     for path in sorted((data / "femto").glob("*.parquet")):
         channels, _ = read(path)
@@ -249,7 +249,7 @@ def femto(data: Path) -> list[Group]:
 
 
 def rv_reducer(data: Path) -> list[Group]:
-    """Windows of 1024 samples of a healthy robot at two speeds, speed not declared."""
+    """Return recordings of 1024 samples of a healthy robot at two speeds; the speed is not declared."""
     groups = []
     for path in sorted((data / "robot_rv_reducer").glob("*.parquet")):
         channels, _ = read(path)
@@ -260,7 +260,7 @@ def rv_reducer(data: Path) -> list[Group]:
 
 
 def simulated(world: str, seed: int) -> list[Group]:
-    """A fleet: every axis in every program, two channels; faults at half of their severity and more."""
+    """Return a simulated fleet: every axis in every program, two channels; faults from severity 0.5 on."""
     settings = FleetSettings(
         robots=3, axes=4, days=14, recordings_per_day=6, world=world, seed=seed, channels=("acc_x", "acc_y")
     )
@@ -294,7 +294,7 @@ def simulated(world: str, seed: int) -> list[Group]:
 
 
 def table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Shares by rig and kind, in percent."""
+    """Return the shares by rig and kind, in percent."""
     rows = rows.assign(reported=rows["reported"] != "")
     shares = 100 * rows.groupby(["kind", "rig"], sort=False)[["alone", "with", "caught", "changed", "reported"]].mean()
     return shares.assign(n=rows.groupby(["kind", "rig"], sort=False).size()).unstack("rig").round(1)

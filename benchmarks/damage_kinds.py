@@ -1,7 +1,6 @@
-"""Good recordings spoilt on purpose: what sensors, cables, converters, people and file headers do to a signal.
+"""Damage to good recordings: faults of sensors, cables, converters and file headers, and mistakes of people.
 
-Strengths are drawn at random from ranges that stand for what happens in a plant, down to what one would still call
-damage.
+Strengths are drawn at random from ranges that are typical of plants, down to the slightest damage that matters.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ GRAVITY = 9.80665
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One burst of one channel as the log declares it; `other` is the same moment on a second channel."""
+    """One recording of one channel with the values of its log; `other` has the samples of a second channel."""
 
     samples: NDArray[np.float32]
     rate_hz: float
@@ -42,12 +41,12 @@ KINDS = (
     "rate_declared",
     "rate_sampled",
 )
-"""All kinds. `rate_declared`: true samples, wrong rate in the header; `rate_sampled`: converter at another rate than
-said."""
+"""All kinds. `rate_declared`: the samples are right and the rate in the header is wrong. `rate_sampled`: the converter
+ran at another rate than the header declares."""
 
 
 def damage(good: Recording, kind: str, rng: np.random.Generator) -> Recording | None:
-    """Spoil a recording; None where this kind does not apply to it (no second channel, no declared speed)."""
+    """Return a damaged copy of a recording; None where the kind cannot be applied (no second channel, or no speed)."""
     x = good.samples.astype(np.float64)
     size = float(x.std())
     gains = {"gain_9.81": GRAVITY, "gain_1/9.81": 1 / GRAVITY, "gain_1000": 1000.0, "gain_1/1000": 1e-3, "sign": -1.0}
@@ -63,7 +62,7 @@ def damage(good: Recording, kind: str, rng: np.random.Generator) -> Recording | 
             first = int(rng.uniform(0, 0.7) * x.size)
             y[first : first + int(rng.uniform(0.1, 0.9) * x.size)] = x[first]
         case "clipping":
-            # From a peak that is lost now and then to a signal that is mostly rail.
+            # From a few clipped peaks to a signal that is mostly clipped.
             rail = np.quantile(np.abs(x - x.mean()), rng.uniform(0.6, 0.99))
             y = x.mean() + np.clip(x - x.mean(), -rail, rail)
         case "dropout":
@@ -104,7 +103,7 @@ def _hum(size: int, rate_hz: float, rng: np.random.Generator) -> NDArray[np.floa
 
 
 def _loose(x: NDArray[np.float64], rate_hz: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A mounted resonance that fell: amplified around it, little passed above, and often a knock at lift-off."""
+    """Lower the resonance of the mount: amplified near it, attenuated above, often clipped at loss of contact."""
     resonance = rng.uniform(0.03, 0.2) * min(rate_hz / 2, 8_000.0)
     damping = rng.uniform(0.05, 0.3)
     ratio = np.fft.rfftfreq(x.size, 1 / rate_hz) / resonance

@@ -1,12 +1,12 @@
-"""The batched extractor against a loop over windows with scipy that computes the same features.
+"""The batched extractor compared with a loop over windows that computes the same features with scipy.
 
     OMP_NUM_THREADS=1 python benchmarks/features.py [--windows 60] [--rounds 7]
 
-The loop is what a careful engineer writes: one window at a time, float64, one Fourier transform of a window shared by
-all that needs it, scipy.signal.hilbert-style analytic signals of each band, scipy.stats for moments, numpy's median
-for floors. Both are checked to agree before anything is timed. Rounds alternate (extractor, loop, floor), one thread;
-medians and the range of the ratios over rounds are printed. The floor is three real Fourier transforms of the windows
-and a sum, all windows at once in chunks.
+The loop is what a careful engineer would write: one window at a time, float64, one Fourier transform for each window,
+analytic signals of each band as in scipy.signal.hilbert, scipy.stats for moments, numpy's median for noise floors.
+The results of both are compared before the timing. Rounds alternate (extractor, loop, floor) in one thread; medians and
+the range of the ratios over rounds are printed. The floor is the least possible work: three real Fourier transforms of
+the windows and a sum, in chunks.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from functools import lru_cache, partial
 from itertools import pairwise
 from pathlib import Path
 
-# A script's folder comes first on the path, where this file hides the package of the same name: from itself, and from
-# the other scripts of this folder, to which it hands the package on.
+# The folder of a script is first on the path, so this file hides the package `features` from itself and from other
+# scripts of this folder. The folder is removed from the path; a script that imports this file gets the package.
 sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
 if __name__ != "__main__":
     del sys.modules[__name__]
@@ -47,7 +47,7 @@ def hann(length: int) -> np.ndarray:
 
 
 def line(power: np.ndarray, position: float, usable: int) -> tuple[float, float]:
-    """Height of a line over its floor, and the height of noise that is exceeded in 1 % of cases; in dB."""
+    """Return the height of a line over its floor, and the height that noise exceeds in 1 % of cases; in dB."""
     half = max(0.02 * position, 1.0)
     first, stop = int(np.ceil(position - half)), int(position + half) + 1
     if position < 3 or first < 2 or stop > usable:
@@ -96,8 +96,8 @@ def envelope(
         out[f"{name}{key}_sidebands_db"] = sides[key]
     if version in ("white", "best"):
         for key in ("bpfo", "bpfi", "bsf2x", "ftf"):
-            found = [at(k * base[key]) for k in range(1, 9)]
-            out[f"{name}{key}_harmonics"] = sum(height > limit for height, limit in found)
+            lines = [at(k * base[key]) for k in range(1, 9)]
+            out[f"{name}{key}_harmonics"] = sum(height > limit for height, limit in lines)
         for key, step in (("bpfi", 1.0), ("bsf2x", orders.ftf)):
             pairs = [(at(base[key] - k * step), at(base[key] + k * step)) for k in (1, 2, 3)]
             out[f"{name}{key}_sideband_pairs"] = sum(a[0] > a[1] and b[0] > b[1] for a, b in pairs)
@@ -226,7 +226,7 @@ def floor(windows: np.ndarray) -> float:
 
 
 def agree(windows: np.ndarray, turns: float) -> float:
-    """Return the largest difference between both ways (dB and counts as they are, others relative), or fail."""
+    """Return the largest difference between both (absolute for dB, else relative to 1 or more); fail above 0.02."""
     names = feature_names(SETTINGS)
     ours = batched(windows, turns)
     worst = 0.0
@@ -252,20 +252,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--windows", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=7)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     counted = sum(len(names) for group, names in feature_groups(SETTINGS).items() if group != "synchronous")
-    print(f"{counted} features; us per window, medians of {given.rounds} interleaved rounds of {given.windows} windows")
+    print(
+        f"{counted} features; us per window; medians of {arguments.rounds} interleaved rounds, "
+        f"{arguments.windows} windows"
+    )
     for length, turns in ((4096, 10.0), (12_032, 30.0)):
         rng = np.random.default_rng(0)
-        windows = rng.standard_normal((given.windows, length)).astype(np.float32)
+        windows = rng.standard_normal((arguments.windows, length)).astype(np.float32)
         windows[::2, :: length // 100] += 5.0
         worst = agree(windows[:6], turns)
         times: dict[str, list[float]] = {"extractor": [], "loop": [], "floor": []}
-        for _ in range(given.rounds):
+        for _ in range(arguments.rounds):
             times["extractor"].append(seconds(partial(batched, windows, turns)))
             times["loop"].append(seconds(partial(loop, windows, turns)))
             times["floor"].append(seconds(partial(floor, windows)))
-        us = {name: 1e6 * statistics.median(values) / given.windows for name, values in times.items()}
+        us = {name: 1e6 * statistics.median(values) / arguments.windows for name, values in times.items()}
         ratios = [a / b for a, b in zip(times["loop"], times["extractor"], strict=True)]
         print(
             f"{length} samples: loop {us['loop']:.0f}, extractor {us['extractor']:.0f}, floor {us['floor']:.0f}; "

@@ -1,13 +1,14 @@
-"""FEMTO run to failure: the health index and its frozen alarm rule beside plain RMS thresholds.
+"""FEMTO runs to failure: the health index with its frozen alarm rule, compared with plain RMS thresholds.
 
     python benchmarks/femto_trend.py --data FOLDER_WITH_FEMTO
 
-Reference and threshold of every rule come from the first 20 % of each run and are frozen there. Both channels count:
-the higher one speaks. A snapshot of 2,560 samples is one window of three turns, too few for any bearing line.
+Reference and threshold of every rule are computed from the first 20 % of each run and do not change after that. Of the
+two channels the higher value counts. A snapshot of 2,560 samples is one window of three turns, too few for a bearing
+line.
 
-lead = share of the run left when the alarm came on that stays on to the end; 20-50 % = snapshots with the alarm on in
-that stretch, where nothing is known to be wrong; review = share of the snapshots after the reference part on which the
-rule was on without staying on: looks for which nothing would have been found yet. Onset that is 0: no lasting alarm.
+lead: share of the run that is left when the lasting alarm starts, which is on to the end; 0 without one. 20-50 %:
+number of snapshots with the alarm on in that part of the run, where no fault is known. review: share of the snapshots
+after the reference part with the alarm on before the lasting alarm; a check there would probably find nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ REFERENCE_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Run:
-    """One bearing: times of the snapshots in s, RMS and health index of the higher channel, all of shape (n,)."""
+    """One bearing: times of the n snapshots in s, and the higher RMS and health index of both channels; all (n,)."""
 
     name: str
     times: np.ndarray
@@ -45,12 +46,12 @@ class Run:
 
     @property
     def reference(self) -> int:
-        """Snapshots in the reference part."""
+        """Number of snapshots in the reference part."""
         return int(REFERENCE_SHARE * len(self.times))
 
 
 def read(path: Path) -> Run:
-    """Read a run and compute its figures."""
+    """Read a run and compute its RMS and health index."""
     table = pq.read_table(path)
     settings = FeatureSettings()
     names = feature_names(settings)
@@ -75,7 +76,7 @@ def read(path: Path) -> Run:
 
 
 def judge(run: Run, rule: str, on: np.ndarray) -> dict[str, object]:
-    """Figures of a rule whose alarm is on at the given snapshots."""
+    """Return the figures of a rule whose alarm is on at some snapshots, `on` (n,)."""
     n, first = len(on), run.reference
     off = np.flatnonzero(~on)
     onset = int(off[-1]) + 1 if off.size else 0

@@ -1,12 +1,12 @@
-"""How wrong T samples are: balanced sub-banks against independent masks; and the loop in train mode of tutorials.
+"""Monte Carlo error of T samples: balanced sub-banks compared with independent masks, and dropout in train mode.
 
-`python benchmarks/monte_carlo_error.py`: a network (64-256-256-128-2, p = 0.1) is trained on made windows of two
-overlapping classes; 500 fresh windows are scored with 20,000 independent samples (the reference) and with banks of
-10, 30, 100 and 300, twenty of each kind. Root mean squared errors of the mean probability and of the mutual
-information, share of windows on the other side of one half, and the error of the mean over all windows.
+`python benchmarks/monte_carlo_error.py`: a network (64-256-256-128-2, p = 0.1) is trained on simulated windows of two
+overlapping classes. 500 new windows are scored with 20,000 independent samples (the reference) and with banks of 10,
+30, 100 and 300 samples, twenty banks of each kind. Prints root mean squared errors of the mean probability and of the
+mutual information, the share of windows on the other side of probability 1/2, and the error of the mean of all windows.
 
-Then the whole network in train mode, 100 passes, as in many tutorials: BatchNorm then takes its statistics from the
-batch. The same 128 windows are scored among a mixed batch and among mates of one class.
+Then the whole network runs in train mode with 100 passes, as in many tutorials: BatchNorm then uses the statistics of
+the batch. The same 128 windows are scored in a mixed batch and in a batch of one class.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ N_FEATURES, N_TRAIN, N_WINDOWS, REFERENCE, BANKS, SUB_BANK = 64, 2000, 500, 20_0
 
 
 def made(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Windows of two overlapping classes, (n, 64), and their classes."""
+    """Return simulated windows of two overlapping classes, (n, 64), and their classes (n,)."""
     y = rng.integers(0, 2, n)
     x = rng.standard_normal((n, N_FEATURES))
     x[:, :8] += 0.45 * (2 * y[:, None] - 1)
@@ -35,21 +35,21 @@ def made(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def moments_of(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of class 1 summed over the samples, and the summed entropy of the samples; (n,) each."""
+    """Return the probability of class 1 and the entropy in nats, both summed over the samples; (n,) each."""
     z = logits[..., 1].astype(np.float64) - logits[..., 0]
     p = 1.0 / (1.0 + np.exp(-z))
     return p.sum(axis=0), entropy(p).sum(axis=0)
 
 
 def entropy(p: np.ndarray) -> np.ndarray:
-    """Entropy of a coin, nats."""
+    """Return the entropy in nats of two classes, p being the probability of one of them."""
     q = np.clip(p, 1e-15, 1 - 1e-15)
-    found: np.ndarray = -(q * np.log(q) + (1 - q) * np.log(1 - q))
-    return found
+    nats: np.ndarray = -(q * np.log(q) + (1 - q) * np.log(1 - q))
+    return nats
 
 
 def independent(network: FoldedNetwork, n_samples: int, rng: np.random.Generator) -> ThinnedNetworks:
-    """Networks thinned by masks that know nothing of one another."""
+    """Return networks thinned by independent masks."""
     scale = 1.0 / (1.0 - network.dropout)
     masks = [
         torch.from_numpy((rng.uniform(size=(n_samples, units)) >= network.dropout).astype(np.float32)) * scale
@@ -59,12 +59,12 @@ def independent(network: FoldedNetwork, n_samples: int, rng: np.random.Generator
 
 
 def sampled(networks: ThinnedNetworks, x: np.ndarray) -> np.ndarray:
-    """Logits (T, n, C) of any number of windows."""
+    """Return the logits (T, n, C) of n windows."""
     return run_blocks(BlockSampler(networks), x, networks.n_classes)
 
 
 def scored(networks: ThinnedNetworks, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean probability and mutual information of each window."""
+    """Return the mean probability and the mutual information (nats) of each window."""
     total, expected = moments_of(sampled(networks, x))
     p = total / networks.n_samples
     return p, entropy(p) - expected / networks.n_samples
@@ -105,7 +105,7 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for n_samples in (10, 30, 100, 300):
         for kind in ("independent", "balanced"):
-            found = []
+            errors = []
             for bank in range(BANKS):
                 if kind == "balanced":
                     masks = draw_mask_bank(
@@ -115,7 +115,7 @@ def main() -> None:
                 else:
                     networks = independent(network, n_samples, rng)
                 p, mi = scored(networks, windows)
-                found.append(
+                errors.append(
                     (
                         np.mean((p - p0) ** 2),
                         np.mean((mi - mi0) ** 2),
@@ -124,7 +124,7 @@ def main() -> None:
                         (p - p0).mean() ** 2,
                     )
                 )
-            a, b, c, d, e = np.mean(found, axis=0)
+            a, b, c, d, e = np.mean(errors, axis=0)
             print(
                 f"| {n_samples} | {kind} | {a**0.5:.4f} | {b**0.5:.4f} | {c:+.4f} | {d:.2%} | {e**0.5:.4f} |",
                 flush=True,
@@ -135,7 +135,7 @@ def main() -> None:
 def _train_mode(
     x: np.ndarray, y: np.ndarray, settings: TrainingSettings, windows: np.ndarray, truth: np.ndarray
 ) -> None:
-    """Print what becomes of scores when BatchNorm mixes the windows of a batch."""
+    """Print how scores change when BatchNorm uses the statistics of the batch."""
     generator = torch.Generator().manual_seed(1)
     network = DropoutMLP(N_FEATURES, 2, SHAPE, generator=generator)
     optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
@@ -150,7 +150,7 @@ def _train_mode(
     state = {name: value.clone() for name, value in network.state_dict().items()}
 
     def loop(batch: np.ndarray, *, whole: bool) -> np.ndarray:
-        """Mean over 100 passes; `whole`: BatchNorm in train mode too."""
+        """Return the mean probability over 100 passes; `whole`: BatchNorm in train mode too."""
         network.load_state_dict(state)
         network.train()
         if not whole:
@@ -158,19 +158,19 @@ def _train_mode(
                 norm.eval()
         with torch.inference_mode():
             p = torch.stack([network(torch.from_numpy(batch)).softmax(-1)[:, 1] for _ in range(100)])
-        found: np.ndarray = p.mean(dim=0).numpy()
-        return found
+        mean: np.ndarray = p.mean(dim=0).numpy()
+        return mean
 
     own = windows[:128]
     others, rest = windows[128:], truth[128:]
-    print("| BatchNorm | accuracy, mixed batch | accuracy, mates of class 1 | RMS change | other side of 1/2 |")
+    print("| BatchNorm | accuracy, mixed batch | accuracy, rest of class 1 | RMS change | other side of 1/2 |")
     print("| --- | --- | --- | --- | --- |")
     for whole in (True, False):
         mixed = loop(np.concatenate([own, others[:128]]), whole=whole)[:128]
         alike = loop(np.concatenate([own[:64], others[rest == 1][:192]]), whole=whole)[:64]
         change, flips = alike - mixed[:64], ((alike > 0.5) != (mixed[:64] > 0.5)).mean()
         right = [((p > 0.5) == truth[: len(p)]).mean() for p in (mixed, alike)]
-        name = "train mode (the loop of tutorials)" if whole else "eval mode"
+        name = "train mode (as in tutorials)" if whole else "eval mode"
         print(f"| {name} | {right[0]:.2f} | {right[1]:.2f} | {np.sqrt(np.mean(change**2)):.3f} | {flips:.0%} |")
 
 

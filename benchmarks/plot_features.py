@@ -1,8 +1,8 @@
-"""The pictures of docs/features.md, drawn from real recordings (CWRU) and from a run-up with a known speed.
+"""The plots of docs/features.md, drawn from real recordings (CWRU) and from a simulated run-up.
 
     python benchmarks/plot_features.py --data FOLDER_WITH_MANIFEST [--out docs/images]
 
-The recordings are read from the folder given and stay there; the pictures hold a few seconds of them as curves.
+The recordings are read from the folder and are not copied; the plots show curves of a few seconds of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ KINDS = (("outer", "tab:red"), ("inner", "tab:green"), ("ball", "tab:purple"))
 
 
 def read(path: Path) -> tuple[np.ndarray, float]:
-    """First window of the drive-end channel, and the shaft speed in rpm."""
+    """Return the first window of the drive-end channel, and the shaft speed in rpm."""
     table = pq.read_table(path)
     rpm = float(table.schema.metadata[b"rpm"])
     samples = np.ascontiguousarray(table["DE"].to_numpy(), dtype=np.float32)
@@ -131,7 +131,7 @@ def envelopes(window: np.ndarray, rpm: float, best: tuple[int, int], name: str) 
 def evidence(files: dict[str, Path]) -> Figure:
     figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
     names = feature_names(SETTINGS)
-    said_of: list[str] = []
+    labels: list[str] = []
     for place, (label, path) in enumerate(files.items()):
         window, rpm = read(path)
         row = extract(
@@ -143,13 +143,13 @@ def evidence(files: dict[str, Path]) -> Figure:
             orders=SKF_6205,
             settings=SETTINGS,
         )
-        said = DIAGNOSES[diagnose(row, names)[0][0]]
+        diagnosis = DIAGNOSES[diagnose(row, names)[0][0]]
         for k, (kind, colour) in enumerate(KINDS):
             height = row[0, names.index(f"evidence_{kind}_mean_db")]
             axes.bar(place + 0.25 * (k - 1), height, 0.23, color=colour, label=kind if place == 0 else None)
-        said_of.append(f"{label}\nthe rule says: {said.replace('_', ' ')}")
+        labels.append(f"{label}\nthe rule says: {diagnosis.replace('_', ' ')}")
     axes.axhline(3.5, color="0.4", lw=1, ls=":", label="threshold")
-    axes.set_xticks(range(len(files)), said_of)
+    axes.set_xticks(range(len(files)), labels)
     axes.set(ylabel="mean evidence, dB", title="evidence in the first window of real recordings (CWRU, drive end)")
     axes.set_ylim(0, None)
     axes.legend(fontsize=8)
@@ -157,20 +157,20 @@ def evidence(files: dict[str, Path]) -> Figure:
 
 
 def order_tracking() -> Figure:
-    """A simulated run-up: CWRU has no speed traces."""
+    """Draw a simulated run-up, because CWRU has no speed traces."""
     n = 60_000
     trace = np.array([1200.0, 2400.0])
     turns = shaft_turns(trace, RATE / n, n_samples=n, sampling_rate_hz=RATE)
     rng = np.random.default_rng(0)
     x = np.sin(2 * np.pi * 21 * turns) * (1 + 0.4 * np.cos(2 * np.pi * turns)) + 0.5 * rng.standard_normal(n)
-    found = resample_by_angle(x.astype(np.float32), turns, sampling_rate_hz=RATE)
+    resampled = resample_by_angle(x.astype(np.float32), turns, sampling_rate_hz=RATE)
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(7.5, 4.6), layout="constrained", sharex=True)
-    mean_hz = found.mean_speed_rpm / 60
-    before, after = power_spectrum(x[None])[0], power_spectrum(found.samples[None])[0]
+    mean_hz = resampled.mean_speed_rpm / 60
+    before, after = power_spectrum(x[None])[0], power_spectrum(resampled.samples[None])[0]
     orders = np.arange(before.size) * RATE / n / mean_hz
     top.semilogy(orders, before, lw=0.6)
     top.set(title="run-up from 1200 to 2400 rpm: spectrum over frequency / mean shaft frequency", ylim=(1e-6, 2))
-    orders = np.arange(after.size) * found.samples_per_turn / found.samples.size
+    orders = np.arange(after.size) * resampled.samples_per_turn / resampled.samples.size
     bottom.semilogy(orders, after, lw=0.6)
     bottom.set(title="the same after angular resampling: mesh at order 21 and its sidebands", ylim=(1e-6, 2))
     bottom.set(xlim=(10, 32), xlabel="order of the shaft")
@@ -183,9 +183,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     matplotlib.rcParams.update({"axes.titlesize": 9, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8})
-    cwru = given.data / "cwru"
+    cwru = arguments.data / "cwru"
     files = {
         label: sorted(cwru.glob(pattern))[0]
         for label, pattern in (("outer race", "OR007at6*"), ("inner race", "IR007*"), ("ball", "B007*"))
@@ -200,9 +200,9 @@ def main() -> None:
         "evidence": evidence(files),
         "order-tracking": order_tracking(),
     }
-    given.out.mkdir(parents=True, exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     for title, figure in pictures.items():
-        path = given.out / f"features-{title}.png"
+        path = arguments.out / f"features-{title}.png"
         figure.savefig(path, dpi=90, metadata={"Software": None})
         print(f"{path}: {path.stat().st_size / 1024:.0f} kB")
 

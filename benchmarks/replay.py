@@ -1,12 +1,12 @@
-"""What triggers, gate and the choice of questions are worth on a simulated plant, replayed with labels days late.
+"""The benefit of triggers, gate and active choice of labels on a simulated plant, replayed with delayed labels.
 
     OMP_NUM_THREADS=1 nice python benchmarks/replay.py --work FOLDER --out FOLDER --seeds 1 2 3
     python benchmarks/replay.py --out FOLDER --sum-up
 
-World A for 84 days, axes of world B from day 42 on. Each seed is simulated, taken in and extracted once by the
-product's own steps and kept in `--work`; then every strategy is replayed on the same arrays with the same first
-champion, the same budget of labels a week and the same delays. Each seed leaves one JSON in `--out`; seeds that are
-there are not run again. Summed up is what is there: `replay.json` and `replay.png`.
+World A for 84 days, with axes of world B from day 42 on. Each seed is simulated, acquired and extracted once by the
+product's own steps and kept in `--work`. Every strategy is then replayed on the same arrays, with the same first
+champion, the same number of labels a week and the same delays. Each seed writes one JSON file to `--out`; seeds with a
+file are not run again. `--sum-up` writes `replay.json` and `replay.png` from all files.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pipeline.base.settings import Settings
 
 DAYS = 84
 AXES = 18
-"""Axes of each world in a hall."""
+"""Number of axes of each world in a hall."""
 
 SIZE = {"robots": 3, "days": DAYS, "per_day": 2, "samples": 10_240}
 RUNS = {f"{strategy}, {choice}": (strategy, choice, True) for strategy in STRATEGIES for choice in CHOICES}
 RUNS["all triggers, active, no gate"] = ("all triggers", "active", False)
-"""Name of each run: its triggers, its way of asking, and whether the gate has a say."""
+"""By name of the run: its triggers, its choice of labels, and whether the gate decides on promotion."""
 
 PAIRS = [
     ("all triggers, active, no gate", "all triggers, active"),
@@ -45,7 +45,7 @@ PAIRS = [
 
 
 def settings_of() -> Settings:
-    """Give the settings of all strategies: defaults but for a plant that records seldom, and a faster calendar."""
+    """Return the settings of all strategies: defaults, except for a plant that records rarely and a faster calendar."""
     return plant_settings().model_copy(update={"retrain_after_days": 21.0})
 
 
@@ -55,7 +55,7 @@ def replay_seed(plant: Plant, seed: int, *, axes: int, a_week: int) -> dict[str,
     Raises
     ------
     RuntimeError
-        The first inspection gives no model.
+        No model can be trained on the findings of the first inspection.
     """
     settings = settings_of()
     plan = Plan(seed=seed, first_axes=axes, a_week=a_week)
@@ -63,7 +63,8 @@ def replay_seed(plant: Plant, seed: int, *, axes: int, a_week: int) -> dict[str,
     first = fit(plant, labels, settings, day=max(label.known_day for label in labels), seed=seed)
     if first is None:
         raise RuntimeError(
-            f"seed {seed}: the first inspection found no fault, or nothing healthy; no model to start from"
+            f"seed {seed}: the first inspection found no fault or no healthy unit, so there is no first model; use "
+            "another seed"
         )
     results, shared = {}, Shared()
     for name, (strategy, choice, gated) in RUNS.items():
@@ -78,7 +79,7 @@ def replay_seed(plant: Plant, seed: int, *, axes: int, a_week: int) -> dict[str,
 
 
 def sum_up(out: Path) -> dict[str, Any]:
-    """Sum up the seeds that are there and write replay.json."""
+    """Sum up all seeds in a folder; write replay.json and replay.png."""
     results = {
         int(file.stem.split("-")[1]): json.loads(file.read_text(encoding="utf-8")) for file in out.glob("seed-*.json")
     }
@@ -129,30 +130,30 @@ def draw(results: dict[int, dict[str, dict[str, Any]]], file: Path) -> None:
 
 
 def main() -> None:
-    """Run the seeds that are asked for, then sum up."""
+    """Run the requested seeds, then sum up if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, help="folder that plants are kept in")
+    parser.add_argument("--work", type=Path, help="folder to keep plants in")
     parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--seeds", type=int, nargs="*", default=[])
     parser.add_argument(
-        "--halls", type=int, default=1, help="plants (seed, seed + 1, ...) that are put together as one"
+        "--halls", type=int, default=1, help="number of plants (seed, seed + 1, ...) that are joined to one"
     )
-    parser.add_argument("--a-week", type=int, default=3, help="labels that may be asked for in a week and hall")
-    parser.add_argument("--sum-up", action="store_true", help="sum up what is there")
-    given = parser.parse_args()
-    if given.seeds and given.work is None:
+    parser.add_argument("--a-week", type=int, default=3, help="most labels a week and hall")
+    parser.add_argument("--sum-up", action="store_true", help="sum up all seeds in --out")
+    arguments = parser.parse_args()
+    if arguments.seeds and arguments.work is None:
         parser.error("--work FOLDER is needed to run seeds: plants are kept there")
-    given.out.mkdir(parents=True, exist_ok=True)
-    for seed in given.seeds:
-        file = given.out / f"seed-{seed}.json"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for seed in arguments.seeds:
+        file = arguments.out / f"seed-{seed}.json"
         if not file.exists():
-            halls = [load_plant(given.work, seed + index, **SIZE) for index in range(given.halls)]
-            plant = halls[0] if given.halls == 1 else side_by_side(halls)
-            axes = AXES * given.halls
-            result = replay_seed(plant, seed, axes=axes, a_week=given.a_week * given.halls)
+            halls = [load_plant(arguments.work, seed + index, **SIZE) for index in range(arguments.halls)]
+            plant = halls[0] if arguments.halls == 1 else side_by_side(halls)
+            axes = AXES * arguments.halls
+            result = replay_seed(plant, seed, axes=axes, a_week=arguments.a_week * arguments.halls)
             file.write_text(json.dumps(result) + "\n", encoding="utf-8")
-    if given.sum_up:
-        print(json.dumps(sum_up(given.out), indent=1))
+    if arguments.sum_up:
+        print(json.dumps(sum_up(arguments.out), indent=1))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How fast the review application answers: 100,000 cases, and users who each ask once in five seconds.
+"""Response times of the review application with 100,000 cases and users who each load a page every five seconds.
 
     python benchmarks/review_load.py FOLDER [--cases 100000] [--users 50] [--seconds 60]
 
-Copies nothing: FOLDER is the home of a demonstration (`axiswatch demo --folder FOLDER`), and gets the cases added; use
-one that may be thrown away. Two users of three load the queue, the third one a case page with its signal. Times are
-those of the client, on the same machine, so that they are no less than the server's; the server's processor time a page
-does not depend on what else runs.
+FOLDER is the home of a demonstration (`axiswatch demo --folder FOLDER`). The cases are added to it, so use one that you
+can delete. Two of three users load the queue, the third one a case page with its signal. Times are measured by the
+client on the same machine, so they are not shorter than the server's. The server's processor time for a page does not
+depend on other processes.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ EVERY_S = 5.0
 
 
 def add_cases(store: Store, number: int) -> list[str]:
-    """Fill the queue up to a number of cases on the axes that are there; give ids of cases that have scores."""
+    """Add cases on the existing axes until there are `number` of them; return ids of up to 500 open cases."""
     rng = np.random.default_rng(1)
     with store.write() as connection:
         axes = connection.scalars(sa.select(Axis.axis_id).order_by(Axis.axis_id)).all()
         last = connection.scalar(sa.select(sa.func.max(Score.started_at, type_=Score.started_at.type)))
         there = connection.scalar(sa.select(sa.func.count()).select_from(Case)) or 0
-        assert last is not None, "the folder holds no scores; make it by `axiswatch demo`"
+        assert last is not None, "the folder has no scores; create it by `axiswatch demo`"
         rows = []
         for index in range(there, number):
             first = last - timedelta(days=float(rng.uniform(1, 12)))
@@ -73,9 +73,9 @@ def add_cases(store: Store, number: int) -> list[str]:
 
 
 def add_evidence(connection: Connection, cases: list[dict[str, Any]], rng: np.random.Generator) -> None:
-    """Give each case the evidence of one of the demonstration's, shaken; and 5,000 closed ones a finding."""
+    """Add to each case the evidence of a case of the demonstration with noise, and to 5,000 closed ones a finding."""
     known = [dict(row._mapping) for row in connection.execute(sa.select(CaseEvidence)) if row.moved is not None]
-    assert known, "the folder holds no evidence; run `axiswatch advise` on it"
+    assert known, "the folder has no evidence; run `axiswatch advise` on it"
     rows = []
     for case in cases:
         row = known[int(rng.integers(len(known)))]
@@ -93,7 +93,7 @@ def add_evidence(connection: Connection, cases: list[dict[str, Any]], rng: np.ra
 
 
 def serve(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """Start the application as a process of its own, as `axiswatch review serve` does, on a free port."""
+    """Start `axiswatch review serve` as a process on a free port; return the process and its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -111,7 +111,7 @@ def serve(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 async def one_user(place: int, client: httpx.AsyncClient, cases: list[str], until: float, times: Any) -> None:
-    """Ask once in five seconds, at a beat of one's own."""
+    """Load a page every five seconds, starting at a random time."""
     rng = np.random.default_rng(place)
     await asyncio.sleep(float(rng.uniform(0, EVERY_S)))
     while time.perf_counter() < until:
@@ -126,7 +126,7 @@ async def one_user(place: int, client: httpx.AsyncClient, cases: list[str], unti
 
 
 async def load(address: str, token: str, cases: list[str], users: int, seconds: float) -> dict[str, list[float]]:
-    """Let all users ask."""
+    """Run all users for some seconds; return the times in seconds by kind of page."""
     times: dict[str, list[float]] = {"queue": [], "case": []}
     headers = {"Authorization": f"Bearer {token}"}
     until = time.perf_counter() + seconds
@@ -142,21 +142,21 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--users", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0)
-    asked = parser.parse_args()
-    settings = Settings(home=asked.folder)
+    arguments = parser.parse_args()
+    settings = Settings(home=arguments.folder)
     store = Store.open(settings.database)
-    cases = add_cases(store, asked.cases)
+    cases = add_cases(store, arguments.cases)
     now = datetime.now(UTC)
     if not any(user["name"] == "load" for user in list_users(store)):
         add_user(store, "load", "viewer", "only for measuring", at=now)
     token = make_token(store, "load", purpose="benchmark", at=now, days=1)
-    process, address = serve(asked.folder.absolute())
+    process, address = serve(arguments.folder.absolute())
     before = _cpu_seconds(process.pid)
-    times = asyncio.run(load(address, token, cases, asked.users, asked.seconds))
+    times = asyncio.run(load(address, token, cases, arguments.users, arguments.seconds))
     spent = _cpu_seconds(process.pid) - before
     process.terminate()
     process.wait()
-    found = {
+    latencies = {
         what: {
             "requests": len(values),
             "median_ms": round(1000 * statistics.median(values), 1),
@@ -167,11 +167,11 @@ def main() -> None:
     pages = sum(len(values) for values in times.values())
     machine = {"load_average": round(os.getloadavg()[0], 1), "cores": os.cpu_count()}
     server = {"server_cpu_ms_per_page": round(1000 * spent / pages, 1), **machine}
-    print(json.dumps({"cases": asked.cases, "users": asked.users, **server, **found}, indent=2))
+    print(json.dumps({"cases": arguments.cases, "users": arguments.users, **server, **latencies}, indent=2))
 
 
 def _cpu_seconds(process: int) -> float:
-    """Give the processor time that a process has taken, user and system (Linux)."""
+    """Return the processor time of a process in seconds, user and system (Linux)."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

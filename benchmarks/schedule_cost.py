@@ -1,8 +1,8 @@
-"""What the tasks of the schedule cost, step by step: `python benchmarks/schedule_cost.py --folder EMPTY_FOLDER`.
+"""Computing time of the scheduled tasks, by step: `python benchmarks/schedule_cost.py --folder EMPTY_FOLDER`.
 
-A simulated fleet on PostgreSQL (pgserver), one process on one core, cut into batches as the monitor cuts them, with the
-default settings and a model trained on the fleet's findings. Prints seconds for each step and what a plant of 1,000
-axes (3 channels, 24 recordings of 4 windows a day) would need of each in a day.
+A simulated fleet on PostgreSQL (pgserver), one process on one core, in batches like those of the monitor, with the
+default settings and a model trained on the fleet's findings. Prints the seconds of each step, and the hours a day that
+a plant of 1,000 axes (3 channels, 24 recordings of 4 windows a day) would need.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="empty folder")
     parser.add_argument("--robots", type=int, default=12)
     parser.add_argument("--days", type=int, default=14)
-    asked = parser.parse_args()
-    folder = asked.folder.absolute()
+    arguments = parser.parse_args()
+    folder = arguments.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.update(
         OMP_NUM_THREADS="1", AXISWATCH_HOME=str(folder), AXISWATCH_LANDING=str(folder / "fleet" / "landing")
@@ -44,7 +44,7 @@ def main() -> None:
     from pipeline.store.database import Store, create_database
     from pipeline.store.tables import Recording
 
-    fleet = FleetSettings(robots=asked.robots, days=asked.days)
+    fleet = FleetSettings(robots=arguments.robots, days=arguments.days)
     simulate(folder / "fleet", fleet)
     create_database(os.environ["AXISWATCH_DATABASE_URL"])
     store = Store.open(os.environ["AXISWATCH_DATABASE_URL"])
@@ -55,9 +55,9 @@ def main() -> None:
 
     def timed(step: str, call: Any, *words: Any) -> Any:
         started = time.perf_counter()
-        found = call(*words)
+        result = call(*words)
         spent.setdefault(step, []).append(time.perf_counter() - started)
-        return found
+        return result
 
     at_start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     windows = 0

@@ -1,8 +1,8 @@
-"""What the change points and the alarm rule do on closed-form simulated series: the figures of docs/trend.md.
+"""Performance of change points and the alarm rule on simulated series: the figures of docs/trend.md.
 
     python benchmarks/trend_rules.py
 
-No real data: the choices of the rule rest on these series alone.
+The parameters of the rule were chosen on these series alone, without real data.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ N, REFERENCE, WIDTH, HORIZON, RATE, MIN_RISE = 1000, 200, 6, 1000, 0.01, 3.0
 
 
 def correlated(rng: np.random.Generator, n: int, r: float) -> np.ndarray:
-    """Three groups of AR(1) noise of unit variance, shape (n, 3)."""
+    """Return AR(1) noise of unit variance and correlation r, for three groups of features; shape (n, 3)."""
     noise = rng.standard_normal((n + 50, 3))
     for index in range(1, n + 50):
         noise[index] = r * noise[index - 1] + math.sqrt(1 - r * r) * noise[index]
@@ -26,12 +26,12 @@ def correlated(rng: np.random.Generator, n: int, r: float) -> np.ndarray:
 
 
 def index_of(z: np.ndarray) -> np.ndarray:
-    """Root mean square of what is positive: the health index of three one-sided groups."""
+    """Return the root mean square of the positive parts of z (n, 3): the health index of three one-sided groups."""
     return np.sqrt((np.maximum(z, 0.0) ** 2).mean(axis=1))
 
 
 def life(rng: np.random.Generator) -> tuple[np.ndarray, int]:
-    """Health index of a run with run-in, slow drifts, bursts and a growing or abrupt fault; and the fault's start."""
+    """Return the health index of a run with run-in, slow drifts, bursts and a fault; and the index of its start."""
     t = np.arange(N) / N
     z = correlated(rng, N, rng.uniform(0, 0.6))
     for group in range(3):
@@ -47,7 +47,7 @@ def life(rng: np.random.Generator) -> tuple[np.ndarray, int]:
 
 
 def threshold(reference: np.ndarray, kind: str) -> float:
-    """Threshold with an exponential tail whose scale is read in one of several ways."""
+    """Return a threshold by an exponential tail, its scale estimated in one of several ways."""
     if kind == "lower quartile":
         return frozen_threshold(reference, false_alarm_rate=RATE, horizon=HORIZON, min_rise=MIN_RISE)
     middle = float(np.median(reference))
@@ -86,11 +86,11 @@ def main() -> None:
         print(f"{r:4}  {np.mean([place is not None for place in first]):.2f}")
     print("pure noise: share of series with any change point, by correlation and length")
     for r in (0.0, 0.5, 0.8):
-        rng, told = np.random.default_rng(2), []
+        rng, shares = np.random.default_rng(2), []
         for n, runs_of in ((30, 200), (100, 200), (300, 200), (1000, 60)):
             hits = [bool(change_points(np.arange(n), correlated(rng, n, r)[:, 0])) for _ in range(runs_of)]
-            told.append(f"{n}: {np.mean(hits):.3f}")
-        print(f"{r:4}  {', '.join(told)}")
+            shares.append(f"{n}: {np.mean(hits):.3f}")
+        print(f"{r:4}  {', '.join(shares)}")
 
 
 if __name__ == "__main__":

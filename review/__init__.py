@@ -1,1 +1,1 @@
-"""The review application: where an engineer meets the model. FastAPI over the store, no torch."""
+"""The review application, in which engineers work on cases. FastAPI over the store, without torch."""

@@ -1,4 +1,4 @@
-"""Who asks, and whether they may: every route declares its role by `needs`, writes bring the session's word along."""
+"""Who sends a request, and with which rights: every route declares its role by `needs`; writes need a CSRF token."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READS = ("GET", "HEAD")
 
 
 async def form_of(request: Request) -> FormData:
-    """Read the form of a request; an empty one where there is none."""
+    """Read the form of a request; return an empty one where there is none."""
     kind = request.headers.get("content-type", "")
     if kind.startswith(("application/x-www-form-urlencoded", "multipart/form-data")):
         return await request.form(max_files=0, max_fields=500)
@@ -29,13 +29,20 @@ Form = Annotated[FormData, Depends(form_of)]
 
 
 class Needs:
-    """A dependency: whoever asks has at least this role. `nobody` is open to all, and the route says so."""
+    """A dependency of a route: the user must have at least this role. `nobody` means that the route is open to all."""
 
     def __init__(self, role: str) -> None:
         self.role = role
 
     def __call__(self, request: Request, form: Form) -> Account | None:
-        """Give the account; None where the route is open and nobody is logged in."""
+        """Return the account of the request; None where the route is open and nobody is logged in.
+
+        Raises
+        ------
+        HTTPException
+            401: not logged in. 403: the role is not sufficient, the CSRF token is wrong, or the write comes from a page
+            of another site.
+        """
         if request.method not in READS:
             _refuse_other_origins(request)
         account: Account | None = request.app.state.account_of(request)
@@ -44,21 +51,21 @@ class Needs:
         if account is None:
             raise HTTPException(401, "log in first, or send a token: Authorization: Bearer TOKEN")
         if request.method not in READS and account.csrf:
-            told = request.headers.get("x-csrf-token") or str(form.get("csrf", ""))
-            if not secrets.compare_digest(told.encode(), account.csrf.encode()):
-                raise HTTPException(403, "this form is too old or not ours; load the page again")
+            token = request.headers.get("x-csrf-token") or str(form.get("csrf", ""))
+            if not secrets.compare_digest(token.encode(), account.csrf.encode()):
+                raise HTTPException(403, "the form has no valid CSRF token, or it is too old; load the page again")
         if not account.may(self.role):
             raise HTTPException(403, f"this needs the role {self.role}; yours is {account.role}")
         return account
 
 
 def needs(role: str) -> Any:
-    """Declare the role of a route."""
+    """Declare the least role that a route needs."""
     return Depends(Needs(role))
 
 
 def own_account(request: Request) -> Account | None:
-    """Give whose token or session a request carries; None where it is nobody's."""
+    """Return the account of a request's token or session; None where it has no valid one."""
     state = request.app.state
     clock: Callable[[], Any] = state.clock
     kind, _, token = request.headers.get("authorization", "").partition(" ")
@@ -71,4 +78,4 @@ def own_account(request: Request) -> Account | None:
 def _refuse_other_origins(request: Request) -> None:
     origin = request.headers.get("origin")
     if origin and urlsplit(origin).netloc != request.headers.get("host"):
-        raise HTTPException(403, f"a write that comes from {origin} is refused")
+        raise HTTPException(403, f"writes from pages of {origin} are refused; use the pages of this application")

@@ -1,9 +1,9 @@
-"""The review application inside Airflow's own pages: Airflow's users, Airflow's rights, one log-in.
+"""The review application inside Airflow's pages, with Airflow's users, rights and log-in.
 
-Airflow loads this file in each of its parts, so that nothing of ours is imported, opened or read before the first page
-is asked for. Airflow protects no mounted application: the gate stands before every route, whatever it is, and lets
-nobody through whom Airflow does not know. What a person may do follows from what Airflow lets them do with the
-monitor's DAG, whichever auth manager it runs: see it (viewer), run it (reviewer), change connections (admin).
+Airflow loads this file in each of its processes, so nothing of axiswatch is imported or opened before the first
+request. Airflow does not protect a mounted application, so the gate checks every request and refuses users that Airflow
+does not know. A user's role follows from their rights on the monitor's DAG, with any auth manager: they can see it
+(viewer), run it (reviewer), or also change connections (admin).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow.plugins_manager import AirflowPlugin
 PREFIX: Final = "/axiswatch"
 DAG: Final = "axiswatch_monitor"
 REALM: Final = "airflow"
-"""Behind the name of who comes through Airflow: `mara@airflow`, apart from a `mara` with a password of ours."""
+"""Added to the names of Airflow's users: `mara@airflow` is not the user `mara` of axiswatch."""
 
 OWN_LOG_IN: Final = ("/login", "/logout")
 Scope = MutableMapping[str, Any]
@@ -28,7 +28,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Gate:
-    """An ASGI application: asks Airflow who is there, then hands the request to the review application."""
+    """An ASGI application that identifies the user by Airflow and passes the request to the review application."""
 
     def __init__(self) -> None:
         self._app: Any = None
@@ -55,7 +55,7 @@ class Gate:
         await app({**scope, "state": state}, receive, send)
 
     def _enter(self, user: Any, by_token: bool) -> tuple[Any, Any]:
-        """Give the application, and the account of a user of Airflow."""
+        """Return the application, and the account of a user of Airflow."""
         from airflow.configuration import conf
         from starlette.exceptions import HTTPException
 
@@ -65,7 +65,7 @@ class Gate:
 
         role = role_in_airflow(user)
         if role is None:
-            raise HTTPException(403, f"Airflow does not let {user.get_name()} see the DAG {DAG}")
+            raise HTTPException(403, f"user {user.get_name()} has no right in Airflow to see the DAG {DAG}")
         try:
             app = self._application()
             name = f"{user.get_name()}@{REALM}"
@@ -73,13 +73,13 @@ class Gate:
         except (AxiswatchError, ModuleNotFoundError) as error:
             raise HTTPException(503, f"the review application cannot start: {error}") from error
         if not allowed:
-            raise HTTPException(403, f"{name} is disabled; `axiswatch user set` changes that")
+            raise HTTPException(403, f"user {name} is disabled; `axiswatch user set {name} --enable` enables it")
         key = str(conf.get("api", "secret_key")).encode()
         word = hmac.new(key, f"axiswatch csrf {user.get_id()}".encode(), hashlib.sha256).hexdigest()
         return app, Account(name, role, "" if by_token else word)
 
     def _application(self) -> Any:
-        """Open database and lake at the first request; where that fails, at the next one again."""
+        """Open database and lake at the first request; if that fails, try again at the next one."""
         with self._lock:
             if self._app is None:
                 from pipeline.workplace import now, workplace
@@ -97,7 +97,7 @@ class Gate:
 
 
 def role_in_airflow(user: Any) -> str | None:
-    """Give the role here of a user of Airflow, None where Airflow lets them not even see the monitor."""
+    """Return the role of a user of Airflow in the review application; None where they cannot see the monitor's DAG."""
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 
@@ -110,7 +110,7 @@ def role_in_airflow(user: Any) -> str | None:
 
 
 async def _user(request: Any) -> tuple[Any, bool]:
-    """Give Airflow's user, by its own rules, and whether a token said so (a browser's cookie needs a word besides)."""
+    """Return Airflow's user, and whether a token identified them (with a cookie, writes need a CSRF token too)."""
     from airflow.api_fastapi.core_api.security import bearer_scheme, get_user
 
     token = await bearer_scheme(request)
@@ -132,7 +132,7 @@ def _refusal(request: Any, status: int, why: str) -> Any:
 
 
 class AxiswatchReview(AirflowPlugin):  # type: ignore[misc]
-    """What Airflow finds by the entry point `airflow.plugins`: the application, and its place in the menu."""
+    """The plugin that Airflow loads by the entry point `airflow.plugins`: the application and its menu entry."""
 
     name = "axiswatch_review"
     fastapi_apps = [{"app": Gate(), "url_prefix": PREFIX, "name": "axiswatch review"}]  # noqa: RUF012

@@ -1,6 +1,6 @@
-"""The JSON interface, version 1, for programs: what can be looked at. `review.api_acts` has what can be done.
+"""The JSON interface, version 1, for programs: reading. Writing is in `review.api_acts`.
 
-With a token, or the session of a browser. Described by OpenAPI.
+A request needs a token or the session of a browser. OpenAPI describes the interface.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from review.case_view import case_details, case_figures, stretch_of_signal
 
 REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"description": "not logged in and no token"},
-    403: {"description": "the role does not suffice, or the write lacks the session's word"},
-    404: {"description": "there is no such thing"},
-    409: {"description": "refused; `detail` says why"},
+    403: {"description": "the role is not sufficient, or the write has no CSRF token"},
+    404: {"description": "not found"},
+    409: {"description": "refused; the reason is in `detail`"},
 }
 router = APIRouter(prefix="/api/v1", responses=REFUSED)
 Anybody = Annotated[Account | None, needs(PUBLIC)]
@@ -40,7 +40,7 @@ Viewer = Annotated[Account, needs("viewer")]
 
 def _known_reason(text: str) -> str:
     if text not in ("", *REASONS):
-        raise ValueError(f"one of {', '.join(REASONS)}")
+        raise ValueError(f"must be one of {', '.join(REASONS)}")
     return text
 
 
@@ -57,7 +57,7 @@ def openapi(request: Request, account: Viewer) -> dict[str, Any]:
 
 @router.get("/health")
 def health(request: Request, account: Anybody) -> dict[str, str]:
-    """Say that the application answers and its database, too."""
+    """Return `ok` if the application and its database answer."""
     del account
     with request.app.state.store.read() as connection:
         connection.execute(sa.select(1))
@@ -66,7 +66,7 @@ def health(request: Request, account: Anybody) -> dict[str, str]:
 
 @router.get("/metrics")
 def metrics(request: Request, account: Viewer) -> Response:
-    """Give the numbers of cases, axes and messages by state in Prometheus' format."""
+    """Return the numbers of cases, axes and messages by state, in the format of Prometheus."""
     del account
     store, registry = request.app.state.store, CollectorRegistry()
     cases = Gauge("axiswatch_cases", "Cases by state", ["state"], registry=registry)
@@ -83,7 +83,7 @@ def metrics(request: Request, account: Viewer) -> Response:
 
 @router.get("/me")
 def me(request: Request, account: Viewer) -> dict[str, str]:
-    """Say who is asking, and in which role."""
+    """Return the user's name and role."""
     del request
     return {"name": account.name, "role": account.role}
 
@@ -102,24 +102,24 @@ def cases(
     after: str = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> dict[str, Any]:
-    """Give a page of cases, highest priority first, and the place of the next page."""
+    """Return a page of cases, highest priority first, and `after`, the start of the next page."""
     app = request.app.state
     own = account.name if mine else ""
-    wanted = Filters(state=state, site=site, cell=cell, robot_id=robot, reason=reason, mine=own, search=search)
-    rows, following = queue_page(app.store, wanted, as_of=app.clock(), after=after, limit=limit)
+    filters = Filters(state=state, site=site, cell=cell, robot_id=robot, reason=reason, mine=own, search=search)
+    rows, following = queue_page(app.store, filters, as_of=app.clock(), after=after, limit=limit)
     return {"cases": rows, "after": following}
 
 
 @router.get("/cases/{case_id}")
 def case(request: Request, account: Viewer, case_id: str) -> dict[str, Any]:
-    """Give one case with its history and findings."""
+    """Return one case with its history and findings."""
     del account
     return case_details(request.app.state.store, case_id, as_of=request.app.state.clock())
 
 
 @router.get("/cases/{case_id}/figures")
 def figures(request: Request, account: Viewer, case_id: str, channel: str = "") -> dict[str, Any]:
-    """Give what the page of a case draws, of one channel or (empty) of the most suspicious one."""
+    """Return the data of a case's plots, for one channel or (empty) for the most suspicious one."""
     del account
     app = request.app.state
     return case_figures(app.store, app.lake, app.settings, case_id, channel.replace("\0", ""), as_of=app.clock())
@@ -133,21 +133,21 @@ def waveform(
     start: Annotated[int, Query(ge=0, le=10**9)] = 0,
     stop: Annotated[int, Query(ge=0, le=10**9)] = 10**9,
 ) -> dict[str, Any]:
-    """Give a stretch of a waveform, thinned out without losing peaks."""
+    """Return part of a waveform, with fewer points but all peaks."""
     del account
     return stretch_of_signal(request.app.state.store, request.app.state.lake, recording_id, start, stop)
 
 
 @router.get("/fleet")
 def fleet(request: Request, account: Viewer) -> list[dict[str, Any]]:
-    """Give the latest state of every axis."""
+    """Return the latest state of every axis."""
     del account
     return fleet_states(request.app.state.store)
 
 
 @router.get("/axes/{axis_id}")
 def axis(request: Request, account: Viewer, axis_id: str) -> dict[str, Any]:
-    """Give an axis: its maintenance, its mutes with whether one holds, its cases of any state."""
+    """Return an axis with its maintenance events, its mutes, whether it is muted now, and all its cases."""
     del account
     app = request.app.state
     now = app.clock()
@@ -156,16 +156,16 @@ def axis(request: Request, account: Viewer, axis_id: str) -> dict[str, Any]:
         if row is None:
             raise PrerequisiteMissing(f"there is no axis {axis_id}")
         mutes = mutes_of(connection, axis_id)
-        told = {**row._mapping, "events": timeline(connection, axis_id), "mutes": mutes}
-    found = queue(app.store, Filters(state="all", axis_id=axis_id), as_of=now, limit=1000)
-    return told | {"muted": bool(mutes) and mutes[-1]["until_at"] > now, "cases": found}
+        facts = {**row._mapping, "events": timeline(connection, axis_id), "mutes": mutes}
+    own_cases = queue(app.store, Filters(state="all", axis_id=axis_id), as_of=now, limit=1000)
+    return facts | {"muted": bool(mutes) and mutes[-1]["until_at"] > now, "cases": own_cases}
 
 
 @router.get("/axes/{axis_id}/states")
 def axis_states(
     request: Request, account: Viewer, axis_id: str, limit: Annotated[int, Query(ge=1, le=10_000)] = 500
 ) -> list[dict[str, Any]]:
-    """Give the newest states of an axis, oldest first; empty where there is no such axis."""
+    """Return the newest states of an axis, oldest first; empty where there is no such axis."""
     del account
     query = sa.select(AxisState).where(AxisState.axis_id == axis_id).order_by(AxisState.bin_at.desc()).limit(limit)
     with request.app.state.store.read() as connection:
@@ -174,21 +174,21 @@ def axis_states(
 
 @router.get("/calibration")
 def calibration(request: Request, account: Viewer) -> list[dict[str, Any]]:
-    """Hold what was said of reviewed cases against what was found, by tenths of the fault probability."""
+    """Compare predicted and confirmed faults of reviewed cases, by tenths of the fault probability."""
     del account
     return reliability(request.app.state.store)
 
 
 @router.get("/models")
 def models(request: Request, account: Viewer) -> list[dict[str, Any]]:
-    """Give all model versions with their aliases and held-out figures."""
+    """Return all model versions with their aliases and held-out figures."""
     del account
     return list_versions(request.app.state.store)
 
 
 @router.get("/quarantine")
 def quarantine(request: Request, account: Viewer) -> list[dict[str, Any]]:
-    """Give what could not be read."""
+    """Return the rows and files in quarantine."""
     del account
     return list_quarantine(request.app.state.store)
 
@@ -197,7 +197,7 @@ def quarantine(request: Request, account: Viewer) -> list[dict[str, Any]]:
 def export(
     request: Request, account: Viewer, what: Literal["labels", "cases"], form: Literal["csv", "parquet"]
 ) -> Response:
-    """Give all labels or all cases as CSV (UTF-8) or Parquet: what `axiswatch export` writes."""
+    """Return all labels or all cases as CSV (UTF-8) or Parquet, as `axiswatch export` writes them."""
     del account
     body, _ = exporting.export(request.app.state.store, what, form)
     headers = {"Content-Disposition": f'attachment; filename="{what}.{form}"'}

@@ -1,4 +1,4 @@
-"""The JSON interface, version 1: what can be done. Everything that the pages can do, by the same functions."""
+"""The JSON interface, version 1: writing. It can do all that the pages can do, by the same functions."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MOST_IN_BULK = 200
 
 
 def _storable(text: str) -> str:
-    """Refuse what no database takes as text: a NUL, or half of a surrogate pair."""
+    """Refuse text that a database cannot store: with a NUL, or with half of a surrogate pair."""
     text.encode()
     if "\0" in text:
-        raise ValueError("text has a NUL character")
+        raise ValueError("the text has a NUL character; remove it")
     return text
 
 
@@ -33,7 +33,7 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("out of range in UTC") from error
+        raise ValueError("the time is out of range in UTC") from error
 
 
 Text = Annotated[str, AfterValidator(_storable)]
@@ -45,7 +45,7 @@ def _words(kind: Any, *, empty: bool = True) -> Any:
 
 
 class FindingBody(BaseModel, extra="forbid"):
-    """What somebody found; words of the taxonomy, times in ISO 8601 with an offset, ends of the range optional."""
+    """A finding: words of the taxonomy; times in ISO 8601 with an offset, which may be left out."""
 
     verdict: Text = _words(Verdict, empty=False)
     evidence: Text = _words(Evidence, empty=False)
@@ -60,9 +60,9 @@ class FindingBody(BaseModel, extra="forbid"):
     to_at: Text = ""
 
     def cells(self) -> dict[str, str]:
-        """Give the words as a label is made of; what is empty is left out."""
-        told = {name: "" if value is None else str(value) for name, value in self.model_dump().items()}
-        return {name: value for name, value in told.items() if value or name in ("verdict", "evidence")}
+        """Return the fields of a label as text; empty fields are left out."""
+        values = {name: "" if value is None else str(value) for name, value in self.model_dump().items()}
+        return {name: value for name, value in values.items() if value or name in ("verdict", "evidence")}
 
 
 class BulkFinding(BaseModel, extra="forbid"):
@@ -79,111 +79,111 @@ class Comment(BaseModel, extra="forbid"):
 
 
 class WorkOrder(BaseModel, extra="forbid"):
-    """The number of a work order; empty takes it away."""
+    """The number of a work order; empty removes it."""
 
     number: Text = Field(max_length=100)
 
 
 class HandOver(BaseModel, extra="forbid"):
-    """Who gets the claim; empty gives the case back to all."""
+    """The reviewer who gets the claim; empty releases the case."""
 
     to: Text = Field(max_length=200)
 
 
 class Snooze(BaseModel, extra="forbid"):
-    """Until when; null: until it gets worse."""
+    """The end of the snooze; null: until the case gets worse."""
 
     until: Moment | None = None
 
 
 class Mute(BaseModel, extra="forbid"):
-    """Why, and until when."""
+    """The reason for a mute, and its end."""
 
     reason: Text = Field(min_length=1, max_length=muting.LONGEST_REASON)
     until: Moment
 
 
 class Unmute(BaseModel, extra="forbid"):
-    """Why the axis is to be heard again."""
+    """The reason to end a mute."""
 
     reason: Text = Field(min_length=1, max_length=muting.LONGEST_REASON)
 
 
 @router.post("/cases/{case_id}/claim")
 def claim(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
-    """Claim a case, or prolong one's own claim."""
+    """Claim a case, or extend your own claim."""
     app = request.app.state
     minutes = app.settings.review_claim_minutes
     return case_work.claim(app.store, case_id, who=account.name, at=app.clock(), minutes=minutes)
 
 
 @router.post("/cases/{case_id}/hand-over")
-def hand_over(request: Request, account: Reviewer, case_id: str, told: HandOver) -> dict[str, str]:
-    """Give the claim to another reviewer, or the case back to all."""
+def hand_over(request: Request, account: Reviewer, case_id: str, body: HandOver) -> dict[str, str]:
+    """Hand the claim over to another reviewer, or release the case."""
     app = request.app.state
     minutes = app.settings.review_claim_minutes
-    case_work.hand_over(app.store, case_id, to=told.to, who=account.name, at=app.clock(), minutes=minutes)
-    return {"case_id": case_id, "claimed_by": told.to}
+    case_work.hand_over(app.store, case_id, to=body.to, who=account.name, at=app.clock(), minutes=minutes)
+    return {"case_id": case_id, "claimed_by": body.to}
 
 
 @router.post("/cases/{case_id}/verdict")
 def verdict(request: Request, account: Reviewer, case_id: str, finding: FindingBody) -> dict[str, Any]:
-    """Record what was found. On a case that is closed it is a later finding: added, with the time it became known."""
+    """Record a finding. On a closed case it is added as a later finding, with the time at which it became known."""
     app = request.app.state
     hours = app.settings.state_period_hours
     return give_verdict(app.store, case_id, finding.cells(), who=account.name, at=app.clock(), period_hours=hours)
 
 
 @router.post("/bulk/verdict")
-def bulk_verdict(request: Request, account: Reviewer, told: BulkFinding) -> dict[str, Any]:
-    """Record one finding for many cases; says which were done and which were refused, and why."""
+def bulk_verdict(request: Request, account: Reviewer, body: BulkFinding) -> dict[str, Any]:
+    """Record one finding for many cases; return the recorded cases, and the refused ones with the reasons."""
     app = request.app.state
     hours = app.settings.state_period_hours
     return give_verdicts(
-        app.store, told.case_ids, told.finding.cells(), who=account.name, at=app.clock(), period_hours=hours
+        app.store, body.case_ids, body.finding.cells(), who=account.name, at=app.clock(), period_hours=hours
     )
 
 
 @router.post("/cases/{case_id}/undo")
 def undo(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
-    """Take one's own verdict back."""
+    """Withdraw your own last verdict on a case."""
     app = request.app.state
     return case_work.undo(app.store, case_id, who=account.name, at=app.clock())
 
 
 @router.post("/cases/{case_id}/snooze")
-def snooze(request: Request, account: Reviewer, case_id: str, told: Snooze) -> dict[str, Any]:
-    """Put a case aside until a time, or until it gets worse."""
+def snooze(request: Request, account: Reviewer, case_id: str, body: Snooze) -> dict[str, Any]:
+    """Snooze a case until a time, or until it gets worse."""
     app = request.app.state
-    case_work.snooze(app.store, case_id, who=account.name, at=app.clock(), until=told.until)
-    return {"case_id": case_id, "state": "snoozed", "until": told.until}
+    case_work.snooze(app.store, case_id, who=account.name, at=app.clock(), until=body.until)
+    return {"case_id": case_id, "state": "snoozed", "until": body.until}
 
 
 @router.post("/cases/{case_id}/comment")
-def comment(request: Request, account: Reviewer, case_id: str, told: Comment) -> dict[str, str]:
+def comment(request: Request, account: Reviewer, case_id: str, body: Comment) -> dict[str, str]:
     """Add a comment."""
     app = request.app.state
-    case_work.comment(app.store, case_id, told.text, who=account.name, at=app.clock())
+    case_work.comment(app.store, case_id, body.text, who=account.name, at=app.clock())
     return {"case_id": case_id}
 
 
 @router.post("/cases/{case_id}/work-order")
-def work_order(request: Request, account: Reviewer, case_id: str, told: WorkOrder) -> dict[str, str]:
-    """Write the number of a work order back."""
+def work_order(request: Request, account: Reviewer, case_id: str, body: WorkOrder) -> dict[str, str]:
+    """Store the number of the case's work order."""
     app = request.app.state
-    case_work.set_work_order(app.store, case_id, told.number, who=account.name, at=app.clock())
-    return {"case_id": case_id, "work_order": told.number}
+    case_work.set_work_order(app.store, case_id, body.number, who=account.name, at=app.clock())
+    return {"case_id": case_id, "work_order": body.number}
 
 
 @router.post("/axes/{axis_id}/mute")
-def mute(request: Request, account: Reviewer, axis_id: str, told: Mute) -> dict[str, Any]:
+def mute(request: Request, account: Reviewer, axis_id: str, body: Mute) -> dict[str, Any]:
     """Keep the cases of an axis out of the queue until a time, for a reason."""
     app = request.app.state
-    return muting.mute(app.store, axis_id, reason=told.reason, until=told.until, who=account.name, at=app.clock())
+    return muting.mute(app.store, axis_id, reason=body.reason, until=body.until, who=account.name, at=app.clock())
 
 
 @router.post("/axes/{axis_id}/unmute")
-def unmute(request: Request, account: Reviewer, axis_id: str, told: Unmute) -> dict[str, Any]:
-    """Let the cases of an axis into the queue again."""
+def unmute(request: Request, account: Reviewer, axis_id: str, body: Unmute) -> dict[str, Any]:
+    """Show the cases of an axis in the queue again."""
     app = request.app.state
-    return muting.unmute(app.store, axis_id, reason=told.reason, who=account.name, at=app.clock())
+    return muting.unmute(app.store, axis_id, reason=body.reason, who=account.name, at=app.clock())

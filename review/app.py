@@ -1,4 +1,4 @@
-"""The factory of the application: routes, headers, errors. Time comes from the clock that it is given."""
+"""The factory of the application: routes, headers, errors. The time comes from the clock in its arguments."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from review.page import here, render
 
 STATIC = Path(__file__).parent / "static"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-# Plotly finds its rules in plotly.css and so writes none into the page: styles are as strict as scripts. The hash is of
-# the rules of maps, which no page draws, and which plotly's file brings along in a style element all the same.
+# Plotly's styles are in plotly.css, so plotly adds no inline styles and the policy can forbid them. The hash allows one
+# style element that plotly.min.js always adds: its rules are for maps, which no page draws.
 POLICY = (
     "default-src 'none'; script-src 'self'; "
     "style-src 'self' 'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='; img-src 'self' data: blob:; "
@@ -47,14 +47,17 @@ def create_app(
     clock: Callable[[], datetime],
     account_of: Callable[[Request], Account | None] = own_account,
 ) -> FastAPI:
-    """Make the application over a store and a lake.
+    """Create the application over a store and a lake.
 
     Parameters
     ----------
+    store, lake, settings
+        Database, files and settings.
     clock
-        Gives the time (with offset) of each request: the only clock of the application.
+        Returns the time (with offset) of a request; the application reads no other clock.
     account_of
-        Says who asks: by our own log-in and tokens, or whom another system, which this is mounted in, has let in.
+        Returns the account of a request: by the log-in and tokens of axiswatch, or by the system in which the
+        application is mounted.
     """
     app = FastAPI(title="axiswatch review", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.store, app.state.lake, app.state.settings, app.state.clock = store, lake, settings, clock
@@ -65,31 +68,31 @@ def create_app(
     app.get("/static/{name}", dependencies=[needs(PUBLIC)], include_in_schema=False)(static)
     app.middleware("http")(_with_headers)
     for kind in (AxiswatchError, RouteError):
-        app.add_exception_handler(kind, _told)
+        app.add_exception_handler(kind, _error_response)
     return app
 
 
 def static(name: str) -> Response:
-    """Serve our own files, and plotly's from its wheel: a factory has no internet."""
+    """Serve the application's own files, and plotly.js from its wheel, because plants have no internet."""
     if name == "plotly.min.js":
         return FileResponse(PLOTLY, headers={"Cache-Control": "max-age=86400"})
-    found = {path.name: path for path in STATIC.iterdir()}.get(name)
-    if found is None:
+    file = {path.name: path for path in STATIC.iterdir()}.get(name)
+    if file is None:
         raise HTTPException(404, "there is no such file")
-    return FileResponse(found, headers={"Cache-Control": "max-age=300"})
+    return FileResponse(file, headers={"Cache-Control": "max-age=300"})
 
 
 async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
     if "\0" in request.url.path or "%00" in request.url.query or "\0" in unquote(request.url.path):
-        return JSONResponse({"detail": "the address has a NUL character"}, 422, headers=HEADERS)
+        return JSONResponse({"detail": "the address has a NUL character; remove it"}, 422, headers=HEADERS)
     response = await proceed(request)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return response
 
 
-def _told(request: Request, error: Exception) -> Response:
-    """Say an error: as JSON to programs, as a page to people; who is not logged in is sent to do so."""
+def _error_response(request: Request, error: Exception) -> Response:
+    """Return an error as JSON to programs and as a page to people; redirect to the log-in where it is missing."""
     status = 409
     if isinstance(error, PrerequisiteMissing):
         status = 404

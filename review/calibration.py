@@ -1,4 +1,4 @@
-"""Reliability of what was reviewed: what the model said of a case, against what somebody found."""
+"""Reliability of reviewed cases: predicted fault probability against confirmed faults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ BINS = 10
 
 
 def reliability(store: Store) -> list[dict[str, Any]]:
-    """Give, by tenths of the case's fault probability, the mean said and the share found faulty, with the number.
+    """Return for each tenth of the fault probability its mean, the share of confirmed faults, and the number of cases.
 
-    The newest finding of a case counts. `unsure` and `sensor_or_data` say nothing of the machine and are left out.
-    A case weighs 1 / the chance with which it was selected (`Case.selection_probability`, audits); what was flagged
-    came to review for certain and weighs 1.
+    The newest finding of a case counts. `unsure` and `sensor_or_data` are left out, because they are no findings about
+    the machine. The weight of an audited case is 1 / its selection probability (`Case.selection_probability`); the
+    weight of a flagged case is 1, because all flagged cases are reviewed.
+
+    Returns
+    -------
+    list of dict
+        from, to: the range of the probability. said: its weighted mean. found: the weighted share of faults. n: number
+        of cases. Empty ranges are left out.
     """
     query = (
         sa.select(Label.case_id, Label.verdict, Case.fault_probability, Case.selection_probability)

@@ -1,4 +1,4 @@
-"""Everything that the page of one case shows: facts, similar cases, signal, course, moved features."""
+"""The data of the page of a case: facts, similar cases, signal, course of the scores, changed features."""
 
 from __future__ import annotations
 
@@ -41,7 +41,18 @@ EVIDENCE = ("case_id", "channel", "program", "shaft_speed_rpm", "line", "line_or
 
 
 def case_facts(store: Store, case_id: str, *, as_of: datetime) -> dict[str, Any]:
-    """Give a case with its history, findings, claim, unit, versions, channels, and what its signal shows."""
+    """Return a case with its history, findings, claim, unit, model versions, channels, and signal evidence.
+
+    Parameters
+    ----------
+    as_of
+        Time of the request; a claim that ended before it is left out.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        There is no such case.
+    """
     case = get_case(store, case_id)
     with store.read() as connection:
         work = dict(work_of(connection, case_id))
@@ -61,7 +72,7 @@ def case_facts(store: Store, case_id: str, *, as_of: datetime) -> dict[str, Any]
 
 
 def case_details(store: Store, case_id: str, *, as_of: datetime) -> dict[str, Any]:
-    """Give the facts of a case, past cases that its features resemble, and open ones that look alike."""
+    """Return the facts of a case, past cases with similar features, and similar open cases (of an open case)."""
     case = case_facts(store, case_id, as_of=as_of)
     with store.read() as connection:
         return case | {
@@ -71,14 +82,14 @@ def case_details(store: Store, case_id: str, *, as_of: datetime) -> dict[str, An
 
 
 def evidence_of(connection: Connection, case_ids: list[str]) -> dict[str, dict[str, Any]]:
-    """Give what the signals of cases show, by case; one query for all of them."""
+    """Return the signal evidence of cases, by case, with one query for all of them."""
     columns = [getattr(CaseEvidence, name) for name in EVIDENCE]
     query = sa.select(*columns).where(CaseEvidence.case_id.in_(case_ids))
     return {row.case_id: dict(row._mapping) for row in connection.execute(query)}
 
 
 def seen_of(case: dict[str, Any]) -> dict[str, Any]:
-    """Say what the page showed of a case, for the history."""
+    """Return what the page showed of a case, for its history."""
     names = ("model_versions", "fault_probability", "priority", "n_bins")
     return {name: case[name] for name in names}
 
@@ -86,12 +97,14 @@ def seen_of(case: dict[str, Any]) -> dict[str, Any]:
 def case_figures(
     store: Store, lake: Lake, settings: Settings, case_id: str, channel: str = "", *, as_of: datetime
 ) -> dict[str, Any]:
-    """Give what is drawn of a case: the most suspicious recording, its reference, the course of the scores.
+    """Return the data of a case's plots: the most suspicious recording, its reference, the course of the scores.
 
     Parameters
     ----------
     channel
-        Whose recordings and scores; '' is the channel with the most suspicious recording, and the scores of all.
+        Channel of the recordings and scores. '': the most suspicious recording of any channel, and scores of all.
+    as_of
+        Time of the request; baselines that became known later are not used.
 
     Raises
     ------
@@ -104,11 +117,11 @@ def case_figures(
             raise PrerequisiteMissing(f"case {case_id} has no recordings of a channel {channel!r}")
         state = _state_of(connection, case)
         course = _course(connection, case, channel, [] if state is None else state.model_versions)
-        found: dict[str, Any] = {"recording": None, "reference": None, "markers": [], "course": course, "moved": []}
-        found |= {"case": {name: case[name] for name in ("first_at", "last_at")}, "baseline_regime": None}
+        figures: dict[str, Any] = {"recording": None, "reference": None, "markers": [], "course": course, "moved": []}
+        figures |= {"case": {name: case[name] for name in ("first_at", "last_at")}, "baseline_regime": None}
         shown = loudest_recording(connection, case, channel)
         if shown is None:
-            return found
+            return figures
         extraction = newest_extraction(connection, shown.recording_id)
         orders = _orders(connection, shown)
         reference = baseline = None
@@ -118,7 +131,7 @@ def case_figures(
     drawn = _drawn(lake, settings, shown)
     for name in ("regime", "quality", "evidence"):
         drawn[name] = None if extraction is None else getattr(extraction, name)
-    return found | {
+    return figures | {
         "recording": drawn,
         "reference": None if reference is None else _drawn(lake, settings, reference),
         "markers": markers(orders, shown.shaft_speed_rpm),
@@ -128,7 +141,13 @@ def case_figures(
 
 
 def stretch_of_signal(store: Store, lake: Lake, recording_id: str, start: int, stop: int) -> dict[str, Any]:
-    """Give a stretch of a recording's waveform, thinned out for the screen; empty where there is no such recording."""
+    """Return part of a recording's waveform for the screen; empty where there is no such recording.
+
+    Parameters
+    ----------
+    start, stop
+        First sample, and the sample after the last.
+    """
     with store.read() as connection:
         row = connection.execute(sa.select(Recording).where(Recording.recording_id == recording_id)).one_or_none()
     if row is None:
@@ -137,7 +156,7 @@ def stretch_of_signal(store: Store, lake: Lake, recording_id: str, start: int, s
 
 
 def _state_of(connection: Connection, case: dict[str, Any]) -> Any:
-    """Give the newest state of the axis in the time of a case."""
+    """Return the newest state of the axis up to the end of a case."""
     query = sa.select(AxisState).where(AxisState.axis_id == case["axis_id"], AxisState.bin_at <= case["last_at"])
     return connection.execute(query.order_by(AxisState.bin_at.desc()).limit(1)).one_or_none()
 
@@ -161,7 +180,7 @@ def _orders(connection: Connection, shown: Any) -> list[dict[str, Any]]:
 
 
 def _moved(lake: Lake, settings: Settings, extraction: Any, baseline: Any) -> list[dict[str, Any]]:
-    """Give the features that moved most against the unit's own baseline, in its spreads."""
+    """Return the features that changed most against the unit's own baseline, in robust standard deviations of it."""
     if extraction is None or baseline is None:
         return []
     names = feature_names_of(settings, extraction.scope)
@@ -181,22 +200,22 @@ def _moved(lake: Lake, settings: Settings, extraction: Any, baseline: Any) -> li
 
 def _course(connection: Connection, case: dict[str, Any], channel: str, versions: list[str]) -> list[dict[str, Any]]:
     figures = ("fault_probability", "fault_q05", "fault_q95", "mutual_information", "expected_entropy")
-    wanted = [
+    conditions = [
         Score.axis_id == case["axis_id"],
         Score.started_at >= case["first_at"] - timedelta(days=COURSE_DAYS),
         Score.started_at <= case["last_at"] + timedelta(days=1),
     ]
     if channel:
-        wanted.append(Score.channel == channel)
+        conditions.append(Score.channel == channel)
     if versions:
-        wanted.append(Score.model_version.in_(versions))
+        conditions.append(Score.model_version.in_(versions))
     query = (
         scores(
             Score.started_at,
             *(sa.func.avg(getattr(Score, name)).label(name) for name in figures),
             sa.func.max(Score.novelty_percentile).label("novelty_percentile"),
         )
-        .where(*wanted)
+        .where(*conditions)
         .group_by(Score.started_at)
         .order_by(Score.started_at.desc())
         .limit(MOST_SCORES)
@@ -217,15 +236,15 @@ def _waveform(samples: Any, rate_hz: float, start: int, stop: int) -> dict[str, 
 
 def _drawn(lake: Lake, settings: Settings, row: Any) -> dict[str, Any]:
     names = ("recording_id", "channel", "started_at", "unit", "sampling_rate_hz", "shaft_speed_rpm", "program", "load")
-    told = {name: getattr(row, name) for name in names}
-    return told | _pictures(
+    facts = {name: getattr(row, name) for name in names}
+    return facts | _pictures(
         lake, row.lake_path, row.lake_row, row.sampling_rate_hz, feature_settings(settings, row.quantity)
     )
 
 
 @lru_cache(maxsize=64)
 def _pictures(lake: Lake, path: str, lake_row: int, rate_hz: float, settings: FeatureSettings) -> dict[str, Any]:
-    """Draw a recording. Kept for a while: a recording never changes, and each act on a case loads its page again."""
+    """Return waveform and spectra of a recording. Cached: a recording never changes, and its page is loaded often."""
     samples = _samples(lake, path, lake_row)
     waveform = _waveform(samples, rate_hz, 0, len(samples))
     return {"n_samples": len(samples), "waveform": waveform} | spectra(samples, rate_hz, settings)

@@ -1,4 +1,4 @@
-"""Reading what a browser sends: fields of forms, filters of an address; and where a write ends."""
+"""Reading forms and addresses that a browser sends, and redirecting it after a write."""
 
 from __future__ import annotations
 
@@ -24,40 +24,40 @@ Reviewer = Annotated[Account, needs("reviewer")]
 FINDING = ("verdict", "evidence", "component", "mode", "cause", "severity", "note", "from_at", "to_at")
 TIMES = ("from_at", "to_at")
 PASSING = ("after", "channel", "recorded")
-"""What of an address is about one page, and not about what is wanted of the queue."""
+"""Parameters of an address that are about one page; the others are filters of the queue."""
 
 
 def filters_of(request: Request, account: Account) -> Filters:
-    """Read the filters of the address."""
-    asked = request.query_params
-    state = asked.get("state", "open")
+    """Read the filters of the queue from the address; values that are not known are ignored."""
+    query = request.query_params
+    state = query.get("state", "open")
     return Filters(
         state=state if state in ("open", "snoozed", "closed", "all") else "open",
-        site=asked.get("site", ""),
-        cell=asked.get("cell", ""),
-        robot_id=asked.get("robot", ""),
-        reason=asked.get("reason", "") if asked.get("reason") in REASONS else "",
-        mine=account.name if asked.get("mine") else "",
-        search=asked.get("search", ""),
+        site=query.get("site", ""),
+        cell=query.get("cell", ""),
+        robot_id=query.get("robot", ""),
+        reason=query.get("reason", "") if query.get("reason") in REASONS else "",
+        mine=account.name if query.get("mine") else "",
+        search=query.get("search", ""),
     )
 
 
 def address_of(request: Request, *, without: tuple[str, ...] = PASSING, **more: str) -> str:
-    """Write the query of the address anew, `?...`, without some of it and with more; '' where nothing is left."""
+    """Return the query of the address, `?...`, without some parameters and with others; '' where none is left."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if value and name not in without]
-    told = urlencode([*kept, *((name, value) for name, value in more.items() if value)])
-    return f"?{told}" if told else ""
+    query = urlencode([*kept, *((name, value) for name, value in more.items() if value)])
+    return f"?{query}" if query else ""
 
 
 def back(request: Request, path: str) -> Response:
-    """Go on to another page after a write."""
+    """Redirect to another page after a write."""
     return RedirectResponse(request.scope.get("root_path", "") + path, 303)
 
 
 def inside(request: Request, target: str) -> str:
-    """Give a path of the application that somebody is to go on to; any other place is the queue.
+    """Return the path of a redirect if it is inside the application, else that of the queue.
 
-    The path may have the part under which the application is mounted; `back` adds it.
+    The path may start with the prefix under which the application is mounted; it is removed, and `back` adds it.
     """
     path = target.removeprefix(request.scope.get("root_path", "")) or "/"
     ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
@@ -65,30 +65,42 @@ def inside(request: Request, target: str) -> str:
 
 
 def text_of(form: FormData, name: str) -> str:
-    """Give a field of a form as text, '' where it is missing."""
+    """Return a field of a form as text; '' where it is missing."""
     return str(form.get(name, "")).replace("\0", "").strip()
 
 
 def time_of(form: FormData, name: str) -> datetime:
-    """Read a field with a time; one without an offset is UTC (the page's script sends times with theirs)."""
+    """Read a field with a time; without an offset it is UTC (the page's script sends times with an offset).
+
+    Raises
+    ------
+    SettingsError
+        It is no ISO 8601 time.
+    """
     return read_time(_with_offset(text_of(form, name)), name)
 
 
 def finding_of(form: FormData, names: tuple[str, ...] = FINDING) -> dict[str, str]:
-    """Read a finding; its times as `time_of` does."""
-    told = {name: text_of(form, name) for name in names}
-    return told | {name: _with_offset(told[name]) for name in TIMES if told.get(name)}
+    """Read the fields of a finding; a time without an offset is UTC."""
+    finding = {name: text_of(form, name) for name in names}
+    return finding | {name: _with_offset(finding[name]) for name in TIMES if finding.get(name)}
 
 
 def seen_by(form: FormData) -> dict[str, object]:
-    """Read what the page showed when it was sent off."""
+    """Read what the page showed when the form was sent.
+
+    Raises
+    ------
+    AxiswatchError
+        The field is no JSON.
+    """
     try:
-        told = json.loads(text_of(form, "seen")[:2000] or "{}")
+        seen = json.loads(text_of(form, "seen")[:2000] or "{}")
     except json.JSONDecodeError as error:
-        raise AxiswatchError(f"what was on the screen cannot be read: {error}") from error
-    return told if isinstance(told, dict) else {}
+        raise AxiswatchError(f"form field `seen` is no JSON ({error}); load the page again") from error
+    return seen if isinstance(seen, dict) else {}
 
 
-def _with_offset(told: str) -> str:
-    date, at, time = told.partition("T")
-    return told if not at or time.endswith(("Z", "z")) or "+" in time or "-" in time else f"{date}T{time}Z"
+def _with_offset(text: str) -> str:
+    date, at, time = text.partition("T")
+    return text if not at or time.endswith(("Z", "z")) or "+" in time or "-" in time else f"{date}T{time}Z"

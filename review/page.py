@@ -1,4 +1,4 @@
-"""How a page is made: templates, the viewer's language, addresses below wherever the application is mounted."""
+"""Rendering pages: templates, the viewer's language, and addresses where the application is mounted."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ templates = Environment(
 
 
 def _plotted(values: Any) -> Any:
-    """Write what a plot is made of as JSON that is safe within an attribute."""
+    """Write the data of a plot as JSON that is safe in an HTML attribute."""
 
     def write(value: Any) -> str:
         return utc_text(value) if isinstance(value, datetime) else str(value)
 
-    return htmlsafe_json_dumps(values, dumps=lambda told, **_: json.dumps(told, default=write))
+    return htmlsafe_json_dumps(values, dumps=lambda data, **_: json.dumps(data, default=write))
 
 
 templates.filters["plotted"] = _plotted
@@ -50,7 +50,7 @@ templates.filters["figure"] = lambda value: "–" if value is None else f"{value
 
 
 def language_of(request: Request) -> str:
-    """Give the language that the viewer chose, else the browser's, else English."""
+    """Return the language that the viewer chose, else the browser's, else English."""
     chosen = request.cookies.get(LANGUAGE_COOKIE, "")
     if chosen in LANGUAGES:
         return chosen
@@ -58,12 +58,12 @@ def language_of(request: Request) -> str:
 
 
 def here(request: Request) -> str:
-    """Give the path of a page below wherever the application is mounted."""
+    """Return the path of a page, without the prefix under which the application is mounted."""
     return request.url.path.removeprefix(request.scope.get("root_path", "")) or "/"
 
 
 def render(request: Request, account: Account | None, template: str, *, status: int = 200, **values: Any) -> Response:
-    """Fill a template. Everything from outside is shown as text: templates escape."""
+    """Render a template. The templates escape all values, so text from outside cannot become markup."""
     language = language_of(request)
 
     def t(key: str) -> str:
@@ -73,7 +73,7 @@ def render(request: Request, account: Account | None, template: str, *, status: 
         return term(word, language)
 
     def detail(value: Any) -> str:
-        """Write a detail of an act: stored words in the viewer's language, figures short."""
+        """Write a detail of an event: stored words in the viewer's language, numbers with two digits."""
         if isinstance(value, list):
             return ", ".join(map(detail, value))
         return f"{value:.2f}" if isinstance(value, float) else w(str(value))

@@ -1,4 +1,4 @@
-"""The pages of the queue and of a case, and the way in. Every write is a form with the session's word."""
+"""The pages of the queue and of a case, and the log-in. Every write is a form with a CSRF token."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ WORDS = {"evidence": Evidence, "mode": Mode, "component": Component, "cause": Ca
 
 @router.get("/login")
 def login_page(request: Request, account: Anybody) -> Response:
-    """Ask for name and password."""
+    """Show the form for name and password."""
     return render(request, account, "login.html", wrong="")
 
 
 @router.post("/login")
 def login(request: Request, account: Anybody, form: Form) -> Response:
-    """Check them, and begin a session."""
+    """Check name and password, and begin a session."""
     del account
     state = request.app.state
     hours = state.settings.review_session_hours
@@ -82,7 +82,7 @@ def logout(request: Request, account: Viewer) -> Response:
 
 @router.post("/language")
 def change_language(request: Request, account: Anybody, form: Form) -> Response:
-    """Change between English and Korean; a choice of this browser, nothing is stored."""
+    """Change between English and Korean; the browser keeps the choice in a cookie."""
     del account
     response = back(request, inside(request, text_of(form, "next")))
     response.set_cookie(LANGUAGE_COOKIE, "en" if language_of(request) == "ko" else "ko", samesite="lax")
@@ -91,7 +91,7 @@ def change_language(request: Request, account: Anybody, form: Form) -> Response:
 
 @router.get("/")
 def queue(request: Request, account: Viewer) -> Response:
-    """Show the queue, a page at a time."""
+    """Show a page of the queue."""
     state, filters = request.app.state, filters_of(request, account)
     rows, after = queue_page(state.store, filters, as_of=state.clock(), after=request.query_params.get("after", ""))
     points = courses(state.store, rows)
@@ -120,8 +120,8 @@ def queue(request: Request, account: Viewer) -> Response:
 
 @router.post("/bulk")
 def bulk(request: Request, account: Reviewer, form: Form) -> Response:
-    """Give one verdict to all chosen cases; each is a finding of its own, and one that is refused stops no other."""
-    state, given, refused = request.app.state, [], []
+    """Record one verdict for all chosen cases, as a finding on each; a refused one does not stop the others."""
+    state, recorded, refused = request.app.state, [], []
     finding = finding_of(form, ("verdict", "evidence", "mode", "component", "cause", "severity", "note"))
     for case_id in [str(value) for value in form.getlist("case")][:MOST_AT_ONCE]:
         hours = state.settings.state_period_hours
@@ -130,17 +130,17 @@ def bulk(request: Request, account: Reviewer, form: Form) -> Response:
             give_verdict(
                 state.store, case_id, finding, who=account.name, at=state.clock(), period_hours=hours, seen=seen
             )
-            given.append(case_id)
+            recorded.append(case_id)
         except AxiswatchError as error:
             refused.append(str(error))
     if refused:
         return render(request, account, "error.html", text="\n".join(refused), status=409)
-    return back(request, "/" + address_of(request, without=("recorded",), recorded=",".join(given)))
+    return back(request, "/" + address_of(request, without=("recorded",), recorded=",".join(recorded)))
 
 
 @router.post("/bulk/undo")
 def bulk_undo(request: Request, account: Reviewer, form: Form) -> Response:
-    """Take one's own last verdicts on some cases back."""
+    """Withdraw the user's own last verdicts on some cases."""
     state, refused = request.app.state, []
     for case_id in [str(value) for value in form.getlist("case")][:MOST_AT_ONCE]:
         try:
@@ -154,7 +154,7 @@ def bulk_undo(request: Request, account: Reviewer, form: Form) -> Response:
 
 @router.get("/cases/{case_id}")
 def case_page(request: Request, account: Viewer, case_id: str) -> Response:
-    """Show one case, with its neighbours in the queue that the reader came from."""
+    """Show one case, with links to the cases before and after it in the filtered queue."""
     state, filters = request.app.state, filters_of(request, account)
     case = case_details(state.store, case_id, as_of=state.clock())
     following, _ = queue_page(state.store, filters, as_of=state.clock(), after=place_of(case), limit=1)
@@ -177,7 +177,7 @@ def case_page(request: Request, account: Viewer, case_id: str) -> Response:
 
 @router.post("/cases/{case_id}/{act}")
 def act_on_case(request: Request, account: Reviewer, case_id: str, act: str, form: Form) -> Response:
-    """Do one of the acts on a case."""
+    """Carry out an action on a case."""
     state = request.app.state
     store, who, at, minutes = state.store, account.name, state.clock(), state.settings.review_claim_minutes
     if act == "claim":
@@ -190,7 +190,7 @@ def act_on_case(request: Request, account: Reviewer, case_id: str, act: str, for
     elif act == "snooze":
         dated = text_of(form, "until") if text_of(form, "when") != "worse" else ""
         if text_of(form, "when") == "date" and not dated:
-            raise AxiswatchError("say until when the case is to be put aside, or put it aside until it gets worse")
+            raise AxiswatchError("the end of the snooze is missing; give a time, or snooze until the case gets worse")
         case_work.snooze(store, case_id, who=who, at=at, until=time_of(form, "until") if dated else None)
     elif act == "comment":
         case_work.comment(store, case_id, text_of(form, "text"), who=who, at=at)
@@ -199,12 +199,12 @@ def act_on_case(request: Request, account: Reviewer, case_id: str, act: str, for
     elif act == "work-order":
         case_work.set_work_order(store, case_id, text_of(form, "number"), who=who, at=at)
     else:
-        raise HTTPException(404, f"there is no act {act!r}")
+        raise HTTPException(404, f"there is no action {act!r}")
     return back(request, f"/cases/{case_id}" + address_of(request, without=("recorded",)))
 
 
 def _places(store: Store) -> dict[str, list[str]]:
-    """Give the names of sites, cells and robots that there are, for the filters."""
+    """Return the names of all sites, cells and robots, for the filters."""
     with store.read() as connection:
         rows = connection.execute(sa.select(Axis.site, Axis.cell, Axis.robot_id).distinct()).all()
     return {name: sorted({getattr(row, name) for row in rows} - {""}) for name in ("site", "cell", "robot_id")}

@@ -52,7 +52,7 @@ def fleet(request: Request, account: Viewer) -> Response:
 
 @router.get("/axes/{axis_id}")
 def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
-    """Show one axis: its course, its maintenance, its cases, its mutes."""
+    """Show one axis: its course, maintenance events, cases and mutes."""
     store, language = request.app.state.store, language_of(request)
     with store.read() as connection:
         axis = connection.execute(sa.select(Axis).where(Axis.axis_id == axis_id)).one_or_none()
@@ -79,7 +79,7 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
 
 @router.post("/axes/{axis_id}/mute")
 def mute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -> Response:
-    """Keep an axis out of the queue for a time."""
+    """Keep the cases of an axis out of the queue until a time."""
     state = request.app.state
     reason, until = text_of(form, "reason"), time_of(form, "until")
     mute(state.store, axis_id, reason=reason, until=until, who=account.name, at=state.clock())
@@ -88,7 +88,7 @@ def mute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -> 
 
 @router.post("/axes/{axis_id}/unmute")
 def unmute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -> Response:
-    """Let the cases of an axis into the queue again."""
+    """Show the cases of an axis in the queue again."""
     state = request.app.state
     unmute(state.store, axis_id, reason=text_of(form, "reason"), who=account.name, at=state.clock())
     return back(request, f"/axes/{axis_id}")
@@ -96,7 +96,7 @@ def unmute_axis(request: Request, account: Reviewer, axis_id: str, form: Form) -
 
 @router.get("/quarantine")
 def quarantine(request: Request, account: Viewer) -> Response:
-    """Show what could not be read."""
+    """Show the rows and files in quarantine."""
     state = "replayed" if request.query_params.get("state") == "replayed" else "open"
     entries = list_quarantine(request.app.state.store, state=state, limit=500)
     return render(request, account, "quarantine.html", entries=entries, state=state)
@@ -104,7 +104,7 @@ def quarantine(request: Request, account: Viewer) -> Response:
 
 @router.get("/models")
 def models(request: Request, account: Viewer) -> Response:
-    """Show versions, held-out figures, aliases and what labels bought; nothing can be changed here."""
+    """Show model versions, held-out figures, aliases and the benefit of labels; the page changes nothing."""
     store = request.app.state.store
     with store.read() as connection:
         changes = connection.execute(_ALIAS_HISTORY).all()
@@ -114,7 +114,7 @@ def models(request: Request, account: Viewer) -> Response:
 
 @router.get("/calibration")
 def calibration(request: Request, account: Viewer) -> Response:
-    """Hold what was said against what was found."""
+    """Show predicted fault probabilities against confirmed faults."""
     return render(request, account, "calibration.html", bins=reliability(request.app.state.store))
 
 
@@ -125,19 +125,19 @@ FIGURES = ("fault_probability", "mutual_information", "expected_entropy", "novel
 
 
 def _states(connection: Connection, axis_id: str) -> list[Any]:
-    """Give the newest states of an axis, oldest first."""
+    """Return the newest states of an axis, oldest first."""
     columns = [getattr(AxisState, name) for name in ("bin_at", *FIGURES, "last_at", "quality")]
     query = sa.select(*columns).where(AxisState.axis_id == axis_id).order_by(AxisState.bin_at.desc())
     return list(reversed(connection.execute(query.limit(MOST_STATES)).all()))
 
 
 def _cases(connection: Connection, axis_id: str) -> list[dict[str, Any]]:
-    """Give the newest cases of an axis, whatever their state."""
+    """Return the newest cases of an axis, in any state."""
     query = sa.select(Case).where(Case.axis_id == axis_id).order_by(Case.last_at.desc(), Case.case_id)
     return [dict(row._mapping) for row in connection.execute(query.limit(MOST_CASES))]
 
 
 def _muted(connection: Connection, at: datetime) -> dict[str, datetime]:
-    """Give the end of the mute of each axis that is muted; the newest row of an axis holds."""
+    """Return the end of the mute of each axis that is muted; the newest row of an axis counts."""
     rows = connection.execute(muted_axes(at).add_columns(AxisMute.until_at))
     return {row.axis_id: row.until_at for row in rows}

@@ -1,4 +1,4 @@
-"""Why a case is in the queue, in the viewer's language: from the code of each reason and what its signal shows."""
+"""Why a case is in the queue, in the viewer's language: from the code of each reason and the signal evidence."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from review.words import WORDS
 
 
 def headlines(case: Mapping[str, Any], evidence: Mapping[str, Any] | None, language: str) -> list[str]:
-    """Give one short sentence for each reason, then what the envelope shows.
+    """Return one short sentence for each reason, then one about the highest line of the envelope spectrum.
 
     Parameters
     ----------
     case
         `reasons`, `fault_probability` and `mode` are read.
     evidence
-        The row of `pipeline.store.tables.CaseEvidence`; None where there is none yet, and sentences stay general.
+        The row of `pipeline.store.tables.CaseEvidence`; None where there is none yet: the sentences are less specific.
+    language
+        `en` or `ko`.
     """
 
     def t(key: str, **parts: str) -> str:
         return WORDS[key][language].format(**parts) if parts else WORDS[key][language]
 
-    told = [_headline(reason, case, evidence or {}, t, language) for reason in case["reasons"]]
+    sentences = [_headline(reason, case, evidence or {}, t, language) for reason in case["reasons"]]
     if evidence is not None and evidence["line"] is not None:
         order, height = f"{evidence['line_order']:.2f}", f"{evidence['line_db']:.0f}"
         line = {"bpfo": "outer_race", "bpfi": "inner_race", "bsf2x": "ball"}.get(evidence["line"], evidence["line"])
-        told.append(t("why_line", order=order, line=term(line, language), db=height))
-    return told
+        sentences.append(t("why_line", order=order, line=term(line, language), db=height))
+    return sentences
 
 
 def _headline(
@@ -54,9 +56,9 @@ def _headline(
 
 def _regime(evidence: Mapping[str, Any], t: Callable[..., str]) -> str:
     program, speed = evidence.get("program"), evidence.get("shaft_speed_rpm")
-    told = "" if speed is None else f"{speed:,.0f}"
+    rpm = "" if speed is None else f"{speed:,.0f}"
     if program is not None and speed is not None:
-        return t("regime_words", program=program, speed=told)
+        return t("regime_words", program=program, speed=rpm)
     if program is not None:
         return t("regime_program", program=program)
-    return t("regime_speed", speed=told) if speed is not None else ""
+    return t("regime_speed", speed=rpm) if speed is not None else ""

@@ -1,4 +1,4 @@
-"""The course of the fault probability as a line in a row of the queue: one query for a page, drawn as SVG."""
+"""The course of the fault probability as a small line in the queue: one query for each page, drawn as SVG."""
 
 from __future__ import annotations
 
@@ -15,14 +15,24 @@ from pipeline.store.tables import AxisState
 DAYS = 7.0
 WIDTH, HEIGHT, EDGE = 120, 30, 2
 MOST_POINTS = 60
-"""More than a line of 120 pixels shows."""
+"""A line of 120 pixels cannot show more."""
 
 Point = tuple[datetime, float | None]
 
 
 @dataclass(frozen=True)
 class Sparkline:
-    """What a template draws: pieces of line (places of points), the newest point, and both ends in words."""
+    """The data that a template draws.
+
+    Attributes
+    ----------
+    lines : tuple of str
+        Pieces of the line, each as `x,y x,y ...` in pixels.
+    last : tuple of float or None
+        Newest point in pixels.
+    first_value, last_value : float or None
+        First and last known fault probability.
+    """
 
     lines: tuple[str, ...]
     last: tuple[float, float] | None
@@ -31,7 +41,7 @@ class Sparkline:
 
 
 def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = DAYS) -> dict[str, list[Point]]:
-    """Give the states' fault probability over the last days of each case, by case; one query for all of them."""
+    """Return the fault probability over the last days of each case, by case, with one query for all of them."""
     if not cases:
         return {}
     stretches = [
@@ -47,19 +57,19 @@ def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = D
     with store.read() as connection:
         for axis, at, value in connection.execute(columns.where(sa.or_(*stretches)).order_by(AxisState.bin_at)):
             by_axis.setdefault(axis, []).append((at, value))
-    found = {}
+    by_case = {}
     for case in cases:
         first = case["last_at"] - timedelta(days=days)
-        found[case["case_id"]] = [
+        by_case[case["case_id"]] = [
             point for point in by_axis.get(case["axis_id"], []) if first <= point[0] <= case["last_at"]
         ]
-    return found
+    return by_case
 
 
 def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS) -> Sparkline:
-    """Turn a course into the points of a line, 0 at the bottom and 1 at the top; a gap where nothing is known.
+    """Convert a course to the points of a line, 0 at the bottom and 1 at the top, with gaps where no value is known.
 
-    Of more points than the line has pixels for, the highest of each piece is kept: a peak is what one looks for.
+    Of more than `MOST_POINTS` points, the highest of each piece is kept, so that no peak is lost.
     """
     known = [(at, value) for at, value in points if value is not None]
     if not known:
@@ -82,10 +92,10 @@ def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS) -> 
 def _thinned(points: Sequence[Point]) -> list[Point]:
     if len(points) <= MOST_POINTS:
         return list(points)
-    found: list[Point] = []
+    kept: list[Point] = []
     for piece in range(MOST_POINTS - 1):
         low, high = (place * (len(points) - 1) // (MOST_POINTS - 1) for place in (piece, piece + 1))
         members = points[low:high]
         if members:
-            found.append(max(members, key=lambda point: -1.0 if point[1] is None else point[1]))
-    return [*found, points[-1]]
+            kept.append(max(members, key=lambda point: -1.0 if point[1] is None else point[1]))
+    return [*kept, points[-1]]

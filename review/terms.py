@@ -1,4 +1,4 @@
-"""The words that are stored - of the taxonomy, reasons, acts, verdicts on data - in English and Korean."""
+"""Stored words (taxonomy, reasons, actions, data-quality verdicts) in English and Korean."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ _TERMS: Final = {
     "machine": ("machine", "기계"),
     # verdicts on data quality
     "ok": ("good", "양호"),
-    "flatline": ("the signal does not move", "신호 변화 없음"),
+    "flatline": ("the signal does not change", "신호 변화 없음"),
     "clipping": ("clipped", "신호 잘림"),
-    "dropout": ("stretches are lost", "신호 일부 유실"),
+    "dropout": ("parts of the signal are lost", "신호 일부 유실"),
     "mains_hum": ("mains hum", "전원 잡음"),
     "rate_mismatch": ("wrong sampling rate", "샘플링 속도 불일치"),
     "wrong_speed": ("wrong speed", "속도 불일치"),
     "gain_mismatch": ("wrong gain or unit", "이득·단위 불일치"),
-    "loose_mount": ("sensor sits loose", "센서 고정 불량"),
+    "loose_mount": ("sensor is loose", "센서 고정 불량"),
     "swapped_channels": ("channels swapped", "채널 뒤바뀜"),
     "polarity": ("polarity reversed", "극성 반대"),
     "non_finite": ("score not finite", "점수 계산 불가"),
@@ -90,12 +90,12 @@ _TERMS: Final = {
     "changed": ("got worse", "악화됨"),
     "verdict": ("verdict", "판정"),
     "claimed": ("claimed", "담당 시작"),
-    "released": ("given back", "담당 해제"),
+    "released": ("released", "담당 해제"),
     "handed_over": ("handed over", "인계"),
-    "woken": ("woken", "보류 해제"),
+    "woken": ("snooze ended", "보류 해제"),
     "comment": ("comment", "의견"),
     "work_order": ("work order", "작업지시"),
-    "undone": ("verdict taken back", "판정 취소"),
+    "undone": ("verdict withdrawn", "판정 취소"),
     # details of acts
     "until": ("until", "까지"),
     "to": ("to", "받는 사람"),
@@ -109,12 +109,12 @@ _TERMS: Final = {
     "component": ("component", "부품"),
     "cause": ("cause", "원인"),
     "severity": ("severity", "심각도"),
-    "selection_probability": ("chance", "선정 확률"),
+    "selection_probability": ("selection probability", "선정 확률"),
     "from_at": ("from", "시작"),
     "to_at": ("to", "끝"),
     "it gets worse": ("it gets worse", "악화될 때까지"),
     "it got worse": ("it got worse", "악화됨"),
-    "its date has come": ("its date has come", "보류 기한 도래"),
+    "its date has come": ("the snooze is over", "보류 기한 도래"),
     "recordings arrive again": ("recordings arrive again", "기록이 다시 들어옴"),
     # the timeline of an axis
     "installed": ("installed", "설치"),
@@ -149,7 +149,7 @@ _TERMS: Final = {
 
 
 def term(word: str | None, language: str) -> str:
-    """Give a stored word in a language; '' for None, and a word that is not known as it is."""
+    """Return a stored word in a language (`en` or `ko`); '' for None; a word that is not in the list stays as it is."""
     if word is None:
         return ""
     pair = _TERMS.get(word)
@@ -157,7 +157,7 @@ def term(word: str | None, language: str) -> str:
 
 
 def share_text(value: float | None) -> str:
-    """Write a probability with two digits; what is not quite 0 or 1 is not written as if it were."""
+    """Write a probability with two digits; only an exact 0 or 1 is written as 0.00 or 1.00."""
     if value is None:
         return "–"
     if 0.0 < value < 0.005:

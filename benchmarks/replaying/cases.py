@@ -1,4 +1,4 @@
-"""Cases of the replay: episodes of flagged bins, found by the product's function in what was scored by a time."""
+"""Cases of the replay: episodes of flagged bins, by the product's function, among the bins scored up to a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALARM: Final = "fault"
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """What the champion of its time gave for each recording: figures, scores for `score_drift`, and its number."""
+    """By recording: figures, scores for `score_drift`, and number of the champion that scored it."""
 
     figures: dict[int, AxisFigures]
     scores: dict[int, tuple[float, ...]]
@@ -27,12 +27,12 @@ class Bins:
 
     @staticmethod
     def empty() -> Bins:
-        """Return bins of no recording."""
+        """Return bins without recordings."""
         return Bins({}, {}, {})
 
 
 def day_of(moment: object) -> float:
-    """Return the days of a time since the first day of the plant."""
+    """Return a time as days since the first day of the plant."""
     return (moment - START).total_seconds() / 86_400.0  # type: ignore[operator]
 
 
@@ -44,7 +44,7 @@ def episodes(
     *,
     only: frozenset[str] = frozenset(MACHINE_CODES),
 ) -> list[Episode]:
-    """Find the machine episodes in bins of one axis, in order of time; `only`: flags that count."""
+    """Return the machine episodes in bins of one axis, in order of time; only flags in `only` count."""
     flagged = []
     for row in rows:
         figures = bins.figures[row]
@@ -62,7 +62,7 @@ def episodes(
 
 @dataclass(frozen=True)
 class Case:
-    """An open machine case of an axis."""
+    """A machine case of an axis."""
 
     axis: str
     unit: str
@@ -74,7 +74,7 @@ class Case:
 
 
 def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Settings, *, now: float) -> list[Case]:
-    """Return the cases in bins up to now, axis by axis, open or not."""
+    """Return the cases in bins before `now`, by axis, open or not."""
     opened = []
     for axis in sorted(rows_of):
         own = [row for row in rows_of[axis] if row in bins.figures and plant.day[row] < now]

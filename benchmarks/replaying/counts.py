@@ -1,4 +1,4 @@
-"""The outcome of a replay, counted by the truth after its end, and compared over seeds."""
+"""The outcome of a replay: counted by the truth after its end, and compared over seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from replaying.loop import Log
 from replaying.model import out_of_service
 
 GRACE_DAYS: Final = 10
-"""A fault counts as missed if it was neither alarmed nor found by a question so many days after it could be seen."""
+"""A fault counts as missed if no alarm and no answer reports it within this many days after it could be seen."""
 
 MEASURES: Final = (
     "faults",
@@ -46,14 +46,13 @@ def outcome(plant: Plant, log: Log, settings: Settings, *, days: int) -> dict[st
     Returns
     -------
     dict
-        `faults`: units whose fault could first be seen (or that came into service with it) at least `GRACE_DAYS` before
-        the end, and was not found by the first inspection. `missed`: of them, neither alarmed (debounced) nor found by
-        a question in time; `missed_alarm`: not alarmed in time; `_a`, `_b`: by world. `false_alarms`: alarm episodes on
-        units without any fault and without a sensor fault. `silent_share`: share of recordings with a fault to be seen,
-        not known yet, that are no alarm. `unflagged`: faults without any machine case in time, doubts included.
-        `review_a`, `review_b`: share of the healthy recordings of a world that any machine flag sends to people.
-        `labels` asked for after the first inspection, `retrainings`, `promotions`.
-        `days_missed`, `days_false`: the day of each.
+        `faults`: units whose fault was visible at least `GRACE_DAYS` before the end, and not found by the first
+        inspection. `missed`: those without an alarm (debounced) and without an answer in time. `missed_alarm`: those
+        without an alarm in time. `_a`, `_b`: by world. `false_alarms`: alarm episodes on units without a fault and
+        without a sensor fault. `silent_share`: share without an alarm among recordings with a visible fault that is not
+        known yet. `unflagged`: faults without any machine case in time. `review_a`, `review_b`: share of the healthy
+        recordings of a world with a machine flag, which sends them to review. `labels`: number asked for after the
+        first inspection. `retrainings`, `promotions`: their numbers. `days_missed`, `days_false`: the day of each.
     """
     rows_of: dict[str, list[int]] = {}
     for row in sorted(log.bins.figures):
@@ -121,7 +120,7 @@ def _flagged(log: Log, rows: list[int]) -> float | None:
 def _moments(
     plant: Plant, log: Log, rows_of: dict[str, list[int]], settings: Settings, codes: frozenset[str]
 ) -> dict[str, list[list[float]]]:
-    """Return for each unit the days of the bins of each of its episodes with these flags."""
+    """Return for each unit its episodes with these flags, each as the days of its bins."""
     of_units: dict[str, list[list[float]]] = {}
     for rows in rows_of.values():
         for episode in episodes(plant, log.bins, rows, settings, only=codes):
@@ -136,9 +135,9 @@ def _moments(
 
 
 def interval(values: Sequence[float] | npt.NDArray[np.float64], *, level: float = 0.95) -> tuple[float, float, float]:
-    """Return the mean over seeds and its interval by Student's t, which is honest about few seeds; NaN limits below 3.
+    """Return the mean over seeds and its interval by Student's t, which is wide for few seeds.
 
-    A seed without a value is left out.
+    Seeds without a value are left out. The limits are NaN for fewer than 3 seeds.
     """
     wide = np.asarray(values, dtype=np.float64)
     wide = wide[np.isfinite(wide)]
@@ -177,14 +176,14 @@ WORDS: Final = {
     "missed-fault rate": "missed-fault rate",
     "new findings are contradicted": "doubt",
 }
-"""Words that a reason of the gate contains, to its name in `refusals`."""
+"""Words in a reason of the gate, and the name of that reason in `refusals`."""
 
 
 def refusals(results: dict[int, dict[str, dict[str, Any]]]) -> dict[str, dict[str, int]]:
-    """Count for each run how many challengers passed the gate, and the reasons against the others.
+    """Return for each run how many challengers passed the gate, and the reasons against the others.
 
-    A challenger counts under each of its reasons. `same`: passed with the champion's own figures, for it was trained on
-    the same labels.
+    A challenger counts under each of its reasons. `same`: passed with the same figures as the champion, because it was
+    trained on the same labels.
     """
     counts: dict[str, dict[str, int]] = {}
     for runs in results.values():

@@ -1,7 +1,7 @@
-"""A simulated plant for the replay, taken in once by the product's own steps and kept as arrays.
+"""A simulated plant for the replay, processed once by the product's own steps and kept as arrays.
 
-World A from the first day; axes of world B, with bearings, programs and noise that nobody has seen, come into service
-half-way. Windows of a unit's own baseline period have no changes: the baseline was not there yet.
+World A runs from the first day. Axes of world B, with new bearings, programs and noise, come into service half-way.
+Windows of a unit's own baseline period have no changes, because the baseline did not exist yet.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pipeline.training.training_set import CONTEXT
 START = datetime(2026, 1, 5, tzinfo=UTC)
 MODES = (*KNOWN_MODES, UNSEEN_MODE)
 MADE_A_UNIT = 6
-"""Windows made from physics for each unit, class and kind of background."""
+"""Number of simulated windows for each unit, class and kind of background."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,21 +44,23 @@ class Plant:
     x : float32 (n, F)
         Features and changes, NaN = missing.
     of : int64 (n,)
-        Recording of each window.
+        Index of the recording of each window.
     ok : bool (n,)
-        Good by the data-quality checks.
+        Whether the data-quality verdict is good.
     day : float64 (r,)
         Start of each recording, days since the first day of the plant, ascending.
     axis, unit, regime, program, world : str (r,)
+        Of each recording.
     mode : str (r,)
-        True fault, "" in health. Only who answers a question and who counts at the end may read it.
+        True fault, "" if healthy. Only `replaying.loop.answer` and the final count may read it.
     visible : bool (r,)
-        True fault past the level from which it can be seen.
+        Whether the true fault is severe enough to be seen.
     sensor : bool (r,)
-        True sensor fault.
+        Whether the sensor truly has a fault.
     made_x, made_class, made_unit, made_measured
-        Windows made from physics in the conditions of a unit, (m, F), (m,); measured: on that unit's own background.
+        Simulated windows in the conditions of a unit, (m, F), (m,); measured: on that unit's own background.
     names, groups : str (F,)
+        Name and group of each feature.
     """
 
     x: npt.NDArray[np.float32]
@@ -82,12 +84,20 @@ class Plant:
 
 
 def plant_settings() -> Settings:
-    """Return the settings that differ from the defaults because a plant of this size records seldom; no environment."""
+    """Return settings for a plant that records rarely; other values are defaults, the environment is not read."""
     return Settings(baseline_days=7.0, regime_speed_bin_rpm=500.0, workers=1)
 
 
 def load_plant(folder: Path, seed: int, *, robots: int, days: int, per_day: int, samples: int) -> Plant:
-    """Simulate and take in a plant, or read what an earlier call kept. Logs and lake are removed when it is kept."""
+    """Simulate and process a plant and store its arrays, or read them from an earlier call; logs and lake are deleted.
+
+    Parameters
+    ----------
+    folder, seed
+        Where plants are kept; seed of the simulation.
+    robots, days, per_day, samples
+        Size: robots of each world, days, recordings of an axis a day, samples of a recording.
+    """
     file = folder / f"plant-{seed}-{robots}-{days}-{per_day}-{samples}.npz"
     if not file.exists():
         work = folder / f"work-{seed}"
@@ -144,7 +154,7 @@ def _part(fleet: Fleet, world: str) -> dict[str, Any]:
 
 
 def _made(fleet: Fleet, windows: Any, unit: npt.NDArray[np.str_], truth: Any) -> dict[str, Any]:
-    """Make windows from physics for every unit, after recordings of its days 7 to 14: before any label about it."""
+    """Simulate windows for every unit after its recordings of days 7 to 14, which are before any label about it."""
     started = windows.started_s
     wanted: list[WindowToMake] = []
     made_as: list[tuple[str, str, bool]] = []
@@ -203,7 +213,7 @@ def _rows() -> Any:
 
 
 def _joined(parts: list[dict[str, Any]]) -> Plant:
-    """Put the parts together in order of time."""
+    """Join the parts in order of time."""
     sizes = [len(part["day"]) for part in parts]
     day = np.concatenate([part["day"] for part in parts])
     order = np.argsort(day, kind="stable")
@@ -223,7 +233,7 @@ def _joined(parts: list[dict[str, Any]]) -> Plant:
 
 
 def side_by_side(plants: list[Plant]) -> Plant:
-    """Put plants together as halls of one, in order of time; their axes keep apart by the hall's number."""
+    """Join plants as halls of one plant, in order of time; the hall's number is added to the names of axes."""
     parts = []
     for hall, plant in enumerate(plants):
         part = {field.name: getattr(plant, field.name) for field in fields(Plant)}

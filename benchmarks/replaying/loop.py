@@ -1,7 +1,7 @@
-"""The replay itself: day by day, what is scored, asked, answered days later, decided, trained and promoted.
+"""The replay, day by day: score, ask for labels, receive answers days later, decide, train and promote.
 
-Truth is read in two places: by `answer`, which plays the engineer, and by `replaying.counts`, after the end. What
-decides reads labels through `replaying.model.known`, and recordings of the past.
+The truth is read in two places: by `answer`, in the role of the engineer, and by `replaying.counts` after the end.
+Decisions use only past recordings, and labels that `replaying.model.known` returns.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ WEEK: Final = 7
 
 @dataclass(frozen=True)
 class Plan:
-    """What all strategies share.
+    """Parameters that are the same for all strategies.
 
     Attributes
     ----------
     first_day : int
         Day of the first inspection.
     first_axes : int
-        Axes, drawn at random, that it looks at.
+        Number of axes, drawn at random, that it inspects.
     delay : tuple of int
-        An answer is known so many days after the question, at the least and at the most.
+        Least and most days between a question and its answer.
     a_week : int
-        Labels that may be asked for in a week.
+        Most labels that may be asked for in a week.
     open_days : float
-        A case is open so many days after its last flagged bin.
+        Days that a case stays open after its last flagged bin.
     again_days : float
-        A unit that was answered for is not asked about for so many days.
+        Days after a question during which no other question about the same unit is asked.
     seed : int
+        Seed of all random choices.
     """
 
     first_day: int = 21
@@ -57,13 +58,13 @@ class Plan:
 
 @dataclass
 class Shared:
-    """Results that runs on one plant share, to save time; they change nothing else."""
+    """Results that runs on the same plant share to save time; they have no influence on the outcome."""
 
     samples: Samples = field(default_factory=dict)
     models: dict[Any, Version | None] = field(default_factory=dict)
 
     def fit(self, plant: Plant, labels: list[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
-        """Train, or return the model of the same labels with this day as its cut-off."""
+        """Train a model, or return an earlier one of the same labels, with this day as its label cut-off."""
         of = tuple(sorted((one.unit, one.from_day, one.to_day, one.finding) for one in known(labels, day)))
         if of not in self.models:
             self.models[of] = fit(plant, labels, settings, day=day, seed=seed)
@@ -73,7 +74,7 @@ class Shared:
 
 @dataclass
 class Log:
-    """What happened in a replay."""
+    """The events of a replay."""
 
     bins: Bins = field(default_factory=Bins.empty)
     labels: list[Label] = field(default_factory=list)
@@ -84,10 +85,10 @@ class Log:
 
 
 def answer(plant: Plant, number: int, row: int, *, day: float, known_day: float) -> Label:
-    """Answer a question about the unit of a recording, by the truth of the day of the question.
+    """Answer a question about the unit of a recording, by the truth on the day of the question.
 
-    A fault that cannot be seen yet is answered with `unsure`, a sensor fault with `sensor_or_data`. The answer holds
-    for the week before the question.
+    The answer to a fault that cannot be seen yet is `unsure`, to a sensor fault `sensor_or_data`. It is valid for the
+    week before the question.
     """
     mode, finding = str(plant.mode[row]), HEALTHY
     if mode:
@@ -99,7 +100,7 @@ def answer(plant: Plant, number: int, row: int, *, day: float, known_day: float)
 
 
 def delay_of(plan: Plan, axis: str, day: float) -> int:
-    """Draw how long an answer takes: the same for all strategies that ask about an axis on a day."""
+    """Draw the delay of an answer in days; it is the same for all strategies that ask about an axis on a day."""
     rng = np.random.default_rng((plan.seed, round(day), sum(ord(c) * (i + 1) for i, c in enumerate(axis))))
     return int(rng.integers(plan.delay[0], plan.delay[1] + 1))
 
@@ -127,14 +128,25 @@ def run(
     gated: bool = True,
     shared: Shared | None = None,
 ) -> Log:
-    """Replay one strategy with one way of asking from the first champion on.
+    """Replay one strategy with one choice of labels, from the first champion on.
 
-    `gated` False: every challenger is promoted, whatever the gate says of it.
+    Parameters
+    ----------
+    plant, settings, plan, first
+        The plant, the product's settings, the parameters of all strategies, and the first champion.
+    strategy, choice
+        A name of `replaying.watch.STRATEGIES`, and one of `CHOICES`.
+    days
+        Last day.
+    gated
+        False: every challenger is promoted, whatever the gate's result.
+    shared
+        Results of other runs on the same plant.
 
     Raises
     ------
     ValueError
-        The way of asking is unknown.
+        The choice is unknown.
     """
     if choice not in CHOICES:
         raise ValueError(f"choice must be one of {', '.join(CHOICES)}, got {choice!r}.")
@@ -171,7 +183,7 @@ def run(
         log.trainings.append(entry)
         challenger = shared.fit(plant, log.labels, settings, day=now, seed=plan.seed)
         if challenger is None:
-            entry["reason"] = "the labels cannot give a model"
+            entry["reason"] = "no model can be trained on the labels"
             continue
         ruling = rule(plant, challenger, champion, log.labels, settings, day=now)
         passed = ruling.passed or not gated
@@ -197,7 +209,7 @@ def _ask(
     now: float,
     choice: str,
 ) -> list[Label]:
-    """Ask about open cases, as many as the week's budget pays for."""
+    """Ask about open cases, up to the number of labels a week; return the answers."""
     stopped = out_of_service(known(log.labels, now))
     recent = {label.unit for label in log.labels if now - label.asked_day < plan.again_days}
     newest: dict[str, Case] = {}

@@ -1,4 +1,4 @@
-"""Training, scoring and gate of the replay: the product's own functions, on arrays in memory."""
+"""Training, scoring and gate of the replay, by the product's own functions, on arrays in memory."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ FIRST_DAYS = 7.0
 
 SENSOR, UNSURE = "sensor_or_data", "unsure"
 MADE_A_CLASS = 100
-"""Windows made from physics that a training takes of each class at most."""
+"""Most simulated windows of each class that a training uses."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """An answer: of a unit, for a range of days, asked on a day and known on a later one.
+    """An answer about a unit: valid for a range of days, asked on one day and known on a later one.
 
-    `finding` is a class, or `sensor_or_data` or `unsure`, which train nothing.
+    `finding` is a class, or `sensor_or_data` or `unsure`, which are not used in training.
     """
 
     number: int
@@ -59,18 +59,18 @@ class Label:
 
     @property
     def target(self) -> str | None:
-        """Class that it trains; None: none."""
+        """Class for the training; None: the label is not used in training."""
         return None if self.finding in (SENSOR, UNSURE) else self.finding
 
     @property
     def is_fault(self) -> bool:
-        """Whether it says that the machine is at fault."""
+        """Whether the finding is a fault of the machine."""
         return self.target not in (None, HEALTHY)
 
 
 @dataclass(frozen=True, eq=False)
 class Version:
-    """A trained model with what the gate and the triggers ask of it."""
+    """A trained model with the data that the gate and the triggers need."""
 
     model: Model
     cutoff: float
@@ -80,7 +80,7 @@ class Version:
 
 
 def reduced(settings: Settings, seed: int) -> TrainingSettings:
-    """Return the training settings of all strategies: smaller and shorter than the product's, and so faster."""
+    """Return the training settings of all strategies: smaller and with fewer epochs than the product's."""
     return TrainingSettings(
         epochs=15,
         fixed_epochs=12,
@@ -100,12 +100,12 @@ def reduced(settings: Settings, seed: int) -> TrainingSettings:
 
 
 def known(labels: Sequence[Label], day: float) -> list[Label]:
-    """Return the labels that are known at a time. Everything that decides goes through here."""
+    """Return the labels that are known at a time. All decisions use this function."""
     return [label for label in labels if label.known_day <= day]
 
 
 def out_of_service(labels: Sequence[Label]) -> dict[str, float]:
-    """Return the units that are taken out of service, each with the day on which its fault was known."""
+    """Return the units out of service, each with the day on which its fault became known."""
     stopped: dict[str, float] = {}
     for label in labels:
         if label.is_fault:
@@ -114,7 +114,7 @@ def out_of_service(labels: Sequence[Label]) -> dict[str, float]:
 
 
 def labelled_rows(plant: Plant, labels: Sequence[Label]) -> dict[int, Label]:
-    """Return each good recording that a label trains on; of several labels the one that was known last."""
+    """Return the label of each good recording used in training; of several labels the one that became known last."""
     good = np.zeros(len(plant.day), dtype=np.bool_)
     good[plant.of[plant.ok]] = True
     newest: dict[int, Label] = {}
@@ -126,7 +126,7 @@ def labelled_rows(plant: Plant, labels: Sequence[Label]) -> dict[int, Label]:
 
 
 def fit(plant: Plant, labels: Sequence[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
-    """Train on what is known at a time; None where the labels cannot give a model."""
+    """Train on the labels known at a time; return None where no model can be trained on them."""
     rows = labelled_rows(plant, known(labels, day))
     targets = {str(label.target) for label in rows.values()}
     classes = tuple([HEALTHY] * (HEALTHY in targets) + sorted(targets - {HEALTHY}))
@@ -173,7 +173,7 @@ def _ids(of: npt.NDArray[np.int64]) -> npt.NDArray[np.str_]:
 def _supplement(
     plant: Plant, rows: dict[int, Label], classes: tuple[str, ...], settings: Settings, seed: int
 ) -> Supplement | None:
-    """Take windows made in the conditions of labelled units: on measured backgrounds only of units labelled healthy."""
+    """Choose simulated windows in the conditions of labelled units; on measured backgrounds only of healthy units."""
     faulty = {label.unit for label in rows.values() if label.target != HEALTHY}
     units = {label.unit for label in rows.values()}
     usable = np.isin(plant.made_unit, sorted(units)) & ~(plant.made_measured & np.isin(plant.made_unit, sorted(faulty)))
@@ -194,7 +194,7 @@ def _supplement(
 def rule(
     plant: Plant, challenger: Version, champion: Version, labels: Sequence[Label], settings: Settings, *, day: float
 ) -> Ruling:
-    """Ask the product's gate whether a challenger may take the champion's place, on what is known at a time."""
+    """Return the ruling of the product's gate on a challenger, with the labels known at a time."""
     lost = sorted(set(champion.model.classes) - set(challenger.model.classes))
     if lost:
         return Ruling(False, (f"it no longer knows {', '.join(lost)}, which the champion knows",))
@@ -203,7 +203,7 @@ def rule(
     wanted = challenger.held_out.place()
     recordings = tuple(
         JudgedRecording(
-            SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _found(then, name), _found(now, name)
+            SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _finding(then, name), _finding(now, name)
         )
         for name in sorted(wanted)
     )
@@ -215,7 +215,7 @@ def rule(
     return Ruling(not against, tuple(against or passed), figures)
 
 
-def _found(rows: dict[int, Label], name: str) -> Finding | None:
+def _finding(rows: dict[int, Label], name: str) -> Finding | None:
     label = rows.get(int(name))
     if label is None:
         return None
@@ -224,7 +224,7 @@ def _found(rows: dict[int, Label], name: str) -> Finding | None:
 
 
 def _champion_predictions(plant: Plant, champion: Version, recordings: Sequence[JudgedRecording]) -> Predictions:
-    """Return what the champion gives recordings of units that it was not trained on."""
+    """Return the champion's predictions for recordings of units that it was not trained on."""
     kept = champion.held_out
     places = kept.place()
     strangers = [
@@ -243,9 +243,9 @@ def _champion_predictions(plant: Plant, champion: Version, recordings: Sequence[
 
 
 def first_programs(plant: Plant) -> dict[str, float]:
-    """Return the day from which on a program is the plant's own: an axis ran it in its first days, and they are over.
+    """Return for each program of the plant the day from which on it is known, as the product's `site_programs` does.
 
-    As `pipeline.extraction.baseline.site_programs` has it.
+    A program is known when an axis ran it in its first days and these days are over.
     """
     since: dict[str, float] = {}
     for axis in np.unique(plant.axis).tolist():
@@ -257,14 +257,13 @@ def first_programs(plant: Plant) -> dict[str, float]:
 
 
 DRIFT_FIGURES = ("fault_probability", "mutual_information", "expected_entropy", "novelty_raw")
-"""Fields of a model's scores that drift looks at."""
+"""Fields of a model's scores that the drift triggers use."""
 
 
 def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[AxisFigures, tuple[float, ...]]]:
-    """Return for every recording from a day on its axis state (one bin each) and the scores that drift compares.
+    """Return for every recording from a day on its axis state (one bin each) and the scores for the drift triggers.
 
-    The figures of a recording depend on nothing but itself, so that all can be scored at once; readers use those of the
-    past alone.
+    The figures of a recording depend only on itself, so all can be scored at once; readers use only past ones.
     """
     take = np.flatnonzero(plant.day[plant.of] >= since)
     with one_thread():

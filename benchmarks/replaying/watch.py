@@ -1,4 +1,4 @@
-"""What the product's triggers look at in the replay: `Observed`, filled from arrays. The decision is the product's."""
+"""Input of the product's triggers in the replay: `Observed`, filled from arrays. The product's function decides."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ STRATEGIES: Final[dict[str, frozenset[str]]] = {
     "drift only": frozenset({"feature_drift", "score_drift"}),
     "all triggers": frozenset(TRIGGERS),
 }
-"""Which triggers each strategy of retraining listens to. Guards and conclusion are the same for all."""
+"""Triggers that each strategy uses. Guards and conclusion are the same for all strategies."""
 
 Samples = dict[TimeSpan, tuple[npt.NDArray[np.float64], DriftSample]]
-"""Of the recordings of a span their days and their features, whether or not a run has stopped their unit by then."""
+"""By time span: days and features of all its recordings, also of units that are out of service in some runs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +57,9 @@ class Moment:
     champion, promoted, version
         The champion, the day of its promotion, and its number in this run.
     bins, rows_of
-        What was scored so far, and the scored recordings of each axis.
+        The bins scored so far, and the scored recordings of each axis.
     labels
-        All labels that were asked for; only those that are known now are read.
+        All labels that were asked for; only those known now are read.
     trained : sequence of float
         Days of earlier retrainings, oldest first.
     """
@@ -84,9 +84,9 @@ class Moment:
 def watch(moment: Moment, strategy: str, samples: Samples) -> list[Decision]:
     """Evaluate a strategy's triggers, the guards and the conclusion.
 
-    Triggers that only report a change are not asked where they could start nothing: without a label to learn from, or
-    while a guard holds back. The conclusion is the same. `samples` keeps the features of a span, which are the same for
-    all runs on one plant.
+    Triggers that need features and scores are skipped where they could not start a retraining: without new labels, or
+    while a guard holds it back. The conclusion is the same. `samples` caches the features of a span, which are the same
+    for all runs on one plant.
     """
     champion, now = moment.champion, moment.now
     last = max([champion.cutoff, *moment.trained[-1:]])
@@ -151,7 +151,7 @@ def _units_of_axes(plant: Plant) -> set[tuple[str, str]]:
 
 
 def _causes(moment: Moment, spans: Spans) -> dict[str, str]:
-    """Units whose change has a known cause: a faulty sensor, mostly bad recordings, or a replacement."""
+    """Return units whose change has a known cause: a sensor fault, mostly bad recordings, or a replacement."""
     plant = moment.plant
     good = np.zeros(len(plant.day), dtype=np.bool_)
     good[plant.of[plant.ok]] = True
@@ -189,7 +189,7 @@ def _scores(moment: Moment, span: TimeSpan) -> DriftSample:
 
 
 def _rates(moment: Moment, spans: Spans, left_out: Collection[str]) -> dict[str, tuple[Any, Any]]:
-    """Share of the bins of each axis with a flag of these codes, first and now; NaN where there is none."""
+    """Return the share of the bins of each axis with a flag, in the first and the present span; NaN without bins."""
     axes = [axis for axis in sorted(moment.rows_of) if axis not in left_out]
 
     def shares(span: TimeSpan, codes: frozenset[str]) -> npt.NDArray[np.float64]:
@@ -214,7 +214,7 @@ def _share(moment: Moment, axis: str, span: TimeSpan, codes: frozenset[str]) -> 
 
 
 def _answered(moment: Moment) -> tuple[list[Case], dict[int, Label]]:
-    """Cases opened since the promotion, and by index the newest answer since the label cut-off that names a class."""
+    """Return the cases since the promotion, and by index the newest answer after the cut-off, if it is a class."""
     own = {
         axis: [
             row
@@ -234,7 +234,7 @@ def _answered(moment: Moment) -> tuple[list[Case], dict[int, Label]]:
 
 
 def _reviewed(moment: Moment) -> Reviewed:
-    """Answered cases, each with the chance that one like it was answered. There are no audits."""
+    """Return the answered cases, each with the share of similar cases that were answered. There are no audits."""
     opened, answers = _answered(moment)
     rows = []
     for index, label in answers.items():
@@ -256,7 +256,7 @@ def _reviewed(moment: Moment) -> Reviewed:
 
 
 def _confirmed(moment: Moment) -> Confirmed:
-    """Count units. Only cases are asked about, so no confirmed fault was missed: what counts is false alarms."""
+    """Count units with false alarms. Questions are only about cases, so no confirmed fault was missed."""
     opened, answers = _answered(moment)
     false: dict[str, bool] = {}
     for index, label in answers.items():

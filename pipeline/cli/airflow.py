@@ -1,4 +1,4 @@
-"""The command that `make airflow` runs: the schedule on one machine, fed with simulated logs until Ctrl-C."""
+"""The command that `make airflow` runs: the schedule on one machine, with simulated logs, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -31,16 +31,18 @@ def register(app: typer.Typer) -> None:
 
 
 def airflow(
-    folder: Annotated[Path, typer.Option(help="Folder that everything is kept in.")] = Path("local-airflow"),
+    folder: Annotated[Path, typer.Option(help="Folder for all files of this run.")] = Path("local-airflow"),
     dags: Annotated[Path, typer.Option(help="Folder of the DAG files.")] = Path("dags"),
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Airflow's page.")] = 8080,
-    schedule: Annotated[str, typer.Option(help="Cron expression of the monitor; every two minutes to see more.")] = (
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of Airflow's web page.")] = 8080,
+    schedule: Annotated[str, typer.Option(help="Cron expression of the monitor (default: every two minutes).")] = (
         "*/2 * * * *"
     ),
     robots: Annotated[int, typer.Option(min=1, help="Robots in the simulated fleet, six axes each.")] = 4,
-    days: Annotated[int, typer.Option(min=4, help="Days of history that are there at the start.")] = 10,
+    days: Annotated[int, typer.Option(min=4, help="Days of history at the start.")] = 10,
     every: Annotated[float, typer.Option(min=1, help="Seconds between two recordings of every axis.")] = 60.0,
-    beats: Annotated[int, typer.Option(min=0, help="Stop after so many recordings; 0: go on until Ctrl-C.")] = 0,
+    beats: Annotated[
+        int, typer.Option(min=0, help="Stop after this many recordings of every axis; 0: go on until Ctrl-C.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Run Airflow, PostgreSQL and a feeder of simulated logs on this machine. Ctrl-C stops all of it."""
@@ -48,7 +50,9 @@ def airflow(
     from pipeline.simulation import FleetSettings
 
     if not (dags / "axiswatch_monitor.py").is_file():
-        raise PrerequisiteMissing(f"{dags} holds no axiswatch_monitor.py; run this in a checkout, or give --dags")
+        raise PrerequisiteMissing(
+            f"folder {dags} has no axiswatch_monitor.py; run this command in a checkout, or give the folder by --dags"
+        )
     fleet_folder = folder.absolute() / "fleet"
     local = LocalAirflow(
         folder,
@@ -65,7 +69,7 @@ def airflow(
             err.print("stopping")
         finally:
             local.stop()
-    err.print(f"stopped; {folder} keeps everything, `make airflow` goes on with it")
+    err.print(f"stopped; all files are kept in {folder}, and `make airflow` continues with them")
 
 
 def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, beats: int, as_json: bool) -> None:
@@ -86,14 +90,14 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
     err.print(f"starting Airflow; its output is in {local.log}")
     local.start("standalone")
     local.wait_until_healthy(HEALTHY_SECONDS)
-    told = {
+    facts = {
         "url": local.url,
         "user": ADMIN,
         "password": local.password(),
         "database_url": local.variables()["AXISWATCH_DATABASE_URL"],
         "home": local.variables()["AXISWATCH_HOME"],
     }
-    emit(told, as_json, lambda: _show(told))
+    emit(facts, as_json, lambda: _show(facts))
     started, beat = time.monotonic(), 0
     first = _beats_done(folder)
     while not beats or beat < beats:
@@ -103,16 +107,16 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
         while (left := started + beat * every - time.monotonic()) > 0:
             time.sleep(min(left, LOOK_SECONDS))
             if local.look_after():
-                err.print("a part of Airflow was gone or hung; started anew")
+                err.print("a part of Airflow had stopped or hung; it was started again")
 
 
-def _show(told: dict[str, str]) -> None:
+def _show(facts: dict[str, str]) -> None:
     out.print(
-        f"\nAirflow: {told['url']}   user {told['user']}   password {told['password']}\n"
-        "The monitor takes the history in, its findings start a retraining, and the next run scores everything.\n"
-        f"Look at it from another shell:\n"
-        f"  export AXISWATCH_DATABASE_URL='{told['database_url']}'\n"
-        f"  export AXISWATCH_HOME='{told['home']}'\n"
+        f"\nAirflow: {facts['url']}   user {facts['user']}   password {facts['password']}\n"
+        "The monitor reads the history, its findings start a retraining, and the next run scores all recordings.\n"
+        f"To see the results, run in another shell:\n"
+        f"  export AXISWATCH_DATABASE_URL='{facts['database_url']}'\n"
+        f"  export AXISWATCH_HOME='{facts['home']}'\n"
         "  axiswatch status; axiswatch queue; axiswatch models list\n"
         "Ctrl-C stops everything.\n",
         markup=False,
@@ -121,24 +125,24 @@ def _show(told: dict[str, str]) -> None:
     )
 
 
-def _start(folder: Path, wanted: datetime) -> datetime:
-    """Start of the fleet that is there already, else the wanted one: a folder goes on with its own history."""
+def _start(folder: Path, default: datetime) -> datetime:
+    """Return the start of the fleet that the folder already holds, else the default."""
     marker = folder / "simulation.json"
     if not marker.is_file():
-        return wanted
-    told: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
-    return datetime.fromisoformat(told["settings"]["start"])
+        return default
+    simulation: dict[str, Any] = json.loads(marker.read_text(encoding="utf-8"))
+    return datetime.fromisoformat(simulation["settings"]["start"])
 
 
 def _beats_done(folder: Path) -> int:
-    """Count the beats of earlier starts in this folder."""
+    """Return the number of live recordings of each axis that earlier starts wrote to this folder."""
     live = {path.name.split("_")[0] for path in (folder / "landing").rglob("*T*_R*.parquet")}
     return len(live)
 
 
 @contextmanager
 def _ends_on_signals() -> Iterator[None]:
-    """Let TERM end this like Ctrl-C, and INT also where a shell started this in the background (ignored there)."""
+    """Make TERM and INT end the command like Ctrl-C, also in the background, where a shell makes it ignore INT."""
     ends = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(name, signal.default_int_handler) for name in ends]
     try:

@@ -18,8 +18,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Watch the axes of industrial robots: fault probabilities that say how unsure they are, and a review queue.",
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong call or setting, 3 nothing to work with.",
+    help="Watch the axes of industrial robots: fault probabilities with their uncertainty, and a review queue.",
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong call or setting, 3 something needed is missing.",
 )
 
 
@@ -49,15 +49,15 @@ def _print_version(wanted: bool) -> None:
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version and end.", is_eager=True, callback=_print_version),
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version),
     ] = False,
 ) -> None:
     del version
 
 
 def main() -> None:
-    """Run the command line; an error that the user can act on is one message and an exit code, not a traceback."""
-    _speak_utf8()
+    """Run the command line; an error that the user can correct ends in one message and an exit code, no traceback."""
+    _write_utf8()
     try:
         app()
     except AxiswatchError as error:
@@ -66,13 +66,13 @@ def main() -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        told = f"error: cannot use {error.filename}: {error.strerror}; `axiswatch config` shows the folders in force"
-        err.print(told, markup=False, highlight=False, soft_wrap=True)
+        message = f"error: cannot use {error.filename}: {error.strerror}; `axiswatch config` shows the folders in force"
+        err.print(message, markup=False, highlight=False, soft_wrap=True)
         sys.exit(AxiswatchError.exit_code)
 
 
-def _speak_utf8() -> None:
-    """Write UTF-8 whatever the locale says: names of robots are, and JSON has to be."""
+def _write_utf8() -> None:
+    """Write UTF-8 in every locale: names of robots need it, and JSON requires it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")

@@ -10,29 +10,31 @@ import typer
 from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, out, table, user, workplace
 
 assets_app = typer.Typer(
-    no_args_is_help=True, help="The asset registry: units on axes, and the orders of their shafts."
+    no_args_is_help=True, help="The asset registry: the units on each axis, with their characteristic orders."
 )
 
 Robot = Annotated[str, typer.Argument(help="Robot, as in the logs.")]
 AxisName = Annotated[str, typer.Argument(help="Axis of the robot, as in the logs.")]
-Site = Annotated[str | None, typer.Option(help="Site, where several have such a robot.")]
-Cell = Annotated[str | None, typer.Option(help="Cell, where several have such a robot.")]
+Site = Annotated[str | None, typer.Option(help="Site, if several sites have a robot of this name.")]
+Cell = Annotated[str | None, typer.Option(help="Cell, if several cells have a robot of this name.")]
 
 
 @assets_app.command("import", epilog="Example: axiswatch assets import assets.toml")
 def assets_import(
-    file: Annotated[Path, typer.Argument(help="TOML, or CSV with one row a unit; docs/assets.md has the formats.")],
+    file: Annotated[
+        Path, typer.Argument(help="TOML, or CSV with one row for each unit; the formats are in docs/assets.md.")
+    ],
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read an asset file into the registry; what is there already is brought up to date.
+    """Import an asset file into the registry; existing entries are updated.
 
-    If anything is wrong with the file, all of it is listed and nothing is stored (exit code 1).
+    If anything is wrong with the file, every problem is listed and nothing is stored (exit code 1).
     """
     from pipeline.assets import import_assets
 
-    found = import_assets(workplace().store, file, as_of=moment(as_of))
-    emit(found, as_json, counts("Assets", _joined(found)))
+    report = import_assets(workplace().store, file, as_of=moment(as_of))
+    emit(report, as_json, counts("Assets", _joined(report)))
 
 
 @assets_app.command("list", epilog="Example: axiswatch assets list --json")
@@ -70,23 +72,23 @@ def assets_show(
     cell: Cell = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show one axis: its units, and the characteristic orders of each with formula and source."""
+    """Show one axis: its units, and the characteristic orders of each, with formula and source."""
     from pipeline.assets.views import show_asset
 
-    found = show_asset(workplace().store, robot, axis, site=site, cell=cell)
+    asset = show_asset(workplace().store, robot, axis, site=site, cell=cell)
 
     def show() -> None:
-        facts = [(name.replace("_", " "), _number(found[name])) for name in ("criticality", "expected_every_s")]
-        table(["", ""], facts, _place(found))
-        for unit in found["units"]:
+        facts = [(name.replace("_", " "), _number(asset[name])) for name in ("criticality", "expected_every_s")]
+        table(["", ""], facts, _place(asset))
+        for unit in asset["units"]:
             removed = f" to {unit['removed_at']:%Y-%m-%d %H:%M}" if unit["removed_at"] else ""
             title = f"{unit['unit_serial']}, {unit['installed_at']:%Y-%m-%d %H:%M}{removed}, {unit['geometry'] or '-'}"
             rows = [(o["name"], f"{o['order']:.6g}", o["formula"], o["source"]) for o in unit["orders"]]
             table(["order", "x shaft", "formula", "source"], rows, title)
-        if not found["units"]:
-            out.print("the registry knows of no unit here")
+        if not asset["units"]:
+            out.print("the registry has no unit on this axis")
 
-    emit(found, as_json, show)
+    emit(asset, as_json, show)
 
 
 @assets_app.command(
@@ -96,23 +98,25 @@ def assets_replace(
     robot: Robot,
     axis: AxisName,
     new_serial: Annotated[str, typer.Option(help="Serial number of the new unit.")],
-    at: Annotated[str, typer.Option(help="When it was put in, ISO 8601 with an offset.")],
+    at: Annotated[str, typer.Option(help="Time of the replacement, ISO 8601 with an offset.")],
     geometry: Annotated[
-        str | None, typer.Option(help="Name of a geometry of the registry (default: as the old unit).")
+        str | None, typer.Option(help="Name of a geometry in the registry (default: that of the old unit).")
     ] = None,
-    bearing: Annotated[str | None, typer.Option(help="Or the designation of its bearing, such as 6205.")] = None,
+    bearing: Annotated[
+        str | None, typer.Option(help="Instead of --geometry: the designation of its bearing, such as 6205.")
+    ] = None,
     site: Site = None,
     cell: Cell = None,
-    reason: Annotated[str, typer.Option(help="Why; kept in the timeline.")] = "",
+    reason: Annotated[str, typer.Option(help="Reason; recorded in the timeline.")] = "",
     who: Who = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Replace the unit on an axis: the old one's open cases are closed, recordings since then are the new one's."""
+    """Replace the unit on an axis: open cases of the old unit are closed, later recordings belong to the new one."""
     from pipeline.cases.replacement import replace_unit
 
     when = moment(at, "--at")
-    found = replace_unit(
+    report = replace_unit(
         workplace().store,
         robot,
         axis,
@@ -126,7 +130,7 @@ def assets_replace(
         cell=cell,
         reason=reason,
     )
-    emit(found, as_json, counts("Replaced" if found["changed"] else "Known already", _joined(found)))
+    emit(report, as_json, counts("Replaced" if report["changed"] else "Already recorded", _joined(report)))
 
 
 @assets_app.command("timeline", epilog="Example: axiswatch assets timeline R02 A3")
@@ -167,5 +171,5 @@ def _number(value: float | None) -> str | None:
     return None if value is None else f"{value:.10g}"
 
 
-def _joined(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: ", ".join(value) or None if isinstance(value, list) else value for name, value in told.items()}
+def _joined(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: ", ".join(value) or None if isinstance(value, list) else value for name, value in values.items()}

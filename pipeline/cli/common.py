@@ -1,4 +1,4 @@
-"""What every command shares: the workplace, the time, output as a table or as JSON, and progress bars."""
+"""Functions that all commands share: the workplace, the time, output as a table or as JSON, and progress bars."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 
 
 def _readable_time(text: str | None) -> str | None:
-    """Refuse a time before anything is opened, so that a wrong call leaves nothing behind."""
+    """Check a time before anything is opened, so that a wrong call leaves nothing behind."""
     if text is not None:
         moment(text)
     return text
@@ -42,26 +42,47 @@ AsOf = Annotated[
         callback=_readable_time,
     ),
 ]
-Who = Annotated[str | None, typer.Option("--who", help="Whose act this is (default: the user of this computer).")]
+Who = Annotated[
+    str | None, typer.Option("--who", help="Name to record this under (default: the user of this computer).")
+]
 
 PIPED_WIDTH = 120
 
 out = Console()
 err = Console(stderr=True)
-if not out.is_terminal and out.width == 80:  # nobody's window: a file or a pipe, where rich would fold at 80
+if not out.is_terminal and out.width == 80:  # a file or a pipe: rich would fold lines at 80 characters
     out = Console(width=PIPED_WIDTH)
 
 WHOLE_UP_TO = 40
-"""First columns no wider than this are never folded: they hold the ids that other commands ask for."""
+"""A first column up to this width is never folded: it holds the ids that other commands need."""
 
 
 def moment(text: str | None, name: str = "--as-of") -> datetime:
-    """Read a time given on the command line; None is now."""
+    """Read a time from the command line; None means now.
+
+    Parameters
+    ----------
+    text
+        ISO 8601 with an offset, or None.
+    name
+        Option, for the message.
+
+    Raises
+    ------
+    SettingsError
+        The text is no time with an offset.
+    """
     return now() if text is None else read_time(text, name)
 
 
 def user(who: str | None) -> str:
-    """Give the name that an act is recorded under."""
+    """Return the name to record; the user of this computer where none is given.
+
+    Raises
+    ------
+    SettingsError
+        The name is empty or cannot be printed.
+    """
     if who is None:
         return getpass.getuser()
     if not who.strip() or not who.isprintable():
@@ -78,7 +99,13 @@ def emit(data: Any, as_json: bool, show: Callable[[], None]) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Turn what JSON does not know into text."""
+    """Write times, paths and words as text for JSON.
+
+    Raises
+    ------
+    TypeError
+        The value is of another type.
+    """
     if isinstance(value, datetime):
         return utc_text(value)
     if isinstance(value, date | Path | StrEnum):
@@ -87,7 +114,7 @@ def plain(value: Any) -> Any:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """Print a table. Text from logs is shown as it is, never read as markup."""
+    """Print a table. Text is printed as it is, never read as markup of `rich`."""
     made = Table(title=title or None, title_justify="left", show_header=any(columns))
     cells = [[shown(cell) for cell in row] for row in rows]
     widest = max((len(str(row[0])) for row in cells), default=0)
@@ -99,7 +126,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = ""
 
 
 def shown(value: Any) -> Any:
-    """Write one cell."""
+    """Write the value of one cell."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -110,7 +137,7 @@ def shown(value: Any) -> Any:
 
 
 def counts(title: str, data: dict[str, Any]) -> Callable[[], None]:
-    """Give a printer of counts by name."""
+    """Return a function that prints values by name, under a title."""
 
     def show() -> None:
         table(["", ""], [(name.replace("_", " "), flat(value)) for name, value in data.items()], title)
@@ -120,7 +147,7 @@ def counts(title: str, data: dict[str, Any]) -> Callable[[], None]:
 
 @contextmanager
 def progress(what: str, as_json: bool) -> Iterator[Callable[..., None] | None]:
-    """Show a progress bar on standard error where somebody looks; silent with --json."""
+    """Show a progress bar on standard error if that is a terminal; none with --json."""
     if as_json or not err.is_terminal:
         yield None
         return

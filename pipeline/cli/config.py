@@ -1,4 +1,4 @@
-"""The command `config`: every setting, what is in force, and where the value comes from."""
+"""The command `config`: every setting, its value, and where the value comes from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def config(as_json: AsJson = False) -> None:
-    """Show every setting, what is in force, and where the value comes from. Passwords are not shown."""
+    """Show every setting, its value, and where the value comes from. Passwords are not shown."""
     lines = explain(load_settings())
     rows = [dict(vars(line)) for line in lines]
 
@@ -39,7 +39,7 @@ class SettingLine:
 
 
 def explain(settings: Settings) -> list[SettingLine]:
-    """Say for every setting what is in force and where the value comes from. Passwords are masked."""
+    """Return the value of every setting and where the value comes from. Passwords are masked."""
     places = sources()
     return [
         SettingLine(name, _shown(settings, name), places[name], Settings.model_fields[name].description or "")
@@ -48,7 +48,7 @@ def explain(settings: Settings) -> list[SettingLine]:
 
 
 def _shown(settings: Settings, name: str) -> str:
-    """Write the value in force: passwords masked, empty places as what they stand for."""
+    """Write a value: passwords masked, and for an empty folder or address the one that is used."""
     if name == "database_url":
         return make_url(settings.database).render_as_string(hide_password=True)
     if name in ("webhook_url", "case_webhook_url", "case_webhook_secret"):

@@ -26,7 +26,7 @@ from pipeline.cli.common import (
 )
 
 labels_app = typer.Typer(no_args_is_help=True, help="Findings about units and axes.")
-quarantine_app = typer.Typer(no_args_is_help=True, help="Rows and files that could not be read or were ambiguous.")
+quarantine_app = typer.Typer(no_args_is_help=True, help="Rows and files that could not be read or are ambiguous.")
 db_app = typer.Typer(no_args_is_help=True, help="The database.")
 lake_app = typer.Typer(no_args_is_help=True, help="The lake.")
 
@@ -51,35 +51,34 @@ def simulate(
     robots: Annotated[int, typer.Option(help="Robots in the fleet.")] = 12,
     axes: Annotated[int, typer.Option(help="Axes of each robot.")] = 6,
     days: Annotated[int, typer.Option(help="Days to simulate.")] = 14,
-    seed: Annotated[int, typer.Option(help="Same settings and seed, same bytes.")] = 1,
-    world: Annotated[str, typer.Option(help="A, or B with other parameters and another resonance model.")] = "A",
+    seed: Annotated[int, typer.Option(help="Seed; the same seed and settings give the same files.")] = 1,
+    world: Annotated[str, typer.Option(help="A, or B: other parameters and another resonance model.")] = "A",
     as_json: AsJson = False,
 ) -> None:
-    """Simulate a fleet of robots: logs, an asset registry, findings, and the truth to judge by."""
+    """Simulate a fleet of robots: logs, an asset registry, findings, and the truth for comparison."""
     from pipeline.simulation import FleetSettings
     from pipeline.simulation import simulate as step
 
     fleet = FleetSettings(robots=robots, axes=axes, days=days, seed=seed, world=world)
     with progress("simulate", as_json) as on_progress:
         report = step(folder, fleet, workers=load_settings().workers, on_progress=on_progress)
-    found = dict(vars(report))
-    emit(found, as_json, counts("Simulated", found))
+    facts = dict(vars(report))
+    emit(facts, as_json, counts("Simulated", facts))
 
 
 def import_logs(
     manifest: Annotated[
         Path, typer.Argument(help="Manifest (CSV), or the folder of the files where the mapping has [files].")
     ],
-    mapping: Annotated[
-        str, typer.Option(help="Mapping: a TOML file, or the name of one that is shipped, such as cwru.")
-    ],
+    mapping: Annotated[str, typer.Option(help="Mapping: a TOML file, or the name of a shipped one, such as cwru.")],
     landing: Annotated[Path | None, typer.Option(help="Landing zone to write logs to (default: the setting).")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn an archive of CSV, MATLAB or Parquet signals into contract logs, labels and an asset registry.
+    """Convert an archive of CSV, MATLAB or Parquet signals to contract logs, labels and an asset registry.
 
-    Nothing enters the database: run `axiswatch assets import`, `axiswatch labels import` and `axiswatch run` next.
+    Nothing is written to the database: run `axiswatch assets import`, `axiswatch labels import` and `axiswatch run`
+    next.
     """
     from pipeline.importing import import_archive, shipped_mappings
 
@@ -92,25 +91,25 @@ def import_logs(
                 bar(done, total)
 
         report = import_archive(manifest, chosen, target, root=root, on_progress=on_progress)
-    found = dict(vars(report))
-    found["skipped"] = [dict(vars(item)) for item in report.skipped]
+    facts = dict(vars(report))
+    facts["skipped"] = [dict(vars(item)) for item in report.skipped]
 
     def show() -> None:
         for line in report.lines():
             out.print(line, markup=False)
 
-    emit(found, as_json, show)
+    emit(facts, as_json, show)
 
 
 def retention(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Drop recordings, features and scores older than retention_months, from the database and the lake together.
+    """Delete recordings, features and scores older than retention_months from the database and the lake.
 
-    Recordings that a label holds for, those of a baseline period, and their features stay; so do states, cases, labels
-    and models. Exit code 2: retention_months is 0.
+    Recordings with a label, recordings of a baseline period, and their features are kept. States, cases, labels and
+    models are kept too. Exit code 2: retention_months is 0.
     """
     from pipeline.store.retention import apply_retention
 
@@ -121,27 +120,27 @@ def retention(
 
 @labels_app.command("import", epilog="Example: axiswatch labels import labels.csv --who inspection")
 def labels_import(
-    file: Annotated[Path, typer.Argument(help="CSV of findings; docs/labels.md has the columns.")],
+    file: Annotated[Path, typer.Argument(help="CSV of findings; the columns are in docs/labels.md.")],
     who: Who = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read findings from a labels.csv; those that are here already are left alone.
+    """Import findings from a labels.csv; findings that are already stored do not change.
 
-    If anything is wrong, it is listed by line and nothing is stored (exit code 1). --who is part of a label's identity:
-    import a file again under the same name.
+    If anything is wrong, every problem is listed by line and nothing is stored (exit code 1). --who is part of a
+    label's identity: to import a file again, give the same name.
     """
     from pipeline.labels.labels import import_labels
 
-    found = import_labels(workplace().store, file, who=user(who))
-    emit(found, as_json, counts("Labels", found))
+    report = import_labels(workplace().store, file, who=user(who))
+    emit(report, as_json, counts("Labels", report))
 
 
 @quarantine_app.command("list", epilog="Example: axiswatch quarantine list --all --json")
 def quarantine_list(
-    everything: Annotated[bool, typer.Option("--all", help="Also what was accepted later.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also show entries that were accepted later.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List what is in quarantine, with all reasons."""
+    """List the entries in quarantine, with all reasons."""
     from pipeline.intake.quarantine import list_quarantine
 
     rows = list_quarantine(workplace().store, state=None if everything else "open")
@@ -170,77 +169,77 @@ def quarantine_list(
 def quarantine_show(
     quarantine_id: Annotated[str, typer.Argument(help="Id from `axiswatch quarantine list`.")], as_json: AsJson = False
 ) -> None:
-    """Show one entry with the values of its row."""
+    """Show one entry, with the values of its row."""
     from pipeline.intake.quarantine import show_quarantine
 
     place = workplace()
     entry = show_quarantine(place.store, place.lake, quarantine_id)
 
     def show() -> None:
-        told = [(name, value) for name, value in entry.items() if name not in ("reasons", "row")]
-        told += [(f"reason {reason['code']}", reason["text"]) for reason in entry["reasons"]]
+        facts = [(name, value) for name, value in entry.items() if name not in ("reasons", "row")]
+        facts += [(f"reason {reason['code']}", reason["text"]) for reason in entry["reasons"]]
         exact = {name: str(value) if isinstance(value, float) else value for name, value in entry["row"].items()}
-        told += [(f"row {name}", value) for name, value in exact.items()]
-        table(["", ""], told)
+        facts += [(f"row {name}", value) for name, value in exact.items()]
+        table(["", ""], facts)
 
     emit(entry, as_json, show)
 
 
 @quarantine_app.command("replay", epilog="Example: axiswatch quarantine replay 5ca2686bad42")
 def quarantine_replay(
-    ids: Annotated[list[str] | None, typer.Argument(help="Ids to judge again (default: all that are open).")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids to check again (default: all open entries).")] = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Judge entries again with today's settings and clock; what is good now is accepted."""
+    """Check entries again with the present settings and clock; entries without a problem are accepted."""
     from pipeline.intake.quarantine import replay
 
     place = workplace()
     limits = limits_of(place.settings, moment(as_of))
-    found = [dict(vars(item)) for item in replay(place.store, place.lake, limits, ids or None)]
+    entries = [dict(vars(item)) for item in replay(place.store, place.lake, limits, ids or None)]
 
     def show() -> None:
-        rows = [(f["quarantine_id"], f["accepted"], "\n".join(r["text"] for r in f["reasons"])) for f in found]
+        rows = [(f["quarantine_id"], f["accepted"], "\n".join(r["text"] for r in f["reasons"])) for f in entries]
         table(["id", "accepted", "still wrong"], rows)
 
-    emit(found, as_json, show)
+    emit(entries, as_json, show)
 
 
 @db_app.command("upgrade", epilog="Example: axiswatch db upgrade")
 def db_upgrade(as_json: AsJson = False) -> None:
-    """Bring the tables up to date with this version of axiswatch. Make a backup first."""
+    """Update the tables to this version of axiswatch. Make a backup first."""
     from pipeline.store.database import Store
 
     store = Store(load_settings().database)
     before = store.revision()
     store.upgrade()
-    found = {"before": before, "now": store.revision()}
-    emit(found, as_json, counts("Database", found))
+    revisions = {"before": before, "now": store.revision()}
+    emit(revisions, as_json, counts("Database", revisions))
 
 
 @db_app.command("create", epilog="Example: axiswatch db create")
 def db_create(as_json: AsJson = False) -> None:
-    """Create the PostgreSQL database that database_url names, if the server has none of that name, with its tables."""
+    """Create the PostgreSQL database that database_url names, if the server does not have it, and its tables."""
     from pipeline.store.database import Store, create_database
 
     url = load_settings().database
     created = create_database(url)
     store = Store.open(url)
-    found = {"created": created, "revision": store.revision()}
-    emit(found, as_json, counts("Database", found))
+    facts = {"created": created, "revision": store.revision()}
+    emit(facts, as_json, counts("Database", facts))
 
 
 @lake_app.command("sweep", epilog="Example: axiswatch lake sweep --older-than-hours 24")
 def lake_sweep(
     older_than_hours: Annotated[
-        float, typer.Option(min=0, help="Only files older than this; runs at work write first and commit later.")
+        float, typer.Option(min=0, help="Delete only files older than this; a run writes files before it commits.")
     ] = 24.0,
     as_json: AsJson = False,
 ) -> None:
-    """Delete files of the lake that no row commits: what is left of runs that were killed."""
+    """Delete files of the lake that no row of the database names: the remains of killed runs."""
     from pipeline.store.retention import sweep_lake
 
     place = workplace()
     older_than = moment(None) - timedelta(hours=older_than_hours)
-    found = {"deleted": sweep_lake(place.store, place.lake, older_than=older_than)}
-    emit(found, as_json, counts("Lake", found))
+    report = {"deleted": sweep_lake(place.store, place.lake, older_than=older_than)}
+    emit(report, as_json, counts("Lake", report))

@@ -20,15 +20,16 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Folder that everything is kept in.")] = Path("demo"),
+    folder: Annotated[Path, typer.Option(help="Folder for all files of the demonstration.")] = Path("demo"),
     robots: Annotated[int, typer.Option(min=1, help="Robots in the fleet, six axes each.")] = 12,
     days: Annotated[int, typer.Option(min=4, help="Days to simulate.")] = 14,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fleet.")] = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Watch a simulated fleet from its first log to the review queue, and hold the result against the truth.
+    """Process a simulated fleet from its first log to the review queue, and compare the result with the truth.
 
-    Everything stays in the folder, whatever home, database_url, lake_url and landing are. A second call finds all done.
+    All files stay in the folder; the settings home, database_url, lake_url and landing are not used. A second call
+    repeats no step.
     """
     from pipeline.cases.queue import queue
     from pipeline.cases.verdicts import fleet_states
@@ -48,16 +49,16 @@ def demo(
     store = Store.open(settings.database)
     cases = queue(store, as_of=moment(None))
     states = Counter(axis["state"] for axis in fleet_states(store))
-    found = {**vars(report), "states": dict(states), "open_cases": len(cases)}
-    emit(found, as_json, lambda: _show(found, cases, folder))
+    summary = {**vars(report), "states": dict(states), "open_cases": len(cases)}
+    emit(summary, as_json, lambda: _show(summary, cases, folder))
 
 
-def _show(found: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> None:
+def _show(summary: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> None:
     print_queue(cases[:10], total=len(cases))
     reasons = Counter(reason["code"] for case in cases for reason in case["reasons"])
     table(["open cases by reason", ""], reasons.most_common(), f"{len(cases)} open cases")
-    table(["state of the axes now", ""], sorted(found["states"].items()))
-    model = found["model"]
+    table(["state of the axes now", ""], sorted(summary["states"].items()))
+    model = summary["model"]
     overall = model["metrics"]["overall"]
     out.print(
         f"Model {model['model_version']}: {model['n_windows']} labelled windows of {model['n_units']} units; "
@@ -66,31 +67,31 @@ def _show(found: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> N
         markup=False,
     )
     rows = []
-    for kind, groups in found["truth"]["axes"].items():
+    for kind, groups in summary["truth"]["axes"].items():
         for group, outcomes in groups.items():
             if sum(outcomes.values()):
                 rows.append((kind, group.split()[0], sum(outcomes.values()), *outcomes.values()))
     table(
-        ["what the axis really had", "labelled", "axes", "alarm", "review", "data case", "nothing"],
+        ["true condition of the axis", "labelled", "axes", "alarm", "review", "data case", "nothing"],
         rows,
-        "Against the truth (labelled: with findings, may have been trained on; without is the honest half)",
+        "Compared with the truth (labelled axes may be in the training data; only the others are a fair test)",
     )
-    unseen = found["truth"]["axes"]
-    review = 100 * (found["truth"]["review_rate"] or 0)
+    unseen = summary["truth"]["axes"]
+    review = 100 * (summary["truth"]["review_rate"] or 0)
     live, healthy = unseen["known fault"]["without findings"], unseen["healthy"]["without findings"]
     out.print(
-        f"On axes nobody had looked at: {live['alarm']} of {sum(live.values())} faults raised as an alarm, "
-        f"{live['review']} sent to review, {live['nothing']} missed; {healthy['alarm']} of {sum(healthy.values())} "
-        f"healthy axes with a false alarm. Share of axis bins sent to review: {review:.1f} %.",
+        f"On axes without findings: {live['alarm']} of {sum(live.values())} faults raised an alarm, "
+        f"{live['review']} were sent to review, {live['nothing']} were missed; {healthy['alarm']} of "
+        f"{sum(healthy.values())} healthy axes had a false alarm. Share of axis bins sent to review: {review:.1f} %.",
         markup=False,
     )
     here = Path(sys.argv[0])
     if here.is_relative_to(Path.cwd()):
         here = here.relative_to(Path.cwd())
     out.print(
-        f"Go on:\n  export AXISWATCH_HOME={folder}\n  {here} queue            the review queue\n"
-        f"  {here} case ID          one case\n  {here} label ID VERDICT record what you found\n"
-        f"  {here} --help           everything else",
+        f"Next:\n  export AXISWATCH_HOME={folder}\n  {here} queue            the review queue\n"
+        f"  {here} case ID          one case\n  {here} label ID VERDICT record a finding\n"
+        f"  {here} --help           all other commands",
         markup=False,
         highlight=False,
     )

@@ -1,4 +1,4 @@
-"""The command that measures."""
+"""The command `evaluate`: measure methods by a protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.base.sources import load_settings
 from pipeline.cli.common import AsJson, emit, out, progress, table
 
 STDOUT_KEYS = ("protocol", "commit", "summary", "runs")
-"""What --json prints of the document."""
+"""Keys of the document that --json prints."""
 
 
 def register(app: typer.Typer) -> None:
@@ -26,36 +26,44 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     folder: Annotated[Path, typer.Option("--out", help="Folder for evaluation.json and report.html.")],
     manifest: Annotated[
-        Path | None, typer.Option(help="CSV with one row per signal file and channel; without it, a simulated fleet.")
+        Path | None,
+        typer.Option(help="CSV with one row for each signal file and channel; without it, a fleet is simulated."),
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="What is trained on and what is judged: a TOML file, or a shipped name.")
+        str | None,
+        typer.Option(help="Protocol, which names the training and the test data: a TOML file, or a shipped name."),
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
     mapping: Annotated[
         list[str] | None,
         typer.Option(help="Mapping of the manifest: a file or a shipped name; may be given several times."),
     ] = None,
-    methods: Annotated[str, typer.Option(help="Rows of the table, by commas (default: all that the kind has).")] = "",
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Train with the seeds 1 to this.")] = 5,
+    methods: Annotated[
+        str, typer.Option(help="Rows of the table, separated by commas (default: all rows of the kind).")
+    ] = "",
+    seeds: Annotated[
+        int, typer.Option(min=1, max=1000, help="Number of seeds: train with seeds 1, 2, ... up to this.")
+    ] = 5,
     fleets: Annotated[
-        Path | None, typer.Option(help="Folder that simulated fleets are kept in (default: a temporary one).")
+        Path | None, typer.Option(help="Folder to keep simulated fleets in (default: a temporary one).")
     ] = None,
     max_miss_rate: Annotated[
-        float | None, typer.Option(help="Choose a review budget: highest share of fault units that may be missed.")
+        float | None, typer.Option(help="Choose a review budget: the highest share of fault units that may be missed.")
     ] = None,
-    capacity: Annotated[float | None, typer.Option(help="Windows that people can review a day.")] = None,
-    cases_a_day: Annotated[float | None, typer.Option(help="Windows that the plant has a day.")] = None,
-    confidence: Annotated[float, typer.Option(help="Confidence of the budget's promise.")] = 0.95,
+    capacity: Annotated[float | None, typer.Option(help="Number of windows that people can review a day.")] = None,
+    cases_a_day: Annotated[float | None, typer.Option(help="Number of windows that the plant has a day.")] = None,
+    confidence: Annotated[float, typer.Option(help="Confidence that the miss rate is kept.")] = 0.95,
     tune: Annotated[
         int | None,
         typer.Option(
-            min=0, max=73, help="Candidates of every method's settings, judged on training units (default: setting)."
+            min=0,
+            max=73,
+            help="Candidates for every method's settings, compared on training units (default: setting tuning_budget).",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure methods on units that they were not trained on, as a protocol says."""
+    """Measure methods by a protocol, on units that they were not trained on."""
     from pipeline.evaluation import SIMULATED_DEFAULT, BudgetAsked, Request, shipped_protocols, write
     from pipeline.evaluation import evaluate as step
 
@@ -64,9 +72,11 @@ def evaluate(
             raise SettingsError(f"--protocol is missing; give a TOML file or one of: {', '.join(shipped_protocols())}")
         protocol = SIMULATED_DEFAULT
     if folder.exists() and not folder.is_dir():
-        raise SettingsError(f"--out {folder} is a file; name a folder")
+        raise SettingsError(f"--out {folder} is a file; give a folder")
     if max_miss_rate is None and (capacity is not None or cases_a_day is not None):
-        raise SettingsError("--capacity and --cases-a-day belong to a review budget; give --max-miss-rate too")
+        raise SettingsError(
+            "--capacity and --cases-a-day need --max-miss-rate, which asks for a review budget; give it"
+        )
     request = Request(
         manifest=manifest,
         protocol=protocol,
@@ -81,21 +91,21 @@ def evaluate(
     settings = load_settings()
     if tune is not None:
         settings = settings.model_copy(update={"tuning_budget": tune})
-    folder.mkdir(parents=True, exist_ok=True)  # before hours of work, not after
+    folder.mkdir(parents=True, exist_ok=True)  # fails here if it cannot be written, not after hours of work
     with progress("evaluate", as_json) as bar:
 
         def on_progress(step: str, done: int, total: int) -> None:
             if bar is not None:
                 bar(done, total, step)
 
-        found = step(request, settings, on_progress=on_progress)
-    paths = write(folder, found)
+        document = step(request, settings, on_progress=on_progress)
+    paths = write(folder, document)
     keys = STDOUT_KEYS if max_miss_rate is None else (*STDOUT_KEYS, "review_budget")
-    emit({key: found[key] for key in keys}, as_json, lambda: _show(found, paths))
+    emit({key: document[key] for key in keys}, as_json, lambda: _show(document, paths))
 
 
 def commit_of(folder: Path) -> str:
-    """Name the state of the code: the Git commit, `dirty` where files were changed since, else the version."""
+    """Return the state of the code: the Git commit, with `dirty` if files have changed since; else the version."""
     released = f"version {version('axiswatch')}"
     if not (folder / ".git").exists():
         return released
@@ -111,18 +121,18 @@ def _git(folder: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def _show(found: dict[str, Any], paths: tuple[Path, ...]) -> None:
-    summary = found["summary"]
+def _show(document: dict[str, Any], paths: tuple[Path, ...]) -> None:
+    summary = document["summary"]
     names = [name for name in next(iter(summary.values())) if not name.endswith("_sd")]
     rows = [(name, *(row.get(name) for row in summary.values())) for name in names]
-    table(["", *summary], rows, f"{found['protocol']} at {found['commit']}")
-    for method, chosen in found["review_budget"].items():
+    table(["", *summary], rows, f"{document['protocol']} at {document['commit']}")
+    for method, chosen in document["review_budget"].items():
         word = "refused" if chosen["threshold"] is None else f"review {chosen['review_rate']:.1%} of the windows"
         if chosen["review_probability"] is not None:
             word += f" (AXISWATCH_REVIEW_PROBABILITY={chosen['review_probability']:.3g})"
         out.print(f"review budget, {method}: {word}: {chosen['reason']}", markup=False)
-    for note in found["notes"]:
+    for note in document["notes"]:
         out.print(f"note: {note}", markup=False)
-    for reason, count in found["left_out"].items():
+    for reason, count in document["left_out"].items():
         out.print(f"left out: {count} {reason}", markup=False)
     out.print(f"written: {', '.join(map(str, paths))}", markup=False)

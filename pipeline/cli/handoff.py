@@ -1,4 +1,4 @@
-"""Commands that hand cases and labels on to other systems: `webhook` and `export`."""
+"""Commands that pass cases and labels to other systems: `webhook` and `export`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.cli.common import AsJson, counts, emit, err, moment, table, workplace
 from pipeline.workplace import Workplace
 
-webhook_app = typer.Typer(no_args_is_help=True, help="The webhook of cases: what it was sent, and what waits.")
+webhook_app = typer.Typer(no_args_is_help=True, help="The webhook of cases: sent and waiting messages.")
 export_app = typer.Typer(no_args_is_help=True, help="Labels and cases as a file.")
 
 EVERY_SECONDS = 10.0
@@ -29,7 +29,7 @@ class Form(StrEnum):
 
 
 Format = Annotated[Form, typer.Option("--format", help="csv or parquet.")]
-Out = Annotated[Path, typer.Option(help="File to write; one that is there is replaced.")]
+Out = Annotated[Path, typer.Option(help="File to write; an existing file is replaced.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,9 +40,9 @@ def register(app: typer.Typer) -> None:
 
 @webhook_app.command("deliver", epilog="Example: axiswatch webhook deliver --json")
 def webhook_deliver(as_json: AsJson = False) -> None:
-    """Send the webhook of cases every message that is due. The monitor and `review serve` do so by themselves."""
-    found = _deliver(workplace())
-    emit(found, as_json, counts("Webhook", found))
+    """Send every message that is due to the webhook of cases. The monitor and `review serve` do this automatically."""
+    report = _deliver(workplace())
+    emit(report, as_json, counts("Webhook", report))
 
 
 @webhook_app.command("list", epilog="Example: axiswatch webhook list --state given_up")
@@ -51,7 +51,7 @@ def webhook_list(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show the messages of the webhook, newest first, and what came of each."""
+    """Show the messages of the webhook, newest first, and the state of each."""
     from pipeline.handoff.delivery import list_events
 
     rows = list_events(workplace().store, state=_state(state), limit=limit)
@@ -61,35 +61,35 @@ def webhook_list(
 
 @webhook_app.command("again", epilog="Example: axiswatch webhook again --state given_up")
 def webhook_again(
-    state: Annotated[str, typer.Option(help="given_up, skipped or delivered: which to send again.")] = "given_up",
-    case: Annotated[str, typer.Option(help="Only of this case.")] = "",
+    state: Annotated[str, typer.Option(help="Messages to send again: given_up, skipped or delivered.")] = "given_up",
+    case: Annotated[str, typer.Option(help="Only messages of this case.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Send messages again that were given up, for example after the receiver was mended."""
+    """Send messages again that were given up, for example after the receiver was repaired."""
     from pipeline.handoff.delivery import send_again
 
-    wanted = _state(state)
-    if wanted in (None, "waiting"):
+    chosen = _state(state)
+    if chosen in (None, "waiting"):
         raise SettingsError(f"--state {state!r} is none of given_up, skipped, delivered")
-    found = {"waiting_again": send_again(workplace().store, states=(str(wanted),), case_id=case)}
-    emit(found, as_json, counts("Webhook", found))
+    report = {"waiting_again": send_again(workplace().store, states=(str(chosen),), case_id=case)}
+    emit(report, as_json, counts("Webhook", report))
 
 
 @export_app.command("labels", epilog="Example: axiswatch export labels --format parquet --out labels.parquet")
 def export_labels(out: Out, form: Format = Form.CSV, as_json: AsJson = False) -> None:
-    """Write all labels to a file; a withdrawn one has the time in withdrawn_at."""
+    """Write all labels to a file; a withdrawn label has its time in withdrawn_at."""
     _export("labels", out, form, as_json)
 
 
 @export_app.command("cases", epilog="Example: axiswatch export cases --format csv --out cases.csv")
 def export_cases(out: Out, form: Format = Form.CSV, as_json: AsJson = False) -> None:
-    """Write all cases to a file, with the codes of their reasons and their work-order numbers."""
+    """Write all cases to a file, with the codes of their reasons and their work order numbers."""
     _export("cases", out, form, as_json)
 
 
 @contextmanager
 def delivering(place: Workplace) -> Iterator[None]:
-    """Tell the webhook every few seconds in the background, as long as the block runs; nothing without an address."""
+    """Send due messages every few seconds in the background while the block runs; nothing without an address."""
     if not place.settings.case_webhook_url:
         yield
         return
@@ -138,5 +138,5 @@ def _state(state: str) -> str | None:
 def _export(what: str, out: Path, form: Form, as_json: bool) -> None:
     from pipeline.handoff.exporting import write_export
 
-    found = {"out": str(out), "rows": write_export(workplace().store, what, str(form), out)}
-    emit(found, as_json, counts("Exported", found))
+    report = {"out": str(out), "rows": write_export(workplace().store, what, str(form), out)}
+    emit(report, as_json, counts("Exported", report))

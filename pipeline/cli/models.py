@@ -1,4 +1,4 @@
-"""Commands of a model's life: list, show, compare, promote, rollback, approve, refuse, decisions; retrain."""
+"""Commands about models: list, show, compare, promote, rollback, approve, refuse, decisions, retrain, rescore."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ models_app = typer.Typer(no_args_is_help=True, help="Trained models: versions, c
 
 def _not_empty(text: str) -> str:
     if not text.strip():
-        raise typer.BadParameter("say why")
+        raise typer.BadParameter("the reason is empty; give one")
     return text
 
 
 Version = Annotated[str, typer.Argument(help="Version from `axiswatch models list`.")]
-Reason = Annotated[str, typer.Option(help="Why; kept in the history.", callback=_not_empty)]
+Reason = Annotated[str, typer.Option(help="Reason; recorded in the history.", callback=_not_empty)]
 ScopeOption = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration.")]
 
 
@@ -60,26 +60,26 @@ def models_list(as_json: AsJson = False) -> None:
 
 @models_app.command("show", epilog="Example: axiswatch models show ae3b21048e8cd173")
 def models_show(version: Version, as_json: AsJson = False) -> None:
-    """Show a version: where it comes from, its held-out figures by unit, and everything that became of it."""
+    """Show a version: its training data and settings, its held-out figures by unit, and its history."""
     from pipeline.registry.versions import show_version
 
-    found = show_version(workplace().store, version)
+    record = show_version(workplace().store, version)
 
     def show() -> None:
         columns = ("scope", "kind", "feature_version", "label_cutoff", "training_data_hash", "n_units", "n_windows")
-        lineage = found["lineage"] or {}
-        told = [(name.replace("_", " "), found[name]) for name in (*columns, "known_at")]
-        told += [(name.replace("_", " "), flat(value)) for name, value in lineage.items()]
-        told += [("alias", ", ".join(found["aliases"]))]
-        told += list(found["metrics"].get("overall", {}).items())
-        table(["", ""], told, f"Model {version}")
+        lineage = record["lineage"] or {}
+        facts = [(name.replace("_", " "), record[name]) for name in (*columns, "known_at")]
+        facts += [(name.replace("_", " "), flat(value)) for name, value in lineage.items()]
+        facts += [("alias", ", ".join(record["aliases"]))]
+        facts += list(record["metrics"].get("overall", {}).items())
+        table(["", ""], facts, f"Model {version}")
         names = ["unit", "class_name", "n_windows", "accuracy", "nll"]
-        rows = [[row[name] for name in names] for row in found["metrics"].get("units", [])]
+        rows = [[row[name] for name in names] for row in record["metrics"].get("units", [])]
         table(names, rows, "By unit, each held out")
         names = ["at", "alias", "action", "model_version", "previous_version", "who", "reason"]
-        table(names, [[event[name] for name in names] for event in found["history"]], "History")
+        table(names, [[event[name] for name in names] for event in record["history"]], "History")
 
-    emit(found, as_json, show)
+    emit(record, as_json, show)
 
 
 @models_app.command("compare", epilog="Example: axiswatch models compare ae3b21048e8cd173 71bbf7cc9ae82d03")
@@ -89,27 +89,27 @@ def models_compare(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show two versions of a scope side by side, and what the gate would say of the first. Changes nothing."""
+    """Show two versions of a scope side by side, and whether the gate would promote the first. Changes nothing."""
     from pipeline.promotion.judge import judge
     from pipeline.registry.versions import champion_of, compare_versions, get_version
 
     place = workplace()
     other = champion or champion_of(place.store, get_version(place.store, challenger)["scope"])
-    found = compare_versions(place.store, challenger, other)
+    comparison = compare_versions(place.store, challenger, other)
     rows = [get_version(place.store, name) for name in (challenger, other)]
     ruling = judge(place.store, place.lake, place.settings, *rows, as_of=moment(as_of))
-    found["gate"] = {"passed": ruling.passed, "reasons": list(ruling.reasons), "figures": ruling.figures}
+    comparison["gate"] = {"passed": ruling.passed, "reasons": list(ruling.reasons), "figures": ruling.figures}
 
     def show() -> None:
         head = ["", challenger, other]
-        told = [(name.replace("_", " "), *values) for name, values in found["lineage"].items()]
-        told += [(name, *(flat(value) for value in values)) for name, values in found["settings"].items()]
-        table(head, [*told, *((name, *values) for name, values in found["overall"].items())], found["scope"])
+        lines = [(name.replace("_", " "), *values) for name, values in comparison["lineage"].items()]
+        lines += [(name, *(flat(value) for value in values)) for name, values in comparison["settings"].items()]
+        table(head, [*lines, *((name, *values) for name, values in comparison["overall"].items())], comparison["scope"])
         words = [(which, name, *item.values()) for which, name, item in _measures(ruling.figures)]
         table(["findings", "measure", "challenger", "champion", "difference", "low", "high"], words, "Gate")
         counts("the gate would promote" if ruling.passed else "the gate would keep", {"why": list(ruling.reasons)})()
 
-    emit(found, as_json, show)
+    emit(comparison, as_json, show)
 
 
 def _measures(figures: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -130,16 +130,16 @@ def models_promote(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a version the champion of its scope, without asking the gate. The next run scores with it.
+    """Make a version the champion of its scope, whatever the gate's result. The next run scores with it.
 
     Its artifact is read first. Exit code 1: the artifact is damaged, of another scope, or of features that are no
-    longer extracted, and the champion stays; 3: no such version.
+    longer extracted, and the champion stays; 3: there is no such version.
     """
     from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import promote
 
     place = workplace()
-    found = promote(
+    change = promote(
         place.store,
         place.lake,
         version,
@@ -149,7 +149,7 @@ def models_promote(
         scope=scope,
         feature_versions=feature_versions(place.settings),
     )
-    emit(found, as_json, counts("Champion", found))
+    emit(change, as_json, counts("Champion", change))
 
 
 @models_app.command("rollback", epilog='Example: axiswatch models rollback --reason "false alarms on R07"')
@@ -160,17 +160,17 @@ def models_rollback(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make the champion before the present one champion again, in one step. The next run scores with it.
+    """Make the previous champion the champion again. The next run scores with it.
 
-    A second rollback goes one version further back. Exit code 1: the artifact is damaged or of other features; 3: there
-    is no version before.
+    A second rollback goes back one more version. Exit code 1: the artifact is damaged or of other features; 3: there
+    is no previous champion.
     """
     from pipeline.extraction.in_force import feature_versions
     from pipeline.registry.registry import rollback
     from pipeline.registry.versions import only_scope
 
     place = workplace()
-    found = rollback(
+    change = rollback(
         place.store,
         place.lake,
         scope or only_scope(place.store),
@@ -179,38 +179,38 @@ def models_rollback(
         at=moment(as_of),
         feature_versions=feature_versions(place.settings),
     )
-    emit(found, as_json, counts("Champion", found))
+    emit(change, as_json, counts("Champion", change))
 
 
 @models_app.command("approve", epilog='Example: axiswatch models approve ae3b21048e8cd173 --reason "read the figures"')
 def models_approve(
     version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
 ) -> None:
-    """Promote a challenger that passed the gate and waits for a person (setting `promotion_approval`).
+    """Promote a challenger that passed the gate and waits for approval (setting `promotion_approval`).
 
-    Exit code 1: the champion has changed since the challenger was judged; 3: it does not wait.
+    Exit code 1: the champion has changed since the challenger was judged; 3: the challenger does not wait for approval.
     """
     from pipeline.promotion.promotion import approve
 
     place = workplace()
-    found = approve(place.store, place.lake, place.settings, version, who=user(who), reason=reason, at=moment(as_of))
-    emit(found, as_json, counts("Champion", found))
+    change = approve(place.store, place.lake, place.settings, version, who=user(who), reason=reason, at=moment(as_of))
+    emit(change, as_json, counts("Champion", change))
 
 
 @models_app.command("refuse", epilog='Example: axiswatch models refuse ae3b21048e8cd173 --reason "wait for teardown"')
 def models_refuse(
     version: Version, reason: Reason, who: Who = None, as_of: AsOf = None, as_json: AsJson = False
 ) -> None:
-    """Refuse a challenger that waits for a person; the champion stays."""
+    """Refuse a challenger that waits for approval; the champion stays."""
     from pipeline.promotion.promotion import refuse
 
-    found = refuse(workplace().store, version, who=user(who), reason=reason, at=moment(as_of))
-    emit(found, as_json, counts("Refused", found))
+    change = refuse(workplace().store, version, who=user(who), reason=reason, at=moment(as_of))
+    emit(change, as_json, counts("Refused", change))
 
 
 @models_app.command("history", epilog="Example: axiswatch models history --scope acceleration")
 def models_history(scope: ScopeOption = None, as_json: AsJson = False) -> None:
-    """Show every change of champion and challenger: who or what, when, why, and the gate's figures. Oldest first."""
+    """Show every change of champion and challenger: who, when, why, and the gate's figures. Oldest first."""
     from pipeline.registry.versions import history
 
     rows = history(workplace().store, scope=scope)
@@ -226,10 +226,11 @@ def models_history(scope: ScopeOption = None, as_json: AsJson = False) -> None:
 def models_decisions(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
-    """Show what each retraining came to, and why.
+    """Show the outcome of each retraining and its reason.
 
-    Outcomes: first (model of its scope), promoted, waiting (for a person), kept (the champion), unchanged (the same
-    model came out), refused (nothing to train on, or a run for the past), failed (the next try replaces it).
+    Outcomes: first (the first model of its scope), promoted, waiting (for approval), kept (the champion stays),
+    unchanged (the new model is the same), refused (nothing to train on, or a run for the past), failed (the next
+    attempt replaces it).
     """
     from pipeline.promotion.decisions import list_decisions
 
@@ -244,13 +245,13 @@ def models_decisions(
 
 def retrain(
     scope: ScopeOption = None,
-    trigger: Annotated[str, typer.Option(help="What it is done for; kept in the decision.")] = "by hand",
+    trigger: Annotated[str, typer.Option(help="Why it is done; recorded in the decision.")] = "by hand",
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a challenger for each scope with labels, judge it against the champion, and promote it or not.
+    """Train a challenger for each scope with labels, and promote it if it passes the gate against the champion.
 
-    Called again with the same --as-of, it shows the decision that was made.
+    A second call with the same --as-of shows the decision of the first.
     """
     from pipeline.promotion.promotion import retrain as step
     from pipeline.promotion.promotion import scopes_to_train
@@ -258,22 +259,23 @@ def retrain(
     place, at = workplace(), moment(as_of)
     wanted = None if scope is None else [scope]
     scopes = scopes_to_train(place.store, place.settings, as_of=at, trigger=trigger, only=wanted)
-    found = [step(place.store, place.lake, place.settings, name, as_of=at, trigger=trigger) for name in scopes]
+    decisions = [step(place.store, place.lake, place.settings, name, as_of=at, trigger=trigger) for name in scopes]
 
     def show() -> None:
         names = ["scope", "outcome", "reason", "candidate", "champion"]
         table(
-            names, [[row[name] for name in names] for row in found] or [["-", "refused", "no scope has labels", "", ""]]
+            names,
+            [[row[name] for name in names] for row in decisions] or [["-", "refused", "no scope has labels", "", ""]],
         )
 
-    emit(found, as_json, show)
+    emit(decisions, as_json, show)
 
 
 PaybackScope = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration (default: all).")]
 
 
 def rescore(scope: PaybackScope = None, as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Score open cases, cases closed lately and the newest days with the champion, and write down the payback."""
+    """Score open cases, recently closed cases and the newest days with the champion, and store the payback."""
     from pipeline.promotion.payback import write_payback
     from pipeline.promotion.rescore import rescore as step
     from pipeline.registry.versions import champion_of, champions
@@ -281,14 +283,14 @@ def rescore(scope: PaybackScope = None, as_of: AsOf = None, as_json: AsJson = Fa
     place, at = workplace(), moment(as_of)
     with place.store.read() as connection:
         named = champions(connection)
-    wanted = named if scope is None else {scope: champion_of(place.store, scope)}
-    found: dict[str, Any] = {"models": wanted, "recordings": 0, "windows": 0, "not_scored": 0}
-    for name, version in sorted(wanted.items()):
+    versions = named if scope is None else {scope: champion_of(place.store, scope)}
+    totals: dict[str, Any] = {"models": versions, "recordings": 0, "windows": 0, "not_scored": 0}
+    for name, version in sorted(versions.items()):
         report = step(place.store, place.lake, place.settings, name, version, as_of=at).as_dict()
         for count in ("recordings", "windows", "not_scored"):
-            found[count] += report[count]
-    found["cases_judged"] = write_payback(place.store, place.settings, as_of=at, scope=scope)
-    emit(found, as_json, counts("Scored again", found))
+            totals[count] += report[count]
+    totals["cases_judged"] = write_payback(place.store, place.settings, as_of=at, scope=scope)
+    emit(totals, as_json, counts("Scored again", totals))
 
 
 def payback(
@@ -296,7 +298,7 @@ def payback(
     limit: Annotated[int, typer.Option(min=1, help="How many changes of champion, newest first.")] = 10,
     as_json: AsJson = False,
 ) -> None:
-    """Show what labels bought: decisions on closed cases that a new champion changed, and how far doubt fell."""
+    """Show the benefit of new labels: decisions that a new champion changed, and how much uncertainty fell."""
     from pipeline.promotion.payback import payback as step
 
     rows = step(workplace().store, scope=scope, limit=limit)
@@ -304,25 +306,25 @@ def payback(
     def show() -> None:
         for row in rows:
             batch, decisions = row["batch"], row["decisions"]
-            told = [
-                ("labels that were new to it", f"{batch['labels']} ({flat(batch['by_verdict'])})"),
+            facts = [
+                ("labels that it did not have before", f"{batch['labels']} ({flat(batch['by_verdict'])})"),
                 ("closed cases judged by both", decisions["cases"]),
                 ("changed, better, worse", f"{decisions['changed']}, {decisions['better']}, {decisions['worse']}"),
             ]
             for name, fall in row["uncertainty"].items():
-                told.append((f"mutual information, {name.replace('_', ' ')}", _fall(fall)))
-            table(["", ""], told, f"{row['scope']}: {row['from']} to {row['to']} ({row['action']} by {row['who']})")
+                facts.append((f"mutual information, {name.replace('_', ' ')}", _fall(fall)))
+            table(["", ""], facts, f"{row['scope']}: {row['from']} to {row['to']} ({row['action']} by {row['who']})")
             if decisions["list"]:
                 names = ["case_id", "verdict", "before", "after", "worth"]
                 table(names, [[case[name] for name in names] for case in decisions["list"]], "Decisions that changed")
         if not rows:
-            out.print("no champion has followed another yet")
+            out.print("no champion has been replaced yet")
 
     emit(rows, as_json, show)
 
 
-def _fall(found: dict[str, Any]) -> str:
-    if not found["n"]:
+def _fall(fall: dict[str, Any]) -> str:
+    if not fall["n"]:
         return "-"
-    interval = "" if found["low"] is None else f", 90 %: {found['low']:+.4f} to {found['high']:+.4f}"
-    return f"{found['before']:.4f} to {found['after']:.4f} nats ({found['change']:+.4f}{interval}), n = {found['n']}"
+    interval = "" if fall["low"] is None else f", 90 %: {fall['low']:+.4f} to {fall['high']:+.4f}"
+    return f"{fall['before']:.4f} to {fall['after']:.4f} nats ({fall['change']:+.4f}{interval}), n = {fall['n']}"

@@ -1,4 +1,4 @@
-"""Commands for people who look at cases: queue, case, label, status."""
+"""Commands for people who review cases: queue, case, label, status."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def register(app: typer.Typer) -> None:
 
 def show_queue(
     state: Annotated[str, typer.Option(help="open, snoozed, closed or all.")] = "open",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Show at most this many.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the review queue: what an engineer should look at, most urgent first."""
+    """Show the review queue: the cases that an engineer should check, most urgent first."""
     from pipeline.cases.queue import Filters, count_queue, queue
 
     if state not in ("open", "snoozed", "closed", "all"):
@@ -68,24 +68,32 @@ def show_case(
 
 def label(
     case_id: Annotated[str, typer.Argument(help="Id from `axiswatch queue`.")],
-    verdict: Annotated[Verdict, typer.Argument(help="What was found.")],
-    evidence: Annotated[Evidence, typer.Option(help="How it is known.")] = Evidence.SIGNAL_ONLY,
-    component: Annotated[Component | None, typer.Option(help="The part.")] = None,
-    mode: Annotated[Mode | None, typer.Option(help="The failure mode; leave out where it is not known.")] = None,
-    cause: Annotated[Cause | None, typer.Option(help="Why it looked odd though nothing is at fault.")] = None,
-    severity: Annotated[Severity | None, typer.Option(help="How soon somebody has to act.")] = None,
-    confidence: Annotated[float | None, typer.Option(min=0, max=1, help="How sure you are, 0 to 1.")] = None,
-    note: Annotated[str, typer.Option(help="Anything else.")] = "",
-    from_at: Annotated[str | None, typer.Option(help="Start of the range it holds for (default: the case's).")] = None,
-    to_at: Annotated[str | None, typer.Option(help="End of the range it holds for (default: the case's).")] = None,
+    verdict: Annotated[Verdict, typer.Argument(help="The verdict on the machine.")],
+    evidence: Annotated[Evidence, typer.Option(help="How the finding was made.")] = Evidence.SIGNAL_ONLY,
+    component: Annotated[Component | None, typer.Option(help="The component.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="The failure mode; leave out if it is not known.")] = None,
+    cause: Annotated[
+        Cause | None, typer.Option(help="Why the signal looked unusual although the machine has no fault.")
+    ] = None,
+    severity: Annotated[Severity | None, typer.Option(help="How soon action is needed.")] = None,
+    confidence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Your confidence in the finding, 0 to 1.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Free text.")] = "",
+    from_at: Annotated[
+        str | None, typer.Option(help="Start of the time that the finding is valid for (default: that of the case).")
+    ] = None,
+    to_at: Annotated[
+        str | None, typer.Option(help="End of the time that the finding is valid for (default: that of the case).")
+    ] = None,
     who: Who = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Record what was found out about a case. It becomes a label, and the case is closed (unless unsure).
+    """Record a finding about a case. It becomes a label, and the case is closed unless the verdict is unsure.
 
-    A closed case may be labelled again: the new label is added. The words are in docs/labels.md. Exit code 1: words
-    that do not go together; 3: no such case.
+    A closed case can be labelled again: the new label is added. The words are explained in docs/labels.md. Exit code 1:
+    the words contradict each other; 3: there is no such case.
     """
     from pipeline.cases.verdicts import give_verdict
 
@@ -102,7 +110,7 @@ def label(
         "from_at": from_at or "",
         "to_at": to_at or "",
     }
-    found = give_verdict(
+    recorded = give_verdict(
         place.store,
         case_id,
         finding,
@@ -110,16 +118,18 @@ def label(
         at=moment(as_of),
         period_hours=place.settings.state_period_hours,
     )
-    emit(found, as_json, counts("Recorded", found))
+    emit(recorded, as_json, counts("Recorded", recorded))
 
 
 def status(
-    audit: Annotated[bool, typer.Option("--audit", help="With --json: the audit slice too, as {axes, audit}.")] = False,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="With --json: also print the audits, as {axes, audit}.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the latest state of every axis, and what the audit slice says of misses.
+    """Show the latest state of every axis, and the miss rate that the audits measured.
 
-    The state is that of the newest bin. An axis that was never scored is unknown, without a time.
+    The state is that of the newest bin. An axis that was never scored is `unknown`, without a time.
     """
     from pipeline.cases.audit import audit_figures
     from pipeline.cases.verdicts import fleet_states
@@ -132,20 +142,21 @@ def status(
         head = ["axis", "state", "fault probability", "mutual information", "novelty percentile", "last seen"]
         table(head, [(axis_name(axis), *(axis[name] for name in names)) for axis in axes])
         total = Counter(axis["state"] for axis in axes)
-        out.print(", ".join(f"{state}: {count}" for state, count in sorted(total.items())) or "no axis is known yet")
+        out.print(", ".join(f"{state}: {count}" for state, count in sorted(total.items())) or "there are no axes yet")
         if audited["audits"]:
             out.print(audit_sentence(audited))
 
     emit({"axes": axes, "audit": audited} if audit else axes, as_json, show)
 
 
-def audit_sentence(found: dict[str, Any]) -> str:
-    """Say what the audits found."""
-    if found["miss_rate"] is None:
-        return f"audit: {found['audits']} drawn, none answered yet"
+def audit_sentence(figures: dict[str, Any]) -> str:
+    """Write the result of the audits as one sentence."""
+    if figures["miss_rate"] is None:
+        return f"audits: {figures['audits']} drawn, none has an answer yet"
     return (
-        f"audit: faults missed in {found['miss_rate']:.2%} of what nothing is flagged in (95 %: {found['low']:.2%} to "
-        f"{found['high']:.2%}), by {found['answers']} answers on {found['units']} units; {found['open']} open"
+        f"audits: {figures['miss_rate']:.2%} of the bins without a flag have a missed fault (95 %: "
+        f"{figures['low']:.2%} to {figures['high']:.2%}); {figures['answers']} answers on {figures['units']} units, "
+        f"{figures['open']} open"
     )
 
 

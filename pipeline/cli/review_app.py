@@ -1,4 +1,4 @@
-"""Commands of the review application: `review serve`, and who may log in."""
+"""Commands of the review application: `review serve`, and the accounts of its users."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pipeline.cli.common import AsJson, counts, emit, table, workplace
 from pipeline.cli.handoff import delivering
 from pipeline.workplace import now
 
-review_app = typer.Typer(no_args_is_help=True, help="The review application: where engineers work on cases.")
-user_app = typer.Typer(no_args_is_help=True, help="Who may log in to the review application.")
+review_app = typer.Typer(no_args_is_help=True, help="The review application, in which engineers work on cases.")
+user_app = typer.Typer(no_args_is_help=True, help="Users of the review application.")
 
 Name = Annotated[str, typer.Argument(help="The user's name.")]
 Password = Annotated[
-    str, typer.Option(help="At least 10 characters; asked for if left out.", prompt=True, hide_input=True)
+    str, typer.Option(help="At least 10 characters; if left out, you are asked for it.", prompt=True, hide_input=True)
 ]
 
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 @review_app.callback()
 def _group() -> None:
-    """Make `serve` a command of a group, though it is the only one."""
+    """Make `serve` a command of the group `review`, although it is the only one."""
 
 
 @review_app.command("serve", epilog="Example: axiswatch review serve --host 0.0.0.0 --port 8090")
@@ -37,7 +37,7 @@ def review_serve(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port to listen on.")] = 8090,
     as_json: AsJson = False,
 ) -> None:
-    """Serve the review application over HTTP until it is stopped; put a proxy with TLS before it."""
+    """Serve the review application over HTTP until it is stopped. Put a proxy with TLS in front of it."""
     try:
         import uvicorn
 
@@ -46,8 +46,8 @@ def review_serve(
         raise PrerequisiteMissing(f"{error.name} is missing: pip install 'axiswatch[review]'") from error
     place = workplace()
     app = create_app(place.store, place.lake, place.settings, clock=now)
-    found = {"address": f"http://{host}:{port}"}
-    emit(found, as_json, counts("Serving", found))
+    facts = {"address": f"http://{host}:{port}"}
+    emit(facts, as_json, counts("Serving", facts))
     with delivering(place):
         uvicorn.run(app, host=host, port=port, log_level="warning")
 
@@ -59,31 +59,31 @@ def user_add(
     role: Annotated[str, typer.Option(help="viewer, reviewer or admin.")] = "viewer",
     as_json: AsJson = False,
 ) -> None:
-    """Add somebody who may log in: a viewer looks, a reviewer works on cases, an admin may do the same."""
+    """Add a user: a viewer can only read, a reviewer can also work on cases, an admin has the rights of a reviewer."""
     from pipeline.accounts import add_user
 
     add_user(workplace().store, name, role, password, at=now())
-    found = {"name": name, "role": role}
-    emit(found, as_json, counts("Added", found))
+    facts = {"name": name, "role": role}
+    emit(facts, as_json, counts("Added", facts))
 
 
 @user_app.command("set", epilog="Example: axiswatch user set mara --role admin")
 def user_set(
     name: Name,
-    role: Annotated[str, typer.Option(help="viewer, reviewer or admin; left out: as it is.")] = "",
-    password: Annotated[str, typer.Option(help="A new password; left out: as it is.")] = "",
-    disable: Annotated[bool, typer.Option("--disable", help="May not log in any more.")] = False,
-    enable: Annotated[bool, typer.Option("--enable", help="May log in again.")] = False,
+    role: Annotated[str, typer.Option(help="New role: viewer, reviewer or admin (default: no change).")] = "",
+    password: Annotated[str, typer.Option(help="New password (default: no change).")] = "",
+    disable: Annotated[bool, typer.Option("--disable", help="The user can no longer log in.")] = False,
+    enable: Annotated[bool, typer.Option("--enable", help="The user can log in again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change a user, who then has to log in again."""
+    """Change a user; the user then has to log in again."""
     from pipeline.accounts import set_user
 
     if disable and enable:
-        raise SettingsError("--disable and --enable contradict each other")
+        raise SettingsError("--disable and --enable contradict each other; give one of them")
     set_user(workplace().store, name, role=role, password=password, disabled=disable if disable or enable else None)
-    found = {"name": name}
-    emit(found, as_json, counts("Changed", found))
+    facts = {"name": name}
+    emit(facts, as_json, counts("Changed", facts))
 
 
 @user_app.command("list", epilog="Example: axiswatch user list --json")
@@ -99,13 +99,13 @@ def user_list(as_json: AsJson = False) -> None:
 @user_app.command("token", epilog="Example: axiswatch user token mara --purpose cmms --days 90")
 def user_token(
     name: Name,
-    purpose: Annotated[str, typer.Option(help="Which program it is for.")],
-    days: Annotated[float, typer.Option(min=0.01, max=3660, help="Valid for so many days.")] = 90,
+    purpose: Annotated[str, typer.Option(help="The program that will use it.")],
+    days: Annotated[float, typer.Option(min=0.01, max=3660, help="Number of days for which it is valid.")] = 90,
     as_json: AsJson = False,
 ) -> None:
     """Make a token for a program that acts as a user. It is shown once."""
     from pipeline.accounts import make_token
 
     token = make_token(workplace().store, name, purpose=purpose, at=now(), days=days)
-    found = {"token": token}
-    emit(found, as_json, counts("Token", found))
+    facts = {"token": token}
+    emit(facts, as_json, counts("Token", facts))

@@ -1,4 +1,4 @@
-"""Commands that run the steps: acquire, extract, train, score, advise, and all of them once."""
+"""Commands that run one step (acquire, extract, baseline, train, score, advise) or all of them once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TITLES = {
 }
 """Heading of each step's counts."""
 
-FEW_UNITS = "fewer than 10 units: the held-out figures say little, and one unit more may turn them round"
+FEW_UNITS = "fewer than 10 units: the held-out figures are very uncertain, and one more unit may change them a lot"
 
 
 def register(app: typer.Typer) -> None:
@@ -40,11 +40,11 @@ def register(app: typer.Typer) -> None:
 
 
 def acquire(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Take new log files from the landing zone into the lake; what cannot be read goes to quarantine.
+    """Copy new log files from the landing zone to the lake; rows and files that cannot be read go to quarantine.
 
-    Files in the landing zone are never changed. Hidden files and folders (. or _ first) and files that end in .tmp,
-    .part, .partial, .crdownload or .filepart are passed over. Watch `quarantined` and `problems`: the exit code is 0
-    all the same.
+    Files in the landing zone are never changed. Hidden files and folders (names that start with . or _) and files that
+    end in .tmp, .part, .partial, .crdownload or .filepart are skipped. Check `quarantined` and `problems`: the exit
+    code is 0 even if they are not zero.
     """
     _take("acquire", as_of, as_json)
 
@@ -55,26 +55,26 @@ def extract(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 
 def baseline(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Write down what the features of each unit were in its first days, once those are over."""
+    """Store the baseline of each unit, which is the features of its first days, once those days are over."""
     _take("baseline", as_of, as_json)
 
 
 def score(as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Score every window that the champion of its scope has not scored yet.
 
-    A window with a bad quality verdict gets a row without figures. A scope without champion, or with one of other
-    features than today's settings make, is named and not scored; the exit code is 0.
+    A window with a bad quality verdict gets a row without figures. A scope is reported and not scored if it has no
+    champion, or if its champion needs features that the present settings do not extract; the exit code is 0.
     """
     _take("score", as_of, as_json)
 
 
 def advise(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Turn new scores into axis states, and flagged states into cases."""
+    """Compute axis states from new scores, and open cases for flagged states."""
     _take("advise", as_of, as_json)
 
 
 def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Do acquire, extract, baseline, trend, score and advise once, in this order. Training is a command of its own."""
+    """Run acquire, extract, baseline, trend, score and advise once, in this order. It does not train: see `train`."""
     reports = run_steps(_place(), moment(as_of), as_json)
 
     def show() -> None:
@@ -105,19 +105,19 @@ def run_steps(place: Workplace, as_of: datetime, as_json: bool, *, only: str = "
 
 
 def train(scope: Scope = None, as_of: AsOf = None, as_json: AsJson = False) -> None:
-    """Train a model from the labels known by now, judged on held-out units. The first becomes champion.
+    """Train a model with the labels known now, and judge it on held-out units. The first model becomes the champion.
 
-    Every later version waits for `axiswatch models promote`. Exit code 3: no label holds for a recording with features,
-    or the labels give no model, for example with one fault class alone.
+    Every later version needs `axiswatch models promote`. Exit code 3: no recording with features has a label, or no
+    model can be trained on the labels, for example if they have only one fault class.
     """
-    found = train_step(workplace(), moment(as_of), as_json, scope)
-    emit(found, as_json, lambda: show_training(found))
+    results = train_step(workplace(), moment(as_of), as_json, scope)
+    emit(results, as_json, lambda: show_training(results))
 
 
 def failures(
     limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 20, as_json: AsJson = False
 ) -> None:
-    """Show the scheduled tasks that failed for good."""
+    """Show the scheduled tasks that failed after all retries."""
     from pipeline.handoff.failures import list_failures
 
     rows = list_failures(workplace().store, limit=limit)
@@ -130,7 +130,7 @@ def failures(
 
 
 def train_step(place: Workplace, as_of: datetime, as_json: bool, scope: str | None = None) -> list[dict[str, Any]]:
-    """Run train."""
+    """Run the training with a progress bar; return the result of each scope."""
     from pipeline.training.train import train_scopes
 
     with progress("train", as_json) as bar:
@@ -146,7 +146,7 @@ def train_step(place: Workplace, as_of: datetime, as_json: bool, scope: str | No
 
 
 def show_training(results: list[dict[str, Any]]) -> None:
-    """Print what trainings found, overall and by unit."""
+    """Print the results of trainings, overall and by unit."""
     for result in results:
         report = result["report"]
         champion = ", champion (first of its scope)"
@@ -167,7 +167,10 @@ def show_training(results: list[dict[str, Any]]) -> None:
         )
         if report["tuning"] is not None and report["tuning"]["tried"]:
             tried = report["tuning"]["tried"]
-            named = [[*one["settings"].values(), one["nll"], one["gain"], one["gain_se"]] for one in tried]
+            named = [
+                [*candidate["settings"].values(), candidate["nll"], candidate["gain"], candidate["gain_se"]]
+                for candidate in tried
+            ]
             table(
                 [*tried[0]["settings"], "nll", "gain", "its standard error"], named, "Settings tried, the default first"
             )

@@ -1,4 +1,4 @@
-"""The command `trend`: how the health of an axis has gone, as a table, as JSON or as a picture."""
+"""The command `trend`: the course of the health of an axis as a table, as JSON or as a picture."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ def show_trend(
     robot: Annotated[str, typer.Argument(help="Robot, for example R07.")],
     axis: Annotated[str, typer.Argument(help="Axis, for example A3.")],
     channel: Annotated[str | None, typer.Option(help="Only this channel (default: all).")] = None,
-    site: Annotated[str | None, typer.Option(help="Site, where a robot's name is not enough.")] = None,
-    cell: Annotated[str | None, typer.Option(help="Cell, where a robot's name is not enough.")] = None,
-    from_at: Annotated[str | None, typer.Option("--from", help="First time shown, ISO 8601 with an offset.")] = None,
-    to_at: Annotated[str | None, typer.Option("--to", help="Time up to which is shown, not included.")] = None,
+    site: Annotated[str | None, typer.Option(help="Site, if several sites have a robot of this name.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Cell, if several cells have a robot of this name.")] = None,
+    from_at: Annotated[
+        str | None, typer.Option("--from", help="Start of the time shown, ISO 8601 with an offset.")
+    ] = None,
+    to_at: Annotated[
+        str | None, typer.Option("--to", help="End of the time shown (not included), ISO 8601 with an offset.")
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Draw the trend to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,20 +37,20 @@ def show_trend(
     first = moment(from_at, "--from") if from_at is not None else None
     last = moment(to_at, "--to") if to_at is not None else None
     if png is not None and png.suffix.lower() != ".png":
-        raise SettingsError(f"--png {png} must end in .png; it is the only kind of picture")
-    found = trends_of(workplace().store, robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last)
+        raise SettingsError(f"--png {png}: the name must end in .png, the only format of pictures")
+    report = trends_of(workplace().store, robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last)
     if png is not None:
         from pipeline.trends.view import draw
 
-        png.write_bytes(draw(found))
-    emit(found, as_json, lambda: print_trends(found, png))
+        png.write_bytes(draw(report))
+    emit(report, as_json, lambda: print_trends(report, png))
 
 
-def print_trends(found: dict[str, Any], png: Path | None = None) -> None:
-    """Print one line a channel and unit, and below it what changed when."""
-    name = f"{found['robot_id']} {found['axis']}"
-    if not found["trends"]:
-        out.print(f"{name}: no trend; {found['no_trend']}.", markup=False, highlight=False, soft_wrap=True)
+def print_trends(report: dict[str, Any], png: Path | None = None) -> None:
+    """Print one line for each channel and unit, and below them the change points."""
+    name = f"{report['robot_id']} {report['axis']}"
+    if not report["trends"]:
+        out.print(f"{name}: no trend; {report['no_trend']}.", markup=False, highlight=False, soft_wrap=True)
     else:
         rows = [
             (
@@ -59,11 +63,11 @@ def print_trends(found: dict[str, Any], png: Path | None = None) -> None:
                 slope_words(trend),
                 trend["alarm_since"],
             )
-            for trend in found["trends"]
+            for trend in report["trends"]
         ]
         columns = ["channel", "unit", "points", "until", "health index", "threshold", "a day (95 %)", "alarm since"]
         table(columns, rows, f"{name}, sigmas from the unit's own baseline")
-    for trend in found["trends"]:
+    for trend in report["trends"]:
         for change in trend["changes"]:
             line = f"{trend['channel']} {trend['unit_serial']}: {change_words(change)}"
             out.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -79,7 +83,7 @@ def slope_words(trend: dict[str, Any]) -> str:
 
 
 def change_words(change: dict[str, Any]) -> str:
-    """Say in words what changed when."""
+    """Write a change point as one sentence."""
     verb = "rose" if change["after"] > change["before"] else "fell"
     return (
         f"{verb} from {change['before']:.1f} to {change['after']:.1f} sigmas "

@@ -1,4 +1,4 @@
-"""Commands of the model's life: whether a retraining is due, and what to ask next."""
+"""Commands `watch` (whether a retraining is due) and `ask` (which cases to label next)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def ask(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Name the open cases whose labels would teach the model most. The queue says what may be at fault instead."""
+    """List the open cases whose labels would improve the model most. The queue lists cases by urgency instead."""
     from pipeline.watch.ask import ask as choose
 
     place = workplace()
@@ -46,12 +46,12 @@ def ask(
 
 def watch(
     as_of: AsOf = None,
-    history: Annotated[int, typer.Option(min=0, help="Show so many earlier decisions instead of looking anew.")] = 0,
+    history: Annotated[int, typer.Option(min=0, help="Show this many earlier decisions instead of a new one.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate every trigger of a retraining, store what each says, and explain why one is due or not. Starts nothing.
+    """Evaluate every trigger of a retraining, store the results, and explain why one is due or not. Starts nothing.
 
-    A second look at the same --as-of shows the first one's result. Only looks of the schedule count for cooldown and
+    A second call with the same --as-of shows the result of the first. Only scheduled runs count for cooldown and
     budget.
     """
     from pipeline.watch.watch import list_trigger_decisions
@@ -71,6 +71,6 @@ def watch(
         ]
         table(names, cells, "Earlier decisions" if history else "Triggers")
         if not rows and not history:
-            table(["", ""], [("nothing to watch", "no scope has a model or a label that could give one")])
+            table(["", ""], [("nothing to watch", "no scope has a model, or labels to train one")])
 
     emit(rows, as_json, show)

@@ -1,4 +1,4 @@
-"""Measure by protocol: train on some units, judge others, say what was left out. Behind `axiswatch evaluate`."""
+"""Measure by protocol: train on some units, judge others, report what was left out. Behind `axiswatch evaluate`."""
 
 from pipeline.evaluation.budget import BudgetAsked
 from pipeline.evaluation.output import summarise, write

@@ -28,19 +28,19 @@ class Budget:
     Attributes
     ----------
     threshold : float or None
-        Everything whose review score is at least this is reviewed; None: refused.
+        Cases with a review score of at least this are reviewed; None: no threshold can be guaranteed.
     reason : str
-        In words: what is guaranteed, or why nothing is.
+        A sentence: what is guaranteed, or why nothing is.
     fault_units, missed_units : int
         Labelled units with a fault, and those of them missed at the threshold.
     miss_bound : float or None
-        Upper limit of the miss rate of units at the threshold, at the confidence.
+        Upper confidence limit of the share of fault units missed at the threshold.
     review_rate : float or None
         Share of the cases (axis days, windows) of the labelled units that the threshold reviews.
     cases_a_day : float or None
-        What the fleet would have to review a day at the threshold.
+        Cases a day that the fleet would have to review at the threshold.
     needed_units : int
-        Fault units without a single miss that the wanted rate asks for at the least.
+        Least number of fault units, none of them missed, that can prove the requested miss rate.
     """
 
     threshold: float | None
@@ -53,15 +53,20 @@ class Budget:
     needed_units: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Give plain JSON values."""
+        """Return plain JSON values."""
         return dict(vars(self))
 
 
 def miss_bound(missed: int, units: int, *, confidence: float = CONFIDENCE) -> float:
-    """Return the one-sided upper limit of a proportion of which `missed` of `units` were seen (Clopper-Pearson).
+    """Return the one-sided upper confidence limit of the miss rate when `missed` of `units` were missed.
 
-    1 where there are no units, or all were missed. The chance that the true proportion lies above is at most
-    1 - confidence, whatever it is.
+    Clopper and Pearson (1934). 1 where there are no units, or all were missed. The true rate lies above the limit with
+    a chance of at most 1 - confidence.
+
+    Raises
+    ------
+    ValueError
+        `missed` is below 0 or above `units`.
     """
     if not 0 <= missed <= units:
         raise ValueError(f"missed must lie in 0..{units}, got {missed}.")
@@ -71,47 +76,57 @@ def miss_bound(missed: int, units: int, *, confidence: float = CONFIDENCE) -> fl
 
 
 def units_needed(max_miss_rate: float, *, confidence: float = CONFIDENCE) -> int:
-    """Return how many fault units without a single miss are needed: the least n with (1 - rate)^n <= 1 - confidence."""
+    """Return the least number of fault units that can prove a miss rate when none of them is missed.
+
+    This is the least n with (1 - rate)^n <= 1 - confidence.
+
+    Raises
+    ------
+    ValueError
+        A rate or a confidence outside (0, 1).
+    """
     _check(max_miss_rate, confidence)
     return math.ceil(math.log(1.0 - confidence) / math.log(1.0 - max_miss_rate) - 1e-9)
 
 
 def unit_reach(
-    review: FloatArray, found: BoolArray, fault: BoolArray, unit: NDArray[np.str_]
+    review: FloatArray, alarmed: BoolArray, fault: BoolArray, unit: NDArray[np.str_]
 ) -> tuple[NDArray[np.str_], FloatArray]:
-    """Return the fault units, and for each the highest threshold at which half of its faulty cases are found.
+    """Return the fault units, and for each the highest threshold at which half of its faulty cases are noticed.
+
+    A case is noticed if it raises an alarm, or if it is reviewed.
 
     Parameters
     ----------
     review
-        (n,) review score of each case of a unit; the higher, the earlier it is reviewed.
+        (n,) review score of each case; the higher, the earlier it is reviewed. NaN: no score, always reviewed.
     found
         (n,) whether the case raises an alarm without any review.
     fault
-        (n,) whether something is at fault in it.
+        (n,) whether the machine has a fault in it.
     unit
         (n,) physical unit.
 
     Returns
     -------
     tuple
-        Names, and reach (m,): infinity where an alarm finds the unit whatever is reviewed.
+        Names (m,), and reach (m,): infinity where alarms alone are enough for the unit.
     """
     names = np.unique(unit[fault])
-    worth = np.where(found, np.inf, review)
-    worth = np.where(np.isnan(worth), np.inf, worth)  # what cannot be scored is never left out of a review
+    worth = np.where(alarmed, np.inf, review)
+    worth = np.where(np.isnan(worth), np.inf, worth)  # a case without a score is always reviewed
     reach = [_half(worth[fault & (unit == name)]) for name in names]
     return names, np.array(reach, dtype=np.float64)
 
 
 def _half(worth: FloatArray) -> float:
-    """Return the highest value that at least half of the values (one of one) are not below."""
+    """Return the highest value v such that at least half of the values are v or more."""
     return float(np.sort(worth)[::-1][(worth.size + 1) // 2 - 1])
 
 
 def choose_threshold(
     review: FloatArray,
-    found: BoolArray,
+    alarmed: BoolArray,
     fault: BoolArray,
     unit: NDArray[np.str_],
     *,
@@ -120,7 +135,7 @@ def choose_threshold(
     cases_a_day: float | None = None,
     confidence: float = CONFIDENCE,
 ) -> Budget:
-    """Choose the highest threshold that keeps the promise, and see whether the capacity is enough for it.
+    """Choose the highest threshold that guarantees the miss rate, and check it against the capacity.
 
     Parameters
     ----------
@@ -129,11 +144,16 @@ def choose_threshold(
     max_miss_rate
         Highest share of fault units missed, in (0, 1).
     capacity
-        Cases that people can look at a day; None: as many as it takes.
+        Cases that people can review a day; None: no limit.
     cases_a_day
         Cases that the whole fleet has a day; needed with a capacity.
     confidence
-        Chance that the promise is kept, in (0, 1).
+        Chance that the guarantee holds, in (0, 1).
+
+    Returns
+    -------
+    Budget
+        Its threshold is None where there are too few fault units, or where the capacity is too small.
 
     Raises
     ------
@@ -142,14 +162,14 @@ def choose_threshold(
     """
     _check(max_miss_rate, confidence)
     if capacity is not None and (cases_a_day is None or capacity < 0.0):
-        raise ValueError("A capacity must not be negative, and cases_a_day has to say what it is a part of.")
-    names, reach = unit_reach(review, found, fault, unit)
+        raise ValueError("A capacity must be 0 or more, and needs cases_a_day: the cases that the fleet has a day.")
+    names, reach = unit_reach(review, alarmed, fault, unit)
     n, needed = names.size, units_needed(max_miss_rate, confidence=confidence)
     if n < needed:
         text = (
-            f"{n} labelled fault unit{'' if n == 1 else 's'}: even without a single miss, at most "
-            f"{max_miss_rate:.3g} missed with {confidence:.0%} confidence needs {needed}; label more units, or allow "
-            f"more (with {n} units no less than {miss_bound(0, n, confidence=confidence):.3g} can be promised)"
+            f"{n} labelled fault unit{'' if n == 1 else 's'}: a miss rate of at most {max_miss_rate:.3g} "
+            f"with {confidence:.0%} confidence needs at least {needed}, even if none is missed; "
+            f"label more units, or allow a miss rate of {miss_bound(0, n, confidence=confidence):.3g} or more"
         )
         return Budget(None, text, n, None, None, None, None, needed)
     score = np.where(np.isnan(review), np.inf, review)
@@ -160,13 +180,13 @@ def choose_threshold(
     figures = (n, missed, bound, rate, daily, needed)
     if capacity is not None and daily is not None and daily > capacity:
         text = (
-            f"at most {max_miss_rate:.3g} missed takes {daily:.3g} cases a day ({rate:.1%} of {cases_a_day:.3g}), more "
-            f"than the capacity of {capacity:.3g}; give more time, or allow more misses"
+            f"a miss rate of at most {max_miss_rate:.3g} needs the review of {daily:.3g} cases a day ({rate:.1%} of "
+            f"{cases_a_day:.3g}), more than the capacity of {capacity:.3g}; raise the capacity or the miss rate"
         )
         return Budget(None, text, *figures)
     text = (
-        f"{missed} of {n} fault units missed, so with {confidence:.0%} confidence at most {bound:.3g} of such units "
-        f"are (wanted: {max_miss_rate:.3g})"
+        f"{missed} of {n} fault units are missed; with {confidence:.0%} confidence the miss rate of such units is at "
+        f"most {bound:.3g} (requested: {max_miss_rate:.3g})"
     )
     return Budget(float(threshold), text, *figures)
 
@@ -174,7 +194,7 @@ def choose_threshold(
 def _last_passed(
     candidates: FloatArray, reach: FloatArray, max_miss_rate: float, confidence: float
 ) -> tuple[float, int]:
-    """Return the last threshold, from low to high, before the first whose bound is too high; and its missed units."""
+    """Try thresholds from low to high; return the last one before the bound gets too high, and its missed units."""
     passed, missed_there = float(candidates[0]), 0
     for candidate in (*candidates.tolist(), math.inf):
         missed = int((reach < candidate).sum())
@@ -192,21 +212,21 @@ def _check(max_miss_rate: float, confidence: float) -> None:
 
 @dataclass(frozen=True)
 class BudgetAsked:
-    """What the engineer wants.
+    """The review budget that the user asks for.
 
     Attributes
     ----------
     max_miss_rate : float
         Highest share of fault units that may be missed, in (0, 1).
     capacity, cases_a_day : float or None
-        Windows that people can look at a day, and that the plant has a day.
+        Windows that people can review a day, and windows that the plant has a day.
     confidence : float
-        Chance that the promise is kept, in (0, 1).
+        Chance that the guarantee holds, in (0, 1).
 
     Raises
     ------
     SettingsError
-        A value that cannot be; all of them at once.
+        A value is out of range; one message lists all such values.
     """
 
     max_miss_rate: float
@@ -226,7 +246,7 @@ class BudgetAsked:
             if value is not None and not 0.0 < value < np.inf
         ]
         if self.capacity is not None and self.cases_a_day is None:
-            wrong.append("--capacity needs --cases-a-day: the windows that the plant has a day, of which it is a part")
+            wrong.append("--capacity needs --cases-a-day: the number of windows that the plant has a day")
         if wrong:
             raise SettingsError("; ".join(wrong))
 
@@ -234,21 +254,38 @@ class BudgetAsked:
 def budgets(
     judged: EvaluationRows, predicted: Mapping[str, Prediction], asked: BudgetAsked, *, healthy: int | None
 ) -> dict[str, dict[str, Any]]:
-    """Choose a threshold for each method, or say why there is none.
+    """Choose a threshold for each method, or give the reason why there is none.
 
-    Cases are windows of known classes on units that were not trained on. One is found without review where the fault
-    probability is at least 0.5, or, where all classes are faults, where the right one is named. Reviewed first is what
-    comes first in the order in which axiswatch would send it (predictive entropy, for a method without one).
+    Cases are windows of known classes on units that were not trained on. A case raises an alarm where its fault
+    probability is at least 0.5; where all classes are faults, it raises one where the most likely class is the right
+    one. Cases are reviewed in the order in which axiswatch would send them to review; a method without such an order is
+    reviewed by predictive entropy.
+
+    Parameters
+    ----------
+    judged
+        Windows to judge.
+    predicted
+        Prediction of each method for them.
+    asked
+        The review budget that is asked for.
+    healthy
+        Index of the healthy class; None where all classes are faults.
+
+    Returns
+    -------
+    dict
+        By method: the fields of `Budget`, and `review_probability`.
     """
     rows = np.flatnonzero((judged.y >= 0) & ~judged.leaked)
     y = judged.y[rows]
-    found = {}
-    for name, said in predicted.items():
-        p = said.probabilities[rows]
-        order = doubt_of(p) if said.order is None else said.order[rows]
+    chosen = {}
+    for name, prediction in predicted.items():
+        p = prediction.probabilities[rows]
+        order = doubt_of(p) if prediction.order is None else prediction.order[rows]
         finite = np.isfinite(p).all(axis=1)
         right = p.argmax(axis=1) == y if healthy is None else 1.0 - p[:, healthy] >= 0.5
-        found[name] = choose_threshold(
+        chosen[name] = choose_threshold(
             np.where(finite, order, np.nan),
             np.asarray(finite & right, dtype=np.bool_),
             np.ones(y.size, dtype=np.bool_) if healthy is None else np.asarray(y != healthy, dtype=np.bool_),
@@ -260,33 +297,33 @@ def budgets(
         ).as_dict()
     return {
         name: {
-            **one,
-            "threshold": _threshold_in_json(one["threshold"]),
+            **budget,
+            "threshold": _threshold_in_json(budget["threshold"]),
             "review_probability": None
             if predicted[name].order is None or healthy is None
-            else review_probability(one["threshold"]),
+            else review_probability(budget["threshold"]),
         }
-        for name, one in found.items()
+        for name, budget in chosen.items()
     }
 
 
 def review_probability(threshold: float | None) -> float | None:
-    """Give the setting that a threshold on `pipeline.evaluation.routing.review_order` amounts to.
+    """Return the value of setting `review_probability` for a threshold on `pipeline.evaluation.routing.review_order`.
 
     Parameters
     ----------
     threshold
-        Above 1: only what comes first anyway is reviewed; 0 to 1: from that fault probability on; below 0: alarms are
-        looked at too, so everything below them is. None: there is no promise.
+        Above 1: only the doubts that always come first are reviewed. 0 to 1: also windows from that fault probability
+        on. Below 0: all windows without an alarm, and some alarms. None: there is no guarantee.
 
     Returns
     -------
     float or None
-        In (0, 1]; 1 asks for nothing by the fault probability.
+        In (0, 1]; at 1 no window is reviewed because of its fault probability.
     """
     return None if threshold is None else float(np.clip(threshold, 1e-6, 1.0))
 
 
 def _threshold_in_json(threshold: float | None) -> float | str | None:
-    """JSON has no infinity: above every case, nothing is reviewed."""
+    """Write a threshold for JSON, which has no infinity: a threshold above all cases reviews `nothing`."""
     return "nothing" if threshold is not None and not np.isfinite(threshold) else threshold

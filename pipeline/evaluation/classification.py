@@ -1,4 +1,4 @@
-"""Kind `classification`: train on some units, judge others, window by window and by vote."""
+"""Kind `classification`: train on some units, judge others, by window and by vote."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class EvaluationTask:
-    """What is fitted and what is judged, the same for every method."""
+    """Training data and windows to judge, the same for every method."""
 
     training: Training
     judged: EvaluationRows
@@ -70,12 +70,12 @@ class EvaluationTask:
 
 
 def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings: Settings) -> EvaluationTask:
-    """Put the windows of the sides together.
+    """Build the training data and the windows to judge from the rows of both sides.
 
     Raises
     ------
     EvaluationRefused
-        A side has no good window, a class lost all of its windows, or no baseline can be made.
+        A side has no good window, a class has no good window in [train], or no baseline can be made.
     """
     windows, notes = _comparable(dataset.windows)
     if protocol.baseline is not None:
@@ -87,7 +87,9 @@ def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings
     empty = [name for name in ("train", "test") if not len(sides[name])]
     empty += ["unseen"] if selection.unseen and not len(sides["unseen"]) else []
     if empty:
-        raise EvaluationRefused(f"protocol {protocol.name}", [f"[{name}]: no good window is left" for name in empty])
+        raise EvaluationRefused(
+            f"protocol {protocol.name}", [f"[{name}]: no window has a good data-quality verdict" for name in empty]
+        )
     label = _column(protocol, "label")
     trained = _targets(sides["train"], label, protocol)
     faults = sorted(set(trained.tolist()) - {HEALTHY})
@@ -119,7 +121,21 @@ def evaluate_classification(
     budget: BudgetAsked | None = None,
     on_progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Fit and judge every method with every seed; choose a review budget with the first where one is asked for."""
+    """Fit and judge every method with every seed.
+
+    Parameters
+    ----------
+    task
+        Training data and windows to judge.
+    methods
+        Rows of the table, names from `ROWS`.
+    seeds
+        Each method is fitted once with each.
+    budget
+        The review budget that is asked for, chosen with the first seed; None for none.
+    on_progress
+        Called with what is fitted, the runs done, and all runs.
+    """
     names = list(dict.fromkeys(SHIPPED if name == DEFAULT_ROW else name for name in methods))
     runs: list[dict[str, Any]] = []
     predicted: dict[str, list[Prediction]] = {}
@@ -140,22 +156,22 @@ def evaluate_classification(
         for row in methods
         if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted
     }
-    found = EvaluationResult(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
+    result = EvaluationResult(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
     shown = {row: name for row in methods if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted}
     if DEFAULT_ROW in shown:
-        shown.pop(SHIPPED, None)  # the same under two names
+        shown.pop(SHIPPED, None)  # both rows are the same method
     clean = np.flatnonzero((task.judged.y >= 0) & ~task.judged.leaked)
     for row, name in shown.items():
-        said = [one.probabilities[clean] for one in predicted[name]]
-        found.curves[row] = curves(said, task.judged.y[clean], healthy=healthy_of(task))
+        probabilities = [seed_prediction.probabilities[clean] for seed_prediction in predicted[name]]
+        result.curves[row] = curves(probabilities, task.judged.y[clean], healthy=healthy_of(task))
     if budget is not None:
         first = {row: predicted[name][0] for row, name in shown.items()}
-        found.review_budget.update(budgets(task.judged, first, budget, healthy=healthy_of(task)))
-    return found
+        result.review_budget.update(budgets(task.judged, first, budget, healthy=healthy_of(task)))
+    return result
 
 
 def healthy_of(task: EvaluationTask) -> int | None:
-    """Index of the healthy class, None where all classes are faults."""
+    """Return the index of the healthy class; None where all classes are faults."""
     return 0 if task.training.classes[0] == HEALTHY else None
 
 
@@ -170,7 +186,7 @@ def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str,
         nothing = dict.fromkeys(columns_of(judged))
         empty = {"method": name, "seed": seed, "metrics": nothing, "leaked": None, "units": {}}
         return {**empty, "notes": [f"not defined: {error}"]}, None
-    seconds = time.perf_counter() - started + fitted.spared_seconds  # honest: a shared fit counts in each row
+    seconds = time.perf_counter() - started + fitted.spared_seconds  # a shared fit counts in each row
     clean: NDArray[np.bool_] = np.asarray((judged.y >= 0) & ~judged.leaked)
     metrics = figures(judged, prediction, healthy_of(task), clean)
     leaked = (
@@ -188,36 +204,57 @@ def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str,
     return run, prediction
 
 
-def figures(judged: EvaluationRows, said: Prediction, healthy: int | None, rows: NDArray[np.bool_]) -> dict[str, Any]:
-    """Judge what a method said of some windows; the unseen windows are the positives of their columns."""
+def figures(
+    judged: EvaluationRows, prediction: Prediction, healthy: int | None, rows: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return the figures of a method's prediction for some windows.
+
+    Parameters
+    ----------
+    judged
+        Windows to judge, n of them.
+    prediction
+        The method's prediction for all n.
+    healthy
+        Index of the healthy class; None where all classes are faults.
+    rows
+        (n,) which windows count. Columns `unseen_*` compare them (negatives) with the unseen windows (positives).
+
+    Returns
+    -------
+    dict
+        By column; None where a figure is not defined.
+    """
     votes = None if judged.votes is None else judged.votes[rows]
-    found: dict[str, Any] = dict.fromkeys(columns_of(judged))
-    found |= classification_figures(said.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
-    doubt = doubt_of(said.probabilities)
+    metrics: dict[str, Any] = dict.fromkeys(columns_of(judged))
+    metrics |= classification_figures(prediction.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
+    doubt = doubt_of(prediction.probabilities)
     unseen = (judged.y < 0) & ~judged.leaked
     either = rows | unseen
-    scores = (doubt, said.mutual_information, said.novelty, said.order)
+    scores = (doubt, prediction.mutual_information, prediction.novelty, prediction.order)
     for column, score in zip(UNSEEN_FIGURES, scores, strict=True):
-        found[column] = None if score is None else auroc(unseen[either], score[either])
-    found["review_rate"] = None if said.review is None or not rows.any() else float(said.review[rows].mean())
-    found["n_units"] = int(np.unique(judged.unit[rows]).size)
+        metrics[column] = None if score is None else auroc(unseen[either], score[either])
+    metrics["review_rate"] = (
+        None if prediction.review is None or not rows.any() else float(prediction.review[rows].mean())
+    )
+    metrics["n_units"] = int(np.unique(judged.unit[rows]).size)
     if judged.why_unseen is not None and healthy is not None:
-        found |= _of_fleet(judged, said, healthy, np.flatnonzero(either))
-    return found
+        metrics |= _of_fleet(judged, prediction, healthy, np.flatnonzero(either))
+    return metrics
 
 
 def columns_of(judged: EvaluationRows) -> tuple[str, ...]:
-    """Give the columns of a table, in order: a whole fleet has some more."""
+    """Return the columns of a table, in order; a whole fleet has more of them."""
     return COLUMNS if judged.why_unseen is None else (*COLUMNS[:-2], *FLEET_FIGURES[1:], *COLUMNS[-2:])
 
 
 def _of_fleet(
-    judged: EvaluationRows, said: Prediction, healthy: int, rows: NDArray[np.int64]
+    judged: EvaluationRows, prediction: Prediction, healthy: int, rows: NDArray[np.int64]
 ) -> dict[str, float | None]:
-    """Judge a review of the whole fleet, in the method's own order, or by entropy where it has none."""
+    """Judge a review of the whole fleet in the method's own order; by predictive entropy where it has none."""
     assert judged.why_unseen is not None
-    p, why = said.probabilities[rows], judged.why_unseen[rows]
-    order = doubt_of(p) if said.order is None else said.order[rows]
+    p, why = prediction.probabilities[rows], judged.why_unseen[rows]
+    order = doubt_of(p) if prediction.order is None else prediction.order[rows]
     called_healthy: NDArray[np.bool_] = np.asarray(~(1.0 - p[:, healthy] >= 0.5))
     return fleet_figures(
         order,
@@ -231,7 +268,7 @@ def _of_fleet(
 def _intervals(
     judged: EvaluationRows, predicted: list[Prediction], healthy: int | None
 ) -> dict[str, tuple[float, float]]:
-    """Intervals of the mean over seeds, the units drawn again."""
+    """Return intervals of the mean over seeds, by a bootstrap over units."""
     clean = np.flatnonzero((judged.y >= 0) & ~judged.leaked)
     y = judged.y[clean]
     codes = None if judged.votes is None else np.unique(judged.votes[clean], return_inverse=True)[1]
@@ -241,38 +278,38 @@ def _intervals(
         return _mean_of_seeds(
             CLASSIFICATION_FIGURES,
             [
-                classification_figures(said.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
-                for said in predicted
+                classification_figures(prediction.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
+                for prediction in predicted
             ],
         )
 
     def whole(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
         assert healthy is not None
-        return _mean_of_seeds(FLEET_FIGURES, [_of_fleet(judged, said, healthy, rows) for said in predicted])
+        return _mean_of_seeds(FLEET_FIGURES, [_of_fleet(judged, prediction, healthy, rows) for prediction in predicted])
 
-    found = bootstrap_over_units(known, judged.unit[clean], seed=0)
+    intervals = bootstrap_over_units(known, judged.unit[clean], seed=0)
     if judged.why_unseen is not None and healthy is not None:
-        found |= bootstrap_over_units(whole, judged.unit, seed=0)
-    return found
+        intervals |= bootstrap_over_units(whole, judged.unit, seed=0)
+    return intervals
 
 
 def _mean_of_seeds(names: Sequence[str], all_seeds: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
+    means: dict[str, float | None] = {}
     for name in names:
-        values = [one[name] for one in all_seeds]
-        found[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
-    return found
+        values = [figures_of_seed[name] for figures_of_seed in all_seeds]
+        means[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
+    return means
 
 
-def _by_unit(task: EvaluationTask, said: Prediction) -> dict[str, dict[str, Any]]:
-    """Judge each unit by itself: so that one bad bearing is seen."""
+def _by_unit(task: EvaluationTask, prediction: Prediction) -> dict[str, dict[str, Any]]:
+    """Judge each unit by itself, so that one bad unit is visible."""
     judged = task.judged
-    found: dict[str, dict[str, Any]] = {}
+    by_unit: dict[str, dict[str, Any]] = {}
     for name in np.unique(judged.unit):
         for c in np.unique(judged.y[judged.unit == name]):
             rows = (judged.unit == name) & (judged.y == c)
-            p = said.probabilities[rows]
-            found[f"{name}" if c >= 0 else f"{name} (unseen)"] = {
+            p = prediction.probabilities[rows]
+            by_unit[f"{name}" if c >= 0 else f"{name} (unseen)"] = {
                 "class": task.training.classes[c] if c >= 0 else None,
                 "windows": int(rows.sum()),
                 "accuracy": float((p.argmax(axis=1) == c).mean()) if c >= 0 else None,
@@ -280,10 +317,10 @@ def _by_unit(task: EvaluationTask, said: Prediction) -> dict[str, dict[str, Any]
                     label: finite_or_none(value)
                     for label, value in zip(task.training.classes, p.mean(axis=0), strict=True)
                 },
-                "review_rate": None if said.review is None else float(said.review[rows].mean()),
+                "review_rate": None if prediction.review is None else float(prediction.review[rows].mean()),
                 "leaked": bool(judged.leaked[rows].any()),
             }
-    return found
+    return by_unit
 
 
 def _about(task: EvaluationTask) -> dict[str, Any]:
@@ -302,19 +339,19 @@ def _about(task: EvaluationTask) -> dict[str, Any]:
 
 
 def _column(protocol: Protocol, key: str) -> str:
-    found: str | None = getattr(protocol, key)
-    assert found is not None
-    return found
+    column: str | None = getattr(protocol, key)
+    assert column is not None
+    return column
 
 
 def _comparable(windows: Windows) -> tuple[Windows, list[str]]:
-    """Leave absolute levels out where the windows do not share a declared unit."""
+    """Leave absolute levels out where the windows do not all have the same declared unit of measurement."""
     scopes = np.unique(windows.scope).tolist()
     mappings = {recording.split(":", 1)[0] for recording in np.unique(windows.recording).tolist()}
     undeclared = [scope for scope in scopes if scope.endswith(":raw")]
     if len(scopes) == 1 and not (undeclared and len(mappings) > 1):
         return windows, []
-    text = f"scale of {', '.join(undeclared)} is not declared, so absolute levels are left out on every side"
+    text = f"the unit of {', '.join(undeclared)} is not declared, so absolute levels are left out on every side"
     return without_levels(windows), [text]
 
 
@@ -333,20 +370,20 @@ def _rig(windows: Windows, protocol: Protocol) -> NDArray[np.str_]:
 
 
 def _targets(windows: Windows, label: str, protocol: Protocol) -> NDArray[np.str_]:
-    """Class name of each window: the label's text, and `healthy` for the healthy value."""
+    """Return the class name of each window: the label's text, and `healthy` for the healthy value."""
     cells = windows.cells(label)
     return np.array([HEALTHY if cell == protocol.healthy else cell for cell in cells.tolist()], dtype=np.str_)
 
 
 def _modes(windows: Windows, targets: NDArray[np.str_]) -> dict[str, Mode]:
-    """Failure mode of each class: by the mapping's label table where that is of one mind, else by the word itself."""
-    found = {}
+    """Return the failure mode of each class: by the mapping's label table if it names one mode, else by the word."""
+    modes = {}
     for name in np.unique(targets).tolist():
-        told = set(windows.mode[targets == name].tolist()) - {""}
-        mode = Mode(told.pop()) if len(told) == 1 else mode_of_word(name)
+        mapped = set(windows.mode[targets == name].tolist()) - {""}
+        mode = Mode(mapped.pop()) if len(mapped) == 1 else mode_of_word(name)
         if mode is not None and name != HEALTHY:
-            found[name] = mode
-    return found
+            modes[name] = mode
+    return modes
 
 
 def _judged(

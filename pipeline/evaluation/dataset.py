@@ -1,6 +1,6 @@
-"""Read the recordings of chosen manifest rows and extract their features, in memory, by the product's own functions.
+"""Read the recordings of chosen manifest rows and extract their features in memory, by the product's own functions.
 
-The numbers are those that import, acquire and extract give: the same mapping, the same cuts, the same windows.
+The features are the same as after import, acquire and extract: same mapping, same cuts, same windows.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pipeline.importing.problems import SignalUnreadable
 from pipeline.labels.findings import evidence_weight
 
 INLINE_SAMPLES = 4_000_000
-"""Below so many samples starting processes costs more than it saves."""
+"""Below this number of samples one process is faster than several."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +49,15 @@ class Dataset:
     Attributes
     ----------
     windows : Windows
-        Also those with a bad data-quality verdict.
+        Those with a bad data-quality verdict are included.
     mappings : tuple of str
         Names of the mappings used.
     recordings : int
-        Recordings cut from the rows, the ones too short for a window included.
+        Recordings cut from the rows; recordings too short for a window count too.
     left_out : dict of str to int
-        How many of what, by reason.
+        Number of items left out, by reason.
     notes : tuple of str
+        Sentences for the reader of the report.
     """
 
     windows: Windows
@@ -97,8 +98,9 @@ def load_dataset(
     Parameters
     ----------
     manifest : Path
+        CSV file, for messages and as the default folder of the signals.
     rows : sequence of ManifestRow
-        The rows that are used; no other file is opened.
+        The rows to read; files of other rows are not opened.
     settings : Settings
         Window, regime and evidence settings.
     root : Path, optional
@@ -106,12 +108,12 @@ def load_dataset(
     mappings : sequence of str
         Mapping files or names of shipped mappings; default: every shipped mapping that selects one of the rows.
     on_progress : callable, optional
-        Called with rows done and rows in all.
+        Called with the rows done and the number of all rows.
 
     Raises
     ------
     EvaluationRefused
-        Mappings and rows do not fit, or a signal cannot be read; with every problem found.
+        Mappings and rows do not fit, or a signal cannot be read; the message lists every problem.
     """
     plans, orphans = _plans(manifest, rows, root, mappings)
     tasks = [
@@ -152,7 +154,7 @@ def load_dataset(
 def _plans(
     manifest: Path, rows: Sequence[ManifestRow], root: Path | None, mappings: Sequence[str]
 ) -> tuple[list[ImportPlan], list[ManifestRow]]:
-    """Plan the import of every row by the one mapping that selects it; give the rows that none selects as well."""
+    """Plan the import of every row by the mapping that selects it; also return the rows that no mapping selects."""
     where, problems = f"manifest {manifest.name}", list[str]()
     by_row: dict[int, list[str]] = {row.line: [] for row in rows}
     plans: list[ImportPlan] = []
@@ -173,7 +175,8 @@ def _plans(
     if twice:
         names = " and ".join(by_row[twice[0]])
         problems.append(
-            f"row {twice[0]} and {len(twice) - 1} more are selected by several mappings ({names}); name one"
+            f"row {twice[0]} and {len(twice) - 1} more are selected by several mappings ({names}); choose one by "
+            "--mapping"
         )
     orphans = [row for row in rows if not by_row[row.line]]
     if len(orphans) == len(rows):
@@ -204,23 +207,23 @@ def _one_quantity(tasks: Sequence[_ReadTask]) -> None:
 def _read_all(tasks: Sequence[_ReadTask], workers: int, on_progress: Callable[[int, int], None] | None) -> list[_Read]:
     size = sum(task.planned.n_source for task in tasks)
     jobs = workers if size > INLINE_SAMPLES and len(tasks) > 1 else 1
-    found: list[_Read] = []
+    read: list[_Read] = []
     problems = []
     with joblib.Parallel(n_jobs=jobs, backend="loky", return_as="generator") as pool:
         for result in pool(joblib.delayed(_read)(task) for task in tasks):
             if isinstance(result, str):
                 problems.append(result)
             else:
-                found.append(result)
+                read.append(result)
             if on_progress:
-                on_progress(len(found) + len(problems), len(tasks))
+                on_progress(len(read) + len(problems), len(tasks))
     if problems:
         raise EvaluationRefused("manifest", problems)
-    return found
+    return read
 
 
 def _read(task: _ReadTask) -> _Read | str:
-    """Read one manifest row and extract its recordings; what is wrong with its signal, in words. Runs in a worker."""
+    """Read one manifest row and extract its recordings; a text is what is wrong with its signal. Runs in a worker."""
     planned = task.planned
     try:
         cuts = read_pieces(planned)

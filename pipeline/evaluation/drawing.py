@@ -1,4 +1,4 @@
-"""Small drawings for a report, as SVG text: nothing is loaded, nothing runs."""
+"""Small drawings for a report, as SVG text without scripts or linked files."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 from models.judging.metrics import BINS, entropy
 
 POINTS: Final = 50
-"""Coverages that a risk-coverage curve is given at."""
+"""Number of coverages at which a risk-coverage curve is computed."""
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
 def curves(predicted: Sequence[FloatArray], y: IntArray, *, healthy: int | None) -> dict[str, Any]:
-    """Give both curves of a method.
+    """Return the reliability and the risk-coverage curve of a method.
 
     Parameters
     ----------
     predicted
-        Class probabilities (n, C) of each seed; a row that is not finite counts as wrong, with uniform probabilities.
+        Class probabilities (n, C) of each seed. A row with a value that is not finite counts as wrong, with uniform
+        probabilities.
     y
         (n,) class index.
     healthy
@@ -33,24 +34,24 @@ def curves(predicted: Sequence[FloatArray], y: IntArray, *, healthy: int | None)
     Returns
     -------
     dict
-        reliability: of each of 15 bins of equal width that has windows, over all seeds: confidence (mean), frequency,
-        windows. risk_coverage: coverage, error (mean over seeds) of the most certain windows.
+        reliability: for each of 15 bins of equal width that has windows, over all seeds: mean confidence, frequency,
+        number of windows. risk_coverage: coverage, and error of the most certain windows (mean over seeds).
     """
     if not y.size:
         return {"reliability": [], "risk_coverage": []}
-    said, came, risks = [], [], []
+    confidences, outcomes, risks = [], [], []
     covered = np.unique(np.maximum(1, np.linspace(0.0, 1.0, POINTS + 1)[1:] * y.size).round().astype(np.int64))
     for p in predicted:
         scored: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
         p = np.where(scored[:, None], p, 1.0 / p.shape[1])
         wrong: NDArray[np.bool_] = np.asarray((p.argmax(axis=1) != y) | ~scored)
-        said.append(p.max(axis=1) if healthy is None else 1.0 - p[:, healthy])
-        came.append(~wrong if healthy is None else y != healthy)
+        confidences.append(p.max(axis=1) if healthy is None else 1.0 - p[:, healthy])
+        outcomes.append(~wrong if healthy is None else y != healthy)
         order = np.argsort(entropy(p), kind="stable")
         risks.append((np.cumsum(wrong[order]) / np.arange(1, y.size + 1))[covered - 1])
     risk = np.mean(risks, axis=0)
     return {
-        "reliability": _reliability(np.concatenate(said), np.concatenate(came)),
+        "reliability": _reliability(np.concatenate(confidences), np.concatenate(outcomes)),
         "risk_coverage": [
             {"coverage": float(k / y.size), "error": float(value)} for k, value in zip(covered, risk, strict=True)
         ],
@@ -58,22 +59,22 @@ def curves(predicted: Sequence[FloatArray], y: IntArray, *, healthy: int | None)
 
 
 def _reliability(confidence: FloatArray, happened: NDArray[np.bool_]) -> list[dict[str, float | int]]:
-    which = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    found: list[dict[str, float | int]] = []
-    for number in np.unique(which).tolist():
-        own = which == number
-        found.append(
+    bin_of = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    bins: list[dict[str, float | int]] = []
+    for number in np.unique(bin_of).tolist():
+        own = bin_of == number
+        bins.append(
             {
                 "confidence": float(confidence[own].mean()),
                 "frequency": float(happened[own].mean()),
                 "windows": int(own.sum()),
             }
         )
-    return found
+    return bins
 
 
 COLOURS: Final = ("#1f5fa8", "#c4541c", "#2e7d4f", "#8b3f8f", "#8a6d00", "#4a4a4a", "#b3261e", "#00838f")
-"""One for each method, in order; told apart also by eyes that see less colour, by their lightness."""
+"""One for each method, in order; they differ in lightness too, for readers who see less colour."""
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 320, 52, 44, 12, 14
 
@@ -81,23 +82,23 @@ Points = Sequence[tuple[float, float]]
 
 
 def reliability(curves: Mapping[str, Any], *, x: str) -> str:
-    """Draw a reliability diagram: on the diagonal, what is said so sure comes true so often."""
+    """Draw a reliability diagram: on the diagonal, stated probability and observed frequency are equal."""
     lines = {name: [(p["confidence"], p["frequency"]) for p in curve["reliability"]] for name, curve in curves.items()}
     sizes = {name: [p["windows"] for p in curve["reliability"]] for name, curve in curves.items()}
     diagonal = f'<path d="{_path([(0.0, 0.0), (1.0, 1.0)], 1.0)}" class="ideal"/>'
-    return _figure(lines, x=x, y="how often it was so", top=1.0, before=diagonal, sizes=sizes)
+    return _figure(lines, x=x, y="observed frequency", top=1.0, before=diagonal, sizes=sizes)
 
 
 def risk_coverage(curves: Mapping[str, Any]) -> str:
-    """Draw error against coverage: the share of windows that are answered, the most certain first."""
+    """Draw the error against the coverage: the share of windows that are answered, the most certain ones first."""
     lines = {name: [(p["coverage"], p["error"]) for p in curve["risk_coverage"]] for name, curve in curves.items()}
     highest = max((value for points in lines.values() for _, value in points), default=0.0)
     top = next((limit for limit in (0.05, 0.1, 0.2, 0.3, 0.5) if highest <= limit), 1.0)
-    return _figure(lines, x="share of windows answered", y="wrong among them", top=top)
+    return _figure(lines, x="share of windows answered", y="error among them", top=top)
 
 
 def legend(names: Sequence[str]) -> str:
-    """Name the colour of each method."""
+    """Return the legend as HTML: the colour and name of each method."""
     items = "".join(
         f'<span><i style="background:{_colour(index)}"></i>{html.escape(name)}</span>'
         for index, name in enumerate(names)

@@ -1,4 +1,4 @@
-"""What axiswatch said of a simulated fleet, held against the simulation's truth. The only reader of truth.csv."""
+"""Compare the cases of a simulated fleet with the simulation's truth. Nothing else reads truth.csv."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class AxisTruth:
-    """What was really the matter with an axis, and from when on it could be seen."""
+    """The true condition of an axis, and the time from which on it could be seen."""
 
     axis_id: str
     kind: str
@@ -41,7 +41,7 @@ class AxisTruth:
 
 @dataclass(frozen=True)
 class RecordingTruth:
-    """What is true of a recording, see docs/simulation.md."""
+    """The truth about a recording, see docs/simulation.md."""
 
     mode: str
     severity: float
@@ -52,12 +52,12 @@ class RecordingTruth:
 
 
 def read_recording_truth(folder: Path) -> dict[str, RecordingTruth]:
-    """Read truth.csv of a simulated fleet: what is true of each recording, by its id."""
-    found = {}
+    """Read truth.csv of a simulated fleet; return the truth about each recording, by its id."""
+    truth = {}
     with (folder / "truth.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             axis = axis_id(row["site"], row["cell"], row["robot_id"], row["axis"])
-            found[recording_id(axis, row["channel"], datetime.fromisoformat(row["started_at"]))] = RecordingTruth(
+            truth[recording_id(axis, row["channel"], datetime.fromisoformat(row["started_at"]))] = RecordingTruth(
                 row["mode"],
                 float(row["severity"]),
                 row["visible"] == "true",
@@ -65,14 +65,14 @@ def read_recording_truth(folder: Path) -> dict[str, RecordingTruth]:
                 row["unseen_program"] == "true",
                 row["sensor_fault"],
             )
-    return found
+    return truth
 
 
 def judge_fleet(store: Store, folder: Path) -> dict[str, Any]:
-    """Count for each kind of axis what axiswatch made of it.
+    """Count the outcomes of axes, by their true condition.
 
-    Axes with findings (their units may be in the training set) and axes without are counted apart: only the latter say
-    how well it works. Where an axis has several troubles, the first in `KINDS` counts.
+    Axes with findings (their units may be in the training set) and axes without are counted apart: only the latter are
+    a fair test. Where an axis has several troubles, the first in `KINDS` counts.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def judge_fleet(store: Store, folder: Path) -> dict[str, Any]:
 
 
 def outcome_of(cases: list[Any]) -> str:
-    """Give the strongest thing that cases say: an alarm, a review, a data case, or nothing."""
+    """Return the strongest outcome of an axis's cases: an alarm, a review, a data case, or nothing."""
     codes = {reason["code"] for case in cases for reason in case.reasons}
     if "fault" in codes:
         return "alarm"
@@ -118,7 +118,15 @@ def outcome_of(cases: list[Any]) -> str:
 
 
 def read_truth(folder: Path, findings: set[str]) -> list[AxisTruth]:
-    """Read truth.csv and simulation.json of a simulated fleet, one entry an axis."""
+    """Read truth.csv and simulation.json of a simulated fleet; return one entry for each axis.
+
+    Parameters
+    ----------
+    folder
+        Where the simulation wrote them.
+    findings
+        Ids of the axes that have findings.
+    """
     rows: dict[str, list[dict[str, str]]] = {}
     with (folder / "truth.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -136,8 +144,8 @@ def read_truth(folder: Path, findings: set[str]) -> list[AxisTruth]:
 
 def _axis_truth(key: str, rows: list[dict[str, str]], silent_from: datetime | None, has_finding: bool) -> AxisTruth:
     def first(column: str, *also: str) -> datetime | None:
-        wanted = [row for row in rows if all(row[name] not in ("", "false") for name in (column, *also))]
-        return min((datetime.fromisoformat(row["started_at"]) for row in wanted), default=None)
+        matching = [row for row in rows if all(row[name] not in ("", "false") for name in (column, *also))]
+        return min((datetime.fromisoformat(row["started_at"]) for row in matching), default=None)
 
     known = [row for row in rows if row["visible"] == "true" and row["unseen_class"] == "false"]
     since_known = min((datetime.fromisoformat(row["started_at"]) for row in known), default=None)

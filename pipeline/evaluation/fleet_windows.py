@@ -1,7 +1,7 @@
-"""A simulated fleet taken in by the product's own steps, and its windows with the features that a score would see.
+"""Simulated fleets for an evaluation: processed by the product's own steps, and read as windows with their features.
 
-Every fleet has a folder, a database and a lake of its own. Simulated, acquired, extracted and given baselines once, it
-is found done the next time.
+Every fleet has its own folder, database and lake. It is simulated, acquired, extracted and given baselines once; a
+later evaluation in the same folder uses the result again.
 """
 
 from __future__ import annotations
@@ -44,21 +44,23 @@ from pipeline.training.training_set import TrainingSet, build_training_set
 from pipeline.workplace import Workplace
 
 SCOPE = "acceleration"
-"""The one scope that a simulated fleet has."""
+"""The only scope of a simulated fleet."""
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Fleet:
-    """A fleet that was taken in.
+    """A simulated fleet, processed up to its baselines.
 
     Attributes
     ----------
     folder : Path
         Where the simulation wrote it.
     end : datetime
-        End of its last day: everything of it is known.
+        End of its last day (UTC), when everything about it is known.
+    settings : Settings
+        With the fleet's own folder, database and lake.
     """
 
     folder: Path
@@ -69,35 +71,35 @@ class Fleet:
 
 
 def take_in(root: Path, fleet: FleetSettings, settings: Settings, on_progress: Progress | None = None) -> Fleet:
-    """Simulate a fleet below `root` and take it in: assets, findings, recordings, features, baselines."""
+    """Simulate a fleet below `root` and process it: assets, findings, recordings, features, baselines."""
     name = f"{fleet.world}{fleet.seed}-{fleet.robots}x{fleet.axes}-{fleet.days}d-{fleet.recordings_per_day}"
     folder = root / f"{name}-{fleet.samples}"
     own = settings.model_copy(update={"home": folder, "database_url": "", "lake_url": "", "landing": Path()})
     end = fleet.start + timedelta(days=fleet.days)
 
-    def told(step: str) -> Callable[[int, int], None] | None:
+    def progress_of(step: str) -> Callable[[int, int], None] | None:
         return None if on_progress is None else lambda done, total: on_progress(f"{name}: {step}", done, total)
 
-    simulate(folder, fleet, workers=settings.workers, on_progress=told("simulate"))
+    simulate(folder, fleet, workers=settings.workers, on_progress=progress_of("simulate"))
     store, lake = Store.open(own.database), Lake(own.lake)
     import_assets(store, folder / "assets.toml", as_of=fleet.start)
     import_labels(store, folder / "labels.csv", who="simulation")
     place = Workplace(own, store, lake)
     for step in MONITOR[:3]:
-        step.run(place, end, told(step.name))
+        step.run(place, end, progress_of(step.name))
     return Fleet(folder, end, own, store, lake)
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
-    """What is told of every window besides its features.
+class WindowTruth:
+    """Unit and truth of each of n windows.
 
     Attributes
     ----------
     unit : str array, shape (n,)
     truth : tuple of RecordingTruth
     in_baseline : bool array, shape (n,)
-        The unit's baseline was made of this window's time, so it must not be judged by it.
+        The window is from the unit's baseline period, so it must not be judged against that baseline.
     """
 
     unit: NDArray[np.str_]
@@ -105,8 +107,8 @@ class Told:
     in_baseline: NDArray[np.bool_]
 
 
-def judged_fleet(fleet: Fleet) -> tuple[Windows, Told]:
-    """Read every window of a fleet as score sees it: features, changes, verdicts; and the truth about it."""
+def judged_fleet(fleet: Fleet) -> tuple[Windows, WindowTruth]:
+    """Read every window of a fleet with the features, changes and verdicts that `score` would use, and its truth."""
     truth = read_recording_truth(fleet.folder)
     with fleet.store.read() as connection:
         rows = _recordings(connection, fleet.settings)
@@ -124,26 +126,32 @@ def judged_fleet(fleet: Fleet) -> tuple[Windows, Told]:
         n_samples=np.array(chunk.windows["n_window_samples"], dtype=np.int64),
         site_programs=frozenset[str]().union(*programs.values()),
     )
-    told = Told(
+    window_truth = WindowTruth(
         unit=np.array([str(row.unit_serial) for row in of], dtype=np.str_),
         truth=tuple(truth[row.recording_id] for row in of),
         in_baseline=np.array([_within(row.started_at, periods.get(_place(row), ())) for row in of], dtype=np.bool_),
     )
-    return windows, told
+    return windows, window_truth
 
 
 def training_fleet(fleet: Fleet) -> tuple[Windows, TrainingSet]:
-    """Build the training set of a fleet by its findings, as `train` does at its end; windows in the same order."""
+    """Build the training set of a fleet from its findings, as `train` does at the fleet's end.
+
+    Returns
+    -------
+    Windows, TrainingSet
+        In the same order.
+    """
     with fleet.store.read() as connection:
-        found = build_training_set(connection, fleet.lake, fleet.settings, SCOPE, as_of=fleet.end)
+        training_set = build_training_set(connection, fleet.lake, fleet.settings, SCOPE, as_of=fleet.end)
         by_id = {row.recording_id: row for row in _recordings(connection, fleet.settings)}
         orders = known_orders(connection)
-    windows = _windows(fleet, [by_id[name] for name in found.recording.tolist()], found.x, orders)
-    return replace(windows, weight=found.weight), found
+    windows = _windows(fleet, [by_id[name] for name in training_set.recording.tolist()], training_set.x, orders)
+    return replace(windows, weight=training_set.weight), training_set
 
 
 def _recordings(connection: Connection, settings: ExtractionSettings) -> list[Row[Any]]:
-    """Every recording with features, in order of time, with what the log says of it."""
+    """Return every recording that has features, in order of time, with the fields of its log."""
     context = (Recording.sampling_rate_hz, Recording.shaft_speed_rpm, Recording.speed_is_steady, Recording.n_samples)
     query = extractions(
         *attributed_extraction(), *context, scope=SCOPE, feature_version=feature_version_of(settings, SCOPE)
@@ -153,10 +161,10 @@ def _recordings(connection: Connection, settings: ExtractionSettings) -> list[Ro
 
 def _baseline_periods(connection: Connection) -> dict[tuple[str, str], list[tuple[datetime, datetime]]]:
     query = sa.select(Baseline.axis_id, Baseline.unit_serial, Baseline.from_at, Baseline.to_at).distinct()
-    found: dict[tuple[str, str], list[tuple[datetime, datetime]]] = {}
+    periods: dict[tuple[str, str], list[tuple[datetime, datetime]]] = {}
     for row in connection.execute(query):
-        found.setdefault((row.axis_id, str(row.unit_serial)), []).append((row.from_at, row.to_at))
-    return found
+        periods.setdefault((row.axis_id, str(row.unit_serial)), []).append((row.from_at, row.to_at))
+    return periods
 
 
 def _place(row: Row[Any]) -> tuple[str, str]:
@@ -168,7 +176,7 @@ def _within(moment: datetime, periods: Iterable[tuple[datetime, datetime]]) -> b
 
 
 def _windows(fleet: Fleet, of: Sequence[Row[Any]], x: NDArray[np.float32], geometries: Mapping[str, Orders]) -> Windows:
-    """Put windows together, `of` being the recording of each."""
+    """Build windows; `of` has the recording of each."""
     features = feature_settings(fleet.settings, SCOPE)
     names = feature_names(features)
     groups = tuple(group for group, members in feature_groups(features).items() for _ in members)
@@ -213,7 +221,7 @@ NO_MODE = "training windows of a fault whose finding names no mode"
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What is fitted and judged, and what was left out."""
+    """Training data and windows to judge, and how many windows were left out."""
 
     task: EvaluationTask
     left_out: dict[str, int]
@@ -223,58 +231,58 @@ class Prepared:
 def prepare_fleets(
     protocol: SimulatedProtocol, settings: Settings, root: Path, on_progress: Progress | None = None
 ) -> Prepared:
-    """Simulate both sides below `root` and put their windows together.
+    """Simulate both sides below `root` and build the training data and the windows to judge.
 
-    Training knows what a plant would: the findings about its fleet. Truth is read of the judged fleets alone. Not
-    judged are windows that the unit's own baseline was made of, those with a bad data-quality verdict (score says
-    nothing about them), and those with a fault that the truth itself calls not visible.
+    Training uses what a plant would know: the findings about its fleet. The truth is read only of the fleets that are
+    judged. Three kinds of windows are not judged: those of the unit's own baseline period, those with a bad
+    data-quality verdict (they get no score), and those with a fault that the truth calls not visible.
 
     Raises
     ------
     EvaluationRefused
-        The findings name no healthy unit or fewer classes than are judged.
+        The findings about [train] name no healthy unit, or a class that is judged is missing from them.
     """
     where = f"protocol {protocol.name}"
-    trained, found = training_fleet(take_in(root, protocol.train.fleets()[0], settings, on_progress))
-    named = found.y >= 0
+    trained, training_set = training_fleet(take_in(root, protocol.train.fleets()[0], settings, on_progress))
+    named = training_set.y >= 0
     parts = [judged_fleet(take_in(root, fleet, settings, on_progress)) for fleet in protocol.test.fleets()]
     windows = join([part for part, _ in parts])
-    truth = [item for _, told in parts for item in told.truth]
+    truth = [item for _, window_truth in parts for item in window_truth.truth]
     left_out = Counter({NO_MODE: int((~named).sum())})
-    keep = _kept(windows, [told for _, told in parts], truth, left_out)
+    keep = _kept(windows, [window_truth for _, window_truth in parts], truth, left_out)
     kept = np.flatnonzero(keep)
     truth = [truth[index] for index in kept.tolist()]
-    lost = {item.mode for item in truth if item.mode and not item.unseen_class} - set(found.classes)
+    lost = {item.mode for item in truth if item.mode and not item.unseen_class} - set(training_set.classes)
     problems = [f"the findings about [train] name no {name}; make its fleet larger" for name in sorted(lost)]
-    if HEALTHY not in found.classes:
-        problems.append("no finding about [train] says healthy; make its fleet larger")
+    if HEALTHY not in training_set.classes:
+        problems.append("no finding about [train] is healthy; make its fleet larger")
     if problems:
         raise EvaluationRefused(where, problems)
-    unit = np.concatenate([told.unit for _, told in parts])[kept]
+    unit = np.concatenate([window_truth.unit for _, window_truth in parts])[kept]
     training = Training(
         trained.take(named),
-        found.y[named],
-        found.unit[named],
-        found.classes,
-        {name: mode for name in found.classes if name != HEALTHY and (mode := mode_of_word(name)) is not None},
+        training_set.y[named],
+        training_set.unit[named],
+        training_set.classes,
+        {name: mode for name in training_set.classes if name != HEALTHY and (mode := mode_of_word(name)) is not None},
         protocol.fault_prior,
         settings,
         settings.seed,
-        found.supplement,
+        training_set.supplement,
     )
     return Prepared(
-        EvaluationTask(training, _judged(windows.take(kept), truth, unit, found.classes), ()),
+        EvaluationTask(training, _judged(windows.take(kept), truth, unit, training_set.classes), ()),
         {reason: count for reason, count in left_out.items() if count},
         int(np.unique(windows.recording).size),
     )
 
 
 def _kept(
-    windows: Windows, told: Sequence[Told], truth: Sequence[RecordingTruth], left_out: Counter[str]
+    windows: Windows, window_truths: Sequence[WindowTruth], truth: Sequence[RecordingTruth], left_out: Counter[str]
 ) -> NDArray[np.bool_]:
-    """Say which windows are judged; count the others, each by the first reason that holds."""
+    """Return which windows are judged; count the others in `left_out`, each by the first reason that applies."""
     reasons = (
-        (BASELINE, np.concatenate([item.in_baseline for item in told])),
+        (BASELINE, np.concatenate([item.in_baseline for item in window_truths])),
         (BAD, windows.quality != "ok"),
         (TOO_SMALL, np.array([bool(item.mode) and not item.visible for item in truth], dtype=np.bool_)),
     )

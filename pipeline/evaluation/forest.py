@@ -1,4 +1,4 @@
-"""The random forest of the tables: the same features, units weighted alike, and tuned with the networks' budget."""
+"""The random forest of the tables: same features, equal weight of units, and the tuning budget of the networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IntArray = NDArray[np.int64]
 
 TREES: Final = 500
 DEFAULT: Final[dict[str, Any]] = {"max_depth": None, "min_samples_leaf": 1, "max_features": "sqrt"}
-"""scikit-learn's own: trees grown to the end, the square root of the features at each split."""
+"""Defaults of scikit-learn: fully grown trees, the square root of the number of features at each split."""
 
 DEPTHS: Final = (None, 3, 8)
 LEAVES: Final = (1, 3, 10)
@@ -30,7 +30,7 @@ _ORDER_SEED = 20
 
 
 def candidates(budget: int) -> list[dict[str, Any]]:
-    """Return the default and up to `budget` - 1 others from the grid, in one order."""
+    """Return the default and up to `budget` - 1 others from the grid, in an order that is always the same."""
     names = tuple(DEFAULT)
     grid = [dict(zip(names, values, strict=True)) for values in product(DEPTHS, LEAVES, FEATURES)]
     order = np.random.default_rng(_ORDER_SEED).permutation(len(grid))
@@ -39,7 +39,19 @@ def candidates(budget: int) -> list[dict[str, Any]]:
 
 
 def fit(x: NDArray[np.float32], y: IntArray, weight: FloatArray, *, seed: int, settings: dict[str, Any]) -> Pipeline:
-    """Fit 500 trees to features x (n, F), NaN = missing, which become the median; weight (n,) above 0."""
+    """Fit 500 trees.
+
+    Parameters
+    ----------
+    x
+        (n, F) features; NaN = missing, replaced by the median of the feature.
+    y
+        (n,) class index.
+    weight
+        (n,) weight of each window, above 0.
+    seed, settings
+        Seed of the trees; arguments of scikit-learn's forest.
+    """
     forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=1, **settings)
     pipeline = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), forest)
     pipeline.fit(x, y, randomforestclassifier__sample_weight=weight)
@@ -58,8 +70,7 @@ def tune_forest(
     budget: int,
     min_units: int,
 ) -> Tuning:
-    """Try `budget` forests in folds of whole units, as `models.training.tune` does networks; a forest has no
-    calibration.
+    """Try `budget` forests in folds of whole units, as `models.training.tune` does for networks, without calibration.
 
     Parameters
     ----------
@@ -70,7 +81,7 @@ def tune_forest(
     folds, seed
         Folds of units; seed of folds and trees.
     budget, min_units
-        Candidates, the default among them; fewest units that may tell.
+        Number of candidates, the default among them; least number of units with which tuning is tried.
     """
     if reason := too_few_units(y, unit, healthy=healthy, min_units=min_units):
         return Tuning((), 0, f"not tuned: {reason}")

@@ -1,4 +1,4 @@
-"""Kind `healthy`: recordings of which all are healthy. Whatever is said of them is a false alarm or needless work."""
+"""Kind `healthy`: all recordings are healthy, so every alarm is false and every review is needless work."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COLUMNS: Final = (
 )
 
 BLOCKS: Final = 5
-"""Parts in time that a unit is cut into where there are fewer units than this: there must be something to hold out."""
+"""With fewer units than this, each unit is cut into this many parts in time, so that parts can be held out."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -57,20 +57,21 @@ def evaluate_healthy(
     seeds: Sequence[int],
     on_progress: Progress | None = None,
 ) -> EvaluationResult:
-    """Fit a baseline-only model to healthy windows and count what it says of other healthy ones.
+    """Fit a baseline-only model to healthy windows; count alarms, reviews and data cases on other healthy windows.
 
-    With [train], its rows are the baseline; without, the first `baseline_share` of every channel of every unit is.
+    With [train], its rows are the baseline. Without it, the baseline is the first `baseline_share` of every channel of
+    every unit.
 
     Raises
     ------
     EvaluationRefused
-        A side is empty, or the baseline cannot give a model.
+        A side is empty, or no model can be trained on the baseline.
     """
     assert protocol.unit is not None
     baseline, judged = _sides(protocol, selection, windows)
     baseline = baseline.take(baseline.quality == "ok")
     if not len(baseline) or not len(judged):
-        side = "judge" if len(baseline) else "learn from"
+        side = "judge" if len(baseline) else "train on"
         raise EvaluationRefused(f"protocol {protocol.name}", [f"there is no good window to {side}"])
     units, notes = _units_to_hold_out(baseline, protocol.unit)
     leaked: BoolArray = np.isin(judged.cells(protocol.unit), sorted(selection.leaked))
@@ -79,20 +80,20 @@ def evaluate_healthy(
         if on_progress:
             on_progress(f"default, seed {seed}", number, len(seeds))
         started = time.perf_counter()
-        said, limits, told = _say(baseline, units, judged, settings, seed, protocol)
+        scored, limits, model_notes = _train_and_score(baseline, units, judged, settings, seed, protocol)
         seconds = time.perf_counter() - started
-        clean = _count(judged, said, limits, protocol, ~leaked)
+        clean = _count(judged, scored, limits, protocol, ~leaked)
         runs.append(
             {
                 "method": "default",
                 "seed": seed,
                 "metrics": {**clean, "seconds": seconds},
-                "leaked": _count(judged, said, limits, protocol, leaked) if leaked.any() else None,
-                "units": _by_unit(judged, said, limits, protocol),
-                "notes": list(told),
+                "leaked": _count(judged, scored, limits, protocol, leaked) if leaked.any() else None,
+                "units": _by_unit(judged, scored, limits, protocol),
+                "notes": list(model_notes),
             }
         )
-        notes += [f"default: {note}" for note in told]
+        notes += [f"default: {note}" for note in model_notes]
     about = {
         "baseline": {"windows": len(baseline), "units": int(np.unique(baseline.cells(protocol.unit)).size)},
         "test": {"windows": len(judged), "units": int(np.unique(judged.cells(protocol.unit)).size)},
@@ -117,7 +118,7 @@ def _sides(protocol: Protocol, selection: Selection, windows: Windows) -> tuple[
 
 
 def _units_to_hold_out(baseline: Windows, column: str) -> tuple[NDArray[np.str_], list[str]]:
-    """Name what is held out in turn: units, or with few of them the parts in time of each."""
+    """Return for each window the group that is held out together: its unit, or with few units a part of it in time."""
     unit = baseline.cells(column)
     if np.unique(unit).size >= BLOCKS:
         return unit, []
@@ -128,13 +129,13 @@ def _units_to_hold_out(baseline: Windows, column: str) -> tuple[NDArray[np.str_]
         for number, part in enumerate(np.array_split(order, BLOCKS)):
             named[part] = f"{name} part {number + 1}"
     text = (
-        f"units to learn from: {np.unique(unit).size}, too few to hold one out; percentiles are against parts in "
-        "time of the same units, so they are kinder than against units never seen"
+        f"units to train on: {np.unique(unit).size}, too few to hold one out; percentiles are relative to parts in "
+        "time of the same units, so they are lower than relative to unseen units"
     )
     return named.astype(np.str_), [text]
 
 
-def _say(
+def _train_and_score(
     baseline: Windows, unit: NDArray[np.str_], judged: Windows, settings: Settings, seed: int, protocol: Protocol
 ) -> tuple[list[ScoredWindow], Thresholds, tuple[str, ...]]:
     """Train on the baseline and score the judged windows."""
@@ -151,38 +152,40 @@ def _say(
             settings=replace(training_settings(settings), seed=seed),
         )
     except TrainingRefused as error:
-        raise EvaluationRefused(f"protocol {protocol.name}", [f"the baseline gives no model: {error}"]) from error
+        raise EvaluationRefused(
+            f"protocol {protocol.name}", [f"no model can be trained on the baseline: {error}"]
+        ) from error
     scores = model.score(judged.x)
-    said = judged_windows(model, scores, quality=judged.quality, channel=judged.channel, program=judged.program)
+    scored = judged_windows(model, scores, quality=judged.quality, channel=judged.channel, program=judged.program)
     programs = frozenset(np.unique(baseline.program).tolist()) - {""}
     limits = thresholds_of(settings, held_out_quantiles(model), programs=programs, classes=model.classes)
-    return said, limits, report.notes
+    return scored, limits, report.notes
 
 
 def _count(
-    judged: Windows, said: list[ScoredWindow], limits: Thresholds, protocol: Protocol, rows: BoolArray
+    judged: Windows, scored: list[ScoredWindow], limits: Thresholds, protocol: Protocol, rows: BoolArray
 ) -> dict[str, Any]:
-    """Count what becomes of recordings, each channel alone, and of votes, their channels combined as advise does."""
+    """Count the outcomes of recordings, each channel alone, and of votes, their channels combined as `advise` does."""
     assert protocol.unit is not None
-    found: dict[str, Any] = dict.fromkeys(COLUMNS)
-    n, alarms, reviews, data = _outcomes(judged.recording, said, limits, rows)
-    found |= {"recordings": n, "alarms": alarms, "reviews": reviews, "data_cases": data}
+    counts: dict[str, Any] = dict.fromkeys(COLUMNS)
+    n, alarms, reviews, data = _outcomes(judged.recording, scored, limits, rows)
+    counts |= {"recordings": n, "alarms": alarms, "reviews": reviews, "data_cases": data}
     rates = {"alarm_rate": alarms, "review_rate": reviews, "data_rate": data}
-    found |= {column: count / n if n else None for column, count in rates.items()}
+    counts |= {column: count / n if n else None for column, count in rates.items()}
     if protocol.vote is not None:
-        votes, alarms, reviews, _ = _outcomes(judged.cells(protocol.vote), said, limits, rows)
-        found |= {"votes": votes, "alarms_vote": alarms, "reviews_vote": reviews}
-    found["n_units"] = int(np.unique(judged.cells(protocol.unit)[rows]).size)
-    return found
+        votes, alarms, reviews, _ = _outcomes(judged.cells(protocol.vote), scored, limits, rows)
+        counts |= {"votes": votes, "alarms_vote": alarms, "reviews_vote": reviews}
+    counts["n_units"] = int(np.unique(judged.cells(protocol.unit)[rows]).size)
+    return counts
 
 
 def _outcomes(
-    groups: NDArray[np.str_], said: list[ScoredWindow], limits: Thresholds, rows: BoolArray
+    groups: NDArray[np.str_], scored: list[ScoredWindow], limits: Thresholds, rows: BoolArray
 ) -> tuple[int, int, int, int]:
-    """Count groups of windows, and those of them with an alarm, sent to review, and with a data case."""
+    """Return the number of groups of windows, and of groups with an alarm, with a review, and with a data case."""
     members: dict[str, list[ScoredWindow]] = {}
     for index in np.flatnonzero(rows).tolist():
-        members.setdefault(str(groups[index]), []).append(said[index])
+        members.setdefault(str(groups[index]), []).append(scored[index])
     states = [combine_channels(windows, {MODEL: limits}) for windows in members.values()]
     alarms = sum(state.state == ALARM for state in states)
     reviews = sum(bool(doubts_of(state)) for state in states)
@@ -191,27 +194,27 @@ def _outcomes(
 
 
 def _by_unit(
-    judged: Windows, said: list[ScoredWindow], limits: Thresholds, protocol: Protocol
+    judged: Windows, scored: list[ScoredWindow], limits: Thresholds, protocol: Protocol
 ) -> dict[str, dict[str, Any]]:
     assert protocol.unit is not None
     unit = judged.cells(protocol.unit)
-    found: dict[str, dict[str, Any]] = {}
+    by_unit: dict[str, dict[str, Any]] = {}
     for name in np.unique(unit).tolist():
-        counted = _outcomes(judged.recording, said, limits, np.asarray(unit == name))
-        novelty = [w.novelty_percentile for w, own in zip(said, unit == name, strict=True) if own]
-        told = [value for value in novelty if value is not None]
-        found[name] = dict(zip(("recordings", "alarms", "reviews", "data_cases"), counted, strict=True))
-        found[name]["median_novelty_percentile"] = float(np.median(told)) if told else None
-    return found
+        counted = _outcomes(judged.recording, scored, limits, np.asarray(unit == name))
+        novelty = [w.novelty_percentile for w, own in zip(scored, unit == name, strict=True) if own]
+        percentiles = [value for value in novelty if value is not None]
+        by_unit[name] = dict(zip(("recordings", "alarms", "reviews", "data_cases"), counted, strict=True))
+        by_unit[name]["median_novelty_percentile"] = float(np.median(percentiles)) if percentiles else None
+    return by_unit
 
 
 def _intervals(runs: Sequence[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Exact intervals of the first seed's shares, recordings taken as independent, which those of one unit are not."""
+    """Return exact intervals of the first seed's shares. Recordings count as independent, though one unit's are not."""
     metrics = runs[0]["metrics"]
     pairs = (("alarm_rate", "alarms"), ("review_rate", "reviews"), ("data_rate", "data_cases"))
-    found = {}
+    intervals = {}
     for column, count in pairs:
         interval = share_interval(metrics[count], metrics["recordings"])
         if interval is not None:
-            found[column] = interval
-    return found
+            intervals[column] = interval
+    return intervals

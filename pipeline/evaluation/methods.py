@@ -1,4 +1,4 @@
-"""The methods that a table has a row for, behind one small interface: fit on windows, predict windows."""
+"""The methods that a table compares, behind one interface: fit on windows, predict windows."""
 
 from __future__ import annotations
 
@@ -44,32 +44,33 @@ ALIASES: Final = {
 
 
 class MethodNotDefined(Exception):
-    """A method says nothing about this protocol; the message says why."""
+    """A method cannot be used with the classes of this protocol; the message gives the reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What a method may learn from. Test rows are nowhere in it.
+    """What a method may learn from; it holds no test rows.
 
     Attributes
     ----------
     windows : Windows
-        Of the training rows, verdict ok.
+        n windows of the training rows, verdict ok.
     y : int64 array, shape (n,)
         Index into `classes`.
     unit : str array, shape (n,)
+        Physical unit.
     classes : tuple of str
-        "healthy" first where it is trained.
+        "healthy" is the first where it is trained.
     modes : dict of str to Mode
-        Failure mode that a class stands for, where it is known.
+        Failure mode of a class, where it is known.
     fault_prior : float or None
-        Share of faults declared for the judged windows; None: classes alike.
+        Share of faults declared for the judged windows; None: all classes are equally likely.
     settings : Settings
     seed : int
     supplement : Supplement or None
-        Made faults: as the product's training made them, else by `with_seed`.
+        Windows with simulated faults, made by the product's training or by `with_seed`.
     fits : SharedFits or None
-        Networks that methods of this seed fit alike, fitted once for all of them, by `with_seed`.
+        Networks that several methods of this seed use, fitted once for all of them; made by `with_seed`.
     """
 
     windows: Windows
@@ -86,17 +87,18 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a method says of n windows; None: it does not define it.
+    """A method's prediction for n windows; None: the method does not define this value.
 
     Attributes
     ----------
     probabilities : float64 array, shape (n, C)
+        Class probabilities.
     mutual_information, novelty : float64 array, shape (n,)
-        Epistemic part of the entropy, nats; distance to the training data.
+        Epistemic part of the entropy in nats; distance to the training data.
     order : float64 array, shape (n,)
         The higher, the earlier axiswatch would send the window to review.
     review : bool array, shape (n,)
-        Whether it would.
+        Whether axiswatch would send it to review.
     """
 
     probabilities: FloatArray
@@ -111,26 +113,26 @@ class FittedMethod(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the reader should know, in words."""
+        """Sentences for the reader of the report."""
         ...
 
     @property
     def spared_seconds(self) -> float:
-        """Seconds of fitting that another method of the seed had done already; they count as this one's too."""
+        """Seconds that a fit shared with another method saved; they count for this method too."""
         ...
 
     @property
     def tuning(self) -> Tuning | None:
-        """What was tried before it was fitted, None where nothing was."""
+        """Settings that were tried before the fit; None where none were."""
         ...
 
     def predict(self, windows: Windows) -> Prediction:
-        """Say what it thinks of windows; one window's prediction does not depend on the others."""
+        """Predict windows; the prediction of one window does not depend on the others."""
         ...
 
 
 Method = Callable[[Training], FittedMethod]
-"""Fits; MethodNotDefined where the method says nothing about the classes."""
+"""Fits a method; raises MethodNotDefined where it cannot be used with the classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,13 +170,21 @@ class Network:
 
 
 def _unscored_last(values: FloatArray) -> FloatArray | None:
-    """Make a window without a score the most uncertain one; None where no window has one: it is not defined."""
+    """Make windows without a score the most uncertain ones; None where no window has a score."""
     return None if np.isnan(values).all() else np.where(np.isnan(values), np.inf, values)
 
 
 def with_seed(training: Training, seed: int, *, make: bool) -> Training:
-    """Give the training of a seed, with fits that its methods share; `make`: with faults from its windows where it has
-    none, once for all networks.
+    """Return the training data of a seed, with fits that its methods share.
+
+    Parameters
+    ----------
+    training
+        Training data of any seed.
+    seed
+        The new seed.
+    make
+        Simulate faults from the windows where the training data has none yet, once for all networks.
     """
     seeded = replace(training, seed=seed, fits=SharedFits(time.perf_counter))
     if not make or training.supplement is not None:
@@ -184,12 +194,12 @@ def with_seed(training: Training, seed: int, *, make: bool) -> Training:
 
 
 def words_of(training: Training) -> tuple[str, ...]:
-    """Give the failure mode of each class, or its own name where it has none."""
+    """Return the failure mode of each class; the class's own name where it has none."""
     return tuple(str(training.modes.get(name, name)) for name in training.classes)
 
 
 def network(method: str) -> Method:
-    """Give the fitting of the product's network with a scoring method: training rows, made faults, rule, calibrator."""
+    """Return the function that fits the product's network with a scoring method, as `train` does."""
 
     def fit(training: Training) -> Network:
         words = words_of(training)
@@ -218,10 +228,10 @@ def network(method: str) -> Method:
 
 
 def network_settings(training: Training) -> TrainingSettings:
-    """Give the shipped settings with the seed of this run, and the fault prior at which it is judged.
+    """Return the shipped settings with the seed of this run and the fault prior of the judged windows.
 
-    Unless the protocol declares a prior, healthy weighs as much as any one fault on average: no method is told the mix
-    of the test rows.
+    Unless the protocol declares a prior, all classes are equally likely: no method knows the class shares of the test
+    rows.
     """
     n_faults = sum(name != HEALTHY for name in training.classes)
     alike = n_faults / len(training.classes)
@@ -241,13 +251,13 @@ class Forest:
     tuning: Tuning | None = None
 
     def predict(self, windows: Windows) -> Prediction:
-        """Give the mean class frequencies of the leaves, at the declared prior."""
+        """Return the mean class frequencies of the leaves, at the declared prior."""
         p = np.asarray(self.pipeline.predict_proba(windows.x), dtype=np.float64) * self.prior
         return Prediction(p / p.sum(axis=1, keepdims=True))
 
 
 def random_forest(training: Training) -> Forest:
-    """Fit a forest; units count alike within their class and classes alike, tuned with the networks' budget."""
+    """Fit a forest: units of a class have equal weight, and so have classes; tuned with the networks' budget."""
     healthy = 0 if training.classes[0] == HEALTHY else None
     x, settings, tuning = training.windows.x, training.settings, None
     weight = balanced_weights(training.y, training.unit, training.windows.weight, healthy=healthy)
@@ -270,7 +280,7 @@ def random_forest(training: Training) -> Forest:
 
 
 def declared_prior(training: Training) -> FloatArray:
-    """Give the weight (C,) of each class at the protocol's fault prior; ones where it declares none."""
+    """Return the weight (C,) of each class at the protocol's fault prior; ones where it declares none."""
     prior = np.ones(len(training.classes))
     if training.fault_prior is not None and training.classes[0] == HEALTHY:
         prior[0] = 1.0 - training.fault_prior
@@ -280,7 +290,7 @@ def declared_prior(training: Training) -> FloatArray:
 
 @dataclass(frozen=True, eq=False)
 class Rules:
-    """The textbook rule: the class of the line that stands highest above its floor. Learns nothing."""
+    """The textbook rule: the class whose line is highest above its noise floor. It learns nothing."""
 
     columns: tuple[int | None, ...]
     prior: FloatArray
@@ -301,21 +311,32 @@ def line_probabilities(x: NDArray[np.float32], columns: tuple[int | None, ...], 
     x
         (n, F) features.
     columns
-        Column of each class's line; None for the healthy class, which stands at `HEALTHY_DB`.
+        Column of each class's line; None for the healthy class, which counts as `HEALTHY_DB`.
     prior
         (C,) weight of each class.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (n, C); NaN where all lines of a window are missing.
     """
     evidence = [
         np.full(len(x), HEALTHY_DB) if c is None else np.nan_to_num(x[:, c].astype(np.float64)) for c in columns
     ]
-    found: FloatArray = softmax(np.column_stack(evidence) / DB_PER_NAT + np.log(prior), axis=1)
+    p: FloatArray = softmax(np.column_stack(evidence) / DB_PER_NAT + np.log(prior), axis=1)
     unknown = np.all([np.isnan(x[:, c]) for c in columns if c is not None], axis=0)
-    found[unknown] = np.nan
-    return found
+    p[unknown] = np.nan
+    return p
 
 
 def rules(training: Training) -> Rules:
-    """Choose the line of each class by its failure mode; nothing is fitted, no training row is looked at."""
+    """Choose the line of each class by its failure mode; nothing is fitted and no training row is used.
+
+    Raises
+    ------
+    MethodNotDefined
+        A class is no bearing fault that has a line.
+    """
     names = training.windows.names
     columns: list[int | None] = []
     strange = []
@@ -328,12 +349,14 @@ def rules(training: Training) -> Rules:
         else:
             strange.append(name)
     if strange:
-        raise MethodNotDefined(f"class {', '.join(map(repr, strange))} is no bearing fault that has a line")
+        raise MethodNotDefined(
+            f"class {', '.join(map(repr, strange))} is not a bearing fault with a characteristic frequency"
+        )
     return Rules(tuple(columns), declared_prior(training))
 
 
 def mode_of_word(word: str) -> Mode | None:
-    """Read a failure mode from a label: a word of the taxonomy or a usual other one; None where it is neither."""
+    """Read a failure mode from a label: a word of the taxonomy or a common other word; None where it is neither."""
     plain = word.strip().casefold().replace(" ", "_").replace("-", "_").removesuffix("_fault")
     for mode in Mode:
         if plain == mode.value or plain in ALIASES.get(mode, ()):
@@ -349,6 +372,6 @@ METHODS: Final[dict[str, Method]] = {
 """Every method by its name in a table."""
 
 SHIPPED: Final[str] = Settings.model_fields["method"].default
-"""What axiswatch ships; the row `default` is this method, fitted once for both."""
+"""The method that axiswatch uses by default; the row `default` is this method, fitted once for both rows."""
 
 DEFAULT_ROW: Final = "default"

@@ -1,4 +1,4 @@
-"""What an evaluation writes: evaluation.json, and report.html with the same figures for people."""
+"""The files of an evaluation: evaluation.json, and report.html with the same figures for people."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Summary = dict[str, dict[str, float | None]]
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes
     ----------
@@ -26,12 +26,13 @@ class EvaluationResult:
     intervals : dict
         (low, high) by method and column, where there is an interval.
     about : dict
-        What was trained on and judged.
+        Classes, features, and numbers of windows and units trained on and judged.
     notes : list of str
+        Sentences for the reader of the report.
     curves : dict
         Reliability and risk-coverage by method, where the kind has them.
     review_budget : dict
-        A threshold or a refusal by method, where a miss rate was asked for.
+        By method a threshold, or the reason why there is none, where a miss rate was asked for.
     """
 
     runs: list[dict[str, Any]]
@@ -43,11 +44,11 @@ class EvaluationResult:
 
 
 def summarise(runs: Sequence[Mapping[str, Any]], key: str = "metrics") -> Summary:
-    """Give mean and spread (standard deviation, ddof 1) over seeds of every figure, by method.
+    """Return the mean and the standard deviation (ddof 1) over seeds of every figure, by method.
 
-    `COLUMN` is null where a seed does not define it, `COLUMN_sd` also with one seed.
+    `COLUMN` is None where a seed does not define it; so is `COLUMN_sd`, also where there is only one seed.
     """
-    found: Summary = {}
+    summary: Summary = {}
     for method in dict.fromkeys(run["method"] for run in runs):
         own = [run[key] for run in runs if run["method"] == method and run[key] is not None]
         row: dict[str, float | None] = {}
@@ -56,12 +57,12 @@ def summarise(runs: Sequence[Mapping[str, Any]], key: str = "metrics") -> Summar
             defined = all(value is not None and math.isfinite(value) for value in values)
             row[column] = fmean(values) if defined else None
             row[f"{column}_sd"] = stdev(values) if defined and len(values) > 1 else None
-        found[method] = row
-    return found
+        summary[method] = row
+    return summary
 
 
 def write(folder: Path, document: Mapping[str, Any]) -> tuple[Path, Path]:
-    """Write both files into a folder, made if it is not there; files of an earlier evaluation are replaced."""
+    """Write both files into a folder, which is made if needed; files of an earlier evaluation are replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False, sort_keys=False)
     paths = folder / "evaluation.json", folder / "report.html"

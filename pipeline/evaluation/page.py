@@ -1,4 +1,4 @@
-"""report.html: the document of an evaluation as a page for engineers. It needs nothing from a network."""
+"""report.html: the document of an evaluation as a page for engineers. It loads nothing from a network."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from pipeline.evaluation import drawing
 Rows = Mapping[str, Mapping[str, float | None]]
 
 ASKED: Final = {
-    "classification": "Trained on some physical units, judged on others that no part of the training saw. Each window "
-    "is given a class with a probability.",
+    "classification": "Methods are trained on some physical units and judged on others that were not used in training. "
+    "Each window gets a class with a probability.",
     "trend": "Runs to failure: every rule is frozen on the first part of a run and judged on the rest of it.",
-    "healthy": "Recordings of healthy machines only: whatever is said of them is a false alarm or needless work.",
-    "simulated": "Trained on the findings about one simulated fleet, judged by the truth of others whose units it "
-    "never saw. A simulated figure never supports a claim about real machines.",
+    "healthy": "Recordings of healthy machines only: every alarm is false, and every review is needless work.",
+    "simulated": "Methods are trained on the findings about one simulated fleet, and judged by the truth about other "
+    "fleets with other units. A simulated figure never supports a claim about real machines.",
 }
 
 DEPENDENT: Final = (
     "Recordings of one unit are not independent: they share its bearing, mount and drift. The intervals of rates below "
-    "take them as independent (Clopper-Pearson), so they are narrower than what is known of another unit of the kind."
+    "assume that they are (Clopper-Pearson), so they are narrower than the true uncertainty about another unit."
 )
 
 GROUPS: Final = (
-    ("Telling conditions apart", ("accuracy", "accuracy_vote", "macro_auroc", "fault_auroc")),
-    ("Are the probabilities right", ("nll", "brier", "ece", "adaptive_ece")),
-    ("Does it know when it is wrong", ("error_auroc", "aurc", "review_10")),
+    ("Discrimination between conditions", ("accuracy", "accuracy_vote", "macro_auroc", "fault_auroc")),
+    ("Quality of the probabilities", ("nll", "brier", "ece", "adaptive_ece")),
+    ("Does the uncertainty point to the errors", ("error_auroc", "aurc", "review_10")),
     (
-        "What it cannot know",
+        "Conditions that were not in the training",
         ("unseen_auroc_entropy", "unseen_auroc_mi", "unseen_auroc_novelty", "unseen_auroc_routed"),
     ),
     (
-        "What a review of 10 % leaves",
+        "After a review of 10 % of the windows",
         (
             "missed_after_review_10",
             "unseen_class_reviewed_10",
@@ -43,39 +43,39 @@ GROUPS: Final = (
         ),
     ),
 )
-"""Columns that belong together; all others come last."""
+"""Groups of columns; all other columns come last."""
 
 HIGHER: Final = frozenset({"accuracy", "accuracy_vote", "macro_auroc", "fault_auroc", "error_auroc", "review_10"})
 LOWER: Final = frozenset({"nll", "brier", "ece", "adaptive_ece", "aurc", "missed_after_review_10"})
 
 
 def report(document: Mapping[str, Any]) -> str:
-    """Give the page."""
+    """Return the page as HTML, from the document that `pipeline.evaluation.run.document` returns."""
     kind, name = str(document["kind"]), html.escape(str(document["protocol"]))
     parts = [
         f"<header><h1>{name}</h1><p class='sub'>axiswatch evaluation, kind {html.escape(kind)}, state of the code "
         f"<code>{html.escape(str(document['commit']))}</code></p></header>",
-        f"<h2>What was asked</h2><p>{html.escape(ASKED.get(kind, ''))}</p>",
+        f"<h2>Question</h2><p>{html.escape(ASKED.get(kind, ''))}</p>",
         _data(document["data"], document["runs"]),
     ]
     if kind == "healthy":
         parts.append(f"<p class='note'>{html.escape(DEPENDENT)}</p>")
-    parts.append("<h2>What came out</h2>")
+    parts.append("<h2>Results</h2>")
     parts.append(_legend_text(document.get("intervals", {}), document["summary"], document["runs"], kind))
     parts += _tables(document["summary"], document.get("intervals", {}))
     parts += _budget(document.get("review_budget"))
     parts += _curves(document.get("curves") or {}, document["data"])
     if document.get("leaked_summary"):
-        parts.append("<h2>Leaked: units that were trained on too (no goal is judged by these)</h2>")
+        parts.append("<h2>Leaked: units that were also in the training (not a fair test)</h2>")
         parts += _tables(document["leaked_summary"], {})
     for title, key in (("Notes", "notes"), ("Left out", "left_out")):
-        found = document.get(key)
-        if found:
-            lines = [f"{count} {reason}" for reason, count in found.items()] if isinstance(found, dict) else found
+        entries = document.get(key)
+        if entries:
+            lines = [f"{count} {reason}" for reason, count in entries.items()] if isinstance(entries, dict) else entries
             items = "".join(f"<li>{html.escape(str(line))}</li>" for line in lines)
             parts.append(f"<h2>{title}</h2><ul>{items}</ul>")
     parts.append(_units(document["runs"]))
-    parts.append("<h2>How it was done</h2>")
+    parts.append("<h2>Protocol, settings and data</h2>")
     for title, key in (("Protocol", "protocol_read"), ("Settings", "settings"), ("Data", "data")):
         text = html.escape(json.dumps(document.get(key), ensure_ascii=False, indent=1))
         parts.append(f"<details><summary>{title}</summary><pre>{text}</pre></details>")
@@ -83,14 +83,14 @@ def report(document: Mapping[str, Any]) -> str:
 
 
 def _data(data: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
-    """Say in words how much was trained on and judged."""
-    words = {"train": "trained on", "baseline": "learnt from", "test": "judged", "unseen": "unseen"}
+    """Return a table of how much data was trained on and judged."""
+    words = {"train": "trained on", "baseline": "baseline", "test": "judged", "unseen": "unseen"}
     lines = []
     for key, word in words.items():
-        found = data.get(key)
-        if isinstance(found, Mapping) and found.get("windows"):
-            units = found["units"]
-            lines.append((word, f"{found['windows']:,} windows of {units:,} unit{'' if units == 1 else 's'}"))
+        side = data.get(key)
+        if isinstance(side, Mapping) and side.get("windows"):
+            units = side["units"]
+            lines.append((word, f"{side['windows']:,} windows of {units:,} unit{'' if units == 1 else 's'}"))
     if data.get("classes"):
         lines.append(("classes", ", ".join(map(str, data["classes"]))))
     if data.get("recordings"):
@@ -103,11 +103,11 @@ def _data(data: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _legend_text(intervals: Mapping[str, Any], summary: Rows, runs: Sequence[Mapping[str, Any]], kind: str) -> str:
-    text = "A figure, ± its spread over seeds." if len({run.get("seed") for run in runs}) > 1 else ""
+    text = "Mean ± standard deviation over seeds." if len({run.get("seed") for run in runs}) > 1 else ""
     if kind == "healthy":
-        text += " In brackets: 95 % intervals, recordings taken as independent."
+        text += " In brackets: 95 % intervals; recordings count as independent."
     elif any(intervals.values()):
-        text += " In brackets: 95 % intervals, physical units drawn again (bootstrap)."
+        text += " In brackets: 95 % intervals by a bootstrap over physical units."
     elif kind != "trend":
         text += " No intervals: fewer than 10 units were judged."
     best = " Bold: the best row of a column." if len(summary) > 1 and kind not in ("trend", "healthy") else ""
@@ -115,7 +115,7 @@ def _legend_text(intervals: Mapping[str, Any], summary: Rows, runs: Sequence[Map
 
 
 def _tables(summary: Rows, intervals: Mapping[str, Any]) -> list[str]:
-    """Give a table a group of columns, so that no line is too long to be read."""
+    """Return one table for each group of columns, so that rows stay short enough to read."""
     columns = [c for c in dict.fromkeys(c for row in summary.values() for c in row) if not c.endswith("_sd")]
     grouped = {c for _, members in GROUPS for c in members}
     parts = []
@@ -164,10 +164,10 @@ def _budget(budget: Mapping[str, Any] | None) -> list[str]:
     names = ("review_rate", "cases_a_day", "fault_units", "missed_units", "miss_bound", "needed_units")
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("method", *names)) + "<th class='text'>reason</th>"
     lines = []
-    for method, found in budget.items():
-        cells = "".join(f"<td>{html.escape(_shown(found[name]))}</td>" for name in names)
-        word = "refused" if found["threshold"] is None else "chosen"
-        reason = f"<td class='text'><b>{word}</b>: {html.escape(found['reason'])}</td>"
+    for method, chosen in budget.items():
+        cells = "".join(f"<td>{html.escape(_shown(chosen[name]))}</td>" for name in names)
+        word = "refused" if chosen["threshold"] is None else "chosen"
+        reason = f"<td class='text'><b>{word}</b>: {html.escape(chosen['reason'])}</td>"
         lines.append(f"<tr><th>{html.escape(method)}</th>{cells}{reason}</tr>")
     return [f"<h2>Review budget</h2><div class='wide'><table><tr>{head}</tr>{''.join(lines)}</table></div>"]
 
@@ -181,16 +181,16 @@ def _curves(curves: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
         drawing.legend(list(curves)),
         "<div class='pair'><figure>",
         drawing.reliability(curves, x=what),
-        "<figcaption>On the dashed line, what is said so sure comes true so often. Below it: too sure. Larger dots: "
-        "more windows.</figcaption></figure><figure>",
+        "<figcaption>On the dashed line, the stated probability equals the observed frequency. Below it, the method is "
+        "too sure. Larger dots: more windows.</figcaption></figure><figure>",
         drawing.risk_coverage(curves),
-        "<figcaption>Errors if only the most certain windows are answered and the rest goes to review: it should rise "
-        "to the right.</figcaption></figure></div>",
+        "<figcaption>Error if only the most certain windows are answered and the others go to review. The curve should "
+        "rise to the right.</figcaption></figure></div>",
     ]
 
 
 def _units(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Tables by unit, one a method, of its first seed; methods with the same figures share one."""
+    """Return tables by unit, one for each method, of its first seed; methods with the same figures share one."""
     parts, seen = list[str](), list[Any]()
     for run in runs:
         units = run.get("units") or {}

@@ -1,4 +1,4 @@
-"""A protocol (TOML): which rows of a manifest are trained on, which are judged, and how. No code in it."""
+"""A protocol (TOML): which rows of a manifest are trained on, which are judged, and how. It contains no code."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 SIMULATED: Final = "simulated"
-"""The kind of these protocols."""
+"""Kind of the protocols that judge simulated fleets."""
 
 MIN_AXES: Final = 12
-"""From so many axes on a fleet has a cage fault and the unseen program, see docs/simulation.md."""
+"""With this many axes or more, a fleet has a cage fault and the unseen program, see docs/simulation.md."""
 
 
-def _one_seed_listed(given: Any) -> Any:
-    """Take one seed for a list of one."""
-    return [given] if isinstance(given, int) and not isinstance(given, bool) else given
+def _one_seed_listed(value: Any) -> Any:
+    """Accept a single seed as a list of one."""
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class FleetTable(BaseModel):
-    """A side of the protocol: fleets of one world and size, one for each seed. Their axes all have units of their own.
+    """A side of the protocol: fleets of one world and size, one for each seed. No unit is in two fleets.
 
     Attributes
     ----------
     world : str
-        As in `pipeline.simulation.FleetSettings`, like all others.
+        A or B. All attributes have the same meaning as in `pipeline.simulation.FleetSettings`.
     robots, axes, days, recordings_per_day, samples : int
         Size of each fleet.
     seeds : list of int
-        One fleet each.
+        One fleet for each seed.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -52,7 +52,7 @@ class FleetTable(BaseModel):
     samples: Annotated[int, Field(ge=512)] = 20_480
 
     def fleets(self) -> list[FleetSettings]:
-        """Give the settings of every fleet of this side."""
+        """Return the settings of every fleet of this side."""
         return [
             FleetSettings(
                 robots=self.robots,
@@ -79,36 +79,37 @@ class SimulatedProtocol(BaseModel):
     test: FleetTable
 
     def problems(self) -> list[str]:
-        """Say what would make a figure a lie, or a fleet that cannot be."""
-        found = []
+        """Return what would make the figures wrong, and fleets that cannot be simulated; one sentence each."""
+        problems = []
         if len(self.train.seeds) > 1:
-            found.append("key train.seeds: one fleet is trained on; give one seed and make that fleet larger")
+            problems.append("key train.seeds: training uses one fleet; give one seed and make that fleet larger")
         for name, table in (("train", self.train), ("test", self.test)):
             if len(set(table.seeds)) < len(table.seeds):
-                found.append(f"key {name}.seeds: a seed is there twice; the same seed is the same fleet")
+                problems.append(f"key {name}.seeds: a seed is listed twice; the same seed gives the same fleet")
             if table.robots * table.axes < MIN_AXES:
-                found.append(
-                    f"[{name}]: {table.robots * table.axes} axes are too few; from {MIN_AXES} on a fleet has every kind"
+                problems.append(
+                    f"[{name}]: {table.robots * table.axes} axes are too few; with {MIN_AXES} or more a fleet has "
+                    "every kind of axis"
                 )
             try:
                 table.fleets()
             except SettingsError as error:
-                found.append(f"[{name}]: {error}")
+                problems.append(f"[{name}]: {error}")
         both = set(self.train.seeds) & set(self.test.seeds)
         if self.train.world == self.test.world and both:
-            found.append(
+            problems.append(
                 f"seed {', '.join(map(str, sorted(both)))} of world {self.test.world} is in [train] and in [test]: the "
-                "same seed gives the same units, and figures on units that were trained on are no figures"
+                "same seed gives the same units, and units that were trained on cannot be judged"
             )
-        return found
+        return problems
 
 
 Name = Annotated[str, Field(min_length=1)]
 
 
-def _listed(given: Any) -> Any:
-    """Take one name for a list of one."""
-    return [given] if isinstance(given, str) else given
+def _listed(value: Any) -> Any:
+    """Accept a single name as a list of one."""
+    return [value] if isinstance(value, str) else value
 
 
 NEEDED: Final[dict[str, tuple[str, ...]]] = {
@@ -116,7 +117,7 @@ NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "trend": ("unit", "test"),
     "healthy": ("unit", "test"),
 }
-"""Keys that a kind cannot do without, besides name and kind."""
+"""Keys that a kind needs, besides name and kind."""
 
 TAKEN: Final[dict[str, tuple[str, ...]]] = {
     "classification": (
@@ -135,11 +136,11 @@ TAKEN: Final[dict[str, tuple[str, ...]]] = {
     "trend": ("label", "unit", "baseline_share", "test"),
     "healthy": ("label", "healthy", "unit", "vote", "shared_units", "baseline_share", "train", "test"),
 }
-"""Keys that a kind has a use for."""
+"""Keys that a kind accepts, besides name and kind."""
 
 
 class EvaluationRefused(AxiswatchError, ValueError):
-    """An evaluation that cannot be carried out, with everything wrong with its protocol or manifest.
+    """An evaluation cannot be carried out; the message lists everything wrong with its protocol or manifest.
 
     Attributes
     ----------
@@ -175,29 +176,35 @@ class Protocol(BaseModel):
 
     @property
     def rigs(self) -> tuple[str, ...]:
-        """Columns that tell rigs apart, each with a baseline of its own."""
+        """Columns that together identify a rig; each rig has its own baseline."""
         return tuple(self.baseline_by or ())
 
     def filters(self) -> dict[str, Filters]:
-        """The filter tables that are there, by name."""
-        found = {name: getattr(self, name) for name in ("train", "test", "unseen", "baseline")}
-        return {name: table for name, table in found.items() if table is not None}
+        """Return the filter tables that the protocol has, by name."""
+        tables = {name: getattr(self, name) for name in ("train", "test", "unseen", "baseline")}
+        return {name: table for name, table in tables.items() if table is not None}
 
     def columns(self) -> list[tuple[str, str]]:
-        """Every manifest column that is named, with its key."""
-        wanted = [(key, value) for key in ("label", "unit", "vote") if (value := getattr(self, key)) is not None]
-        wanted += [("baseline_by", column) for column in self.rigs]
-        return wanted + [(f"{table}.{column}", column) for table, named in self.filters().items() for column in named]
+        """Return every manifest column that the protocol names, as pairs of key and column."""
+        columns = [(key, value) for key in ("label", "unit", "vote") if (value := getattr(self, key)) is not None]
+        columns += [("baseline_by", column) for column in self.rigs]
+        return columns + [(f"{table}.{column}", column) for table, named in self.filters().items() for column in named]
 
 
 def shipped_protocols() -> list[str]:
-    """Name the protocols that come with axiswatch."""
+    """Return the names of the protocols that come with axiswatch."""
     folder = files("pipeline").joinpath("protocols")
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
 def load_protocol(protocol: Path | str) -> Protocol | SimulatedProtocol:
-    """Read a protocol file, or a shipped protocol by its name; EvaluationRefused lists everything wrong with it."""
+    """Read a protocol file, or a shipped protocol by its name.
+
+    Raises
+    ------
+    EvaluationRefused
+        The file cannot be read, is not TOML, or breaks a rule; the message lists everything wrong.
+    """
     path = Path(protocol)
     where = f"protocol {path.name or path}"
     try:
@@ -205,7 +212,7 @@ def load_protocol(protocol: Path | str) -> Protocol | SimulatedProtocol:
             text = files("pipeline").joinpath("protocols", f"{protocol}.toml").read_text("utf-8")
         else:
             text = path.read_text("utf-8-sig")
-        given = tomllib.loads(text)
+        content = tomllib.loads(text)
     except OSError as error:
         shipped = ", ".join(shipped_protocols())
         reason = f"cannot be read ({error.strerror or error}); give a path to a .toml file or one of: {shipped}"
@@ -214,27 +221,29 @@ def load_protocol(protocol: Path | str) -> Protocol | SimulatedProtocol:
         raise EvaluationRefused(where, [f"is not TOML ({error}); see docs/evaluate.md for an example"]) from error
     read: Protocol | SimulatedProtocol
     try:
-        if given.get("kind") == SIMULATED:
-            read = SimulatedProtocol.model_validate(given)
+        if content.get("kind") == SIMULATED:
+            read = SimulatedProtocol.model_validate(content)
             problems = read.problems()
         else:
-            read = Protocol.model_validate(given)
-            problems = _misfits(read, given)
+            read = Protocol.model_validate(content)
+            problems = _misfits(read, content)
     except ValidationError as error:
-        raise EvaluationRefused(where, [_explain(cast("dict[str, Any]", found)) for found in error.errors()]) from error
+        raise EvaluationRefused(
+            where, [_explain(cast("dict[str, Any]", detail)) for detail in error.errors()]
+        ) from error
     if problems:
         raise EvaluationRefused(where, problems)
     return read
 
 
-def _misfits(protocol: Protocol, given: dict[str, Any]) -> list[str]:
-    """Say which keys a protocol of this kind lacks, or has no use for."""
+def _misfits(protocol: Protocol, content: dict[str, Any]) -> list[str]:
+    """Return which keys a protocol of this kind lacks, and which it does not use."""
     kind = protocol.kind
     problems = [
         f"key {key}: is missing; kind {kind!r} needs it" for key in NEEDED[kind] if getattr(protocol, key) is None
     ]
-    useless = [key for key in given if key not in (*TAKEN[kind], "name", "kind")]
-    problems += [f"key {key}: kind {kind!r} has no use for it; remove it" for key in useless]
+    useless = [key for key in content if key not in (*TAKEN[kind], "name", "kind")]
+    problems += [f"key {key}: kind {kind!r} does not use it; remove it" for key in useless]
     problems += [
         f"key {table}: has no filter and so would take every row; name a column and its patterns"
         for table, named in protocol.filters().items()
@@ -244,21 +253,23 @@ def _misfits(protocol: Protocol, given: dict[str, Any]) -> list[str]:
         lacking, there = (
             ("baseline_by", "[baseline]") if protocol.baseline_by is None else ("[baseline]", "baseline_by")
         )
-        problems.append(f"key {lacking}: is missing, and {there} means nothing without it")
+        problems.append(f"key {lacking}: is missing; {there} needs it")
     if protocol.baseline is not None and protocol.healthy is None:
-        problems.append("key healthy: is missing; a baseline is made of healthy rows, so say which value that is")
+        problems.append(
+            "key healthy: is missing; a baseline is made of healthy rows, so name the label value of healthy rows"
+        )
     return problems
 
 
-def _explain(found: dict[str, Any]) -> str:
-    key = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in found["loc"])
-    match found["type"]:
+def _explain(detail: dict[str, Any]) -> str:
+    key = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in detail["loc"])
+    match detail["type"]:
         case "missing":
             text = "is missing; declare it (docs/evaluate.md lists every key)"
         case "extra_forbidden":
             text = "is not a key of a protocol; correct or remove it (docs/evaluate.md lists every key)"
         case "string_pattern_mismatch" if key == "name":
-            text = f"may hold letters, digits, '.', '_', '-', the first a letter or digit; got {found['input']!r:.80}"
+            text = f"may hold letters, digits, '.', '_', '-', the first a letter or digit; got {detail['input']!r:.80}"
         case _:
-            text = f"{found['msg'].removeprefix('Value error, ')}; got {found['input']!r:.80}"
+            text = f"{detail['msg'].removeprefix('Value error, ')}; got {detail['input']!r:.80}"
     return f"key {key}: {text}" if key else text

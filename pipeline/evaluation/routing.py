@@ -1,5 +1,4 @@
-"""What axiswatch would do with a scored window: the rules of `pipeline.cases.axis_state`, applied to each window
-alone."""
+"""What axiswatch would do with a scored window: the rules of `pipeline.cases.axis_state`, for each window alone."""
 
 from __future__ import annotations
 
@@ -29,16 +28,16 @@ FAULT = "fault"
 
 @dataclass(frozen=True, eq=False)
 class Routed:
-    """Where windows would go.
+    """What would be done with n windows.
 
     Attributes
     ----------
     review : bool array, shape (n,)
-        Something says that the model does not know, or the signal is ambiguous.
+        The window is flagged for review: the model is uncertain about it, or the signal is ambiguous.
     alarm, data : bool array, shape (n,)
-        Called a known fault; called a fault of sensor or data.
+        Judged as a known fault; judged as a fault of sensor or data.
     order : float64 array, shape (n,)
-        The higher, the earlier it comes to review, see `review_order`.
+        The higher, the earlier it is reviewed, see `review_order`.
     """
 
     review: NDArray[np.bool_]
@@ -50,20 +49,28 @@ class Routed:
 def judged_windows(
     model: Model, scores: Scores, *, quality: NDArray[np.str_], channel: NDArray[np.str_], program: NDArray[np.str_]
 ) -> list[ScoredWindow]:
-    """Return windows as advise sees them; one with a bad verdict has no figures."""
+    """Return scored windows as `advise` reads them; a window with a bad quality verdict has no figures.
+
+    Parameters
+    ----------
+    model, scores
+        The model and its scores of n windows.
+    quality, channel, program
+        (n,) data-quality verdict, channel and program of each; '' where the program is not known.
+    """
     scored = figures_of(scores, model.classes, quality.tolist(), [""] * len(quality))
     return windows_of(scored, channel=channel.tolist(), program=program.tolist(), model_version=MODEL)
 
 
 def route(windows: list[ScoredWindow], limits: Thresholds, model: Model) -> Routed:
-    """Route each window by itself."""
-    found = [combine_channels([window], {MODEL: limits}) for window in windows]
-    codes = [doubts_of(figures) for figures in found]
+    """Apply the rules to each window by itself."""
+    states = [combine_channels([window], {MODEL: limits}) for window in windows]
+    codes = [doubts_of(figures) for figures in states]
     percentile = np.array([_highest_percentile(window, model) for window in windows])
     return Routed(
         review=np.array([bool(code) for code in codes], dtype=np.bool_),
-        alarm=np.array([figures.state == ALARM for figures in found], dtype=np.bool_),
-        data=np.array([figures.state == DATA_FAULT for figures in found], dtype=np.bool_),
+        alarm=np.array([figures.state == ALARM for figures in states], dtype=np.bool_),
+        data=np.array([figures.state == DATA_FAULT for figures in states], dtype=np.bool_),
         order=review_order(
             np.array([bool(set(code) & set(FIRST)) for code in codes], dtype=np.bool_),
             np.array([np.nan if w.unmodelled_probability is None else w.unmodelled_probability for w in windows]),
@@ -75,7 +82,7 @@ def route(windows: list[ScoredWindow], limits: Thresholds, model: Model) -> Rout
 
 
 FIRST = ("unmodelled", "new_program")
-"""Doubts that come first: something is there that the model cannot know, whatever it says of it."""
+"""Doubts that are reviewed first: the window has something that was not in the training, whatever its probability."""
 
 
 def review_order(
@@ -86,16 +93,16 @@ def review_order(
     *,
     alarm_probability: float,
 ) -> NDArray[np.float64]:
-    """Order windows by what it may cost to leave them unreviewed.
+    """Order windows by the risk of not reviewing them.
 
-    First come windows with something that the model cannot know. Of the others those with the highest fault
-    probability below the alarm: a fault is missed there most likely. A window at or above the alarm raises a case
-    anyway, so it comes last, the least certain first. Without fault probabilities, the highest percentile counts.
+    Windows with a doubt of `FIRST` come first. Next are windows below the alarm, those with the highest fault
+    probability first: there a fault is most likely missed. A window at or above the alarm opens a case anyway, so these
+    come last, the least certain ones first. Without fault probabilities, the highest percentile decides.
 
     Parameters
     ----------
     first
-        (n,) whether a doubt of `FIRST` is there.
+        (n,) whether the window has a doubt of `FIRST`.
     unmodelled
         (n,) probability of a fault without a class; NaN: not defined.
     fault_probability
@@ -108,7 +115,7 @@ def review_order(
     Returns
     -------
     numpy.ndarray
-        float64 (n,): the higher, the earlier. A window without a score is at 1 where others have fault probabilities.
+        float64 (n,): the higher, the earlier. A window without a score gets 1 where others have fault probabilities.
     """
     if np.isnan(fault_probability).all():
         cost = percentile / 100.0
@@ -120,17 +127,17 @@ def review_order(
 
 
 def doubts_of(figures: AxisFigures) -> list[str]:
-    """Give the codes of the flags that send to review: neither a known fault nor a fault of the data."""
+    """Return the codes of the flags that send a window to review: neither a known fault nor a fault of the data."""
     return [flag.code for flag in figures.flags if flag.code not in (FAULT, "data", "silent")]
 
 
 def _highest_percentile(window: ScoredWindow, model: Model) -> float:
-    found = [window.novelty_percentile or 0.0]
+    percentiles = [window.novelty_percentile or 0.0]
     for name in routed_entropies(model.quantiles):
         value = getattr(window, name)
         if value is not None and name in model.quantiles:
-            found.append(float(model.percentile(name, np.array([value]))[0]))
-    return max(found)
+            percentiles.append(float(model.percentile(name, np.array([value]))[0]))
+    return max(percentiles)
 
 
 FloatArray = NDArray[np.float64]
@@ -142,16 +149,20 @@ FLEET_FIGURES: Final = (
     "unseen_program_reviewed_10",
     "fault_share",
 )
-"""What `fleet_figures` returns, in its order."""
+"""Names of the figures of `fleet_figures`, in order."""
 
 
 def reviewed_share(order: FloatArray, *, share: float = REVIEWED) -> FloatArray:
-    """Return, for each of n windows, how much of it is reviewed: 1 or 0, and in a tie at the edge the same part each.
+    """Return for each of n windows the share of it that is reviewed.
+
+    1 or 0; windows that tie at the edge share the rest equally, so that their order does not matter.
 
     Parameters
     ----------
     order
-        (n,) the highest `share` are reviewed.
+        (n,) the highest values are reviewed.
+    share
+        Share of the windows that is reviewed, in (0, 1).
     """
     k = reviewed_windows(order.size, share)
     edge = np.sort(order)[order.size - k]
@@ -175,18 +186,18 @@ def fleet_figures(
     order
         (n,) the higher, the earlier a window is reviewed.
     fault
-        (n,) whether something is at fault; the unseen class is.
+        (n,) whether the machine has a fault; the unseen class counts as one.
     called_healthy
         (n,) fault probability below 0.5, or no score.
     unseen_class, unseen_program
-        (n,) what training could not know.
+        (n,) whether the window has the class or the program that was not in the training.
 
     Returns
     -------
     dict
-        missed_after_review_10: share of missed faults among the windows not reviewed; unseen_class_reviewed_10 and
-        unseen_program_reviewed_10: share of those windows that are reviewed; fault_share: of all windows. None where
-        not defined.
+        missed_after_review_10: share of missed faults among the windows not reviewed. unseen_class_reviewed_10,
+        unseen_program_reviewed_10: share of those windows that are reviewed. fault_share: share of faults among all
+        windows. None where a figure is not defined.
     """
     if not order.size:
         return dict.fromkeys(FLEET_FIGURES)

@@ -29,9 +29,9 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
 """Rows of a table by kind of protocol; all of them by default."""
 
 SIMULATED_DEFAULT: Final = "simulated-a-to-b"
-"""The shipped protocol that is carried out where neither manifest nor protocol is given."""
+"""The shipped protocol that is used where neither manifest nor protocol is given."""
 
-SETTINGS_TOLD: Final = (
+SETTINGS_SHOWN: Final = (
     "window_mode",
     "window_turns",
     "window_samples",
@@ -53,12 +53,12 @@ SETTINGS_TOLD: Final = (
     "novelty_percentile",
     "alarm_probability",
 )
-"""Settings that decide the figures; the document names their values."""
+"""Settings that influence the figures; the document records their values."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """What to evaluate.
 
     Attributes
     ----------
@@ -69,15 +69,15 @@ class Request:
     protocol
         File or shipped name.
     methods
-        Rows of the table; empty: all that the kind has.
+        Rows of the table; empty: all rows of the kind.
     seeds
-        Number of seeds, 1 to this.
+        Number of seeds; the seeds are 1, 2, ... up to this.
     commit
-        What the document names as the state of the code.
+        State of the code that the document records.
     fleets
-        Folder that simulated fleets are kept in and found in again; None: a temporary one.
+        Folder that keeps simulated fleets for later evaluations; None: a temporary one.
     budget
-        The review budget that is asked for, None for none.
+        The review budget that is asked for; None for none.
     """
 
     manifest: Path | None
@@ -92,14 +92,14 @@ class Request:
 
 
 def evaluate(request: Request, settings: Settings, *, on_progress: Progress | None = None) -> dict[str, Any]:
-    """Evaluate, and give the document that `evaluation.json` holds.
+    """Evaluate, and return the document that `evaluation.json` holds.
 
     Raises
     ------
     EvaluationRefused
-        Protocol, manifest, mappings or signals cannot give an honest figure.
+        Something is wrong with protocol, manifest, mappings or signals.
     SettingsError
-        A method that the kind does not have.
+        The kind does not have a requested method, or cannot have a review budget.
     """
     protocol = load_protocol(request.protocol)
     methods = methods_of(protocol.kind, request.methods)
@@ -109,7 +109,7 @@ def evaluate(request: Request, settings: Settings, *, on_progress: Progress | No
     if request.manifest is None:
         raise EvaluationRefused(
             f"protocol {protocol.name}",
-            [f"kind {protocol.kind!r} judges recordings; give their manifest (--manifest), or a simulated protocol"],
+            [f"kind {protocol.kind!r} needs recordings; give their manifest (--manifest), or a simulated protocol"],
         )
     selection = select(request.manifest, protocol)
 
@@ -127,7 +127,8 @@ def evaluate(request: Request, settings: Settings, *, on_progress: Progress | No
     )
     if request.budget is not None and protocol.kind != "classification":
         raise SettingsError(
-            f"--max-miss-rate: kind {protocol.kind!r} has no labelled faults and healthy units to judge"
+            f"--max-miss-rate: kind {protocol.kind!r} cannot have a review budget; only kinds 'classification' and "
+            "'simulated' have labelled faults and healthy units"
         )
     result = _carry_out(protocol, selection, dataset, settings, methods, seeds, request.budget, on_progress)
     data = {
@@ -148,10 +149,11 @@ def _simulated(
     seeds: Sequence[int],
     on_progress: Progress | None,
 ) -> dict[str, Any]:
-    """Evaluate on simulated fleets, which are kept only where a folder is named for them."""
+    """Evaluate on simulated fleets; they are kept only if the request names a folder for them."""
     if request.manifest is not None or request.mappings or request.root is not None:
-        given = "a manifest, a mapping or a root"
-        raise EvaluationRefused(f"protocol {protocol.name}", [f"kind 'simulated' has no use for {given}; leave it out"])
+        raise EvaluationRefused(
+            f"protocol {protocol.name}", ["kind 'simulated' does not use a manifest, a mapping or a root; leave it out"]
+        )
     with tempfile.TemporaryDirectory(prefix="axiswatch-fleets-") as scratch:
         prepared = simulated.prepare_fleets(protocol, settings, request.fleets or Path(scratch), on_progress)
     result = classification.evaluate_classification(
@@ -162,15 +164,21 @@ def _simulated(
     return document(request, protocol, result, settings, prepared.left_out, data)
 
 
-def methods_of(kind: str, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Give the rows of the table, in the order of the kind."""
+def methods_of(kind: str, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the rows of the table, in the order of the kind; all of them where no name is given.
+
+    Raises
+    ------
+    SettingsError
+        The kind does not have a name.
+    """
     rows = ROWS[kind]
-    unknown = [name for name in wanted if name not in rows]
+    unknown = [name for name in names if name not in rows]
     if unknown:
         raise SettingsError(
             f"--methods: kind {kind!r} has no {', '.join(map(repr, unknown))}; it has {', '.join(rows)}"
         )
-    return tuple(name for name in rows if not wanted or name in wanted)
+    return tuple(name for name in rows if not names or name in names)
 
 
 def document(
@@ -181,8 +189,8 @@ def document(
     left_out: dict[str, int],
     data: dict[str, Any],
 ) -> dict[str, Any]:
-    """Put together what is written."""
-    told = settings.model_dump(mode="json", include=set(SETTINGS_TOLD))
+    """Build the document that is written to `evaluation.json`."""
+    settings_shown = settings.model_dump(mode="json", include=set(SETTINGS_SHOWN))
     leaked = summarise(result.runs, "leaked") if any(run.get("leaked") for run in result.runs) else None
     return {
         "protocol": protocol.name,
@@ -198,7 +206,7 @@ def document(
         "left_out": left_out,
         "data": data,
         "protocol_read": protocol.model_dump(mode="json", exclude_none=True),
-        "settings": told,
+        "settings": settings_shown,
     }
 
 

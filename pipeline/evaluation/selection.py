@@ -1,4 +1,4 @@
-"""From a manifest and a protocol to the rows of each side. What would make a figure a lie is refused here."""
+"""From a manifest and a protocol to the rows of each side. Whatever would make the figures wrong is refused here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.importing.manifest import Manifest, ManifestRow, read_manifest
 from pipeline.importing.problems import Problems
 
 EMPTY_WORDS: Final = frozenset({"", "nan", "na", "n/a", "null"})
-"""Cells that say nothing, in any case of letters."""
+"""Cells that count as empty; upper and lower case make no difference."""
 
 SHOWN: Final = 5
 
@@ -27,9 +27,9 @@ class Selection:
     where : str
         Name of the manifest.
     train, test, unseen, baseline : tuple of ManifestRow
-        No row is in two of train, test and unseen, but for rows of shared units, which are cut in time.
+        No row is in two of train, test and unseen, except rows of shared units, which are cut in time.
     leaked : frozenset of str
-        Units that are on both sides because `shared_units` allows it.
+        Units that are on both sides; `shared_units` allows it.
     """
 
     where: str
@@ -41,9 +41,9 @@ class Selection:
 
     @property
     def rows(self) -> tuple[ManifestRow, ...]:
-        """Every row that is used, once, in the order of the manifest."""
-        found = {row.line: row for side in (self.train, self.test, self.unseen, self.baseline) for row in side}
-        return tuple(found[number] for number in sorted(found))
+        """Every row that is used, once each, in the order of the manifest."""
+        by_line = {row.line: row for side in (self.train, self.test, self.unseen, self.baseline) for row in side}
+        return tuple(by_line[number] for number in sorted(by_line))
 
 
 def select(manifest: Path, protocol: Protocol) -> Selection:
@@ -52,7 +52,7 @@ def select(manifest: Path, protocol: Protocol) -> Selection:
     Raises
     ------
     EvaluationRefused
-        The manifest cannot be read, or it and the protocol do not fit together; with every problem found.
+        The manifest cannot be read, or does not fit the protocol; the message lists every problem.
     """
     reading = Problems()
     if manifest.is_dir():
@@ -72,13 +72,13 @@ def select(manifest: Path, protocol: Protocol) -> Selection:
         for name, rows in sides.items()
         if not rows
     ]
-    found = {name: sides.get(name, ()) for name in ("train", "test", "unseen", "baseline")}
-    unseen = {row.line for row in found["unseen"]}
-    found["test"] = tuple(row for row in found["test"] if row.line not in unseen)
-    if sides.get("test") and not found["test"]:
+    chosen = {name: sides.get(name, ()) for name in ("train", "test", "unseen", "baseline")}
+    unseen = {row.line for row in chosen["unseen"]}
+    chosen["test"] = tuple(row for row in chosen["test"] if row.line not in unseen)
+    if sides.get("test") and not chosen["test"]:
         problems.append("[test]: every row of it is in [unseen] too, so nothing is left to judge")
-    leaked = _leaks(protocol, found, problems)
-    selection = Selection(table.where, found["train"], found["test"], found["unseen"], found["baseline"], leaked)
+    leaked = _leaks(protocol, chosen, problems)
+    selection = Selection(table.where, chosen["train"], chosen["test"], chosen["unseen"], chosen["baseline"], leaked)
     problems += _cell_problems(protocol, selection) + _duplicates(selection)
     if protocol.kind == "classification":
         problems += _class_problems(protocol, selection)
@@ -90,7 +90,7 @@ def select(manifest: Path, protocol: Protocol) -> Selection:
 
 
 def unit_of(row: ManifestRow, protocol: Protocol) -> str:
-    """Name the physical thing that a row is about."""
+    """Return the physical unit of a row."""
     assert protocol.unit is not None
     return row.cells[protocol.unit]
 
@@ -116,7 +116,7 @@ def _column_problems(table: Manifest, protocol: Protocol) -> list[str]:
 
 
 def _leaks(protocol: Protocol, sides: dict[str, tuple[ManifestRow, ...]], problems: list[str]) -> frozenset[str]:
-    """Return the units that may be on both sides; one that may not is a problem."""
+    """Return the units that are on both sides and may be; add a problem for each that may not."""
     if protocol.unit is None:
         return frozenset()
     units = {name: {unit_of(row, protocol) for row in rows} for name, rows in sides.items()}
@@ -130,8 +130,8 @@ def _leaks(protocol: Protocol, sides: dict[str, tuple[ManifestRow, ...]], proble
                 f" and {len(refused) - SHOWN} more" if refused[SHOWN:] else ""
             )
             problems.append(
-                f"unit {shown} (column {protocol.unit!r}) is in [train] and in [{name}]: figures on a unit that was "
-                "trained on are no figures. Move it, or name it in shared_units and have it reported as leaked"
+                f"unit {shown} (column {protocol.unit!r}) is in [train] and in [{name}]: a unit that was trained on "
+                "cannot be judged. Move it, or name it in shared_units to have it reported as leaked"
             )
     problems += [
         f"key shared_units: {unit!r} is not on both sides; correct or remove it" for unit in sorted(allowed - both)
@@ -149,7 +149,7 @@ def _leaks(protocol: Protocol, sides: dict[str, tuple[ManifestRow, ...]], proble
 
 
 def _cell_problems(protocol: Protocol, selection: Selection) -> list[str]:
-    """Say where a used row has no label, unit or vote."""
+    """Return where a used row has no label, unit or vote."""
     problems = []
     for key in ("label", "unit", "vote"):
         column = getattr(protocol, key)
@@ -180,15 +180,17 @@ def _class_problems(protocol: Protocol, selection: Selection) -> list[str]:
     problems = []
     if unknown := sorted(judged - trained):
         problems.append(
-            f"[test]: class {', '.join(map(repr, unknown))} is not in [train]; a class that was never trained belongs "
-            "into [unseen]"
+            f"[test]: class {', '.join(map(repr, unknown))} is not in [train]; move a class that is not trained to "
+            "[unseen]"
         )
     if selection.train and len(trained) < 2:
         problems.append(
-            f"[train]: has only class {', '.join(map(repr, sorted(trained)))}; there is nothing to tell it from"
+            f"[train]: has only class {', '.join(map(repr, sorted(trained)))}; at least two classes are needed"
         )
     if protocol.healthy != HEALTHY and HEALTHY in trained | judged:
-        problems.append(f"label {HEALTHY!r} is there but key healthy does not say so; set healthy = {HEALTHY!r}")
+        problems.append(
+            f"the manifest has label {HEALTHY!r}, but key healthy does not name it; set healthy = {HEALTHY!r}"
+        )
     problems += _not_healthy("[baseline]", selection.baseline, protocol)
     if protocol.vote is not None:
         problems += _split_votes(protocol, selection.test, label)
@@ -203,13 +205,14 @@ def _not_healthy(what: str, rows: tuple[ManifestRow, ...], protocol: Protocol) -
 
 def _split_votes(protocol: Protocol, rows: tuple[ManifestRow, ...], label: str) -> list[str]:
     assert protocol.vote is not None
-    said: dict[str, set[str]] = {}
+    labels_of: dict[str, set[str]] = {}
     for row in rows:
-        said.setdefault(row.cells[protocol.vote], set()).add(row.cells[label])
-    mixed = sorted(name for name, labels in said.items() if len(labels) > 1)
+        labels_of.setdefault(row.cells[protocol.vote], set()).add(row.cells[label])
+    mixed = sorted(name for name, labels in labels_of.items() if len(labels) > 1)
     if not mixed:
         return []
-    return [f"vote {', '.join(map(repr, mixed[:SHOWN]))} (column {protocol.vote!r}) has rows of several labels"]
+    shown = ", ".join(map(repr, mixed[:SHOWN]))
+    return [f"vote {shown} (column {protocol.vote!r}) has rows with different labels; correct the labels or the votes"]
 
 
 def _numbers(rows: list[int]) -> str:

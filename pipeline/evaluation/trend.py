@@ -1,4 +1,4 @@
-"""Kind `trend`: runs to failure. Rules and baselines are frozen on the first part of each run and then only watch."""
+"""Kind `trend`: runs to failure. Rules and baselines are fitted to the first part of each run and then stay fixed."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 WIDTH: Final = 6
-"""Snapshots in a running median: one spike is no failure."""
+"""Snapshots in a running median, so that one spike raises no alarm."""
 
 MIN_BASELINE: Final = MIN_REFERENCE + WIDTH - 1
-"""Snapshots that the first part of a run must have: the alarm's threshold rests on that many whole running medians."""
+"""Least number of snapshots in the first part of a run; they give `MIN_REFERENCE` complete running medians."""
 
 EARLY_UNTIL: Final = 0.5
-"""An alarm between the baseline and this share of a run counts as false: bearings are taken as sound that long."""
+"""An alarm between the baseline and this share of a run counts as false: bearings count as healthy until then."""
 
 COLUMNS: Final = (
     "lead_time",
@@ -45,18 +45,20 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One physical unit to its end, snapshots in order of time.
+    """The run of one physical unit to its failure; snapshots in order of time.
 
     Attributes
     ----------
     unit : str
+        Physical unit.
     names : tuple of str
+        Names of the F features.
     channels : dict of str to float32 array, shape (n, F)
         Features of each snapshot (median over its windows); NaN where the channel has no good window.
     n : int
-        Snapshots.
+        Number of snapshots.
     n_baseline : int
-        The first so many are the baseline.
+        The first `n_baseline` snapshots are the baseline.
     """
 
     unit: str
@@ -67,39 +69,39 @@ class Run:
 
 
 Rule = Callable[[Run], BoolArray | None]
-"""Says at which snapshots the alarm is on, never in the baseline part; None where the baseline tells no threshold."""
+"""Returns (n,) at which snapshots the alarm is on, never in the baseline; None where the baseline is too thin."""
 
 
 def evaluate_trend(
     protocol: Protocol, selection: Selection, windows: Windows, *, methods: Sequence[str]
 ) -> EvaluationResult:
-    """Judge every rule on every run. There is nothing random, so one pass stands for all seeds.
+    """Judge every rule on every run. Nothing is random, so one pass is enough for all seeds.
 
     Raises
     ------
     EvaluationRefused
-        A run is too short.
+        The baseline part of a run has fewer than `MIN_BASELINE` snapshots.
     """
     runs = runs_of(windows.of_rows(selection.test), protocol)
     short = [
-        f"unit {run.unit!r}: {run.n} snapshots, of which the first {run.n_baseline} would be the baseline; it takes "
-        f"{MIN_BASELINE} of them"
+        f"unit {run.unit!r}: it has {run.n} snapshots, and the first {run.n_baseline} would be the baseline; a "
+        f"baseline needs {MIN_BASELINE}. Raise baseline_share, or leave the unit out"
         for run in runs
         if run.n_baseline < MIN_BASELINE
     ]
     if short:
         raise EvaluationRefused(f"protocol {protocol.name}", short)
-    found = [_judge(name, RULES[name], runs) for name in methods]
+    results = [_judge(name, RULES[name], runs) for name in methods]
     about = {
         "units": [run.unit for run in runs],
         "snapshots": {run.unit: run.n for run in runs},
         "channels": {run.unit: sorted(run.channels) for run in runs},
     }
-    return EvaluationResult(found, {}, about, [note for run in found for note in run["notes"]])
+    return EvaluationResult(results, {}, about, [note for run in results for note in run["notes"]])
 
 
 def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
-    """Put the snapshots of each unit in order; channels recorded at one time belong together."""
+    """Return the run of each unit, its snapshots in order of time; channels recorded at one time are one snapshot."""
     assert protocol.unit is not None
     units = windows.cells(protocol.unit)
     runs = []
@@ -122,7 +124,7 @@ def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
 
 
 def _start_of_recording(windows: Windows) -> FloatArray:
-    """Time (n,) at which the recording of each window began."""
+    """Return the time (n,) at which the recording of each window started, seconds since 1970."""
     _, index = np.unique(windows.recording, return_inverse=True)
     first = np.full(int(index.max()) + 1, np.inf)
     np.minimum.at(first, index, windows.started_s)
@@ -130,44 +132,44 @@ def _start_of_recording(windows: Windows) -> FloatArray:
 
 
 def rms_twice(run: Run) -> BoolArray | None:
-    """Plain rule: the median of 6 snapshots of RMS is above twice the median of the baseline, on any channel."""
+    """Apply a plain rule: the median of 6 snapshots of RMS is above twice the baseline's median, on any channel."""
     return _any_channel(run, lambda smooth, median, mad: smooth > 2.0 * median)
 
 
 def rms_mad(run: Run) -> BoolArray | None:
-    """Plain rule: the median of 6 snapshots of RMS is above median + 6 MAD of the baseline, on any channel."""
+    """Apply a plain rule: the median of 6 snapshots of RMS is above the baseline's median + 6 MAD, on any channel."""
     return _any_channel(run, lambda smooth, median, mad: smooth > median + 6.0 * mad)
 
 
 def _any_channel(run: Run, rule: Callable[[FloatArray, float, float], BoolArray]) -> BoolArray | None:
     on = np.zeros(run.n, dtype=np.bool_)
-    told = False
+    has_baseline = False
     column = run.names.index("rms_log10")
     for values in run.channels.values():
         rms = 10.0 ** values[:, column].astype(np.float64)
         baseline = rms[: run.n_baseline]
         if not np.isfinite(baseline).any():
             continue
-        told = True
+        has_baseline = True
         median = float(np.nanmedian(baseline))
         mad = float(np.nanmedian(np.abs(baseline - median)))
         on |= rule(running_median(rms, width=WIDTH), median, mad)
     on[: run.n_baseline] = False
-    return on if told else None
+    return on if has_baseline else None
 
 
 def shipped_rule(run: Run) -> BoolArray | None:
-    """Rule of the trend step: the alarm on the health index of each channel, on where that of any channel is.
+    """Apply the rule of the trend step: the alarm on the health index, on where that of any channel is on.
 
-    A channel whose first part tells no threshold (too few values) has no alarm.
+    A channel with too few values in its first part has no threshold, so it raises no alarm.
     """
     on = np.zeros(run.n, dtype=np.bool_)
     judged = False
     for values in run.channels.values():
         reference = fit_reference(values[: run.n_baseline])
         index = health_index(values, run.names, reference)
-        told = np.isfinite(running_median(index, width=WIDTH)[WIDTH - 1 : run.n_baseline])
-        if np.count_nonzero(told) >= MIN_REFERENCE:
+        finite = np.isfinite(running_median(index, width=WIDTH)[WIDTH - 1 : run.n_baseline])
+        if np.count_nonzero(finite) >= MIN_REFERENCE:
             on |= alarm_onset(index, baseline_count=run.n_baseline, width=WIDTH).on
             judged = True
     return on if judged else None
@@ -180,7 +182,7 @@ ROWS: Final = tuple(RULES)
 
 
 def lasting_onset(on: BoolArray) -> int | None:
-    """Return the place from which an alarm (n,) is on to the end; None where it is off at the end."""
+    """Return the index from which an alarm (n,) stays on to the end; None where it is off at the end."""
     if not on.size or not on[-1]:
         return None
     off = np.flatnonzero(~on)
@@ -195,15 +197,15 @@ def judge_run(on: BoolArray, n_baseline: int) -> dict[str, Any]:
     on
         (n,) where the alarm is on; the run ends with the failure.
     n_baseline
-        The first so many snapshots are not judged.
+        Number of snapshots at the start that are not judged.
 
     Returns
     -------
     dict
-        lead_time: share of the run from the start of the lasting alarm to the end (0 without one); first_alarm: the
-        same from the first alarm, lasting or not; alarms: 1 or 0, whether there is a lasting alarm; false_alarms:
-        alarms that begin between baseline and half of the run, and false_alarm_share: share of that stretch with the
-        alarm on; review_rate: share of the snapshots after the baseline with the alarm on.
+        lead_time: share of the run from the start of the lasting alarm to the end (0 without one). first_alarm: the
+        same from the first alarm, lasting or not. alarms: 1 if there is a lasting alarm, else 0. false_alarms: number
+        of alarms that begin between the baseline and half of the run. false_alarm_share: share of that part with the
+        alarm on. review_rate: share of the snapshots after the baseline with the alarm on.
     """
     n = on.size
     onset = lasting_onset(on)
@@ -220,7 +222,7 @@ def judge_run(on: BoolArray, n_baseline: int) -> dict[str, Any]:
 
 
 def _judge(name: str, rule: Rule, runs: Sequence[Run]) -> dict[str, Any]:
-    """Means over the runs, each run weighing the same; alarms and false alarms are sums."""
+    """Return means over the runs, all with the same weight; alarms and false alarms are sums."""
     started = time.perf_counter()
     alarms = {run.unit: rule(run) for run in runs}
     nothing = dict.fromkeys(COLUMNS[:6])
@@ -234,7 +236,7 @@ def _judge(name: str, rule: Rule, runs: Sequence[Run]) -> dict[str, Any]:
     ]
     metrics: dict[str, Any] = {}
     for column in COLUMNS[:6]:
-        values = [found[column] for found in units.values()]
+        values = [figures[column] for figures in units.values()]
         if any(value is None for value in values):
             metrics[column] = None
         else:

@@ -1,4 +1,4 @@
-"""Windows to train on or to judge: features, and all that is known about where each comes from."""
+"""Windows to train on or to judge: features, and where each window comes from."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ _LEVEL = re.compile(r"(rms|peak|peak_to_peak)_log10|band_.*_log_power")
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """n windows. The first four describe the columns, all others have one value per window.
+    """n windows. The first four attributes describe the columns; all others but the last have one value per window.
 
     Attributes
     ----------
     names, groups : tuple of str
         Name and group of each of the F features.
     feature_version : str
+        Version of the features, see `features.settings.feature_version`.
     rows : dict of int to ManifestRow
         The manifest's rows by number.
     x : float32 array, shape (n, F)
@@ -44,18 +45,19 @@ class Windows:
     recording, quality, scope, channel, program, regime : str arrays
         '' where a program or regime is not known.
     started_s : float64 array
-        Start of the window, seconds since 1970 (made up where the archive has no times, but in order).
+        Start of the window, seconds since 1970. Where the archive has no times they are invented, but in order.
     sampling_rate_hz, shaft_hz : float64 array
-        After decimation; NaN where the speed is not known or not steady.
+        Hz, after decimation; the shaft frequency is NaN where the speed is not known or not steady.
     n_samples : int64 array
         Length of the window.
     orders : object array of Orders or None
+        Characteristic orders of the unit; None where they are not known.
     mode : str array
-        Failure mode by the mapping's label table, '' where it says none.
+        Failure mode by the mapping's label table; '' where it names none.
     weight : float64 array
         Weight of the label's evidence.
     site_programs : frozenset of str
-        Programs that the plant ran when it was taken into service; one value for all windows.
+        Programs that the plant ran in its first days; one value for all windows.
     """
 
     names: tuple[str, ...]
@@ -83,7 +85,7 @@ class Windows:
         return len(self.x)
 
     def take(self, which: NDArray[Any]) -> Windows:
-        """Return some windows, by index or by truth value."""
+        """Return some windows, by index or by a bool array."""
         return replace(self, **{name: getattr(self, name)[which] for name in PER_WINDOW})
 
     def of_rows(self, rows: Sequence[ManifestRow]) -> Windows:
@@ -99,7 +101,7 @@ PER_WINDOW = tuple(item.name for item in fields(Windows))[4:-1]
 
 
 def join(parts: Sequence[Windows]) -> Windows:
-    """Put windows of the same features one after the other.
+    """Join windows that have the same features, one part after the other.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def join(parts: Sequence[Windows]) -> Windows:
         The features differ, or there is no part.
     """
     if not parts or len({(part.names, part.feature_version) for part in parts}) > 1:
-        raise ValueError("Windows of different features cannot be put together.")
+        raise ValueError("Windows cannot be joined: there is no part, or the parts have different features.")
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in PER_WINDOW}
     rows = {number: row for part in parts for number, row in part.rows.items()}
     programs = frozenset[str]().union(*(part.site_programs for part in parts))
@@ -115,17 +117,17 @@ def join(parts: Sequence[Windows]) -> Windows:
 
 
 def level_features(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of features that are absolute levels: they move when the signal is scaled.
+    """Return the names of features that are absolute levels: they change when the signal is scaled.
 
     Levels are base-10 logarithms of an amplitude or power in the signal's unit. All other features are ratios, shapes,
-    frequencies or signal-to-floor figures, and stay the same. So between scopes whose scale is not the same (one unit
-    is not declared) a level says nothing, while its *change* against a baseline, a ratio, does.
+    frequencies or signal-to-floor ratios, and do not change. Levels in different units cannot be compared, nor can
+    levels whose unit is not declared; the *change* of a level against a baseline can, because it is a ratio.
     """
     return tuple(name for name in names if _LEVEL.fullmatch(name))
 
 
 def without_levels(windows: Windows) -> Windows:
-    """Return windows whose absolute levels are missing."""
+    """Return the windows with absolute levels set to missing (NaN)."""
     x = windows.x.copy()
     x[:, np.isin(windows.names, level_features(windows.names))] = np.nan
     return replace(windows, x=x)
@@ -146,9 +148,9 @@ def with_changes(
     Returns
     -------
     Windows
-        With features named `relative_NAME` besides, as the product has them; missing where a rig has no reference.
+        With added features `relative_NAME`, as in the product; missing (NaN) where a rig has no reference.
     tuple of str
-        What the reader should know: rigs with a thin baseline, or none.
+        Notes for the reader: rigs with few or no baseline windows.
     """
     changed = np.full(windows.x.shape, np.nan, dtype=np.float32)
     notes = []
@@ -168,24 +170,34 @@ def with_changes(
 
 
 def _reference(own: NDArray[np.float32]) -> Reference:
-    """Reference of a rig; of very few windows the plain median, for a change asks for no spread."""
+    """Return the reference of a rig; of very few windows only the median, because a change needs no spread."""
     if len(own) >= MIN_VALUES:
         return fit_reference(own)
     return Reference(known_median(own.astype(np.float64)), np.full(own.shape[1], np.nan))
 
 
 def same_orders(n: int, orders: Orders | None) -> NDArray[np.object_]:
-    """Return an object array (n,) that holds the same orders everywhere."""
-    found = np.empty(n, dtype=object)
-    found[:] = [orders] * n
-    return found
+    """Return an object array (n,) with the same orders in every place."""
+    filled = np.empty(n, dtype=object)
+    filled[:] = [orders] * n
+    return filled
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationRows:
-    """Windows to judge: their class (-1: unseen), physical unit, vote, and whether the unit was trained on too.
+    """n windows to judge.
 
-    `why_unseen` is there where the windows are a whole fleet: `class`, `program`, or '' for what training could know.
+    Attributes
+    ----------
+    windows : Windows
+    y : int64 array, shape (n,)
+        Class index; -1: unseen, not in the training.
+    unit, votes : str array, shape (n,)
+        Physical unit, and the group that votes together; votes are None where the protocol has none.
+    leaked : bool array, shape (n,)
+        Whether the unit was trained on too.
+    why_unseen : str array, shape (n,), or None
+        Of a whole fleet: `class` or `program` where that was not in the training, else ''.
     """
 
     windows: Windows
@@ -197,18 +209,18 @@ class EvaluationRows:
 
 
 def doubt_of(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the entropy (n,) of class probabilities (n, C), nats; infinite where there is no score."""
+    """Return the predictive entropy (n,) in nats of class probabilities (n, C); infinite where there is no score."""
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
     doubt: NDArray[np.float64] = np.where(finite, entropy(np.where(finite[:, None], p, 1.0 / p.shape[1])), np.inf)
     return doubt
 
 
 GAP: Final = 0.1
-"""Share of a shared unit's windows, in its middle, that is on neither side."""
+"""Share of a shared unit's windows, in the middle of its time, that is on neither side."""
 
 
 def cut_shared(train: Windows, test: Windows, selection: Selection, column: str) -> tuple[Windows, Windows]:
-    """Cut in time the windows of rows that are on both sides: the earlier are trained on, the later judged.
+    """Cut the windows of rows that are on both sides in time: the earlier ones are trained on, the later ones judged.
 
     Parameters
     ----------
@@ -247,27 +259,27 @@ VIBRATION = "acceleration"
 def made_faults(
     windows: Windows, unit: NDArray[np.str_], modes: Sequence[str], settings: TrainSettings
 ) -> Supplement | None:
-    """Make the supplement for training windows; None where no window tells rate, speed and geometry.
+    """Make simulated faults for training windows; None where no window has a known rate, speed and geometry.
 
-    Backgrounds are all made: an evaluation keeps no raw signals, so what the product adds to measured healthy windows
-    is left out. Absolute levels and changes are missing in made windows where they are in the measured ones.
+    All backgrounds are simulated: an evaluation keeps no raw signals, so no faults are added to measured healthy
+    windows as in the product. Features that are missing in all measured windows are missing in the simulated ones.
 
     Parameters
     ----------
     windows
         Training windows, n of them.
     unit
-        (n,) physical unit of each: where it is held out, so is what was made after it.
+        (n,) physical unit of each. Windows simulated after a unit are held out together with it.
     modes
         Failure mode of each class ("healthy" for the healthy one), in the order of the class indices.
     settings
         Seed, number of windows and their weight.
     """
-    wanted = feature_settings(settings, VIBRATION)
-    names = list(feature_names(wanted))
+    features = feature_settings(settings, VIBRATION)
+    names = list(feature_names(features))
     rms = windows.names.index("rms_log10") if "rms_log10" in windows.names else None
     conditions = _conditions(windows, unit, None if rms is None else windows.x[:, rms])
-    made = make_supplement("", settings, wanted, conditions, modes)
+    made = make_supplement("", settings, features, conditions, modes)
     if made is None:
         return None
     x = np.full((len(made.y), len(windows.names)), np.nan, np.float32)
@@ -278,14 +290,14 @@ def made_faults(
 
 
 def _conditions(windows: Windows, unit: NDArray[np.str_], level: NDArray[np.float32] | None) -> list[Condition]:
-    found = []
+    conditions = []
     for i in range(len(windows)):
         rate, shaft = float(windows.sampling_rate_hz[i]), float(windows.shaft_hz[i])
         vibration = quantity_of(str(windows.scope[i])) == VIBRATION
         if not vibration or windows.orders[i] is None or not (np.isfinite(rate) and np.isfinite(shaft)):
             continue
         own = 0.0 if level is None or not np.isfinite(level[i]) else float(level[i])
-        found.append(
+        conditions.append(
             Condition(
                 unit=str(unit[i]),
                 healthy=False,
@@ -300,4 +312,4 @@ def _conditions(windows: Windows, unit: NDArray[np.str_], level: NDArray[np.floa
                 baseline=None,
             )
         )
-    return found
+    return conditions

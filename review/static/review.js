@@ -1,7 +1,7 @@
 "use strict";
-// Times in the viewer's zone, keys, refresh that keeps the place, and times that are typed.
+// Times in the viewer's time zone, keys, refreshing without losing the place, and typed times.
 const root = document.body.dataset.root, page = document.getElementById("case"), help = document.getElementById("help");
-// Dates as the viewer's browser writes them where it speaks the page's language.
+// Dates in the browser's own format if its language is that of the page, else in the page's language.
 const spoken = navigator.language.startsWith(document.documentElement.lang) ? navigator.language : document.documentElement.lang;
 function showTimes(inside) {
   for (const element of inside.querySelectorAll("time")) {
@@ -11,8 +11,8 @@ function showTimes(inside) {
     element.title = element.dateTime;
   }
 }
-if (window.top !== window) window.focus(); // inside Airflow's page: keys are for us
-// A time that is typed is the viewer's; it is sent with its offset.
+if (window.top !== window) window.focus(); // inside Airflow's page: get the keyboard focus
+// A typed time is in the viewer's time zone; it is sent as UTC.
 for (const form of document.querySelectorAll("form")) {
   form.addEventListener("submit", () => {
     for (const field of form.querySelectorAll("input[type=datetime-local]")) {
@@ -33,8 +33,8 @@ function mark(place, focus = true) {
   sessionStorage.setItem("case", rows[here].dataset.case);
 }
 function count() {
-  const chosen = document.querySelectorAll("input[name=case]:checked").length, told = document.getElementById("chosen"), button = document.getElementById("bulk");
-  if (told) told.textContent = chosen;
+  const chosen = document.querySelectorAll("input[name=case]:checked").length, output = document.getElementById("chosen"), button = document.getElementById("bulk");
+  if (output) output.textContent = chosen;
   document.getElementById("bulk-bar")?.classList.toggle("chosen", chosen > 0);
   if (button) button.disabled = chosen === 0;
 }
@@ -42,7 +42,7 @@ function readRows() {
   rows = [...document.querySelectorAll("table.queue tr[data-case]")];
   here = rows.findIndex((row) => row.dataset.case === sessionStorage.getItem("case"));
 }
-// The same page anew: the row, the chosen boxes and the scroll stay.
+// Load the page's rows again; the marked row, the checked boxes and the scroll position stay.
 async function refresh() {
   const place = document.getElementById("rows");
   if (!place) return;
@@ -103,12 +103,12 @@ if (here >= 0) mark(here);
 count();
 if (page) sessionStorage.setItem("case", page.dataset.case);
 document.getElementById("refresh")?.addEventListener("click", refresh);
-// By itself once a minute, while somebody can see it and is not in the middle of an input.
+// Refresh once a minute while the page is visible and no field is in use.
 setInterval(() => {
   const field = document.activeElement, busy = field && /^(INPUT|SELECT|TEXTAREA)$/.test(field.tagName);
   if (document.visibilityState === "visible" && !busy && !help.open) refresh();
 }, 60000);
-// What was just recorded is said once; loading the page again does not say it again.
+// Show the message about recorded verdicts only once: remove it from the address.
 if (new URLSearchParams(location.search).has("recorded")) {
   const address = new URL(location.href);
   address.searchParams.delete("recorded");

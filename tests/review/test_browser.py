@@ -249,7 +249,7 @@ def test_a_part_of_the_time_is_typed_in_the_viewers_zone(enter: Callable[..., Pa
 def test_snooze_until_a_date_or_until_worse(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
     store, address = plant
     page = enter(zone="UTC")
-    for case, button in (("case0", "Snooze until then"), ("case1", "Snooze until worse")):
+    for case, button in (("case0", "Snooze until then"), ("case1", "Snooze until it gets worse")):
         page.goto(f"{address}/cases/{case}")
         page.click("summary:has-text('Snooze')")
         if case == "case0":

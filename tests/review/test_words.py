@@ -57,13 +57,13 @@ def test_reasons_are_told_by_what_is_known_of_the_case() -> None:
     assert headlines(case("fault", mode=None), None, "en") == ["Fault probability 0.97"]
     assert headlines(case("unseen"), SILENT, "en") == ["The model has not seen enough of program weld at 1,529 rpm"]
     assert headlines(case("new_program"), None, "en") == [
-        "Neither the training nor the plant's first days had this program"
+        "This program is not in the training data nor in the plant's first days"
     ]
     assert headlines(case("unmodelled", "undecided"), None, "en") == [
         "The bearing lines indicate a fault that the model was never trained on",
-        "Fault probability below the alarm, above the level of the review budget",
+        "Fault probability below the alarm level, above the level of the review budget",
     ]
-    assert headlines(case("unseen"), SILENT | {"program": None}, "en")[0].endswith("this at 1,529 rpm")
+    assert headlines(case("unseen"), SILENT | {"program": None}, "en")[0].endswith("a speed of 1,529 rpm")
     assert headlines(case("newer_code"), None, "ko") == ["stored text of newer_code"]
     hostile = headlines(case("unseen"), SILENT | {"program": "{regime} {0} <b>"}, "en")
     assert hostile == ["The model has not seen enough of program {regime} {0} <b> at 1,529 rpm"]

@@ -319,7 +319,7 @@ def test_an_empty_database_answers_every_question(command: CommandLine) -> None:
         assert command(*words, "--json").data == []
     assert command("lake", "sweep", "--json").data == {"deleted": 0}
     assert command("db", "upgrade", "--json").data["now"] is not None
-    assert "no axis is known yet" in command("status").out
+    assert "there are no axes yet" in command("status").out
 
 
 def test_a_wrong_assets_file_is_refused_with_all_problems(command: CommandLine) -> None:

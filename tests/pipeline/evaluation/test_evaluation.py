@@ -353,7 +353,7 @@ def test_levels_are_left_out_where_a_scale_is_not_declared(archive: Path, small:
         pq.write_table(pa.table({"x": pq.read_table(path)["x"].to_numpy() * gain}), tmp_path / "signals" / path.name)
     asked = Request(tmp_path / "m.csv", archive / "p.toml", None, (str(archive / "map.toml"),), (), 1)
     found = evaluate(asked, small)
-    assert any("scale of acceleration:raw is not declared" in note for note in found["notes"])
+    assert any("the unit of acceleration:raw is not declared" in note for note in found["notes"])
     assert found["summary"]["random_forest"]["accuracy"] > 0.6
     based = (archive / "p.toml").read_text("utf-8").replace("[train]", 'baseline_by = "bench"\n[train]')
     path = variant(tmp_path, based.replace('"[FIO]4"', '"[IO]4"') + '[baseline]\nbearing = ["F[14]"]\n')
@@ -389,7 +389,7 @@ def test_rules_are_null_where_classes_are_no_bearing_faults(archive: Path, small
     found = evaluate(asked, small)
     assert found["summary"]["rules"]["accuracy"] is None
     assert found["summary"]["random_forest"]["accuracy"] is not None
-    assert any("'worn belt' is no bearing fault" in note for note in found["notes"])
+    assert any("'worn belt' is not a bearing fault" in note for note in found["notes"])
 
 
 @pytest.mark.parametrize(
@@ -558,7 +558,7 @@ def test_a_spike_is_no_alarm_and_a_gap_no_spike() -> None:
 
 def test_a_run_without_enough_of_a_beginning_is_refused(runs: Path, small: Settings, tmp_path: Path) -> None:
     path = variant(tmp_path, TREND.replace("[test]", "baseline_share = 0.1\n[test]"))
-    with pytest.raises(EvaluationRefused, match=r"'failing': 140 snapshots, of which the first 14 .* takes 25"):
+    with pytest.raises(EvaluationRefused, match=r"'failing': it has 140 snapshots, and the first 14 .* needs 25"):
         evaluate(request(runs, path), small)
 
 

@@ -49,7 +49,7 @@ def test_the_page_says_what_was_asked_what_came_out_and_of_which_code() -> None:
     for part in (
         "bench &lt;1&gt;",
         "abc123 dirty",
-        "no part of the training saw",
+        "were not used in training",
         "1,200 windows of 1 unit<",
         "[0.85, 0.95]",
         "± 0.01",

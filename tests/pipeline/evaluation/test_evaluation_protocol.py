@@ -96,8 +96,8 @@ def test_keys_go_with_kinds(tmp_path: Path) -> None:
     told = refused(tmp_path, 'name = "t"\nkind = "trend"\nhealthy = "ok"\n[train]\nrig = ["x"]\n')
     assert "key unit: is missing; kind 'trend' needs it" in told
     assert "key test: is missing" in told
-    assert "key healthy: kind 'trend' has no use for it" in told
-    assert "key train: kind 'trend' has no use for it" in told
+    assert "key healthy: kind 'trend' does not use it" in told
+    assert "key train: kind 'trend' does not use it" in told
 
 
 def test_a_baseline_needs_rigs_and_a_healthy_value(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_empty_labels_and_units_are_refused_by_row(tmp_path: Path, cell: str) ->
 def test_duplicate_rows_and_mixed_votes_are_refused(tmp_path: Path) -> None:
     told = not_chosen(tmp_path, GOOD, [*ROWS, ROWS[4], "z,outer,S6,r5,x"])
     assert "row 10 is the same as row 6" in told
-    assert "vote 'r5' (column 'recording') has rows of several labels" in told
+    assert "vote 'r5' (column 'recording') has rows with different labels" in told
 
 
 def test_a_baseline_is_healthy_and_never_judged(tmp_path: Path) -> None:
@@ -255,9 +255,9 @@ def test_the_same_seed_of_another_world_is_another_fleet_and_of_the_same_world_a
         ("fault_prior = 0.3", "", "key fault_prior: is missing"),
         ("fault_prior = 0.3", "fault_prior = 1.0", "key fault_prior"),
         ("fault_prior = 0.3", 'fault_prior = 0.3\nlabel = "x"', "key label: is not a key"),
-        ("robots = 3", "robots = 2", "8 axes are too few; from 12 on"),
+        ("robots = 3", "robots = 2", "8 axes are too few; with 12 or more"),
         ("days = 6", "days = 3", "key train.days"),
-        ("seeds = [1]", "seeds = [1, 2]", "key train.seeds: one fleet is trained on"),
+        ("seeds = [1]", "seeds = [1, 2]", "key train.seeds: training uses one fleet"),
         ("seeds = [1]", "seeds = []", "key train.seeds"),
         ("seeds = [1]", "seeds = [-1]", "key train.seeds.1"),
         ("[test]", '[test]\nrig = ["x"]', "key test.rig: is not a key"),
@@ -269,4 +269,4 @@ def test_what_is_wrong_with_fleets_is_said(tmp_path: Path, old: str, new: str, t
 
 def test_the_same_fleet_twice_is_refused(tmp_path: Path) -> None:
     twice = FLEETS.replace('"B"', '"B"').rpartition("seeds = [1]")
-    assert "key test.seeds: a seed is there twice" in refused(tmp_path, twice[0] + "seeds = [2, 2]\n")
+    assert "key test.seeds: a seed is listed twice" in refused(tmp_path, twice[0] + "seeds = [2, 2]\n")

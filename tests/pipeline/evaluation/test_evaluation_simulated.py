@@ -114,7 +114,7 @@ def test_unseen_are_cage_and_calibrate_alone(asked: Request, fleets: Path, small
 
 
 def test_a_manifest_means_nothing_to_simulated_fleets(asked: Request, tmp_path: Path, small: Settings) -> None:
-    with pytest.raises(EvaluationRefused, match="has no use for a manifest"):
+    with pytest.raises(EvaluationRefused, match="does not use a manifest"):
         evaluate(Request(tmp_path / "m.csv", asked.protocol), small)
 
 

@@ -64,7 +64,7 @@ def test_58_fault_units_are_refused_and_59_are_not() -> None:
         got = choose_threshold(review, ~every, every, unit, max_miss_rate=0.05)
         assert (got.threshold is None) is refused
         assert (got.fault_units, got.needed_units) == (units, 59)
-        assert ("needs 59" in got.reason) is refused
+        assert ("needs at least 59" in got.reason) is refused
 
 
 def test_windows_do_not_stand_in_for_units() -> None:
@@ -74,7 +74,7 @@ def test_windows_do_not_stand_in_for_units() -> None:
     got = choose_threshold(np.ones(unit.size), every, every, unit, max_miss_rate=0.05)
     assert got.threshold is None
     assert got.reason.startswith("3 labelled fault units")
-    assert "no less than 0.632 can be promised" in got.reason
+    assert "allow a miss rate of 0.632 or more" in got.reason
 
 
 def test_the_highest_threshold_that_keeps_the_promise_is_taken() -> None:
@@ -133,7 +133,7 @@ def test_rates_outside_0_to_1_are_refused(wrong: dict[str, float]) -> None:
 
 def test_a_capacity_says_of_how_many_cases() -> None:
     every = np.ones(3, dtype=bool)
-    with pytest.raises(ValueError, match="cases_a_day has to say"):
+    with pytest.raises(ValueError, match="needs cases_a_day"):
         choose_threshold(np.ones(3), every, every, np.array(["a", "b", "c"]), max_miss_rate=0.1, capacity=1)
 
 

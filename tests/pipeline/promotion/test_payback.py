@@ -219,7 +219,7 @@ def test_the_commands_from_training_to_payback(plant: Plant, cli_at: Callable[[P
     assert again["models"] == {SCOPE: second}
     assert (again["windows"] > 0, again["cases_judged"]) == (True, 4)
     assert cli("payback", "--json", **small).json()[0]["decisions"]["cases"] == 2
-    assert "labels that were new to it" in cli("payback", **small).out
+    assert "labels that it did not have before" in cli("payback", **small).out
     back = cli("models", "rollback", "--reason", "try", "--json", **small).json()
     assert (back["champion"], back["previous"]) == (first, second)
     refused = cli("models", "rollback", "--reason", "try", **small)
