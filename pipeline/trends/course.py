@@ -33,10 +33,10 @@ from pipeline.base.settings import ExtractionSettings, TrendSettings
 from pipeline.extraction.baselines import NO_BASELINE, Baselines, UnitBaseline
 from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.reading import read_features
-from pipeline.store.attribution import attributed_extraction, attributed_unit, extractions
+from pipeline.store.attribution import attributed_extraction, attributed_unit, extractions, recordings
 from pipeline.store.database import Store, insert_ignore, upsert
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint
+from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint, Unit
 
 MOST_POINTS = 2000
 """Change points are searched in this many of the newest recordings of a unit (12 weeks at 24 a day)."""
@@ -229,6 +229,7 @@ def update_trends(
     A second run gives the same rows: later, at the same time, or after a run that was killed.
     """
     report = TrendReport()
+    _withdraw(store)
     with store.read() as connection:
         total = connection.scalar(sa.select(sa.func.count()).select_from(_due_query(settings, as_of).subquery())) or 0
         report.units_without_baseline = _units_without_baseline(connection, settings, as_of)
@@ -255,6 +256,31 @@ def update_trends(
         min_shift=settings.trend_min_shift,
     )
     return report
+
+
+def _withdraw(store: Store) -> None:
+    """Delete the points of recordings that belong to another unit since a late replacement, and trends without points.
+
+    Only axes are looked at of which the registry has learnt something since their points were made.
+    """
+    learnt = sa.select(Unit.axis_id, sa.func.max(Unit.known_at).label("at")).group_by(Unit.axis_id).subquery()
+    stale = (
+        recordings(TrendPoint.recording_id)
+        .join(TrendPoint, TrendPoint.recording_id == Recording.recording_id)
+        .join(learnt, sa.and_(learnt.c.axis_id == TrendPoint.axis_id, learnt.c.at > TrendPoint.known_at))
+        .where(TrendPoint.unit_serial != sa.func.coalesce(attributed_unit(), NO_UNIT))
+    )
+    with store.read() as connection:
+        names = sorted(set(connection.scalars(stale)))
+    if not names:
+        return
+    with store.write() as connection:
+        for first in range(0, len(names), PAGE):
+            page = names[first : first + PAGE]
+            connection.execute(sa.delete(TrendPoint).where(TrendPoint.recording_id.in_(page)))
+        for model in (Trend, TrendChange):
+            same = [getattr(TrendPoint, column.name) == getattr(model, column.name) for column in KEY]
+            connection.execute(sa.delete(model).where(~sa.exists().where(*same)))
 
 
 def _due_query(settings: ExtractionSettings, as_of: datetime) -> sa.Select[Any]:

@@ -20,6 +20,7 @@ from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsEr
 from pipeline.base.ids import stable_id
 from pipeline.base.regime import coarser
 from pipeline.base.settings import Settings
+from pipeline.cases.replacement import replace_unit
 from pipeline.extraction.baseline import update_baselines
 from pipeline.extraction.extract import extract_due
 from pipeline.extraction.in_force import feature_settings
@@ -213,6 +214,28 @@ def test_a_killed_run_is_taken_up(plant: Plant, monkeypatch: pytest.MonkeyPatch,
     assert plant.trend_rows() != whole
     plant.update()
     assert plant.trend_rows() == whole
+
+
+def test_a_late_replacement_takes_its_recordings_out_of_the_old_units_trend(plant: Plant) -> None:
+    plant.fit()
+    plant.update()
+    before = plant.rows(TrendPoint)
+    axis = plant.rows(Axis)[0]
+    middle = FLEET.at(6)
+    with plant.store.write() as connection:
+        connection.execute(sa.update(Recording).values(unit_serial=None))  # logs that name no unit
+    plant.update()
+    assert plant.rows(TrendPoint) == before
+    late = END + timedelta(days=1)
+    where = {"site": axis["site"], "cell": axis["cell"], "at": middle, "as_of": late, "who": "jo"}
+    old = replace_unit(plant.store, axis["robot_id"], axis["axis"], new_serial="SN-NEW", **where)["old_unit_serial"]
+    plant.update(late)
+    kept = [p for p in before if p["axis_id"] != axis["axis_id"] or p["started_at"] < middle]
+    assert plant.rows(TrendPoint) == kept
+    assert 0 < len(kept) < len(before)
+    ends = [row["to_at"] for row in plant.rows(Trend) if row["unit_serial"] == old]
+    assert ends
+    assert max(ends) < middle
 
 
 def test_a_newer_baseline_replaces_the_points_of_its_unit_only_once_it_is_known(plant: Plant) -> None:
