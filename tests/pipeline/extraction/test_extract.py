@@ -20,6 +20,7 @@ from pipeline.base.settings import Settings
 from pipeline.cases.replacement import replace_unit
 from pipeline.extraction.extract import ExtractReport, extract_due
 from pipeline.extraction.in_force import feature_settings
+from pipeline.extraction.reading import WINDOW_COLUMNS
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.store.database import Store
@@ -305,7 +306,7 @@ def test_columns_of_a_feature_file_are_those_of_the_features(
     feed(make_row(1))
     extract()
     names = feature_names(feature_settings(make_settings(), "acceleration"))
-    assert tuple(windows_of(store, lake)[0][0]) == (*pipeline.extraction.extract.WINDOW_COLUMNS, *names)
+    assert tuple(windows_of(store, lake)[0][0]) == (*WINDOW_COLUMNS, *names)
 
 
 # ----------------------------------------------------------------------------------- the same, however it is run
