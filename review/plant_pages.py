@@ -44,10 +44,10 @@ def fleet(request: Request, account: Viewer) -> Response:
         muted = _muted(connection, state.clock())
     for axis in axes:
         axis["n_cases"], axis["muted_until"] = cases.get(axis["axis_id"], 0), muted.get(axis["axis_id"])
-    wanted = request.query_params.get("state", "")
-    shown = [axis for axis in axes if wanted not in SHAPES or axis["state"] == wanted]
+    state_shown = request.query_params.get("state", "")
+    shown = [axis for axis in axes if state_shown not in SHAPES or axis["state"] == state_shown]
     total = Counter(axis["state"] for axis in axes)
-    return render(request, account, "fleet.html", axes=shown, shapes=SHAPES, total=total, wanted=wanted)
+    return render(request, account, "fleet.html", axes=shown, shapes=SHAPES, total=total, state_shown=state_shown)
 
 
 @router.get("/axes/{axis_id}")

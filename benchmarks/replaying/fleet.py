@@ -104,7 +104,7 @@ def load_plant(folder: Path, seed: int, *, robots: int, days: int, per_day: int,
         settings = plant_settings()
         parts = []
         for world, first in (("A", 0), ("B", days // 2)):
-            wanted = FleetSettings(
+            fleet = FleetSettings(
                 robots=robots,
                 days=days - first,
                 recordings_per_day=per_day,
@@ -114,7 +114,7 @@ def load_plant(folder: Path, seed: int, *, robots: int, days: int, per_day: int,
                 start=START + timedelta(days=first),
                 fault_share=0.5,
             )
-            parts.append(_part(take_in(work, wanted, settings), world))
+            parts.append(_part(take_in(work, fleet, settings), world))
         plant = _joined(parts)
         partial = file.with_suffix(".part.npz")
         np.savez(partial, **{field.name: getattr(plant, field.name) for field in fields(Plant)})

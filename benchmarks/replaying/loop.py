@@ -65,7 +65,7 @@ class Shared:
 
     def fit(self, plant: Plant, labels: list[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
         """Train a model, or return an earlier one of the same labels, with this day as its label cut-off."""
-        of = tuple(sorted((one.unit, one.from_day, one.to_day, one.finding) for one in known(labels, day)))
+        of = tuple(sorted((label.unit, label.from_day, label.to_day, label.finding) for label in known(labels, day)))
         if of not in self.models:
             self.models[of] = fit(plant, labels, settings, day=day, seed=seed)
         version = self.models[of]
@@ -174,8 +174,8 @@ def run(
             plant, settings, now, champion, promoted, version, log.bins, rows_of, labels=log.labels, trained=trained
         )
         decisions = watch(moment, strategy, shared.samples)
-        for one in decisions:
-            log.fired[one.trigger] = log.fired.get(one.trigger, 0) + one.fired
+        for decision in decisions:
+            log.fired[decision.trigger] = log.fired.get(decision.trigger, 0) + decision.fired
         if not decisions[-1].fired:
             continue
         trained.append(now)

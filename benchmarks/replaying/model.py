@@ -200,12 +200,12 @@ def rule(
         return Ruling(False, (f"it no longer knows {', '.join(lost)}, which the champion knows",))
     now = labelled_rows(plant, known(labels, day))
     then = labelled_rows(plant, known(labels, champion.cutoff))
-    wanted = challenger.held_out.place()
+    judged = challenger.held_out.place()
     recordings = tuple(
         JudgedRecording(
             SimpleNamespace(recording_id=name), str(plant.unit[int(name)]), _finding(then, name), _finding(now, name)
         )
-        for name in sorted(wanted)
+        for name in sorted(judged)
     )
     of_champion = _champion_predictions(plant, champion, recordings)
     pair = Pair({}, {}, challenger.held_out, of_champion, recordings)

@@ -257,8 +257,8 @@ def retrain(
     from pipeline.promotion.promotion import scopes_to_train
 
     place, at = workplace(), moment(as_of)
-    wanted = None if scope is None else [scope]
-    scopes = scopes_to_train(place.store, place.settings, as_of=at, trigger=trigger, only=wanted)
+    only = None if scope is None else [scope]
+    scopes = scopes_to_train(place.store, place.settings, as_of=at, trigger=trigger, only=only)
     decisions = [step(place.store, place.lake, place.settings, name, as_of=at, trigger=trigger) for name in scopes]
 
     def show() -> None:

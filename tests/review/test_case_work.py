@@ -137,7 +137,7 @@ def test_pages_hold_every_case_once_in_order(cases: Store) -> None:
             break
     assert seen == sorted(seen)
     assert len(set(seen)) == 25
-    with pytest.raises(AxiswatchError, match="no place in the queue"):
+    with pytest.raises(AxiswatchError, match="is not a position in the queue"):
         queue_page(cases, Filters(), as_of=AT, after="x~y")
 
 

@@ -573,7 +573,7 @@ def test_simulate_refuses_a_folder_with_another_fleet(fleet: tuple[CommandLine, 
     command, said = fleet
     same = ("simulate", str(command.home), "--robots", "4", "--axes", "3", "--days", "6")
     assert command(*same, "--json").data == said["simulate"] | {"written": False}
-    assert "robots 4 there, 5 asked" in command(*same[:3], "5", *same[4:], code=2).err
+    assert "robots 4 there, 5 now" in command(*same[:3], "5", *same[4:], code=2).err
 
 
 def test_an_archive_is_imported_and_taken_in(command: CommandLine) -> None:
