@@ -1,1 +1,1 @@
-"""The steps of axiswatch: acquire, extract, train, score, advise. Only this package has side effects."""
+"""The pipeline from raw logs to cases and models, in rooms; `__all__` of a room names what other rooms may import."""

@@ -1,1 +1,1 @@
-"""How sure a model may be: calibration, metrics, intervals, novelty."""
+"""Judging a model and its scores: calibration, metrics, confidence intervals, novelty."""

@@ -1,3 +1,3 @@
-"""Words that every room uses: errors, ids, regimes, the log's columns, the settings. Imports nothing of ours."""
+"""What every room uses: errors, ids, regimes, the columns of a log, the settings. Imports no other room."""
 
 __all__ = ["errors", "figures", "ids", "log_schema", "regime", "settings", "sources"]

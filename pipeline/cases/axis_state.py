@@ -56,7 +56,7 @@ _BASE_PRIORITY: Final = {
     "data": (0.40, 0.0),
 }
 
-HOLD_NO_ALARM: Final = ("ambiguous", "undecided")
+ALARM_ALLOWED_WITH: Final = ("ambiguous", "undecided")
 """Flags that do not hold back an alarm: the signal is unclear, but the model has seen such signals."""
 
 UNMODELLED: Final = 0.5
@@ -230,7 +230,7 @@ def combine_channels(windows: Sequence[ScoredWindow], thresholds: dict[str, Thre
     mode = _mode(loudest)
     limits = thresholds[loudest[0].model_version]
     doubts = _doubts(usable, thresholds, novelty)
-    certain = not any(flag.code not in HOLD_NO_ALARM for flag in doubts)
+    certain = not any(flag.code not in ALARM_ALLOWED_WITH for flag in doubts)
     if probability is not None and limits.review_probability <= probability < limits.alarm_probability:
         doubts.append(_undecided_flag(probability, limits))
     flags += doubts
