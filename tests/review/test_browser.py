@@ -138,6 +138,7 @@ def enter(plant: tuple[Store, str], browser: Browser) -> Iterator[Callable[..., 
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda told: wrong.append(told.text) if "Content Security" in told.text else None)
         page.goto(plant[1])
+        page.wait_for_selector("[name=name]:focus")  # autofocus comes after the page has loaded
         page.keyboard.type(name)
         page.keyboard.press("Tab")
         page.keyboard.type("a long password")

@@ -323,7 +323,7 @@ def test_only_files_of_rows_that_are_used_are_opened(archive: Path, small: Setti
     assert evaluate(asked, small)["summary"]["rules"]["accuracy"] == 1.0
     used = manifest.read_text("utf-8").replace("signals/I4.parquet", "signals/gone.parquet")
     manifest.write_text(used, encoding="utf-8")
-    with pytest.raises(EvaluationRefused, match=r"gone\.parquet' is not there"):
+    with pytest.raises(EvaluationRefused, match=r"gone\.parquet' does not exist"):
         evaluate(asked, small)
 
 
