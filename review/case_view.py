@@ -28,7 +28,7 @@ from pipeline.cases.work import labels_of, work_of
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_names_of, feature_settings
 from pipeline.extraction.reading import read_features
-from pipeline.store.attribution import scores, unit_at
+from pipeline.store.attribution import recordings, scores, unit_at
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, AxisState, CaseEvidence, Geometry, Recording, Score, Unit
@@ -163,20 +163,14 @@ def _state_of(connection: Connection, case: dict[str, Any]) -> Any:
 
 def _orders(connection: Connection, shown: Any) -> list[dict[str, Any]]:
     query = (
-        sa.select(Unit.characteristics, Geometry.orders, Geometry.source)
+        recordings(Unit.characteristics, Geometry.orders, Geometry.source)
         .outerjoin(Geometry, Geometry.geometry_version == Unit.geometry_version)
-        .where(
-            Unit.axis_id == shown.axis_id,
-            Unit.installed_at <= shown.started_at,
-            sa.or_(Unit.removed_at.is_(None), Unit.removed_at > shown.started_at),
-        )
+        .where(Recording.recording_id == shown.recording_id)
     )
-    row = connection.execute(query.limit(1)).one_or_none()
-    if row is None:
-        return []
+    row = connection.execute(query.limit(1)).one()
     if not row.characteristics and row.orders is not None:
         return [vars(order) for order in characteristic_orders(orders_from(row.orders), row.source)]
-    return list(row.characteristics)
+    return list(row.characteristics or ())
 
 
 def _moved(lake: Lake, settings: Settings, extraction: Any, baseline: Any) -> list[dict[str, Any]]:

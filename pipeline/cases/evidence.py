@@ -179,7 +179,9 @@ def loudest_line(
 def note_evidence(store: Store, lake: Lake, settings: ExtractionSettings, *, as_of: datetime) -> int:
     """Store the evidence of cases that are new or have changed, newest first, 2,000 a run at most; return how many."""
     # When the registry last changed a unit on the axis: older evidence may be compared with another unit's baseline.
-    learnt = sa.select(sa.func.max(Unit.known_at)).where(Unit.axis_id == Case.axis_id).scalar_subquery()
+    # What is known only after `as_of` does not count, or a run for the past would make it again and again.
+    known = (Unit.axis_id == Case.axis_id, Unit.known_at <= as_of)
+    learnt = sa.select(sa.func.max(Unit.known_at)).where(*known).scalar_subquery()
     with store.read() as connection:
         query = (
             sa.select(Case)

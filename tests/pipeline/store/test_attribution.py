@@ -163,6 +163,14 @@ def test_evidence_is_made_anew_after_a_late_replacement(plant: Store, lake: Lake
         assert connection.scalar(sa.select(CaseEvidence.known_at)) == LATE
 
 
+def test_a_run_for_the_past_does_not_make_evidence_again_and_again(
+    plant: Store, lake: Lake, make_settings: Any
+) -> None:
+    replace_late(plant, 2)
+    settings, past = make_settings(), START + 10 * HOUR
+    assert [note_evidence(plant, lake, settings, as_of=past) for _ in range(2)] == [1, 0]
+
+
 def test_a_unit_without_a_serial_number_is_counted_by_its_axis() -> None:
     assert (unit_name("SN-1", "a"), unit_name(None, "a")) == ("SN-1", "axis a")
 
