@@ -17,6 +17,7 @@ from pipeline.store.tables.cases import (
     ReviewEvent,
     WebhookEvent,
 )
+from pipeline.store.tables.due import DueBasis, DueWork
 from pipeline.store.tables.models import (
     AliasEvent,
     CaseRescore,
@@ -52,6 +53,8 @@ __all__ = [
     "CaseEvidence",
     "CaseRescore",
     "CaseWork",
+    "DueBasis",
+    "DueWork",
     "Extraction",
     "Geometry",
     "GeometryName",
