@@ -19,6 +19,7 @@ from pipeline.assets.events import mirror_installations
 from pipeline.assets.geometry import ResolvedGeometry
 from pipeline.assets.reading import AssetsFile, parse_assets, refuse, unknown_geometries
 from pipeline.store.database import Store, insert_ignore, upsert
+from pipeline.store.due import mark_axis
 from pipeline.store.tables import NO_GEOMETRY, Axis, Geometry, GeometryName, Unit
 
 IMPORT = "assets import"
@@ -70,13 +71,25 @@ def import_assets(store: Store, path: Path, *, as_of: datetime) -> dict[str, Any
             }
             for unit in assets.unit
         ]
+        before = _installed(connection)
         for axis, serial in sorted({(row["axis_id"], row["unit_serial"]) for row in rows}):
             installed = [row["installed_at"] for row in rows if (row["axis_id"], row["unit_serial"]) == (axis, serial)]
             of_unit = sa.and_(Unit.axis_id == axis, Unit.unit_serial == serial)
             connection.execute(sa.delete(Unit).where(of_unit, Unit.installed_at.not_in(installed)))
         upsert(connection, Unit, rows, keep=("known_at",))
+        changed: dict[str, datetime] = {}
+        for axis, _, installed_at, *_ in before ^ _installed(connection):
+            changed[axis] = min(installed_at, changed.get(axis, installed_at))
+        for axis, since in sorted(changed.items()):
+            mark_axis(connection, axis, since)
         mirror_installations(connection, touched, who=IMPORT, as_of=as_of)
     return {"axes": axes, "units": len(rows), "geometries": len(assets.geometry), "notes": assets.notes}
+
+
+def _installed(connection: Connection) -> set[tuple[Any, ...]]:
+    """Return what recordings are attributed by: axis, unit, time and geometry of every installation."""
+    columns = (Unit.axis_id, Unit.unit_serial, Unit.installed_at, Unit.removed_at, Unit.geometry_version)
+    return {tuple(row) for row in connection.execute(sa.select(*columns))}
 
 
 def geometry_columns(geometry: ResolvedGeometry | None) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pipeline.base.ids import utc_text
 from pipeline.cases.episodes import CLOSED, UNIT_FAMILIES
 from pipeline.cases.history import add_event
 from pipeline.store.database import Store, insert_ignore
+from pipeline.store.due import mark_axis
 from pipeline.store.tables import Axis, AxisEvent, Case, Recording, Scoring, Unit
 
 MOST_LETTERS = 200
@@ -104,6 +105,7 @@ def _install(
         connection.execute(sa.update(Unit).where(*old_period).values(removed_at=at))
     row = {"axis_id": key, "unit_serial": new_serial, "installed_at": at, "removed_at": None, **columns}
     insert_ignore(connection, Unit, [{**row, "known_at": as_of}])
+    mark_axis(connection, key, at)
     old_serial = old.unit_serial if old is not None else None
     closed = _close_cases(connection, key, at, old_serial, new_serial, who=who, as_of=as_of)
     details = {

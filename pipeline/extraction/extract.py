@@ -1,8 +1,8 @@
 """extract: from recordings in the lake to one row of features for each window, also in the lake.
 
 A recording is due when it has no features at the feature version of today's settings and the geometry version of the
-unit that was on its axis. All windows of a recording are extracted together, oldest recordings first. It may run again,
-twice at once or after a kill; the features are the same.
+unit that was on its axis. Only marked recordings are looked at (`pipeline.store.due`), the newest first. All windows of
+a recording are extracted together. It may run again, twice at once or after a kill; the features are the same.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from pipeline.base.regime import regime_of
 from pipeline.base.settings import ExtractionSettings
 from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.recording import Extracted, Job, Trace, extract_recording
+from pipeline.store import due
 from pipeline.store.attribution import installed_geometry, recordings
-from pipeline.store.batches import EVER, Between, Stretch, stretches
+from pipeline.store.batches import EVER, Between, Stretch, portions, stretches
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, LakeFile, Recording, Unit
@@ -38,6 +39,7 @@ INLINE_RECORDINGS = 48
 """With fewer recordings, starting processes costs more time than it saves."""
 
 WORST_FIRST = tuple(Quality)
+WAITING = due.Queue(due.EXTRACT)
 
 
 @dataclass
@@ -60,19 +62,28 @@ def extract_due(
     *,
     as_of: datetime,
     within: Stretch | None = None,
+    search: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExtractReport:
-    """Extract the features of every recording that is due, started by `as_of`, and lies in `within`."""
+    """Extract the features of every recording that is due, started by `as_of`, and lies in `within`.
+
+    Parameters
+    ----------
+    search
+        Look at every recording in `within`; False: only at those that are marked.
+    """
     report = ExtractReport()
-    total = _count_due(store, settings, as_of, within)
+    total = 0
+    if not search:
+        refresh_marks(store, settings)
+    if on_progress and not search:
+        with store.read() as connection:
+            total = due.count(connection, WAITING, as_of, within)
     with joblib.Parallel(n_jobs=settings.workers, backend="loky") as pool:
-        while True:
-            rows, orders = _due(store, settings, as_of, within)
-            if not rows:
-                break
-            for chunk in _by_size(rows, settings.extract_chunk_samples):
+        for rows, marks, orders in _pages(store, settings, as_of, within, search):
+            for chunk in portions(rows, lambda row: row.n_samples, settings.extract_chunk_samples):
                 done = _extract_chunk(pool, lake.url, settings, chunk, orders)
-                _commit(store, lake, settings, chunk, done, as_of, report)
+                _commit(store, lake, settings, chunk, done, marks, as_of, report)
                 if on_progress:
                     on_progress(report.recordings, max(total, report.recordings))
     return report
@@ -81,9 +92,17 @@ def extract_due(
 def plan_extract(
     store: Store, settings: ExtractionSettings, *, as_of: datetime, between: Between = EVER, size: int, most: int
 ) -> tuple[list[dict[str, Any]], int, int]:
-    """Cut the due recordings into batches of up to `size` bytes of samples; returns as `pipeline.store.batches`."""
-    due = _due_query(settings, as_of, None).where(*between.holds(Recording.started_at))
-    query = due.with_only_columns(Recording.started_at, Recording.recording_id, Recording.n_samples * 4)
+    """Cut the due recordings into batches of up to `size` bytes of samples; returns as `pipeline.store.batches`.
+
+    The marked recordings, newest first; with `between` every recording of that time that is due.
+    """
+    if between == EVER:
+        refresh_marks(store, settings)
+        with store.read() as connection:
+            return stretches(due.waiting(connection, WAITING, as_of), size=size, most=most)
+    query = _due_query(settings).where(Recording.started_at <= as_of, *between.holds(Recording.started_at))
+    columns: list[Any] = [Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
+    query = query.with_only_columns(*columns)
     with store.read() as connection:
         rows = connection.execution_options(yield_per=PAGE).execute(
             query.order_by(Recording.started_at, Recording.recording_id)
@@ -91,10 +110,24 @@ def plan_extract(
         return stretches(((row[0], row[1], row[2]) for row in rows), size=size, most=most)
 
 
-def _due_query(settings: ExtractionSettings, as_of: datetime, within: Stretch | None) -> sa.Select[Any]:
-    geometry = installed_geometry()
+def refresh_marks(store: Store, settings: ExtractionSettings) -> None:
+    """Where the feature version of a quantity has changed, mark the recordings that have no features at it."""
     versions = feature_versions(settings)
-    version = sa.case(versions, value=Recording.quantity)
+    with store.read() as connection:
+        if not due.changed_bases(connection, due.EXTRACT, versions):
+            return
+    with store.write() as connection:
+        changed = due.changed_bases(connection, due.EXTRACT, versions)
+        found = _due_query(settings).where(Recording.quantity.in_(sorted(changed)))
+        nothing = sa.literal("")
+        columns: list[Any] = [nothing, nothing, Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
+        due.mark_selected(connection, due.EXTRACT, found.with_only_columns(*columns))
+        due.set_bases(connection, due.EXTRACT, versions)
+
+
+def _due_query(settings: ExtractionSettings) -> sa.Select[Any]:
+    geometry = installed_geometry()
+    version = sa.case(feature_versions(settings), value=Recording.quantity)
     extracted = sa.exists().where(
         Extraction.recording_id == Recording.recording_id,
         Extraction.feature_version == version,
@@ -106,36 +139,32 @@ def _due_query(settings: ExtractionSettings, as_of: datetime, within: Stretch | 
         geometry.label("geometry_version"),
         Unit.unit_serial.label("on_axis"),
     )
-    due = recordings(*columns).where(~extracted, Recording.started_at <= as_of)
-    return due if within is None else due.where(within.holds(Recording.started_at, Recording.recording_id))
+    return recordings(*columns).where(~extracted)
 
 
-def _count_due(store: Store, settings: ExtractionSettings, as_of: datetime, within: Stretch | None) -> int:
-    due = _due_query(settings, as_of, within).subquery()
-    with store.read() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(due)) or 0
+def _pages(
+    store: Store, settings: ExtractionSettings, as_of: datetime, within: Stretch | None, search: bool
+) -> Iterator[tuple[Sequence[Row[Any]], due.Marks, dict[str, Orders]]]:
+    """Read due recordings, oldest first in a page, with their marks and the orders of all geometries.
 
-
-def _due(
-    store: Store, settings: ExtractionSettings, as_of: datetime, within: Stretch | None
-) -> tuple[Sequence[Row[Any]], dict[str, Orders]]:
-    """Return due recordings and the orders of all geometries, both from one snapshot of the database."""
-    query = _due_query(settings, as_of, within).order_by(Recording.started_at, Recording.recording_id).limit(PAGE)
-    with store.read() as connection:
-        return connection.execute(query).all(), known_orders(connection)
-
-
-def _by_size(rows: Sequence[Row[Any]], samples: int) -> Iterator[list[Row[Any]]]:
-    chunk: list[Row[Any]] = []
-    samples_so_far = 0
-    for row in rows:
-        if chunk and samples_so_far + row.n_samples > samples:
-            yield chunk
-            chunk, samples_so_far = [], 0
-        chunk.append(row)
-        samples_so_far += row.n_samples
-    if chunk:
-        yield chunk
+    All of a page is read in one snapshot of the database. The marks of what is not due any more are removed.
+    """
+    query = _due_query(settings).order_by(Recording.started_at, Recording.recording_id)
+    marks = due.NONE
+    while True:
+        with store.read() as connection:
+            if search:
+                inside = [] if within is None else [within.holds(Recording.started_at, Recording.recording_id)]
+                page = query.where(Recording.started_at <= as_of, *inside).limit(PAGE)
+            else:
+                marks = due.take(connection, WAITING, as_of, within, PAGE)
+                page = query.where(Recording.recording_id.in_(marks.numbers))
+            rows, orders = connection.execute(page).all(), known_orders(connection)
+        due.drop_others(store, marks, {row.recording_id for row in rows})
+        if rows:
+            yield rows, marks, orders
+        if marks.is_last if not search else not rows:
+            return
 
 
 def _extract_chunk(
@@ -198,9 +227,11 @@ def _commit(
     settings: ExtractionSettings,
     chunk: list[Row[Any]],
     done: dict[str, Extracted],
+    marks: due.Marks,
     as_of: datetime,
     report: ExtractReport,
 ) -> None:
+    """Write features, and mark them for the steps that read them."""
     files: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     for quantity in sorted({row.quantity for row in chunk}):
@@ -218,6 +249,8 @@ def _commit(
     with store.write() as connection:
         insert_ignore(connection, LakeFile, sorted(files, key=lambda file: str(file["path"])))
         insert_ignore(connection, Extraction, sorted(rows, key=lambda row: str(row["recording_id"])))
+        due.mark_features(connection, rows)
+        due.done(connection, marks.of(row.recording_id for row in chunk))
     report.recordings += len(rows)
     for extraction in rows:
         report.windows += extraction["n_windows"]

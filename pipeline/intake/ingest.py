@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from pipeline.base.ids import stable_id
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.intake.contract import BadRow, GoodRow, Limits, Reason, judge_rows
+from pipeline.store import due
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, LakeFile, QuarantineRow, Recording
@@ -157,6 +158,8 @@ def commit_harvest(connection: Connection, harvest: Harvest) -> tuple[int, int]:
     insert_ignore(connection, Axis, [harvest.axes[key] for key in sorted(harvest.axes)])
     rows = sorted(harvest.recordings, key=lambda row: str(row["recording_id"]))
     insert_ignore(connection, Recording, rows)
+    new_ones = ((row["started_at"], row["recording_id"], row["n_samples"] * 4) for row in rows)
+    due.mark(connection, due.Queue(due.EXTRACT), new_ones)
     stored = _read_stored(connection, [row["recording_id"] for row in rows])
     new = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""Batches: the work that is due, cut into tasks, oldest first.
+"""Batches: the work that is due, cut into tasks in the order in which it is read.
 
 A batch of recordings is described by its first and last recording, not by a list. The task that works on it queries
 again which recordings between them are due. So a batch may be done again, or twice at the same time.
@@ -6,14 +6,16 @@ again which recordings between them are due. So a batch may be done again, or tw
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from pipeline.base.ids import utc_text
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,21 @@ class Between:
 EVER = Between()
 
 
+def portions(rows: Iterable[T], size_of: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Cut rows into lists of up to `most` in size; a single larger row is a list of its own."""
+    portion: list[T] = []
+    size_so_far = 0
+    for row in rows:
+        size = size_of(row)
+        if portion and size_so_far + size > most:
+            yield portion
+            portion, size_so_far = [], 0
+        portion.append(row)
+        size_so_far += size
+    if portion:
+        yield portion
+
+
 def stretches(
     rows: Iterable[tuple[datetime, str, int]], *, size: int, most: int
 ) -> tuple[list[dict[str, Any]], int, int]:
@@ -78,7 +95,8 @@ def stretches(
     Parameters
     ----------
     rows
-        started_at, recording_id and size of each recording, in order of the first two; read only as far as needed.
+        started_at, recording_id and size of each recording, in order of the first two, or newest first; read only as
+        far as needed.
     size
         Largest size of a batch; a single larger recording is a batch of its own.
     most
@@ -96,7 +114,8 @@ def stretches(
 
     def close() -> None:
         if first is not None and last is not None:
-            batches.append({**Stretch(*first, *last).as_dict(), "recordings": count, "size": size_so_far})
+            ends = sorted((first, last))
+            batches.append({**Stretch(*ends[0], *ends[1]).as_dict(), "recordings": count, "size": size_so_far})
 
     for at, recording_id, recording_size in rows:
         if first is not None and size_so_far + recording_size > size:

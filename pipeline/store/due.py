@@ -8,7 +8,7 @@ marked again while a step works on it has another number and stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.store.batches import Stretch
-from pipeline.store.database import upsert
-from pipeline.store.tables import DueBasis, DueWork
+from pipeline.store.database import Store, upsert
+from pipeline.store.tables import DueBasis, DueWork, Extraction, Recording
 
 EXTRACT: Final = "extract"
 BASELINE: Final = "baseline"
@@ -46,12 +46,19 @@ class Queue:
 
 @dataclass(frozen=True)
 class Marks:
-    """A page of marks: their numbers, and what they stand for, each once, newest first."""
+    """A page of marks: by subject, newest first, the numbers of its marks and the earliest time among them."""
 
-    ids: Sequence[int]
-    subjects: Sequence[str]
+    numbers: Mapping[str, Sequence[int]]
     at: Mapping[str, datetime]
-    """Earliest time with which a subject was marked."""
+    is_last: bool
+    """Nothing more was waiting when the page was taken."""
+
+    def of(self, subjects: Iterable[str]) -> list[int]:
+        """Return the numbers of the marks of some subjects."""
+        return [number for subject in subjects for number in self.numbers.get(subject, ())]
+
+
+NONE: Final = Marks({}, {}, True)
 
 
 def mark(connection: Connection, queue: Queue, rows: Iterable[tuple[datetime, str, int]]) -> None:
@@ -82,16 +89,23 @@ def take(
         .limit(most)
     )
     rows = connection.execute(query).all()
-    at: dict[str, datetime] = {}
+    numbers: dict[str, list[int]] = {}
     for row in rows:
-        at[row.subject] = min(row.at, at.get(row.subject, row.at))
-    return Marks([row.mark_id for row in rows], list(at), at)
+        numbers.setdefault(row.subject, []).append(row.mark_id)
+    return Marks(numbers, {row.subject: row.at for row in rows}, len(rows) < most)
 
 
 def done(connection: Connection, marks: Sequence[int]) -> None:
     """Remove marks; call it in the transaction that writes the result."""
     for first in range(0, len(marks), PAGE):
         connection.execute(sa.delete(DueWork).where(DueWork.mark_id.in_(marks[first : first + PAGE])))
+
+
+def drop_others(store: Store, marks: Marks, due_now: Set[str]) -> None:
+    """Remove the marks of subjects that are not due any more."""
+    if stale := marks.of(subject for subject in marks.numbers if subject not in due_now):
+        with store.write() as connection:
+            done(connection, stale)
 
 
 def waiting(
@@ -118,6 +132,33 @@ def changed_bases(connection: Connection, step: str, now: Mapping[str, str]) -> 
     """
     known = dict(connection.execute(sa.select(DueBasis.name, DueBasis.basis).where(DueBasis.step == step)).all())
     return {name: known.get(name) for name, basis in now.items() if known.get(name) != basis}
+
+
+def mark_features(connection: Connection, extractions: Sequence[Mapping[str, Any]]) -> None:
+    """Mark new extractions (rows of that table) for every step that reads them."""
+    queues: dict[Queue, set[tuple[datetime, str, int]]] = {}
+    oldest: dict[str, datetime] = {}
+    for row in extractions:
+        at, recording, version = row["started_at"], row["recording_id"], row["feature_version"]
+        oldest[row["axis_id"]] = min(at, oldest.get(row["axis_id"], at))
+        queues.setdefault(Queue(TREND, version=version), set()).add((at, recording, 1))
+        queues.setdefault(Queue(SCORE, row["scope"], version), set()).add((at, recording, row["n_windows"]))
+    for queue, rows in queues.items():
+        mark(connection, queue, rows)
+    mark(connection, Queue(BASELINE), ((at, axis, 1) for axis, at in oldest.items()))
+
+
+def mark_axis(connection: Connection, axis_id: str, since: datetime) -> None:
+    """Mark everything that depends on which unit is on an axis since a time; call it where the registry changes."""
+    mine = (Recording.axis_id == axis_id, Recording.started_at >= since)
+    nothing = sa.literal("")
+    columns: list[Any] = [nothing, nothing, Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
+    mark_selected(connection, EXTRACT, sa.select(*columns).where(*mine))
+    features = (Extraction.axis_id == axis_id, Extraction.started_at >= since)
+    for step, scope, size in ((TREND, nothing, sa.literal(1)), (SCORE, Extraction.scope, Extraction.n_windows)):
+        columns = [scope, Extraction.feature_version, Extraction.started_at, Extraction.recording_id, size]
+        mark_selected(connection, step, sa.select(*columns).where(*features))
+    mark(connection, Queue(BASELINE), [(since, axis_id, 1)])
 
 
 def set_bases(connection: Connection, step: str, now: Mapping[str, str]) -> None:
