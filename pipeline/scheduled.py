@@ -73,6 +73,7 @@ def plan_extract(as_of: datetime, between: Json | None = None) -> Json:
             size=int(place.settings.batch_mib * MIB),
             most=place.settings.max_batches,
         )
+    batches = [{**batch, "search": between is not None} for batch in batches]
     return {"batches": batches, "recordings": recordings, "size_bytes": size}
 
 
@@ -81,8 +82,8 @@ def extract_batch(batch: Json, as_of: datetime) -> Json:
     from pipeline.extraction.extract import extract_due
 
     with _open() as place:
-        within = Stretch.from_dict(batch)
-        return extract_due(place.store, place.lake, place.settings, as_of=as_of, within=within).as_dict()
+        within, search = Stretch.from_dict(batch), bool(batch.get("search"))
+        return extract_due(place.store, place.lake, place.settings, as_of=as_of, within=within, search=search).as_dict()
 
 
 def baselines(as_of: datetime) -> Json:
@@ -101,8 +102,10 @@ def plan_score(as_of: datetime, between: Json | None = None, model_version: str 
     """Split the recordings without a score into batches, by scope, for the champions or for one model."""
     from pipeline.registry.versions import champions, get_version
     from pipeline.scoring.score import plan_score as plan
+    from pipeline.scoring.score import refresh_marks
 
     with _open() as place:
+        refresh_marks(place.store, place.settings, as_of)
         if model_version:
             named = {str(get_version(place.store, model_version)["scope"]): model_version}
         else:
@@ -123,7 +126,8 @@ def plan_score(as_of: datetime, between: Json | None = None, model_version: str 
                 size=place.settings.score_batch_windows,
                 most=left,
             )
-            batches += [{**batch, "scope": scope, "model_version": version} for batch in new_batches]
+            named_too = {"scope": scope, "model_version": version, "search": between is not None}
+            batches += [{**batch, **named_too} for batch in new_batches]
             recordings += n_recordings
             windows += n_windows
     return {"batches": batches, "recordings": recordings, "windows": windows, "models": named}
@@ -144,6 +148,7 @@ def score_batch(batch: Json, as_of: datetime) -> Json:
             as_of=as_of,
             report=report,
             within=Stretch.from_dict(batch),
+            search=bool(batch.get("search")),
         )
     return report.as_dict()
 

@@ -70,3 +70,9 @@ def quantity_of(scope: str) -> str:
 def scope_of(quantity: str, unit: str) -> str:
     """Return the model scope of a signal: the quantity, or `quantity:raw` where the unit is not declared."""
     return f"{quantity}:{RAW_UNIT}" if unit == RAW_UNIT else quantity
+
+
+SCOPES: Final = tuple(
+    dict.fromkeys(scope_of(quantity, unit) for quantity, units in QUANTITY_UNITS.items() for unit in units)
+)
+"""Every model scope."""

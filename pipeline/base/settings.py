@@ -131,6 +131,23 @@ class ExtractionSettings(SettingsGroup):
     workers: int = Field(2, ge=1, le=64, description="Processes that simulate and extract features.")
 
 
+class ScoreSettings(ExtractionSettings):
+    """What a new champion scores again.
+
+    A change holds from the next promotion or rollback on.
+    """
+
+    rescore_days: float = Field(
+        14.0, ge=0, le=3660, description="Days back from a promotion that the new champion scores again at once."
+    )
+    payback_days: float = Field(
+        90.0,
+        ge=0,
+        le=3660,
+        description="Closed cases whose last change is at most this long before a promotion are scored again, days.",
+    )
+
+
 class TrainSettings(ExtractionSettings):
     """How models are trained and calibrated.
 
@@ -334,8 +351,8 @@ class WatchSettings(TrainSettings):
     ask_seed: int = Field(1, ge=0, lt=2**63, description="Seed of the random choice.")
 
 
-class GateSettings(TrainSettings):
-    """When a challenger replaces the champion, and what is scored again then.
+class GateSettings(TrainSettings, ScoreSettings):
+    """When a challenger replaces the champion.
 
     A change holds from the next challenger on.
     """
@@ -395,15 +412,6 @@ class GateSettings(TrainSettings):
         gt=0,
         le=8784,
         description="How long a run in Airflow waits for the approval; the command works after that too, h.",
-    )
-    rescore_days: float = Field(
-        14.0, ge=0, le=3660, description="Days back from a promotion that the new champion scores again at once."
-    )
-    payback_days: float = Field(
-        90.0,
-        ge=0,
-        le=3660,
-        description="Closed cases whose last change is at most this long before a promotion are scored again, days.",
     )
 
 
@@ -480,6 +488,7 @@ class Settings(
     GateSettings,
     TrendSettings,
     TrainSettings,
+    ScoreSettings,
     ExtractionSettings,
     ScheduleSettings,
     HandoffSettings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from pipeline.base.regime import coarser
 from pipeline.store.tables import Axis, Baseline
 
 NO_BASELINE = ""
+PAGE = 1000
 RELATIVE = "relative_"
 """Prefix of the features that are changes against the baseline."""
 
@@ -37,17 +38,31 @@ class UnitBaseline:
 
 @dataclass
 class Baselines:
-    """Baselines known at `as_of`, looked up by unit, channel and regime with its fallbacks; read once for each axis."""
+    """Baselines known at `as_of`, looked up by unit, channel and regime with its fallbacks."""
 
     connection: Connection
     as_of: datetime
-    _axes: dict[str, dict[tuple[Any, ...], UnitBaseline]] = field(default_factory=dict)
+    _versions: dict[str, dict[tuple[Any, ...], str]] = field(default_factory=dict)
+    """By axis: the newest version of each key."""
+    _read: dict[str, UnitBaseline] = field(default_factory=dict)
 
     def of(self, extraction: Any) -> UnitBaseline | None:
         """Return the newest baseline of an extraction's unit and channel, at the finest regime with one; None: none."""
-        axis = extraction.axis_id
-        if axis not in self._axes:
-            self._axes[axis] = self._read(axis)
+        return self.of_all([extraction])[extraction.recording_id]
+
+    def of_all(self, extractions: Sequence[Any]) -> dict[str, UnitBaseline | None]:
+        """Return the baselines of many extractions, by recording id; few queries read all that is not known yet."""
+        self._find({row.axis_id for row in extractions} - set(self._versions))
+        chosen = {row.recording_id: self._version(row) for row in extractions}
+        wanted = sorted({version for version in chosen.values() if version is not None} - set(self._read))
+        for first in range(0, len(wanted), PAGE):
+            query = sa.select(Baseline).where(Baseline.baseline_version.in_(wanted[first : first + PAGE]))
+            for row in self.connection.execute(query):
+                reference = Reference(_array(row.median), _array(row.spread))
+                self._read[row.baseline_version] = UnitBaseline(row.baseline_version, row.regime, reference, row.to_at)
+        return {name: None if version is None else self._read[version] for name, version in chosen.items()}
+
+    def _version(self, extraction: Any) -> str | None:
         key = (
             extraction.unit_serial,
             extraction.channel,
@@ -55,31 +70,21 @@ class Baselines:
             extraction.feature_version,
             extraction.geometry_version,
         )
-        for regime in coarser(extraction.regime):
-            baseline = self._axes[axis].get((*key, regime))
-            if baseline is not None:
-                return baseline
-        return None
+        known = self._versions[extraction.axis_id]
+        return next((known[(*key, regime)] for regime in coarser(extraction.regime) if (*key, regime) in known), None)
 
-    def _read(self, axis: str) -> dict[tuple[Any, ...], UnitBaseline]:
-        query = (
-            sa.select(Baseline)
-            .where(Baseline.axis_id == axis, Baseline.known_at <= self.as_of)
-            .order_by(Baseline.known_at, Baseline.n_recordings, Baseline.baseline_version)
-        )
-        by_key = {}
-        for row in self.connection.execute(query):
-            key = (
-                row.unit_serial,
-                row.channel,
-                row.scope,
-                row.feature_version,
-                row.geometry_version,
-                row.regime,
+    def _find(self, axes: Set[str]) -> None:
+        names = sorted(axes)
+        self._versions |= {axis: {} for axis in names}
+        key = (Baseline.unit_serial, Baseline.channel, Baseline.scope, Baseline.feature_version)
+        for first in range(0, len(names), PAGE):
+            query = (
+                sa.select(Baseline.axis_id, Baseline.baseline_version, *key, Baseline.geometry_version, Baseline.regime)
+                .where(Baseline.axis_id.in_(names[first : first + PAGE]), Baseline.known_at <= self.as_of)
+                .order_by(Baseline.known_at, Baseline.n_recordings, Baseline.baseline_version)
             )
-            reference = Reference(_array(row.median), _array(row.spread))
-            by_key[key] = UnitBaseline(row.baseline_version, row.regime, reference, row.to_at)
-        return by_key
+            for axis, version, *rest in self.connection.execute(query):
+                self._versions[axis][tuple(rest)] = version
 
 
 def _array(values: Iterable[float | None]) -> npt.NDArray[np.float64]:

@@ -121,7 +121,7 @@ def refresh_marks(store: Store, settings: ExtractionSettings) -> None:
         found = _due_query(settings).where(Recording.quantity.in_(sorted(changed)))
         nothing = sa.literal("")
         columns: list[Any] = [nothing, nothing, Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
-        due.mark_selected(connection, due.EXTRACT, found.with_only_columns(*columns))
+        due.mark_selected(connection, due.EXTRACT, found.with_only_columns(*columns), "|".join(versions.values()))
         due.set_bases(connection, due.EXTRACT, versions)
 
 
@@ -150,15 +150,17 @@ def _pages(
     All of a page is read in one snapshot of the database. The marks of what is not due any more are removed.
     """
     query = _due_query(settings).order_by(Recording.started_at, Recording.recording_id)
-    marks = due.NONE
+    marks = due.NO_MARKS
     while True:
         with store.read() as connection:
             if search:
                 inside = [] if within is None else [within.holds(Recording.started_at, Recording.recording_id)]
                 page = query.where(Recording.started_at <= as_of, *inside).limit(PAGE)
             else:
+                if due.changed_bases(connection, due.EXTRACT, feature_versions(settings)):
+                    return  # the marks are of other settings by now
                 marks = due.take(connection, WAITING, as_of, within, PAGE)
-                page = query.where(Recording.recording_id.in_(marks.numbers))
+                page = query.where(Recording.recording_id.in_(marks.causes))
             rows, orders = connection.execute(page).all(), known_orders(connection)
         due.drop_others(store, marks, {row.recording_id for row in rows})
         if rows:
@@ -250,7 +252,7 @@ def _commit(
         insert_ignore(connection, LakeFile, sorted(files, key=lambda file: str(file["path"])))
         insert_ignore(connection, Extraction, sorted(rows, key=lambda row: str(row["recording_id"])))
         due.mark_features(connection, rows)
-        due.done(connection, marks.of(row.recording_id for row in chunk))
+        due.done(connection, marks, [row.recording_id for row in chunk])
     report.recordings += len(rows)
     for extraction in rows:
         report.windows += extraction["n_windows"]

@@ -4,37 +4,40 @@ A recording that this sensor on this unit cannot have made gets that data-qualit
 with the unit's own baseline of the same regime (`features.quality.plausibility`). A data fault is not a machine fault.
 
 A recording is due when it has features at the champion's feature version and with the geometry version of the unit on
-the axis. The oldest comes first. Each recording is compared with the newest baseline of its unit known at `as_of`.
-Scores and their mark are committed together, one chunk at a time, so memory does not grow with the backlog.
+the axis. Only marked recordings are looked at (`pipeline.store.due`), the newest first. A new champion makes due again
+what `pipeline.scoring.selection` selects. Each recording is compared with the newest baseline of its unit known at
+`as_of`. Scores are committed one chunk at a time, so memory does not grow with the backlog.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.engine import Row
+from sqlalchemy.engine import Connection, Row
 
 from features.quality.quality import Quality
 from models.model import Model, Scores
 from models.threads import one_thread
 from pipeline.base.figures import finite_or_none
-from pipeline.base.log_schema import quantity_of
-from pipeline.base.settings import ExtractionSettings
+from pipeline.base.log_schema import SCOPES, quantity_of
+from pipeline.base.settings import ExtractionSettings, ScoreSettings
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_versions
 from pipeline.extraction.reading import Chunk, read_chunk
 from pipeline.registry.registry import load_model
 from pipeline.registry.versions import champions
+from pipeline.scoring.selection import RescoreSelection
+from pipeline.store import due
 from pipeline.store.attribution import extractions, own_baseline
-from pipeline.store.batches import EVER, Between, Stretch, stretches
+from pipeline.store.batches import EVER, Between, Stretch, portions, stretches
 from pipeline.store.database import Store, bulk_insert, ensure_partitions, insert_ignore
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Extraction, ModelVersion, Score, Scoring
+from pipeline.store.tables import DueWork, Extraction, ModelVersion, Score, Scoring
 
 PAGE = 4000
 
@@ -76,25 +79,29 @@ class ScoreReport:
 def score_due(
     store: Store,
     lake: Lake,
-    settings: ExtractionSettings,
+    settings: ScoreSettings,
     *,
     as_of: datetime,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ScoreReport:
-    """Score every window that is due with the champion of its scope.
+    """Score every marked window with the champion of its scope.
 
     The champions are read once, so a run does not mix two of a scope. If the feature settings have changed since a
     champion was trained, its scope is listed in `scopes_to_retrain`: its new recordings are not scored until a model is
     trained and promoted.
     """
     report = ScoreReport()
+    refresh_marks(store, settings, as_of)
     with store.read() as connection:
         named = champions(connection)
-        scopes = connection.scalars(sa.select(Extraction.scope).distinct()).all()
         trained_at = dict(connection.execute(sa.select(ModelVersion.model_version, ModelVersion.feature_version)).all())
-    report.scopes_without_model = sorted(set(scopes) - set(named))
+        marked = sa.select(DueWork.subject).where(DueWork.step == due.SCORE)
+        others = [scope for scope in SCOPES if scope not in named]
+        report.scopes_without_model = [
+            scope for scope in others if connection.scalar(marked.where(DueWork.scope == scope).limit(1)) is not None
+        ]
     versions = feature_versions(settings)
-    for scope in sorted(set(scopes) & set(named)):
+    for scope in sorted(named):
         report.models[scope] = named[scope]
         if trained_at[named[scope]] != versions[quantity_of(scope)]:
             report.scopes_to_retrain.append(scope)
@@ -115,10 +122,15 @@ def plan_score(
 ) -> tuple[list[dict[str, Any]], int, int]:
     """Split the recordings that a model has to score into batches of up to `size` windows.
 
-    See `pipeline.store.batches`.
+    The marked recordings, newest first; with `between` or `only` every recording of that time or of that kind that the
+    model has not scored yet. See `pipeline.store.batches`.
     """
-    due = _due_query(scope, version, as_of, None, only).where(*between.holds(Extraction.started_at))
-    query = due.with_only_columns(Extraction.started_at, Extraction.recording_id, Extraction.n_windows)
+    if between == EVER and only is None:
+        with store.read() as connection:
+            waiting = due.waiting(connection, _queue(connection, scope, version), as_of)
+            return stretches(waiting, size=size, most=most)
+    found = _due_query(scope, version, as_of, None, only).where(*between.holds(Extraction.started_at))
+    query = found.with_only_columns(Extraction.started_at, Extraction.recording_id, Extraction.n_windows)
     with store.read() as connection:
         rows = connection.execution_options(yield_per=PAGE).execute(
             query.order_by(Extraction.started_at, Extraction.recording_id)
@@ -137,76 +149,127 @@ def score_scope(
     report: ScoreReport,
     within: Stretch | None = None,
     only: Only = None,
+    search: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Score every window of a scope that is due for one model and lies in `within`; add the counts to the report.
 
     Parameters
     ----------
+    search
+        Look at every extraction in `within`; False: only at those that are marked, which is for champions.
     only
-        SQL condition: which extractions are scored; None: all that are due.
+        SQL condition of a search: which extractions are scored; None: all that are due.
+    """
+    model: Model | None = None
+    done = total = 0
+    if on_progress and not search:
+        with store.read() as connection:
+            total = due.count(connection, _queue(connection, scope, version), as_of, within)
+    for page, marks in _pages(store, scope, version, as_of, within, only, search):
+        for rows in portions(page, lambda row: row.n_windows, settings.score_chunk_windows):
+            model = model or load_model(store, lake, version)
+            with store.read() as connection:
+                baselines = Baselines(connection, as_of).of_all(rows)
+            chunk = read_chunk(lake, rows, model.feature_names, baselines)
+            scored = score_rows(model, version, chunk, as_of)
+            scorings = [_mark(row, version, chunk.baseline_version(row.recording_id), as_of) for row in rows]
+            ensure_partitions(store, {row.started_at for row in rows})
+            with store.write() as connection:
+                bulk_insert(connection, Score, scored)
+                insert_ignore(connection, Scoring, sorted(scorings, key=lambda mark: str(mark["recording_id"])))
+                due.done(connection, marks, [row.recording_id for row in rows])
+            report.recordings += len(rows)
+            report.windows += len(scored)
+            report.not_scored += sum(row["quality"] != Quality.OK for row in scored)
+            done += len(rows)
+            if on_progress:
+                on_progress(done, max(total, done))
+
+
+def refresh_marks(store: Store, settings: ScoreSettings, as_of: datetime) -> None:
+    """Where the champion of a scope has changed, mark what the new one has to score.
+
+    For the first champion that this finds, that is all; later only what is selected, and what nobody has scored yet.
     """
     with store.read() as connection:
-        counted = _due_query(scope, version, as_of, within, only).with_only_columns(sa.func.count())
-        total = connection.scalar(counted) or 0
-    if not total:
-        return
-    model = load_model(store, lake, version)
-    done = 0
-    while rows := _due(store, scope, version, as_of, within, only, settings.score_chunk_windows):
-        with store.read() as connection:
-            known = Baselines(connection, as_of)
-            baselines = {row.recording_id: known.of(row) for row in rows}
-        chunk = read_chunk(lake, rows, model.feature_names, baselines)
-        scored = score_rows(model, version, chunk, as_of)
-        marks = [_mark(row, version, chunk.baseline_version(row.recording_id), as_of) for row in rows]
-        ensure_partitions(store, {row.started_at for row in rows})
-        with store.write() as connection:
-            bulk_insert(connection, Score, scored)
-            insert_ignore(connection, Scoring, sorted(marks, key=lambda mark: str(mark["recording_id"])))
-        report.recordings += len(rows)
-        report.windows += len(scored)
-        report.not_scored += sum(row["quality"] != Quality.OK for row in scored)
-        done += len(rows)
-        if on_progress:
-            on_progress(done, max(total, done))
+        if not due.changed_bases(connection, due.SCORE, champions(connection)):
+            return
+    with store.write() as connection:
+        named = champions(connection)
+        for scope, before in due.changed_bases(connection, due.SCORE, named).items():
+            columns: list[Any] = [
+                Extraction.scope,
+                Extraction.feature_version,
+                Extraction.started_at,
+                Extraction.recording_id,
+                Extraction.n_windows,
+            ]
+            found = _due_query(scope, named[scope], None).with_only_columns(*columns)
+            selection = RescoreSelection.at(settings, as_of)
+            ours = [DueWork.step == due.SCORE, DueWork.scope == scope]
+            if before is not None:
+                scored = sa.exists().where(Scoring.recording_id == DueWork.subject)
+                ours += [DueWork.at < selection.recent_from, scored]
+            connection.execute(sa.delete(DueWork).where(*ours))
+            for part in (sa.true(),) if before is None else selection.parts():
+                due.mark_selected(connection, due.SCORE, found.where(part), named[scope])
+        due.set_bases(connection, due.SCORE, named)
+
+
+def _queue(connection: Connection, scope: str, version: str) -> due.Queue:
+    return due.Queue(due.SCORE, scope, str(connection.scalar(sa.select(_feature_version_of(version)))))
 
 
 def _due_query(
-    scope: str, version: str, as_of: datetime, within: Stretch | None = None, only: Only = None
+    scope: str, version: str, as_of: datetime | None, within: Stretch | None = None, only: Only = None
 ) -> sa.Select[Any]:
-    scored = sa.exists().where(
+    query = extractions(scope=scope, feature_version=_feature_version_of(version)).where(_unscored(version))
+    query = query if as_of is None else query.where(Extraction.started_at <= as_of)
+    query = query if only is None else query.where(only)
+    return query if within is None else query.where(within.holds(Extraction.started_at, Extraction.recording_id))
+
+
+def _unscored(version: str) -> sa.ColumnElement[bool]:
+    """SQL: the model has no valid score of an extraction."""
+    return ~sa.exists().where(
         Scoring.recording_id == Extraction.recording_id,
         Scoring.feature_version == Extraction.feature_version,
         Scoring.geometry_version == Extraction.geometry_version,
         Scoring.model_version == version,
         own_baseline(Scoring.baseline_version),
     )
-    due = extractions(scope=scope, feature_version=_feature_version_of(version)).where(
-        Extraction.started_at <= as_of, ~scored
-    )
-    due = due if only is None else due.where(only)
-    return due if within is None else due.where(within.holds(Extraction.started_at, Extraction.recording_id))
 
 
 def _feature_version_of(version: str) -> sa.ScalarSelect[str]:
     return sa.select(ModelVersion.feature_version).where(ModelVersion.model_version == version).scalar_subquery()
 
 
-def _due(
-    store: Store, scope: str, version: str, as_of: datetime, within: Stretch | None, only: Only, windows: int
-) -> list[Row[Any]]:
-    due = _due_query(scope, version, as_of, within, only)
-    query = due.order_by(Extraction.started_at, Extraction.recording_id).limit(PAGE)
-    taken: list[Row[Any]] = []
-    held = 0
-    with store.read() as connection:
-        for row in connection.execute(query):
-            if taken and held + row.n_windows > windows:
-                break
-            taken.append(row)
-            held += row.n_windows
-    return taken
+def _pages(
+    store: Store, scope: str, version: str, as_of: datetime, within: Stretch | None, only: Only, search: bool
+) -> Iterator[tuple[list[Row[Any]], due.Marks]]:
+    """Read due extractions, oldest first in a page, with their marks. The marks of what is not due are removed."""
+    oldest_first = (Extraction.started_at, Extraction.recording_id)
+    marks = due.NO_MARKS
+    while True:
+        with store.read() as connection:
+            if search:
+                page = _due_query(scope, version, as_of, within, only).order_by(*oldest_first).limit(PAGE)
+                rows = list(connection.execute(page))
+            else:
+                if due.changed_bases(connection, due.SCORE, {scope: version}):
+                    return  # the marks are another champion's by now
+                queue = _queue(connection, scope, version)
+                marks = due.take(connection, queue, as_of, within)
+                # Only the ids are conditions: with the others a database may choose an index over all history.
+                asked = extractions().where(Extraction.recording_id.in_(marks.causes), _unscored(version))
+                found = connection.execute(asked.order_by(*oldest_first))
+                rows = [row for row in found if (row.scope, row.feature_version) == (scope, queue.version)]
+        due.drop_others(store, marks, {row.recording_id for row in rows})
+        if rows:
+            yield rows, marks
+        if marks.is_last if not search else not rows:
+            return
 
 
 def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> list[dict[str, Any]]:

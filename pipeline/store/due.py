@@ -2,8 +2,8 @@
 
 Who writes a row that another step must look at marks it in the same transaction. The step takes marks, the newest
 first, looks whether each is really due, does the work, and removes the marks with the result in one transaction. So a
-mark too many costs little, and a mark is never lost by a kill. Marks are only added and removed, never changed: what is
-marked again while a step works on it has another number and stays.
+mark too many costs little, and a mark is never lost by a kill. A mark names its cause: what is marked for another cause
+while a step works on it stays.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
+from pipeline.base.ids import stable_id
 from pipeline.store.batches import Stretch
 from pipeline.store.database import Store, upsert
-from pipeline.store.tables import DueBasis, DueWork, Extraction, Recording
+from pipeline.store.tables import DueBasis, DueWork, Extraction, Recording, Unit
 
 EXTRACT: Final = "extract"
 BASELINE: Final = "baseline"
@@ -27,6 +29,9 @@ COURSE: Final = "course"
 SCORE: Final = "score"
 
 PAGE = 2000
+
+Work = tuple[datetime, str, int]
+"""Time, subject and size of a mark."""
 
 
 @dataclass(frozen=True)
@@ -37,45 +42,93 @@ class Queue:
     scope: str = ""
     version: str = ""
 
+    def ours(self) -> list[sa.ColumnElement[bool]]:
+        """SQL: the conditions of a mark of this queue."""
+        return [DueWork.step == self.step, DueWork.scope == self.scope, DueWork.version == self.version]
+
     def holds(self, as_of: datetime, within: Stretch | None = None) -> list[sa.ColumnElement[bool]]:
         """SQL: the conditions of a mark of this queue that is due by `as_of` and lies in `within`."""
-        ours = [DueWork.step == self.step, DueWork.scope == self.scope, DueWork.version == self.version]
         inside = [] if within is None else [within.holds(DueWork.at, DueWork.subject)]
-        return [*ours, DueWork.at <= as_of, *inside]
+        return [*self.ours(), DueWork.at <= as_of, *inside]
 
 
 @dataclass(frozen=True)
 class Marks:
-    """A page of marks: by subject, newest first, the numbers of its marks and the earliest time among them."""
+    """A page of marks of a queue, newest first: their causes and their times, by subject."""
 
-    numbers: Mapping[str, Sequence[int]]
+    queue: Queue
+    causes: Mapping[str, str]
     at: Mapping[str, datetime]
     is_last: bool
     """Nothing more was waiting when the page was taken."""
 
-    def of(self, subjects: Iterable[str]) -> list[int]:
-        """Return the numbers of the marks of some subjects."""
-        return [number for subject in subjects for number in self.numbers.get(subject, ())]
+
+NO_MARKS: Final = Marks(Queue(""), {}, {}, True)
 
 
-NONE: Final = Marks({}, {}, True)
-
-
-def mark(connection: Connection, queue: Queue, rows: Iterable[tuple[datetime, str, int]]) -> None:
-    """Mark subjects of one queue, given as time, subject and size."""
-    values = [
-        {**vars(queue), "at": at, "subject": subject, "size": size}
-        for at, subject, size in sorted(rows, key=lambda row: row[:2])
+def mark(connection: Connection, queue: Queue, work: Iterable[Work], cause: str = "") -> None:
+    """Mark subjects of one queue. Marked twice, the earlier time and the later cause hold."""
+    rows = [
+        {**vars(queue), "at": at, "subject": subject, "size": size, "cause": cause}
+        for at, subject, size in sorted(work, key=lambda row: (row[1], row[0]))
     ]
-    if values:
-        connection.execute(sa.insert(DueWork), values)
+    if rows:
+        connection.execute(_upsert(connection), rows)
 
 
-def mark_selected(connection: Connection, step: str, found: sa.Select[Any]) -> None:
+def mark_selected(connection: Connection, step: str, found: sa.Select[Any], cause: str) -> None:
     """Mark what a query finds, which selects scope, version, time, subject and size in this order."""
-    columns = ["step", "scope", "version", "at", "subject", "size"]
-    selected = found.with_only_columns(sa.literal(step), *found.selected_columns)
-    connection.execute(sa.insert(DueWork).from_select(columns, selected))
+    one = found.subquery()
+    scope, version, at, subject, size = one.c
+    rows = sa.select(subject, sa.literal(step), scope, version, sa.func.min(at), sa.func.max(size), sa.literal(cause))
+    names = ["subject", "step", "scope", "version", "at", "size", "cause"]
+    insert = _upsert(connection)
+    connection.execute(insert.from_select(names, rows.where(sa.true()).group_by(subject, scope, version)))
+
+
+def _upsert(connection: Connection) -> Any:
+    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(DueWork)
+    new = insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=["subject", "step", "scope", "version"],
+        set_={"at": sa.case((new.at < DueWork.at, new.at), else_=DueWork.at), "size": new.size, "cause": new.cause},
+    )
+
+
+def mark_features(connection: Connection, extractions: Sequence[Mapping[str, Any]]) -> None:
+    """Mark new extractions (rows of that table) for every step that reads them."""
+    queues: dict[tuple[Queue, str], set[Work]] = {}
+    oldest: dict[str, Work] = {}
+    for row in extractions:
+        at, recording, version, cause = (
+            row[name] for name in ("started_at", "recording_id", "feature_version", "geometry_version")
+        )
+        queues.setdefault((Queue(TREND, version=version), cause), set()).add((at, recording, 1))
+        queues.setdefault((Queue(SCORE, row["scope"], version), cause), set()).add((at, recording, row["n_windows"]))
+        work = (at, row["axis_id"], 1)
+        oldest[row["axis_id"]] = min(work, oldest.get(row["axis_id"], work))
+    for (queue, cause), works in queues.items():
+        mark(connection, queue, works, cause)
+    if extractions:
+        mark(
+            connection, Queue(BASELINE), oldest.values(), stable_id(*sorted(row["recording_id"] for row in extractions))
+        )
+
+
+def mark_axis(connection: Connection, axis_id: str, since: datetime) -> None:
+    """Mark everything that depends on which unit is on an axis since a time; call it after a change of the registry."""
+    columns = (Unit.unit_serial, Unit.installed_at, Unit.removed_at, Unit.geometry_version)
+    units = connection.execute(sa.select(*columns).where(Unit.axis_id == axis_id).order_by(*columns)).all()
+    cause = stable_id(*(str(value) for unit in units for value in unit))
+    nothing = sa.literal("")
+    columns_of: list[Any] = [nothing, nothing, Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
+    mine = (Recording.axis_id == axis_id, Recording.started_at >= since)
+    mark_selected(connection, EXTRACT, sa.select(*columns_of).where(*mine), cause)
+    features = (Extraction.axis_id == axis_id, Extraction.started_at >= since)
+    for step, scope, size in ((TREND, nothing, sa.literal(1)), (SCORE, Extraction.scope, Extraction.n_windows)):
+        columns_of = [scope, Extraction.feature_version, Extraction.started_at, Extraction.recording_id, size]
+        mark_selected(connection, step, sa.select(*columns_of).where(*features), cause)
+    mark(connection, Queue(BASELINE), [(since, axis_id, 1)], cause)
 
 
 def take(
@@ -83,35 +136,33 @@ def take(
 ) -> Marks:
     """Return the newest marks of a queue, `most` at most."""
     query = (
-        sa.select(DueWork.mark_id, DueWork.subject, DueWork.at)
+        sa.select(DueWork.subject, DueWork.cause, DueWork.at)
         .where(*queue.holds(as_of, within))
         .order_by(DueWork.at.desc(), DueWork.subject.desc())
         .limit(most)
     )
     rows = connection.execute(query).all()
-    numbers: dict[str, list[int]] = {}
-    for row in rows:
-        numbers.setdefault(row.subject, []).append(row.mark_id)
-    return Marks(numbers, {row.subject: row.at for row in rows}, len(rows) < most)
+    causes, times = {row.subject: row.cause for row in rows}, {row.subject: row.at for row in rows}
+    return Marks(queue, causes, times, len(rows) < most)
 
 
-def done(connection: Connection, marks: Sequence[int]) -> None:
-    """Remove marks; call it in the transaction that writes the result."""
-    for first in range(0, len(marks), PAGE):
-        connection.execute(sa.delete(DueWork).where(DueWork.mark_id.in_(marks[first : first + PAGE])))
+def done(connection: Connection, marks: Marks, subjects: Iterable[str]) -> None:
+    """Remove the marks of subjects; call it in the transaction that writes the result."""
+    gone = [{"mark": name, "why": marks.causes[name]} for name in sorted(subjects) if name in marks.causes]
+    if gone:
+        ours = (DueWork.subject == sa.bindparam("mark"), *marks.queue.ours(), DueWork.cause == sa.bindparam("why"))
+        connection.execute(sa.delete(DueWork).where(*ours), gone)
 
 
 def drop_others(store: Store, marks: Marks, due_now: Set[str]) -> None:
     """Remove the marks of subjects that are not due any more."""
-    if stale := marks.of(subject for subject in marks.numbers if subject not in due_now):
+    if stale := set(marks.causes) - due_now:
         with store.write() as connection:
-            done(connection, stale)
+            done(connection, marks, stale)
 
 
-def waiting(
-    connection: Connection, queue: Queue, as_of: datetime, within: Stretch | None = None
-) -> Iterator[tuple[datetime, str, int]]:
-    """Read time, subject and size of the marks of a queue, newest first, only as far as the caller takes them."""
+def waiting(connection: Connection, queue: Queue, as_of: datetime, within: Stretch | None = None) -> Iterator[Work]:
+    """Read the marks of a queue, newest first, only as far as the caller takes them."""
     query = sa.select(DueWork.at, DueWork.subject, DueWork.size).where(*queue.holds(as_of, within))
     rows = connection.execution_options(yield_per=PAGE).execute(
         query.order_by(DueWork.at.desc(), DueWork.subject.desc())
@@ -132,33 +183,6 @@ def changed_bases(connection: Connection, step: str, now: Mapping[str, str]) -> 
     """
     known = dict(connection.execute(sa.select(DueBasis.name, DueBasis.basis).where(DueBasis.step == step)).all())
     return {name: known.get(name) for name, basis in now.items() if known.get(name) != basis}
-
-
-def mark_features(connection: Connection, extractions: Sequence[Mapping[str, Any]]) -> None:
-    """Mark new extractions (rows of that table) for every step that reads them."""
-    queues: dict[Queue, set[tuple[datetime, str, int]]] = {}
-    oldest: dict[str, datetime] = {}
-    for row in extractions:
-        at, recording, version = row["started_at"], row["recording_id"], row["feature_version"]
-        oldest[row["axis_id"]] = min(at, oldest.get(row["axis_id"], at))
-        queues.setdefault(Queue(TREND, version=version), set()).add((at, recording, 1))
-        queues.setdefault(Queue(SCORE, row["scope"], version), set()).add((at, recording, row["n_windows"]))
-    for queue, rows in queues.items():
-        mark(connection, queue, rows)
-    mark(connection, Queue(BASELINE), ((at, axis, 1) for axis, at in oldest.items()))
-
-
-def mark_axis(connection: Connection, axis_id: str, since: datetime) -> None:
-    """Mark everything that depends on which unit is on an axis since a time; call it where the registry changes."""
-    mine = (Recording.axis_id == axis_id, Recording.started_at >= since)
-    nothing = sa.literal("")
-    columns: list[Any] = [nothing, nothing, Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
-    mark_selected(connection, EXTRACT, sa.select(*columns).where(*mine))
-    features = (Extraction.axis_id == axis_id, Extraction.started_at >= since)
-    for step, scope, size in ((TREND, nothing, sa.literal(1)), (SCORE, Extraction.scope, Extraction.n_windows)):
-        columns = [scope, Extraction.feature_version, Extraction.started_at, Extraction.recording_id, size]
-        mark_selected(connection, step, sa.select(*columns).where(*features))
-    mark(connection, Queue(BASELINE), [(since, axis_id, 1)])
 
 
 def set_bases(connection: Connection, step: str, now: Mapping[str, str]) -> None:

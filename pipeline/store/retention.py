@@ -22,6 +22,7 @@ from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
     Baseline,
+    DueWork,
     Extraction,
     Label,
     LakeFile,
@@ -155,6 +156,7 @@ def _drop_page(store: Store, limit: datetime) -> dict[str, int] | None:
         paths |= {path for path in connection.scalars(features) if path is not None}
         for table in (Score, Scoring, TrendPoint, Extraction, Recording):
             connection.execute(sa.delete(table).where(table.recording_id.in_(ids)))
+        connection.execute(sa.delete(DueWork).where(DueWork.subject.in_(ids)))
         return _drop_files(connection, paths)
 
 

@@ -12,12 +12,36 @@ depends_on = None
 
 TIME = sa.DateTime(timezone=True)
 
+DELETED = (
+    (
+        "extractions",
+        "extract",
+        "''",
+        "''",
+        "SELECT started_at, n_samples * 4 AS size FROM recordings WHERE recording_id = OLD.recording_id",
+    ),
+    (
+        "scorings",
+        "score",
+        "found.scope",
+        "OLD.feature_version",
+        "SELECT scope, started_at, n_windows AS size FROM extractions WHERE recording_id = OLD.recording_id "
+        "AND feature_version = OLD.feature_version AND geometry_version = OLD.geometry_version",
+    ),
+)
+"""Results that are due again when somebody deletes them: table, step, scope and version of the mark, time and size."""
+
 
 def upgrade() -> None:
     """Apply. The tables start empty: a step that finds no basis here searches once and marks all that is due."""
     op.create_table(
         "due_work",
-        sa.Column("mark_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "subject",
+            sa.Text(),
+            nullable=False,
+            comment="recording_id; of baseline an axis_id; of course axis, unit and channel as JSON",
+        ),
         sa.Column("step", sa.String(length=16), nullable=False, comment="extract, baseline, trend, course or score"),
         sa.Column("scope", sa.Text(), nullable=False, comment="model scope of score; else ''"),
         sa.Column(
@@ -28,19 +52,18 @@ def upgrade() -> None:
         ),
         sa.Column("at", TIME, nullable=False, comment="start of the recording; the newest is taken first"),
         sa.Column(
-            "subject",
-            sa.Text(),
-            nullable=False,
-            comment="recording_id; of baseline an axis_id; of course axis, unit and channel as JSON",
-        ),
-        sa.Column(
             "size",
             sa.BigInteger(),
             nullable=False,
             comment="of extract bytes of samples, of score windows, of other steps 1",
         ),
-        sa.PrimaryKeyConstraint("mark_id", name=op.f("pk_due_work")),
-        sqlite_autoincrement=True,
+        sa.Column(
+            "cause",
+            sa.Text(),
+            nullable=False,
+            comment="what it was marked for: a hash or a version; '' for a new recording",
+        ),
+        sa.PrimaryKeyConstraint("subject", "step", "scope", "version", name=op.f("pk_due_work")),
     )
     op.create_index("ix_due_work_order", "due_work", ["step", "scope", "version", "at", "subject"])
     op.create_table(
@@ -50,10 +73,38 @@ def upgrade() -> None:
         sa.Column("basis", sa.Text(), nullable=False, comment="of extract the feature version, of score the champion"),
         sa.PrimaryKeyConstraint("step", "name", name=op.f("pk_due_bases")),
     )
+    for table, step, scope, version, size in DELETED:
+        _mark_deleted(table, step, scope, version, size)
 
 
 def downgrade() -> None:
     """Take back."""
+    for table, *_ in DELETED:
+        _forget_deleted(table)
     op.drop_table("due_bases")
     op.drop_index("ix_due_work_order", "due_work")
     op.drop_table("due_work")
+
+
+def _mark_deleted(table: str, step: str, scope: str, version: str, found: str) -> None:
+    """Create a trigger: a deleted row is marked for the step that made it."""
+    name = f"{table}_deleted"
+    statement = (
+        "INSERT INTO due_work (subject, step, scope, version, at, size, cause) "  # noqa: S608
+        f"SELECT OLD.recording_id, '{step}', {scope}, {version}, found.started_at, found.size, 'deleted' "
+        f"FROM ({found}) AS found WHERE true "
+        "ON CONFLICT (subject, step, scope, version) DO UPDATE SET cause = excluded.cause;"
+    )
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute(f"CREATE TRIGGER {name} AFTER DELETE ON {table} BEGIN {statement} END")
+        return
+    op.execute(f"CREATE FUNCTION {name}() RETURNS trigger AS $$ BEGIN {statement} RETURN NULL; END $$ LANGUAGE plpgsql")
+    op.execute(f"CREATE TRIGGER {name} AFTER DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {name}()")
+
+
+def _forget_deleted(table: str) -> None:
+    """Drop the trigger of a table."""
+    postgresql = op.get_bind().dialect.name == "postgresql"
+    op.execute(f"DROP TRIGGER {table}_deleted" + (f" ON {table}" if postgresql else ""))
+    if postgresql:
+        op.execute(f"DROP FUNCTION {table}_deleted()")

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, Index, Integer, String
+from sqlalchemy import BigInteger, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.store.tables.base import Base
 
 
 class DueWork(Base):
-    """A mark: a step has something to look at. Key: a number that is never used twice. Empty where nothing is due.
+    """A mark: a step has something to look at. Key: subject, step, scope and version. Empty where nothing is due.
 
-    It goes in the transaction that has done the work. Something may be marked twice: what is marked again while a step
-    works on it stays marked.
+    It goes in the transaction that has done the work, if `cause` is still the same: what is marked for another cause
+    while a step works on it stays marked.
     """
 
     __tablename__ = "due_work"
 
-    mark_id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
-    step: Mapped[str] = mapped_column(String(16), comment="extract, baseline, trend, course or score")
-    scope: Mapped[str] = mapped_column(comment="model scope of score; else ''")
-    version: Mapped[str] = mapped_column(String(16), comment="feature version of score, trend and course; else ''")
-    at: Mapped[datetime] = mapped_column(comment="start of the recording; the newest is taken first")
     subject: Mapped[str] = mapped_column(
-        comment="recording_id; of baseline an axis_id; of course axis, unit and channel as JSON"
+        primary_key=True, comment="recording_id; of baseline an axis_id; of course axis, unit and channel as JSON"
     )
+    step: Mapped[str] = mapped_column(String(16), primary_key=True, comment="extract, baseline, trend, course or score")
+    scope: Mapped[str] = mapped_column(primary_key=True, comment="model scope of score; else ''")
+    version: Mapped[str] = mapped_column(
+        String(16), primary_key=True, comment="feature version of score, trend and course; else ''"
+    )
+    at: Mapped[datetime] = mapped_column(comment="start of the recording; the newest is taken first")
     size: Mapped[int] = mapped_column(
         BigInteger, comment="of extract bytes of samples, of score windows, of other steps 1"
     )
+    cause: Mapped[str] = mapped_column(comment="what it was marked for: a hash or a version; '' for a new recording")
 
-    __table_args__ = (
-        Index("ix_due_work_order", "step", "scope", "version", "at", "subject"),
-        {"sqlite_autoincrement": True},
-    )
+    __table_args__ = (Index("ix_due_work_order", "step", "scope", "version", "at", "subject"),)
 
 
 class DueBasis(Base):
