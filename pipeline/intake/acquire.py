@@ -41,7 +41,7 @@ class LandingPlan:
     waiting : int
         Number of files that are left for a later run.
     problems : list of str
-        Things in the landing zone that are never read, see `passed_over`.
+        Things in the landing zone that are never read, see `walk`.
     """
 
     batches: list[list[str]] = field(default_factory=list)
@@ -57,9 +57,10 @@ class LandingPlan:
 
 def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, most: int) -> LandingPlan:
     """Cut the files that are due into batches of up to `size` bytes (at least one file), `most` at most."""
-    plan = LandingPlan(problems=passed_over(landing))
+    files, problems = walk(landing)
+    plan = LandingPlan(problems=problems)
     due = []
-    for landed in unseen_files(store, landing, AcquireReport()):
+    for landed in unseen_files(store, files, AcquireReport()):
         if landed.modified_ns > as_of.timestamp() * 1e9 and not begun_by(landed.path, as_of):
             plan.waiting += 1
         else:
@@ -106,6 +107,7 @@ def decode_names(names: Sequence[str], landing: Path) -> Iterator[Path]:
 UNFINISHED_SUFFIXES = frozenset({".tmp", ".part", ".partial", ".crdownload", ".filepart"})
 BATCH_BYTES = 16 * 1024 * 1024
 TRIES = 5
+PAGE = 1000
 
 
 @dataclass
@@ -163,8 +165,12 @@ def acquire(
     """
     if not landing.is_dir():
         raise AxiswatchError(f"the landing zone {landing} is not a folder; create it, or set `landing`")
-    report = AcquireReport(problems=passed_over(landing) if only is None else [])
-    waiting = unseen_files(store, landing, report, only)
+    report = AcquireReport()
+    if only is None:
+        files, report.problems = walk(landing)
+    else:
+        files = [landed for path in only for landed in _landed(path, landing, of_any_name=True)]
+    waiting = unseen_files(store, files, report)
     for done, landed in enumerate(waiting):
         if on_progress:
             on_progress(done, len(waiting))
@@ -177,46 +183,65 @@ def acquire(
     return report
 
 
-def landing_files(landing: Path) -> Iterator[Path]:
-    """Yield the files of the landing zone in order of their names, without hidden and unfinished ones."""
-    for path in sorted(landing.rglob("*")):
-        parts = path.relative_to(landing).parts
-        hidden = any(part.startswith((".", "_")) for part in parts)
-        if not hidden and path.suffix.lower() not in UNFINISHED_SUFFIXES and path.is_file():
-            yield path
+def walk(landing: Path) -> tuple[list[LandingFile], list[str]]:
+    """List the landing zone: its log files in order of their names, and a line about each thing that is never read.
 
-
-def passed_over(landing: Path) -> list[str]:
-    """Return a line about each thing that is never read: linked folders, broken links, pipes and the like."""
-    lines = []
-    for path in sorted(landing.rglob("*")):
-        if path.is_symlink() and path.is_dir():
-            lines.append(f"{path} is a link to a folder, which is not read; mount the folder there, or move it")
-        elif path.is_symlink() and not path.exists():
-            lines.append(f"{path} is a broken link; remove it")
-        elif not path.is_dir() and not path.is_file():
-            lines.append(f"{path} is not an ordinary file; remove it")
-    return lines
-
-
-def unseen_files(
-    store: Store, landing: Path, report: AcquireReport, only: Iterable[Path] | None = None
-) -> list[LandingFile]:
-    """Return the files (of `only`, else of all) that are new or changed; count the known ones in the report."""
-    with store.read() as connection:
-        entries = {row.path: (row.size_bytes, row.modified_ns) for row in connection.execute(sa.select(LandingEntry))}
-    unseen = []
-    for path in landing_files(landing) if only is None else only:
+    Hidden and unfinished files are left out. Linked folders, broken links, pipes and folders that may not be listed are
+    never read.
+    """
+    files: list[LandingFile] = []
+    problems: list[str] = []
+    folders = [str(landing)]
+    while folders:
+        folder = folders.pop()
         try:
-            stat = path.stat()
+            with os.scandir(folder) as found:
+                entries = list(found)
         except FileNotFoundError:
             continue
-        name = path.relative_to(landing).as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
-        landed = LandingFile(path, name, stat.st_size, stat.st_mtime_ns)
-        if entries.get(landed.relative) == (landed.size_bytes, landed.modified_ns):
-            report.files_known += 1
-        else:
-            unseen.append(landed)
+        except PermissionError as error:
+            problems.append(f"{folder}: {error.strerror}; allow the user of axiswatch to list it")
+            continue
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif entry.is_file():
+                files += _landed(Path(entry.path), landing, of_any_name=False)
+            elif entry.is_dir():
+                problems.append(
+                    f"{entry.path} is a link to a folder, which is not read; mount the folder there, or move it"
+                )
+            elif entry.is_symlink():
+                problems.append(f"{entry.path} is a broken link; remove it")
+            else:
+                problems.append(f"{entry.path} is not an ordinary file; remove it")
+    return sorted(files, key=lambda landed: landed.path.parts), sorted(problems)
+
+
+def _landed(path: Path, landing: Path, *, of_any_name: bool) -> list[LandingFile]:
+    """Return the file with its size and time of change; nothing where it is gone, hidden or unfinished."""
+    relative = path.relative_to(landing)
+    hidden = any(part.startswith((".", "_")) for part in relative.parts)
+    if not of_any_name and (hidden or path.suffix.lower() in UNFINISHED_SUFFIXES):
+        return []
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return []
+    name = relative.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
+    return [LandingFile(path, name, stat.st_size, stat.st_mtime_ns)]
+
+
+def unseen_files(store: Store, files: Sequence[LandingFile], report: AcquireReport) -> list[LandingFile]:
+    """Return the files that are new or changed; count the known ones in the report."""
+    unseen = []
+    with store.read() as connection:
+        for first in range(0, len(files), PAGE):
+            page = files[first : first + PAGE]
+            known = sa.select(LandingEntry).where(LandingEntry.path.in_([landed.relative for landed in page]))
+            entries = {row.path: (row.size_bytes, row.modified_ns) for row in connection.execute(known)}
+            unseen += [file for file in page if entries.get(file.relative) != (file.size_bytes, file.modified_ns)]
+    report.files_known += len(files) - len(unseen)
     return unseen
 
 

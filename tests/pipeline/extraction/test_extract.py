@@ -18,18 +18,21 @@ from pipeline.assets import import_assets
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.cases.replacement import replace_unit
-from pipeline.extraction.extract import ExtractReport, extract_due
-from pipeline.extraction.in_force import feature_settings
+from pipeline.extraction.extract import ExtractReport, _pages, extract_due, plan_extract, refresh_marks
+from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.reading import WINDOW_COLUMNS
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
+from pipeline.store import due
+from pipeline.store.batches import Between, Stretch
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Extraction
+from pipeline.store.tables import DueWork, Extraction
 
 MakeRow = Callable[..., dict[str, Any]]
 MakeSettings = Callable[..., Settings]
 START = datetime(2026, 1, 5, tzinfo=UTC)
+LATE = START + timedelta(days=999)
 Found = dict[tuple[str, str, str], tuple[dict[str, Any], str]]
 
 
@@ -442,3 +445,102 @@ def test_a_speed_that_is_declared_steady_is_taken_as_declared(
     assert repr([{k: v for k, v in w.items() if k not in ids} for w in first]) == repr(
         [{k: v for k, v in w.items() if k not in ids} for w in second]
     )
+
+
+# ------------------------------------------------------------------------------------------------- marks
+
+
+def waiting(store: Store, step: str) -> list[str]:
+    with store.read() as connection:
+        found = sa.select(DueWork.subject).where(DueWork.step == step).order_by(DueWork.at)
+        return list(connection.scalars(found))
+
+
+def test_features_are_marked_for_the_steps_that_read_them_and_the_recording_no_more(
+    store: Store, feed: Any, extract: Any, make_row: MakeRow
+) -> None:
+    feed(make_row(1), make_row(2))
+    recordings = waiting(store, due.EXTRACT)
+    assert len(recordings) == 2
+    extract()
+    assert waiting(store, due.EXTRACT) == []
+    assert waiting(store, due.TREND) == waiting(store, due.SCORE) == recordings
+    assert len(waiting(store, due.BASELINE)) == 1, "an axis"
+
+
+def test_what_is_new_comes_before_a_backlog(
+    store: Store, lake: Lake, feed: Any, make_row: MakeRow, make_settings: MakeSettings, as_of: datetime
+) -> None:
+    feed(*(make_row(hour) for hour in range(6)))
+    feed(make_row(9))
+    settings = make_settings(lake_url=lake.root)
+    size = len(make_row(0)["samples"]) * 4 * 2
+    batches, recordings, _ = plan_extract(store, settings, as_of=as_of, size=size, most=2)
+    assert (recordings, [batch["recordings"] for batch in batches]) == (4, [2, 2])
+    starts = [make_row(hour)["started_at"] for hour in (5, 9, 3, 4)]
+    told = [datetime.fromisoformat(batch[end]) for batch in batches for end in ("first_at", "last_at")]
+    assert told == starts, "the newest recordings, in the first batch the newest of them"
+
+
+def test_a_registry_that_is_imported_again_marks_nothing(
+    store: Store, feed: Any, extract: Any, assets: Any, make_row: MakeRow
+) -> None:
+    feed(make_row(1), make_row(5))
+    assets(("S1", 3.0, START - timedelta(days=1), None))
+    extract()
+    assets(("S1", 3.0, START - timedelta(days=1), None))
+    assert waiting(store, due.EXTRACT) == []
+    assets(("S1", 3.0, START - timedelta(days=1), make_row(3)["started_at"]))
+    assert len(waiting(store, due.EXTRACT)) == 2, "the time of this unit has changed"
+
+
+def test_other_settings_mark_what_has_no_features_at_them_once(
+    store: Store, feed: Any, extract: Any, make_row: MakeRow
+) -> None:
+    feed(make_row(1))
+    extract()
+    with store.write() as connection:
+        connection.execute(sa.delete(DueWork))
+    assert extract(window_turns=10.0).recordings == 1
+    assert extract(window_turns=10.0).recordings == 0
+    assert extract().recordings == 0, "these are there already"
+
+
+def test_features_that_are_deleted_are_due_again(store: Store, feed: Any, extract: Any, make_row: MakeRow) -> None:
+    feed(make_row(1), make_row(2))
+    extract()
+    with store.write() as connection:
+        gone = sa.select(sa.func.min(Extraction.recording_id)).scalar_subquery()
+        connection.execute(sa.delete(Extraction).where(Extraction.recording_id == gone))
+    assert extract().recordings == 1
+
+
+def test_a_run_with_other_settings_leaves_the_marks_of_the_present_ones(
+    store: Store, lake: Lake, feed: Any, extract: Any, make_row: MakeRow, make_settings: MakeSettings
+) -> None:
+    feed(make_row(1))
+    refresh_marks(store, make_settings(lake_url=lake.root))
+    feed(make_row(2))
+    old = make_settings(lake_url=lake.root, window_turns=10.0)
+    with store.read() as connection:
+        assert due.changed_bases(connection, due.EXTRACT, feature_versions(old))
+    assert [*_pages(store, old, LATE, None, search=False)] == []
+    assert len(waiting(store, due.EXTRACT)) == 2
+
+
+def test_a_period_is_extracted_on_request_without_marks(
+    store: Store, lake: Lake, feed: Any, extract: Any, make_row: MakeRow, make_settings: MakeSettings, as_of: datetime
+) -> None:
+    feed(*(make_row(hour) for hour in range(4)))
+    settings = make_settings(lake_url=lake.root)
+    refresh_marks(store, settings)
+    with store.write() as connection:
+        connection.execute(sa.delete(DueWork))
+    assert extract().recordings == 0
+    times = [make_row(hour)["started_at"] for hour in range(4)]
+    between = Between(times[1], times[3])
+    batches, recordings, _ = plan_extract(store, settings, as_of=as_of, between=between, size=10**9, most=9)
+    assert recordings == 2
+    within = Stretch.from_dict(batches[0])
+    assert extract_due(store, lake, settings, as_of=as_of, within=within).recordings == 0
+    assert extract_due(store, lake, settings, as_of=as_of, within=within, search=True).recordings == 2
