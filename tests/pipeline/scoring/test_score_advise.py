@@ -28,8 +28,9 @@ from pipeline.registry.registry import load_model, promote
 from pipeline.registry.versions import champions, list_versions
 from pipeline.scoring import score as scoring
 from pipeline.scoring.advise import advise
-from pipeline.scoring.score import score_due
+from pipeline.scoring.score import plan_score, refresh_marks, score_due, score_scope
 from pipeline.scoring.silence import silent_axes
+from pipeline.store.batches import Between, Stretch
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
@@ -50,6 +51,7 @@ from pipeline.training.train import train_scopes
 from pipeline.training.training_set import build_training_set
 
 Tables = dict[str, list[dict[str, Any]]]
+SCOPE = "acceleration"
 SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 """For what does not depend on the database."""
 
@@ -217,6 +219,56 @@ def test_promotion_changes_what_scores_next_and_keeps_the_history(plant: Plant) 
     ]
     assert promote(plant.store, plant.lake, second, who="jo", reason="again", at=plant.end)["changed"] is False
     assert [row["aliases"] for row in list_versions(plant.store) if row["model_version"] == second] == [["champion"]]
+
+
+def scored_by(plant: Plant, version: str) -> set[str]:
+    return {row[0] for row in plant.rows(sa.select(Scoring.recording_id).where(Scoring.model_version == version))}
+
+
+def started(plant: Plant, *when: sa.ColumnElement[bool]) -> set[str]:
+    return {row[0] for row in plant.rows(sa.select(Extraction.recording_id).where(*when))}
+
+
+def test_after_a_promotion_the_newest_days_cases_and_what_nobody_scored_are_due(plant: Plant) -> None:
+    first, second = plant.train(), plant.train(seed=2)
+    plant.settings = plant.settings.model_copy(update={"rescore_days": 1.0})
+    half, recent = plant.end - timedelta(days=3), Extraction.started_at >= plant.end - timedelta(days=1)
+    plant.score(half)
+    promote(plant.store, plant.lake, second, who="jo", reason="better", at=plant.end)
+    plant.score()
+    assert scored_by(plant, second) == started(plant, Extraction.started_at > half), "nobody had scored these"
+    old = plant.rows(sa.select(Extraction).where(Extraction.started_at < half).order_by(Extraction.started_at))[5]
+    case = {"axis_id": old.axis_id, "family": "machine", "first_at": old.started_at, "last_at": old.started_at}
+    case |= {"case_id": "c", "n_bins": 1, "priority": 0.5, "reasons": [], "known_at": half, "changed_at": half}
+    with plant.store.write() as connection:
+        connection.execute(sa.insert(Case), {**case, "state": "open"})
+    third = plant.train(seed=3)
+    promote(plant.store, plant.lake, third, who="jo", reason="better still", at=plant.end)
+    plant.score()
+    in_case = started(plant, Extraction.axis_id == old.axis_id, Extraction.started_at == old.started_at)
+    assert scored_by(plant, third) == started(plant, recent) | in_case
+    promote(plant.store, plant.lake, first, who="jo", reason="back", at=plant.end)
+    plant.score()
+    both = started(plant, Extraction.started_at <= half) | started(plant, recent)
+    assert scored_by(plant, first) == both
+    batches, _, _ = plan_score(plant.store, SCOPE, first, as_of=plant.end, between=Between(half), size=10**9, most=9)
+    for batch in batches:
+        report, within = scoring.ScoreReport(), Stretch.from_dict(batch)
+        how: dict[str, Any] = {"as_of": plant.end, "report": report, "within": within, "search": True}
+        score_scope(plant.store, plant.lake, plant.settings, SCOPE, first, **how)
+    assert scored_by(plant, first) == started(plant), "the rest on request"
+
+
+@SQLITE
+def test_marks_of_another_champion_are_left_to_it(plant: Plant) -> None:
+    first, second = plant.train(), plant.train(seed=2)
+    promote(plant.store, plant.lake, second, who="jo", reason="better", at=plant.end)
+    refresh_marks(plant.store, plant.settings, plant.end)
+    batch: dict[str, Any] = {"as_of": plant.end, "report": scoring.ScoreReport()}
+    score_scope(plant.store, plant.lake, plant.settings, SCOPE, first, **batch)  # of a plan made before the promotion
+    assert scored_by(plant, first) == set()
+    plant.score()
+    assert scored_by(plant, second) == started(plant)
 
 
 def test_going_back_to_an_earlier_version_brings_its_axis_states_back(
