@@ -86,6 +86,7 @@ def extract_due(
                 _commit(store, lake, settings, chunk, done, marks, as_of, report)
                 if on_progress:
                     on_progress(report.recordings, max(total, report.recordings))
+    store.refresh_statistics(report.recordings)
     return report
 
 

@@ -180,6 +180,7 @@ def acquire(
             report.problems.append(f"{landed.path}: {error.strerror}; allow the user of axiswatch to read it")
     if on_progress:
         on_progress(len(waiting), len(waiting))
+    store.refresh_statistics(report.recordings)
     return report
 
 

@@ -185,6 +185,7 @@ def score_scope(
             done += len(rows)
             if on_progress:
                 on_progress(done, max(total, done))
+    store.refresh_statistics(done)
 
 
 def refresh_marks(store: Store, settings: ScoreSettings, as_of: datetime) -> None:

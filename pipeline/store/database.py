@@ -30,6 +30,7 @@ from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.store.tables import Score, UtcDateTime
 
 LOCK_KEY = 0x61786973  # any constant will do; it names axiswatch's advisory lock on PostgreSQL
+BULK = 10_000
 BUSY_SECONDS = 120
 
 
@@ -98,6 +99,21 @@ class Store:
             config = alembic_config()
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def refresh_statistics(self, new_rows: int) -> None:
+        """Let the database count its rows anew where a step has added many: the plans of queries depend on it.
+
+        SQLite decides by itself which tables have grown, and looks at a part of each index. PostgreSQL does so in the
+        background as well; after `BULK` rows the next step does not wait for that.
+        """
+        if new_rows < (1 if self.is_sqlite else BULK):
+            return
+        with self.write() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql("PRAGMA analysis_limit=1000")
+                connection.exec_driver_sql("PRAGMA optimize=0x10002")
+            else:
+                connection.exec_driver_sql(f"ANALYZE {', '.join(Score.metadata.tables)}")
 
     def dispose(self) -> None:
         """Close all connections."""

@@ -26,7 +26,7 @@ from pipeline.store.database import (
     partition_name,
     upsert,
 )
-from pipeline.store.tables import Axis, AxisState, Base, Label, LakeFile, Score
+from pipeline.store.tables import Axis, AxisState, Base, Label, LakeFile, ModelAlias, Score
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -374,3 +374,16 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.db").write_bytes(b"not a database" * 100)
     with pytest.raises(AxiswatchError, match="file is not a database"):
         Store.open(f"sqlite:///{tmp_path / 'a.db'}")
+
+
+def test_statistics_follow_rows_that_were_added_in_bulk(store: Store) -> None:
+    """Without them a planner believes that a table is empty, and reads all of it for each row of another one."""
+    rows = [{"scope": "s", "alias": f"a{n:05d}", "model_version": "m"} for n in range(10_000)]
+    with store.write() as connection:
+        insert_ignore(connection, ModelAlias, rows)
+    store.refresh_statistics(len(rows))
+    known = "SELECT stat FROM sqlite_stat1 WHERE tbl = 'model_aliases'"
+    if not store.is_sqlite:
+        known = "SELECT reltuples::bigint FROM pg_class WHERE relname = 'model_aliases'"
+    with store.read() as connection:
+        assert str(connection.exec_driver_sql(known).scalar_one()).startswith("10000")
