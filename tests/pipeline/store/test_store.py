@@ -26,7 +26,7 @@ from pipeline.store.database import (
     partition_name,
     upsert,
 )
-from pipeline.store.tables import Axis, AxisState, Base, Label, LakeFile, ModelAlias, Score
+from pipeline.store.tables import Axis, AxisState, Base, DueBasis, Label, LakeFile, Score
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -378,12 +378,12 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_statistics_follow_rows_that_were_added_in_bulk(store: Store) -> None:
     """Without them a planner believes that a table is empty, and reads all of it for each row of another one."""
-    rows = [{"scope": "s", "alias": f"a{n:05d}", "model_version": "m"} for n in range(10_000)]
+    rows = [{"step": "score", "name": f"n{n:05d}", "basis": "m"} for n in range(10_000)]
     with store.write() as connection:
-        insert_ignore(connection, ModelAlias, rows)
+        insert_ignore(connection, DueBasis, rows)
     store.refresh_statistics(len(rows))
-    known = "SELECT stat FROM sqlite_stat1 WHERE tbl = 'model_aliases'"
+    known = "SELECT stat FROM sqlite_stat1 WHERE tbl = 'due_bases'"
     if not store.is_sqlite:
-        known = "SELECT reltuples::bigint FROM pg_class WHERE relname = 'model_aliases'"
+        known = "SELECT reltuples::bigint FROM pg_class WHERE relname = 'due_bases'"
     with store.read() as connection:
         assert str(connection.exec_driver_sql(known).scalar_one()).startswith("10000")
