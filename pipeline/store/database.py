@@ -103,17 +103,24 @@ class Store:
     def refresh_statistics(self, new_rows: int) -> None:
         """Let the database count its rows anew where a step has added many: the plans of queries depend on it.
 
-        SQLite decides by itself which tables have grown, and looks at a part of each index. PostgreSQL does so in the
-        background as well; after `BULK` rows the next step does not wait for that.
+        SQLite never does so by itself: here it does when it has many times the recordings of the last time, and looks
+        at a part of each index (so it may count half of them). PostgreSQL does it in the background; after `BULK` rows
+        the next step does not wait for that.
         """
-        if new_rows < (1 if self.is_sqlite else BULK):
+        if new_rows >= BULK and not self.is_sqlite:
+            with self.write() as connection:
+                connection.exec_driver_sql(f"ANALYZE {', '.join(Score.metadata.tables)}")
+        if not new_rows or not self.is_sqlite:
             return
         with self.write() as connection:
-            if self.is_sqlite:
+            there = connection.exec_driver_sql("SELECT max(rowid) FROM recordings").scalar() or 0
+            counted = 0
+            if connection.exec_driver_sql("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_stat1'").first():
+                stat = connection.exec_driver_sql("SELECT stat FROM sqlite_stat1 WHERE tbl = 'recordings'").scalar()
+                counted = int((stat or "0").split()[0])
+            if there > 8 * counted:
                 connection.exec_driver_sql("PRAGMA analysis_limit=1000")
-                connection.exec_driver_sql("PRAGMA optimize=0x10002")
-            else:
-                connection.exec_driver_sql(f"ANALYZE {', '.join(Score.metadata.tables)}")
+                connection.exec_driver_sql("ANALYZE")
 
     def dispose(self) -> None:
         """Close all connections."""

@@ -26,7 +26,7 @@ from pipeline.store.database import (
     partition_name,
     upsert,
 )
-from pipeline.store.tables import Axis, AxisState, Base, DueBasis, Label, LakeFile, Score
+from pipeline.store.tables import Axis, AxisState, Base, Label, LakeFile, Recording, Score
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -378,12 +378,33 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_statistics_follow_rows_that_were_added_in_bulk(store: Store) -> None:
     """Without them a planner believes that a table is empty, and reads all of it for each row of another one."""
-    rows = [{"step": "score", "name": f"n{n:05d}", "basis": "m"} for n in range(10_000)]
-    with store.write() as connection:
-        insert_ignore(connection, DueBasis, rows)
-    store.refresh_statistics(len(rows))
-    known = "SELECT stat FROM sqlite_stat1 WHERE tbl = 'due_bases'"
-    if not store.is_sqlite:
-        known = "SELECT reltuples::bigint FROM pg_class WHERE relname = 'due_bases'"
-    with store.read() as connection:
-        assert str(connection.exec_driver_sql(known).scalar_one()).startswith("10000")
+    at = datetime(2026, 1, 5, tzinfo=UTC)
+    axis = {"axis_id": "a", "site": "", "cell": "", "robot_id": "R", "axis": "A", "known_at": at}
+    file = {"path": "x", "kind": "recordings", "size_bytes": 1, "n_rows": 1, "known_at": at}
+    log = {"axis_id": "a", "channel": "c", "quantity": "force", "unit": "N", "time_basis": "clock", "known_at": at}
+    log |= {"rate_basis": "declared", "content_hash": "", "file_hash": "", "lake_path": "x", "lake_row": 0}
+    log |= {"sampling_rate_hz": 1e3, "n_samples": 64}
+
+    def counted() -> int:
+        found = "SELECT stat FROM sqlite_stat1 WHERE tbl = 'recordings'"
+        if not store.is_sqlite:
+            found = "SELECT reltuples::bigint FROM pg_class WHERE relname = 'recordings'"
+        with store.read() as connection:
+            return int(str(connection.exec_driver_sql(found).scalar()).split()[0])
+
+    def add(first: int, n: int) -> None:
+        rows = [log | {"recording_id": f"r{i}", "started_at": at + timedelta(hours=i)} for i in range(first, first + n)]
+        with store.write() as connection:
+            insert_ignore(connection, Axis, [axis])
+            insert_ignore(connection, LakeFile, [file])
+            insert_ignore(connection, Recording, rows)
+        store.refresh_statistics(n)
+
+    some, more = (900, 8_000) if store.is_sqlite else (10_000, 12_000)
+    add(0, some)
+    assert counted() == some
+    add(some, 100)
+    assert counted() == some, "not after every run"
+    add(some + 100, more)
+    assert counted() == pytest.approx(some + more, rel=0.6)
+    assert counted() > 2 * some
