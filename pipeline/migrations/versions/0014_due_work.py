@@ -12,9 +12,8 @@ depends_on = None
 
 TIME = sa.DateTime(timezone=True)
 TREND_COLUMNS = {
-    "reference_to_at": "end of the time of the baselines, on which the alarm rule is frozen; null: no point has a "
-    "baseline",
-    "course_at": "slope and change points rest on the recordings before it; null: on all of them, the series is short",
+    "reference_to_at": "end of the baselines' time; null: none",
+    "course_at": "slope and change points rest on recordings before it; null: on all",
 }
 BASELINES_SERIES = ["axis_id", "feature_version", "unit_serial", "channel", "known_at"]
 
