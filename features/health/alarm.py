@@ -25,6 +25,9 @@ from features.spectra.time_domain import Vector
 MIN_REFERENCE: Final = 20
 """Fewer reference values do not show how their upper tail falls."""
 
+PERSISTENCE: Final = 12
+"""Medians in a row above the threshold that start an alarm, and at or below it that end one."""
+
 
 @dataclass(frozen=True, eq=False)
 class Alarm:
@@ -103,7 +106,7 @@ def alarm_onset(
     baseline_count: int,
     threshold: float | None = None,
     width: int = 6,
-    persistence: int = 12,
+    persistence: int = PERSISTENCE,
     false_alarm_rate: float = 0.01,
     horizon: int = 1000,
     min_rise: float = 3.0,
@@ -150,14 +153,72 @@ def alarm_onset(
             min_rise=min_rise,
         )
     on = np.zeros(len(smooth), dtype=np.bool_)
-    is_on, against = False, 0
-    for index in range(baseline_count, len(smooth)):
-        if math.isfinite(smooth[index]):
-            against = against + 1 if (smooth[index] > threshold) != is_on else 0
-            if against == persistence:
-                is_on, against = not is_on, 0
-        on[index] = is_on
+    on[baseline_count:] = _watch(smooth[baseline_count:], threshold, persistence, is_on=False)
     off = np.flatnonzero(~on)
     lasting = int(off[-1]) + 1 if off.size else 0
     first = int(np.argmax(on)) if on.any() else None
     return Alarm(threshold, smooth, on, first, lasting if lasting < len(on) else None)
+
+
+def alarm_resumed(
+    values: NDArray[Any],
+    *,
+    n_old: int,
+    baseline_count: int,
+    threshold: float,
+    is_on: bool,
+    width: int = 6,
+    persistence: int = PERSISTENCE,
+) -> NDArray[np.bool_]:
+    """Return where an alarm is on over further values, as `alarm_onset` of the whole series would.
+
+    Parameters
+    ----------
+    values : float array, shape (n,)
+        The newest old values, and then the further ones, in order of time. Finite.
+    n_old : int
+        Number of old values: `width + persistence - 2`, or more. The medians of the first `width - 1` are not used.
+    baseline_count : int
+        Number of old values that are in the reference part.
+    threshold : float
+    is_on : bool
+        State of the alarm at the last old value.
+    width, persistence : int
+        See `alarm_onset`.
+
+    Returns
+    -------
+    bool array, shape (n - n_old,)
+
+    Raises
+    ------
+    ValueError
+        There are too few old values.
+
+    Examples
+    --------
+    >>> values = np.concatenate((np.zeros(14), np.full(6, 50.0)))
+    >>> alarm_resumed(values, n_old=16, baseline_count=0, threshold=10.0, is_on=False, width=1, persistence=4).tolist()
+    [False, True, True, True]
+    """
+    if n_old < width + persistence - 2:
+        raise ValueError(f"Wanted {width + persistence - 2} old values or more, got {n_old}.")
+    smooth = running_median(values, width=width)
+    against = 0
+    for median in smooth[n_old - 1 : max(baseline_count, width - 1) - 1 : -1] if n_old else ():
+        if (median > threshold) == is_on:
+            break
+        against += 1
+    return _watch(smooth[n_old:], threshold, persistence, is_on=is_on, against=against)
+
+
+def _watch(smooth: Vector, threshold: float, persistence: int, *, is_on: bool, against: int = 0) -> NDArray[np.bool_]:
+    """Return where the alarm is on, from a state and the number of medians in a row that speak against it."""
+    on = np.zeros(len(smooth), dtype=np.bool_)
+    for index, median in enumerate(smooth.tolist()):
+        if math.isfinite(median):
+            against = against + 1 if (median > threshold) != is_on else 0
+            if against == persistence:
+                is_on, against = not is_on, 0
+        on[index] = is_on
+    return on

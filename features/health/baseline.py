@@ -58,9 +58,13 @@ def known_median(values: NDArray[AnyFloat]) -> NDArray[AnyFloat]:
     [2.0, nan, 5.0]
     """
     known = np.isfinite(values)
-    there = known.any(axis=0)
     median = np.full(values.shape[1], np.nan, dtype=values.dtype)
-    median[there] = np.nanmedian(np.where(known, values, np.nan)[:, there], axis=0)
+    there = np.flatnonzero(known.any(axis=0))
+    if there.size:
+        ordered = np.sort(np.where(known, values, np.nan)[:, there], axis=0)  # what is not known comes last
+        count, column = known.sum(axis=0)[there], np.arange(there.size)
+        low, high = ordered[(count - 1) // 2, column], ordered[count // 2, column]
+        median[there] = np.where(count % 2, high, (low + high) / 2)
     return median
 
 

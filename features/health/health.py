@@ -13,6 +13,7 @@ Processing 25 (2011).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -72,6 +73,11 @@ def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...
     >>> health_aspects(("rms_log10", "kurtosis_log10", "crest_factor_log10"))["impulsiveness"]
     ((1, 2),)
     """
+    return dict(_aspects(tuple(names)))
+
+
+@lru_cache(maxsize=16)
+def _aspects(names: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], ...]]:
     place = {name: index for index, name in enumerate(names)}
 
     def columns(*wanted: str) -> tuple[int, ...]:
@@ -114,10 +120,19 @@ def spread_floor(names: Sequence[str], reference: Reference) -> Vector:
     >>> spread_floor(("rms_log10", "spectral_centroid_hz"), Reference(np.array([0.0, 2000.0]), np.zeros(2))).tolist()
     [0.05, 40.0]
     """
+    floor = _fixed_floors(tuple(names)).copy()
+    for index in np.flatnonzero(np.isnan(floor)):
+        floor[index] = max(FREQUENCY_FLOOR_SHARE * abs(float(np.nan_to_num(reference.median[index]))), 1e-9)
+    return floor
+
+
+@lru_cache(maxsize=16)
+def _fixed_floors(names: tuple[str, ...]) -> Vector:
+    """Return the floors that names alone give; NaN for mean frequencies."""
     floor = np.ones(len(names))
     for index, name in enumerate(names):
         if name in ("spectral_centroid_hz", "rms_frequency_hz"):
-            floor[index] = max(FREQUENCY_FLOOR_SHARE * abs(float(np.nan_to_num(reference.median[index]))), 1e-9)
+            floor[index] = np.nan
         elif name == "spectral_entropy":
             floor[index] = ENTROPY_FLOOR
         elif name == "kurtosis_log10":

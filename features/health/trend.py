@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from features.health.baseline import MAD_TO_SIGMA, known_median
 from features.spectra.time_domain import Vector
@@ -34,6 +34,10 @@ SMALLEST_NOISE: Final = 0.25
 
 LARGEST_CORRELATION: Final = 0.9
 """Largest lag-1 correlation of noise that is believed: above it, noise and drift cannot be separated."""
+
+
+PRUNE_EVERY: Final = 16
+"""In so many steps of `pelt`, starts of segments that cannot win are taken out once."""
 
 
 @dataclass(frozen=True)
@@ -164,12 +168,30 @@ def theil_sen(times: NDArray[Any], values: NDArray[Any], *, confidence: float = 
     if n_points > MOST_POINTS:
         blocks = np.array_split(np.arange(n_points), MOST_POINTS)
         t, y = (np.array([np.median(v[block]) for block in blocks]) for v in (t, y))
-    fit = stats.theilslopes(y, t, 1.0 - confidence)
-    slope, low, high = float(fit[0]), float(fit[2]), float(fit[3])
+    slope, low, high = _median_slope(t, y, confidence)
     level = float(np.median(y - slope * (t - last)))
     rest = y - level - slope * (t - last)
     wider = _independence_lost(rest)
     return Slope(slope, slope - (slope - low) * wider, slope + (high - slope) * wider, n_points)
+
+
+def _median_slope(t: Vector, y: Vector, confidence: float) -> tuple[float, float, float]:
+    """Return the median slope of all pairs and its interval: the values of `scipy.stats.theilslopes`, without a sort.
+
+    Sen 1968, equation 2.6, for the variance of Kendall's statistic with ties.
+    """
+    n = len(t)
+    apart = t[:, None] - t
+    later = apart > 0
+    slopes = (y[:, None] - y)[later] / apart[later]
+    ties = np.concatenate([np.unique(values, return_counts=True)[1] for values in (t, y)])
+    variance = (n * (n - 1) * (2 * n + 5) - float(np.sum(ties * (ties - 1) * (2 * ties + 5)))) / 18.0
+    reach = -float(special.ndtri((1.0 - confidence) / 2.0)) * math.sqrt(variance)
+    count = len(slopes)
+    low, high = max(round((count - reach) / 2.0) - 1, 0), min(round((count + reach) / 2.0), count - 1)
+    middle = ((count - 1) // 2, count // 2)
+    slopes.partition(sorted({low, high, *middle}))
+    return float(np.mean(slopes[list(middle)])), float(slopes[low]), float(slopes[high])
 
 
 def _independence_lost(rest: Vector) -> float:
@@ -219,7 +241,7 @@ def normal_scores(values: Vector) -> Vector:
     [0.0, -0.869, 0.869]
     """
     ranks = stats.rankdata(values)
-    scores: Vector = stats.norm.ppf((ranks - 0.375) / (len(values) + 0.25))
+    scores: Vector = special.ndtri((ranks - 0.375) / (len(values) + 0.25))
     return scores
 
 
@@ -293,6 +315,7 @@ def pelt(values: Vector, *, beta: float, min_size: int) -> list[int]:
     """Return the first places of all segments but the first of the optimal segmentation in squared error.
 
     Killick 2012, section 3: `F(t) = min over s of F(s) + C(s, t) + beta`, keeping only those s that can still win.
+    What cannot is looked for now and then only, which costs less than it saves.
 
     Parameters
     ----------
@@ -314,20 +337,25 @@ def pelt(values: Vector, *, beta: float, min_size: int) -> list[int]:
     best = np.full(n + 1, np.inf)
     best[0] = -beta
     came_from = np.zeros(n + 1, dtype=np.intp)
-    starts = np.array([0], dtype=np.intp)
-    ends = np.array([n + 1], dtype=np.intp)  # from which stop on a start cannot win any more
+    # Of each start of a segment that can still win: place, best cost, sums up to it, and when it cannot win any more.
+    start, cost_to, total_to, square_to, end = np.zeros((5, n + 1))
+    cost_to[0], end[0], count = -beta, n + 1, 1
     for stop in range(min_size, n + 1):
-        size = stop - starts
-        sums = total[stop] - total[starts]
-        cost = best[starts] + square[stop] - square[starts] - sums**2 / size
-        least = int(np.argmin(cost))
-        best[stop], came_from[stop] = cost[least] + beta, starts[least]
-        # What beats a start from here on is a change at `stop`, and that takes a segment of `min_size` after it.
-        ends[(cost > best[stop]) & (ends > n)] = stop + min_size
-        newest = stop - min_size + 1
-        if newest >= min_size:
-            starts, ends = np.append(starts, newest), np.append(ends, n + 1)
-        starts, ends = starts[ends > stop + 1], ends[ends > stop + 1]
+        if (newest := stop - min_size) >= min_size:
+            start[count], cost_to[count], end[count] = newest, best[newest], n + 1
+            total_to[count], square_to[count] = total[newest], square[newest]
+            count += 1
+        sums = total[stop] - total_to[:count]
+        cost = cost_to[:count] + square[stop] - square_to[:count] - sums**2 / (stop - start[:count])
+        least = int(cost.argmin())
+        best[stop], came_from[stop] = cost[least] + beta, start[least]
+        if stop % PRUNE_EVERY == 0:
+            # What beats a start from here on is a change at `stop`, and that takes a segment of `min_size` after it.
+            end[:count][(cost > best[stop]) & (end[:count] > n)] = stop + min_size
+            kept = np.flatnonzero(end[:count] > stop + 1)
+            count = len(kept)
+            for column in (start, cost_to, total_to, square_to, end):
+                column[:count] = column[kept]
     cuts: list[int] = []
     at = int(came_from[n])
     while at > 0:

@@ -469,7 +469,7 @@ class ReviewSettings(SettingsGroup):
 class TrendSettings(ExtractionSettings):
     """What a trend reports.
 
-    A change holds from the next run of the trend step on, for trends that have new points.
+    A change holds from the next time on that the slope is computed.
     """
 
     trend_days: float = Field(

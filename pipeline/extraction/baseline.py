@@ -8,13 +8,17 @@ A unit counts as healthy in this period, unless a label that was known by its en
 no baseline on any channel. A later label changes no baseline. Units that are found faulty later must be compared like
 all others, or a model would learn that a missing baseline means a fault. Archives without real times have no first
 days, and so no baseline.
+
+Only marked axes are looked at (`pipeline.store.due`), and of them only the periods that a mark can change: those that
+end at its time or later. A period that is not over waits as a mark at its end. One that a label has denied its
+baselines stays marked, because the label may be withdrawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -22,7 +26,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.health.baseline import Reference, fit_reference
-from pipeline.assets import installations
 from pipeline.base.figures import finite_or_none
 from pipeline.base.ids import instant, stable_id
 from pipeline.base.regime import coarser, is_any, program_of
@@ -31,10 +34,23 @@ from pipeline.extraction.in_force import feature_versions
 from pipeline.extraction.reading import read_features
 from pipeline.labels.labels import KnownLabel, known_labels, label_for
 from pipeline.labels.words import Verdict
+from pipeline.store import due
 from pipeline.store.attribution import attributed_unit, extractions
 from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Axis, Baseline, Extraction, Recording
+from pipeline.store.tables import Axis, Baseline, Extraction, Recording, Unit
+
+WAITING = due.Queue(due.BASELINE)
+
+MOST_MARKS = 50_000
+"""Number of axes that are taken at a time: more than a plant has."""
+
+MOST_AXES = 2000
+"""Number of axes in one query."""
+
+EVER = datetime(1, 1, 1, tzinfo=UTC)
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+UNNAMED = Recording.unit_serial.is_(None)
 
 
 @dataclass
@@ -68,81 +84,126 @@ class BaselinePeriod:
 def update_baselines(store: Store, lake: Lake, settings: ExtractionSettings, *, as_of: datetime) -> BaselineReport:
     """Write the baselines of every unit whose baseline period is over by `as_of`; stored ones stay as they are."""
     report = BaselineReport()
-    with store.read() as connection:
-        periods = _periods(connection, settings, as_of)
-        labels = known_labels(connection, known_by=as_of)
-    for period in periods:
+    versions = sorted(set(feature_versions(settings).values()))
+    basis = {"": stable_id(settings.baseline_days, settings.baseline_min_recordings, *versions)}
+    while True:
         with store.read() as connection:
-            members = _members(connection, settings, period)
-            stored = set(
-                connection.scalars(sa.select(Baseline.baseline_version).where(Baseline.axis_id == period.axis_id))
-            )
-        made = _baselines(lake, settings, period, members, labels, as_of)
-        rows = [row for row in made if row["baseline_version"] not in stored]
-        if rows:
+            is_new_basis = bool(due.changed_bases(connection, due.BASELINE, basis))
+            marks = due.take(connection, WAITING, as_of, most=MOST_MARKS)
+            since = dict.fromkeys(connection.scalars(sa.select(Axis.axis_id)), EVER) if is_new_basis else marks.at
+            periods, later = _periods(connection, settings, as_of, since)
+            labels = known_labels(connection, known_by=as_of) if periods else []
+        for period in periods:
+            with store.read() as connection:
+                members = _members(connection, versions, period)
+                stored = set(
+                    connection.scalars(sa.select(Baseline.baseline_version).where(Baseline.axis_id == period.axis_id))
+                )
+            known = [label for label in labels if label.known_at <= period.to_at]
+            if any(_found_faulty(row, known) for row in members):
+                later.add((period.to_at, period.axis_id, 1))
+                continue
+            made = _baselines(lake, settings, period, members, as_of)
+            rows = [row for row in made if row["baseline_version"] not in stored]
+            if rows:
+                with store.write() as connection:
+                    new = sum(insert_new(connection, Baseline, row) for row in rows)
+                report.baselines += new
+                report.units += new > 0
+        if marks.causes or is_new_basis:
             with store.write() as connection:
-                new = sum(insert_new(connection, Baseline, row) for row in rows)
-            report.baselines += new
-            report.units += new > 0
-    return report
+                due.done(connection, marks, marks.causes)
+                due.mark(connection, WAITING, later, "end of a period")
+                due.set_bases(connection, due.BASELINE, basis)
+        if marks.is_last:
+            return report
 
 
-def _periods(connection: Connection, settings: ExtractionSettings, as_of: datetime) -> list[BaselinePeriod]:
-    """Return the baseline periods that are over: one for each unit in its time on an axis.
+def _periods(
+    connection: Connection, settings: ExtractionSettings, as_of: datetime, since: Mapping[str, datetime]
+) -> tuple[list[BaselinePeriod], set[due.Work]]:
+    """Return the baseline periods that are over and may have changed, and marks for those that are not over.
 
     A baseline is final when more than one more period has passed since the end of its own: recordings that arrive later
     do not count. Versions of features or geometry without a baseline are always due.
+
+    Parameters
+    ----------
+    since
+        Axes to look at, each with the time before which nothing has changed.
     """
     length = timedelta(days=settings.baseline_days)
+    over, later = [], set()
+    axes = sorted(since)
+    for at in range(0, len(axes), MOST_AXES):
+        for axis, unit, before, first in _stays(connection, axes[at : at + MOST_AXES]):
+            if first is None:
+                continue
+            if first + length > as_of:
+                later.add((first + length, axis, 1))
+            elif since[axis] <= first + length:
+                over.append((axis, unit, before, first))
     settled: dict[tuple[Any, ...], set[tuple[str, str]]] = {}
-    for row in connection.execute(
-        sa.select(
-            Baseline.axis_id,
-            Baseline.unit_serial,
-            Baseline.from_at,
-            Baseline.feature_version,
-            Baseline.geometry_version,
+    axes = sorted({axis for axis, *_ in over})
+    for at in range(0, len(axes), MOST_AXES):
+        key = (Baseline.axis_id, Baseline.unit_serial, Baseline.from_at)
+        final = sa.select(*key, Baseline.feature_version, Baseline.geometry_version).where(
+            Baseline.axis_id.in_(axes[at : at + MOST_AXES]), Baseline.to_at <= as_of - length
         )
-        .where(Baseline.to_at <= as_of - length)
-        .distinct()
-    ):
-        settled.setdefault(row[:3], set()).add((row.feature_version, row.geometry_version))
-    periods = []
-    for axis, unit, after, before in _stays(connection):
-        first = _first(connection, axis, unit, after, before)
-        if first is not None and first + length <= as_of:
-            done = frozenset(settled.get((axis, unit, first), ()))
-            periods.append(BaselinePeriod(axis, unit, first, first + length, before, done))
-    return periods
+        for row in connection.execute(final.distinct()):
+            settled.setdefault(row[:3], set()).add((row.feature_version, row.geometry_version))
+    periods = [
+        BaselinePeriod(axis, unit, first, first + length, before, frozenset(settled.get((axis, unit, first), ())))
+        for axis, unit, before, first in over
+    ]
+    return periods, later
 
 
-def _stays(connection: Connection) -> list[tuple[str, str | None, datetime | None, datetime | None]]:
-    """Return axis, unit, start and end of each stay of a unit: the registry's units, and those that only logs name.
+def _stays(
+    connection: Connection, axes: Sequence[str]
+) -> list[tuple[str, str | None, datetime | None, datetime | None]]:
+    """Return each stay of a unit on an axis: axis, serial number, end of the stay, and start of its first recording.
 
-    Where the registry has units of an axis, recordings without a serial number between them belong to no known unit
-    and get no baseline. Where no unit was ever named, the axis counts as one unit.
+    Stays are those of the registry, and those that only logs name. The recordings of a stay name its unit, or they name
+    none and are in its time. Where the registry has units of an axis, recordings without a serial number between them
+    belong to no known unit and get no baseline. Where no unit was ever named, the axis counts as one unit.
     """
+    in_time = (
+        Recording.axis_id == Unit.axis_id,
+        Recording.started_at >= Unit.installed_at,
+        Recording.started_at < sa.func.coalesce(Unit.removed_at, sa.literal(NEVER, Unit.removed_at.type)),
+    )
+    named, unnamed = _first(*in_time, Recording.unit_serial == Unit.unit_serial), _first(*in_time, UNNAMED)
+    registered = sa.select(Unit, named.label("named"), unnamed.label("unnamed")).where(Unit.axis_id.in_(axes))
     stays: list[tuple[str, str | None, datetime | None, datetime | None]] = []
-    known = installations(connection)
-    logged: dict[str, list[str]] = {}
-    for axis, serial in connection.execute(_logged_serials()):
-        logged.setdefault(axis, []).extend([] if serial is None else [serial])
-    for axis, serials in sorted(logged.items()):
-        units = known.get(axis, [])
-        stays += [(axis, unit.unit_serial, unit.installed_at, unit.removed_at) for unit in units]
-        named = {unit.unit_serial for unit in units}
-        stays += [(axis, serial, None, None) for serial in sorted(serials) if serial not in named]
-        if not units:
-            stays.append((axis, None, None, None))
+    known: dict[str, set[str]] = {}
+    for row in connection.execute(registered.order_by(Unit.axis_id, Unit.installed_at)):
+        starts = [start for start in (row.named, row.unnamed) if start is not None]
+        stays.append((row.axis_id, row.unit_serial, row.removed_at, min(starts, default=None)))
+        known.setdefault(row.axis_id, set()).add(row.unit_serial)
+    for row in connection.execute(_logged_serials(axes)):
+        units = known.get(row.axis_id, set())
+        if row.serial is not None and row.serial not in units:
+            stays.append((row.axis_id, row.serial, None, row.named))
+        elif row.serial is None and not units:
+            stays.append((row.axis_id, None, None, row.unnamed))
     return stays
 
 
-def _logged_serials() -> sa.Select[Any]:
-    """SQL: every axis with each serial number in its logs, then null. It uses an index to go from one to the next."""
+def _first(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[datetime]:
+    """SQL: the start of the first recording with a real time that meets conditions, which name an outer table."""
+    query = sa.select(Recording.started_at).where(Recording.time_basis == "clock", *conditions)
+    return query.order_by(Recording.started_at).limit(1).correlate_except(Recording).scalar_subquery()
+
+
+def _logged_serials(axes: Sequence[str]) -> sa.Select[Any]:
+    """SQL: each serial number in the logs of axes, then null, with the first recordings that name it, and none.
+
+    It uses an index to go from one serial number to the next.
+    """
     lowest = sa.select(sa.func.min(Recording.unit_serial)).where(Recording.axis_id == Axis.axis_id)
-    serials = sa.select(Axis.axis_id, lowest.correlate(Axis).scalar_subquery().label("serial")).cte(
-        "serials", recursive=True
-    )
+    chosen = sa.select(Axis.axis_id, lowest.correlate(Axis).scalar_subquery().label("serial"))
+    serials = chosen.where(Axis.axis_id.in_(axes)).cte("serials", recursive=True)
     following = (
         sa.select(sa.func.min(Recording.unit_serial))
         .where(Recording.axis_id == serials.c.axis_id, Recording.unit_serial > serials.c.serial)
@@ -151,29 +212,12 @@ def _logged_serials() -> sa.Select[Any]:
     )
     step = sa.select(serials.c.axis_id, following).where(serials.c.serial.is_not(None))
     serials = serials.union_all(step)
-    return sa.select(serials.c.axis_id, serials.c.serial)
+    mine = Recording.axis_id == serials.c.axis_id
+    named, unnamed = _first(mine, Recording.unit_serial == serials.c.serial), _first(mine, UNNAMED)
+    return sa.select(serials.c.axis_id, serials.c.serial, named.label("named"), unnamed.label("unnamed"))
 
 
-def _first(
-    connection: Connection, axis: str, unit: str | None, after: datetime | None, before: datetime | None
-) -> datetime | None:
-    """Return the start of the first recording that names a unit, or is in its time and names none; None: none."""
-    owners = [Recording.unit_serial == unit] if unit is not None else []
-    if unit is None or after is not None:
-        owners.append(Recording.unit_serial.is_(None))
-    starts = []
-    for owner in owners:
-        query = sa.select(Recording.started_at).where(Recording.axis_id == axis, owner, Recording.time_basis == "clock")
-        if after is not None:
-            query = query.where(Recording.started_at >= after)
-        if before is not None:
-            query = query.where(Recording.started_at < before)
-        start = connection.scalar(query.order_by(Recording.started_at).limit(1))
-        starts += [] if start is None else [start]
-    return min(starts, default=None)
-
-
-def _members(connection: Connection, settings: ExtractionSettings, period: BaselinePeriod) -> list[Any]:
+def _members(connection: Connection, versions: Sequence[str], period: BaselinePeriod) -> list[Any]:
     """Return the extractions of a period that its baselines may use, in order of time."""
     end = period.to_at if period.before is None else min(period.to_at, period.before)
     unit = attributed_unit()
@@ -182,7 +226,7 @@ def _members(connection: Connection, settings: ExtractionSettings, period: Basel
         .where(
             Extraction.axis_id == period.axis_id,
             unit.is_(None) if period.unit_serial is None else unit == period.unit_serial,
-            Extraction.feature_version.in_(tuple(set(feature_versions(settings).values()))),
+            Extraction.feature_version.in_(versions),
             Extraction.quality == "ok",
             Recording.time_basis == "clock",
         )
@@ -196,12 +240,8 @@ def _baselines(
     settings: ExtractionSettings,
     period: BaselinePeriod,
     members: Sequence[Row[Any]],
-    labels: list[KnownLabel],
     as_of: datetime,
 ) -> list[dict[str, Any]]:
-    known = [label for label in labels if label.known_at <= period.to_at]
-    if any(_found_faulty(row, known) for row in members):
-        return []
     by_key: dict[tuple[str, ...], list[Row[Any]]] = {}
     for row in members:
         if (row.feature_version, row.geometry_version) not in period.done:

@@ -8,6 +8,7 @@ while a step works on it stays.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
@@ -113,6 +114,16 @@ def mark_features(connection: Connection, extractions: Sequence[Mapping[str, Any
         mark(
             connection, Queue(BASELINE), oldest.values(), stable_id(*sorted(row["recording_id"] for row in extractions))
         )
+
+
+def mark_courses(connection: Connection, series: Mapping[tuple[str, str, str, str], datetime], cause: str) -> None:
+    """Mark the courses of trends, given as axis, unit, channel and feature version, each with its earliest change.
+
+    Another change of points has another cause.
+    """
+    for version in sorted({key[3] for key in series}):
+        found = [(at, json.dumps(key[:3]), 1) for key, at in series.items() if key[3] == version]
+        mark(connection, Queue(COURSE, version=version), found, cause)
 
 
 def mark_axis(connection: Connection, axis_id: str, since: datetime) -> None:

@@ -8,6 +8,7 @@ more. A run that is killed in between leaves files that `axiswatch lake sweep` d
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import SettingsError
+from pipeline.base.ids import stable_id
 from pipeline.base.settings import PlaceSettings
+from pipeline.store import due
 from pipeline.store.attribution import attributed_unit, recordings
 from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
@@ -154,10 +157,20 @@ def _drop_page(store: Store, limit: datetime) -> dict[str, int] | None:
         paths = set(connection.scalars(sa.select(Recording.lake_path).where(Recording.recording_id.in_(ids))))
         features = sa.select(Extraction.lake_path).where(Extraction.recording_id.in_(ids))
         paths |= {path for path in connection.scalars(features) if path is not None}
+        _mark_courses(connection, ids)
         for table in (Score, Scoring, TrendPoint, Extraction, Recording):
             connection.execute(sa.delete(table).where(table.recording_id.in_(ids)))
         connection.execute(sa.delete(DueWork).where(DueWork.subject.in_(ids)))
         return _drop_files(connection, paths)
+
+
+def _mark_courses(connection: Connection, ids: Sequence[str]) -> None:
+    """Mark the trends that lose the points of some recordings."""
+    key = (TrendPoint.axis_id, TrendPoint.unit_serial, TrendPoint.channel, TrendPoint.feature_version)
+    first = sa.func.min(TrendPoint.started_at, type_=TrendPoint.started_at.type)
+    found = connection.execute(sa.select(*key, first).where(TrendPoint.recording_id.in_(ids)).group_by(*key))
+    series = {(axis, unit, channel, version): at for axis, unit, channel, version, at in found}
+    due.mark_courses(connection, series, stable_id(*sorted(ids)))
 
 
 def _drop_files(connection: Connection, paths: set[str]) -> dict[str, int]:

@@ -1,20 +1,21 @@
 """trend: the health of every unit over time, as changes of its features against its own baseline.
 
-A recording is due when all of this holds:
+A recording has a point where all of this holds:
 
 - It has features at the feature version of today's settings, with the geometry of the unit on its axis.
 - Its unit has a baseline on its channel that is known by `as_of`.
-- It has no point yet that was computed with the newest baseline.
 
-A newer baseline makes all points of the unit due again, so a trend never mixes old and new baselines. A new unit starts
-a new trend. Units without a baseline have no trend; the report counts them.
+Points are computed for recordings that are marked (`pipeline.store.due`), the newest first, and mark the course of
+their series. A newer baseline makes all points of the unit due again, so a trend never mixes old and new baselines. A
+new unit starts a new trend. Units without a baseline have no trend; the report counts those with new recordings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -22,183 +23,28 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from features.health.alarm import MIN_REFERENCE, alarm_onset
 from features.health.baseline import known_median
 from features.health.health import GROUPS, health_figures, index_of_figures
-from features.health.trend import change_points, running_median, theil_sen
 from features.settings import feature_names
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.figures import finite_or_none
+from pipeline.base.ids import instant, stable_id
 from pipeline.base.settings import ExtractionSettings, TrendSettings
 from pipeline.extraction.baselines import NO_BASELINE, Baselines, UnitBaseline
 from pipeline.extraction.in_force import feature_settings, feature_versions
 from pipeline.extraction.reading import read_features
-from pipeline.store.attribution import attributed_extraction, attributed_unit, extractions, recordings
+from pipeline.store import due
 from pipeline.store.database import Store, insert_ignore, upsert
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendChange, TrendPoint, Unit
-
-MOST_POINTS = 2000
-"""Change points are searched in this many of the newest recordings of a unit (12 weeks at 24 a day)."""
-
-MEDIAN_WIDTH = 6
-"""Number of recordings in a running median."""
-
-DAY_S = 86_400.0
-KEY = (Trend.axis_id, Trend.unit_serial, Trend.channel, Trend.feature_version)
-SeriesKey = tuple[str, str, str, str]
-
-
-def update_courses(
-    store: Store, versions: set[str], *, as_of: datetime, days: float, min_shift: float
-) -> tuple[int, int]:
-    """Compute the trends of the units whose points have changed; return the number of trends and of change points.
-
-    Parameters
-    ----------
-    versions
-        Feature versions whose trends are computed.
-    days
-        Length of the newest stretch that the slope is fitted to, days.
-    min_shift
-        Smallest change of the median that is reported, in robust standard deviations.
-    """
-    with store.read() as connection:
-        due = _due(connection, versions)
-    n_changes = 0
-    for key in due:
-        # Points are read in the transaction that writes: a point that another run adds meanwhile is due again.
-        with store.write() as connection:
-            trend, changes = _course(connection, key, as_of, days, min_shift)
-            upsert(connection, Trend, [trend])
-            _replace_changes(connection, key, changes)
-        n_changes += len(changes)
-    return len(due), n_changes
-
-
-def series_filter(model: type[Trend | TrendChange | TrendPoint], key: SeriesKey) -> sa.ColumnElement[bool]:
-    """SQL: the rows of one unit, channel and feature version."""
-    axis_id, unit_serial, channel, feature_version = key
-    return sa.and_(
-        model.axis_id == axis_id,
-        model.unit_serial == unit_serial,
-        model.channel == channel,
-        model.feature_version == feature_version,
-    )
-
-
-def _due(connection: Connection, versions: set[str]) -> list[SeriesKey]:
-    points = (TrendPoint.axis_id, TrendPoint.unit_serial, TrendPoint.channel, TrendPoint.feature_version)
-    seen = sa.func.max(TrendPoint.known_at, type_=TrendPoint.known_at.type)
-    oldest = sa.func.min(TrendPoint.baselines_at, type_=TrendPoint.baselines_at.type)
-    there = {
-        tuple(row[:4]): row
-        for row in connection.execute(sa.select(*KEY, Trend.n_recordings, Trend.baselines_at, Trend.known_at))
-    }
-    query = (
-        sa.select(*points, sa.func.count().label("n"), oldest.label("oldest"), seen.label("at"))
-        .where(TrendPoint.feature_version.in_(sorted(versions)))
-        .group_by(*points)
-        .order_by(*points)
-    )
-    due = []
-    for row in connection.execute(query):
-        was = there.get(tuple(row[:4]))
-        same = was is not None and (was.n_recordings, was.baselines_at) == (row.n, row.oldest)
-        if was is None or not same or row.at > was.known_at:
-            due.append((row.axis_id, row.unit_serial, row.channel, row.feature_version))
-    return due
-
-
-def _course(
-    connection: Connection, key: SeriesKey, as_of: datetime, days: float, min_shift: float
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    query = sa.select(
-        TrendPoint.started_at,
-        TrendPoint.health_index,
-        TrendPoint.baselines_at,
-        TrendPoint.baseline_version,
-        TrendPoint.known_at,
-    ).where(series_filter(TrendPoint, key))
-    ordered = query.order_by(TrendPoint.started_at, TrendPoint.recording_id)
-    every: list[Row[Any]] = [*connection.execute(ordered)]
-    points = [point for point in every if point.health_index is not None]
-    named = dict(zip(("axis_id", "unit_serial", "channel", "feature_version"), key, strict=True))
-    times = np.array([point.started_at.timestamp() for point in points], dtype=np.float64)
-    values = np.array([point.health_index for point in points], dtype=np.float64)
-    changes = [
-        {
-            **named,
-            "changed_at": _moment(change.latest),
-            "after_at": _moment(change.earliest),
-            "before": change.before,
-            "after": change.after,
-            "known_at": as_of,
-        }
-        for change in change_points(times[-MOST_POINTS:], values[-MOST_POINTS:], min_shift=min_shift)
-    ]
-    recent = times >= times[-1] - days * DAY_S if len(times) else np.zeros(0, np.bool_)
-    slope = theil_sen(times[recent] / DAY_S, values[recent])
-    smooth = running_median(values, width=MEDIAN_WIDTH)
-    trend = {
-        **named,
-        "from_at": every[0].started_at,
-        "to_at": every[-1].started_at,
-        "n_recordings": len(every),
-        "n_points": len(points),
-        "baselines_at": min(point.baselines_at for point in every),
-        "health_index": float(smooth[-1]) if len(smooth) else None,
-        **_rule(connection, points, values, smooth),
-        "slope_per_day": slope.per_unit if slope else None,
-        "slope_low": slope.low if slope else None,
-        "slope_high": slope.high if slope else None,
-        "slope_from_at": _moment(float(times[recent][0])) if slope else None,
-        "known_at": max(as_of, *(point.known_at for point in every)),
-    }
-    return trend, changes
-
-
-def _rule(
-    connection: Connection,
-    points: list[Row[Any]],
-    values: npt.NDArray[np.float64],
-    smooth: npt.NDArray[np.float64],
-) -> dict[str, Any]:
-    """Set the alarm threshold from the time of the baselines, and return it and the start of the alarm."""
-    used = sorted({point.baseline_version for point in points})
-    ends = connection.scalars(sa.select(Baseline.to_at).where(Baseline.baseline_version.in_(used))).all()
-    count = sum(point.started_at <= max(ends) for point in points) if ends else 0
-    band = np.quantile(smooth[:count], (0.05, 0.95)).tolist() if count else (None, None)
-    rule: dict[str, Any] = {"reference_low": band[0], "reference_high": band[1], "threshold": None, "alarm_since": None}
-    if count - MEDIAN_WIDTH + 1 < MIN_REFERENCE:
-        return rule
-    alarm = alarm_onset(values, baseline_count=count, width=MEDIAN_WIDTH)
-    since = points[alarm.lasting].started_at if alarm.lasting is not None else None
-    return rule | {"threshold": alarm.threshold, "alarm_since": since}
-
-
-def _replace_changes(connection: Connection, key: SeriesKey, changes: list[dict[str, Any]]) -> None:
-    """Replace the stored change points; one that was stored before keeps its known_at."""
-    mine = series_filter(TrendChange, key)
-    known_since = dict(connection.execute(sa.select(TrendChange.changed_at, TrendChange.known_at).where(mine)).all())
-    connection.execute(sa.delete(TrendChange).where(mine))
-    insert_ignore(
-        connection,
-        TrendChange,
-        [change | {"known_at": known_since.get(change["changed_at"], change["known_at"])} for change in changes],
-    )
-
-
-def _moment(seconds: float) -> datetime:
-    """Return the time of seconds since 1970, to the microsecond."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=round(seconds * 1e6))
-
-
-NO_UNIT = ""
-"""Stands for the serial number where the unit of an axis is not known."""
+from pipeline.store.tables import Trend, TrendChange, TrendPoint
+from pipeline.trends.pending import NO_UNIT, due_points, mark_behind
+from pipeline.trends.series import Before, Changes, How, SeriesKey, continued, series_filter, stored, whole
 
 PAGE = 2000
 """Number of recordings that are read, judged and committed at a time."""
+
+SERIES = 64
+"""Number of courses that are committed at a time."""
 
 
 @dataclass
@@ -229,143 +75,144 @@ def update_trends(
     A second run gives the same rows: later, at the same time, or after a run that was killed.
     """
     report = TrendReport()
-    _withdraw(store)
-    with store.read() as connection:
-        total = connection.scalar(sa.select(sa.func.count()).select_from(_due_query(settings, as_of).subquery())) or 0
-        report.units_without_baseline = _units_without_baseline(connection, settings, as_of)
-    while True:
+    versions = feature_versions(settings)
+    distinct = sorted(set(versions.values()))
+    newest = mark_behind(store, distinct, as_of)
+    total = 0
+    if on_progress:
         with store.read() as connection:
-            due = _due_query(settings, as_of).order_by(Extraction.started_at, Extraction.recording_id).limit(PAGE)
-            rows = connection.execute(due).all()
-            known = Baselines(connection, as_of)
-            baselines = [known.of(row) for row in rows]
-        if not rows:
-            break
-        points = _points(lake, settings, rows, baselines, as_of)
-        with store.write() as connection:
-            upsert(connection, TrendPoint, points)
-        report.recordings += len(points)
-        report.without_index += sum(point["health_index"] is None for point in points)
-        if on_progress:
-            on_progress(report.recordings, max(total, report.recordings))
-    report.trends, report.changes = update_courses(
-        store,
-        set(feature_versions(settings).values()),
-        as_of=as_of,
-        days=settings.trend_days,
-        min_shift=settings.trend_min_shift,
-    )
+            total = sum(due.count(connection, due.Queue(due.TREND, version=version), as_of) for version in distinct)
+    without_baseline: set[tuple[Any, ...]] = set()
+    for version in distinct:
+        is_last = False
+        while not is_last:
+            with store.read() as connection:
+                marks = due.take(connection, due.Queue(due.TREND, version=version), as_of, most=PAGE)
+                is_last = marks.is_last
+                if not marks.causes:
+                    break
+                found = due_points(connection, versions, version, marks.causes, as_of)
+                baselines = Baselines(connection, as_of).of_all(found.rows)
+            points = _points(lake, settings, found.rows, baselines, found.baselines_at, as_of)
+            changed = [f"{point['recording_id']} {instant(point['baselines_at'])}" for point in points]
+            cause = stable_id(instant(as_of), *changed, *found.withdrawn)
+            with store.write() as connection:
+                upsert(connection, TrendPoint, points)
+                _withdraw(connection, version, found.withdrawn)
+                due.mark_courses(connection, found.series, cause)
+                due.done(connection, marks, marks.causes)
+            without_baseline |= found.without_baseline
+            report.recordings += len(points)
+            report.without_index += sum(point["health_index"] is None for point in points)
+            if on_progress:
+                on_progress(report.recordings, max(total, report.recordings))
+    report.units_without_baseline = len(without_baseline)
+    how = How(settings.trend_days, settings.trend_min_shift)
+    for version in distinct:
+        trends, changes = _update_courses(store, version, newest, how, as_of)
+        report.trends += trends
+        report.changes += changes
     return report
 
 
-def _withdraw(store: Store) -> None:
-    """Delete the points of recordings that belong to another unit since a late replacement, and trends without points.
+def _withdraw(connection: Connection, version: str, names: Sequence[str]) -> None:
+    """Delete the points of recordings that belong to another unit since a late replacement."""
+    if names:
+        mine = (TrendPoint.recording_id.in_(names), TrendPoint.feature_version == version)
+        connection.execute(sa.delete(TrendPoint).where(*mine))
 
-    Only axes are looked at of which the registry has learnt something since their points were made.
+
+def _update_courses(
+    store: Store, version: str, newest: Mapping[SeriesKey, datetime], how: How, as_of: datetime
+) -> tuple[int, int]:
+    """Compute the courses that are marked; return the number of trends and of their change points."""
+    n_trends = n_changes = 0
+    is_last = False
+    while not is_last:
+        with store.read() as connection:
+            marks = due.take(connection, due.Queue(due.COURSE, version=version), as_of)
+        is_last = marks.is_last
+        names = list(marks.causes)
+        for first in range(0, len(names), SERIES):
+            page = {name: _series(name, version) for name in names[first : first + SERIES]}
+            with store.write() as connection:
+                before = stored(connection, version, list(page.values()))
+                trends = []
+                for name, key in page.items():
+                    found = _course(connection, key, marks.at[name], newest.get(key), before, how, as_of)
+                    if found is None:
+                        _replace_changes(connection, key, before, {})
+                        connection.execute(sa.delete(Trend).where(series_filter(Trend, key)))
+                        continue
+                    trend, changes = found
+                    trends.append(trend)
+                    n_changes += len(changes)
+                    _replace_changes(connection, key, before, changes)
+                upsert(connection, Trend, trends)
+                due.done(connection, marks, page)
+            n_trends += len(trends)
+    return n_trends, n_changes
+
+
+def _series(name: str, version: str) -> SeriesKey:
+    axis_id, unit_serial, channel = json.loads(name)
+    return axis_id, unit_serial, channel, version
+
+
+def _course(
+    connection: Connection,
+    key: SeriesKey,
+    since: datetime,
+    newest: datetime | None,
+    before: Before,
+    how: How,
+    as_of: datetime,
+) -> tuple[dict[str, Any], Changes] | None:
+    """Return the trend and the change points of a series; None where it has no points.
+
+    Parameters
+    ----------
+    since
+        Time of the earliest recording whose point has changed.
+    newest
+        When the newest baseline of the series became known.
     """
-    learnt = sa.select(Unit.axis_id, sa.func.max(Unit.known_at).label("at")).group_by(Unit.axis_id).subquery()
-    stale = (
-        recordings(TrendPoint.recording_id)
-        .join(TrendPoint, TrendPoint.recording_id == Recording.recording_id)
-        .join(learnt, sa.and_(learnt.c.axis_id == TrendPoint.axis_id, learnt.c.at > TrendPoint.known_at))
-        .where(TrendPoint.unit_serial != sa.func.coalesce(attributed_unit(), NO_UNIT))
-    )
-    with store.read() as connection:
-        names = sorted(set(connection.scalars(stale)))
-    if not names:
-        return
-    with store.write() as connection:
-        for first in range(0, len(names), PAGE):
-            page = names[first : first + PAGE]
-            connection.execute(sa.delete(TrendPoint).where(TrendPoint.recording_id.in_(page)))
-        for model in (Trend, TrendChange):
-            same = [getattr(TrendPoint, column.name) == getattr(model, column.name) for column in KEY]
-            connection.execute(sa.delete(model).where(~sa.exists().where(*same)))
+    was = before.trends.get(key)
+    found = None
+    if was is not None and key in before.tails and was.baselines_at == newest:
+        found = continued(connection, key, since, before, how, as_of)
+    if found is None:
+        found = whole(connection, key, before, how, as_of)
+    if found is not None and newest is not None:
+        found[0]["baselines_at"] = newest
+    return found
 
 
-def _due_query(settings: ExtractionSettings, as_of: datetime) -> sa.Select[Any]:
-    newest = (
-        sa.select(
-            Baseline.axis_id,
-            Baseline.unit_serial,
-            Baseline.channel,
-            Baseline.scope,
-            Baseline.feature_version,
-            Baseline.geometry_version,
-            sa.func.max(Baseline.known_at, type_=Baseline.known_at.type).label("baselines_at"),
-        )
-        .where(Baseline.known_at <= as_of)
-        .group_by(
-            Baseline.axis_id,
-            Baseline.unit_serial,
-            Baseline.channel,
-            Baseline.scope,
-            Baseline.feature_version,
-            Baseline.geometry_version,
-        )
-        .subquery()
-    )
-    there = sa.exists().where(
-        TrendPoint.recording_id == Extraction.recording_id,
-        TrendPoint.feature_version == Extraction.feature_version,
-        TrendPoint.geometry_version == Extraction.geometry_version,
-        TrendPoint.baselines_at >= newest.c.baselines_at,
-    )
-    return (
-        extractions(*attributed_extraction(), Recording.quantity, newest.c.baselines_at)
-        .join(
-            newest,
-            sa.and_(
-                newest.c.axis_id == Extraction.axis_id,
-                newest.c.unit_serial.is_not_distinct_from(attributed_unit()),
-                newest.c.scope == Extraction.scope,
-                newest.c.channel == Extraction.channel,
-                newest.c.feature_version == Extraction.feature_version,
-                newest.c.geometry_version == Extraction.geometry_version,
-            ),
-        )
-        .where(
-            Extraction.feature_version == sa.case(feature_versions(settings), value=Recording.quantity),
-            Extraction.started_at <= as_of,
-            ~there,
-        )
-    )
-
-
-def _units_without_baseline(connection: Connection, settings: ExtractionSettings, as_of: datetime) -> int:
-    """Count units, by axis and channel, that have features but no baseline; recordings without a unit count as one."""
-    there = sa.exists().where(
-        Baseline.axis_id == Extraction.axis_id,
-        Baseline.unit_serial.is_not_distinct_from(attributed_unit()),
-        Baseline.channel == Extraction.channel,
-        Baseline.scope == Extraction.scope,
-        Baseline.feature_version == Extraction.feature_version,
-        Baseline.known_at <= as_of,
-    )
-    units = (
-        extractions(Extraction.axis_id, attributed_unit(), Extraction.channel, any_geometry=True)
-        .where(
-            Extraction.feature_version.in_(sorted(set(feature_versions(settings).values()))),
-            Extraction.started_at <= as_of,
-            ~there,
-        )
-        .distinct()
-    )
-    return connection.scalar(sa.select(sa.func.count()).select_from(units.subquery())) or 0
+def _replace_changes(connection: Connection, key: SeriesKey, before: Before, changes: Changes) -> None:
+    """Replace the stored change points; one that was stored before keeps its known_at."""
+    there = before.changes.get(key, {})
+    kept = {
+        at: row | {"known_at": there[at]["known_at"] if at in there else row["known_at"]} for at, row in changes.items()
+    }
+    if kept != there:
+        connection.execute(sa.delete(TrendChange).where(series_filter(TrendChange, key)))
+        insert_ignore(connection, TrendChange, [kept[at] for at in sorted(kept)])
 
 
 def _points(
     lake: Lake,
     settings: ExtractionSettings,
     rows: Sequence[Row[Any]],
-    baselines: Sequence[UnitBaseline | None],
+    baselines: Mapping[str, UnitBaseline | None],
+    baselines_at: Mapping[str, datetime],
     as_of: datetime,
 ) -> list[dict[str, Any]]:
     names = {row.quantity: feature_names(feature_settings(settings, row.quantity)) for row in rows}
     features = read_features(lake, settings, rows)
     points = [
-        _point(row, x, names[row.quantity], baseline, as_of)
-        for row, x, baseline in zip(rows, features, baselines, strict=True)
+        _point(row, x, names[row.quantity], baselines[row.recording_id], as_of)
+        | {"baselines_at": baselines_at[row.recording_id]}
+        for row, x in zip(rows, features, strict=True)
     ]
     return sorted(points, key=lambda point: str(point["recording_id"]))
 
@@ -399,7 +246,6 @@ def _point(
         "started_at": row.started_at,
         "regime": row.regime,
         "baseline_version": version,
-        "baselines_at": row.baselines_at,
         "n_windows": len(x),
         **{name: finite_or_none(value) for name, value in zip(GROUPS, figures.tolist(), strict=True)},
         "health_index": finite_or_none(index),

@@ -18,7 +18,7 @@ from pipeline.assets.places import find_axis
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.store.database import Store
 from pipeline.store.tables import Baseline, Trend, TrendChange, TrendPoint, Unit
-from pipeline.trends.course import DAY_S, MEDIAN_WIDTH, SeriesKey, series_filter
+from pipeline.trends.series import DAY_S, MEDIAN_WIDTH, SeriesKey, series_filter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

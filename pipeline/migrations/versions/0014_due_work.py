@@ -11,6 +11,11 @@ branch_labels = None
 depends_on = None
 
 TIME = sa.DateTime(timezone=True)
+TREND_COLUMNS = {
+    "reference_to_at": "end of the baselines' time; null: none",
+    "course_at": "slope and change points rest on recordings before it; null: on all",
+}
+BASELINES_SERIES = ["axis_id", "feature_version", "unit_serial", "channel", "known_at"]
 
 DELETED = (
     (
@@ -69,18 +74,36 @@ def upgrade() -> None:
     op.create_table(
         "due_bases",
         sa.Column("step", sa.String(length=16), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False, comment="of extract a quantity, of score a model scope"),
-        sa.Column("basis", sa.Text(), nullable=False, comment="of extract the feature version, of score the champion"),
+        sa.Column(
+            "name",
+            sa.Text(),
+            nullable=False,
+            comment="of extract a quantity, of score a model scope, of trend a feature version; else ''",
+        ),
+        sa.Column(
+            "basis",
+            sa.Text(),
+            nullable=False,
+            comment="of extract the feature version, of score the champion, of baseline a hash of settings; else ''",
+        ),
         sa.PrimaryKeyConstraint("step", "name", name=op.f("pk_due_bases")),
     )
     for table, step, scope, version, size in DELETED:
         _mark_deleted(table, step, scope, version, size)
+    for name, comment in TREND_COLUMNS.items():
+        op.add_column("trends", sa.Column(name, TIME, nullable=True, comment=comment))
+    op.drop_index("ix_baselines_axis_id_feature_version", "baselines")
+    op.create_index("ix_baselines_series", "baselines", BASELINES_SERIES)
 
 
 def downgrade() -> None:
     """Take back."""
     for table, *_ in DELETED:
         _forget_deleted(table)
+    op.drop_index("ix_baselines_series", "baselines")
+    op.create_index("ix_baselines_axis_id_feature_version", "baselines", ["axis_id", "feature_version"])
+    for name in reversed(TREND_COLUMNS):
+        op.drop_column("trends", name)
     op.drop_table("due_bases")
     op.drop_index("ix_due_work_order", "due_work")
     op.drop_table("due_work")

@@ -42,5 +42,9 @@ class DueBasis(Base):
     __tablename__ = "due_bases"
 
     step: Mapped[str] = mapped_column(String(16), primary_key=True)
-    name: Mapped[str] = mapped_column(primary_key=True, comment="of extract a quantity, of score a model scope")
-    basis: Mapped[str] = mapped_column(comment="of extract the feature version, of score the champion")
+    name: Mapped[str] = mapped_column(
+        primary_key=True, comment="of extract a quantity, of score a model scope, of trend a feature version; else ''"
+    )
+    basis: Mapped[str] = mapped_column(
+        comment="of extract the feature version, of score the champion, of baseline a hash of settings; else ''"
+    )

@@ -153,6 +153,7 @@ class Trend(Base):
     n_points: Mapped[int] = mapped_column(comment="those of them with a health index")
     baselines_at: Mapped[datetime] = mapped_column(comment="all of its points have seen the baselines up to then")
     health_index: Mapped[float | None] = mapped_column(comment="running median at the end, sigmas")
+    reference_to_at: Mapped[datetime | None] = mapped_column(comment="end of the baselines' time; null: none")
     reference_low: Mapped[float | None] = mapped_column(comment="5 % point in the time of the baseline, sigmas")
     reference_high: Mapped[float | None] = mapped_column(comment="95 % point in the time of the baseline, sigmas")
     threshold: Mapped[float | None] = mapped_column(comment="of the frozen alarm rule, sigmas; null: short reference")
@@ -161,6 +162,9 @@ class Trend(Base):
     slope_low: Mapped[float | None] = mapped_column(comment="lower end of its 95 % interval")
     slope_high: Mapped[float | None] = mapped_column(comment="upper end of its 95 % interval")
     slope_from_at: Mapped[datetime | None] = mapped_column(comment="start of the stretch that the slope rests on")
+    course_at: Mapped[datetime | None] = mapped_column(
+        comment="slope and change points rest on recordings before it; null: on all"
+    )
     known_at: Mapped[datetime]
 
 

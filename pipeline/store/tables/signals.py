@@ -160,4 +160,4 @@ class Baseline(Base):
     )
     known_at: Mapped[datetime]
 
-    __table_args__ = (Index(None, "axis_id", "feature_version"),)
+    __table_args__ = (Index("ix_baselines_series", "axis_id", "feature_version", "unit_serial", "channel", "known_at"),)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from features.health.alarm import alarm_onset, frozen_threshold
+from features.health.alarm import alarm_onset, alarm_resumed, frozen_threshold
 
 
 def healthy(seed, n=1200):
@@ -89,3 +91,28 @@ def test_what_cannot_be_is_refused():
         alarm_onset(np.zeros(9), baseline_count=10, threshold=1.0)
     with pytest.raises(ValueError, match="persistence of 1"):
         alarm_onset(np.zeros(9), baseline_count=5, threshold=1.0, persistence=0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 100_000), st.integers(0, 40), st.integers(20, 60), st.integers(1, 30))
+def test_resumed_at_any_point_the_alarm_is_that_of_the_whole_series(seed, baseline_count, n_before, n_new):
+    rng = np.random.default_rng(seed)
+    level = 2.0 * np.cumsum(rng.random(n_before + n_new) < 0.1) % 5
+    values = level + rng.standard_normal(n_before + n_new)
+    whole = alarm_onset(values, baseline_count=min(baseline_count, n_before), threshold=2.0, persistence=4)
+    n_old = 6 + 4 - 2 + int(rng.integers(0, 5))
+    first = n_before - n_old
+    on = alarm_resumed(
+        values[first:],
+        n_old=n_old,
+        baseline_count=max(0, min(baseline_count, n_before) - first),
+        threshold=2.0,
+        is_on=bool(whole.on[n_before - 1]),
+        persistence=4,
+    )
+    assert on.tolist() == whole.on[n_before:].tolist()
+
+
+def test_too_few_old_values_are_refused():
+    with pytest.raises(ValueError, match="Wanted 16 old values"):
+        alarm_resumed(np.zeros(20), n_old=15, baseline_count=0, threshold=1.0, is_on=False)

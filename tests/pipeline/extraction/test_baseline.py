@@ -32,7 +32,7 @@ from pipeline.labels.labels import import_labels
 from pipeline.store.attribution import extractions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Axis, Baseline, Extraction
+from pipeline.store.tables import Axis, Baseline, DueBasis, DueWork, Extraction, Label, LabelWithdrawal
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -340,7 +340,52 @@ def test_a_finding_that_a_stronger_one_has_undone_by_then_is_none(bench: Bench) 
     assert bench.update(START + DAY).baselines == 4
 
 
+def test_a_unit_whose_finding_is_withdrawn_gets_its_baselines_with_nothing_else_new(bench: Bench) -> None:
+    bench.feed(*bench.hours(*range(8)))
+    bench.label(START + DAY)
+    assert bench.update(START + DAY).baselines == bench.update(START + 2 * DAY).baselines == 0
+    with bench.store.write() as connection:
+        (label,) = connection.scalars(sa.select(Label.label_id))
+        withdrawn = {"label_id": label, "who": "jo", "known_at": START + 3 * DAY}
+        connection.execute(sa.insert(LabelWithdrawal), withdrawn)
+    assert bench.update(START + 2 * DAY).baselines == 0, "not known yet"
+    assert bench.update(START + 3 * DAY).baselines == 4
+
+
 # ---------------------------------------------------------------------------------- again, late, at once, killed
+
+
+def test_only_what_is_new_in_the_period_is_looked_at(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its end, after it, and when another unit's period ends; a late recording in the period is."""
+    read: list[str] = []
+
+    def noted(lake: Lake, settings: Any, rows: Any) -> Any:
+        read.extend(row.axis_id for row in rows)
+        return read_features(lake, settings, rows)
+
+    monkeypatch.setattr("pipeline.extraction.baseline.read_features", noted)
+    bench.feed(*bench.hours(0, 1, 2), *bench.hours(6, 7, 8, axis="A2"))
+    assert bench.update(START + timedelta(hours=23)).baselines == 0 == len(read)
+    assert bench.update(START + DAY).baselines == 4
+    assert len(read) == 3
+    bench.feed(*bench.hours(25))
+    assert bench.update(START + timedelta(hours=29)).baselines == 0
+    assert len(read) == 3, "it started after the period"
+    assert bench.update(START + timedelta(hours=30)).baselines == 4, "of the other axis, whose period is over now"
+    assert len(read) == 6
+    bench.feed(*bench.hours(3))
+    assert bench.update(START + timedelta(hours=31)).baselines == 4
+    assert len(read) == 10
+    with bench.store.read() as connection:
+        assert connection.scalars(sa.select(DueWork.subject).where(DueWork.step == "baseline")).all() == []
+
+
+def test_another_length_of_the_period_is_looked_at_at_once(bench: Bench) -> None:
+    bench.settings = bench.settings.model_copy(update={"baseline_days": 9.0})
+    bench.feed(*bench.hours(0, 1, 2))
+    assert bench.update(START + 2 * DAY).baselines == 0
+    bench.settings = bench.settings.model_copy(update={"baseline_days": 1.0})
+    assert bench.update(START + 2 * DAY).baselines == 4
 
 
 def test_running_again_writes_nothing(bench: Bench, dump: Callable[[Store], Any]) -> None:
@@ -460,6 +505,7 @@ def many_units(bench: Bench) -> list[dict[str, Any]]:
     assert len(wanted) == 3 * 2 * 4
     with bench.store.write() as connection:
         connection.execute(sa.delete(Baseline))
+        connection.execute(sa.delete(DueBasis))  # as after the migration that brought the marks
     return wanted
 
 

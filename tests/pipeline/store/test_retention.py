@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +16,11 @@ from pipeline.base.settings import Settings
 from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
+from pipeline.store import due
 from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions
 from pipeline.store.lake import Lake
 from pipeline.store.retention import apply_retention, first_month_kept
-from pipeline.store.tables import Axis, Baseline, Extraction, Label, LakeFile, Recording, Score
+from pipeline.store.tables import Axis, Baseline, Extraction, Label, LakeFile, Recording, Score, TrendPoint
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -194,3 +196,23 @@ def test_a_database_is_created_once(postgres: Any) -> None:
         create_database("sqlite:///x.db")
     with pytest.raises(AxiswatchError, match="cannot create"):
         create_database("postgresql+psycopg://nobody@127.0.0.1:9/x")
+
+
+def test_trends_that_lose_points_are_computed_again(store: Store, lake: Lake, filled: Settings) -> None:
+    figures = {column.name: None for column in TrendPoint.__table__.columns if column.nullable}
+    with store.write() as connection:
+        points = [
+            figures
+            | {name: row._mapping[name] for name in ("recording_id", "axis_id", "channel", "started_at")}
+            | {"feature_version": "f", "geometry_version": "none", "unit_serial": row.unit_serial, "regime": "*"}
+            | {"baseline_version": "", "baselines_at": AS_OF, "n_windows": 1, "known_at": AS_OF}
+            for row in connection.execute(sa.select(Recording))
+        ]
+        bulk_insert(connection, TrendPoint, points)
+    apply_retention(store, lake, filled, as_of=AS_OF, dry_run=False)
+    with store.read() as connection:
+        left = set(connection.scalars(sa.select(TrendPoint.recording_id)))
+        marks = due.take(connection, due.Queue(due.COURSE, version="f"), AS_OF)
+    first = min(point["started_at"] for point in points if point["recording_id"] not in left)
+    series = {json.dumps([point["axis_id"], point["unit_serial"], point["channel"]]) for point in points}
+    assert marks.at == dict.fromkeys(series, first)
