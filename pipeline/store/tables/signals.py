@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.store.tables.base import Base
@@ -71,6 +71,10 @@ class QuarantineRow(Base):
     resolved_at: Mapped[datetime | None]
 
 
+ARCHIVE = text("time_basis <> 'clock'")
+"""SQL: a recording without real times, as in an archive."""
+
+
 class Recording(Base):
     """An accepted burst of one channel. Key: axis, channel, started_at. About 72,000 a day."""
 
@@ -102,6 +106,8 @@ class Recording(Base):
     __table_args__ = (
         UniqueConstraint("axis_id", "channel", "started_at"),
         Index(None, "axis_id", "unit_serial", "started_at"),
+        Index(None, "axis_id", "started_at"),
+        Index("ix_recordings_archive", "axis_id", sqlite_where=ARCHIVE, postgresql_where=ARCHIVE),
     )
 
 
