@@ -156,18 +156,20 @@ class CaseKeeper:
         used: Mapping[str, Row[Any]],
         since: datetime | None,
     ) -> _Stretches:
-        """Return the bins to look at together with those of a case; between its end and `bins` there is nothing."""
+        """Return the bins from `start` on together with those of a case; what lies between them is of other cases."""
         tally = used.get(case.case_id)
         if tally is None and case.first_at >= start.first_at:
             return [(bins, start.bin_at)]
         low = case.first_at - LONGEST_BIN if tally is None else self._before(axis_id, tally.until_at)
-        high = min(bins[0].bin_at, case.last_at + LONGEST_BIN)
-        own = self._read(axis_id, low, high, since=since)
-        in_case = [item.bin_at for item in (*own, *bins) if item.first_at >= case.first_at]
-        from_bin = min(in_case) if tally is None else tally.until_at
-        if high == bins[0].bin_at:
+        own = self._read(axis_id, low, min(bins[0].bin_at, case.last_at + LONGEST_BIN), since=since)
+        if tally is None:
+            from_bin = min(item.bin_at for item in (*own, *bins) if item.first_at >= case.first_at)
+        else:
+            from_bin = tally.until_at
+        if case.last_at >= start.first_at:
             return [([*own, *bins], min(from_bin, start.bin_at))]
-        return [(own, from_bin), (bins, start.bin_at)]
+        early = [item for item in (*own, *bins) if item.first_at <= case.last_at]
+        return [(early, from_bin), (bins, start.bin_at)]
 
     def _fold(
         self,
@@ -182,7 +184,7 @@ class CaseKeeper:
         since: datetime | None,
     ) -> None:
         ids = [case.case_id for case in reached]
-        query = sa.select(Case).where(Case.case_id.in_(ids))
+        query = sa.select(Case).where(Case.case_id.in_(ids)).order_by(Case.first_at, Case.case_id)
         stored = self.connection.execute(query).all() if ids else []
         before = {row.case_id: _case_state(row) for row in stored}
         folded = fold_cases(
