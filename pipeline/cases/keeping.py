@@ -89,8 +89,8 @@ class CaseKeeper:
         cases: dict[tuple[str, str], list[Row[Any]]] = {}
         columns = (Case.case_id, Case.axis_id, Case.family, Case.state, Case.first_at, Case.last_at, Case.changed_at)
         query = sa.select(*columns).where(Case.axis_id.in_(changed), Case.family.in_(FAMILIES))
-        for row in self.connection.execute(query):
-            cases.setdefault((row.axis_id, row.family), []).append(row)
+        for case in self.connection.execute(query).all():
+            cases.setdefault((case.axis_id, case.family), []).append(case)
         learnt = sa.func.max(AxisEvent.known_at, type_=AxisEvent.known_at.type).label("at")
         of_axes = sa.select(AxisEvent.axis_id, learnt).where(AxisEvent.axis_id.in_(changed), AxisEvent.kind != NOTE)
         registered = {row.axis_id: row.at for row in self.connection.execute(of_axes.group_by(AxisEvent.axis_id))}
@@ -210,7 +210,8 @@ class CaseKeeper:
             if case.state != CLOSED and _recordings_arrived_since(case, tail.bins):
                 _close_silence(self.connection, case, self.as_of)
                 self.told["closed"] += 1
-            others = [other for other in (*cases, *folded.cases) if other.case_id != case.case_id]
+            others: list[Any] = [*cases, *folded.cases]
+            others = [other for other in others if other.case_id != case.case_id]
             if self._may_have_tally(case, others):
                 self._keep_tally(axis_id, case, folded, used.get(case.case_id))
             elif case.case_id in tallies:
@@ -289,7 +290,9 @@ def _bins_before(axis_id: Any, bin_at: datetime, back: int) -> sa.ColumnElement[
     earlier = sa.orm.aliased(AxisState)
     query = sa.select(earlier.bin_at).where(earlier.axis_id == axis_id, earlier.bin_at < bin_at)
     query = query.order_by(earlier.bin_at.desc()).limit(1).offset(back - 1)
-    return sa.func.coalesce(query.scalar_subquery(), sa.literal(LONG_AGO, AxisState.bin_at.type), type_=earlier.bin_at.type)
+    return sa.func.coalesce(
+        query.scalar_subquery(), sa.literal(LONG_AGO, AxisState.bin_at.type), type_=earlier.bin_at.type
+    )
 
 
 def _reached(
@@ -298,9 +301,7 @@ def _reached(
     """Return the cases that bins may go to, and those that somebody has acted on; with all cases that are near these."""
     first = min(item.first_at for item in bins)
     reached = [
-        case
-        for case in cases
-        if case.state != CLOSED or case.last_at + gap >= first or case.changed_at > updated_at
+        case for case in cases if case.state != CLOSED or case.last_at + gap >= first or case.changed_at > updated_at
     ]
     for case in reached:
         reached += [

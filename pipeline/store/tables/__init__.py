@@ -45,6 +45,7 @@ from pipeline.store.tables.signals import (
 __all__ = [
     "ARCHIVE",
     "NO_GEOMETRY",
+    "TO_PLACE",
     "AliasEvent",
     "ApiToken",
     "Axis",
@@ -77,7 +78,6 @@ __all__ = [
     "ReviewEvent",
     "Score",
     "Scoring",
-    "TO_PLACE",
     "TaskFailure",
     "Trend",
     "TrendChange",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from sqlalchemy.engine import Connection
 from pipeline.base.settings import CaseSettings
 from pipeline.cases import keeping
 from pipeline.cases.keeping import LONG_AGO, CaseKeeper
-from pipeline.cases.queue import refresh_queue
 from pipeline.cases.quiet import SNOOZED
 from pipeline.store.database import Store, upsert
 from pipeline.store.tables import Axis, AxisState, Case, CaseTally, ReviewEvent, WebhookEvent
