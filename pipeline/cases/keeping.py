@@ -89,7 +89,8 @@ class CaseKeeper:
         cases: dict[tuple[str, str], list[Row[Any]]] = {}
         columns = (Case.case_id, Case.axis_id, Case.family, Case.state, Case.first_at, Case.last_at, Case.changed_at)
         query = sa.select(*columns).where(Case.axis_id.in_(changed), Case.family.in_(FAMILIES))
-        for case in self.connection.execute(query).all():
+        rows: Sequence[Any] = self.connection.execute(query).all()
+        for case in rows:
             cases.setdefault((case.axis_id, case.family), []).append(case)
         learnt = sa.func.max(AxisEvent.known_at, type_=AxisEvent.known_at.type).label("at")
         of_axes = sa.select(AxisEvent.axis_id, learnt).where(AxisEvent.axis_id.in_(changed), AxisEvent.kind != NOTE)
@@ -298,7 +299,7 @@ def _bins_before(axis_id: Any, bin_at: datetime, back: int) -> sa.ColumnElement[
 def _reached(
     cases: Sequence[Row[Any]], bins: Sequence[FlaggedBin], updated_at: datetime, gap: timedelta
 ) -> list[Row[Any]]:
-    """Return the cases that bins may go to, and those that somebody has acted on; with all cases that are near these."""
+    """Return the cases that bins may go to and those that somebody has acted on, with all cases near to these."""
     first = min(item.first_at for item in bins)
     reached = [
         case for case in cases if case.state != CLOSED or case.last_at + gap >= first or case.changed_at > updated_at
