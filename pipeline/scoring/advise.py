@@ -128,7 +128,9 @@ def advise(
 def _local_thresholds(
     connection: Connection, thresholds: dict[str, Thresholds], as_of: datetime
 ) -> dict[str, dict[str, Thresholds]]:
-    """Return the thresholds of each axis whose site has programs of its own."""
+    """Return the thresholds of each axis whose site has programs of its own; empty where no model knows programs."""
+    if not any(limits.programs for limits in thresholds.values()):
+        return {}
     programs = site_programs(connection, as_of=as_of)
     by_site = {site: with_programs(thresholds, known) for site, known in programs.items()}
     rows = connection.execute(sa.select(Axis.axis_id, Axis.site).where(Axis.site.in_(by_site)))

@@ -1,4 +1,4 @@
-"""What advise needs to cost the same however long the history is: sums of long cases, and four indexes."""
+"""What advise needs to cost the same however long the history is: sums of long cases, and indexes."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ branch_labels = None
 depends_on = None
 
 PARTIAL = (
-    ("ix_recordings_archive", "recordings", "axis_id", "time_basis <> 'clock'"),
-    ("ix_cases_to_place", "cases", "case_id", "state <> 'closed' OR queue_priority <> priority"),
+    ("ix_recordings_archive", "recordings", ["axis_id"], "time_basis <> 'clock'"),
+    ("ix_cases_to_place", "cases", ["case_id"], "state <> 'closed' OR queue_priority <> priority"),
+    ("ix_baselines_programs", "baselines", ["axis_id", "from_at"], "programs IS NOT NULL"),
 )
 
 
 def upgrade() -> None:
     """Apply. Tallies are written by the next runs of advise."""
     op.create_index("ix_recordings_axis_id_started_at", "recordings", ["axis_id", "started_at"])
-    for name, table, column, where in PARTIAL:
-        op.create_index(name, table, [column], sqlite_where=sa.text(where), postgresql_where=sa.text(where))
+    for name, table, columns, where in PARTIAL:
+        op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
     op.create_table(
         "case_tallies",
         sa.Column("case_id", sa.String(length=12), nullable=False),

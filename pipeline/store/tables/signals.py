@@ -137,6 +137,9 @@ class Extraction(Base):
     __table_args__ = (Index(None, "feature_version", "scope", "started_at"), Index(None, "axis_id", "started_at"))
 
 
+PROGRAMS = text("programs IS NOT NULL")
+
+
 class Baseline(Base):
     """The features of a unit in its first days of monitoring, for one channel and regime. Immutable.
 
@@ -166,4 +169,7 @@ class Baseline(Base):
     )
     known_at: Mapped[datetime]
 
-    __table_args__ = (Index(None, "axis_id", "feature_version"),)
+    __table_args__ = (
+        Index(None, "axis_id", "feature_version"),
+        Index("ix_baselines_programs", "axis_id", "from_at", sqlite_where=PROGRAMS, postgresql_where=PROGRAMS),
+    )
