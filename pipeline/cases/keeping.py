@@ -251,23 +251,32 @@ class CaseKeeper:
         return {row.case_id: row for row in self.connection.execute(query)}
 
     def _tails(self, changed: Mapping[str, datetime]) -> dict[str, _Tail]:
-        """Read the last bins of axes, those with the same first changed bin together."""
+        """Read the last bins of axes, those that begin on the same day together."""
         back = max(2 * (self.settings.debounce_span - 1), 1)
         together: dict[datetime, list[str]] = {}
         for axis_id, first in changed.items():
             together.setdefault(first, []).append(axis_id)
-        tails = {}
+        low: dict[str, datetime] = {}
         for first, axes in together.items():
-            query = sa.select(*_BIN_COLUMNS).join(Axis, Axis.axis_id == AxisState.axis_id)
-            query = query.where(Axis.axis_id.in_(axes), AxisState.bin_at >= _bins_before(Axis.axis_id, first, back))
-            rows: dict[str, list[Row[Any]]] = {}
-            for row in self.connection.execute(query.order_by(AxisState.axis_id, AxisState.bin_at)):
-                rows.setdefault(row.axis_id, []).append(row)
-            for axis_id, own in rows.items():
-                old = [row.known_at for row in own if row.bin_at < first]
-                tails[axis_id] = _Tail(
-                    [_flagged(row) for row in own], first, len(old) < back, max(old, default=LONG_AGO)
-                )
+            query = sa.select(Axis.axis_id, _bins_before(Axis.axis_id, first, back).label("low"))
+            low |= {row.axis_id: row.low for row in self.connection.execute(query.where(Axis.axis_id.in_(axes)))}
+        by_day: dict[datetime, list[str]] = {}
+        for axis_id, at in low.items():
+            by_day.setdefault(bin_start(at, LONGEST_BIN), []).append(axis_id)
+        rows: dict[str, list[Row[Any]]] = {}
+        for axes in by_day.values():
+            query = sa.select(*_BIN_COLUMNS).where(
+                AxisState.axis_id.in_(axes), AxisState.bin_at >= min(low[axis_id] for axis_id in axes)
+            )
+            found: Sequence[Any] = self.connection.execute(query.order_by(AxisState.axis_id, AxisState.bin_at)).all()
+            for row in found:
+                if row.bin_at >= low[row.axis_id]:
+                    rows.setdefault(row.axis_id, []).append(row)
+        tails = {}
+        for axis_id, own in rows.items():
+            first = changed[axis_id]
+            updated_at = max((row.known_at for row in own if row.bin_at < first), default=LONG_AGO)
+            tails[axis_id] = _Tail([_flagged(row) for row in own], first, low[axis_id] == LONG_AGO, updated_at)
         return tails
 
     def _before(self, axis_id: str, bin_at: datetime) -> datetime:
@@ -299,17 +308,23 @@ def _bins_before(axis_id: Any, bin_at: datetime, back: int) -> sa.ColumnElement[
 def _reached(
     cases: Sequence[Row[Any]], bins: Sequence[FlaggedBin], updated_at: datetime, gap: timedelta
 ) -> list[Row[Any]]:
-    """Return the cases that bins may go to and those that somebody has acted on, with all cases near to these."""
+    """Return the cases that bins may go to, and those whose bins may change hands, with all cases near to these.
+
+    The latter are near to each other, and have changed since the last time or in it: closed or open decides.
+    """
+
+    def near(case: Row[Any]) -> list[Row[Any]]:
+        low, high = case.first_at - gap, case.last_at + gap
+        return [other for other in cases if other is not case and low <= other.last_at and other.first_at <= high]
+
     first = min(item.first_at for item in bins)
     reached = [
-        case for case in cases if case.state != CLOSED or case.last_at + gap >= first or case.changed_at > updated_at
+        case
+        for case in cases
+        if case.state != CLOSED or case.last_at + gap >= first or (case.changed_at >= updated_at and near(case))
     ]
     for case in reached:
-        reached += [
-            other
-            for other in cases
-            if other not in reached and other.first_at - gap <= case.last_at and case.first_at <= other.last_at + gap
-        ]
+        reached += [other for other in near(case) if other not in reached]
     return reached
 
 
