@@ -6,6 +6,7 @@ __all__ = [
     "episodes",
     "evidence",
     "history",
+    "keeping",
     "queue",
     "quiet",
     "replacement",

@@ -103,6 +103,9 @@ class ScoredWindow:
 FIGURES: Final = tuple(item.name for item in fields(ScoredWindow) if item.default is None)
 """The figures of a window, by column of the score table."""
 
+WINDOW_COLUMNS: Final = ("channel", "quality", "evidence", "regime", "model_version", *FIGURES)
+"""The columns of the score table that `window_of_row` needs."""
+
 
 def window_of_row(row: Any) -> ScoredWindow:
     """Return the window in a row of the score table."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import floor
@@ -55,7 +55,15 @@ def bin_priority(item: FlaggedBin) -> float:
     return priority_of([flag.code for flag in item.flags], item.fault_probability)
 
 
-def find_episodes(bins: Sequence[FlaggedBin], family: str, *, hits: int, span: int, gap: timedelta) -> list[Episode]:
+def find_episodes(
+    bins: Sequence[FlaggedBin],
+    family: str,
+    *,
+    hits: int,
+    span: int,
+    gap: timedelta,
+    from_bin: datetime | None = None,
+) -> list[Episode]:
     """Find the episodes of a family in the bins of an axis.
 
     A flagged bin counts if at least `hits` of the last `span` bins are flagged (itself included, none further back than
@@ -70,6 +78,8 @@ def find_episodes(bins: Sequence[FlaggedBin], family: str, *, hits: int, span: i
         How many of how many bins must be flagged.
     gap
         Longest time between two bins of one episode.
+    from_bin
+        Only bins from this one on are put into episodes; those before it only help to decide. None: all.
     """
     codes = FAMILIES[family]
     own = [_of_family(item, codes) for item in bins]
@@ -86,6 +96,8 @@ def find_episodes(bins: Sequence[FlaggedBin], family: str, *, hits: int, span: i
             members.update(recent)
     episodes: list[list[FlaggedBin]] = []
     for index in sorted(members):
+        if from_bin is not None and own[index].bin_at < from_bin:
+            continue
         if episodes and own[index].first_at - episodes[-1][-1].last_at <= gap:
             episodes[-1].append(own[index])
         else:
@@ -93,9 +105,35 @@ def find_episodes(bins: Sequence[FlaggedBin], family: str, *, hits: int, span: i
     return [Episode(tuple(group)) for group in episodes]
 
 
-def reasons_of(bins: Sequence[FlaggedBin]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Sums:
+    """What the flagged bins of a case add up to."""
+
+    n_bins: int = 0
+    priority: float = 0.0
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+    fault_probability: float | None = None
+    mode: str | None = None
+
+
+def add_up(bins: Sequence[FlaggedBin], before: Sums) -> Sums:
+    """Add bins, in time order, to the sums of bins before them; of bins equally loud the last one counts."""
+    if not bins:
+        return before
+    loudest = max(bins, key=lambda item: (item.fault_probability or 0.0, item.bin_at))
+    louder_before = before.n_bins and (before.fault_probability or 0.0) > (loudest.fault_probability or 0.0)
+    return Sums(
+        n_bins=before.n_bins + len(bins),
+        priority=round(max(before.priority, *(bin_priority(item) for item in bins)), 6),
+        reasons=_reasons_of(bins, before.reasons),
+        fault_probability=before.fault_probability if louder_before else loudest.fault_probability,
+        mode=before.mode if louder_before else loudest.mode,
+    )
+
+
+def _reasons_of(bins: Sequence[FlaggedBin], before: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the reasons of bins: each code with its latest sentence, first and last time, and number of bins."""
-    by_code: dict[str, dict[str, Any]] = {}
+    by_code: dict[str, dict[str, Any]] = {reason["code"]: dict(reason) for reason in before}
     for item in bins:
         for flag in item.flags:
             new = {"code": flag.code, "first_at": utc_text(item.first_at), "n_bins": 0}
@@ -135,6 +173,19 @@ class CaseState:
     closed_at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class Folded:
+    """Cases brought up to date.
+
+    `cases`: all, old and new, by time. `happened`: case id -> `opened` or `reopened`. `bins`: case id -> its flagged
+    bins, in time order.
+    """
+
+    cases: list[CaseState]
+    happened: dict[str, str]
+    bins: dict[str, list[FlaggedBin]]
+
+
 def fold_cases(
     axis_id: str,
     family: str,
@@ -145,7 +196,8 @@ def fold_cases(
     margin: float,
     recheck: timedelta,
     since: datetime | None = None,
-) -> tuple[list[CaseState], dict[str, str]]:
+    before: Mapping[str, Sums] | None = None,
+) -> Folded:
     """Update the cases of one axis and family from its episodes.
 
     Parameters
@@ -159,11 +211,8 @@ def fold_cases(
         A flagged bin reopens a closed case if its priority is higher than the one at closing by more than this.
     recheck
         A flagged bin that comes later than this after closing reopens the case whatever its priority is.
-
-    Returns
-    -------
-    list, dict
-        All cases, old and new; and for each case that changed, case id -> `opened` or `reopened`.
+    before
+        Case id -> sums of bins of the case that come before all of these episodes and are not in them.
     """
     current = {case.case_id: case for case in cases}
     belongs: dict[str, list[FlaggedBin]] = {}
@@ -186,17 +235,11 @@ def fold_cases(
             case, first_at=min(case.first_at, episode.first_at), last_at=max(case.last_at, episode.last_at)
         )
         belongs.setdefault(case.case_id, []).extend(episode.bins)
-    for case_id, bins in belongs.items():
-        loudest = max(bins, key=lambda item: (item.fault_probability or 0.0, item.bin_at))
-        current[case_id] = replace(
-            current[case_id],
-            n_bins=len(bins),
-            priority=round(max(bin_priority(item) for item in bins), 6),
-            reasons=reasons_of(bins),
-            fault_probability=loudest.fault_probability,
-            mode=loudest.mode,
-        )
-    return sorted(current.values(), key=lambda case: (case.first_at, case.case_id)), happened
+    for case_id in current:
+        sums = add_up(belongs.get(case_id, []), (before or {}).get(case_id, Sums()))
+        if sums.n_bins:  # a case whose bins are flagged no more keeps what it had
+            current[case_id] = replace(current[case_id], **vars(sums))
+    return Folded(sorted(current.values(), key=lambda case: (case.first_at, case.case_id)), happened, belongs)
 
 
 def what_got_worse(before: CaseState, after: CaseState, *, step: float = 0.1) -> dict[str, Any]:

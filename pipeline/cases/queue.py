@@ -19,7 +19,7 @@ from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.quiet import muted_axes
 from pipeline.store.database import Store
-from pipeline.store.tables import Axis, AxisState, Case, CaseWork
+from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseTally, CaseWork
 
 BATCH = 500
 Numbers = npt.NDArray[np.float64]
@@ -74,19 +74,18 @@ def refresh_queue(store: Store, *, as_of: datetime) -> int:
     left for the next run, so this never waits.
     """
     with store.read() as connection:
-        nats = sa.func.max(AxisState.mutual_information + AxisState.expected_entropy).label("nats")
-        inside = sa.and_(
+        # The bins of a long case are read from the end of its tally on, the others from the bin of its start on.
+        begun = sa.orm.aliased(AxisState)
+        begin = sa.select(begun.bin_at).where(begun.axis_id == Case.axis_id, begun.bin_at <= Case.first_at)
+        begin = begin.order_by(begun.bin_at.desc()).limit(1).correlate(Case)
+        doubts = sa.select(sa.func.max(AxisState.mutual_information + AxisState.expected_entropy)).where(
             AxisState.axis_id == Case.axis_id,
+            AxisState.bin_at >= sa.func.coalesce(CaseTally.until_at, begin.scalar_subquery(), Case.first_at),
+            AxisState.bin_at <= Case.last_at,
             AxisState.first_at <= Case.last_at,
             AxisState.last_at >= Case.first_at,
         )
-        doubts = (
-            sa.select(Case.case_id, nats)
-            .join(AxisState, inside)
-            .where(Case.state != CLOSED)
-            .group_by(Case.case_id)
-            .subquery()
-        )
+        later = doubts.correlate(Case, CaseTally).scalar_subquery()
         query = (
             sa.select(
                 Case.case_id,
@@ -95,11 +94,12 @@ def refresh_queue(store: Store, *, as_of: datetime) -> int:
                 Case.queue_priority,
                 Case.first_at,
                 Axis.criticality,
-                doubts.c.nats,
+                CaseTally.doubt_nats,
+                sa.case((Case.state != CLOSED, later)).label("later_nats"),
             )
             .join(Axis, Axis.axis_id == Case.axis_id)
-            .outerjoin(doubts, doubts.c.case_id == Case.case_id)
-            .where(sa.or_(Case.state != CLOSED, Case.queue_priority != Case.priority))
+            .outerjoin(CaseTally, CaseTally.case_id == Case.case_id)
+            .where(Case.case_id.in_(sa.select(Case.case_id).where(TO_PLACE).correlate(None)))
             .order_by(Case.case_id)
         )
         rows = connection.execute(query).all()
@@ -119,7 +119,7 @@ def refresh_queue(store: Store, *, as_of: datetime) -> int:
 def _places(rows: Any, as_of: datetime) -> Numbers:
     return queue_priority(
         _column([row.priority for row in rows]),
-        _column([None if row.nats is None else row.nats / math.log(2.0) for row in rows]),
+        np.fmax(_column([row.doubt_nats for row in rows]), _column([row.later_nats for row in rows])) / math.log(2.0),
         _column([(as_of - row.first_at).total_seconds() / 86_400.0 for row in rows]),
         _column([row.criticality for row in rows]),
     )

@@ -13,7 +13,7 @@ from pipeline.base.ids import utc_text
 from pipeline.cases.episodes import OPEN
 from pipeline.cases.history import SYSTEM, add_event, axis_on_record, lock_axis_of
 from pipeline.store.database import Store, insert_new
-from pipeline.store.tables import Axis, AxisMute, Case, CaseWork
+from pipeline.store.tables import TO_PLACE, Axis, AxisMute, Case, CaseWork
 
 LONGEST_REASON = 4000
 
@@ -95,8 +95,9 @@ def due(as_of: datetime, margin: float) -> sa.ColumnElement[bool]:
 def wake_snoozed(store: Store, *, as_of: datetime, margin: float) -> int:
     """Open the snoozed cases whose time has come or whose priority rose by more than a margin; return their number."""
     with store.read() as connection:
-        query = sa.select(Case.case_id).outerjoin(CaseWork, CaseWork.case_id == Case.case_id).where(due(as_of, margin))
-        waiting = connection.scalars(query.order_by(Case.case_id)).all()
+        query = sa.select(Case.case_id).outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+        # A snoozed case is one of those to place, for which there is an index.
+        waiting = sorted(connection.scalars(query.where(TO_PLACE, due(as_of, margin))))
     woken = 0
     for case_id in waiting:
         with store.write() as connection:

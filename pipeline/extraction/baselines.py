@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -97,19 +98,15 @@ def site_programs(connection: Connection, *, as_of: datetime) -> dict[str, froze
     For each axis only the first unit's baseline period counts. Programs of that time are the normal work of the plant.
     A program that first appears in the baseline period of a replacement may be new.
     """
-    query = (
-        sa.select(Axis.site, Baseline.axis_id, Baseline.from_at, Baseline.programs)
-        .join(Axis, Axis.axis_id == Baseline.axis_id)
-        .where(Baseline.known_at <= as_of, Baseline.programs.is_not(None))
-    )
-    rows = connection.execute(query).all()
-    first: dict[str, datetime] = {}
-    for row in rows:
-        first[row.axis_id] = min(row.from_at, first.get(row.axis_id, row.from_at))
+    known = (Baseline.known_at <= as_of, Baseline.programs.is_not(None))
+    first = sa.select(sa.func.min(Baseline.from_at, type_=Baseline.from_at.type))
+    first = first.where(Baseline.axis_id == Axis.axis_id, *known).correlate(Axis)
+    query = sa.select(Axis.site, sa.cast(Baseline.programs, sa.Text).label("programs")).distinct()
+    query = query.join(Baseline, Baseline.axis_id == Axis.axis_id)
+    query = query.where(*known, Baseline.from_at == first.scalar_subquery())
     by_site: dict[str, set[str]] = {}
-    for row in rows:
-        if row.from_at == first[row.axis_id]:
-            by_site.setdefault(row.site, set()).update(row.programs)
+    for row in connection.execute(query):
+        by_site.setdefault(row.site, set()).update(json.loads(row.programs))
     return {site: frozenset(programs) for site, programs in by_site.items()}
 
 

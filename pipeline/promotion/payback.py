@@ -120,7 +120,7 @@ def _judge_case(
     n_due, scored = connection.execute(due).one()
     if not n_due or scored < n_due:
         return None
-    windows, _ = read_windows(connection, case.axis_id, case.first_at, case.last_at + _INSTANT, {version})
+    windows = read_windows(connection, case.axis_id, case.first_at, case.last_at + _INSTANT, {version})
     if not windows:
         return None
     figures = combine_channels(windows, read_thresholds(connection, settings, [version]))

@@ -1,28 +1,27 @@
 """advise: from scores to axis states and cases.
 
-Each axis is one transaction with a lock on its row. Its new scores are read; the bins that they fall into are computed
-again from all scores of the champions; its cases are updated from all its bins. So the result does not depend on how
+Some axes are one transaction, with locks on their rows. Their new scores are read; the bins that they fall into are
+computed again from all scores of the champions; their cases are brought up to date. The result does not depend on how
 many runs brought the scores, or how late they came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from features.quality.quality import Quality
-from pipeline.assets.events import replacement_times
+from pipeline.assets.events import REPLACED, replacement_times
 from pipeline.base.settings import CaseSettings
 from pipeline.cases.audit import open_audits
 from pipeline.cases.axis_state import (
-    SILENT,
+    WINDOW_COLUMNS,
     AxisFigures,
-    Flag,
     ScoredWindow,
     Thresholds,
     bin_start,
@@ -30,34 +29,34 @@ from pipeline.cases.axis_state import (
     window_of_row,
     window_without_score,
 )
-from pipeline.cases.episodes import (
-    CLOSED,
-    FAMILIES,
-    OPEN,
-    UNIT_FAMILIES,
-    CaseState,
-    FlaggedBin,
-    find_episodes,
-    fold_cases,
-    what_got_worse,
-)
-from pipeline.cases.history import SYSTEM, add_event
+from pipeline.cases.keeping import CaseKeeper
 from pipeline.cases.queue import refresh_queue
 from pipeline.cases.quiet import wake_snoozed
 from pipeline.extraction.baselines import site_programs
 from pipeline.registry.versions import champions
 from pipeline.scoring.levels import read_thresholds, with_programs
-from pipeline.scoring.silence import silent_axes, silent_row
+from pipeline.scoring.silence import not_noted, silent_axes, silent_row
 from pipeline.store.attribution import extractions, own_baseline, scores
 from pipeline.store.database import Store, upsert
 from pipeline.store.tables import (
     Axis,
+    AxisEvent,
     AxisState,
-    Case,
     Extraction,
     Score,
     Scoring,
 )
+
+MOST_AXES: Final = 250
+MOST_RECORDINGS: Final = 2000
+"""Of one transaction; an axis with more recordings is one by itself."""
+
+MOST_BINS: Final = 200
+LONGEST_HOLE: Final = timedelta(days=1)
+"""Bins that are read together: at most so many in time, without a longer hole between two of them."""
+
+Silence = tuple[datetime, datetime]
+"""Time of the last recording, and when the axis became silent."""
 
 
 @dataclass
@@ -96,119 +95,194 @@ def advise(
         matter, as when somebody imports an archive by hand.
     """
     report = AdviseReport()
+    period = timedelta(hours=settings.state_period_hours)
     with store.read() as connection:
         named = champions(connection)
+        first = sa.func.min(Scoring.started_at, type_=Scoring.started_at.type)
+        waiting = sa.select(Scoring.axis_id, first.label("first_at"), sa.func.count().label("number"))
+        waiting = waiting.where(Scoring.advised.is_(False), Scoring.model_version.in_(named.values()))
+        pending = connection.execute(waiting.group_by(Scoring.axis_id)).all()
         thresholds = read_thresholds(connection, settings, named.values())
-        programs = site_programs(connection, as_of=as_of)
-        site_of = {row.axis_id: row.site for row in connection.execute(sa.select(Axis.axis_id, Axis.site))}
-        pending = connection.scalars(
-            sa.select(Scoring.axis_id)
-            .where(Scoring.advised.is_(False), Scoring.model_version.in_(named.values()))
-            .distinct()
-            .order_by(Scoring.axis_id)
-        ).all()
+        local = _local_thresholds(connection, thresholds, as_of) if pending else {}
         silent = silent_axes(connection, settings, as_of)
-        known_silence = sa.select(AxisState.axis_id, AxisState.first_at).where(AxisState.state == SILENT)
-        noted = {(row.axis_id, row.first_at) for row in connection.execute(known_silence)}
-    report.silent = len(silent)
-    silent = {axis: times for axis, times in silent.items() if (axis, times[1]) not in noted}
-    axes = sorted({*pending, *silent})
-    local = {site: with_programs(thresholds, known) for site, known in programs.items()}
-    for done, axis_id in enumerate(axes):
-        limits = local.get(site_of[axis_id], thresholds)
+        report.silent = len(silent)
+        silent = not_noted(connection, silent)
+    queue = {axis: (bin_start(times[1], period), 0) for axis, times in silent.items()}
+    queue |= {row.axis_id: (bin_start(row.first_at, period), row.number) for row in pending}
+    run = _Run(settings, thresholds, local, silent, as_of, cases_since, report)
+    work = _together(queue)
+    done = 0
+    for axes in work:
         with store.write() as connection:
-            _advise_axis(connection, settings, axis_id, limits, silent.get(axis_id), as_of, cases_since, report)
+            held = _hold(connection, axes)
+            run.advise(connection, held)
+        work += [[axis] for axis in axes if axis not in held]
+        done += len(held)
         if on_progress:
-            on_progress(done + 1, len(axes))
+            on_progress(done, len(queue))
     report.woken = wake_snoozed(store, as_of=as_of, margin=settings.reopen_margin)
     refresh_queue(store, as_of=as_of)
     return report
 
 
-def _advise_axis(
-    connection: Connection,
-    settings: CaseSettings,
-    axis_id: str,
-    thresholds: dict[str, Thresholds],
-    silent: tuple[datetime, datetime] | None,
-    as_of: datetime,
-    cases_since: datetime | None,
-    report: AdviseReport,
-) -> None:
-    connection.execute(sa.select(Axis.axis_id).where(Axis.axis_id == axis_id).with_for_update())
-    pending = connection.execute(
-        sa.select(Scoring).where(
-            Scoring.axis_id == axis_id, Scoring.advised.is_(False), Scoring.model_version.in_(thresholds)
-        )
-    ).all()
-    period = timedelta(hours=settings.state_period_hours)
-    bins = sorted({bin_start(row.started_at, period) for row in pending})
-    replaced = replacement_times(connection, axis_id)
-    states = []
-    for bin_at in bins:
-        windows, times = _read_one_unit(connection, axis_id, bin_at, bin_at + period, set(thresholds), replaced)
-        if windows:
-            figures = combine_channels(windows, thresholds)
-            states.append(_state_row(axis_id, bin_at, times, figures, windows, as_of))
-    if silent is not None:
-        states.append(silent_row(axis_id, silent, period, as_of))
-    upsert(connection, AxisState, states)
-    recent = [state for state in states if cases_since is None or state["last_at"] >= cases_since]
-    report.audits += open_audits(connection, recent, rate=settings.audit_rate, seed=settings.audit_seed, as_of=as_of)
-    if pending:
-        connection.execute(
-            sa.update(Scoring)
-            .where(
-                Scoring.axis_id == axis_id,
-                Scoring.advised.is_(False),
-                Scoring.recording_id.in_(sa.bindparam("ids", expanding=True)),
-                Scoring.model_version.in_(list(thresholds)),
+def _local_thresholds(
+    connection: Connection, thresholds: dict[str, Thresholds], as_of: datetime
+) -> dict[str, dict[str, Thresholds]]:
+    """Return the thresholds of each axis whose site has programs of its own; empty where no model knows programs."""
+    if not any(limits.programs for limits in thresholds.values()):
+        return {}
+    programs = site_programs(connection, as_of=as_of)
+    by_site = {site: with_programs(thresholds, known) for site, known in programs.items()}
+    rows = connection.execute(sa.select(Axis.axis_id, Axis.site).where(Axis.site.in_(by_site)))
+    return {row.axis_id: by_site[row.site] for row in rows}
+
+
+def _together(queue: Mapping[str, tuple[datetime, int]]) -> list[list[str]]:
+    """Divide axes, each with its first bin and its number of recordings, into transactions; like bins together."""
+    work: list[list[str]] = []
+    room = 0
+    for axis in sorted(queue, key=lambda axis: (queue[axis][0], axis)):
+        room -= queue[axis][1]
+        if not work or room < 0 or len(work[-1]) == MOST_AXES:
+            work.append([])
+            room = MOST_RECORDINGS - queue[axis][1]
+        work[-1].append(axis)
+    return work
+
+
+def _hold(connection: Connection, axes: Sequence[str]) -> list[str]:
+    """Lock axes until the transaction ends, and return them. One alone is waited for; of several, those that are free.
+
+    Who holds several and waits for one more could wait for ever. What only refers to an axis is not kept waiting.
+    """
+    query = sa.select(Axis.axis_id).where(Axis.axis_id.in_(axes)).order_by(Axis.axis_id)
+    return list(connection.scalars(query.with_for_update(key_share=True, skip_locked=len(axes) > 1)))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of advise: what holds for all of its transactions."""
+
+    settings: CaseSettings
+    thresholds: dict[str, Thresholds]
+    local: Mapping[str, dict[str, Thresholds]]
+    silent: Mapping[str, Silence]
+    as_of: datetime
+    cases_since: datetime | None
+    report: AdviseReport
+
+    def advise(self, connection: Connection, axes: Sequence[str]) -> None:
+        """Bring the states and cases of axes up to date; the caller holds their locks and commits."""
+        settings, report = self.settings, self.report
+        period = timedelta(hours=settings.state_period_hours)
+        pending = connection.execute(
+            sa.select(*_MARK, Scoring.axis_id, Scoring.started_at).where(
+                Scoring.axis_id.in_(axes), Scoring.advised.is_(False), Scoring.model_version.in_(self.thresholds)
             )
-            .values(advised=True),
-            {"ids": sorted({row.recording_id for row in pending})},
+        ).all()
+        bins: dict[str, set[datetime]] = {}
+        for row in pending:
+            bins.setdefault(row.axis_id, set()).add(bin_start(row.started_at, period))
+        replaced = _replacements(connection, axes)
+        states = list(self._states(connection, bins, replaced))
+        states += [silent_row(axis, self.silent[axis], period, self.as_of) for axis in axes if axis in self.silent]
+        upsert(connection, AxisState, states)
+        recent = [state for state in states if self.cases_since is None or state["last_at"] >= self.cases_since]
+        report.audits += open_audits(
+            connection, recent, rate=settings.audit_rate, seed=settings.audit_seed, as_of=self.as_of
         )
-    report.axes += 1
-    report.bins += len(states)
-    _update_cases(connection, settings, axis_id, as_of, cases_since, report, replaced[-1] if replaced else None)
+        if pending:
+            marks = [{f"b_{column.name}": getattr(row, column.name) for column in _MARK} for row in pending]
+            same = [column == sa.bindparam(f"b_{column.name}") for column in _MARK]
+            connection.execute(sa.update(Scoring).where(*same).values(advised=True), marks)
+        report.axes += len(axes)
+        report.bins += len(states)
+        changed: dict[str, datetime] = {}
+        for state in states:
+            changed[state["axis_id"]] = min(state["bin_at"], changed.get(state["axis_id"], state["bin_at"]))
+        keeper = CaseKeeper(connection, settings, self.as_of, self.cases_since)
+        keeper.update(changed, {axis: times[-1] for axis, times in replaced.items() if times})
+        for name, number in keeper.told.items():
+            setattr(report, name, getattr(report, name) + number)
+
+    def _states(
+        self, connection: Connection, bins: Mapping[str, Collection[datetime]], replaced: Mapping[str, list[datetime]]
+    ) -> Iterator[dict[str, Any]]:
+        """Compute the states of bins; what lies at the same time on several axes is read at once."""
+        period = timedelta(hours=self.settings.state_period_hours)
+        axes_of: dict[tuple[datetime, datetime], list[str]] = {}
+        for axis, starts in bins.items():
+            for stretch in _stretches(sorted(starts), period):
+                axes_of.setdefault(stretch, []).append(axis)
+        for (start, end), axes in axes_of.items():
+            found: dict[tuple[str, datetime], list[_At]] = {}
+            for axis, at, window in _read(connection, axes, start, end, self.thresholds):
+                found.setdefault((axis, bin_start(at, period)), []).append((at, window))
+            for (axis, bin_at), members in sorted(found.items(), key=lambda item: item[0]):
+                if bin_at in bins[axis]:
+                    own = _of_last_unit(members, bin_at, replaced.get(axis, []))
+                    times, windows = [at for at, _ in own], [window for _, window in own]
+                    figures = combine_channels(windows, self.local.get(axis, self.thresholds))
+                    yield _state_row(axis, bin_at, times, figures, windows, self.as_of)
 
 
-def _read_one_unit(
-    connection: Connection,
-    axis_id: str,
-    start: datetime,
-    end: datetime,
-    versions: set[str],
-    replaced: Sequence[datetime],
-) -> tuple[list[ScoredWindow], list[datetime]]:
-    """Read a bin. If the unit was replaced within the bin, return only what came from the last unit."""
-    for begin in (*(at for at in reversed(replaced) if start < at < end), start):
-        windows, times = read_windows(connection, axis_id, begin, end, versions)
-        if windows:
-            break
-    return windows, times
+_MARK = list(Scoring.__table__.primary_key)
+_At = tuple[datetime, ScoredWindow]
+
+
+def _replacements(connection: Connection, axes: Sequence[str]) -> dict[str, list[datetime]]:
+    """Return the times of replacements of those axes that have had any."""
+    query = sa.select(AxisEvent.axis_id).where(AxisEvent.axis_id.in_(axes), AxisEvent.kind == REPLACED).distinct()
+    return {axis: replacement_times(connection, axis) for axis in connection.scalars(query)}
+
+
+def _stretches(bins: Sequence[datetime], period: timedelta) -> Iterator[tuple[datetime, datetime]]:
+    """Join bins that follow each other without a long hole: start of the first, end of the last."""
+    start = last = None
+    for at in bins:
+        if start is not None and last is not None and (at - last > LONGEST_HOLE or at - start >= MOST_BINS * period):
+            yield start, last + period
+            start = None
+        start, last = start or at, at
+    if start is not None and last is not None:
+        yield start, last + period
+
+
+def _of_last_unit(members: list[_At], bin_at: datetime, replaced: Sequence[datetime]) -> list[_At]:
+    """Return what is in a bin. If the unit was replaced within the bin, only what came from the last unit."""
+    for begin in reversed(replaced):
+        if begin > bin_at and (own := [member for member in members if member[0] >= begin]):
+            return own
+    return members
 
 
 def read_windows(
-    connection: Connection, axis_id: str, start: datetime, end: datetime, versions: set[str]
-) -> tuple[list[ScoredWindow], list[datetime]]:
-    """Return the windows that the champions scored in a bin, and the start time of the recording of each.
+    connection: Connection, axis_id: str, start: datetime, end: datetime, versions: Collection[str]
+) -> list[ScoredWindow]:
+    """Return the windows that the champions scored on an axis in a time."""
+    return [window for _, _, window in _read(connection, [axis_id], start, end, versions)]
 
-    A recording that was too short to score is one window with that verdict. Where the geometry of an axis was
-    corrected, only scores with the geometry in force count.
+
+def _read(
+    connection: Connection, axes: Sequence[str], start: datetime, end: datetime, versions: Collection[str]
+) -> Iterator[tuple[str, datetime, ScoredWindow]]:
+    """Read the windows that the champions scored on axes in a time: axis, start of the recording, window.
+
+    A recording that was too short to score is one window with that verdict; such windows come last. Where the geometry
+    of an axis was corrected, only scores with the geometry in force count.
     """
     query = (
-        scores(Score)
+        scores(Score.axis_id, Score.started_at, *(getattr(Score, name) for name in WINDOW_COLUMNS))
         .where(
-            Score.axis_id == axis_id,
+            Score.axis_id.in_(axes),
             Score.started_at >= start,
             Score.started_at < end,
             Score.model_version.in_(versions),
         )
         .order_by(Score.started_at, Score.recording_id, Score.start_sample)
     )
-    scored = connection.execute(query).all()
-    windows = [window_of_row(row) for row in scored]
-    times = [row.started_at for row in scored]
+    for row in connection.execute(query):
+        yield row.axis_id, row.started_at, window_of_row(row)
     short = (
         extractions(Extraction, Scoring.model_version, span=(start, end))
         .join(
@@ -220,7 +294,7 @@ def read_windows(
             ),
         )
         .where(
-            Extraction.axis_id == axis_id,
+            Extraction.axis_id.in_(axes),
             Extraction.n_windows == 0,
             Scoring.model_version.in_(versions),
             own_baseline(Scoring.baseline_version),
@@ -228,9 +302,7 @@ def read_windows(
         .order_by(Extraction.started_at, Extraction.recording_id)
     )
     for row in connection.execute(short):
-        windows.append(window_without_score(row, Quality.TOO_SHORT))
-        times.append(row.started_at)
-    return windows, times
+        yield row.axis_id, row.started_at, window_without_score(row, Quality.TOO_SHORT)
 
 
 def _state_row(
@@ -252,111 +324,3 @@ def _state_row(
         "model_versions": sorted({window.model_version for window in windows}),
         "known_at": as_of,
     }
-
-
-def _update_cases(
-    connection: Connection,
-    settings: CaseSettings,
-    axis_id: str,
-    as_of: datetime,
-    cases_since: datetime | None,
-    report: AdviseReport,
-    replaced_at: datetime | None,
-) -> None:
-    """Update the cases of an axis. Cases of the unit before the last replacement are not reopened."""
-    states = connection.execute(
-        sa.select(AxisState).where(AxisState.axis_id == axis_id).order_by(AxisState.bin_at)
-    ).all()
-    bins = [
-        FlaggedBin(
-            row.bin_at,
-            row.first_at,
-            row.last_at,
-            row.fault_probability,
-            row.mode,
-            tuple(Flag(**flag) for flag in row.flags),
-        )
-        for row in states
-    ]
-    gap, recheck = timedelta(hours=settings.case_gap_hours), timedelta(hours=settings.recheck_after_hours)
-    for family in FAMILIES:
-        since = replaced_at if family in UNIT_FAMILIES else None
-        stored = connection.execute(sa.select(Case).where(Case.axis_id == axis_id, Case.family == family)).all()
-        before = {row.case_id: _case_state(row) for row in stored if since is None or row.first_at >= since}
-        current = [item for item in bins if since is None or item.first_at >= since]
-        episodes = find_episodes(current, family, hits=settings.debounce_hits, span=settings.debounce_span, gap=gap)
-        after, happened = fold_cases(
-            axis_id,
-            family,
-            list(before.values()),
-            episodes,
-            gap=gap,
-            margin=settings.reopen_margin,
-            recheck=recheck,
-            since=since,
-        )
-        for case in after:
-            if cases_since is not None and case.case_id in happened and case.last_at < cases_since:
-                report.too_old += 1
-                continue
-            if case != before.get(case.case_id):
-                _write_case(connection, axis_id, family, case, stored, happened.get(case.case_id), as_of)
-            report.opened += happened.get(case.case_id) == "opened"
-            report.reopened += happened.get(case.case_id) == "reopened"
-            if case.state != CLOSED and _recordings_arrived_since(case, bins):
-                _close_silence(connection, case, as_of)
-                report.closed += 1
-
-
-def _case_state(row: Row[Any]) -> CaseState:
-    return CaseState(
-        case_id=row.case_id,
-        state=row.state,
-        first_at=row.first_at,
-        last_at=row.last_at,
-        n_bins=row.n_bins,
-        priority=row.priority,
-        reasons=row.reasons,
-        fault_probability=row.fault_probability,
-        mode=row.mode,
-        closed_priority=row.closed_priority,
-        closed_at=row.closed_at,
-    )
-
-
-def _write_case(
-    connection: Connection,
-    axis_id: str,
-    family: str,
-    case: CaseState,
-    stored: Iterable[Row[Any]],
-    happened: str | None,
-    as_of: datetime,
-) -> None:
-    known_at = next((row.known_at for row in stored if row.case_id == case.case_id), as_of)
-    row = {"axis_id": axis_id, "family": family, **vars(case), "known_at": known_at, "changed_at": as_of}
-    row |= {"closed_by": None, "snoozed_until": None}
-    if case.state == OPEN:
-        row |= {"closed_at": None, "closed_priority": None} if happened == "opened" else {}
-    kept = ("queue_priority",) if happened else ("queue_priority", "closed_by", "snoozed_until")
-    upsert(connection, Case, [row], keep=kept)
-    if happened:
-        codes = [reason["code"] for reason in case.reasons]
-        add_event(connection, case.case_id, SYSTEM, happened, {"reasons": codes, "priority": case.priority}, as_of)
-    elif worse := next((what_got_worse(_case_state(old), case) for old in stored if old.case_id == case.case_id), {}):
-        add_event(connection, case.case_id, SYSTEM, "changed", worse, as_of)
-
-
-def _recordings_arrived_since(case: CaseState, bins: list[FlaggedBin]) -> bool:
-    """Return whether recordings have arrived since for a case that is only about silence."""
-    only_silence = {reason["code"] for reason in case.reasons} == {SILENT}
-    return only_silence and any(item.first_at > case.last_at for item in bins)
-
-
-def _close_silence(connection: Connection, case: CaseState, as_of: datetime) -> None:
-    connection.execute(
-        sa.update(Case)
-        .where(Case.case_id == case.case_id)
-        .values(state=CLOSED, closed_at=case.last_at, closed_by=SYSTEM, closed_priority=0.0, changed_at=as_of)
-    )
-    add_event(connection, case.case_id, SYSTEM, "closed", {"why": "recordings arrive again"}, as_of)

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from features.quality.quality import Quality
 from pipeline.base.settings import CaseSettings
 from pipeline.cases.axis_state import SILENT, Flag, bin_start
-from pipeline.store.tables import Axis, Recording, Unit
+from pipeline.store.tables import ARCHIVE, Axis, AxisState, Recording, Unit
 
 SILENT_FACTOR = 3.0
 """An axis is silent after this many times its declared time between recordings."""
@@ -25,17 +25,18 @@ def silent_axes(
 
     Only axes count that have sent recordings with real times, or on which a unit is installed. Archives do not count.
     """
-    last = {
-        row.axis_id: row.last_at
-        for row in connection.execute(
-            sa.select(
-                Recording.axis_id, sa.func.max(Recording.started_at, type_=Recording.started_at.type).label("last_at")
-            )
-            .where(Recording.started_at <= as_of)
-            .group_by(Recording.axis_id)
-        )
-    }
-    archives = set(connection.scalars(sa.select(Recording.axis_id).where(Recording.time_basis != "clock").distinct()))
+    # One look into an index for each axis, however many recordings there are.
+    of_axis = Recording.axis_id == Axis.axis_id
+    newest = sa.select(Recording.started_at).where(of_axis, Recording.started_at <= as_of)
+    newest = newest.order_by(Recording.started_at.desc()).limit(1)
+    archived = sa.exists().where(of_axis, ARCHIVE)
+    query = sa.select(
+        Axis.axis_id,
+        Axis.expected_every_s,
+        newest.scalar_subquery().label("last_at"),
+        archived.label("archived"),
+    )
+    axes = connection.execute(query).all()
     installed: dict[str, datetime] = {}
     retired = set()
     for row in connection.execute(sa.select(Unit).order_by(Unit.installed_at)):
@@ -45,9 +46,9 @@ def silent_axes(
             retired.discard(row.axis_id)
             installed[row.axis_id] = row.installed_at
     silent = {}
-    for axis in connection.execute(sa.select(Axis)):
-        seen = last.get(axis.axis_id, installed.get(axis.axis_id))
-        if seen is None or axis.axis_id in archives or axis.axis_id in retired:
+    for axis in axes:
+        seen = axis.last_at or installed.get(axis.axis_id)
+        if seen is None or axis.archived or axis.axis_id in retired:
             continue
         limit = timedelta(hours=settings.silent_after_hours)
         if axis.expected_every_s is not None:
@@ -55,6 +56,23 @@ def silent_axes(
         if as_of - seen > limit:
             silent[axis.axis_id] = (seen, seen + limit)
     return silent
+
+
+def not_noted(
+    connection: Connection, silent: dict[str, tuple[datetime, datetime]]
+) -> dict[str, tuple[datetime, datetime]]:
+    """Return those of the silent axes that have no state yet for the time at which they became silent."""
+    noted = sa.select(AxisState.axis_id).where(
+        AxisState.axis_id == sa.bindparam("axis"),
+        AxisState.bin_at > sa.bindparam("seen", type_=AxisState.bin_at.type),
+        AxisState.state == SILENT,
+        AxisState.first_at == sa.bindparam("certain", type_=AxisState.first_at.type),
+    )
+    return {
+        axis: (seen, certain)
+        for axis, (seen, certain) in silent.items()
+        if connection.scalar(noted, {"axis": axis, "seen": seen, "certain": certain}) is None
+    }
 
 
 def silent_row(axis_id: str, silent: tuple[datetime, datetime], period: timedelta, as_of: datetime) -> dict[str, Any]:

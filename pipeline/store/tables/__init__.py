@@ -8,9 +8,11 @@ anywhere. Rows a day are given for a plant of 1,000 axes with 3 channels, 24 rec
 from pipeline.store.tables.accounts import ApiToken, LoginFailure, User, UserSession
 from pipeline.store.tables.base import Base, UtcDateTime
 from pipeline.store.tables.cases import (
+    TO_PLACE,
     AxisMute,
     Case,
     CaseEvidence,
+    CaseTally,
     CaseWork,
     Label,
     LabelWithdrawal,
@@ -30,6 +32,7 @@ from pipeline.store.tables.models import (
 from pipeline.store.tables.plant import NO_GEOMETRY, Axis, AxisEvent, Geometry, GeometryName, Unit
 from pipeline.store.tables.scores import AxisState, Score, Scoring, Trend, TrendChange, TrendPoint
 from pipeline.store.tables.signals import (
+    ARCHIVE,
     Baseline,
     Extraction,
     LakeFile,
@@ -40,7 +43,9 @@ from pipeline.store.tables.signals import (
 )
 
 __all__ = [
+    "ARCHIVE",
     "NO_GEOMETRY",
+    "TO_PLACE",
     "AliasEvent",
     "ApiToken",
     "Axis",
@@ -52,6 +57,7 @@ __all__ = [
     "Case",
     "CaseEvidence",
     "CaseRescore",
+    "CaseTally",
     "CaseWork",
     "DueBasis",
     "DueWork",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.store.tables.base import Base
@@ -71,6 +71,10 @@ class QuarantineRow(Base):
     resolved_at: Mapped[datetime | None]
 
 
+ARCHIVE = text("time_basis <> 'clock'")
+"""SQL: a recording without real times, as in an archive."""
+
+
 class Recording(Base):
     """An accepted burst of one channel. Key: axis, channel, started_at. About 72,000 a day."""
 
@@ -102,6 +106,8 @@ class Recording(Base):
     __table_args__ = (
         UniqueConstraint("axis_id", "channel", "started_at"),
         Index(None, "axis_id", "unit_serial", "started_at"),
+        Index(None, "axis_id", "started_at"),
+        Index("ix_recordings_archive", "axis_id", sqlite_where=ARCHIVE, postgresql_where=ARCHIVE),
     )
 
 
@@ -129,6 +135,9 @@ class Extraction(Base):
     known_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "feature_version", "scope", "started_at"), Index(None, "axis_id", "started_at"))
+
+
+PROGRAMS = text("programs IS NOT NULL")
 
 
 class Baseline(Base):
@@ -160,4 +169,7 @@ class Baseline(Base):
     )
     known_at: Mapped[datetime]
 
-    __table_args__ = (Index("ix_baselines_series", "axis_id", "feature_version", "unit_serial", "channel", "known_at"),)
+    __table_args__ = (
+        Index("ix_baselines_series", "axis_id", "feature_version", "unit_serial", "channel", "known_at"),
+        Index("ix_baselines_programs", "axis_id", "from_at", sqlite_where=PROGRAMS, postgresql_where=PROGRAMS),
+    )

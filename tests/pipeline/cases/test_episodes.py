@@ -38,7 +38,8 @@ def spans(pattern: str, family: str = "machine", step: timedelta = HOUR) -> list
 
 def fold(cases: list[CaseState], pattern: str) -> tuple[list[CaseState], dict[str, str]]:
     episodes = find_episodes(bins(pattern), "machine", **RULE)
-    return fold_cases("axis", "machine", cases, episodes, gap=GAP, margin=0.1, recheck=timedelta(hours=6))
+    folded = fold_cases("axis", "machine", cases, episodes, gap=GAP, margin=0.1, recheck=timedelta(hours=6))
+    return folded.cases, folded.happened
 
 
 def closed(case: CaseState, hour: int) -> CaseState:
@@ -135,7 +136,8 @@ def test_a_late_file_moves_the_start_of_a_case_but_not_its_identity() -> None:
 @given(st.text(alphabet=".fud", max_size=40))
 def test_every_flagged_bin_of_an_episode_is_in_exactly_one_case(pattern: str) -> None:
     episodes: list[Episode] = find_episodes(bins(pattern), "machine", **RULE)
-    cases, happened = fold_cases("axis", "machine", [], episodes, gap=GAP, margin=0.1, recheck=timedelta(hours=6))
+    folded = fold_cases("axis", "machine", [], episodes, gap=GAP, margin=0.1, recheck=timedelta(hours=6))
+    cases, happened = folded.cases, folded.happened
     assert sum(case.n_bins for case in cases) == sum(len(episode.bins) for episode in episodes)
     assert len({case.case_id for case in cases}) == len(cases) == len(happened)
     assert sum(case.state != "closed" for case in cases) <= 1

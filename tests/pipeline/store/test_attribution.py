@@ -133,7 +133,7 @@ def test_scored_again_each_recording_counts_once_and_with_its_own_unit(plant: St
         score(plant, hour, "", "SN-2", 0.1)
     assert due(plant) == []
     with plant.read() as connection:
-        windows, _ = read_windows(connection, "a", START, START + 6 * HOUR, {MODEL})
+        windows = read_windows(connection, "a", START, START + 6 * HOUR, {MODEL})
         assert [round(window.fault_probability or 0.0, 2) for window in windows] == [0.5, 0.51, 0.52, 0.1, 0.1, 0.1]
         assert loudest_recording(connection, CASE).recording_id == name_of(5)
 
