@@ -32,6 +32,9 @@ _FACTORS: Final = (2, 3, 5)
 (half the ball pass frequency, a third of the mains) does not."""
 
 
+_LEAST_STD: Final = 1e-7
+"""A window that varies by no more than this share of its level stands still; the step of float32 is 6e-8 of it."""
+
 _ONE_LINE: Final = 4096.0
 """Above the evidence of all lines of a candidate together."""
 
@@ -161,8 +164,12 @@ def measure_combs(
     if not wanted:
         return None
     if power is None:
-        normal, _ = normalise([window for window in windows if np.isfinite(window).all()])
-        power = power_of_transform(real_transform(normal), windows.shape[1])[:, :wanted]
+        finite = [window for window in windows if np.isfinite(window).all()]
+        if not finite:
+            return None
+        normal, m = normalise(finite)
+        alive = m.rms > _LEAST_STD * (np.abs(m.mean) + m.peak)
+        power = power_of_transform(real_transform(normal[alive]), windows.shape[1])[:, :wanted]
     good = power[power.sum(axis=-1) > 0]
     if not len(good):
         return None

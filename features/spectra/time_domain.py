@@ -134,10 +134,10 @@ def normalise(windows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float3
         scale = math.sqrt(variance) if variance > 0 else 1.0
         np.multiply(wide, 1.0 / scale, out=unit, casting="same_kind")
         np.multiply(unit, unit, out=work)
-        third = np.add.reduce(np.multiply(work, unit, out=narrow)) / unit.size
-        fourth = np.add.reduce(np.multiply(work, work, out=narrow)) / unit.size
-        size = np.add.reduce(np.abs(unit, out=narrow)) / unit.size
-        root = np.add.reduce(np.sqrt(narrow, out=narrow)) / unit.size
+        third = float(np.add.reduce(np.multiply(work, unit, out=narrow))) / unit.size
+        fourth = float(np.add.reduce(np.multiply(work, work, out=narrow))) / unit.size
+        size = float(np.add.reduce(np.abs(unit, out=narrow))) / unit.size
+        root = float(np.add.reduce(np.sqrt(narrow, out=narrow))) / unit.size
         columns[:, row] = (
             mean,
             variance,
@@ -145,8 +145,8 @@ def normalise(windows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float3
             fourth * scale**4,
             size * scale,
             root * math.sqrt(scale),
-            unit.max() * scale,
-            unit.min() * scale,
+            float(unit.max()) * scale,
+            float(unit.min()) * scale,
         )
     return normal, Moments(*columns)
 
