@@ -126,12 +126,15 @@ class Extraction:
     mains : float64 array, shape (n, mains frequencies)
         Share of the power that each mains frequency explains (`features.quality.mains.mains_shares`); NaN where a
         sample is not finite.
+    finite : bool array, shape (n,)
+        Whether all samples of a window are finite.
     power : float32 array, shape (len(kept), kept_bins)
         Power spectra of the windows in `kept`, scaled to unit variance; NaN where a sample is not finite.
     """
 
     values: NDArray[np.float32]
     mains: NDArray[np.float64]
+    finite: NDArray[np.bool_]
     power: NDArray[np.float32]
 
 
@@ -195,14 +198,15 @@ def extract_together(recordings: Sequence[RecordingWindows], settings: FeatureSe
         Extraction(
             np.full((len(own.windows), n_features), np.nan, dtype=np.float32),
             np.full((len(own.windows), n_mains), np.nan),
+            np.array([bool(np.isfinite(window).all()) for window in own.windows], dtype=np.bool_),
             np.full((len(own.kept), own.kept_bins), np.nan, dtype=np.float32),
         )
         for own in recordings
     ]
     rows = []
-    for place, own in enumerate(recordings):
+    for place, (own, result) in enumerate(zip(recordings, results, strict=True)):
         need = _Need.of(own, settings)
-        rows += [_Row(place, index, need) for index, window in enumerate(own.windows) if np.isfinite(window).all()]
+        rows += [_Row(place, index, need) for index in np.flatnonzero(result.finite).tolist()]
     # Rows that need as many bins stand together: their transforms have one length.
     rows.sort(key=lambda row: row.need.key)
     for block in _blocks(rows):

@@ -206,10 +206,12 @@ def assess(
     may_be_flat = seconds >= settings.flat_min_seconds
     verdicts = [_judge_samples(row, settings, may_be_flat=may_be_flat) for row in windows]
     if rate_is_declared and settings.judge_hum:
-        limits = _hum_limits(shaft_speed_rpm, sampling_rate_hz=sampling_rate_hz, length=length, settings=settings.hum)
-        if any(limits.values()):
-            rows = [i for i, verdict in enumerate(verdicts) if verdict is None]
-            shares = _shares(windows, rows, mains, sampling_rate_hz / max(length, 1), settings.hum)
+        rows = [i for i, verdict in enumerate(verdicts) if verdict is None]
+        shares = _shares(windows, rows, mains, sampling_rate_hz / max(length, 1), settings.hum)
+        if shares.max(initial=0.0) > min(settings.hum.share, settings.hum.share_unknown_speed):
+            limits = _hum_limits(
+                shaft_speed_rpm, sampling_rate_hz=sampling_rate_hz, length=length, settings=settings.hum
+            )
             for i, own in zip(rows, shares, strict=True):
                 verdicts[i] = _hum(own, limits, settings.hum)
     judged = [verdict or (Quality.OK, "") for verdict in verdicts]
@@ -267,7 +269,7 @@ def _shares(
 ) -> NDArray[np.float64]:
     """Return the shares of the mains in some windows; those that are not known yet are worked out."""
     known = np.full((len(windows), len(settings.mains_hz)), np.nan) if mains is None else mains.copy()
-    missing = [row for row in rows if np.isnan(known[row]).any()]
+    missing = np.intersect1d(rows, np.flatnonzero(np.isnan(known).any(axis=-1))).astype(np.int64)
     length = windows.shape[1]
     step = max(1, _CHUNK_SAMPLES // max(length, 1))
     for first in range(0, len(missing), step):

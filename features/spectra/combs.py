@@ -244,8 +244,9 @@ def mesh_false_alarm(combs: Combs, ratios: Vector, mesh: tuple[float, ...], *, a
     orders = np.array([1.0, 2.0, 3.0, *sides, *mesh])
     result = np.ones(len(ratios))
     likely = _likely(combs, ratios, orders, at_most)
-    values = read_lines(combs.evidence, ratios[likely, None] * orders * combs.turns)
-    result[likely] = np.maximum(fisher(values), fisher(values[:, : 3 + len(sides)]) ** 2)
+    if likely.size:
+        values = read_lines(combs.evidence, ratios[likely, None] * orders * combs.turns)
+        result[likely] = np.maximum(fisher(values), fisher(values[:, : 3 + len(sides)]) ** 2)
     return result
 
 
@@ -273,11 +274,10 @@ def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings, at
     harmonics = np.arange(1, settings.harmonics + 1)
     result = np.ones(len(ratios))
     likely = _likely(combs, ratios, harmonics, at_most)
-    values = read_lines(combs.evidence, ratios[likely, None] * harmonics * combs.turns)
-    worst = fisher(values)
-    for factor in _FACTORS:
-        worst = np.maximum(worst, fisher(values[:, harmonics % factor != 0]))
-    result[likely] = worst
+    if likely.size:
+        values = read_lines(combs.evidence, ratios[likely, None] * harmonics * combs.turns)
+        without = [np.where(harmonics % factor != 0, values, np.nan) for factor in _FACTORS]
+        result[likely] = fisher(np.stack([values, *without])).max(axis=0)
     return result
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from features.angular_windows import AngularWindows, angular_windows
 from features.extract import Extraction, RecordingWindows, extract_angular, extract_together
 from features.kinematics import Orders
-from features.quality.quality import Quality, assess, spread
+from features.quality.quality import Quality, QualitySettings, assess, spread
 from features.quality.speed_check import judge_speed, judged_windows
 from features.settings import FeatureSettings, feature_names
 from features.spectra.combs import comb_bins
@@ -151,7 +152,7 @@ def _judge(
         if contradiction is not None:
             quality, evidence = [contradiction[0]] * len(quality), [contradiction[1]] * len(quality)
     if job.unit == "g":
-        for index in np.flatnonzero(~np.isfinite(_in_m_s2(windows)).all(axis=1)):
+        for index in np.flatnonzero(~done.finite):
             quality[index], evidence[index] = Quality.NON_FINITE, TOO_LARGE
     return quality, evidence
 
@@ -217,7 +218,7 @@ def _assess(
         sampling_rate_hz=job.sampling_rate_hz,
         rate_is_declared=job.rate_is_declared,
         shaft_speed_rpm=shaft_speed_rpm,
-        settings=replace(settings.quality, flat_min_seconds=0.0),
+        settings=_judging_flatlines(settings.quality),
         mains=mains,
     )
     seconds = windows.shape[1] / job.sampling_rate_hz if job.rate_is_declared else 0.0
@@ -226,6 +227,11 @@ def _assess(
             quality[index] = Quality.TOO_SHORT
             evidence[index] = f"{windows.shape[1]} samples, in which a slow quantity did not move: {evidence[index]}"
     return quality, evidence
+
+
+@lru_cache(maxsize=64)
+def _judging_flatlines(settings: QualitySettings) -> QualitySettings:
+    return replace(settings, flat_min_seconds=0.0)
 
 
 def _in_m_s2(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
