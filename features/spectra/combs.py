@@ -292,10 +292,8 @@ def _likely(combs: Combs, ratios: Vector, orders: NDArray[Any], at_most: float) 
     there[:FIRST_BIN] = False
     # Value and number of the lines in one sum; behind the end of the spectrum there are none.
     packed = np.append(np.where(there, combs.evidence + _ONE_LINE, 0.0), 0.0)
-    total = np.zeros(len(ratios))
-    for order in orders.tolist():
-        nearest = np.rint(ratios * order * combs.turns).astype(np.int64)
-        total += packed[np.minimum(nearest, packed.size - 1)]
+    nearest = np.rint(ratios * orders[:, None] * combs.turns).astype(np.int64)
+    total = packed[np.minimum(nearest, packed.size - 1)].sum(axis=0)
     limits = _ONE_LINE * np.arange(len(orders) + 1) + _least_evidence(len(orders), at_most)
     return np.flatnonzero(total >= limits[(total / _ONE_LINE).astype(np.int64)])
 
