@@ -38,7 +38,7 @@ PAGE = 512
 INLINE_RECORDINGS = 48
 """With fewer recordings, starting processes costs more time than it saves."""
 
-SAMPLES_AT_ONCE = 2_097_152
+SAMPLES_AT_ONCE = 4_194_304
 """Samples that a worker reads before it extracts them."""
 
 WORST_FIRST = tuple(Quality)

@@ -35,7 +35,7 @@ Place = tuple[str, int]
 MEASURED_SHARE = 0.5
 """Share of the made faults that get a measured healthy window as background, where there is one."""
 
-SAMPLES_AT_ONCE = 2_097_152
+SAMPLES_AT_ONCE = 4_194_304
 """Samples that are made before they are extracted, together."""
 
 LEVEL_SPREAD = 0.3
