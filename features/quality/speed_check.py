@@ -175,8 +175,9 @@ def _by_comb(
 ) -> tuple[Quality, str] | None:
     """Look for a comb of shaft lines at another speed."""
     ratios = candidate_ratios(combs.turns, s.lowest, s.highest, s.comb)
-    ratios = ratios[np.abs(ratios - 1.0) > s.harmless]
     chance = comb_false_alarm(masked, ratios, settings=s.comb, at_most=_reachable(s.false_alarm))
+    others = np.abs(ratios - 1.0) > s.harmless
+    ratios, chance = ratios[others], chance[others]
     if over_search(float(chance.min()), combs.turns, s.lowest, s.highest, s.comb) > s.false_alarm:
         return None
     ratio = _best_of_plateau(ratios, chance)
@@ -197,7 +198,7 @@ def _by_mesh(
     ratios = np.arange(s.lowest, s.highest, step)
     near = np.abs(ratios - 1.0) <= s.harmless
     others = ratios[~near]
-    chance = mesh_false_alarm(masked, others, mesh, at_most=_reachable(s.false_alarm / others.size))
+    chance = mesh_false_alarm(masked, ratios, mesh, at_most=_reachable(s.false_alarm / others.size))[~near]
     if min(1.0, float(chance.min()) * others.size) > s.false_alarm:
         return None
     ratio = _best_of_plateau(others, chance)

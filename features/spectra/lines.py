@@ -264,8 +264,11 @@ def _medians_without(values: NDArray[Any], start: Bins, stop: Bins, size: Bins) 
     _fill(bits, size, size + n_low - inside, low)
     _fill(bits, size + n_low - inside, np.full(n, width), high)
     halves = bits.reshape(n, 2, width // 2)
+    up, down = halves[:, 0], halves[:, 1]
+    # With all bits turned over, the second half is sorted downwards.
+    np.invert(down, out=down)
     halves.sort(axis=-1)
-    up, down = halves[:, 0], halves[:, 1, ::-1]
+    np.invert(down, out=down)
     below = np.minimum(up, down).max(axis=-1).view(values.dtype).astype(np.float64)
     above = np.maximum(up, down).min(axis=-1).view(values.dtype).astype(np.float64)
     medians: Vector = np.where((size - gap) % 2 == 0, 0.5 * (below + above), below)
@@ -311,10 +314,13 @@ def runs(power: NDArray[Any], rows: Bins, first: Bins, count: Bins, width: int) 
 
 def _fill(values: NDArray[Any], start: Bins, stop: Bins, fill: float) -> None:
     """Write one value into each row from its `start` to its `stop` (exclusive)."""
-    first, last = int(start.min()), int(stop.max())
-    if first < last:
-        place = np.arange(first, last)
-        values[:, first:last][(place >= start[:, None]) & (place < stop[:, None])] = fill
+    some = stop > start
+    if some.any():
+        first, last = int(start[some].min()), int(stop[some].max())
+        place = np.arange(first, last, dtype=np.int32)
+        inside = place >= start.astype(np.int32)[:, None]
+        inside &= place < stop.astype(np.int32)[:, None]
+        np.copyto(values[:, first:last], fill, where=inside, casting="unsafe")
 
 
 def signal_to_floor_db(power: NDArray[Any], positions: Vector, *, usable: Bins, settings: LineSettings) -> Vector:
