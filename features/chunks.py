@@ -101,7 +101,7 @@ class Turning:
 
 
 @dataclass(frozen=True, eq=False)
-class Chunk:
+class TransformedChunk:
     """What comes out of one chunk of n windows.
 
     Attributes
@@ -132,7 +132,7 @@ def transform_chunk(
     sampling: Sampling,
     turning: Turning,
     settings: FeatureSettings,
-) -> Chunk:
+) -> TransformedChunk:
     """Transform windows that are numbered from `first_row` on; all samples are finite."""
     length, bin_hz = sampling.length, sampling.bin_hz
     normal, m = td.normalise(windows)
@@ -158,7 +158,7 @@ def transform_chunk(
         needed=turning.envelope_bins,
         settings=settings,
     )
-    return Chunk(
+    return TransformedChunk(
         front=np.concatenate(front, axis=-1),
         average=average,
         profile=profile,

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.angular_windows import AngularWindows
-from features.chunks import Chunk, Sampling, Turning, chunk_windows, transform_chunk
+from features.chunks import Sampling, TransformedChunk, Turning, chunk_windows, transform_chunk
 from features.kinematics import Orders
 from features.settings import (
     ANGLE_GROUPS,
@@ -38,9 +38,9 @@ from features.windows import steady_shaft_hz
 
 __all__ = [
     "FORMULA_VERSION",
-    "Extraction",
     "FeatureSettings",
     "RecordingWindows",
+    "WindowFeatures",
     "extract",
     "extract_angular",
     "extract_together",
@@ -115,7 +115,7 @@ class RecordingWindows:
 
 
 @dataclass(frozen=True, eq=False)
-class Extraction:
+class WindowFeatures:
     """What `extract_together` returns for the windows of one recording.
 
     Attributes
@@ -160,7 +160,7 @@ def extract(
     Returns
     -------
     float32 array, shape (n, F)
-        As of `Extraction`.
+        As of `WindowFeatures`.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def extract(
     return extract_together([alone], settings)[0].values
 
 
-def extract_together(recordings: Sequence[RecordingWindows], settings: FeatureSettings) -> list[Extraction]:
+def extract_together(recordings: Sequence[RecordingWindows], settings: FeatureSettings) -> list[WindowFeatures]:
     """Compute the features of the windows of many recordings, of any lengths, rates, speeds and geometries.
 
     Each row is bit by bit what its window gives alone. Besides the results it holds the spectra of up to 256 windows
@@ -195,7 +195,7 @@ def extract_together(recordings: Sequence[RecordingWindows], settings: FeatureSe
     """
     n_features, n_mains = len(feature_names(settings)), len(settings.quality.hum.mains_hz)
     results = [
-        Extraction(
+        WindowFeatures(
             np.full((len(own.windows), n_features), np.nan, dtype=np.float32),
             np.full((len(own.windows), n_mains), np.nan),
             np.array([bool(np.isfinite(window).all()) for window in own.windows], dtype=np.bool_),
@@ -270,7 +270,7 @@ def _blocks(rows: list[_Row]) -> Iterator[list[_Row]]:
 
 
 def _extract_block(
-    block: list[_Row], recordings: Sequence[RecordingWindows], results: list[Extraction], settings: FeatureSettings
+    block: list[_Row], recordings: Sequence[RecordingWindows], results: list[WindowFeatures], settings: FeatureSettings
 ) -> None:
     """Fill in the results of some rows: transforms in chunks that stay in cache, then the lines of all spectra."""
     turning = Turning(
@@ -279,7 +279,7 @@ def _extract_block(
         np.array([row.need.spectrum_bins for row in block]),
     )
     power = np.zeros((len(block), int(turning.spectrum_bins.max())), dtype=np.float32)
-    chunks: list[Chunk] = []
+    chunks: list[TransformedChunk] = []
     first = 0
     for _, same in groupby(block, key=lambda row: row.need.key[:-1]):
         alike = list(same)

@@ -269,7 +269,7 @@ def _shares(
 ) -> NDArray[np.float64]:
     """Return the shares of the mains in some windows; those that are not known yet are worked out."""
     known = np.full((len(windows), len(settings.mains_hz)), np.nan) if mains is None else mains.copy()
-    unknown = np.isnan(known).any(axis=-1)
+    unknown = np.isnan(known.sum(axis=-1))
     missing = [row for row in rows if unknown[row]]
     length = windows.shape[1]
     step = max(1, _CHUNK_SAMPLES // max(length, 1))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.angular_windows import AngularWindows, angular_windows
-from features.extract import Extraction, RecordingWindows, extract_angular, extract_together
+from features.extract import RecordingWindows, WindowFeatures, extract_angular, extract_together
 from features.kinematics import Orders
 from features.quality.quality import Quality, QualitySettings, assess, spread
 from features.quality.speed_check import judge_speed, judged_windows
@@ -136,7 +136,7 @@ def _to_extract(job: Job, windows: npt.NDArray[np.float32], settings: FeatureSet
 
 
 def _judge(
-    job: Job, windows: npt.NDArray[np.float32], done: Extraction, settings: FeatureSettings
+    job: Job, windows: npt.NDArray[np.float32], done: WindowFeatures, settings: FeatureSettings
 ) -> tuple[list[Quality], list[str]]:
     """Judge the windows of a recording, and whether it contradicts the declared speed."""
     quality, evidence = spread(*_assess(job, windows, job.shaft_speed_rpm, settings, done.mains))
