@@ -1,12 +1,16 @@
-"""The batched extractor compared with a loop over windows that computes the same features with scipy.
+"""The extraction of many recordings compared with a loop over windows that computes the same features with scipy.
 
-    OMP_NUM_THREADS=1 python benchmarks/features.py [--windows 60] [--rounds 7]
+    OMP_NUM_THREADS=1 python benchmarks/features.py [--quick] [--json]
 
 The loop is what a careful engineer would write: one window at a time, float64, one Fourier transform for each window,
 analytic signals of each band as in scipy.signal.hilbert, scipy.stats for moments, numpy's median for noise floors.
-The results of both are compared before the timing. Rounds alternate (extractor, loop, floor) in one thread; medians and
-the range of the ratios over rounds are printed. The floor is the least possible work: three real Fourier transforms of
-the windows and a sum, in chunks.
+The results of both are compared before the timing, and recordings that are extracted together with those that are
+extracted one by one, bit by bit. The floor is the least possible work: three real Fourier transforms of the windows and
+a sum, in chunks.
+
+Recordings of 1, 2, 10 and 60 windows turn at four speeds, each a little off, so that they have three lengths. `step` is
+the whole step with data quality and speed checks, `features` the features alone. All is processor time of one thread;
+rounds alternate, and medians and the range of the ratios over the rounds are given.
 """
 
 from __future__ import annotations
@@ -14,13 +18,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
+from typing import Any
 
 # The folder of a script is first on the path, so this file hides the package `features` from itself and from other
 # scripts of this folder. The folder is removed from the path; a script that imports this file gets the package.
@@ -32,9 +38,11 @@ if __name__ != "__main__":
 import numpy as np  # noqa: E402
 from scipy import fft, signal, stats  # noqa: E402
 
-from features.extract import FeatureSettings, extract, feature_groups, feature_names  # noqa: E402
+from features.extract import FeatureSettings, RecordingWindows, extract_together, feature_names  # noqa: E402
 from features.kinematics import Orders, bearing_orders  # noqa: E402
 from features.spectra.lines import expected_noise_db, noise_threshold_db  # noqa: E402
+from features.windows import cut, plan_windows  # noqa: E402
+from pipeline.extraction.recording import Job, Recorded, extract_recordings  # noqa: E402
 
 SETTINGS = FeatureSettings()
 RATE = 12_000.0
@@ -198,83 +206,139 @@ def one_window(window: np.ndarray, turns: float) -> dict[str, float]:
     return out
 
 
-def loop(windows: np.ndarray, turns: float) -> list[dict[str, float]]:
-    return [one_window(window, turns) for window in windows]
+def make_recordings(per_recording: int, windows: int) -> list[Recorded]:
+    """Make recordings of so many windows each, noise with bursts, at the four speeds of a test rig, each 0.2 % off."""
+    rng = np.random.default_rng(per_recording)
+    made = []
+    for number in range(max(windows // per_recording, 1)):
+        rpm = (1797.0, 1772.0, 1750.0, 1730.0)[number % 4] * (1 + rng.uniform(-0.002, 0.002))
+        length = round(30 * 60 * RATE / rpm / 256) * 256
+        samples = rng.standard_normal(per_recording * length).astype(np.float32)
+        samples[:: int(RATE * 60 / rpm / 3.6)] += 5.0
+        job = Job(str(number), "", number, "acceleration", "m/s2", RATE, True, rpm, True, ORDERS)
+        made.append(Recorded(job, samples))
+    return made
 
 
-def batched(windows: np.ndarray, turns: float) -> np.ndarray:
-    return extract(
-        windows,
+def windows_of(recorded: Recorded) -> tuple[np.ndarray, float]:
+    """Return the windows of a recording and the shaft turns in each."""
+    speed = recorded.job.shaft_speed_rpm
+    plan = plan_windows(
+        len(recorded.samples),
         sampling_rate_hz=RATE,
-        rate_is_declared=True,
-        shaft_speed_rpm=60 * turns * RATE / windows.shape[1],
+        shaft_speed_rpm=speed,
         speed_is_steady=True,
-        orders=ORDERS,
-        settings=SETTINGS,
+        settings=SETTINGS.windows,
     )
+    return cut(recorded.samples, plan), plan.turns_covered
 
 
-def floor(windows: np.ndarray) -> float:
+def features_of(recordings: list[Recorded]) -> list[np.ndarray]:
+    """Extract the features alone."""
+    asked = [
+        RecordingWindows(windows_of(own)[0], RATE, True, own.job.shaft_speed_rpm, True, ORDERS) for own in recordings
+    ]
+    return [done.values for done in extract_together(asked, SETTINGS)]
+
+
+def loop(recordings: list[Recorded]) -> list[dict[str, float]]:
+    return [
+        one_window(window, turns) for own in recordings for windows, turns in [windows_of(own)] for window in windows
+    ]
+
+
+def floor(recordings: list[Recorded]) -> float:
     total = 0.0
-    step = max(131_072 // windows.shape[1], 1)
-    for start in range(0, len(windows), step):
-        chunk = windows[start : start + step]
-        for _ in range(3):
-            total += float(np.abs(fft.rfft(chunk, axis=-1)[:, 0]).sum())
-        total += float(chunk.sum())
+    windows = [window for own in recordings for window in windows_of(own)[0]]
+    for _, alike in groupby(sorted(windows, key=len), key=len):
+        same = np.stack(list(alike))
+        step = max(131_072 // same.shape[1], 1)
+        for start in range(0, len(same), step):
+            chunk = same[start : start + step]
+            for _ in range(3):
+                total += float(np.abs(fft.rfft(chunk, axis=-1)[:, 0]).sum())
+            total += float(chunk.sum())
     return total
 
 
-def agree(windows: np.ndarray, turns: float) -> float:
-    """Return the largest difference between both (absolute for dB, else relative to 1 or more); fail above 0.02."""
-    names = feature_names(SETTINGS)
-    ours = batched(windows, turns)
+def agree(recordings: list[Recorded]) -> float:
+    """Return the largest difference to the loop (absolute for dB, else relative to 1 or more); fail above 0.02.
+
+    Fails too where a recording depends on those it is extracted with.
+    """
+    together = features_of(recordings)
     worst = 0.0
-    for row, window in zip(ours, windows, strict=True):
-        theirs = one_window(window, turns)
-        for name, value in zip(names, row.tolist(), strict=True):
-            if name.startswith("tsa_"):
-                continue
-            scale = 1.0 if name.endswith("_db") else max(abs(theirs[name]), 1.0)
-            error = 0.0 if np.isnan(value) and np.isnan(theirs[name]) else abs(value - theirs[name]) / scale
-            assert error < 0.02, (name, value, theirs[name])
-            worst = max(worst, error)
+    for own, rows in zip(recordings, together, strict=True):
+        assert features_of([own])[0].tobytes() == rows.tobytes(), own.job.recording_id
+        windows, turns = windows_of(own)
+        for row, window in zip(rows, windows, strict=True):
+            theirs = one_window(window, turns)
+            for name, value in zip(feature_names(SETTINGS), row.tolist(), strict=True):
+                if name.startswith("tsa_"):
+                    continue
+                scale = 1.0 if name.endswith("_db") else max(abs(theirs[name]), 1.0)
+                error = 0.0 if np.isnan(value) and np.isnan(theirs[name]) else abs(value - theirs[name]) / scale
+                assert error < 0.02, (name, value, theirs[name])
+                worst = max(worst, error)
     return worst
 
 
 def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
+
+
+def measure(quick: bool) -> dict[str, Any]:
+    """Return, by windows a recording, microseconds a window and the ratios [median, lowest, highest] over rounds."""
+    rounds, windows = (3, 60) if quick else (7, 240)
+    result: dict[str, Any] = {
+        "features": len(feature_names(SETTINGS)),
+        "largest_difference_to_the_loop": agree(make_recordings(1, 6)),
+    }
+    for per_recording in (1, 2, 10, 60):
+        recordings = make_recordings(per_recording, windows)
+        few = make_recordings(1, 12)
+        parts: dict[str, tuple[Callable[[], object], int]] = {
+            "step": (partial(extract_recordings, recordings, SETTINGS), windows),
+            "features": (partial(features_of, recordings), windows),
+            "floor": (partial(floor, recordings), windows),
+            "loop": (partial(loop, few), len(few)),
+        }
+        times: dict[str, list[float]] = {name: [] for name in parts}
+        for work, _ in parts.values():
+            work()
+        for _ in range(rounds):
+            for name, (work, n) in parts.items():
+                times[name].append(1e6 * seconds(work) / n)
+        found: dict[str, Any] = {f"{name}_us": statistics.median(own) for name, own in times.items()}
+        for name, above, below in (
+            ("step_over_floor", "step", "floor"),
+            ("features_over_floor", "features", "floor"),
+            ("loop_over_features", "loop", "features"),
+        ):
+            ratios = [a / b for a, b in zip(times[above], times[below], strict=True)]
+            found[name] = [statistics.median(ratios), min(ratios), max(ratios)]
+        result[f"{per_recording} windows a recording"] = found
+    return result
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    counted = sum(len(names) for group, names in feature_groups(SETTINGS).items() if group != "synchronous")
-    print(
-        f"{counted} features; us per window; medians of {arguments.rounds} interleaved rounds, "
-        f"{arguments.windows} windows"
-    )
-    for length, turns in ((4096, 10.0), (12_032, 30.0)):
-        rng = np.random.default_rng(0)
-        windows = rng.standard_normal((arguments.windows, length)).astype(np.float32)
-        windows[::2, :: length // 100] += 5.0
-        worst = agree(windows[:6], turns)
-        times: dict[str, list[float]] = {"extractor": [], "loop": [], "floor": []}
-        for _ in range(arguments.rounds):
-            times["extractor"].append(seconds(partial(batched, windows, turns)))
-            times["loop"].append(seconds(partial(loop, windows, turns)))
-            times["floor"].append(seconds(partial(floor, windows)))
-        us = {name: 1e6 * statistics.median(values) / arguments.windows for name, values in times.items()}
-        ratios = [a / b for a, b in zip(times["loop"], times["extractor"], strict=True)]
-        print(
-            f"{length} samples: loop {us['loop']:.0f}, extractor {us['extractor']:.0f}, floor {us['floor']:.0f}; "
-            f"{statistics.median(ratios):.1f} x the loop ({min(ratios):.1f} to {max(ratios):.1f}), "
-            f"{us['extractor'] / us['floor']:.1f} x the floor; largest difference {worst:.1e}"
-        )
+    result = measure(arguments.quick)
+    if arguments.json:
+        print(json.dumps(result))
+        return
+    for name, found in result.items():
+        if not isinstance(found, dict):
+            print(f"{name}: {found:.2g}" if isinstance(found, float) else f"{name}: {found}")
+            continue
+        times = ", ".join(f"{key[:-3]} {value:.0f}" for key, value in found.items() if key.endswith("_us"))
+        ratios = (f"{key} {m:.1f} ({low:.1f} to {high:.1f})" for key, (m, low, high) in list(found.items())[4:])
+        print(f"{name}: us a window: {times}; {', '.join(ratios)}")
 
 
 if __name__ == "__main__":

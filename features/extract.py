@@ -2,18 +2,24 @@
 
 Features are absolute: a row depends on its own window, the rate, the speed and the geometry, on nothing else. It comes
 out bit by bit the same whether its window is passed alone or among others. What a window does not show is NaN, never 0.
+
+A step costs per call as much as per window, so windows of many recordings go through each step together: transforms in
+chunks of one length and rate, the lines of all spectra at once, each row at its own orders.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.angular_windows import AngularWindows
+from features.chunks import Sampling, TransformedChunk, Turning, chunk_windows, transform_chunk
 from features.kinematics import Orders
 from features.settings import (
     ANGLE_GROUPS,
@@ -23,57 +29,113 @@ from features.settings import (
     feature_names,
     feature_version,
 )
-from features.spectra import spectrum
-from features.spectra import time_domain as td
-from features.spectra.bearing_lines import (
-    BestBand,
-    BestBins,
-    Spectra,
-    bearing_columns,
-    best_spectra,
-    cut_best_bands,
-    envelope_spectra,
-    find_best_band,
-)
-from features.spectra.gear_mesh import gear_mesh_statistics
-from features.spectra.profile import shaft_columns, spectral_quantiles
-from features.spectra.spectral_kurtosis import spectral_kurtosis_statistics
-from features.spectra.synchronous_average import synchronous_statistics
-from features.spectra.time_domain import Vector
+from features.spectra.bearing_lines import bearing_columns, best_spectra, envelope_bins
+from features.spectra.gear_mesh import gear_mesh_statistics, spectrum_reach
+from features.spectra.lines import order_columns
+from features.spectra.profile import SHAFT_HARMONICS, shaft_columns
+from features.spectra.spectrum import NYQUIST_SHARE
 from features.windows import steady_shaft_hz
 
 __all__ = [
     "FORMULA_VERSION",
     "FeatureSettings",
+    "RecordingWindows",
+    "WindowFeatures",
     "extract",
     "extract_angular",
+    "extract_together",
     "feature_groups",
     "feature_names",
     "feature_version",
 ]
-
-_CHUNK_SAMPLES: Final = 262_144
-"""Windows are transformed in chunks of about so many samples, which stay near the processor."""
-
-_ROWS: Final = 16
-"""A chunk has a multiple of so many windows where it can: Fourier transforms work on 16 rows at a time."""
 
 _BLOCK_WINDOWS: Final = 256
 _BLOCK_SAMPLES: Final = 8_388_608
 """Lines are read from the spectra of so many windows at once: hundreds of small steps, whose cost is per call."""
 
 
-def chunk_windows(length: int) -> int:
-    """Return how many windows of a length are transformed at once: 16 to 64 up to 65,536 samples, then fewer.
+@dataclass(frozen=True, eq=False)
+class RecordingWindows:
+    """Windows that share one rate, speed and geometry, usually those of one recording.
 
-    Examples
-    --------
-    >>> chunk_windows(4096), chunk_windows(262_144)
-    (64, 4)
+    Attributes
+    ----------
+    windows : float32 array, shape (n, length)
+        Samples in the unit the features are wanted in. Never written to.
+    sampling_rate_hz : float
+        Above 0.
+    rate_is_declared : bool
+        Where it is only assumed, everything that needs a frequency is missing.
+    shaft_speed_rpm : float or None
+        Mean shaft speed; sign ignored, 0 and NaN count as unknown.
+    speed_is_steady : bool
+        Where it is not, everything at a shaft order is missing.
+    orders : Orders or None
+        Geometry; None where unknown.
+    samples_per_turn : int or None
+        Where the samples are at equal steps of shaft angle, how many make a turn; without it, no synchronous average.
+    kept : tuple of int
+        Windows whose spectrum is wanted too, ascending,
+    kept_bins : int
+        and so many bins of it.
+
+    Raises
+    ------
+    ValueError
+        The windows are not two-dimensional float32 with at least 2 samples, or the rate is not a finite number above 0.
     """
-    if length > 4 * _CHUNK_SAMPLES // _ROWS:
-        return max(4 * _CHUNK_SAMPLES // length, 1)
-    return min(max(_CHUNK_SAMPLES // length // _ROWS, 1), 4) * _ROWS
+
+    windows: NDArray[np.float32]
+    sampling_rate_hz: float
+    rate_is_declared: bool
+    shaft_speed_rpm: float | None
+    speed_is_steady: bool
+    orders: Orders | None
+    samples_per_turn: int | None = None
+    kept: tuple[int, ...] = ()
+    kept_bins: int = 0
+
+    def __post_init__(self) -> None:
+        windows, rate = self.windows, self.sampling_rate_hz
+        if windows.ndim != 2 or windows.dtype != np.float32 or windows.shape[1] < 2:
+            raise ValueError(
+                "Windows must be a 2-D float32 array of at least 2 samples a window, got "
+                f"shape {windows.shape} of {windows.dtype}."
+            )
+        if not (math.isfinite(rate) and rate > 0):
+            raise ValueError(f"The sampling rate must be a finite number above 0 Hz, got {rate!r}.")
+
+    @property
+    def turns(self) -> float:
+        """Shaft turns in a window; NaN where rate or speed is not known."""
+        shaft_hz = steady_shaft_hz(self.shaft_speed_rpm, speed_is_steady=self.speed_is_steady)
+        if shaft_hz is None or not self.rate_is_declared:
+            return math.nan
+        return float(self.windows.shape[1] * shaft_hz / self.sampling_rate_hz)
+
+
+@dataclass(frozen=True, eq=False)
+class WindowFeatures:
+    """What `extract_together` returns for the windows of one recording.
+
+    Attributes
+    ----------
+    values : float32 array, shape (n, F)
+        One column per name of `feature_names(settings)`. NaN where a feature is missing; a window with a sample that
+        is not finite, or without variation, is missing throughout.
+    mains : float64 array, shape (n, mains frequencies)
+        Share of the power that each mains frequency explains (`features.quality.mains.mains_shares`); NaN where a
+        sample is not finite.
+    finite : bool array, shape (n,)
+        Whether all samples of a window are finite.
+    power : float32 array, shape (len(kept), kept_bins)
+        Power spectra of the windows in `kept`, scaled to unit variance; NaN where a sample is not finite.
+    """
+
+    values: NDArray[np.float32]
+    mains: NDArray[np.float64]
+    finite: NDArray[np.bool_]
+    power: NDArray[np.float32]
 
 
 def extract(
@@ -91,32 +153,19 @@ def extract(
 
     Parameters
     ----------
-    windows : float32 array, shape (n, length)
-        Samples in the unit the features are wanted in. Never written to.
-    sampling_rate_hz : float
-        Above 0.
-    rate_is_declared : bool
-        Where it is only assumed, everything that needs a frequency is missing.
-    shaft_speed_rpm : float or None
-        Mean shaft speed; sign ignored, 0 and NaN count as unknown.
-    speed_is_steady : bool
-        Where it is not, everything at a shaft order is missing.
-    orders : Orders or None
-        Geometry; None where unknown.
+    windows, sampling_rate_hz, rate_is_declared, shaft_speed_rpm, speed_is_steady, orders, samples_per_turn
+        As of `RecordingWindows`.
     settings : FeatureSettings
-    samples_per_turn : int, optional
-        Where the samples are at equal steps of shaft angle, how many make a turn; without it, no synchronous average.
 
     Returns
     -------
     float32 array, shape (n, F)
-        One column per name of `feature_names(settings)`. NaN where a feature is missing; a window with a sample that
-        is not finite, or without variation, is missing throughout.
+        As of `WindowFeatures`.
 
     Raises
     ------
     ValueError
-        The windows are not two-dimensional float32 with at least 2 samples, or the rate is not a finite number above 0.
+        As of `RecordingWindows`.
 
     Examples
     --------
@@ -132,31 +181,154 @@ def extract(
     >>> dict(zip(feature_names(FeatureSettings()), values[0].tolist()))["kurtosis_log10"]
     0.0
     """
-    if windows.ndim != 2 or windows.dtype != np.float32 or windows.shape[1] < 2:
-        raise ValueError(
-            "Windows must be a 2-D float32 array of at least 2 samples a window, got "
-            f"shape {windows.shape} of {windows.dtype}."
-        )
-    if not (math.isfinite(sampling_rate_hz) and sampling_rate_hz > 0):
-        raise ValueError(f"The sampling rate must be a finite number above 0 Hz, got {sampling_rate_hz!r}.")
-    n, length = windows.shape
-    shaft_hz = steady_shaft_hz(shaft_speed_rpm, speed_is_steady=speed_is_steady)
-    turns = length * shaft_hz / sampling_rate_hz if rate_is_declared and shaft_hz is not None else math.nan
-    result = np.full((n, len(feature_names(settings))), np.nan, dtype=np.float32)
-    shared = _Shared(
-        bin_hz=sampling_rate_hz / length if rate_is_declared else math.nan,
-        turns=turns,
-        samples_per_turn=samples_per_turn,
-        orders=orders or Orders(),
-        settings=settings,
+    alone = RecordingWindows(
+        windows, sampling_rate_hz, rate_is_declared, shaft_speed_rpm, speed_is_steady, orders, samples_per_turn
     )
-    at_once = min(max(_BLOCK_SAMPLES // length, 1), _BLOCK_WINDOWS)
-    for start in range(0, n, at_once):
-        block = windows[start : start + at_once]
-        rows = np.flatnonzero(np.isfinite(block).all(axis=-1))
-        if rows.size:
-            result[start + rows] = _extract_block(block, rows, shared)
-    return result
+    return extract_together([alone], settings)[0].values
+
+
+def extract_together(recordings: Sequence[RecordingWindows], settings: FeatureSettings) -> list[WindowFeatures]:
+    """Compute the features of the windows of many recordings, of any lengths, rates, speeds and geometries.
+
+    Each row is bit by bit what its window gives alone. Besides the results it holds the spectra of up to 256 windows
+    and 8,388,608 samples at a time.
+    """
+    n_features, n_mains = len(feature_names(settings)), len(settings.quality.hum.mains_hz)
+    results = [
+        WindowFeatures(
+            np.full((len(own.windows), n_features), np.nan, dtype=np.float32),
+            np.full((len(own.windows), n_mains), np.nan),
+            np.array([bool(np.isfinite(window).all()) for window in own.windows], dtype=np.bool_),
+            np.full((len(own.kept), own.kept_bins), np.nan, dtype=np.float32),
+        )
+        for own in recordings
+    ]
+    rows = []
+    for place, (own, result) in enumerate(zip(recordings, results, strict=True)):
+        need = _Need.of(own, settings)
+        rows += [_Row(place, index, need) for index in np.flatnonzero(result.finite).tolist()]
+    # Rows that need as many bins stand together: their transforms have one length.
+    rows.sort(key=lambda row: row.need.key)
+    for block in _blocks(rows):
+        _extract_block(block, recordings, results, settings)
+    return results
+
+
+@dataclass(frozen=True, eq=False)
+class _Need:
+    """What a recording's windows are grouped by, and read with."""
+
+    sampling: Sampling
+    turns: float
+    orders: Orders
+    envelope_bins: int
+    spectrum_bins: int
+
+    @classmethod
+    def of(cls, own: RecordingWindows, settings: FeatureSettings) -> _Need:
+        length, turns, orders = own.windows.shape[1], own.turns, own.orders or Orders()
+        bins = 0
+        if turns >= settings.lines.min_turns:
+            bins = spectrum_reach(orders, turns, max(SHAFT_HARMONICS), settings.lines)
+        rate = own.sampling_rate_hz if own.rate_is_declared else math.nan
+        return cls(
+            Sampling(length, rate, own.samples_per_turn, orders.gear_mesh if own.samples_per_turn else ()),
+            turns,
+            orders,
+            envelope_bins(orders, turns, settings),
+            min(max(bins, own.kept_bins), length // 2 + 1),
+        )
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        sampling = self.sampling
+        rate = -1.0 if math.isnan(sampling.rate_hz) else sampling.rate_hz
+        return sampling.length, rate, sampling.samples_per_turn or 0, sampling.gear_mesh, self.envelope_bins
+
+
+@dataclass(frozen=True, eq=False)
+class _Row:
+    """One window: which recording, which of its windows."""
+
+    recording: int
+    window: int
+    need: _Need
+
+
+def _blocks(rows: list[_Row]) -> Iterator[list[_Row]]:
+    block: list[_Row] = []
+    samples = 0
+    for row in rows:
+        length = row.need.sampling.length
+        if block and (len(block) == _BLOCK_WINDOWS or samples + length > _BLOCK_SAMPLES):
+            yield block
+            block, samples = [], 0
+        block.append(row)
+        samples += length
+    if block:
+        yield block
+
+
+def _extract_block(
+    block: list[_Row], recordings: Sequence[RecordingWindows], results: list[WindowFeatures], settings: FeatureSettings
+) -> None:
+    """Fill in the results of some rows: transforms in chunks that stay in cache, then the lines of all spectra."""
+    turning = Turning(
+        np.array([row.need.turns for row in block]),
+        np.array([row.need.envelope_bins for row in block]),
+        np.array([row.need.spectrum_bins for row in block]),
+    )
+    power = np.zeros((len(block), int(turning.spectrum_bins.max())), dtype=np.float32)
+    chunks: list[TransformedChunk] = []
+    first = 0
+    for _, same in groupby(block, key=lambda row: row.need.key[:-1]):
+        alike = list(same)
+        sampling = alike[0].need.sampling
+        step = chunk_windows(sampling.length)
+        for start in range(0, len(alike), step):
+            part = alike[start : start + step]
+            chunk = transform_chunk(
+                [recordings[row.recording].windows[row.window] for row in part],
+                first,
+                sampling=sampling,
+                turning=turning.part(slice(first, first + len(part))),
+                settings=settings,
+            )
+            power[first : first + len(part), : chunk.power.shape[-1]] = chunk.power
+            chunks.append(chunk)
+            first += len(part)
+    spectra = [part for chunk in chunks for part in chunk.envelopes]
+    bands = [part for chunk in chunks for part in chunk.bands]
+    spectra += best_spectra(bands, turning.envelope_bins, chunk_windows(block[0].need.sampling.length))
+    needs = {id(row.need): row.need for row in block}
+    place_of = {key: place for place, key in enumerate(needs)}
+    orders = order_columns([need.orders for need in needs.values()]).take(
+        np.array([place_of[id(row.need)] for row in block])
+    )
+    usable = np.array([int(NYQUIST_SHARE * row.need.sampling.length / 2.0) for row in block])
+    with np.errstate(invalid="ignore"):
+        columns = (
+            np.concatenate([chunk.front for chunk in chunks]),
+            bearing_columns(spectra, len(block), turns=turning.turns, orders=orders, settings=settings),
+            gear_mesh_statistics(
+                power,
+                meshes=orders.gear_mesh,
+                turns=turning.turns,
+                usable=usable,
+                settings=settings.lines,
+            ),
+            np.concatenate([chunk.average for chunk in chunks]),
+            np.concatenate([chunk.profile for chunk in chunks]),
+            shaft_columns(power, turning.turns, usable, settings.lines),
+        )
+    values = np.concatenate(columns, axis=-1)
+    mains = np.concatenate([chunk.mains for chunk in chunks])
+    for place, row in enumerate(block):
+        result, own = results[row.recording], recordings[row.recording]
+        result.values[row.window], result.mains[row.window] = values[place], mains[place]
+        if row.window in own.kept:
+            kept = power[place, : min(own.kept_bins, row.need.spectrum_bins)]
+            result.power[own.kept.index(row.window), : kept.size] = kept
 
 
 def extract_angular(
@@ -187,137 +359,16 @@ def extract_angular(
     float32 array, shape (n, F)
         As of `extract`.
     """
-    result = extract(
-        windows.angular,
-        sampling_rate_hz=windows.rate_hz,
-        rate_is_declared=True,
-        shaft_speed_rpm=windows.shaft_speed_rpm,
-        speed_is_steady=True,
-        orders=orders,
-        settings=settings,
-        samples_per_turn=windows.samples_per_turn,
+    in_angle = RecordingWindows(
+        windows.angular, windows.rate_hz, True, windows.shaft_speed_rpm, True, orders, windows.samples_per_turn
     )
+    in_time = [
+        RecordingWindows(samples[None, start : start + length], sampling_rate_hz, True, None, False, None)
+        for start, length in zip(windows.starts, windows.lengths, strict=True)
+    ]
+    result, *others = (done.values for done in extract_together([in_angle, *in_time], settings))
     groups = feature_groups(settings)
-    in_time = np.concatenate([np.full(len(names), group not in ANGLE_GROUPS) for group, names in groups.items()])
-    for row, (start, length) in enumerate(zip(windows.starts, windows.lengths, strict=True)):
-        row_in_time = extract(
-            np.ascontiguousarray(samples[None, start : start + length]),
-            sampling_rate_hz=sampling_rate_hz,
-            rate_is_declared=True,
-            shaft_speed_rpm=None,
-            speed_is_steady=False,
-            orders=None,
-            settings=settings,
-        )
-        result[row, in_time] = row_in_time[0, in_time]
+    of_time = np.concatenate([np.full(len(names), group not in ANGLE_GROUPS) for group, names in groups.items()])
+    if others:
+        result[:, of_time] = np.concatenate(others)[:, of_time]
     return result
-
-
-@dataclass(frozen=True)
-class _Shared:
-    """What all windows of a call have in common; `bin_hz` and `turns` are NaN where not known."""
-
-    bin_hz: float
-    turns: float
-    samples_per_turn: int | None
-    orders: Orders
-    settings: FeatureSettings
-
-
-def _extract_block(block: NDArray[np.float32], rows: NDArray[np.int64], shared: _Shared) -> Vector:
-    """Compute the wanted rows: transforms in chunks that stay in cache, then the lines of all spectra at once."""
-    step = chunk_windows(block.shape[1])
-    before: list[Vector] = []
-    best: list[BestBins] = []
-    after: list[Vector] = []
-    spectra: list[Spectra] = []
-    for first in range(0, len(rows), step):
-        part = rows[first : first + step]
-        chunk = block[part[0] : part[-1] + 1] if len(part) == part[-1] - part[0] + 1 else block[part]
-        front, back, envelopes, bands = _extract_chunk(chunk, first, shared)
-        before.append(front)
-        after.append(back)
-        spectra += envelopes
-        best += bands
-    spectra += best_spectra(best, turns=shared.turns, orders=shared.orders, settings=shared.settings, at_once=step)
-    with np.errstate(invalid="ignore"):
-        bearing = bearing_columns(
-            spectra, len(rows), turns=shared.turns, orders=shared.orders, settings=shared.settings
-        )
-    return np.concatenate((np.concatenate(before), bearing, np.concatenate(after)), axis=-1)
-
-
-def _extract_chunk(
-    chunk: NDArray[np.float32], first_row: int, shared: _Shared
-) -> tuple[Vector, Vector, list[Spectra], list[BestBins]]:
-    """Return the columns before and after those of the bearing, and the spectra and bands those are read from."""
-    length, bin_hz, turns, settings = chunk.shape[1], shared.bin_hz, shared.turns, shared.settings
-    m = td.moments(chunk)
-    # Scaled to unit variance, every later square stays well inside float32 whatever the unit of the input.
-    scale = np.where(m.variance > 0, m.rms, 1.0)
-    normal = np.empty(chunk.shape, dtype=np.float32)
-    for row, window in enumerate(chunk):
-        # Row by row: the differences, in float64, stay in the processor's cache.
-        np.multiply(window - m.mean[row], 1.0 / scale[row], out=normal[row], casting="same_kind")
-    transform = spectrum.real_transform(normal)
-    power = spectrum.power_of_transform(transform, length)
-    best = find_best_band(transform, bin_hz, length, settings)
-    with np.errstate(invalid="ignore"):
-        front = (
-            _time_columns(m),
-            _spectrum_columns(power, bin_hz, length, td.log10_or_nan(m.variance), settings),
-            _impulse_columns(normal, best, settings),
-        )
-        back = (
-            gear_mesh_statistics(power, orders=shared.orders, turns=turns, length=length, settings=settings.lines),
-            synchronous_statistics(normal, shared.samples_per_turn if turns > 0 else None, shared.orders),
-            spectral_quantiles(power, bin_hz),
-            shaft_columns(power, turns, length, settings.lines),
-        )
-        envelopes = envelope_spectra(
-            transform,
-            first_row,
-            bin_hz=bin_hz,
-            turns=turns,
-            length=length,
-            orders=shared.orders,
-            settings=settings,
-        )
-        bands = cut_best_bands(transform, best, first_row) if envelopes else []
-    return np.concatenate(front, axis=-1), np.concatenate(back, axis=-1), envelopes, bands
-
-
-def _time_columns(m: td.Moments) -> Vector:
-    log = td.log10_or_nan
-    columns = (
-        log(m.rms),
-        log(m.peak),
-        log(m.peak_to_peak),
-        log(td.crest_factor(m)),
-        log(td.kurtosis(m)),
-        td.skewness(m),
-        td.shape_factor(m),
-        log(td.impulse_factor(m)),
-        log(td.clearance_factor(m)),
-    )
-    return np.stack(columns, axis=-1)
-
-
-def _spectrum_columns(
-    power: NDArray[np.float32], bin_hz: float, length: int, log_variance: Vector, settings: FeatureSettings
-) -> Vector:
-    entropy = spectrum.spectral_entropy(power)[:, None]
-    n_bands = len(settings.band_edges_hz) - 1
-    if math.isnan(bin_hz):
-        blank = np.full((len(power), 2), np.nan)
-        return np.concatenate((blank, entropy, np.full((len(power), 2 * n_bands), np.nan)), axis=-1)
-    centre = np.stack((spectrum.spectral_centroid_hz(power, bin_hz), spectrum.rms_frequency_hz(power, bin_hz)), axis=-1)
-    log_power, share = spectrum.band_features(power, bin_hz, length, settings.band_edges_hz)
-    return np.concatenate((centre, entropy, log_power + log_variance[:, None], share), axis=-1)
-
-
-def _impulse_columns(normal: NDArray[np.float32], best: BestBand, settings: FeatureSettings) -> Vector:
-    highest, mean = spectral_kurtosis_statistics(normal, settings.spectral_kurtosis_samples)
-    # 2 is added so that the logarithm is of what Gaussian noise has 2 of, as the best band's kurtosis.
-    columns = (td.log10_or_nan(highest + 2.0), td.log10_or_nan(mean + 2.0))
-    return np.concatenate((np.stack(columns, axis=-1), best.columns), axis=-1)

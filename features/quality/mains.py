@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.spectra.spectrum import power_spectrum
+from features.spectra.spectrum import NYQUIST_SHARE
 
 HUM_HARMONICS = (1, 3, 5, 7)
 """Hum of a rectified or saturated supply is symmetric, so it has odd harmonics."""
@@ -90,41 +91,46 @@ def unexplained_mains(
     )
 
 
-def mains_share(
-    windows: NDArray[np.float32], mains_hz: tuple[float, ...], *, sampling_rate_hz: float, settings: HumSettings
-) -> list[tuple[float, float]]:
-    """Return, for each window, the largest share of power that one of `mains_hz` explains, and that frequency in Hz.
+def mains_shares(power: NDArray[Any], *, bin_hz: float, length: int, settings: HumSettings) -> NDArray[np.float64]:
+    """Return the share of each window's power that each mains frequency explains.
 
     The share is `sum of P around f, 3f, 5f, 7f / sum of P` (0 to 1), P being the Hann power spectrum. It is 0 where the
-    window has fewer than `min_cycles` cycles, no variation, or where the line is not below 0.98 of Nyquist.
+    window has fewer than `min_cycles` cycles, no variation, no declared rate, or where the line is not below 0.98 of
+    Nyquist.
+
+    Parameters
+    ----------
+    power : float array, shape (n, length // 2 + 1)
+    bin_hz : float
+        Distance of bins; NaN where the rate is not declared.
+    length : int
+        Samples in a window.
+    settings : HumSettings
+
+    Returns
+    -------
+    float64 array, shape (n, len(mains_hz))
 
     Examples
     --------
-    >>> hum = np.sin(2 * np.pi * 50 * np.arange(1000)[None] / 1000).astype(np.float32)
-    >>> [(share, mains)] = mains_share(hum, (50.0, 60.0), sampling_rate_hz=1000.0, settings=HumSettings())
-    >>> round(share, 3), mains
-    (1.0, 50.0)
+    >>> from features.spectra.spectrum import power_spectrum
+    >>> hum = np.sin(2 * np.pi * 50 * np.arange(1000)[None] / 1000)
+    >>> mains_shares(power_spectrum(hum), bin_hz=1.0, length=1000, settings=HumSettings()).round(3).tolist()
+    [[1.0, 0.0]]
     """
-    n, length = windows.shape
-    best = [(0.0, 0.0)] * n
-    bin_hz = sampling_rate_hz / length
-    judged = [f for f in mains_hz if f / bin_hz >= settings.min_cycles and f < 0.98 * sampling_rate_hz / 2.0]
-    if not judged:
-        return best
-    # Scaled to its own peak, a window in any unit stays clear of float32's ends; the share does not change.
-    peak = np.abs(windows).max(axis=-1, keepdims=True)
-    power = power_spectrum(windows / np.where(peak > 0, peak, np.float32(1.0)))[:, 1:]
-    total = power.sum(axis=-1)
-    for mains in judged:
-        mask = np.zeros(power.shape[-1], dtype=bool)
+    shares = np.zeros((len(power), len(settings.mains_hz)))
+    judged = [
+        f / bin_hz >= settings.min_cycles and f < NYQUIST_SHARE * bin_hz * length / 2.0 for f in settings.mains_hz
+    ]
+    if not any(judged):
+        return shares
+    total = power[:, 1:].sum(axis=-1).astype(np.float64)
+    for place in np.flatnonzero(judged).tolist():
+        mask = np.zeros(power.shape[-1], dtype=np.bool_)
         for k in HUM_HARMONICS:
-            centre = k * mains / bin_hz
+            centre = k * settings.mains_hz[place] / bin_hz
             half = max(settings.tolerance * centre, 2.0)
-            # Bin 0 was cut off, hence the shift by one.
-            mask[max(math.ceil(centre - half) - 1, 0) : math.floor(centre + half)] = True
-        held = power[:, mask].sum(axis=-1)
-        for i in range(n):
-            share = float(held[i] / total[i]) if total[i] > 0 else 0.0
-            if share > best[i][0]:
-                best[i] = (share, mains)
-    return best
+            mask[max(math.ceil(centre - half), 1) : math.floor(centre + half) + 1] = True
+        held = power.take(np.flatnonzero(mask), axis=-1).sum(axis=-1).astype(np.float64)
+        shares[:, place] = np.where(total > 0, held / np.where(total > 0, total, 1.0), 0.0)
+    return shares

@@ -15,7 +15,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from features.quality.mains import HumSettings, mains_share, unexplained_mains
+from features.quality.mains import HumSettings, mains_shares, unexplained_mains
+from features.spectra.spectrum import power_spectrum
 
 _CHUNK_SAMPLES = 131_072
 
@@ -154,6 +155,7 @@ def assess(
     rate_is_declared: bool,
     shaft_speed_rpm: float | None,
     settings: QualitySettings,
+    mains: NDArray[np.float64] | None = None,
 ) -> tuple[list[Quality], list[str]]:
     """Judge every window by itself.
 
@@ -168,6 +170,9 @@ def assess(
     shaft_speed_rpm : float or None
         Mean speed, steady or not; it only serves to excuse a line at 50 or 60 Hz.
     settings : QualitySettings
+    mains : float64 array, shape (n, mains frequencies), optional
+        `features.quality.mains.mains_shares` of the windows in any unit, where it is there already; rows that are NaN
+        are worked out here.
 
     Returns
     -------
@@ -199,17 +204,18 @@ def assess(
     length = windows.shape[1]
     seconds = length / sampling_rate_hz if rate_is_declared else 0.0
     may_be_flat = seconds >= settings.flat_min_seconds
-    hum = _hum_limits(shaft_speed_rpm, sampling_rate_hz=sampling_rate_hz, length=length, settings=settings.hum)
-    verdicts: list[tuple[Quality, str]] = []
-    step = max(1, _CHUNK_SAMPLES // max(length, 1))
-    for start in range(0, len(windows), step):
-        chunk = windows[start : start + step]
-        judged = [_judge_samples(row, settings, may_be_flat=may_be_flat) for row in chunk]
-        if rate_is_declared and settings.judge_hum:
-            for limit, mains_hz in hum.items():
-                _judge_hum(chunk, judged, mains_hz, limit, sampling_rate_hz=sampling_rate_hz, settings=settings.hum)
-        verdicts += [verdict or (Quality.OK, "") for verdict in judged]
-    return [code for code, _ in verdicts], [phrase for _, phrase in verdicts]
+    verdicts = [_judge_samples(row, settings, may_be_flat=may_be_flat) for row in windows]
+    if rate_is_declared and settings.judge_hum:
+        rows = [i for i, verdict in enumerate(verdicts) if verdict is None]
+        shares = _shares(windows, rows, mains, sampling_rate_hz / max(length, 1), settings.hum)
+        if shares.max(initial=0.0) > min(settings.hum.share, settings.hum.share_unknown_speed):
+            limits = _hum_limits(
+                shaft_speed_rpm, sampling_rate_hz=sampling_rate_hz, length=length, settings=settings.hum
+            )
+            for i, own in zip(rows, shares, strict=True):
+                verdicts[i] = _hum(own, limits, settings.hum)
+    judged = [verdict or (Quality.OK, "") for verdict in verdicts]
+    return [code for code, _ in judged], [phrase for _, phrase in judged]
 
 
 def spread(codes: Sequence[Quality], evidence: Sequence[str], *, share: float = 0.1) -> tuple[list[Quality], list[str]]:
@@ -254,35 +260,52 @@ def _hum_limits(
     return {limit: mains_hz for limit, mains_hz in limits.items() if mains_hz}
 
 
-def _judge_hum(
-    chunk: NDArray[np.float32],
-    judged: list[tuple[Quality, str] | None],
-    mains_hz: tuple[float, ...],
-    limit: float,
-    *,
-    sampling_rate_hz: float,
+def _shares(
+    windows: NDArray[np.float32],
+    rows: list[int],
+    mains: NDArray[np.float64] | None,
+    bin_hz: float,
     settings: HumSettings,
-) -> None:
-    """Enter the verdict `mains_hum` into `judged` for windows that have no verdict yet."""
-    rows = [i for i, verdict in enumerate(judged) if verdict is None]
-    if not rows:
-        return
-    shares = mains_share(chunk[rows], mains_hz, sampling_rate_hz=sampling_rate_hz, settings=settings)
-    for i, (share, mains) in zip(rows, shares, strict=True):
-        if share > limit:
-            phrase = f"{100 * share:.0f} % of the power at {mains:.0f} Hz and its odd harmonics"
-            judged[i] = (Quality.MAINS_HUM, phrase)
+) -> NDArray[np.float64]:
+    """Return the shares of the mains in some windows; those that are not known yet are worked out."""
+    known = np.full((len(windows), len(settings.mains_hz)), np.nan) if mains is None else mains.copy()
+    unknown = np.isnan(known.sum(axis=-1))
+    missing = [row for row in rows if unknown[row]]
+    length = windows.shape[1]
+    step = max(1, _CHUNK_SAMPLES // max(length, 1))
+    for first in range(0, len(missing), step):
+        part = missing[first : first + step]
+        # Scaled to its own peak, a window in any unit stays clear of float32's ends; the share does not change.
+        peak = np.abs(windows[part]).max(axis=-1, keepdims=True)
+        power = power_spectrum(windows[part] / np.where(peak > 0, peak, np.float32(1.0)))
+        known[part] = mains_shares(power, bin_hz=bin_hz, length=length, settings=settings)
+    return known[rows]
+
+
+def _hum(
+    shares: NDArray[np.float64], limits: dict[float, tuple[float, ...]], settings: HumSettings
+) -> tuple[Quality, str] | None:
+    """Judge one window by the shares of the mains; None where none is above its limit."""
+    share_of = dict(zip(settings.mains_hz, shares.tolist(), strict=True))
+    for limit, mains_hz in limits.items():
+        mains = max(mains_hz, key=share_of.__getitem__, default=None)
+        if mains is not None and share_of[mains] > limit:
+            phrase = f"{100 * share_of[mains]:.0f} % of the power at {mains:.0f} Hz and its odd harmonics"
+            return Quality.MAINS_HUM, phrase
+    return None
 
 
 def _judge_samples(
     row: NDArray[np.float32], settings: QualitySettings, *, may_be_flat: bool
 ) -> tuple[Quality, str] | None:
     """Judge what needs no frequency; None where nothing is wrong."""
-    finite = np.isfinite(row)
-    if not finite.all():
-        return Quality.NON_FINITE, f"{row.size - int(finite.sum())} of {row.size} samples are not finite"
+    lowest, highest = (float(row.min()), float(row.max())) if row.size else (0.0, 0.0)
+    if not (math.isfinite(lowest) and math.isfinite(highest)):
+        return Quality.NON_FINITE, f"{row.size - int(np.isfinite(row).sum())} of {row.size} samples are not finite"
     if row.size < settings.min_samples:
         return Quality.TOO_SHORT, f"{row.size} samples, at least {settings.min_samples} wanted"
+    if _is_lively(row, lowest, highest, settings):
+        return None
     ordered = np.sort(row)
     flat = _flatline(row, ordered, settings)
     if flat is not None:
@@ -291,6 +314,38 @@ def _judge_samples(
         return None
     lost = _dropout(row, settings) if settings.judge_dropout else None
     return lost or (_clipping(row, ordered, settings) if settings.judge_clipping else None)
+
+
+def _is_lively(row: NDArray[np.float32], lowest: float, highest: float, settings: QualitySettings) -> bool:
+    """Return whether bounds that cost little rule out every verdict that needs the samples in order of size."""
+    largest = max(abs(lowest), abs(highest))
+    # One sample at each end is the least that a range can add to the variance.
+    if (highest - lowest) / math.sqrt(2.0 * row.size) <= 1.01 * settings.flat_relative_std * largest:
+        return False
+    held = int(np.count_nonzero(row[1:] == row[:-1]))
+    # A sample of another value makes at most two changes.
+    if row.size - 1 - held <= 2.0 * (1.0 - settings.flat_share) * row.size + 2.0:
+        return False
+    if settings.judge_dropout and held >= _dropout_samples(row, settings) - 1:
+        return False
+    if not settings.judge_clipping:
+        return True
+    near = 1.5 * _rail_slack(largest)
+    at_ends = (np.count_nonzero(row >= np.float32(highest - near)), np.count_nonzero(row <= np.float32(lowest + near)))
+    return int(max(at_ends)) < _clipped_samples(row, settings)
+
+
+def _dropout_samples(row: NDArray[np.float32], settings: QualitySettings) -> int:
+    return max(math.ceil(settings.dropout_share * row.size), settings.dropout_min_samples)
+
+
+def _clipped_samples(row: NDArray[np.float32], settings: QualitySettings) -> int:
+    return max(settings.clip_min_samples, math.ceil(settings.clip_min_share * row.size))
+
+
+def _rail_slack(largest: float) -> float:
+    """Values within a few float32 steps count as one: a scaled rail may differ in its last digit."""
+    return 4.0 * float(np.finfo(np.float32).eps) * largest
 
 
 def _flatline(
@@ -310,7 +365,7 @@ def _flatline(
 
 
 def _dropout(row: NDArray[np.float32], settings: QualitySettings) -> tuple[Quality, str] | None:
-    wanted = max(math.ceil(settings.dropout_share * row.size), settings.dropout_min_samples)
+    wanted = _dropout_samples(row, settings)
     same = row[1:] == row[:-1]
     if int(np.count_nonzero(same)) < wanted - 1:
         return None
@@ -344,9 +399,8 @@ def _rails(
 def _clipping(
     row: NDArray[np.float32], ordered: NDArray[np.float32], settings: QualitySettings
 ) -> tuple[Quality, str] | None:
-    wanted = max(settings.clip_min_samples, math.ceil(settings.clip_min_share * row.size))
-    # Values within a few float32 steps count as one: a scaled rail may differ in its last digit.
-    slack = 4.0 * float(np.finfo(np.float32).eps) * max(abs(float(ordered[0])), abs(float(ordered[-1])))
+    wanted = _clipped_samples(row, settings)
+    slack = _rail_slack(max(abs(float(ordered[0])), abs(float(ordered[-1]))))
     for name, inwards in (("highest", ordered[::-1]), ("lowest", ordered)):
         rail = float(inwards[0])
         away = np.abs(inwards.astype(np.float64) - rail) if abs(float(inwards[wanted - 1]) - rail) <= slack else None

@@ -98,6 +98,7 @@ def judge_speed(
     declared_rpm: float,
     orders: Orders | None = None,
     settings: SpeedCheckSettings | None = None,
+    power: NDArray[np.float32] | None = None,
 ) -> tuple[Quality, str] | None:
     """Judge the declared speed of one recording.
 
@@ -112,6 +113,8 @@ def judge_speed(
     orders : Orders, optional
         Where it names gear meshes, their lines with sidebands are evidence too.
     settings : SpeedCheckSettings, optional
+    power : float32 array, shape (m, bins), optional
+        Power spectra of the `judged_windows`, as of `measure_combs`, where they are there already.
 
     Returns
     -------
@@ -127,37 +130,64 @@ def judge_speed(
     """
     s = settings or SpeedCheckSettings()
     combs = measure_combs(
-        # More windows cost time and add nothing: real floors are not that smooth.
-        windows[:: max(1, -(-len(windows) // _MOST_WINDOWS))],
+        windows[list(judged_windows(len(windows)))],
         sampling_rate_hz=sampling_rate_hz,
         declared_rpm=declared_rpm,
         highest_ratio=s.highest,
         orders=orders,
         settings=s.comb,
+        power=power,
     )
     if combs is None:
         return None
     mesh = mesh_lines(orders)
     masked = _without_mains(combs, sampling_rate_hz / windows.shape[1], s)
-    own = candidate_ratios(combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb)
-    chance = comb_false_alarm(combs, own, settings=s.comb)
-    own_chance = float(chance.min())
-    supported = over_search(own_chance, combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb) <= s.false_alarm
-    others = candidate_ratios(combs.turns, s.lowest, s.highest, s.comb)
-    others = others[np.abs(others - 1.0) > s.harmless]
-    other_chance = comb_false_alarm(masked, others, settings=s.comb)
-    ratio = _best_of_plateau(others, other_chance)
-    searched_chance = over_search(float(other_chance.min()), combs.turns, s.lowest, s.highest, s.comb)
-    lines = _clear_lines(masked, ratio, np.arange(1, s.comb.harmonics + 1))
     declared_rpm = abs(declared_rpm)
-    clear = searched_chance <= s.false_alarm and other_chance.min() <= s.margin * own_chance and lines >= s.min_lines
-    if clear and not _is_multiple(combs, ratio, mesh, s):
-        return _verdict(masked, ratio, declared_rpm, s)
+    if at_comb := _by_comb(masked, combs, mesh, declared_rpm, s):
+        return at_comb
     if mesh and (at_mesh := _by_mesh(masked, combs, mesh, declared_rpm, s)):
         return at_mesh
-    if not supported:
+    own = candidate_ratios(combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb)
+    chance = comb_false_alarm(combs, own, settings=s.comb, at_most=_reachable(s.false_alarm))
+    if over_search(float(chance.min()), combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb) > s.false_alarm:
         return None
     return _divided(masked, _refine_ratio(combs, _best_of_plateau(own, chance), s.comb), declared_rpm, s)
+
+
+def judged_windows(n: int) -> range:
+    """Return which of a recording's windows are judged: more would add nothing.
+
+    Examples
+    --------
+    >>> list(judged_windows(20))
+    [0, 3, 6, 9, 12, 15, 18]
+    """
+    return range(0, n, max(1, -(-n // _MOST_WINDOWS)))
+
+
+def _reachable(chance: float) -> float:
+    """A candidate by itself is at least as improbable as among all; a bit more, against rounding."""
+    return chance * (1.0 + 1e-9)
+
+
+def _by_comb(
+    masked: Combs, combs: Combs, mesh: tuple[float, ...], declared_rpm: float, s: SpeedCheckSettings
+) -> tuple[Quality, str] | None:
+    """Look for a comb of shaft lines at another speed."""
+    ratios = candidate_ratios(combs.turns, s.lowest, s.highest, s.comb)
+    chance = comb_false_alarm(masked, ratios, settings=s.comb, at_most=_reachable(s.false_alarm))
+    others = np.abs(ratios - 1.0) > s.harmless
+    ratios, chance = ratios[others], chance[others]
+    if over_search(float(chance.min()), combs.turns, s.lowest, s.highest, s.comb) > s.false_alarm:
+        return None
+    ratio = _best_of_plateau(ratios, chance)
+    if _clear_lines(masked, ratio, np.arange(1, s.comb.harmonics + 1)) < s.min_lines:
+        return None
+    near = candidate_ratios(combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb)
+    own = float(comb_false_alarm(combs, near, settings=s.comb).min())
+    if chance.min() > s.margin * own or _is_multiple(combs, ratio, mesh, s):
+        return None
+    return _verdict(masked, ratio, declared_rpm, s)
 
 
 def _by_mesh(
@@ -167,16 +197,15 @@ def _by_mesh(
     step = 0.5 / (max(mesh) * combs.turns)
     ratios = np.arange(s.lowest, s.highest, step)
     near = np.abs(ratios - 1.0) <= s.harmless
-    own = float(mesh_false_alarm(combs, ratios[near], mesh).min())
-    ratios = ratios[~near]
-    chance = mesh_false_alarm(masked, ratios, mesh)
-    searched_chance = min(1.0, float(chance.min()) * ratios.size)
-    ratio = _best_of_plateau(ratios, chance)
+    others = ratios[~near]
+    chance = mesh_false_alarm(masked, ratios, mesh, at_most=_reachable(s.false_alarm / others.size))[~near]
+    if min(1.0, float(chance.min()) * others.size) > s.false_alarm:
+        return None
+    ratio = _best_of_plateau(others, chance)
     sides = np.array([line + side for line in mesh for side in (-1.0, 0.0, 1.0)])
     lines = _clear_lines(masked, ratio, np.concatenate((np.arange(1, 4), sides)))
-    if searched_chance > s.false_alarm or chance.min() > s.margin * own or lines <= s.min_lines:
-        return None
-    if _is_multiple(combs, ratio, mesh, s):
+    own = float(mesh_false_alarm(combs, ratios[near], mesh).min())
+    if chance.min() > s.margin * own or lines <= s.min_lines or _is_multiple(combs, ratio, mesh, s):
         return None
     return Quality.WRONG_SPEED, (
         f"the gear mesh with its sidebands is at multiples of {ratio * declared_rpm:.0f} rpm and not of the declared "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from features.kinematics import Orders
 from features.settings import COUNTED_VERSIONS, FeatureSettings
 from features.spectra import band_tree, envelope, evidence, line_counts
-from features.spectra.lines import LineReader
+from features.spectra.lines import Bins, LineReader, OrderColumns
 from features.spectra.time_domain import Vector, log10_or_nan
 
 
@@ -30,7 +30,7 @@ class BestBand:
     """
 
     bands: list[tuple[int, int]]
-    index: NDArray[np.int64]
+    index: Bins
     columns: Vector
 
 
@@ -70,7 +70,7 @@ class BestBins:
     bins : complex64 array, shape (m, width)
     """
 
-    rows: NDArray[np.int64]
+    rows: Bins
     bins: NDArray[np.complex64]
 
 
@@ -85,20 +85,22 @@ class Spectra:
     rows : int64 array, shape (m,)
         Which windows.
     ses : float32 array, shape (m, bins)
-        All bins are usable.
+    usable : int64 array, shape (m,)
+        So many bins of each row are used.
     """
 
     version: int
-    rows: NDArray[np.int64]
+    rows: Bins
     ses: NDArray[np.float32]
+    usable: Bins
 
 
 def bearing_columns(
-    spectra: list[Spectra], n: int, *, turns: float, orders: Orders, settings: FeatureSettings
+    spectra: list[Spectra], n: int, *, turns: Vector, orders: OrderColumns, settings: FeatureSettings
 ) -> Vector:
     """Return the columns of all envelope versions, then the counts, then the evidence, shape (n, columns).
 
-    NaN where a window has no spectrum of a version.
+    NaN where a window has no spectrum of a version. Each window has its own turns and orders.
     """
     lines = np.full((len(envelope.VERSIONS), n, len(envelope.STATISTICS)), np.nan)
     counts = np.full((len(envelope.VERSIONS), n, len(line_counts.STATISTICS)), np.nan)
@@ -107,18 +109,32 @@ def bearing_columns(
         members = [part for part in spectra if (envelope.VERSIONS[part.version] in COUNTED_VERSIONS) == counted]
         if not members:
             continue
-        reader = _reader(members, turns, settings)
         version = np.concatenate([np.full(len(part.rows), part.version) for part in members])
         rows = np.concatenate([part.rows for part in members])
-        lines[version, rows] = envelope.line_statistics(reader, orders)
-        scores[version, rows] = evidence.class_scores(reader, orders)
+        usable = np.concatenate([part.usable for part in members])
+        reader = LineReader(_side_by_side(members), turns=turns[rows], usable=usable, settings=settings.lines)
+        own = orders.take(rows)
+        lines[version, rows] = envelope.line_statistics(reader, own)
+        scores[version, rows] = evidence.class_scores(reader, own)
         if counted:
-            counts[version, rows] = line_counts.line_counts(reader, orders)
+            counts[version, rows] = line_counts.line_counts(reader, own)
     kept = [counts[envelope.VERSIONS.index(version)] for version in COUNTED_VERSIONS]
     return np.concatenate((*lines, *kept, evidence.evidence_columns(scores)), axis=-1)
 
 
-def _needed_bins(orders: Orders, turns: float, settings: FeatureSettings) -> int:
+def _side_by_side(members: list[Spectra]) -> NDArray[np.float32]:
+    power = np.zeros((sum(len(part.rows) for part in members), max(part.ses.shape[-1] for part in members)), np.float32)
+    first = 0
+    for part in members:
+        power[first : first + len(part.rows), : part.ses.shape[-1]] = part.ses
+        first += len(part.rows)
+    return power
+
+
+def envelope_bins(orders: Orders, turns: float, settings: FeatureSettings) -> int:
+    """Return how many bins of an envelope spectrum the lines and their floors need; 0 where there are too few turns."""
+    if not turns >= settings.lines.min_turns:
+        return 0
     # The floor of the highest line reaches about a quarter further.
     highest = envelope.highest_position(orders, turns, settings.lines.count_harmonics)
     reach = highest * (1 + settings.lines.floor_share + settings.lines.tolerance)
@@ -130,19 +146,18 @@ def envelope_spectra(
     first_row: int,
     *,
     bin_hz: float,
-    turns: float,
     length: int,
-    orders: Orders,
+    turns: Vector,
+    needed: Bins,
     settings: FeatureSettings,
 ) -> list[Spectra]:
     """Compute the squared envelope spectra, but for the best bands, of windows numbered from `first_row` on.
 
-    None where the window has too few turns (or `turns` is NaN).
+    Each window has its own turns and `envelope_bins`; none where it has too few turns (or NaN).
     """
-    if not turns >= settings.lines.min_turns:
+    turning = np.flatnonzero(turns >= settings.lines.min_turns)
+    if not turning.size:
         return []
-    needed = _needed_bins(orders, turns, settings)
-    everything = first_row + np.arange(len(transform))
     result = []
     for place, version in enumerate(envelope.VERSIONS):
         if version == "best":
@@ -159,51 +174,54 @@ def envelope_spectra(
         bins = transform[:, band[0] : band[1]]
         if version == "white":
             bins = envelope.prewhiten(bins)
-        wanted = min(envelope.usable_bins(band), needed)
-        result.append(Spectra(place, everything, envelope.spectrum_of_envelope(bins, wanted)))
+        result += _spectra_of_bins(place, bins, turning, first_row + turning, needed[turning])
     return result
 
 
-def cut_best_bands(transform: NDArray[np.complex64], best: BestBand, first_row: int) -> list[BestBins]:
-    """Cut the best bands out of the transforms of windows numbered from `first_row` on."""
-    result = []
-    for width in sorted({stop - first for first, stop in best.bands}):
-        chosen = np.array([k for k, (first, stop) in enumerate(best.bands) if stop - first == width])
-        rows = np.flatnonzero(np.isin(best.index, chosen))
-        if rows.size:
-            firsts = np.array([first for first, _ in best.bands])[best.index[rows]]
-            bins = np.stack([transform[row, first : first + width] for row, first in zip(rows, firsts, strict=True)])
-            result.append(BestBins(first_row + rows, bins))
-    return result
-
-
-def best_spectra(
-    parts: list[BestBins], *, turns: float, orders: Orders, settings: FeatureSettings, at_once: int
+def _spectra_of_bins(
+    version: int, bins: NDArray[np.complex64], places: Bins, rows: Bins, needed: Bins
 ) -> list[Spectra]:
+    """Compute the spectra of the bins at some places, those whose transform has one length together."""
+    wanted = np.minimum(envelope.usable_bins((0, bins.shape[-1])), needed)
+    different, place = np.unique(wanted, return_inverse=True)
+    sizes = np.array([envelope.transform_size(bins.shape[-1], own) for own in different.tolist()])[place]
+    result = []
+    for size in np.unique(sizes).tolist():
+        own = np.flatnonzero(sizes == size)
+        cut = bins if len(own) == len(bins) else bins[places[own]]
+        ses = envelope.spectrum_of_envelope(cut, int(wanted[own].max()), size)
+        result.append(Spectra(version, rows[own], ses, wanted[own]))
+    return result
+
+
+def cut_best_bands(
+    transform: NDArray[np.complex64], best: BestBand, first_row: int, wanted: NDArray[np.bool_]
+) -> list[BestBins]:
+    """Cut the best bands out of the transforms of the wanted windows; they are numbered from `first_row` on."""
+    if not best.bands:
+        return []
+    first, stop = np.array(best.bands)[best.index].T
+    width = np.where(wanted & (best.index >= 0), stop - first, 0)
+    result = []
+    for own in np.unique(width[width > 0]).tolist():
+        rows = np.flatnonzero(width == own)
+        bins = np.stack([transform[row, first[row] : stop[row]] for row in rows])
+        result.append(BestBins(first_row + rows, bins))
+    return result
+
+
+def best_spectra(parts: list[BestBins], needed: Bins, at_once: int) -> list[Spectra]:
     """Compute the squared envelope spectra of best bands, those of one width together, `at_once` at a time.
 
-    A Fourier transform of many rows takes a fraction of the time of as many of one row.
+    A Fourier transform of many rows takes a fraction of the time of as many of one row. `needed` holds the
+    `envelope_bins` of all windows.
     """
-    if not turns >= settings.lines.min_turns:
-        return []
-    needed = _needed_bins(orders, turns, settings)
     result = []
     for width in sorted({part.bins.shape[-1] for part in parts}):
         members = [part for part in parts if part.bins.shape[-1] == width]
         rows = np.concatenate([part.rows for part in members])
         bins = np.concatenate([part.bins for part in members])
-        wanted = min(envelope.usable_bins((0, width)), needed)
         for first in range(0, len(rows), at_once):
-            ses = envelope.spectrum_of_envelope(bins[first : first + at_once], wanted)
-            result.append(Spectra(envelope.VERSIONS.index("best"), rows[first : first + at_once], ses))
+            own, cut = rows[first : first + at_once], bins[first : first + at_once]
+            result += _spectra_of_bins(envelope.VERSIONS.index("best"), cut, np.arange(len(own)), own, needed[own])
     return result
-
-
-def _reader(members: list[Spectra], turns: float, settings: FeatureSettings) -> LineReader:
-    usable = np.concatenate([np.full(len(part.rows), part.ses.shape[-1]) for part in members])
-    power = np.zeros((len(usable), int(usable.max())), dtype=np.float32)
-    first = 0
-    for part in members:
-        power[first : first + len(part.rows), : part.ses.shape[-1]] = part.ses
-        first += len(part.rows)
-    return LineReader(power, turns=turns, usable=usable, settings=settings.lines)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
-from scipy.special import gammainccinv, gammaincinv
+from scipy.special import gammaincc, gammainccinv, gammaincinv
 
 from features.kinematics import Orders
 from features.spectra.lines import HANN_INDEPENDENT_SHARE
 from features.spectra.spectrum import power_of_transform, real_transform
-from features.spectra.time_domain import Vector
+from features.spectra.time_domain import Vector, normalise
 
 _FLOOR_BINS: Final = 16
 """The floor of a bin is the median over so many bins to each side (fewer, and as many on both sides, near 0 Hz)."""
@@ -29,6 +30,10 @@ FIRST_BIN: Final = 3
 _FACTORS: Final = (2, 3, 5)
 """A true comb still stands when every second, third or fifth line is taken out; a divisor of another line's frequency
 (half the ball pass frequency, a third of the mains) does not."""
+
+
+_LEAST_STD: Final = 1e-7
+"""A window that varies by no more than this share of its level stands still; the step of float32 is 6e-8 of it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,29 @@ class Combs:
     turns: float
 
 
+def comb_bins(
+    length: int,
+    *,
+    sampling_rate_hz: float,
+    declared_rpm: float,
+    highest_ratio: float,
+    orders: Orders | None = None,
+    settings: CombSettings,
+) -> int:
+    """Return how many bins of a spectrum a comb can need; 0 where no comb is searched for.
+
+    That is where the speed is unknown, or a window has fewer than `min_turns` declared turns or less than half a turn a
+    bin of the spectrum. The parameters are those of `measure_combs`.
+    """
+    if not (math.isfinite(declared_rpm) and declared_rpm != 0):
+        return 0
+    turns = length * abs(declared_rpm) / 60.0 / sampling_rate_hz
+    if turns < settings.min_turns or turns * settings.harmonics > length / 4:
+        return 0
+    highest = max([float(settings.harmonics), *mesh_lines(orders)])
+    return min(math.ceil(highest * highest_ratio * turns) + 2 * _FLOOR_BINS, length // 2 + 1)
+
+
 def measure_combs(
     windows: NDArray[np.float32],
     *,
@@ -95,6 +123,7 @@ def measure_combs(
     highest_ratio: float,
     orders: Orders | None = None,
     settings: CombSettings,
+    power: NDArray[np.float32] | None = None,
 ) -> Combs | None:
     """Compute the evidence of every bin that a comb can need, from all windows of a recording together.
 
@@ -111,50 +140,72 @@ def measure_combs(
     orders : Orders, optional
         Asks for so many bins that gear mesh lines are inside.
     settings : CombSettings
+    power : float32 array, shape (n, `comb_bins` or fewer), optional
+        Hann power spectra of the windows at unit variance, where they are there already.
 
     Returns
     -------
     Combs or None
-        None where no window is left, the speed is unknown, or a window has fewer than `min_turns` declared turns or
-        less than half a turn a bin of the spectrum.
+        None where no window is left or no comb is searched for (`comb_bins` is 0).
     """
-    if windows.ndim != 2 or not (math.isfinite(declared_rpm) and declared_rpm != 0):
+    wanted = 0
+    if windows.ndim == 2:
+        wanted = comb_bins(
+            windows.shape[1],
+            sampling_rate_hz=sampling_rate_hz,
+            declared_rpm=declared_rpm,
+            highest_ratio=highest_ratio,
+            orders=orders,
+            settings=settings,
+        )
+    if not wanted:
         return None
-    length = windows.shape[1]
-    turns = length * abs(declared_rpm) / 60.0 / sampling_rate_hz
-    if turns < settings.min_turns or turns * settings.harmonics > length / 4:
-        return None
-    good = windows[np.isfinite(windows).all(axis=1)]
-    # Scaled to its peak first, no unit overflows float32.
-    good = good / np.maximum(np.abs(good).max(axis=1, keepdims=True, initial=0.0), np.float32(1e-30))
-    good = good - good.mean(axis=1, keepdims=True)
-    size = good.std(axis=1, keepdims=True)
-    alive = size[:, 0] > 1e-7
-    good = good[alive] / size[alive]
+    if power is None:
+        finite = [window for window in windows if np.isfinite(window).all()]
+        if not finite:
+            return None
+        normal, m = normalise(finite)
+        alive = m.rms > _LEAST_STD * (np.abs(m.mean) + m.peak)
+        power = power_of_transform(real_transform(normal[alive]), windows.shape[1])[:, :wanted]
+    good = power[power.sum(axis=-1) > 0]
     if not len(good):
         return None
-    transform = real_transform(good.astype(np.float32))
-    highest = max([float(settings.harmonics), *mesh_lines(orders)])
-    wanted = math.ceil(highest * highest_ratio * turns) + 2 * _FLOOR_BINS
-    power = power_of_transform(transform, length)[:, :wanted].mean(axis=0)
     n = min(len(good), settings.most_windows)
-    return Combs(*_evidence(power, n, settings.line_cap), turns)
+    turns = windows.shape[1] * abs(declared_rpm) / 60.0 / sampling_rate_hz
+    return Combs(*_evidence(good.mean(axis=0), n, settings.line_cap), turns)
 
 
 def _evidence(power: Vector, n: int, cap: float) -> tuple[Vector, Vector]:
     """Return `-log(p)` of each bin, p for a mean over n windows of noise, and the power over its expectation."""
     floor = median_filter(power, 2 * _FLOOR_BINS + 1, mode="reflect")
-    for k in range(FIRST_BIN, min(_FLOOR_BINS + FIRST_BIN, power.size)):
-        half = max(k - FIRST_BIN, 3)
-        floor[k] = np.median(power[max(k - half, 1) : k + half + 1])
+    lowest = np.arange(FIRST_BIN, min(_FLOOR_BINS + FIRST_BIN, power.size))
+    floor[lowest] = _narrow_medians(power, lowest)
+    median, top = _gamma_limits(n, cap)
     # Divided by its median the mean over n windows of exponential power follows a gamma distribution of shape n.
-    scale = floor / gammaincinv(n, 0.5)
+    scale = floor / median
     shape = np.divide(power, scale, out=np.zeros_like(power), where=scale > 0)
     # For a line far above the floor the tail is not needed: the cap cuts it anyway.
-    top = gammainccinv(n, math.exp(-cap))
     evidence = _minus_log_tail(np.minimum(shape, top), n)
     evidence[:FIRST_BIN] = 0.0
     return np.minimum(evidence, cap), shape / n
+
+
+def _narrow_medians(power: Vector, bins: NDArray[np.int64]) -> Vector:
+    """Return medians over as many bins to each side as there are down to `FIRST_BIN`, at least 3."""
+    half = np.maximum(bins - FIRST_BIN, 3)
+    first, stop = np.maximum(bins - half, 1), np.minimum(bins + half + 1, power.size)
+    places = first[:, None] + np.arange(2 * _FLOOR_BINS + 1)
+    around = np.where(places < stop[:, None], power[np.minimum(places, power.size - 1)], np.inf)
+    around.sort(axis=-1)
+    size, each = stop - first, np.arange(len(bins))
+    medians: Vector = (around[each, (size - 1) // 2] + around[each, size // 2]) / 2
+    return medians
+
+
+@lru_cache(maxsize=64)
+def _gamma_limits(n: int, cap: float) -> tuple[float, float]:
+    """Return the median of the gamma distribution of shape n, and what it exceeds with a chance of `exp(-cap)`."""
+    return float(gammaincinv(n, 0.5)), float(gammainccinv(n, math.exp(-cap)))
 
 
 def _minus_log_tail(x: Vector, n: int) -> Vector:
@@ -178,21 +229,25 @@ def mesh_lines(orders: Orders | None) -> tuple[float, ...]:
     return () if orders is None else tuple(k * mesh for mesh in orders.gear_mesh for k in (1, 2) if mesh > 2)
 
 
-def mesh_false_alarm(combs: Combs, ratios: Vector, mesh: tuple[float, ...]) -> Vector:
+def mesh_false_alarm(combs: Combs, ratios: Vector, mesh: tuple[float, ...], *, at_most: float = 1.0) -> Vector:
     """Return how probable noise makes the mesh lines of each candidate together with its shaft lines, shape (m,).
 
     Fisher's test over the first three shaft lines, the mesh lines, and their sidebands at one shaft order to each side.
     The weaker of this and of the same test without the mesh lines themselves (raised to the power 2: half as much will
-    do) counts, so that lines of a bearing at the place of the mesh are not enough.
+    do) counts, so that lines of a bearing at the place of the mesh are not enough. What is above `at_most` may be
+    given as 1.
     """
-    first = read_lines(combs.evidence, ratios[:, None] * np.arange(1, 4) * combs.turns)
-    sides = np.array([line + side for line in mesh for side in (-1.0, 1.0)])
-    beside = np.concatenate((first, read_lines(combs.evidence, ratios[:, None] * sides * combs.turns)), axis=1)
-    centre = read_lines(combs.evidence, ratios[:, None] * np.array(mesh) * combs.turns)
-    return np.maximum(fisher(np.concatenate((centre, beside), axis=1)), fisher(beside) ** 2)
+    sides = [line + side for line in mesh for side in (-1.0, 1.0)]
+    orders = np.array([1.0, 2.0, 3.0, *sides, *mesh])
+    result = np.ones(len(ratios))
+    likely = _likely(combs, ratios, orders, at_most)
+    if likely.size:
+        values = read_lines(combs.evidence, ratios[likely, None] * orders * combs.turns)
+        result[likely] = np.maximum(fisher(values), fisher(values[:, : 3 + len(sides)]) ** 2)
+    return result
 
 
-def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings) -> Vector:
+def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings, at_most: float = 1.0) -> Vector:
     """Return how probable noise makes the comb of each candidate, without regard to how many are tried.
 
     Fisher's test over the lines of a candidate: the sum of k values `-log(p)` of noise is gamma-distributed with
@@ -203,8 +258,10 @@ def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings) ->
     ----------
     combs : Combs
     ratios : float64 array, shape (m,)
-        Speeds over the declared one.
+        Speeds over the declared one, as `candidate_ratios` gives them.
     settings : CombSettings
+    at_most : float
+        What is above this may be given as 1.
 
     Returns
     -------
@@ -212,11 +269,45 @@ def comb_false_alarm(combs: Combs, ratios: Vector, *, settings: CombSettings) ->
         0 to 1.
     """
     harmonics = np.arange(1, settings.harmonics + 1)
-    values = read_lines(combs.evidence, ratios[:, None] * harmonics * combs.turns)
-    worst = fisher(values)
-    for factor in _FACTORS:
-        worst = np.maximum(worst, fisher(values[:, harmonics % factor != 0]))
-    return worst
+    result = np.ones(len(ratios))
+    likely = _likely(combs, ratios, harmonics, at_most)
+    if likely.size:
+        values = read_lines(combs.evidence, ratios[likely, None] * harmonics * combs.turns)
+        without = [np.where(harmonics % factor != 0, values, np.nan) for factor in _FACTORS]
+        result[likely] = fisher(np.stack([values, *without])).max(axis=0)
+    return result
+
+
+def _likely(combs: Combs, ratios: Vector, orders: NDArray[Any], at_most: float) -> NDArray[np.int64]:
+    """Return which candidates can be at or under a chance by Fisher's test over all their lines.
+
+    The candidates stand at equal steps, so small that no line moves by a whole bin. Of each three, only the one in the
+    middle is looked at, with the highest evidence of three bins in place of its own: a bound for all three.
+    """
+    n = len(ratios)
+    if at_most >= 1.0 or n < 3:
+        return np.arange(n)
+    least, missing = _least_evidence(len(orders), at_most)
+    filled = np.where(np.isfinite(combs.evidence), combs.evidence, missing)
+    filled[:FIRST_BIN] = missing
+    # Behind the end of the spectrum all lines are missing.
+    filled = np.concatenate((filled, np.full(2, missing)))
+    wide = np.maximum(filled[1:-1], np.maximum(filled[:-2], filled[2:]))
+    wide = np.concatenate((filled[:1], wide, filled[-1:]))
+    middle = ratios[np.minimum(np.arange(1, n + 1, 3), n - 1)]
+    nearest = np.rint(middle * orders[:, None] * combs.turns).astype(np.int64)
+    found = np.flatnonzero(wide[np.minimum(nearest, wide.size - 1)].sum(axis=0) >= least)
+    each = (3 * found[:, None] + np.arange(3)).reshape(-1)
+    return each[each < n]
+
+
+@lru_cache(maxsize=4096)
+def _least_evidence(lines: int, at_most: float) -> tuple[float, float]:
+    """Return the sum of evidence over so many lines below which the chance is above `at_most`, a bit less, and by how
+    much a missing line lowers it at most.
+    """
+    sums = gammainccinv(np.arange(1, lines + 1), at_most)
+    return float(sums[-1]) - 1e-6, float(np.diff(sums).max(initial=0.0))
 
 
 def fisher(values: Vector) -> Vector:
@@ -229,11 +320,7 @@ def fisher(values: Vector) -> Vector:
     """
     there = np.isfinite(values)
     total, count = np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1)
-    result = np.ones(total.shape)
-    for k in np.unique(count[count > 0]):
-        same = count == k
-        result[same] = np.exp(-_minus_log_tail(total[same], int(k)))
-    return np.maximum(result, 1e-300)
+    return np.maximum(np.where(count > 0, gammaincc(np.maximum(count, 1), total), 1.0), 1e-300)
 
 
 def read_lines(evidence: Vector, positions: NDArray[Any]) -> Vector:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import fft as sfft
 
 from features.kinematics import Orders
-from features.spectra.lines import LineReader
+from features.spectra.lines import LineReader, Order, OrderColumns
 from features.spectra.spectrum import HANN_POWER, NYQUIST_SHARE, hann_in_frequency, real_transform, squared_magnitude
 from features.spectra.time_domain import Vector
 
@@ -125,11 +125,27 @@ def squared_envelope_spectrum(
     return spectrum_of_envelope(transform[:, first:stop], n_bins)
 
 
-def spectrum_of_envelope(bins: NDArray[np.complex64], n_bins: int | None = None) -> NDArray[np.float32]:
-    """Compute the squared envelope spectrum of bands that are already cut out: `squared_envelope_spectrum`."""
+def transform_size(width: int, wanted: int) -> int:
+    """Return the length of the transforms of a band of so many bins, of whose envelope spectrum so many are wanted.
+
+    Examples
+    --------
+    >>> transform_size(1000, 200)
+    1200
+    """
+    return 2 * int(sfft.next_fast_len((width + wanted) // 2 + 1, real=True))
+
+
+def spectrum_of_envelope(
+    bins: NDArray[np.complex64], n_bins: int | None = None, size: int | None = None
+) -> NDArray[np.float32]:
+    """Compute the squared envelope spectrum of bands that are already cut out: `squared_envelope_spectrum`.
+
+    `size` is the length of the transforms, that of `transform_size` by default.
+    """
     width = bins.shape[-1]
     wanted = width if n_bins is None else min(n_bins, width)
-    size = 2 * int(sfft.next_fast_len((width + wanted) // 2 + 1, real=True))
+    size = size or transform_size(width, wanted)
     baseband = np.zeros((len(bins), size), dtype=np.complex64)
     baseband[:, :width] = bins
     envelope = squared_magnitude(sfft.ifft(baseband, axis=-1, overwrite_x=True, workers=1))
@@ -167,14 +183,15 @@ def highest_position(orders: Orders, turns: float, harmonics: int) -> float:
     return turns * max([2.0, *(max(harmonics, 3) * order for order in known), *(order + 3 for order in known)])
 
 
-def line_statistics(reader: LineReader, orders: Orders) -> Vector:
+def line_statistics(reader: LineReader, orders: Orders | OrderColumns) -> Vector:
     """Measure the lines of a bearing and its shaft in a squared envelope spectrum.
 
     Parameters
     ----------
     reader : LineReader
         Over the squared envelope spectra of n windows.
-    orders : Orders
+    orders : Orders or OrderColumns
+        Of all windows, or of each.
 
     Returns
     -------
@@ -183,16 +200,40 @@ def line_statistics(reader: LineReader, orders: Orders) -> Vector:
         1 and 2 where the third is beyond the spectrum; missing where the second is). Sidebands are the mean of the two
         at `bpfi -+ 1` and at `2 bsf -+ ftf`. NaN where the order is not known or a line not resolved.
     """
-    at = reader.at
-    double_spin = None if orders.bsf is None else 2.0 * orders.bsf
+    double_spin = times(2.0, orders.bsf)
+    bases = (orders.bpfo, orders.bpfi, orders.bsf, double_spin, orders.ftf)
+    sides = beside(orders.bpfi, 1.0) + beside(double_spin, orders.ftf)
+    heights = reader.at(*(times(k, base) for base in bases for k in (1, 2, 3)), 1.0, 2.0, *sides)
     columns: list[Vector] = []
-    for base in (orders.bpfo, orders.bpfi, orders.bsf, double_spin, orders.ftf):
-        harmonics = [at(None if base is None else k * base) for k in (1, 2, 3)]
-        columns += [harmonics[0], mean_of_harmonics(harmonics)]
-    columns += [at(1.0), at(2.0)]
-    columns.append(sideband_mean(reader, orders.bpfi, 1.0))
-    columns.append(sideband_mean(reader, double_spin, orders.ftf))
+    for place in range(0, 15, 3):
+        columns += [heights[place], mean_of_harmonics(heights[place : place + 3])]
+    columns += heights[15:17]
+    columns += [(heights[17] + heights[18]) / 2.0, (heights[19] + heights[20]) / 2.0]
     return np.stack(columns, axis=-1)
+
+
+def times(factor: float, order: Order) -> Order:
+    """Return a multiple of an order; None where it is not known.
+
+    Examples
+    --------
+    >>> times(2.0, 3.5), times(2.0, None)
+    (7.0, None)
+    """
+    return None if order is None else factor * order
+
+
+def beside(centre: Order, distance: Order) -> tuple[Order, Order]:
+    """Return the orders `centre -+ distance`; None where one of the two is not known.
+
+    Examples
+    --------
+    >>> beside(5.0, 1.0), beside(5.0, None)
+    ((4.0, 6.0), (None, None))
+    """
+    if centre is None or distance is None:
+        return None, None
+    return centre - distance, centre + distance
 
 
 def mean_of_harmonics(harmonics: list[Vector]) -> Vector:
@@ -205,10 +246,3 @@ def mean_of_harmonics(harmonics: list[Vector]) -> Vector:
     """
     first, second, third = harmonics
     return np.where(np.isnan(third), (first + second) / 2.0, (first + second + third) / 3.0)
-
-
-def sideband_mean(reader: LineReader, centre: float | None, distance: float | None) -> Vector:
-    """Return the mean of the two lines at `centre -+ distance`, in dB; NaN where one of them is missing."""
-    if centre is None or distance is None:
-        return reader.at(None)
-    return (reader.at(centre - distance) + reader.at(centre + distance)) / 2.0

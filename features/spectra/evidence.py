@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kinematics import Orders
-from features.spectra.envelope import sideband_mean
-from features.spectra.lines import LineReader
+from features.spectra.envelope import beside, times
+from features.spectra.lines import LineReader, OrderColumns
 from features.spectra.time_domain import Vector
 
 CLASSES: Final = ("outer", "inner", "ball")
@@ -41,14 +41,15 @@ at most 1 % of windows of 10 turns or more where all four envelopes are there (0
 is too low for two of them in 5 % with 10 turns and 0.3 % with 30 (18,000 simulated windows)."""
 
 
-def class_scores(reader: LineReader, orders: Orders) -> Vector:
+def class_scores(reader: LineReader, orders: Orders | OrderColumns) -> Vector:
     """Score three defects in squared envelope spectra.
 
     Parameters
     ----------
     reader : LineReader
         Over the squared envelope spectra of n windows.
-    orders : Orders
+    orders : Orders or OrderColumns
+        Of all windows, or of each.
 
     Returns
     -------
@@ -58,20 +59,17 @@ def class_scores(reader: LineReader, orders: Orders) -> Vector:
         `bpfi -+ 1` (the race turns through the load zone) and of `2 bsf -+ ftf` (the cage carries the ball through
         it). NaN where the first harmonic is missing; sidebands that are missing add nothing.
     """
-    double_spin = None if orders.bsf is None else 2.0 * orders.bsf
-    outer = _harmonics(reader, orders.bpfo)
-    inner = _harmonics(reader, orders.bpfi) + _sidebands(reader, orders.bpfi, 1.0)
-    ball = _harmonics(reader, double_spin) + _sidebands(reader, double_spin, orders.ftf)
-    return np.stack((outer, inner, ball), axis=-1)
+    double_spin = times(2.0, orders.bsf)
+    columns = [_harmonics(reader.at(*(times(k, orders.bpfo) for k in (1, 2, 3))))]
+    for base, distance in ((orders.bpfi, 1.0), (double_spin, orders.ftf)):
+        *harmonics, low, high = reader.at(*(times(k, base) for k in (1, 2, 3)), *beside(base, distance))
+        columns.append(_harmonics(harmonics) + SIDEBAND_SHARE * np.fmax((low + high) / 2.0, 0.0))
+    return np.stack(columns, axis=-1)
 
 
-def _harmonics(reader: LineReader, order: float | None) -> Vector:
-    parts = np.stack([reader.at(None if order is None else k * order) for k in (1, 2, 3)])
+def _harmonics(heights: list[Vector]) -> Vector:
+    parts = np.stack(heights)
     return np.where(np.isnan(parts[0]), np.nan, _mean_of_known(np.maximum(parts, 0.0)))
-
-
-def _sidebands(reader: LineReader, centre: float | None, distance: float | None) -> Vector:
-    return SIDEBAND_SHARE * np.fmax(sideband_mean(reader, centre, distance), 0.0)
 
 
 def _mean_of_known(values: Vector) -> Vector:

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 
 from features.kinematics import Orders
-from features.spectra.lines import LineReader
+from features.spectra.envelope import beside, times
+from features.spectra.lines import LineReader, OrderColumns
 from features.spectra.time_domain import Vector
 
 SIDEBAND_PAIRS: Final = 3
@@ -29,14 +30,15 @@ STATISTICS: Final = (
 """What `line_counts` returns, in its order."""
 
 
-def line_counts(reader: LineReader, orders: Orders) -> Vector:
+def line_counts(reader: LineReader, orders: Orders | OrderColumns) -> Vector:
     """Count the lines that stand out.
 
     Parameters
     ----------
     reader : LineReader
         Over the squared envelope spectra of n windows.
-    orders : Orders
+    orders : Orders or OrderColumns
+        Of all windows, or of each.
 
     Returns
     -------
@@ -45,25 +47,19 @@ def line_counts(reader: LineReader, orders: Orders) -> Vector:
         1, 2 and 3 shaft orders from bpfi and of 1, 2 and 3 cage orders from twice bsf; a pair counts where both of its
         lines stand out. NaN where the order is not known or no line of the kind is resolved.
     """
-    double_spin = None if orders.bsf is None else 2.0 * orders.bsf
-    columns = [_harmonics(reader, order) for order in (orders.bpfo, orders.bpfi, double_spin, orders.ftf)]
-    columns += [_pairs(reader, orders.bpfi, 1.0), _pairs(reader, double_spin, orders.ftf)]
+    double_spin = times(2.0, orders.bsf)
+    n_harmonics = reader.settings.count_harmonics
+    bases = (orders.bpfo, orders.bpfi, double_spin, orders.ftf)
+    wanted = [times(k, base) for base in bases for k in range(1, n_harmonics + 1)]
+    for base, distance in ((orders.bpfi, 1.0), (double_spin, orders.ftf)):
+        wanted += [side for k in range(1, SIDEBAND_PAIRS + 1) for side in beside(base, times(k, distance))]
+    lines = np.stack(reader.stands_out(*wanted))
+    harmonics, sides = np.split(lines, [len(bases) * n_harmonics])
+    pairs = sides[::2] * sides[1::2]
+    columns = [_sum_of_known(part) for part in np.split(harmonics, len(bases))]
+    columns += [_sum_of_known(part) for part in np.split(pairs, 2)]
     return np.stack(columns, axis=-1)
 
 
-def _harmonics(reader: LineReader, order: float | None) -> Vector:
-    if order is None:
-        return reader.stands_out(None)
-    return _sum_of_known([reader.stands_out(k * order) for k in range(1, reader.settings.count_harmonics + 1)])
-
-
-def _pairs(reader: LineReader, centre: float | None, distance: float | None) -> Vector:
-    if centre is None or distance is None:
-        return reader.stands_out(None)
-    steps = [k * distance for k in range(1, SIDEBAND_PAIRS + 1)]
-    return _sum_of_known([reader.stands_out(centre - step) * reader.stands_out(centre + step) for step in steps])
-
-
-def _sum_of_known(columns: list[Vector]) -> Vector:
-    stacked = np.stack(columns)
-    return np.where(np.isnan(stacked).all(axis=0), np.nan, np.nansum(stacked, axis=0))
+def _sum_of_known(lines: Vector) -> Vector:
+    return np.where(np.isnan(lines).all(axis=0), np.nan, np.nansum(lines, axis=0))

@@ -13,8 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from features.spectra.lines import LineSettings, signal_to_floor_db
-from features.spectra.spectrum import NYQUIST_SHARE
+from features.spectra.lines import Bins, LineSettings, signal_to_floor_db
 from features.spectra.time_domain import Vector
 
 QUANTILES: Final = (10, 20, 30, 40, 50, 60, 70, 80, 90)
@@ -51,29 +50,32 @@ def spectral_quantiles(power: NDArray[Any], bin_hz: float) -> Vector:
     >>> (10 ** spectral_quantiles(np.ones((1, 102)), bin_hz=1.0)).round(1).tolist()
     [[11.5, 21.5, 31.5, 41.5, 51.5, 61.5, 71.5, 81.5, 91.5]]
     """
-    amplitude = np.sqrt(power[:, _FIRST_BIN:])
     result = np.full((len(power), len(QUANTILES)), np.nan)
-    if math.isnan(bin_hz) or amplitude.shape[1] < len(QUANTILES):
+    if math.isnan(bin_hz) or power.shape[1] - _FIRST_BIN < len(QUANTILES):
         return result
-    edges = (np.arange(amplitude.shape[1] + 1) + _FIRST_BIN - 0.5) * bin_hz
+    totals = np.cumsum(np.sqrt(power[:, _FIRST_BIN:]), axis=-1)
     share = np.array(QUANTILES) / 100.0
-    for row, values in enumerate(amplitude):
-        total = np.concatenate(([0.0], np.cumsum(values)))
+    for row, total in enumerate(totals):
         if total[-1] > 0:
-            result[row] = np.log10(np.interp(share * total[-1], total, edges))
+            wanted = share * float(total[-1])
+            # In the type of the sums, or numpy would widen all of them for nine comparisons.
+            place = np.minimum(np.searchsorted(total, wanted.astype(total.dtype), side="right"), total.size - 1)
+            below = np.where(place > 0, total[place - 1], 0.0).astype(np.float64)
+            part = np.clip((wanted - below) / (total[place] - below), 0.0, 1.0)
+            result[row] = np.log10((place + part + _FIRST_BIN - 0.5) * bin_hz)
     return result
 
 
-def shaft_columns(power: NDArray[Any], turns: float, length: int, lines: LineSettings) -> Vector:
+def shaft_columns(power: NDArray[Any], turns: Vector, usable: Bins, lines: LineSettings) -> Vector:
     """Compute the column of the group `shaft`: the mean of the lines at shaft harmonics 1 to 4 in the spectrum itself.
 
     Parameters
     ----------
-    power : float64 array, shape (n, length // 2 + 1)
-    turns : float
+    power : float array, shape (n, bins)
+    turns : float64 array, shape (n,)
         Shaft turns in the window; NaN where no order is known.
-    length : int
-        Samples in the window.
+    usable : int64 array, shape (n,)
+        Bins at and above this one are not to be used.
     lines : LineSettings
 
     Returns
@@ -82,9 +84,8 @@ def shaft_columns(power: NDArray[Any], turns: float, length: int, lines: LineSet
         In dB, see `signal_to_floor_db`; NaN where the window has fewer than `min_turns` turns or a line is not
         resolved.
     """
-    if not turns >= lines.min_turns:
-        return np.full((len(power), 1), np.nan)
-    usable = int(NYQUIST_SHARE * length / 2.0)
-    columns = [signal_to_floor_db(power, (k * turns,), usable_bins=usable, settings=lines) for k in SHAFT_HARMONICS]
-    result: Vector = np.mean(columns, axis=0)[:, None]
+    per_row = np.where(turns >= lines.min_turns, turns, np.nan)[:, None, None]
+    positions = np.array(SHAFT_HARMONICS)[:, None] * per_row
+    heights = signal_to_floor_db(power, positions, usable=usable, settings=lines)
+    result: Vector = np.mean(np.ascontiguousarray(heights.T), axis=0)[:, None]
     return result

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from features.spectra.spectrum import real_transform, squared_magnitude
+from features.spectra.spectrum import real_transform
 from features.spectra.time_domain import Vector
 
 MIN_FRAMES: Final = 6
 """With fewer frames bursts cannot be measured."""
 
 _FIRST_BIN: Final = 2
-_AT_ONCE: Final = 4
-"""Windows whose frames are made at once: more do not stay in the processor's cache."""
+_AT_ONCE: Final = 65_536
+"""Frames are made of so many samples at once: more do not stay in the processor's cache."""
 _LAST_SHARE: Final = 0.95
 
 
@@ -58,21 +58,25 @@ def spectral_kurtosis(windows: NDArray[np.float32], samples: int) -> Vector:
     frames = 0 if length < samples else (length - samples) // step + 1
     if frames < MIN_FRAMES:
         return np.full((n, step + 1), np.nan)
-    return np.concatenate(
-        [_of_frames(part, samples, frames) for part in np.array_split(windows, max(n // _AT_ONCE, 1))]
-    )
-
-
-def _of_frames(windows: NDArray[np.float32], samples: int, frames: int) -> Vector:
-    n = len(windows)
-    cut = sliding_window_view(windows, samples, axis=-1)[:, :: samples // 2] * _hann(samples)
-    power = squared_magnitude(real_transform(cut.reshape(n * frames, samples))).reshape(n, frames, -1)
-    total = power.sum(axis=1)
-    # Scaled to a mean of 1 before it is squared, so that float32 holds it whatever the level.
-    power *= (frames / np.where(total > 0, total, 1.0)).astype(np.float32)[:, None, :]
-    power *= power
-    squares = power.sum(axis=1).astype(np.float64)
-    return np.where(total > 0, (frames + 1) * squares / float(frames) ** 2 - 2.0, np.nan)
+    at_once = min(max(_AT_ONCE // length, 1), n)
+    cut = np.empty((at_once, frames, samples), dtype=np.float32)
+    power, work = np.empty((2, at_once, frames, step + 1), dtype=np.float32)
+    result = np.empty((n, step + 1))
+    for first in range(0, n, at_once):
+        part = windows[first : first + at_once]
+        m = len(part)
+        np.multiply(sliding_window_view(part, samples, axis=-1)[:, ::step], _hann(samples), out=cut[:m])
+        transform = real_transform(cut[:m])
+        p = np.square(transform.real, out=power[:m])
+        p += np.square(transform.imag, out=work[:m])
+        total = p.sum(axis=1).astype(np.float64)
+        # Of about unit variance, so that float32 holds the squares.
+        p *= p
+        squares = p.sum(axis=1).astype(np.float64)
+        result[first : first + m] = np.where(
+            total > 0, (frames + 1) * squares / np.square(np.where(total > 0, total, 1.0)) - 2.0, np.nan
+        )
+    return result
 
 
 def spectral_kurtosis_statistics(windows: NDArray[np.float32], samples: int) -> tuple[Vector, Vector]:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft as sfft
 
-from features.kinematics import Orders
 from features.spectra.time_domain import Vector, kurtosis, log10_or_nan, moments, ratio
 
 STATISTICS: Final = ("share", "residual_ratio_log10", "residual_kurtosis_log10", "fm4_log10")
@@ -66,7 +65,7 @@ def synchronous_average(windows: NDArray[Any], samples_per_turn: int) -> tuple[V
     return average, (by_turn - average[:, None, :]).reshape(len(windows), -1)
 
 
-def synchronous_statistics(windows: NDArray[Any], samples_per_turn: int | None, orders: Orders) -> Vector:
+def synchronous_statistics(windows: NDArray[Any], samples_per_turn: int | None, gear_mesh: tuple[float, ...]) -> Vector:
     """Measure how much repeats with the shaft, and whether a single tooth stands out.
 
     Parameters
@@ -74,7 +73,8 @@ def synchronous_statistics(windows: NDArray[Any], samples_per_turn: int | None, 
     windows : array, shape (n, length)
     samples_per_turn : int or None
         None where the samples are not at equal steps of angle.
-    orders : Orders
+    gear_mesh : tuple of float
+        Mesh orders.
 
     Returns
     -------
@@ -99,14 +99,14 @@ def synchronous_statistics(windows: NDArray[Any], samples_per_turn: int | None, 
         share,
         0.5 * log10_or_nan(ratio(left, held + left)),
         log10_or_nan(kurtosis(moments(residual))),
-        log10_or_nan(_fm4(average, orders)),
+        log10_or_nan(_fm4(average, gear_mesh)),
     )
     return np.stack(columns, axis=-1)
 
 
-def _fm4(average: Vector, orders: Orders) -> Vector:
+def _fm4(average: Vector, gear_mesh: tuple[float, ...]) -> Vector:
     """Kurtosis of the average without its regular part; bins of its spectrum are shaft orders."""
-    meshes = [round(mesh) for mesh in orders.gear_mesh if abs(mesh - round(mesh)) <= _WHOLE and round(mesh) >= 2]
+    meshes = [round(mesh) for mesh in gear_mesh if abs(mesh - round(mesh)) <= _WHOLE and round(mesh) >= 2]
     per_turn = average.shape[-1]
     if not meshes:
         return np.full(len(average), np.nan)

@@ -26,7 +26,7 @@ from pipeline.base.log_schema import scope_of
 from pipeline.base.regime import regime_of
 from pipeline.base.settings import ExtractionSettings
 from pipeline.extraction.in_force import feature_settings, feature_versions
-from pipeline.extraction.recording import Extracted, Job, Trace, extract_recording
+from pipeline.extraction.recording import Extracted, Job, Recorded, Trace, extract_recordings
 from pipeline.store import due
 from pipeline.store.attribution import installed_geometry, recordings
 from pipeline.store.batches import EVER, Between, Stretch, portions, stretches
@@ -37,6 +37,9 @@ from pipeline.store.tables import Extraction, LakeFile, Recording, Unit
 PAGE = 512
 INLINE_RECORDINGS = 48
 """With fewer recordings, starting processes costs more time than it saves."""
+
+SAMPLES_AT_ONCE = 4_194_304
+"""Samples that a worker reads before it extracts them."""
 
 WORST_FIRST = tuple(Quality)
 WAITING = due.Queue(due.EXTRACT)
@@ -203,18 +206,33 @@ def _job(row: Row[Any], orders: dict[str, Orders]) -> Job:
 
 
 def extract_jobs(lake_url: str, jobs: list[Job], by_quantity: dict[str, FeatureSettings]) -> list[Extracted]:
-    """Read and extract recordings; `jobs` are sorted by their place in the lake. Runs in a worker process."""
-    lake = Lake(lake_url)
-    done = []
+    """Read and extract recordings; `jobs` are sorted by their place in the lake. Runs in a worker process.
+
+    Recordings of about `SAMPLES_AT_ONCE` samples are in memory and extracted together.
+    """
+    done: list[Extracted] = []
+    waiting: dict[FeatureSettings, list[Recorded]] = {}
+    samples = 0
+    for recorded in _read_recordings(Lake(lake_url), jobs):
+        waiting.setdefault(by_quantity[recorded.job.quantity], []).append(recorded)
+        samples += len(recorded.samples)
+        if samples >= SAMPLES_AT_ONCE:
+            done += _extract_waiting(waiting)
+            waiting, samples = {}, 0
+    return done + _extract_waiting(waiting)
+
+
+def _extract_waiting(waiting: dict[FeatureSettings, list[Recorded]]) -> list[Extracted]:
+    return [done for settings, recorded in waiting.items() for done in extract_recordings(recorded, settings)]
+
+
+def _read_recordings(lake: Lake, jobs: list[Job]) -> Iterator[Recorded]:
     by_path: dict[str, dict[int, Job]] = {}
     for job in jobs:
         by_path.setdefault(job.lake_path, {})[job.lake_row] = job
     for path, jobs_by_row in by_path.items():
         for row, values in lake.rows(path, jobs_by_row, columns=["samples", "speed_trace_rpm", "speed_trace_rate_hz"]):
-            samples = values["samples"].values.to_numpy(zero_copy_only=False)
-            job = jobs_by_row[row]
-            done.append(extract_recording(job, samples, by_quantity[job.quantity], _trace(values)))
-    return done
+            yield Recorded(jobs_by_row[row], values["samples"].values.to_numpy(zero_copy_only=False), _trace(values))
 
 
 def _trace(values: dict[str, Any]) -> Trace | None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from features.angular_windows import AngularWindows, angular_windows
-from features.extract import extract, extract_angular
+from features.extract import RecordingWindows, WindowFeatures, extract_angular, extract_together
 from features.kinematics import Orders
-from features.quality.quality import Quality, assess, spread
-from features.quality.speed_check import judge_speed
+from features.quality.quality import Quality, QualitySettings, assess, spread
+from features.quality.speed_check import judge_speed, judged_windows
 from features.settings import FeatureSettings, feature_names
-from features.windows import cut, plan_windows
+from features.spectra.combs import comb_bins
+from features.windows import WindowPlan, cut, plan_windows
 from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
 
 TOO_LARGE = "too large to be held in m/s2"
@@ -56,63 +59,118 @@ class Extracted:
     evidence: list[str]
 
 
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """A recording to extract: its samples as logged, and its speed trace where it has one."""
+
+    job: Job
+    samples: npt.NDArray[np.float32]
+    trace: Trace | None = None
+
+
 def extract_recording(
     job: Job, samples: npt.NDArray[np.float32], settings: FeatureSettings, trace: Trace | None = None
 ) -> Extracted:
-    """Cut one recording into windows and extract their features. Accelerations in g are converted to m/s2 first.
+    """Extract one recording: `extract_recordings` of it alone."""
+    return extract_recordings([Recorded(job, samples, trace)], settings)[0]
+
+
+def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) -> list[Extracted]:
+    """Cut recordings into windows and extract their features. Accelerations in g are converted to m/s2 first.
+
+    All windows are worked on together, and each result is bit by bit what its recording gives alone.
 
     A speed trace is used where the speed is not declared steady and the sampling rate is declared. The recording is
     then cut by shaft angle, in parts of constant speed if there are parts long enough for a window.
     """
-    if trace is not None and not job.speed_is_steady and job.rate_is_declared and settings.windows.mode == "turns":
-        parts = angular_windows(
-            samples,
-            trace.speed_rpm,
-            trace.rate_hz,
+    results: dict[int, Extracted] = {}
+    planned: list[tuple[int, Job, WindowPlan, npt.NDArray[np.float32]]] = []
+    for place, (job, samples, trace) in enumerate((own.job, own.samples, own.trace) for own in recorded):
+        parts = [] if trace is None else _parts_by_angle(job, samples, settings, trace)
+        if parts:
+            results[place] = _extract_by_angle(job, samples, settings, parts)
+            continue
+        plan = plan_windows(
+            len(samples),
             sampling_rate_hz=job.sampling_rate_hz,
-            tolerance=settings.segment_tolerance,
+            shaft_speed_rpm=job.shaft_speed_rpm,
+            speed_is_steady=job.speed_is_steady,
             settings=settings.windows,
         )
-        if parts:
-            return _extract_by_angle(job, samples, settings, parts)
-    plan = plan_windows(
-        len(samples),
+        if len(plan.starts):
+            planned.append((place, job, plan, cut(samples, plan)))
+        else:
+            empty = np.empty((0, len(feature_names(settings))), np.float32)
+            results[place] = Extracted(job.recording_id, plan.starts, plan.starts, np.empty(0), empty, [], [])
+    together = extract_together([_to_extract(job, windows, settings) for _, job, _, windows in planned], settings)
+    for (place, job, plan, windows), done in zip(planned, together, strict=True):
+        quality, evidence = _judge(job, windows, done, settings)
+        n = len(plan.starts)
+        lengths, turns = np.full(n, plan.length), np.full(n, plan.turns_covered)
+        results[place] = Extracted(job.recording_id, plan.starts, lengths, turns, done.values, quality, evidence)
+    return [results[place] for place in range(len(recorded))]
+
+
+def _to_extract(job: Job, windows: npt.NDArray[np.float32], settings: FeatureSettings) -> RecordingWindows:
+    """Ask for the spectra that the speed check needs, too."""
+    bins = 0
+    if job.rate_is_declared and job.speed_is_steady:
+        bins = comb_bins(
+            windows.shape[1],
+            sampling_rate_hz=job.sampling_rate_hz,
+            declared_rpm=job.shaft_speed_rpm or 0.0,
+            highest_ratio=settings.speed_check.highest,
+            orders=job.orders,
+            settings=settings.speed_check.comb,
+        )
+    return RecordingWindows(
+        windows=_in_m_s2(windows) if job.unit == "g" else windows,
         sampling_rate_hz=job.sampling_rate_hz,
+        rate_is_declared=job.rate_is_declared,
         shaft_speed_rpm=job.shaft_speed_rpm,
         speed_is_steady=job.speed_is_steady,
-        settings=settings.windows,
+        orders=job.orders,
+        kept=tuple(judged_windows(len(windows))) if bins else (),
+        kept_bins=bins,
     )
-    n = len(plan.starts)
-    lengths, turns = np.full(n, plan.length), np.full(n, plan.turns_covered)
-    if not n:
-        empty = np.empty((0, len(feature_names(settings))), np.float32)
-        return Extracted(job.recording_id, plan.starts, lengths, turns, empty, [], [])
-    windows = cut(samples, plan)
-    quality, evidence = spread(*_assess(job, windows, job.shaft_speed_rpm, settings))
-    if not any(code.blocks for code in quality) and job.rate_is_declared and job.speed_is_steady:
+
+
+def _judge(
+    job: Job, windows: npt.NDArray[np.float32], done: WindowFeatures, settings: FeatureSettings
+) -> tuple[list[Quality], list[str]]:
+    """Judge the windows of a recording, and whether it contradicts the declared speed."""
+    quality, evidence = spread(*_assess(job, windows, job.shaft_speed_rpm, settings, done.mains))
+    if done.power.size and not any(code.blocks for code in quality):
         contradiction = judge_speed(
             windows,
             sampling_rate_hz=job.sampling_rate_hz,
             declared_rpm=job.shaft_speed_rpm or 0.0,
             orders=job.orders,
             settings=settings.speed_check,
+            power=done.power,
         )
         if contradiction is not None:
             quality, evidence = [contradiction[0]] * len(quality), [contradiction[1]] * len(quality)
     if job.unit == "g":
-        windows = _in_m_s2(windows)
-        for index in np.flatnonzero(~np.isfinite(windows).all(axis=1)):
+        for index in np.flatnonzero(~done.finite):
             quality[index], evidence[index] = Quality.NON_FINITE, TOO_LARGE
-    values = extract(
-        windows,
+    return quality, evidence
+
+
+def _parts_by_angle(
+    job: Job, samples: npt.NDArray[np.float32], settings: FeatureSettings, trace: Trace
+) -> list[AngularWindows]:
+    """Cut a recording by its speed trace, where it is to be used."""
+    if job.speed_is_steady or not job.rate_is_declared or settings.windows.mode != "turns":
+        return []
+    return angular_windows(
+        samples,
+        trace.speed_rpm,
+        trace.rate_hz,
         sampling_rate_hz=job.sampling_rate_hz,
-        rate_is_declared=job.rate_is_declared,
-        shaft_speed_rpm=job.shaft_speed_rpm,
-        speed_is_steady=job.speed_is_steady,
-        orders=job.orders,
-        settings=settings,
+        tolerance=settings.segment_tolerance,
+        settings=settings.windows,
     )
-    return Extracted(job.recording_id, plan.starts, lengths, turns, values, quality, evidence)
 
 
 def _extract_by_angle(
@@ -148,7 +206,11 @@ def _extract_by_angle(
 
 
 def _assess(
-    job: Job, windows: npt.NDArray[np.float32], shaft_speed_rpm: float | None, settings: FeatureSettings
+    job: Job,
+    windows: npt.NDArray[np.float32],
+    shaft_speed_rpm: float | None,
+    settings: FeatureSettings,
+    mains: npt.NDArray[np.float64] | None = None,
 ) -> tuple[list[Quality], list[str]]:
     """Judge the data quality of windows; a constant window of a slow quantity is too short to judge, not a flatline."""
     quality, evidence = assess(
@@ -156,7 +218,8 @@ def _assess(
         sampling_rate_hz=job.sampling_rate_hz,
         rate_is_declared=job.rate_is_declared,
         shaft_speed_rpm=shaft_speed_rpm,
-        settings=replace(settings.quality, flat_min_seconds=0.0),
+        settings=_judging_flatlines(settings.quality),
+        mains=mains,
     )
     seconds = windows.shape[1] / job.sampling_rate_hz if job.rate_is_declared else 0.0
     if seconds < settings.quality.flat_min_seconds:
@@ -164,6 +227,11 @@ def _assess(
             quality[index] = Quality.TOO_SHORT
             evidence[index] = f"{windows.shape[1]} samples, in which a slow quantity did not move: {evidence[index]}"
     return quality, evidence
+
+
+@lru_cache(maxsize=64)
+def _judging_flatlines(settings: QualitySettings) -> QualitySettings:
+    return replace(settings, flat_min_seconds=0.0)
 
 
 def _in_m_s2(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

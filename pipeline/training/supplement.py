@@ -17,7 +17,7 @@ import joblib
 import numpy as np
 import numpy.typing as npt
 
-from features.extract import extract
+from features.extract import RecordingWindows, extract_together
 from features.kinematics import Orders
 from features.settings import FeatureSettings, feature_names
 from features.synthetic_faults import MODES, can_make, synthesise
@@ -34,6 +34,9 @@ Place = tuple[str, int]
 
 MEASURED_SHARE = 0.5
 """Share of the made faults that get a measured healthy window as background, where there is one."""
+
+SAMPLES_AT_ONCE = 4_194_304
+"""Samples that are made before they are extracted, together."""
 
 LEVEL_SPREAD = 0.3
 """A made window has the level of a labelled one with noise: standard deviation of its natural logarithm."""
@@ -118,7 +121,18 @@ def _choose(settings: TrainSettings, usable: Sequence[Condition], modes: Sequenc
 def make_windows(lake_url: str, to_make: Sequence[WindowToMake], features: FeatureSettings) -> npt.NDArray[np.float32]:
     """Make windows and return their features and changes, (n, 2 F). Runs in a worker process."""
     measured = _read_measured(Lake(lake_url), to_make) if any(item.measured for item in to_make) else {}
-    return np.concatenate([_make(item, measured, features) for item in to_make])
+    result = np.full((len(to_make), 2 * len(feature_names(features))), np.nan, np.float32)
+    waiting: dict[int, RecordingWindows] = {}
+    for index, item in enumerate(to_make):
+        made = _make(item, measured, features)
+        if made is not None:
+            waiting[index] = made
+        if index + 1 == len(to_make) or sum(own.windows.size for own in waiting.values()) >= SAMPLES_AT_ONCE:
+            for place, done in zip(waiting, extract_together(list(waiting.values()), features), strict=True):
+                baseline = to_make[place].condition.baseline if to_make[place].measured else None
+                result[place] = with_change(done.values, baseline)
+            waiting = {}
+    return result
 
 
 def _read_measured(lake: Lake, to_make: Sequence[WindowToMake]) -> dict[Place, npt.NDArray[np.float32]]:
@@ -136,7 +150,8 @@ def _read_measured(lake: Lake, to_make: Sequence[WindowToMake]) -> dict[Place, n
 
 def _make(
     item: WindowToMake, measured: Mapping[Place, npt.NDArray[np.float32]], features: FeatureSettings
-) -> npt.NDArray[np.float32]:
+) -> RecordingWindows | None:
+    """Make one window; None where its recording has none."""
     condition = item.condition
     rng = np.random.default_rng((*item.stream, 1))
     plan = plan_windows(
@@ -146,9 +161,8 @@ def _make(
         speed_is_steady=True,
         settings=features.windows,
     )
-    empty = np.full((1, 2 * len(feature_names(features))), np.nan, np.float32)
     if not len(plan.starts):
-        return empty
+        return None
     background = _background(measured, condition, plan, rng) if item.measured else None
     window = synthesise(
         rng,
@@ -162,16 +176,14 @@ def _make(
     if background is None:
         size = math.sqrt(float(np.mean(window * window)))
         window *= condition.level * math.exp(LEVEL_SPREAD * rng.standard_normal()) / size
-    values = extract(
-        window.astype(np.float32)[None],
+    return RecordingWindows(
+        windows=window.astype(np.float32)[None],
         sampling_rate_hz=condition.sampling_rate_hz,
         rate_is_declared=True,
         shaft_speed_rpm=60.0 * condition.shaft_hz,
         speed_is_steady=True,
         orders=condition.orders,
-        settings=features,
     )
-    return with_change(values, condition.baseline if background is not None else None)
 
 
 def _background(

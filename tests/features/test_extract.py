@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.extract import FeatureSettings, extract, feature_groups, feature_names, feature_version
+from features.extract import (
+    FeatureSettings,
+    RecordingWindows,
+    extract,
+    extract_together,
+    feature_groups,
+    feature_names,
+    feature_version,
+)
 from features.kinematics import Orders, bearing_orders
 from features.spectra.lines import LineSettings
+from features.spectra.spectrum import power_spectrum
 from features.windows import WindowSettings
 
 SETTINGS = FeatureSettings()
@@ -79,6 +88,55 @@ def test_a_row_is_bit_equal_whatever_windows_are_beside_it(length):
         for start in range(0, 67 - n + 1, max(n, 3)):
             part = run(windows[start : start + n].copy(), shaft_speed_rpm=rpm)
             assert part.tobytes() == together[start : start + n].tobytes(), (n, start)
+
+
+def mixed_recordings():
+    """Recordings of many lengths, rates, speeds and geometries; some of one kind, some alone in theirs."""
+    rng = np.random.default_rng(5)
+    geometries = (ORDERS, BEARING, None, bearing_orders(13, 3.5, 25.6), Orders(ftf=0.41, gear_mesh=(14.0,)))
+    recordings = []
+    for number in range(40):
+        length = int(rng.choice([512, 3001, 4096, 12_032, 12_288, 20_000]))
+        rate = float(rng.choice([12_000.0, 25_600.0]))
+        windows = noise(int(rng.integers(1, 4)), length, seed=number)
+        windows[:, :: int(rng.integers(30, 200))] += 6.0
+        kept = int(rng.choice([0, 200]))
+        recordings.append(
+            RecordingWindows(
+                windows=windows * np.float32(10.0 ** rng.uniform(-5, 5)),
+                sampling_rate_hz=rate,
+                rate_is_declared=bool(rng.random() < 0.9),
+                shaft_speed_rpm=float(rng.uniform(6.0, 60.0) * 60.0 * rate / length),
+                speed_is_steady=bool(rng.random() < 0.9),
+                orders=geometries[int(rng.integers(len(geometries)))],
+                samples_per_turn=200 if number % 9 == 0 else None,
+                kept=(0,) if kept else (),
+                kept_bins=kept,
+            )
+        )
+    recordings[7].windows[0, 3] = np.nan
+    return recordings
+
+
+def test_a_recording_is_bit_equal_whatever_recordings_are_extracted_with_it():
+    recordings = mixed_recordings()
+    together = extract_together(recordings, SETTINGS)
+    for order in (list(reversed(range(40))), [3], [0, 9, 18], list(range(0, 40, 2))):
+        for place, found in zip(order, extract_together([recordings[k] for k in order], SETTINGS), strict=True):
+            for name, value in vars(found).items():
+                assert value.tobytes() == getattr(together[place], name).tobytes(), (place, name)
+    assert np.isfinite(together[7].values[1:, 0]).all() and np.isnan(together[7].values[0]).all()
+    known = [NAMES.index(name) for name in ("ses_best_bpfi_h1_db", "raw_gear_mesh_h1_db", "raw_shaft_mean14_db")]
+    for column in known:
+        assert sum(np.isfinite(found.values[:, column]).any() for found in together) > 8, NAMES[column]
+
+
+def test_a_spectrum_that_is_asked_for_is_that_of_the_window_at_unit_variance():
+    windows = 7.0 * noise(3, 4096) + 2.0
+    asked = RecordingWindows(windows, 12_000.0, True, None, False, None, kept=(0, 2), kept_bins=900)
+    unit = (windows[[0, 2]] - windows[[0, 2]].mean(axis=1, keepdims=True)) / windows[[0, 2]].std(axis=1, keepdims=True)
+    found = extract_together([asked], SETTINGS)[0].power
+    np.testing.assert_allclose(found, power_spectrum(unit)[:, :900], rtol=2e-3, atol=1e-9)
 
 
 def test_bad_windows_do_not_change_their_neighbours():

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from features.quality.mains import HumSettings
+from features.quality import quality
+from features.quality.mains import HumSettings, mains_shares
 from features.quality.quality import Quality, QualitySettings, assess, quality_settings, spread
+from features.spectra.spectrum import power_spectrum
 
 RATE, LENGTH = 12_000.0, 12_032
 SETTINGS = QualitySettings()
@@ -256,3 +258,45 @@ def test_bad_settings_are_refused_by_name(bad, word):
 def test_bad_hum_settings_are_refused_by_name(bad, word):
     with pytest.raises(ValueError, match=word):
         HumSettings(**bad)
+
+
+def test_the_bounds_rule_out_only_what_the_whole_check_does_not_find():
+    rng = np.random.default_rng(2)
+    lively = found = 0
+    for number in range(600):
+        size = int(rng.integers(64, 3000))
+        row = rng.standard_normal(size) * 10.0 ** rng.uniform(-6, 6) + rng.choice([0.0, 0.0, 1e3])
+        row = np.round(row / row.std() * rng.choice([2, 20, 1e6])) if number % 3 else row
+        if number % 4 == 0:
+            row = np.clip(row, *np.quantile(row, rng.choice([0.0, 0.002, 0.05], 2) * [1, -1] + [0, 1]))
+        if number % 5 == 0:
+            first = int(rng.integers(size))
+            row[first : first + int(rng.integers(2, 60))] = rng.choice([0.0, row[first], row.max()])
+        if number % 7 == 0:
+            row[rng.random(size) < rng.choice([0.9, 0.994, 0.996, 1.0])] = 0.25
+        row = row.astype(np.float32)
+        ordered = np.sort(row)
+        whole = (
+            quality._flatline(row, ordered, SETTINGS),
+            quality._dropout(row, SETTINGS),
+            quality._clipping(row, ordered, SETTINGS),
+        )
+        if quality._is_lively(row, float(ordered[0]), float(ordered[-1]), SETTINGS):
+            assert whole == (None, None, None), number
+            lively += 1
+        found += any(whole)
+    assert lively > 150 and found > 150
+
+
+def test_shares_of_the_mains_that_are_there_already_change_no_verdict():
+    t = np.arange(8192) / 8192.0
+    hum = np.sin(2 * np.pi * 50 * t) + 0.3 * np.sin(2 * np.pi * 150 * t)
+    noise = np.random.default_rng(0).standard_normal((3, 8192))
+    windows = (np.array([[3.0], [1.0], [0.0]]) * hum + noise).astype(np.float32)
+    common = {"sampling_rate_hz": 8192.0, "rate_is_declared": True, "shaft_speed_rpm": 1234.0, "settings": SETTINGS}
+    shares = mains_shares(power_spectrum(windows * 9.81), bin_hz=1.0, length=8192, settings=SETTINGS.hum)
+    shares[1] = np.nan
+    alone = assess(windows, **common)
+    assert assess(windows, mains=shares, **common) == alone
+    assert [str(code) for code in alone[0]] == ["mains_hum", "ok", "ok"]
+    assert assess(windows, mains=np.zeros((3, 2)), **common)[0][0] == "ok", "the shares are used"

@@ -1,17 +1,22 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from features.extract import FeatureSettings, RecordingWindows, extract_together
 from features.kinematics import Orders, bearing_orders
 from features.quality.quality import Quality
-from features.quality.speed_check import SpeedCheckSettings, judge_speed
+from features.quality.speed_check import SpeedCheckSettings, judge_speed, judged_windows
 from features.spectra.combs import (
     CombSettings,
     candidate_ratios,
+    comb_bins,
     comb_false_alarm,
     fisher,
     measure_combs,
+    mesh_false_alarm,
+    mesh_lines,
     over_search,
 )
 
@@ -197,3 +202,51 @@ def test_a_gear_mesh_contradicts_too():
 def test_bad_settings_are_refused(cls, bad, word):
     with pytest.raises(ValueError, match=word):
         cls(**bad)
+
+
+def test_the_bound_leaves_out_only_candidates_that_are_more_probable():
+    rng = np.random.default_rng(8)
+    for number in range(12):
+        length, turns = int(rng.choice([6000, 12_000])), float(rng.uniform(17, 60))
+        t = np.arange(length) / length
+        shaft = sum(rng.uniform(0, 0.4) * np.sin(2 * np.pi * k * rng.uniform(0.5, 2) * turns * t) for k in range(1, 9))
+        x = (rng.standard_normal((int(rng.integers(1, 6)), length)) + shaft).astype(np.float32)
+        orders = Orders(gear_mesh=(14.0, 21.3)[: 1 + number % 3 // 2])
+        rpm = 60.0 * turns * RATE / length
+        combs = measure_combs(
+            x, sampling_rate_hz=RATE, declared_rpm=rpm, highest_ratio=2.3, orders=orders, settings=CombSettings()
+        )
+        missing = rng.random(combs.evidence.size) < (0.03, 0.4)[number % 2]
+        combs = replace(combs, evidence=np.where(missing, np.nan, combs.evidence))
+        ratios = candidate_ratios(turns, 0.4, 2.3, CombSettings())
+        lines = mesh_lines(orders)
+        fine = np.arange(0.4, 2.3, 0.5 / (max(lines) * turns))
+        for at_most in (1e-2, 1e-5, 1e-9):
+            for whole, bounded in (
+                (
+                    comb_false_alarm(combs, ratios, settings=CombSettings()),
+                    comb_false_alarm(combs, ratios, settings=CombSettings(), at_most=at_most),
+                ),
+                (mesh_false_alarm(combs, fine, lines), mesh_false_alarm(combs, fine, lines, at_most=at_most)),
+            ):
+                kept = bounded < 1.0
+                np.testing.assert_array_equal(bounded[kept], whole[kept])
+                assert whole[~kept].min(initial=1.0) > at_most
+                assert number % 2 or at_most > 1e-4 or kept.mean() < 0.5, "the bound leaves out much"
+
+
+@pytest.mark.parametrize("n, shaft_hz", [(1, 41.0), (3, 41.0), (20, 41.0), (3, 340.0)])
+def test_spectra_that_are_there_already_change_no_verdict(n, shaft_hz):
+    # At 340 turns the comb can need more bins than the spectrum has.
+    t = np.arange(12_000) / RATE
+    shaft = sum(np.sin(2 * np.pi * k * shaft_hz * t + k) for k in range(1, 8))
+    x = (3e-3 * (np.random.default_rng(n).standard_normal((n, 12_000)) + 0.5 * shaft)).astype(np.float32)
+    for rpm in (37.0 * shaft_hz, 60.0 * shaft_hz):
+        asked = {"sampling_rate_hz": RATE, "declared_rpm": rpm}
+        bins = comb_bins(12_000, highest_ratio=SpeedCheckSettings().highest, settings=CombSettings(), **asked)
+        kept = tuple(judged_windows(n))
+        windows = RecordingWindows(9.81 * x, RATE, True, rpm, True, None, kept=kept, kept_bins=bins)
+        power = extract_together([windows], FeatureSettings())[0].power
+        alone = judge_speed(x, **asked)
+        assert judge_speed(x, power=power, **asked) == alone
+        assert (alone is None) == (rpm == 60.0 * shaft_hz)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from features.kinematics import Orders
 from features.spectra.gear_mesh import STATISTICS, gear_mesh_statistics, sideband_ratio
 from features.spectra.lines import LineSettings
 from features.spectra.spectrum import power_spectrum
@@ -16,7 +15,8 @@ def power_of(x):
 
 
 def ratio(x, mesh=21.0):
-    return sideband_ratio(power_of(x), mesh=mesh, turns=TURNS, usable=5800, tolerance=0.02)[0][0]
+    one = {"mesh": np.array([mesh]), "turns": np.array([TURNS]), "usable": np.array([5800])}
+    return sideband_ratio(power_of(x), **one, tolerance=0.02)[0][0]
 
 
 @pytest.mark.parametrize("depth", [0.05, 0.3, 0.9])
@@ -45,7 +45,11 @@ def test_of_several_meshes_the_strongest_counts_and_unresolved_ones_are_missing(
 
     def statistics(meshes, turns=TURNS):
         found = gear_mesh_statistics(
-            power_of(x), orders=Orders(gear_mesh=meshes), turns=turns, length=LENGTH, settings=SETTINGS
+            power_of(x),
+            meshes=np.array([meshes]),
+            turns=np.array([turns]),
+            usable=np.array([int(0.98 * LENGTH / 2)]),
+            settings=SETTINGS,
         )
         return dict(zip(STATISTICS, found[0], strict=True))
 

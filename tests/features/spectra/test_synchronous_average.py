@@ -13,7 +13,7 @@ def angle(turns):
 
 
 def statistics(x, orders=GEAR, per_turn=PER_TURN):
-    return dict(zip(STATISTICS, synchronous_statistics(np.atleast_2d(x), per_turn, orders)[0], strict=True))
+    return dict(zip(STATISTICS, synchronous_statistics(np.atleast_2d(x), per_turn, orders.gear_mesh)[0], strict=True))
 
 
 @pytest.mark.parametrize("turns", [9, 36, 100])
