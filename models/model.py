@@ -186,6 +186,7 @@ class Model:
         parts = blocks(len(x))
         shares = max(1, min(workers, len(parts) // BLOCKS_EACH))
         in_threads(partial(self._score_blocks, x, predictor, out), [parts[i::shares] for i in range(shares)])
+        out.novelty_percentile[:] = self.percentile("novelty_raw", out.novelty_raw)
         self._blank(out)
         return out
 
@@ -231,9 +232,7 @@ class Model:
         for rows in parts:
             block, keep = padded(x, rows), rows.stop - rows.start
             scaled = self.scaler.scale_features(block, values)
-            raw = self.novelty.distance(scaled.values, scaled.observed, space)
-            out.novelty_raw[rows] = raw[:keep]
-            out.novelty_percentile[rows] = percentile(raw, self.quantiles["novelty_raw"])[:keep]
+            out.novelty_raw[rows] = self.novelty.distance(scaled.values, scaled.observed, space)[:keep]
             out.n_missing[rows] = scaled.n_missing[:keep]
             out.n_unexpected_missing[rows] = scaled.n_unexpected_missing[:keep]
             out.finite[rows] = scaled.finite[:keep]

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from models.network import FoldedNetwork
 
-BLOCK: Final = 192
+BLOCK: Final = 384
 """Windows per block. Part of the arithmetic: another size may round differently."""
 
 _FOLDED_AT_ONCE = 1 << 26
@@ -172,8 +172,8 @@ class JointSampler:
 def blocks(n: int) -> list[slice]:
     """Return the slices of BLOCK windows (the last may be shorter) that cover `n` windows.
 
-    >>> [(rows.start, rows.stop) for rows in blocks(300)]
-    [(0, 192), (192, 300)]
+    >>> [(rows.start, rows.stop) for rows in blocks(500)]
+    [(0, 384), (384, 500)]
     """
     return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
 
@@ -182,7 +182,7 @@ def padded(x: NDArray[T], rows: slice) -> NDArray[T]:
     """Return rows of x (n, F) as a C-ordered (BLOCK, F) array, padded with zeros; x itself where that is all of it.
 
     >>> padded(np.ones((3, 2), dtype=np.float32), slice(1, 3)).shape
-    (192, 2)
+    (384, 2)
     """
     if rows.stop - rows.start == BLOCK:
         return np.ascontiguousarray(x[rows])

@@ -31,7 +31,7 @@ _RIDGE = 1e-3
 _GROUP: Final = 16
 """Reference windows of a group: the k nearest lie in the k groups whose nearest windows are nearest."""
 
-_SPARE: Final = 3
+_SPARE: Final = 2
 """Reference windows measured beyond the k nearest ones, for float32 does not tell equal ones apart."""
 
 _PLACES: Final = (1 << 29) - 1
@@ -88,11 +88,12 @@ class NoveltyReference:
     def _coordinates(self, values: FloatArray, observed: BoolArray, space: Workspace) -> Tensor:
         """Return the coordinates (d + 1, BLOCK) of one block."""
         d, n_features = self.components.shape
-        centred = space("centred", BLOCK, n_features, dtype=torch.float64).numpy()
-        np.subtract(values, self.mean, out=centred)
+        centre = space("centred", BLOCK, n_features, dtype=torch.float64)
+        torch.sub(torch.from_numpy(values), torch.from_numpy(self.mean), out=centre)
+        centred: FloatArray = centre.numpy()
         np.copyto(centred, 0.0, where=~observed)
         projected = space("projected", d, BLOCK, dtype=torch.float64)
-        torch.mm(torch.from_numpy(self.components), torch.from_numpy(centred).T, out=projected)
+        torch.mm(torch.from_numpy(self.components), centre.T, out=projected)
         latent = self._latent(projected, observed, space)
         # |c - V' l|^2 over what is observed, where (G + S) l = V c.
         explained = (latent * (projected.numpy() + self.shrink[:, None] * latent)).sum(axis=0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 CLIP = 10.0
@@ -77,9 +78,11 @@ class RobustScaler:
         finite = np.isfinite(x)
         observed = finite & self.known
         values = np.empty(x.shape) if out is None else out
-        np.subtract(x, self.center, out=values)
-        values /= self.scale
-        np.clip(values, -CLIP, CLIP, out=values)
+        values[:] = x
+        scaled = torch.from_numpy(values)
+        scaled -= torch.from_numpy(self.center)
+        scaled /= torch.from_numpy(self.scale)
+        scaled.clamp_(-CLIP, CLIP)
         np.copyto(values, 0.0, where=~observed)
         missing = np.isnan(x)
         infinite = ~finite & ~missing

@@ -344,13 +344,14 @@ def figures_of(
     good = np.array([verdict == Quality.OK for verdict in quality], dtype=bool)
     usable = good & scores.finite
     columns = [getattr(scores, name) for name in STATISTICS.values()]
-    figures = [np.where(usable & np.isfinite(values), values, None).tolist() for values in columns]
+    nothing = np.array(None, dtype=object)
+    figures = [np.where(usable & np.isfinite(values), values.astype(object), nothing).tolist() for values in columns]
     shared = usable & np.isfinite(scores.class_probabilities).all(axis=1)
     shares = [
         dict(zip(classes, p, strict=True)) if known else None
         for p, known in zip(scores.class_probabilities.tolist(), shared.tolist(), strict=True)
     ]
-    found = (good & ~scores.finite).tolist()
+    found = [bool(bad) for bad in good & ~scores.finite]
     verdicts = [str(Quality.NON_FINITE if bad else verdict) for verdict, bad in zip(quality, found, strict=True)]
     reasons = ["the score is not finite" if bad else rests_on for rests_on, bad in zip(evidence, found, strict=True)]
     names = (*STATISTICS, "class_probabilities", "quality", "evidence")
