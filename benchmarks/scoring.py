@@ -43,7 +43,8 @@ from models.training.scaler import fit_scaler
 
 CLASSES = ("healthy", "inner", "outer", "ball", "imbalance")
 N_FEATURES, N_GROUPS, N_TRAIN, REFERENCE, LOOP_BATCH, SUB_BANK = 264, 15, 4000, 4000, 512, 10
-FEWER = (10, 20, 30, 50, 70, 100)
+FEWER = (10, 20, 30, 50, 80, 100)
+STOP_AT = (0.003, 0.005, 0.01)
 SETTINGS = TrainingSettings()
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -244,25 +245,55 @@ def equality(model: Model, loop: Loop, x: np.ndarray) -> dict[str, float]:
     return worst
 
 
+def stopped(p: FloatArray, allowed: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return fault probability, mutual information and samples (n,) where each window stops by itself.
+
+    A window stops at the end of the first sub-bank, from the third on, at which the standard error of its fault
+    probability (from the variance between sub-banks, as `monte_carlo_se`) is at most `allowed`.
+    """
+    fault, mi = moments(p)
+    used = np.full(p.shape[1], float(len(p)))
+    by_bank = p[..., 1:].sum(axis=-1).reshape(-1, SUB_BANK, p.shape[1]).mean(axis=1)
+    for n in range(len(by_bank) - 1, 2, -1):
+        done = by_bank[:n].std(axis=0, ddof=1) / np.sqrt(n) <= allowed
+        less, information = moments(p[: n * SUB_BANK])
+        fault, mi = np.where(done, less, fault), np.where(done, information, mi)
+        used = np.where(done, float(n * SUB_BANK), used)
+    return fault, mi, used
+
+
+def flips(mi: FloatArray, truth: FloatArray) -> float:
+    """Return the share of windows that move into or out of the highest tenth of mutual information."""
+    level = np.quantile(truth, 0.9)
+    return float(np.mean((mi > level) != (truth > level)))
+
+
 def errors(model: Model, inputs: np.ndarray, banks: int) -> dict[str, Any]:
-    """Return the error of T samples in fault probability and mutual information, balanced and independent."""
+    """Return the error of T samples in fault probability and mutual information.
+
+    Of balanced, independent and early stopped samples; with the samples used, and the windows that other mutual
+    information moves into or out of the highest tenth (`flips`): what routing reads.
+    """
     rng = np.random.default_rng(5)
     assert model.network is not None
     reference = np.concatenate([samples_of(model, 200, rng, inputs) for _ in range(REFERENCE // 200)])
     p0, mi0 = moments(reference)
-    sums: dict[str, list[tuple[float, float]]] = {}
+    sums: dict[str, list[tuple[float, ...]]] = {}
     for bank in range(banks):
-        taken = {"independent 100": samples_of(model, 100, rng, inputs)}
+        taken = {"independent 100": (*moments(samples_of(model, 100, rng, inputs)), 100)}
         for n in FEWER:
             predictor = with_samples(model, n, bank).predictor
             assert predictor is not None
-            taken[f"balanced {n}"] = probabilities(model, predictor.logits(inputs))
-        for name, p in taken.items():
-            found, mi = moments(p)
-            sums.setdefault(name, []).append((float(np.mean((found - p0) ** 2)), float(np.mean((mi - mi0) ** 2))))
+            p = probabilities(model, predictor.logits(inputs))
+            taken[f"balanced {n}"] = (*moments(p), n)
+        taken |= {f"stopped at {allowed}": stopped(p, allowed) for allowed in STOP_AT}
+        for name, (found, mi, used) in taken.items():
+            squares = (float(np.mean((found - p0) ** 2)), float(np.mean((mi - mi0) ** 2)))
+            sums.setdefault(name, []).append((*squares, flips(mi, mi0), float(np.mean(used))))
+    means = {name: np.mean(rows, axis=0).tolist() for name, rows in sums.items()}
     return {
-        name: dict(zip(("probability", "mutual_information"), np.sqrt(np.mean(pairs, axis=0)).tolist(), strict=True))
-        for name, pairs in sums.items()
+        name: {"probability": p**0.5, "mutual_information": mi**0.5, "flips": share, "samples": used}
+        for name, (p, mi, share, used) in means.items()
     }
 
 
