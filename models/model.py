@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -26,17 +26,19 @@ from models.kinds import Kind, healthy_index
 from models.methods.mask_bank import MaskBank
 from models.methods.method import Predictor, method_of, sample_point
 from models.network import FoldedNetwork
-from models.predictive import Predictive, summarise
-from models.sampling import BLOCK, blocks, padded
+from models.predictive import PREDICTIVE, Predictive, Statistics, empty_columns
+from models.sampling import BLOCK, Workspace, blocks, padded
+from models.threads import in_threads
 from models.training.rule_prior import RulePrior
-from models.training.scaler import RobustScaler, Scaled
+from models.training.scaler import RobustScaler
 
 FloatArray = NDArray[np.float64]
 
 QUANTILES = ("mutual_information", "predictive_entropy", "expected_entropy", "novelty_raw")
 """Scores whose held-out quantiles a model carries."""
 
-_SUMMARISED_AT_ONCE = 1 << 21
+BLOCKS_EACH = 4
+"""Blocks that a thread must have to be worth starting."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +155,7 @@ class Model:
         method = method_of(self.method)
         return method.sample(method.parts(self.network, self.members), self.bank)
 
-    def score(self, x: NDArray[np.float32], *, point_estimate: bool = False) -> Scores:
+    def score(self, x: NDArray[np.float32], *, point_estimate: bool = False, workers: int = 1) -> Scores:
         """Score windows.
 
         Parameters
@@ -162,12 +164,14 @@ class Model:
             (n, F) features in the order of `feature_names`, NaN = missing; read as float32.
         point_estimate
             Score with the single deterministic network instead of the samples (for comparison).
+        workers
+            Threads that share the blocks where there are many; call inside `models.threads.one_thread`.
 
         Returns
         -------
         Scores
-            A window's scores are bit-equal whatever other windows are in x, on one machine and version. Memory beyond
-            the result does not grow with n.
+            A window's scores are bit-equal whatever other windows are in x, and for any number of workers, on one
+            machine and version. Memory beyond the result does not grow with n.
 
         Raises
         ------
@@ -178,20 +182,11 @@ class Model:
         predictor = self.predictor
         if point_estimate and self.network is not None:
             predictor = sample_point((self.network,))
-        sampler = None if predictor is None else predictor.sampler()
-        n_samples = 0 if sampler is None else sampler.n_samples
-        spread = method_of(self.method).spread
-        out = _empty_scores(len(x), len(self.classes), n_samples if spread else min(n_samples, 1))
-        for rows in blocks(len(x)):
-            block = padded(x, rows)
-            scaled = self.scaler.scale_features(block)
-            keep = rows.stop - rows.start
-            self._novelty(out, rows, scaled, keep)
-            if self.rule is not None:
-                out.unmodelled[rows] = self.rule.unmodelled(block, self.feature_names)[:keep]
-            if sampler is not None and predictor is not None:
-                logits = self._with_rule(sampler.sample(self.scaler.network_inputs(scaled)), block)
-                self._predictive(out, rows, logits, keep, predictor.group)
+        out = _empty_scores(len(x), len(self.classes), 0 if predictor is None else self._n_scored(predictor.n_samples))
+        parts = blocks(len(x))
+        shares = max(1, min(workers, len(parts) // BLOCKS_EACH))
+        in_threads(partial(self._score_blocks, x, predictor, out), [parts[i::shares] for i in range(shares)])
+        out.novelty_percentile[:] = self.percentile("novelty_raw", out.novelty_raw)
         self._blank(out)
         return out
 
@@ -219,52 +214,57 @@ class Model:
             return np.ascontiguousarray(x, dtype=np.float32)
 
     def _with_rule(self, logits: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add the rule's logits for x (n, F) to sampled logits (T, n, C)."""
-        return logits if self.rule is None else logits + self.rule.logits(x, self.feature_names)
+        """Add the rule's logits for x (n, F) to sampled logits (T, n, C), in place."""
+        if self.rule is not None:
+            logits += self.rule.logits(x, self.feature_names)
+        return logits
 
-    def _novelty(self, out: Scores, rows: slice, scaled: Scaled, keep: int) -> None:
-        raw = self.novelty.distance(scaled.values, scaled.observed)
-        out.novelty_raw[rows] = raw[:keep]
-        out.novelty_percentile[rows] = percentile(raw, self.quantiles["novelty_raw"])[:keep]
-        out.n_missing[rows] = scaled.n_missing[:keep]
-        out.n_unexpected_missing[rows] = scaled.n_unexpected_missing[:keep]
-        out.finite[rows] = scaled.finite[:keep]
+    def _n_scored(self, n_samples: int) -> int:
+        return n_samples if method_of(self.method).spread else 1
 
-    def _predictive(self, out: Scores, rows: slice, logits: NDArray[np.float32], keep: int, group: int) -> None:
-        """Write the statistics of one padded block, in parts of fixed size where there are very many samples."""
-        size = BLOCK
-        while size > 1 and size * logits.shape[0] * logits.shape[2] > _SUMMARISED_AT_ONCE:
-            size //= 2
-        for start in range(0, keep, size):
-            stop = min(start + size, keep)
-            statistics = summarise(
-                logits[:, start : start + size],
-                temperature=self.temperature.value,
-                log_prior_correction=self.log_prior_correction,
-                healthy=self.healthy,
-                sub_bank_size=group,
-                spread=method_of(self.method).spread,
-            )
-            target = slice(rows.start + start, rows.start + stop)
-            for name in _PREDICTIVE:
-                getattr(out, name)[target] = getattr(statistics, name)[: stop - start]
+    def _score_blocks(
+        self, x: NDArray[np.float32], predictor: Predictor | None, out: Scores, parts: Sequence[slice]
+    ) -> None:
+        """Score some blocks of x and write their rows of `out`, with buffers that all of them use."""
+        space, values = Workspace(), np.empty((BLOCK, len(self.feature_names)))
+        if predictor is not None:
+            sampler, statistics = predictor.sampler(), self._statistics(predictor)
+        for rows in parts:
+            block, keep = padded(x, rows), rows.stop - rows.start
+            scaled = self.scaler.scale_features(block, values)
+            out.novelty_raw[rows] = self.novelty.distance(scaled.values, scaled.observed, space)[:keep]
+            out.n_missing[rows] = scaled.n_missing[:keep]
+            out.n_unexpected_missing[rows] = scaled.n_unexpected_missing[:keep]
+            out.finite[rows] = scaled.finite[:keep]
+            if self.rule is not None:
+                out.unmodelled[rows] = self.rule.unmodelled(block, self.feature_names)[:keep]
+            if predictor is not None:
+                logits = self._with_rule(sampler.sample(self.scaler.network_inputs(scaled)), block)
+                statistics.write(logits, out, rows)
+
+    def _statistics(self, predictor: Predictor) -> Statistics:
+        return Statistics(
+            predictor.n_samples,
+            len(self.classes),
+            temperature=self.temperature.value,
+            log_prior_correction=self.log_prior_correction,
+            healthy=self.healthy,
+            sub_bank_size=predictor.group,
+            spread=method_of(self.method).spread,
+        )
 
     def _blank(self, out: Scores) -> None:
         """Mark every window that is not finite, and set all of its scores to NaN."""
         out.finite[:] &= np.isfinite(out.novelty_raw)
         if self.network is not None:
             out.finite[:] &= np.isfinite(out.predictive_entropy)
-        for name in (*_PREDICTIVE, "novelty_raw", "novelty_percentile", "unmodelled"):
+        for name in (*PREDICTIVE, "novelty_raw", "novelty_percentile", "unmodelled"):
             getattr(out, name)[~out.finite] = np.nan
 
 
-_PREDICTIVE = tuple(f.name for f in fields(Predictive) if f.name != "n_samples")
-
-
 def _empty_scores(n: int, n_classes: int, n_samples: int) -> Scores:
-    columns = {name: np.full((n, n_classes) if name == "class_probabilities" else n, np.nan) for name in _PREDICTIVE}
     return Scores(
-        **columns,
+        **empty_columns(n, n_classes),
         n_samples=n_samples,
         novelty_raw=np.full(n, np.nan),
         novelty_percentile=np.full(n, np.nan),

@@ -1,38 +1,56 @@
 """Networks over blocks of windows of fixed size: what every scoring method samples with.
 
-Every block has the same shape: the last one is padded with zeros, and so are the columns of every layer. So the same
-kernels run in the same order for a window whatever else is in the run. BatchNorm is folded beforehand, hence always in
-eval mode.
+Every block has the same shape: the last one is padded with zeros. So the same kernels run in the same order for a
+window whatever else is in the run. BatchNorm is folded beforehand, hence always in eval mode.
 
-Columns are padded because a matrix product whose rows are no whole number of vector registers wide is finished by other
-instructions in some rows than in others, depending on where in memory the row begins: with 5 outputs MKL gave two
-results for the same input within one batch (torch 2.13 on an AVX-512 processor). With outputs padded by zeros to a
-multiple of `WIDTH` every row takes the same path. Padded units have no weights in or out, so they add exact zeros.
+Inside, windows lie along the contiguous axis. Each is a lane of its own through products, activations and statistics,
+and `BLOCK` is a whole number of vector registers and of the tiles of matrix kernels (12, 24, 48), so no lane is
+finished by other instructions than its neighbours. With windows as rows and 5 outputs, and with 256 windows as columns
+in float64, MKL gave two results for the same input within one batch (torch 2.13).
+
+A mask drops few units. So the second layer is computed whole once, and for each mask the columns of the dropped units
+alone are taken from it: with p = 0.1 a tenth of the products.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 
 from models.network import FoldedNetwork
 
-BLOCK = 256
+BLOCK: Final = 384
 """Windows per block. Part of the arithmetic: another size may round differently."""
 
 _FOLDED_AT_ONCE = 1 << 26
-"""Masked weights kept in memory, at most (float32: 256 MiB); beyond, they are folded anew for every sub-bank."""
-
-WIDTH: Final = 16
-"""float32 values of a 512-bit register."""
+"""Masked weights kept in memory, at most (float32: 256 MiB); beyond, they are folded anew for every block."""
 
 FloatArray = NDArray[np.float32]
+T = TypeVar("T", bound=np.generic)
+
+
+class Workspace:
+    """Tensors by name that are made once and used again for every block: fresh ones cost page faults. One per thread.
+
+    >>> space = Workspace()
+    >>> space("z", 2, 3) is space("z", 2, 3)
+    True
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Return the tensor of a name, with whatever it holds; made anew where the shape is another."""
+        held = self._held.get(name)
+        if held is None or held.shape != shape:
+            held = self._held[name] = torch.empty(shape, dtype=dtype)
+        return held
 
 
 class Sampler(Protocol):
@@ -52,44 +70,40 @@ class ThinnedNetworks:
     ----------
     network
         The folded network.
-    masks
-        Per hidden layer float32 (T, units): 0, or the scale of a kept unit.
-    chunk
-        Samples computed together (the sub-bank size); divides T.
+    kept
+        Per hidden layer bool (T, units), True = kept.
+    scale
+        Factor of a kept unit, 1 / (1 - p).
     """
 
-    def __init__(self, network: FoldedNetwork, masks: list[Tensor], chunk: int) -> None:
-        wide = aligned(network)
-        masks = [aligned_masks(one) for one in masks]
-        self.first_weight = wide.weights[0].T.contiguous()
-        self.first_bias = wide.biases[0]
-        self.biases = wide.biases[1:]
-        self.chunk = chunk
-        self.n_samples = int(masks[0].shape[0])
+    def __init__(self, network: FoldedNetwork, kept: Sequence[Tensor], scale: float) -> None:
+        self.first_weight = network.weights[0]
+        self.biases = [bias[:, None] for bias in network.biases]
+        self.second_weight = network.weights[1] * scale
+        self.n_samples = int(kept[0].shape[0])
         self.n_classes = network.n_classes
-        self._masks = masks
-        self._weights = [weight.T.contiguous() for weight in wide.weights[1:]]
-        size = sum(self.n_samples * weight.numel() for weight in self._weights)
-        everything = slice(0, self.n_samples)
-        self._folded = (
-            [self._fold(layer, everything) for layer in range(len(masks))] if size <= _FOLDED_AT_ONCE else None
-        )
+        self._kept = kept
+        self._later = [weight * scale for weight in network.weights[2:]]
+        size = self.n_samples * (self.second_weight.numel() + sum(weight.numel() for weight in self._later))
+        self._folded = [self._fold(t) for t in range(self.n_samples)] if size <= _FOLDED_AT_ONCE else None
 
-    def widths(self) -> list[int]:
-        """Return the units of the hidden layers after the first, padded."""
-        return [int(weight.shape[1]) for weight in self._weights[:-1]]
+    def of_mask(self, t: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return what mask t makes of the layers after the first.
 
-    def weight(self, layer: int, part: slice) -> Tensor:
-        """Return the masked weights (samples, in, out) of the layer after hidden layer `layer`."""
-        return self._fold(layer, part) if self._folded is None else self._folded[layer][part]
+        Dropped units of the first hidden layer int64 (k,), the second layer's columns of them with the sign turned
+        (out, k), and the weights (out, in) of the layers after it, without the columns of dropped units.
+        """
+        return self._fold(t) if self._folded is None else self._folded[t]
 
-    def _fold(self, layer: int, part: slice) -> Tensor:
-        return self._masks[layer][part][:, :, None] * self._weights[layer][None]
+    def _fold(self, t: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+        dropped = torch.nonzero(~self._kept[0][t])[:, 0]
+        later = [weight * kept[t] for weight, kept in zip(self._later, self._kept[1:], strict=True)]
+        return dropped, -self.second_weight[:, dropped], later
 
 
 def point(network: FoldedNetwork) -> ThinnedNetworks:
     """Return the single deterministic network (nothing dropped): the point estimate, T = 1."""
-    return ThinnedNetworks(network, [torch.ones(1, units) for units in network.hidden], 1)
+    return ThinnedNetworks(network, [torch.ones(1, units, dtype=torch.bool) for units in network.hidden], 1.0)
 
 
 class BlockSampler:
@@ -99,35 +113,39 @@ class BlockSampler:
     ----------
     networks
         From `point` or `models.methods.mc_dropout.thin`.
+    logits
+        Where the logits go, (T, C, BLOCK); None: a buffer of its own.
     """
 
-    def __init__(self, networks: ThinnedNetworks) -> None:
+    def __init__(self, networks: ThinnedNetworks, logits: Tensor | None = None) -> None:
         self.networks = networks
         self.n_samples = networks.n_samples
-        chunk = networks.chunk
-        self._first = torch.empty(BLOCK, networks.first_weight.shape[1])
-        self._hidden = [torch.empty(chunk, BLOCK, width) for width in networks.widths()]
-        self._logits = torch.empty(networks.n_samples, BLOCK, networks.biases[-1].shape[0])
+        first, *widths = (int(bias.shape[0]) for bias in networks.biases)
+        self._first = torch.empty(first, BLOCK)
+        self._second = torch.empty(widths[0], BLOCK)
+        dropped = torch.empty(first, BLOCK)
+        self._dropped = [dropped[:k] for k in range(first + 1)]
+        hidden = [torch.empty(width, BLOCK) for width in widths[:-1]]
+        self._logits = torch.empty(self.n_samples, networks.n_classes, BLOCK) if logits is None else logits
+        self._outs = [[*hidden, one] for one in self._logits]
 
     def sample(self, x_block: FloatArray) -> FloatArray:
         """Return the logits (T, BLOCK, C) of one block of inputs (BLOCK, n_inputs), float32.
 
         The returned array is a view of a buffer that the next call overwrites.
         """
-        nets = self.networks
+        nets, first, second = self.networks, self._first, self._second
         with torch.inference_mode():
-            torch.addmm(nets.first_bias, torch.from_numpy(x_block), nets.first_weight, out=self._first)
-            self._first.relu_()
-            for start in range(0, nets.n_samples, nets.chunk):
-                part = slice(start, start + nets.chunk)
-                below = self._first.expand(nets.chunk, *self._first.shape)
-                for layer, buffer in enumerate(self._hidden):
-                    torch.baddbmm(nets.biases[layer], below, nets.weight(layer, part), out=buffer)
-                    below = buffer.relu_()
-                last = len(self._hidden)
-                torch.baddbmm(nets.biases[last], below, nets.weight(last, part), out=self._logits[part])
-        logits: FloatArray = self._logits[:, :, : nets.n_classes].numpy()
-        return logits
+            torch.addmm(nets.biases[0], nets.first_weight, torch.from_numpy(x_block).T, out=first)
+            torch.addmm(nets.biases[1], nets.second_weight, first.relu_(), out=second)
+            for t, outs in enumerate(self._outs):
+                dropped, delta, later = nets.of_mask(t)
+                units = torch.index_select(first, 0, dropped, out=self._dropped[len(dropped)])
+                torch.addmm(second, delta, units, out=outs[0])
+                for bias, weight, below, out in zip(nets.biases[2:], later, outs, outs[1:], strict=False):
+                    torch.addmm(bias, weight, below.relu_(), out=out)
+        sampled: FloatArray = self._logits.numpy().transpose(0, 2, 1)
+        return sampled
 
 
 class JointSampler:
@@ -138,31 +156,37 @@ class JointSampler:
     """
 
     def __init__(self, networks: Sequence[ThinnedNetworks]) -> None:
-        self.samplers = [BlockSampler(one) for one in networks]
-        self.n_samples = sum(one.n_samples for one in self.samplers)
+        m = len(networks)
+        self.n_samples = m * networks[0].n_samples
+        self._logits = torch.empty(self.n_samples, networks[0].n_classes, BLOCK)
+        self.samplers = [BlockSampler(one, self._logits[number::m]) for number, one in enumerate(networks)]
 
     def sample(self, x_block: FloatArray) -> FloatArray:
         """Return logits (T * M, BLOCK, C) of one block of inputs (BLOCK, n_inputs)."""
-        logits = np.stack([one.sample(x_block) for one in self.samplers], axis=1)
-        return logits.reshape(self.n_samples, *logits.shape[2:])
+        for one in self.samplers:
+            one.sample(x_block)
+        sampled: FloatArray = self._logits.numpy().transpose(0, 2, 1)
+        return sampled
 
 
 def blocks(n: int) -> list[slice]:
     """Return the slices of BLOCK windows (the last may be shorter) that cover `n` windows.
 
-    >>> [(rows.start, rows.stop) for rows in blocks(300)]
-    [(0, 256), (256, 300)]
+    >>> [(rows.start, rows.stop) for rows in blocks(500)]
+    [(0, 384), (384, 500)]
     """
     return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
 
 
-def padded(x: FloatArray, rows: slice) -> FloatArray:
-    """Return rows of x (n, F) as a fresh C-ordered (BLOCK, F) float32 array, padded with zeros.
+def padded(x: NDArray[T], rows: slice) -> NDArray[T]:
+    """Return rows of x (n, F) as a C-ordered (BLOCK, F) array, padded with zeros; x itself where that is all of it.
 
     >>> padded(np.ones((3, 2), dtype=np.float32), slice(1, 3)).shape
-    (256, 2)
+    (384, 2)
     """
-    block = np.zeros((BLOCK, x.shape[1]), dtype=np.float32)
+    if rows.stop - rows.start == BLOCK:
+        return np.ascontiguousarray(x[rows])
+    block = np.zeros((BLOCK, x.shape[1]), dtype=x.dtype)
     block[: rows.stop - rows.start] = x[rows]
     return block
 
@@ -173,34 +197,3 @@ def run_blocks(sampler: Sampler, x: FloatArray, n_classes: int) -> FloatArray:
     for rows in blocks(x.shape[0]):
         out[:, rows] = sampler.sample(padded(x, rows))[:, : rows.stop - rows.start]
     return out
-
-
-def padded_size(n: int) -> int:
-    """Return n rounded up to a multiple of `WIDTH`.
-
-    >>> padded_size(5), padded_size(16)
-    (16, 16)
-    """
-    return -(-n // WIDTH) * WIDTH
-
-
-def aligned(network: FoldedNetwork) -> FoldedNetwork:
-    """Return the network with the outputs of every layer padded by zeros to a multiple of `WIDTH`."""
-    weights: list[Tensor] = []
-    biases: list[Tensor] = []
-    extra_inputs = 0
-    for weight, bias in zip(network.weights, network.biases, strict=True):
-        extra = padded_size(weight.shape[0]) - int(weight.shape[0])
-        weights.append(pad(weight, (0, extra_inputs, 0, extra)))
-        biases.append(pad(bias, (0, extra)))
-        extra_inputs = extra
-    return FoldedNetwork(tuple(weights), tuple(biases), network.dropout)
-
-
-def aligned_masks(masks: Tensor) -> Tensor:
-    """Return masks (T, units) with zeros for padded units.
-
-    >>> aligned_masks(torch.ones(2, 5)).shape
-    torch.Size([2, 16])
-    """
-    return pad(masks, (0, padded_size(masks.shape[1]) - int(masks.shape[1])))

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeline.base.settings import IntakeSettings, Settings
-from pipeline.base.sources import load_settings
-
 if TYPE_CHECKING:
+    from pipeline.base.settings import IntakeSettings, Settings
     from pipeline.intake.contract import Limits
     from pipeline.store.database import Store
     from pipeline.store.lake import Lake
@@ -38,11 +36,20 @@ def now() -> datetime:
 
 def workplace() -> Workplace:
     """Read the settings and open the database (an empty one gets its tables) and the lake."""
+    from pipeline.base.sources import load_settings
     from pipeline.store.database import Store
     from pipeline.store.lake import Lake
 
     settings = load_settings()
     return Workplace(settings, Store.open(settings.database), Lake(settings.lake))
+
+
+def opened_store() -> Store:
+    """Read the settings and open the database alone: for commands that need no lake, and so none of its libraries."""
+    from pipeline.base.sources import load_settings
+    from pipeline.store.database import Store
+
+    return Store.open(load_settings().database)
 
 
 def limits_of(settings: IntakeSettings, as_of: datetime) -> Limits:

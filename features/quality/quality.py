@@ -10,43 +10,15 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.quality.mains import HumSettings, mains_shares, unexplained_mains
+from features.quality.verdict import Quality as Quality
 from features.spectra.spectrum import power_spectrum
 
 _CHUNK_SAMPLES = 131_072
-
-
-class Quality(StrEnum):
-    """Verdict about one window. The first that applies, in the order given here, `ok` if none does.
-
-    `assess` returns those up to `mains_hum`; `features.quality.speed_check` `wrong_speed`;
-    `features.quality.plausibility`, which
-    needs a reference, the rest. `swapped_channels` and `polarity` are reported and never forbid a score.
-    """
-
-    NON_FINITE = "non_finite"
-    TOO_SHORT = "too_short"
-    FLATLINE = "flatline"
-    DROPOUT = "dropout"
-    CLIPPING = "clipping"
-    MAINS_HUM = "mains_hum"
-    RATE_MISMATCH = "rate_mismatch"
-    WRONG_SPEED = "wrong_speed"
-    GAIN_MISMATCH = "gain_mismatch"
-    LOOSE_MOUNT = "loose_mount"
-    SWAPPED_CHANNELS = "swapped_channels"
-    POLARITY = "polarity"
-    OK = "ok"
-
-    @property
-    def blocks(self) -> bool:
-        """Whether a window with this verdict gets no score."""
-        return self not in (Quality.OK, Quality.SWAPPED_CHANNELS, Quality.POLARITY)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,9 @@ def parts(network: FoldedNetwork, members: tuple[FoldedNetwork, ...]) -> tuple[F
 def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
     """Sample every network with every mask of the bank."""
     thinned = [thin(one, bank) for one in networks]
-    return Predictor(partial(JointSampler, thinned), networks[0].n_classes, bank.sub_bank_size * len(networks))
+    m = len(networks)
+    sampler = partial(JointSampler, thinned)
+    return Predictor(sampler, networks[0].n_classes, bank.n_samples * m, bank.sub_bank_size * m)
 
 
 METHOD: Final = Method(fit=fit, parts=parts, sample=sample)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-import numpy as np
 import torch
 
 from models.methods.mask_bank import MaskBank
@@ -19,7 +18,7 @@ from models.sampling import BlockSampler, ThinnedNetworks
 
 
 def thin(network: FoldedNetwork, bank: MaskBank) -> ThinnedNetworks:
-    """Fold the masks, scaled by 1/(1-p) as ``nn.Dropout`` does, into the layer that follows them.
+    """Return the networks that the masks leave; kept units are scaled by 1/(1-p) as ``nn.Dropout`` does.
 
     Raises
     ------
@@ -31,15 +30,13 @@ def thin(network: FoldedNetwork, bank: MaskBank) -> ThinnedNetworks:
             f"The mask bank (units {bank.hidden}, p={bank.dropout}) does not fit the network "
             f"(units {network.hidden}, p={network.dropout})."
         )
-    scale = 1.0 / (1.0 - bank.dropout)
-    masks = [torch.from_numpy(kept.astype(np.float32)) * scale for kept in bank.unpack()]
-    return ThinnedNetworks(network, masks, bank.sub_bank_size)
+    return ThinnedNetworks(network, [torch.from_numpy(kept) for kept in bank.unpack()], 1.0 / (1.0 - bank.dropout))
 
 
 def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
     """Sample the network with every mask of the bank."""
     (network,) = networks
-    return Predictor(partial(BlockSampler, thin(network, bank)), network.n_classes, bank.sub_bank_size)
+    return Predictor(partial(BlockSampler, thin(network, bank)), network.n_classes, bank.n_samples, bank.sub_bank_size)
 
 
 METHOD: Final = Method(fit=fit_once, parts=network_alone, sample=sample)

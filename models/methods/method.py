@@ -91,12 +91,15 @@ class Predictor:
         Makes a sampler with buffers of its own, for one thread.
     n_classes
         Number of logits.
+    n_samples
+        Samples of each window.
     group
         Samples that belong together (`sub_bank_size` of `models.predictive.summarise`).
     """
 
     sampler: Callable[[], Sampler]
     n_classes: int
+    n_samples: int
     group: int
 
     def logits(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -162,4 +165,4 @@ def network_alone(network: FoldedNetwork, members: tuple[FoldedNetwork, ...]) ->
 def sample_point(networks: tuple[FoldedNetwork, ...], bank: MaskBank | None = None) -> Predictor:
     """Return the logits of the whole network, T = 1: the `sample` of a point estimate; the bank is not used."""
     (network,) = networks
-    return Predictor(partial(BlockSampler, point(network)), network.n_classes, 1)
+    return Predictor(partial(BlockSampler, point(network)), network.n_classes, 1, 1)

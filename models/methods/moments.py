@@ -25,7 +25,6 @@ from torch import Tensor
 from models.methods.mask_bank import MaskBank
 from models.methods.method import Method, Predictor, fit_once, network_alone
 from models.network import FoldedNetwork
-from models.sampling import aligned
 
 POINTS: Final = 256
 """Quasi-random points at which the softmax of normal logits is averaged: wrong by 0.001 to 0.002 (root mean square over
@@ -65,13 +64,13 @@ def dropped(mean: Tensor, variance: Tensor, p: float) -> tuple[Tensor, Tensor]:
 
 
 def logit_moments(network: FoldedNetwork, x: NDArray[np.float32]) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (n, C), float64, of the logits of inputs x (n, n_inputs) under random dropout."""
-    mean = torch.from_numpy(x).double()
+    """Return mean and variance (C, n), float64, of the logits of inputs x (n, n_inputs) under random dropout."""
+    mean = torch.from_numpy(x).double().T.contiguous()
     variance = torch.zeros_like(mean)
     last = len(network.weights) - 1
     for layer, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
         w = weight.double()
-        mean, variance = mean @ w.T + bias.double(), variance @ (w * w).T
+        mean, variance = w @ mean + bias.double()[:, None], (w * w) @ variance
         if layer < last:
             mean, variance = dropped(*rectified(mean, variance), network.dropout)
     return mean, variance
@@ -132,23 +131,22 @@ class MomentSampler:
     n_samples = POINTS
 
     def __init__(self, network: FoldedNetwork) -> None:
-        self.network = aligned(network)
-        self.n_classes = network.n_classes
+        self.network = network
         self._points = torch.from_numpy(normal_points(network.n_classes))
 
     def sample(self, x_block: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return logits (POINTS, n, C) of a block of inputs (n, n_inputs)."""
         with torch.inference_mode():
-            mean, variance = (part[:, : self.n_classes] for part in logit_moments(self.network, x_block))
-            logits = mean[None] + variance.sqrt()[None] * self._points[:, None, :]
-        sampled: NDArray[np.float32] = logits.float().numpy()
+            mean, variance = logit_moments(self.network, x_block)
+            logits = mean + variance.sqrt() * self._points[:, :, None]
+        sampled: NDArray[np.float32] = logits.float().numpy().transpose(0, 2, 1)
         return sampled
 
 
 def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
     """Return logits at the fixed points of the network's moments; the bank is not used."""
     (network,) = networks
-    return Predictor(partial(MomentSampler, network), network.n_classes, 1)
+    return Predictor(partial(MomentSampler, network), network.n_classes, POINTS, 1)
 
 
 METHOD: Final = Method(fit=fit_once, parts=network_alone, sample=sample, spread=False)

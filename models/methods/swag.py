@@ -148,7 +148,7 @@ def parts(network: FoldedNetwork, members: tuple[FoldedNetwork, ...]) -> tuple[F
 
 def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
     """Return one sample from each network, nothing dropped; the bank is not used."""
-    return Predictor(partial(JointSampler, [point(one) for one in networks]), networks[0].n_classes, 1)
+    return Predictor(partial(JointSampler, [point(one) for one in networks]), networks[0].n_classes, len(networks), 1)
 
 
 METHOD: Final = Method(fit=fit, parts=parts, sample=sample)

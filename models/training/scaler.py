@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 CLIP = 10.0
@@ -71,29 +73,42 @@ class RobustScaler:
         """Number of groups G."""
         return int(self.group.max()) + 1
 
-    def scale_features(self, x: NDArray[np.float32]) -> Scaled:
-        """Scale features (n, F), NaN = missing; each row on its own."""
-        infinite = np.isinf(x).any(axis=1)
-        observed = np.isfinite(x) & self.known
-        filled = np.where(observed, x, 0.0).astype(np.float64)
-        values = np.where(observed, np.clip((filled - self.center) / self.scale, -CLIP, CLIP), 0.0)
-        missing = np.isnan(x) & self.known
+    def scale_features(self, x: NDArray[np.float32], out: FloatArray | None = None) -> Scaled:
+        """Scale features (n, F), NaN = missing; each row on its own. `out`: where the values go, (n, F)."""
+        finite = np.isfinite(x)
+        observed = finite & self.known
+        values = np.empty(x.shape) if out is None else out
+        values[:] = x
+        scaled = torch.from_numpy(values)
+        scaled -= torch.from_numpy(self.center)
+        scaled /= torch.from_numpy(self.scale)
+        scaled.clamp_(-CLIP, CLIP)
+        np.copyto(values, 0.0, where=~observed)
+        missing = np.isnan(x)
+        infinite = ~finite & ~missing
+        missing &= self.known
         return Scaled(
             values,
             observed,
             missing.sum(axis=1),
             (missing & ~self.ever_missing).sum(axis=1),
-            np.logical_not(infinite) & observed.any(axis=1),
+            np.logical_not(infinite.any(axis=1)) & observed.any(axis=1),
         )
 
     def network_inputs(self, scaled: Scaled) -> NDArray[np.float32]:
         """Return float32 (n, F + G): scaled features, then the missing share (0..1) of each group."""
-        missing = (~scaled.observed).astype(np.float64)
-        shares = np.zeros((missing.shape[0], self.n_groups))
-        for column, group in enumerate(self.group):
-            shares[:, group] += missing[:, column]
-        shares /= np.bincount(self.group, minlength=self.n_groups)
-        return np.concatenate([scaled.values, shares], axis=1).astype(np.float32)
+        n_features = self.n_features
+        inputs = np.empty((len(scaled.values), n_features + self.n_groups), dtype=np.float32)
+        inputs[:, :n_features] = scaled.values
+        # Counts are exact in float32 in whatever order a product adds them up.
+        missing = (~scaled.observed).astype(np.float32) @ self._members
+        inputs[:, n_features:] = missing / np.bincount(self.group, minlength=self.n_groups)
+        return inputs
+
+    @cached_property
+    def _members(self) -> NDArray[np.float32]:
+        """Which features (F) belong to which group (G): 1 or 0."""
+        return np.eye(self.n_groups, dtype=np.float32)[self.group]
 
 
 def fit_scaler(x: NDArray[np.float32], groups: tuple[str, ...] | None = None) -> RobustScaler:

@@ -8,8 +8,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 ENV_PREFIX = "AXISWATCH_"
 Width = Annotated[int, Field(ge=1, le=65_536)]
@@ -504,6 +502,9 @@ class Settings(
                 f"({self.sub_bank_size}); take for example 100 and 10"
             )
         if self.database_url:
+            from sqlalchemy.engine import make_url
+            from sqlalchemy.exc import ArgumentError
+
             try:
                 make_url(self.database_url)
             except ArgumentError as error:

@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from scipy.stats import beta
 from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import instant, stable_id, utc_text
@@ -99,11 +98,13 @@ def miss_rate(answers: Sequence[AuditAnswer], *, level: float = 0.95) -> dict[st
     counts: dict[str, Any] = {"answers": len(answers), "units": len(weights)}
     if not answers:
         return {"miss_rate": None, "low": None, "high": None, **counts, "effective_units": 0.0}
+    from scipy.special import betaincinv
+
     n = total**2 / sum(weight**2 for weight in weights.values())
     share, tail = missed / total, (1.0 - level) / 2.0
     k = share * n
-    low = 0.0 if missed == 0.0 else float(beta.ppf(tail, k, n - k + 1.0))
-    high = 1.0 if missed == total else float(beta.ppf(1.0 - tail, k + 1.0, n - k))
+    low = 0.0 if missed == 0.0 else float(betaincinv(k, n - k + 1.0, tail))
+    high = 1.0 if missed == total else float(betaincinv(k + 1.0, n - k, 1.0 - tail))
     return {"miss_rate": share, "low": low, "high": high, **counts, "effective_units": n}
 
 

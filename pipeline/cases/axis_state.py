@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from features.quality.quality import Quality
+from features.quality.verdict import Quality
 from pipeline.base.regime import program_of
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, out, table, user, workplace
+from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, opened_store, out, table, user
 
 assets_app = typer.Typer(
     no_args_is_help=True, help="The asset registry: the units on each axis, with their characteristic orders."
@@ -33,7 +33,7 @@ def assets_import(
     """
     from pipeline.assets import import_assets
 
-    report = import_assets(workplace().store, file, as_of=moment(as_of))
+    report = import_assets(opened_store(), file, as_of=moment(as_of))
     emit(report, as_json, counts("Assets", _joined(report)))
 
 
@@ -42,7 +42,7 @@ def assets_list(as_json: AsJson = False) -> None:
     """List every axis with its units, oldest first."""
     from pipeline.assets.views import list_assets
 
-    rows = list_assets(workplace().store)
+    rows = list_assets(opened_store())
 
     def show() -> None:
         table(
@@ -75,7 +75,7 @@ def assets_show(
     """Show one axis: its units, and the characteristic orders of each, with formula and source."""
     from pipeline.assets.views import show_asset
 
-    asset = show_asset(workplace().store, robot, axis, site=site, cell=cell)
+    asset = show_asset(opened_store(), robot, axis, site=site, cell=cell)
 
     def show() -> None:
         facts = [(name.replace("_", " "), _number(asset[name])) for name in ("criticality", "expected_every_s")]
@@ -117,7 +117,7 @@ def assets_replace(
 
     when = moment(at, "--at")
     report = replace_unit(
-        workplace().store,
+        opened_store(),
         robot,
         axis,
         new_serial=new_serial,
@@ -144,7 +144,7 @@ def assets_timeline(
     """Show what happened to an axis: units installed, replaced and removed."""
     from pipeline.assets.views import axis_timeline
 
-    rows = axis_timeline(workplace().store, robot, axis, site=site, cell=cell)
+    rows = axis_timeline(opened_store(), robot, axis, site=site, cell=cell)
 
     def show() -> None:
         table(

@@ -22,6 +22,7 @@ from pipeline.base.ids import read_time, utc_text
 from pipeline.workplace import Workplace as Workplace
 from pipeline.workplace import limits_of as limits_of
 from pipeline.workplace import now as now
+from pipeline.workplace import opened_store as opened_store
 from pipeline.workplace import workplace as workplace
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]

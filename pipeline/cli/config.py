@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
-from sqlalchemy.engine import make_url
 
-from pipeline.base.settings import Settings
-from pipeline.base.sources import load_settings, sources
 from pipeline.cli.common import AsJson, emit, table
+
+if TYPE_CHECKING:
+    from pipeline.base.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -19,6 +20,8 @@ def register(app: typer.Typer) -> None:
 
 def config(as_json: AsJson = False) -> None:
     """Show every setting, its value, and where the value comes from. Passwords are not shown."""
+    from pipeline.base.sources import load_settings
+
     lines = explain(load_settings())
     rows = [dict(vars(line)) for line in lines]
 
@@ -40,16 +43,20 @@ class SettingLine:
 
 def explain(settings: Settings) -> list[SettingLine]:
     """Return the value of every setting and where the value comes from. Passwords are masked."""
-    places = sources()
+    from pipeline.base.sources import sources
+
+    places, fields = sources(), type(settings).model_fields
     return [
-        SettingLine(name, _shown(settings, name), places[name], Settings.model_fields[name].description or "")
-        for name in Settings.names()
+        SettingLine(name, _shown(settings, name), places[name], fields[name].description or "")
+        for name in settings.names()
     ]
 
 
 def _shown(settings: Settings, name: str) -> str:
     """Write a value: passwords masked, and for an empty folder or address the one that is used."""
     if name == "database_url":
+        from sqlalchemy.engine import make_url
+
         return make_url(settings.database).render_as_string(hide_password=True)
     if name in ("webhook_url", "case_webhook_url", "case_webhook_secret"):
         return "set, not shown" if getattr(settings, name) else ""

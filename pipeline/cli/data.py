@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from pipeline.base.sources import load_settings
 from pipeline.cli.assets import assets_app
 from pipeline.cli.common import (
     AsJson,
@@ -18,6 +17,7 @@ from pipeline.cli.common import (
     emit,
     limits_of,
     moment,
+    opened_store,
     out,
     progress,
     table,
@@ -56,6 +56,7 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Simulate a fleet of robots: logs, an asset registry, findings, and the truth for comparison."""
+    from pipeline.base.sources import load_settings
     from pipeline.simulation import FleetSettings
     from pipeline.simulation import simulate as step
 
@@ -80,6 +81,7 @@ def import_logs(
     Nothing is written to the database: run `axiswatch assets import`, `axiswatch labels import` and `axiswatch run`
     next.
     """
+    from pipeline.base.sources import load_settings
     from pipeline.importing import import_archive, shipped_mappings
 
     target = landing if landing is not None else load_settings().landing_zone
@@ -131,7 +133,7 @@ def labels_import(
     """
     from pipeline.labels.labels import import_labels
 
-    report = import_labels(workplace().store, file, who=user(who))
+    report = import_labels(opened_store(), file, who=user(who))
     emit(report, as_json, counts("Labels", report))
 
 
@@ -143,7 +145,7 @@ def quarantine_list(
     """List the entries in quarantine, with all reasons."""
     from pipeline.intake.quarantine import list_quarantine
 
-    rows = list_quarantine(workplace().store, state=None if everything else "open")
+    rows = list_quarantine(opened_store(), state=None if everything else "open")
 
     def show() -> None:
         table(
@@ -208,6 +210,7 @@ def quarantine_replay(
 @db_app.command("upgrade", epilog="Example: axiswatch db upgrade")
 def db_upgrade(as_json: AsJson = False) -> None:
     """Update the tables to this version of axiswatch. Make a backup first."""
+    from pipeline.base.sources import load_settings
     from pipeline.store.database import Store
 
     store = Store(load_settings().database)
@@ -220,6 +223,7 @@ def db_upgrade(as_json: AsJson = False) -> None:
 @db_app.command("create", epilog="Example: axiswatch db create")
 def db_create(as_json: AsJson = False) -> None:
     """Create the PostgreSQL database that database_url names, if the server does not have it, and its tables."""
+    from pipeline.base.sources import load_settings
     from pipeline.store.database import Store, create_database
 
     url = load_settings().database

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.base.sources import load_settings
 from pipeline.cli.common import AsJson, emit, moment, out, progress, table
 from pipeline.cli.review import print_queue
 
@@ -31,6 +30,7 @@ def demo(
     All files stay in the folder; the settings home, database_url, lake_url and landing are not used. A second call
     repeats no step.
     """
+    from pipeline.base.sources import load_settings
     from pipeline.cases.queue import queue
     from pipeline.cases.verdicts import fleet_states
     from pipeline.demo import demo_settings, run_demo

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.base.errors import SettingsError
-from pipeline.base.sources import load_settings
 from pipeline.cli.common import AsJson, emit, out, progress, table
 
 STDOUT_KEYS = ("protocol", "commit", "summary", "runs")
@@ -64,6 +63,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Measure methods by a protocol, on units that they were not trained on."""
+    from pipeline.base.sources import load_settings
     from pipeline.evaluation import SIMULATED_DEFAULT, BudgetAsked, Request, shipped_protocols, write
     from pipeline.evaluation import evaluate as step
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.base.errors import AxiswatchError, SettingsError
-from pipeline.cli.common import AsJson, counts, emit, err, moment, table, workplace
+from pipeline.cli.common import AsJson, counts, emit, err, moment, opened_store, table, workplace
 from pipeline.workplace import Workplace
 
 webhook_app = typer.Typer(no_args_is_help=True, help="The webhook of cases: sent and waiting messages.")
@@ -54,7 +54,7 @@ def webhook_list(
     """Show the messages of the webhook, newest first, and the state of each."""
     from pipeline.handoff.delivery import list_events
 
-    rows = list_events(workplace().store, state=_state(state), limit=limit)
+    rows = list_events(opened_store(), state=_state(state), limit=limit)
     names = ["id", "kind", "known_at", "state", "attempts", "not_before", "answer"]
     emit(rows, as_json, lambda: table(names, [[row[name] for name in names] for row in rows]))
 
@@ -71,7 +71,7 @@ def webhook_again(
     chosen = _state(state)
     if chosen in (None, "waiting"):
         raise SettingsError(f"--state {state!r} is none of given_up, skipped, delivered")
-    report = {"waiting_again": send_again(workplace().store, states=(str(chosen),), case_id=case)}
+    report = {"waiting_again": send_again(opened_store(), states=(str(chosen),), case_id=case)}
     emit(report, as_json, counts("Webhook", report))
 
 
@@ -138,5 +138,5 @@ def _state(state: str) -> str | None:
 def _export(what: str, out: Path, form: Form, as_json: bool) -> None:
     from pipeline.handoff.exporting import write_export
 
-    report = {"out": str(out), "rows": write_export(workplace().store, what, str(form), out)}
+    report = {"out": str(out), "rows": write_export(opened_store(), what, str(form), out)}
     emit(report, as_json, counts("Exported", report))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, out, table, user, workplace
+from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, opened_store, out, table, user, workplace
 
 models_app = typer.Typer(no_args_is_help=True, help="Trained models: versions, champion and challenger of each scope.")
 
@@ -35,7 +35,7 @@ def models_list(as_json: AsJson = False) -> None:
     """List model versions, oldest first, with their held-out figures and aliases."""
     from pipeline.registry.versions import list_versions
 
-    versions = list_versions(workplace().store)
+    versions = list_versions(opened_store())
 
     def show() -> None:
         table(
@@ -63,7 +63,7 @@ def models_show(version: Version, as_json: AsJson = False) -> None:
     """Show a version: its training data and settings, its held-out figures by unit, and its history."""
     from pipeline.registry.versions import show_version
 
-    record = show_version(workplace().store, version)
+    record = show_version(opened_store(), version)
 
     def show() -> None:
         columns = ("scope", "kind", "feature_version", "label_cutoff", "training_data_hash", "n_units", "n_windows")
@@ -204,7 +204,7 @@ def models_refuse(
     """Refuse a challenger that waits for approval; the champion stays."""
     from pipeline.promotion.promotion import refuse
 
-    change = refuse(workplace().store, version, who=user(who), reason=reason, at=moment(as_of))
+    change = refuse(opened_store(), version, who=user(who), reason=reason, at=moment(as_of))
     emit(change, as_json, counts("Refused", change))
 
 
@@ -213,7 +213,7 @@ def models_history(scope: ScopeOption = None, as_json: AsJson = False) -> None:
     """Show every change of champion and challenger: who, when, why, and the gate's figures. Oldest first."""
     from pipeline.registry.versions import history
 
-    rows = history(workplace().store, scope=scope)
+    rows = history(opened_store(), scope=scope)
 
     def show() -> None:
         names = ["at", "scope", "alias", "action", "model_version", "previous_version", "who", "reason"]
@@ -234,7 +234,7 @@ def models_decisions(
     """
     from pipeline.promotion.decisions import list_decisions
 
-    rows = list_decisions(workplace().store, limit=limit)
+    rows = list_decisions(opened_store(), limit=limit)
 
     def show() -> None:
         names = ["decided_at", "scope", "trigger", "outcome", "reason", "candidate", "champion"]
@@ -301,7 +301,7 @@ def payback(
     """Show the benefit of new labels: decisions that a new champion changed, and how much uncertainty fell."""
     from pipeline.promotion.payback import payback as step
 
-    rows = step(workplace().store, scope=scope, limit=limit)
+    rows = step(opened_store(), scope=scope, limit=limit)
 
     def show() -> None:
         for row in rows:

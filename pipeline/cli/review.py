@@ -10,7 +10,21 @@ from rich.padding import Padding
 from rich.text import Text
 
 from pipeline.base.errors import SettingsError
-from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, out, shown, table, user, workplace
+from pipeline.cli.common import (
+    AsJson,
+    AsOf,
+    Who,
+    counts,
+    emit,
+    flat,
+    moment,
+    opened_store,
+    out,
+    shown,
+    table,
+    user,
+    workplace,
+)
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 
 
@@ -32,7 +46,7 @@ def show_queue(
 
     if state not in ("open", "snoozed", "closed", "all"):
         raise SettingsError(f"--state {state!r} is none of open, snoozed, closed, all")
-    store, wanted, now = workplace().store, Filters(state=state), moment(None)
+    store, wanted, now = opened_store(), Filters(state=state), moment(None)
     cases = queue(store, wanted, as_of=now, limit=limit)
     emit(cases, as_json, lambda: print_queue(cases, state, total=count_queue(store, wanted, as_of=now)))
 
@@ -56,7 +70,7 @@ def show_case(
     """Show one case and everything that happened to it."""
     from pipeline.cases.verdicts import get_case
 
-    case = get_case(workplace().store, case_id)
+    case = get_case(opened_store(), case_id)
 
     def show() -> None:
         print_queue([case], case["state"])
@@ -134,7 +148,7 @@ def status(
     from pipeline.cases.audit import audit_figures
     from pipeline.cases.verdicts import fleet_states
 
-    store = workplace().store
+    store = opened_store()
     axes, audited = fleet_states(store), audit_figures(store)
     names = ["state", "fault_probability", "mutual_information", "novelty_percentile", "last_at"]
 

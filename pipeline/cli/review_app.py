@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
-from pipeline.cli.common import AsJson, counts, emit, table, workplace
+from pipeline.cli.common import AsJson, counts, emit, opened_store, table, workplace
 from pipeline.cli.handoff import delivering
 from pipeline.workplace import now
 
@@ -62,7 +62,7 @@ def user_add(
     """Add a user: a viewer can only read, a reviewer can also work on cases, an admin has the rights of a reviewer."""
     from pipeline.accounts import add_user
 
-    add_user(workplace().store, name, role, password, at=now())
+    add_user(opened_store(), name, role, password, at=now())
     facts = {"name": name, "role": role}
     emit(facts, as_json, counts("Added", facts))
 
@@ -81,7 +81,7 @@ def user_set(
 
     if disable and enable:
         raise SettingsError("--disable and --enable contradict each other; give one of them")
-    set_user(workplace().store, name, role=role, password=password, disabled=disable if disable or enable else None)
+    set_user(opened_store(), name, role=role, password=password, disabled=disable if disable or enable else None)
     facts = {"name": name}
     emit(facts, as_json, counts("Changed", facts))
 
@@ -91,7 +91,7 @@ def user_list(as_json: AsJson = False) -> None:
     """List users and their roles."""
     from pipeline.accounts import list_users
 
-    rows = list_users(workplace().store)
+    rows = list_users(opened_store())
     names = ["name", "role", "disabled", "known_at"]
     emit(rows, as_json, lambda: table(names, [[row[name] for name in names] for row in rows]))
 
@@ -106,6 +106,6 @@ def user_token(
     """Make a token for a program that acts as a user. It is shown once."""
     from pipeline.accounts import make_token
 
-    token = make_token(workplace().store, name, purpose=purpose, at=now(), days=days)
+    token = make_token(opened_store(), name, purpose=purpose, at=now(), days=days)
     facts = {"token": token}
     emit(facts, as_json, counts("Token", facts))

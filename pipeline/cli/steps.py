@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, AsOf, Workplace, counts, emit, moment, progress, table, workplace
+from pipeline.cli.common import AsJson, AsOf, Workplace, counts, emit, moment, opened_store, progress, table, workplace
 from pipeline.steps import MONITOR
 
 Scope = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration (default: every scope with labels).")]
@@ -120,7 +120,7 @@ def failures(
     """Show the scheduled tasks that failed after all retries."""
     from pipeline.handoff.failures import list_failures
 
-    rows = list_failures(workplace().store, limit=limit)
+    rows = list_failures(opened_store(), limit=limit)
 
     def show() -> None:
         names = ["known_at", "dag_id", "task_id", "map_index", "message", "webhook", "log_url"]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.base.errors import SettingsError
-from pipeline.cli.common import AsJson, emit, moment, out, shown, table, workplace
+from pipeline.cli.common import AsJson, emit, moment, opened_store, out, shown, table
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +38,7 @@ def show_trend(
     last = moment(to_at, "--to") if to_at is not None else None
     if png is not None and png.suffix.lower() != ".png":
         raise SettingsError(f"--png {png}: the name must end in .png, the only format of pictures")
-    report = trends_of(workplace().store, robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last)
+    report = trends_of(opened_store(), robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last)
     if png is not None:
         from pipeline.trends.view import draw
 

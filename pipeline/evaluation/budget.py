@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from pipeline.base.errors import SettingsError
 from pipeline.evaluation.methods import Prediction
@@ -72,7 +72,7 @@ def miss_bound(missed: int, units: int, *, confidence: float = CONFIDENCE) -> fl
         raise ValueError(f"missed must lie in 0..{units}, got {missed}.")
     if missed == units:
         return 1.0
-    return float(beta.ppf(confidence, missed + 1, units - missed))
+    return float(betaincinv(missed + 1, units - missed, confidence))
 
 
 def units_needed(max_miss_rate: float, *, confidence: float = CONFIDENCE) -> int:

@@ -273,22 +273,33 @@ def _pages(
             return
 
 
-def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> list[dict[str, Any]]:
-    """Score a chunk and return database rows. A window with a bad verdict or a non-finite score has no figures."""
+def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime, workers: int = 1) -> list[dict[str, Any]]:
+    """Score a chunk and return database rows. A window with a bad verdict or a non-finite score has no figures.
+
+    The rows are the same for any number of `workers`: threads that share the windows where there are many.
+    """
     if not len(chunk.x):
         return []
     with one_thread():
-        scores = model.score(chunk.x)
+        scores = model.score(chunk.x, workers=workers)
     n_samples = scores.n_samples if scores.n_samples > 1 else None
-    scored = figures_of(scores, model.classes, chunk.windows["quality"], chunk.windows["evidence"])
+    windows = chunk.windows
     rows = []
-    for index, extraction in enumerate(chunk.windows["row"]):
-        usable = scored[index]["quality"] == Quality.OK
+    for extraction, start, length, turns, missing, figures in zip(
+        windows["row"],
+        windows["start_sample"],
+        windows["n_window_samples"],
+        windows["turns_covered"],
+        scores.n_missing.tolist(),
+        figures_of(scores, model.classes, windows["quality"], windows["evidence"]),
+        strict=True,
+    ):
+        usable = figures["quality"] == Quality.OK
         rows.append(
             {
                 "started_at": extraction.started_at,
                 "recording_id": extraction.recording_id,
-                "start_sample": chunk.windows["start_sample"][index],
+                "start_sample": start,
                 "feature_version": extraction.feature_version,
                 "geometry_version": extraction.geometry_version,
                 "baseline_version": chunk.baseline_version(extraction.recording_id),
@@ -296,14 +307,14 @@ def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> lis
                 "axis_id": extraction.axis_id,
                 "channel": extraction.channel,
                 "unit_serial": extraction.unit_serial,
-                "n_window_samples": chunk.windows["n_window_samples"][index],
-                "turns_covered": finite_or_none(chunk.windows["turns_covered"][index]),
+                "n_window_samples": length,
+                "turns_covered": finite_or_none(turns),
                 "n_mc_samples": n_samples if usable else None,
                 "fault_prior": model.fault_prior if usable else None,
-                "n_missing_features": int(scores.n_missing[index]),
+                "n_missing_features": missing,
                 "regime": extraction.regime,
                 "known_at": as_of,
-                **scored[index],
+                **figures,
             }
         )
     return rows
@@ -330,20 +341,21 @@ def figures_of(
         not define it. All figures are None where the verdict is bad or the score is not finite, which is then the
         verdict.
     """
-    columns = {column: getattr(scores, name) for column, name in STATISTICS.items()}
-    nothing: dict[str, Any] = dict.fromkeys((*columns, "class_probabilities"))
-    scored = []
-    for index, (verdict, rests_on) in enumerate(zip(quality, evidence, strict=True)):
-        if verdict != Quality.OK:
-            scored.append({**nothing, "quality": str(verdict), "evidence": rests_on})
-        elif not scores.finite[index]:
-            scored.append({**nothing, "quality": str(Quality.NON_FINITE), "evidence": "the score is not finite"})
-        else:
-            figures = {name: finite_or_none(values[index]) for name, values in columns.items()}
-            p = scores.class_probabilities[index]
-            known = dict(zip(classes, p.tolist(), strict=True)) if np.isfinite(p).all() else None
-            scored.append({**figures, "class_probabilities": known, "quality": str(verdict), "evidence": rests_on})
-    return scored
+    good = np.array([verdict == Quality.OK for verdict in quality], dtype=bool)
+    usable = good & scores.finite
+    columns = [getattr(scores, name) for name in STATISTICS.values()]
+    nothing = np.array(None, dtype=object)
+    figures = [np.where(usable & np.isfinite(values), values.astype(object), nothing).tolist() for values in columns]
+    shared = usable & np.isfinite(scores.class_probabilities).all(axis=1)
+    shares = [
+        dict(zip(classes, p, strict=True)) if known else None
+        for p, known in zip(scores.class_probabilities.tolist(), shared.tolist(), strict=True)
+    ]
+    found = [bool(bad) for bad in good & ~scores.finite]
+    verdicts = [str(Quality.NON_FINITE if bad else verdict) for verdict, bad in zip(quality, found, strict=True)]
+    reasons = ["the score is not finite" if bad else rests_on for rests_on, bad in zip(evidence, found, strict=True)]
+    names = (*STATISTICS, "class_probabilities", "quality", "evidence")
+    return [dict(zip(names, row, strict=True)) for row in zip(*figures, shares, verdicts, reasons, strict=True)]
 
 
 def _mark(row: Row[Any], version: str, baseline: str, as_of: datetime) -> dict[str, Any]:

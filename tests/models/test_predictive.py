@@ -17,6 +17,9 @@ from models.network import DropoutMLP, NetworkSettings, fold
 from models.predictive import Predictive, summarise
 from models.sampling import BlockSampler, run_blocks
 
+FLOAT32 = 1e-6
+"""What figures may differ by from those in float64, absolutely."""
+
 
 def of(logits: np.ndarray, *, healthy: int | None = 0, temperature: float = 1.0, size: int = 1) -> Predictive:
     return summarise(
@@ -33,14 +36,14 @@ def test_uniform_logits_have_entropy_log_c(n_classes: int) -> None:
     found = of(np.zeros((4, 3, n_classes)))
     np.testing.assert_allclose(found.predictive_entropy, np.log(n_classes))
     np.testing.assert_allclose(found.fault_probability, 1 - 1 / n_classes)
-    np.testing.assert_allclose(found.mutual_information, 0.0, atol=1e-12)
+    np.testing.assert_allclose(found.mutual_information, 0.0, atol=FLOAT32)
 
 
 def test_identical_samples_carry_no_information() -> None:
     logits = np.tile(np.random.default_rng(0).normal(size=(1, 20, 4)), (8, 1, 1))
     found = of(logits, size=2)
     for values in (found.mutual_information, found.fault_std, found.monte_carlo_se):
-        np.testing.assert_allclose(values, 0.0, atol=1e-12)
+        np.testing.assert_allclose(values, 0.0, atol=FLOAT32)
     assert (found.expected_entropy > 0.1).all()
 
 
@@ -48,7 +51,7 @@ def test_two_opposite_certain_samples_have_information_log_2() -> None:
     logits = np.array([[[500.0, -500.0]], [[-500.0, 500.0]]])
     found = of(logits)
     assert found.mutual_information[0] == pytest.approx(np.log(2))
-    assert found.expected_entropy[0] == pytest.approx(0.0, abs=1e-12)
+    assert found.expected_entropy[0] == pytest.approx(0.0, abs=FLOAT32)
     assert found.fault_probability[0] == pytest.approx(0.5)
     assert found.fault_std[0] == pytest.approx(np.sqrt(0.5))
     assert (found.fault_q05[0], found.fault_q95[0]) == (pytest.approx(0.05), pytest.approx(0.95))
@@ -74,24 +77,31 @@ def test_bounds_hold_for_any_logits(logits: np.ndarray, temperature: float) -> N
 
 
 def test_statistics_agree_with_plain_formulas() -> None:
-    logits = np.random.default_rng(1).normal(size=(12, 5, 3)) * 2
+    logits = np.random.default_rng(1).normal(size=(12, 500, 3)) * 2
     correction = np.log([2.0, 0.5, 0.7])
     found = summarise(logits, temperature=1.7, log_prior_correction=correction, healthy=0, sub_bank_size=4)
     p = np.exp(logits / 1.7) * [2.0, 0.5, 0.7]
     p /= p.sum(axis=-1, keepdims=True)
     mean = p.mean(axis=0)
     fault = 1 - p[..., 0]
-    np.testing.assert_allclose(found.class_probabilities, mean)
-    np.testing.assert_allclose(found.fault_std, fault.std(axis=0, ddof=1))
-    np.testing.assert_allclose(found.fault_q95, np.quantile(fault, 0.95, axis=0))
-    np.testing.assert_allclose(found.expected_entropy, -(p * np.log(p)).sum(-1).mean(0))
-    np.testing.assert_allclose(found.predictive_entropy, -(mean * np.log(mean)).sum(-1))
-    np.testing.assert_allclose(found.monte_carlo_se, fault.reshape(3, 4, 5).mean(1).std(0, ddof=1) / np.sqrt(3))
+    expected = {
+        "class_probabilities": mean,
+        "fault_probability": fault.mean(axis=0),
+        "fault_std": fault.std(axis=0, ddof=1),
+        "fault_q05": np.quantile(fault, 0.05, axis=0),
+        "fault_q95": np.quantile(fault, 0.95, axis=0),
+        "expected_entropy": -(p * np.log(p)).sum(-1).mean(0),
+        "predictive_entropy": -(mean * np.log(mean)).sum(-1),
+        "mutual_information": -(mean * np.log(mean)).sum(-1) + (p * np.log(p)).sum(-1).mean(0),
+        "monte_carlo_se": fault.reshape(3, 4, -1).mean(1).std(0, ddof=1) / np.sqrt(3),
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(getattr(found, name), values, rtol=0, atol=FLOAT32, err_msg=name)
 
 
 def test_tiny_fault_probabilities_stay_exact() -> None:
     found = of(np.array([[[60.0, 0.0]]] * 2))
-    assert found.fault_probability[0] == pytest.approx(np.exp(-60.0), rel=1e-9)
+    assert found.fault_probability[0] == pytest.approx(np.exp(-60.0), rel=1e-5)
 
 
 def test_an_infinite_temperature_leaves_the_prior() -> None:

@@ -67,8 +67,8 @@ def test_one_hidden_layer_has_exact_moments() -> None:
     mean, variance = logit_moments(net, x)
     h = np.maximum(x @ net.weights[0].numpy().T + net.biases[0].numpy(), 0.0).astype(np.float64)
     w = net.weights[1].numpy().astype(np.float64)
-    np.testing.assert_allclose(mean, h @ w.T + net.biases[1].numpy(), rtol=1e-6)
-    np.testing.assert_allclose(variance, (h * h * 0.3 / 0.7) @ (w * w).T, rtol=1e-5)
+    np.testing.assert_allclose(mean.T, h @ w.T + net.biases[1].numpy(), rtol=1e-6)
+    np.testing.assert_allclose(variance.T, (h * h * 0.3 / 0.7) @ (w * w).T, rtol=1e-5)
 
 
 def test_probabilities_come_near_those_of_twenty_thousand_networks() -> None:
