@@ -67,13 +67,13 @@ def _grown(base: Plant, work: Path, database: str, server: Postgres | None, size
     plant = copy_of(base, work / f"plant-{base.code.name}-{database}-{size}", database, server)
     copies = (size - 1) * plant.fleet.days * plant.fleet.recordings_per_day
     plant.multiply(axes=plant.fleet.robots * plant.fleet.axes, copies=copies, period=PERIOD)
-    _must_be_idle(plant.monitor().answer["counts"], plant)
+    must_be_idle(plant.monitor().answer["counts"], plant)
     plant.drop(PERIOD)
     plant.monitor()
     return plant
 
 
-def _must_be_idle(counts: dict[str, Any], plant: Plant) -> None:
+def must_be_idle(counts: dict[str, Any], plant: Plant) -> None:
     """Raise RuntimeError where a run did something although nothing was new; courses are left out."""
     done = {
         "files": counts["acquire"]["files"],
@@ -104,7 +104,7 @@ def _measured(plants: dict[tuple[str, str, int], Plant], rounds: int, say: Say) 
                 raise RuntimeError(f"{key}: {dropped} recordings were dropped; taken, extracted and scored: {seen}")
             found[key]["new"].append(spent)
             idle = plant.monitor()
-            _must_be_idle(idle.answer["counts"], plant)
+            must_be_idle(idle.answer["counts"], plant)
             found[key]["nothing"].append(idle)
             figures[key] = plant.run("newest", since=since.isoformat()).answer
             costs = f"{steps_cpu(spent):.2f} s, nothing new {steps_cpu(idle):.2f} s; process {spent.cpu_s:.2f} s"
@@ -144,15 +144,15 @@ def _compare(figures: dict[tuple[str, str, int], Any], differences: dict[str, fl
     first: dict[str, Any] = {}
     for key, found in figures.items():
         own = first.setdefault(key[0], found)
-        if found["scores"] != own["scores"] and _largest(found["scores"], own["scores"]) > 1e-12:
+        if found["scores"] != own["scores"] and largest_difference(found["scores"], own["scores"]) > 1e-12:
             raise RuntimeError(f"{key}: the scores of the same recordings differ between plants of one version")
     names = list(first)
     for name in names[1:]:
-        difference = _largest(first[names[0]]["scores"], first[name]["scores"])
+        difference = largest_difference(first[names[0]]["scores"], first[name]["scores"])
         differences[name] = max(differences.get(name, 0.0), difference)
 
 
-def _largest(one: list[list[Any]], other: list[list[Any]]) -> float:
+def largest_difference(one: list[list[Any]], other: list[list[Any]]) -> float:
     """Return the largest difference of two tables of figures; infinity where rows or missing figures differ."""
     if [row[:2] for row in one] != [row[:2] for row in other]:
         return math.inf

@@ -214,8 +214,21 @@ def read(job: Job) -> Any:
     return found
 
 
+def floors(job: Job) -> Any:
+    """Return the floors a window of the plant, see `floors.floors`."""
+    from floors import floors as least
+
+    from pipeline.workplace import workplace
+
+    del job
+    place = workplace()
+    found = least(place.store, Path(place.lake.url))
+    place.store.dispose()
+    return found
+
+
 JOBS: dict[str, Callable[[Job], Any]] = {
-    item.__name__: item for item in (monitor, build, copy, multiply, newest, count, read)
+    item.__name__: item for item in (monitor, build, copy, multiply, newest, count, read, floors)
 }
 
 if __name__ == "__main__":

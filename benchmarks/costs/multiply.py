@@ -220,10 +220,8 @@ def _statements(landed: int) -> Iterator[str]:
         "INSERT INTO log_files (file_hash, path, size_bytes, n_rows, n_accepted, n_known, n_quarantined, note, "
         "known_at) SELECT file_hash, path, 12, 18, 18, 0, 0, '', at FROM logs"
     )
-    yield (
-        "INSERT INTO landing_entries (path, size_bytes, modified_ns, file_hash) "
-        f"SELECT path, 12, {landed}, file_hash FROM logs"
-    )
+    entries = "INSERT INTO landing_entries (path, size_bytes, modified_ns, file_hash)"
+    yield f"{entries} SELECT path, 12, {landed}, file_hash FROM logs"
     for table in Base.metadata.sorted_tables:
         names = {column.name for column in table.columns}
         if table.name == "lake_files":

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -76,7 +77,7 @@ def recorded() -> Iterator[list[Statement]]:
         driver = connection.connection.driver_connection
         running[id(driver)] = found[text]
         if connection.dialect.name == "sqlite" and driver is not None:
-            driver.set_progress_handler(lambda key=id(driver): count(key), EVERY)
+            driver.set_progress_handler(partial(count, id(driver)), EVERY)
 
     sa.event.listen(Engine, "before_cursor_execute", before)
     try:
