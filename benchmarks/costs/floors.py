@@ -33,8 +33,8 @@ def floors(store: Store, lake: Path) -> dict[str, float]:
     """Return microseconds a window of the least work, processor time of one thread; medians of repeated calls.
 
     read: the samples of all recordings out of the lake's files. fft: three real Fourier transforms of windows of the
-    lengths that were scored. gemm: the products of 100 samples of the default network. insert: rows of scores with both indexes, by executemany on SQLite and by COPY
-    on PostgreSQL, with a commit.
+    lengths that were scored. gemm: the products of 100 samples of the default network. insert: rows of scores with both
+    indexes, by executemany on SQLite and by COPY on PostgreSQL, with a commit.
     """
     with store.read() as connection:
         paths = connection.scalars(sa.select(LakeFile.path).where(LakeFile.kind == "recordings")).all()
