@@ -2,6 +2,8 @@
 # make airflow  the schedule on a real Airflow and PostgreSQL, fed with simulated logs (own environment, no Docker)
 # make test   every test, in an environment with every extra
 # make test-tools   what tests need that is no Python package; `make test` calls it (Debian, as root)
+# make bench   what it costs: writes bench/bench.json and bench/bench.html (BENCH_FLAGS=--quick: small sizes)
+# make bench-peers   the environment of the peers that `make bench` compares with, as far as they can be installed
 # make docs   write the reference tables of docs/ anew from the code
 # make lint   what the tests check of the code's form
 # make clean  remove environments, caches and the demonstration
@@ -10,9 +12,11 @@ PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || ech
 PIP_FLAGS ?=
 DEMO_FOLDER ?= demo
 AIRFLOW_FOLDER ?= local-airflow
+BENCH_FOLDER ?= bench
+BENCH_FLAGS ?=
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 
-.PHONY: demo airflow test test-tools docs lint clean
+.PHONY: demo airflow test test-tools bench bench-peers docs lint clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER)
@@ -25,6 +29,11 @@ test: .venv-test/installed test-tools
 
 test-tools:
 	@.ci/tools
+
+bench: .venv-bench/installed
+	.venv-bench/bin/python benchmarks/costs/run.py --out $(BENCH_FOLDER) $(BENCH_FLAGS)
+
+bench-peers: .venv-bench-peers/installed
 
 docs: .venv-test/installed
 	.venv-test/bin/python docs/generate.py
@@ -53,5 +62,19 @@ lint: .venv-test/installed
 	.venv-test/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e '.[airflow,postgres,s3,review,dev]'
 	touch $@
 
+.venv-bench/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
+	.venv-bench/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e '.[postgres,bench]'
+	touch $@
+
+.venv-bench-peers/installed: pyproject.toml constraints.txt benchmarks/costs/peers-requirements.txt
+	$(PYTHON) -m venv .venv-bench-peers
+	.venv-bench-peers/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
+	.venv-bench-peers/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e .
+	-sed 's/ *#.*//' benchmarks/costs/peers-requirements.txt | xargs -n 1 .venv-bench-peers/bin/python -m pip install $(PIP_FLAGS) \
+		--disable-pip-version-check -q -c constraints.txt
+	touch $@
+
 clean:
-	rm -rf .venv-demo .venv-airflow .venv-test $(DEMO_FOLDER) $(AIRFLOW_FOLDER) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf .venv-demo .venv-airflow .venv-test .venv-bench .venv-bench-peers $(BENCH_FOLDER) $(DEMO_FOLDER) $(AIRFLOW_FOLDER) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -1,0 +1,199 @@
+"""What an incremental run costs at 1, 4, 16 and 64 times a history, and what one with nothing new costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from plants import Plant, copy_of, fleet_of, really_run, remove
+from processes import Code, Postgres, Spent
+from sums import summary
+
+PERIOD = timedelta(hours=8)
+"""Time between two recordings of an axis, in the history and after it."""
+
+TOLERANCE = 1e-4
+"""Largest difference of a figure between two versions of the code that is still called the same."""
+
+Say = Callable[[str], None]
+
+
+def measure(
+    work: Path,
+    codes: Sequence[Code],
+    databases: Sequence[str],
+    server: Postgres | None,
+    *,
+    sizes: Sequence[int],
+    rounds: int,
+    quick: bool,
+    say: Say = print,
+) -> dict[str, Any]:
+    """Measure rounds of one run with a new recording on each axis and one with nothing new, on plants of all sizes.
+
+    Each round goes once through all plants, in another order each time. Before a figure counts, the counts of the run
+    and the figures of the new recordings are compared between all plants.
+
+    Returns
+    -------
+    dict
+        `cases`: one for each code, database and size, with medians and all values of processor time in s (of the
+        process, its workers and PostgreSQL): of all steps, by step (`start`: interpreter and imports), and of the whole
+        process. `ratios`: median and range over rounds of the cost of all steps at each size to that at the smallest
+        one. `differences`: largest difference of a figure from the first version. `work`: what the statements of a
+        run read, see `query_work`.
+    """
+    fleet = fleet_of(quick=quick)
+    plants: dict[tuple[str, str, int], Plant] = {}
+    try:
+        for code in codes:
+            say(f"incremental: {code.name}: the plant of {fleet.robots * fleet.axes} axes")
+            base, _ = really_run(work, code, fleet)
+            for database in databases:
+                for size in sizes:
+                    say(f"incremental: {code.name}, {database}: {size} times the history")
+                    plants[code.name, database, size] = _grown(base, work, database, server, size)
+        return _measured(plants, rounds, say)
+    finally:
+        for plant in plants.values():
+            remove(plant, server)
+
+
+def _grown(base: Plant, work: Path, database: str, server: Postgres | None, size: int) -> Plant:
+    """Return a plant of a size with nothing due, after two runs."""
+    plant = copy_of(base, work / f"plant-{base.code.name}-{database}-{size}", database, server)
+    copies = (size - 1) * plant.fleet.days * plant.fleet.recordings_per_day
+    plant.multiply(axes=plant.fleet.robots * plant.fleet.axes, copies=copies, period=PERIOD)
+    must_be_idle(plant.monitor().answer["counts"], plant)
+    plant.drop(PERIOD)
+    plant.monitor()
+    return plant
+
+
+def must_be_idle(counts: dict[str, Any], plant: Plant) -> None:
+    """Raise RuntimeError where a run did something although nothing was new; courses are left out."""
+    done = {
+        "files": counts["acquire"]["files"],
+        "extracted": counts["extract"]["recordings"],
+        "baselines": counts["baseline"]["baselines"],
+        "points": counts["trend"]["recordings"],
+        "scored": counts["score"]["recordings"],
+        "axes": counts["advise"]["axes"],
+    }
+    if any(done.values()):
+        raise RuntimeError(f"{plant.folder.name}: nothing is new, but a run did {done}")
+
+
+def _measured(plants: dict[tuple[str, str, int], Plant], rounds: int, say: Say) -> dict[str, Any]:
+    found: dict[Any, dict[str, list[Any]]] = {key: {"new": [], "nothing": []} for key in plants}
+    differences: dict[str, float] = {}
+    keys = list(plants)
+    for number in range(rounds):
+        turned = keys[number % len(keys) :] + keys[: number % len(keys)]
+        figures = {}
+        for key in turned if number % 2 == 0 else turned[::-1]:
+            plant = plants[key]
+            since, dropped = plant.now, plant.drop(PERIOD)
+            spent = plant.monitor()
+            counts = spent.answer["counts"]
+            seen = [counts["acquire"]["recordings"], counts["extract"]["recordings"], counts["score"]["recordings"]]
+            if seen != [dropped] * 3:
+                raise RuntimeError(f"{key}: {dropped} recordings were dropped; taken, extracted and scored: {seen}")
+            found[key]["new"].append(spent)
+            idle = plant.monitor()
+            must_be_idle(idle.answer["counts"], plant)
+            found[key]["nothing"].append(idle)
+            figures[key] = plant.run("newest", since=since.isoformat()).answer
+            costs = f"{steps_cpu(spent):.2f} s, nothing new {steps_cpu(idle):.2f} s; process {spent.cpu_s:.2f} s"
+            say(f"incremental: round {number + 1}, {key}: {costs}")
+        _compare(figures, differences)
+    say("incremental: counting what each statement reads")
+    counted = [{**dict(zip(("code", "database", "times"), key, strict=True)), **_counted(plants[key])} for key in keys]
+    return {
+        "period_h": PERIOD.total_seconds() / 3600,
+        "cases": [_case(key, plants[key], found[key]) for key in keys],
+        "ratios": _ratios(found),
+        "differences": differences,
+        "work": counted,
+    }
+
+
+def _counted(plant: Plant) -> dict[str, Any]:
+    """Run once with new recordings and once without, and count the work; see `query_work`."""
+    found = {}
+    for kind in ("new", "nothing"):
+        if kind == "new":
+            plant.drop(PERIOD)
+        before = plant.run("read").answer
+        found[kind] = plant.run("count", as_of=(plant.now + timedelta(seconds=5)).isoformat()).answer
+        after = plant.run("read").answer
+        found[kind]["rows_read"] = {table: after[table] - before[table] for table in after}
+    return found
+
+
+def steps_cpu(spent: Spent) -> float:
+    """Return the processor time of all steps of a run: without the start and the end of the process, s."""
+    return sum(value for step, value in spent.answer["cpu_s"].items() if step != "start")
+
+
+def _compare(figures: dict[tuple[str, str, int], Any], differences: dict[str, float]) -> None:
+    """Compare what all plants say about the same waveforms: equal within a version, close between versions."""
+    first: dict[str, Any] = {}
+    for key, found in figures.items():
+        own = first.setdefault(key[0], found)
+        if found["scores"] != own["scores"] and largest_difference(found["scores"], own["scores"]) > 1e-12:
+            raise RuntimeError(f"{key}: the scores of the same recordings differ between plants of one version")
+    names = list(first)
+    for name in names[1:]:
+        difference = largest_difference(first[names[0]]["scores"], first[name]["scores"])
+        differences[name] = max(differences.get(name, 0.0), difference)
+
+
+def largest_difference(one: list[list[Any]], other: list[list[Any]]) -> float:
+    """Return the largest difference of two tables of figures; infinity where rows or missing figures differ."""
+    if [row[:2] for row in one] != [row[:2] for row in other]:
+        return math.inf
+    largest = 0.0
+    for left, right in zip(one, other, strict=True):
+        for a, b in zip(left[2:], right[2:], strict=True):
+            if (a is None) != (b is None):
+                return math.inf
+            largest = max(largest, 0.0 if a is None else abs(a - b))
+    return largest
+
+
+def _case(key: tuple[str, str, int], plant: Plant, found: dict[str, list[Any]]) -> dict[str, Any]:
+    steps = found["new"][0].answer["cpu_s"]
+    recordings = plant.fleet.robots * plant.fleet.axes * plant.fleet.days * plant.fleet.recordings_per_day
+    return {
+        "code": key[0],
+        "database": key[1],
+        "times": key[2],
+        "recordings_about": key[2] * recordings,
+        "axes": plant.fleet.robots * plant.fleet.axes,
+        **{f"{kind}_process_cpu_s": summary([spent.cpu_s for spent in spents]) for kind, spents in found.items()},
+        **{f"{kind}_cpu_s": summary([steps_cpu(spent) for spent in spents]) for kind, spents in found.items()},
+        **{f"{kind}_wall_s": summary([spent.wall_s for spent in spents]) for kind, spents in found.items()},
+        **{
+            f"{kind}_steps_cpu_s": {step: summary([spent.answer["cpu_s"][step] for spent in spents]) for step in steps}
+            for kind, spents in found.items()
+        },
+        "memory_mib": max(spent.tree_mib for spent in found["new"]),
+    }
+
+
+def _ratios(found: dict[Any, dict[str, list[Any]]]) -> list[dict[str, Any]]:
+    """Return the cost at each size over that at the smallest one, paired by round."""
+    smallest = min(size for _, _, size in found)
+    ratios = []
+    for (code, database, size), spents in found.items():
+        if size != smallest:
+            below = found[code, database, smallest]
+            for kind in spents:
+                pairs = zip(spents[kind], below[kind], strict=True)
+                ratio = summary([steps_cpu(over) / steps_cpu(under) for over, under in pairs])
+                ratios.append({"code": code, "database": database, "times": size, "run": kind, "ratio": ratio})
+    return ratios
