@@ -5,7 +5,6 @@ __all__ = [
     "axis_state",
     "episodes",
     "evidence",
-    "history",
     "keeping",
     "queue",
     "quiet",

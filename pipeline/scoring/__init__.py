@@ -1,3 +1,3 @@
 """From new windows to scores, and from scores to axis states and cases."""
 
-__all__ = ["advise", "levels", "score"]
+__all__ = ["advise", "levels", "score", "selection"]

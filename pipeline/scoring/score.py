@@ -172,7 +172,7 @@ def score_scope(
             with store.read() as connection:
                 baselines = Baselines(connection, as_of).of_all(rows)
             chunk = read_chunk(lake, rows, model.feature_names, baselines)
-            scored = score_rows(model, version, chunk, as_of)
+            scored = score_rows(model, version, chunk, as_of, settings.workers)
             scorings = [_mark(row, version, chunk.baseline_version(row.recording_id), as_of) for row in rows]
             ensure_partitions(store, {row.started_at for row in rows})
             with store.write() as connection:
