@@ -21,20 +21,19 @@ DELETED = (
     (
         "extractions",
         "extract",
-        "''",
-        "''",
-        "SELECT started_at, n_samples * 4 AS size FROM recordings WHERE recording_id = OLD.recording_id",
+        "SELECT OLD.recording_id AS subject, '' AS scope, '' AS version, started_at, n_samples * 4 AS size "
+        "FROM recordings WHERE recording_id = OLD.recording_id",
     ),
+    ("baselines", "baseline", "SELECT OLD.axis_id AS subject, '' AS scope, '' AS version, OLD.from_at, 1 AS size"),
     (
         "scorings",
         "score",
-        "found.scope",
-        "OLD.feature_version",
-        "SELECT scope, started_at, n_windows AS size FROM extractions WHERE recording_id = OLD.recording_id "
-        "AND feature_version = OLD.feature_version AND geometry_version = OLD.geometry_version",
+        "SELECT OLD.recording_id AS subject, scope, feature_version, started_at, n_windows AS size FROM extractions "
+        "WHERE recording_id = OLD.recording_id AND feature_version = OLD.feature_version "
+        "AND geometry_version = OLD.geometry_version",
     ),
 )
-"""Results that are due again when somebody deletes them: table, step, scope and version of the mark, time and size."""
+"""Results that are due again when somebody deletes them: table, step, and subject to size of the mark."""
 
 
 def upgrade() -> None:
@@ -88,8 +87,8 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("step", "name", name=op.f("pk_due_bases")),
     )
-    for table, step, scope, version, size in DELETED:
-        _mark_deleted(table, step, scope, version, size)
+    for table, step, found in DELETED:
+        _mark_deleted(table, step, found)
     for name, comment in TREND_COLUMNS.items():
         op.add_column("trends", sa.Column(name, TIME, nullable=True, comment=comment))
     op.drop_index("ix_baselines_axis_id_feature_version", "baselines")
@@ -109,14 +108,14 @@ def downgrade() -> None:
     op.drop_table("due_work")
 
 
-def _mark_deleted(table: str, step: str, scope: str, version: str, found: str) -> None:
+def _mark_deleted(table: str, step: str, found: str) -> None:
     """Create a trigger: a deleted row is marked for the step that made it."""
     name = f"{table}_deleted"
     statement = (
-        "INSERT INTO due_work (subject, step, scope, version, at, size, cause) "  # noqa: S608
-        f"SELECT OLD.recording_id, '{step}', {scope}, {version}, found.started_at, found.size, 'deleted' "
-        f"FROM ({found}) AS found WHERE true "
-        "ON CONFLICT (subject, step, scope, version) DO UPDATE SET cause = excluded.cause;"
+        "INSERT INTO due_work (subject, scope, version, at, size, step, cause) "  # noqa: S608
+        f"SELECT found.*, '{step}', 'deleted' FROM ({found}) AS found WHERE true "
+        "ON CONFLICT (subject, step, scope, version) DO UPDATE SET cause = excluded.cause, "
+        "at = CASE WHEN excluded.at < due_work.at THEN excluded.at ELSE due_work.at END;"
     )
     if op.get_bind().dialect.name == "sqlite":
         op.execute(f"CREATE TRIGGER {name} AFTER DELETE ON {table} BEGIN {statement} END")

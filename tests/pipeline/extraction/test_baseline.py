@@ -32,7 +32,7 @@ from pipeline.labels.labels import import_labels
 from pipeline.store.attribution import extractions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Axis, Baseline, DueBasis, DueWork, Extraction, Label, LabelWithdrawal
+from pipeline.store.tables import Axis, Baseline, DueWork, Extraction, Label, LabelWithdrawal
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -505,7 +505,6 @@ def many_units(bench: Bench) -> list[dict[str, Any]]:
     assert len(wanted) == 3 * 2 * 4
     with bench.store.write() as connection:
         connection.execute(sa.delete(Baseline))
-        connection.execute(sa.delete(DueBasis))  # as after the migration that brought the marks
     return wanted
 
 
