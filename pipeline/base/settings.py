@@ -223,8 +223,7 @@ class CaseSettings(SettingsGroup):
     """When an axis is flagged, and when that becomes a case.
 
     Neither scores nor models change. Thresholds hold for the bins that new scores fall into; states that exist keep the
-    thresholds of their time. Debounce, gap and margin hold for all bins of an axis the next time its cases are brought
-    up to date.
+    thresholds of their time. Debounce, gap and margin hold for the bins and cases that new scores reach.
     """
 
     state_period_hours: float = Field(

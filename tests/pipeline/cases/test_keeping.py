@@ -117,7 +117,7 @@ RUN = st.fixed_dictionaries(
 @pytest.mark.parametrize("tally_bins", [2, 8])
 @given(runs=st.lists(RUN, min_size=2, max_size=14))
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_cases_are_those_of_folding_everything_after_each_of_many_runs(
     places: Store, tally_bins: int, runs: list[dict[str, Any]]
