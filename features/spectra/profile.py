@@ -59,10 +59,13 @@ def spectral_quantiles(power: NDArray[Any], bin_hz: float) -> Vector:
         if total[-1] > 0:
             wanted = share * float(total[-1])
             # In the type of the sums, or numpy would widen all of them for nine comparisons.
-            place = np.minimum(np.searchsorted(total, wanted.astype(total.dtype), side="right"), total.size - 1)
+            rounded = wanted.astype(total.dtype)
+            place = np.minimum(np.searchsorted(total, rounded, side="right"), total.size - 1)
+            above = (place > 0) & (total[place - 1] > wanted)
+            place = np.where(above, np.searchsorted(total, rounded), place)
             below = np.where(place > 0, total[place - 1], 0.0).astype(np.float64)
-            part = np.clip((wanted - below) / (total[place] - below), 0.0, 1.0)
-            result[row] = np.log10((place + part + _FIRST_BIN - 0.5) * bin_hz)
+            low, high = (place + _FIRST_BIN - 0.5) * bin_hz, (place + _FIRST_BIN + 0.5) * bin_hz
+            result[row] = np.log10((high - low) / (total[place] - below) * (wanted - below) + low)
     return result
 
 

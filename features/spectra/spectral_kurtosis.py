@@ -69,13 +69,12 @@ def spectral_kurtosis(windows: NDArray[np.float32], samples: int) -> Vector:
         transform = real_transform(cut[:m])
         p = np.square(transform.real, out=power[:m])
         p += np.square(transform.imag, out=work[:m])
-        total = p.sum(axis=1).astype(np.float64)
-        # Of about unit variance, so that float32 holds the squares.
+        total = p.sum(axis=1)
+        # Scaled to a mean of 1 before it is squared, so that float32 holds it whatever the level.
+        p *= (frames / np.where(total > 0, total, 1.0)).astype(np.float32)[:, None, :]
         p *= p
         squares = p.sum(axis=1).astype(np.float64)
-        result[first : first + m] = np.where(
-            total > 0, (frames + 1) * squares / np.square(np.where(total > 0, total, 1.0)) - 2.0, np.nan
-        )
+        result[first : first + m] = np.where(total > 0, (frames + 1) * squares / float(frames) ** 2 - 2.0, np.nan)
     return result
 
 

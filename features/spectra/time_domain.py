@@ -81,21 +81,27 @@ def moments(windows: NDArray[Any]) -> Moments:
     if windows.ndim != 2 or windows.shape[1] == 0:
         raise ValueError(f"Windows must be a 2-D array of non-empty rows, got shape {windows.shape}.")
     columns = np.empty((8, len(windows)))
-    with np.errstate(invalid="ignore", over="ignore"):
-        for row, window in enumerate(windows):
-            # Row by row: everything then stays in the processor's cache.
-            wide = window.astype(np.float64)
-            mean = wide.mean()
-            wide -= mean
-            square = wide * wide
-            work = square * wide
-            columns[0, row], columns[1, row], columns[2, row] = mean, square.mean(), work.mean()
-            columns[3, row] = np.multiply(square, square, out=work).mean()
-            columns[6, row], columns[7, row] = wide.max(), wide.min()
-            np.abs(wide, out=wide)
-            columns[4, row] = wide.mean()
-            columns[5, row] = np.sqrt(wide, out=wide).mean()
+    wide, square, work = np.empty((3, windows.shape[1]))
+    for row, window in enumerate(windows):
+        # Row by row and in the same buffers: everything then stays in the processor's cache.
+        wide[...] = window
+        columns[:, row] = _sums(wide, square, work)
     return Moments(*columns)
+
+
+def _sums(wide: Vector, square: Vector, work: Vector) -> tuple[float, ...]:
+    """Take the mean off a window, in place, and return its moments; `square` and `work` are room to work in."""
+    n = wide.size
+    with np.errstate(invalid="ignore", over="ignore"):
+        mean = np.add.reduce(wide) / n
+        np.subtract(wide, mean, out=wide)
+        np.multiply(wide, wide, out=square)
+        variance = np.add.reduce(square) / n
+        third = np.add.reduce(np.multiply(square, wide, out=work)) / n
+        fourth = np.add.reduce(np.multiply(square, square, out=work)) / n
+        mean_abs = np.add.reduce(np.abs(wide, out=work)) / n
+        mean_root = np.add.reduce(np.sqrt(work, out=work)) / n
+    return mean, variance, third, fourth, mean_abs, mean_root, wide.max(), wide.min()
 
 
 def normalise(windows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], Moments]:
@@ -111,8 +117,6 @@ def normalise(windows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float3
     normal : float32 array, shape (n, length)
         Mean and scale are taken off in float64. A window without variation is 0 throughout.
     moments : Moments
-        Third and fourth moment and the means of size and root are summed over `normal`, pairwise in float32: good to
-        six digits.
 
     Examples
     --------
@@ -122,32 +126,13 @@ def normalise(windows: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float3
     """
     normal = np.empty((len(windows), windows[0].size), dtype=np.float32)
     columns = np.empty((8, len(windows)))
-    wide, square = np.empty((2, windows[0].size))
-    narrow, work = np.empty((2, windows[0].size), dtype=np.float32)
-    for row, (window, unit) in enumerate(zip(windows, normal, strict=True)):
-        # Row by row and in the same buffers: everything then stays in the processor's cache.
+    wide, square, work = np.empty((3, windows[0].size))
+    for row, window in enumerate(windows):
         wide[...] = window
-        mean = np.add.reduce(wide) / wide.size
-        wide -= mean
-        variance = np.add.reduce(np.multiply(wide, wide, out=square)) / wide.size
+        columns[:, row] = _sums(wide, square, work)
         # Scaled to unit variance, every later square stays well inside float32 whatever the unit of the input.
-        scale = math.sqrt(variance) if variance > 0 else 1.0
-        np.multiply(wide, 1.0 / scale, out=unit, casting="same_kind")
-        np.multiply(unit, unit, out=work)
-        third = float(np.add.reduce(np.multiply(work, unit, out=narrow))) / unit.size
-        fourth = float(np.add.reduce(np.multiply(work, work, out=narrow))) / unit.size
-        size = float(np.add.reduce(np.abs(unit, out=narrow))) / unit.size
-        root = float(np.add.reduce(np.sqrt(narrow, out=narrow))) / unit.size
-        columns[:, row] = (
-            mean,
-            variance,
-            third * scale**3,
-            fourth * scale**4,
-            size * scale,
-            root * math.sqrt(scale),
-            float(unit.max()) * scale,
-            float(unit.min()) * scale,
-        )
+        scale = math.sqrt(columns[1, row]) if columns[1, row] > 0 else 1.0
+        np.multiply(wide, 1.0 / scale, out=normal[row], casting="same_kind")
     return normal, Moments(*columns)
 
 
