@@ -50,12 +50,8 @@ def entropy(p: np.ndarray) -> np.ndarray:
 
 def independent(network: FoldedNetwork, n_samples: int, rng: np.random.Generator) -> ThinnedNetworks:
     """Return networks thinned by independent masks."""
-    scale = 1.0 / (1.0 - network.dropout)
-    masks = [
-        torch.from_numpy((rng.uniform(size=(n_samples, units)) >= network.dropout).astype(np.float32)) * scale
-        for units in network.hidden
-    ]
-    return ThinnedNetworks(network, masks, SUB_BANK)
+    kept = [torch.from_numpy(rng.uniform(size=(n_samples, units)) >= network.dropout) for units in network.hidden]
+    return ThinnedNetworks(network, kept, 1.0 / (1.0 - network.dropout))
 
 
 def sampled(networks: ThinnedNetworks, x: np.ndarray) -> np.ndarray:
