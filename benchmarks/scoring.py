@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from models.judging.calibration import Temperature
 from models.judging.novelty import fit_novelty
 from models.methods.mask_bank import draw_mask_bank
-from models.model import Model
+from models.model import BLOCKS_EACH, Model
 from models.network import FoldedNetwork
 from models.sampling import BLOCK, BlockSampler, ThinnedNetworks, run_blocks
 from models.settings import TrainingSettings
@@ -308,7 +308,7 @@ def measure(quick: bool) -> dict[str, Any]:
     """
     with one_thread():
         model = made_model()
-        x, _ = made(np.random.default_rng(2), (6 if quick else 20) * BLOCK)
+        x, _ = made(np.random.default_rng(2), (2 if quick else 5) * BLOCKS_EACH * BLOCK)
         inputs = model.scaler.network_inputs(model.scaler.scale_features(x))
         assert model.network is not None and model.predictor is not None
         loop, predictor = Loop(model.network), model.predictor
