@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -28,17 +28,23 @@ from models.methods.method import Predictor, method_of, sample_point
 from models.network import FoldedNetwork
 from models.predictive import PREDICTIVE, Predictive, Statistics, empty_columns
 from models.sampling import BLOCK, Workspace, blocks, padded
-from models.threads import in_threads
 from models.training.rule_prior import RulePrior
 from models.training.scaler import RobustScaler
 
 FloatArray = NDArray[np.float64]
+Spread = Callable[[Callable[[Any], None], Sequence[Any]], None]
+"""Calls a function for each of some shares of work."""
 
 QUANTILES = ("mutual_information", "predictive_entropy", "expected_entropy", "novelty_raw")
 """Scores whose held-out quantiles a model carries."""
 
 BLOCKS_EACH = 4
 """Blocks that a thread must have to be worth starting."""
+
+
+def _one_by_one(work: Callable[[Any], None], shares: Sequence[Any]) -> None:
+    for share in shares:
+        work(share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +161,9 @@ class Model:
         method = method_of(self.method)
         return method.sample(method.parts(self.network, self.members), self.bank)
 
-    def score(self, x: NDArray[np.float32], *, point_estimate: bool = False, workers: int = 1) -> Scores:
+    def score(
+        self, x: NDArray[np.float32], *, point_estimate: bool = False, workers: int = 1, spread: Spread | None = None
+    ) -> Scores:
         """Score windows.
 
         Parameters
@@ -165,7 +173,10 @@ class Model:
         point_estimate
             Score with the single deterministic network instead of the samples (for comparison).
         workers
-            Threads that share the blocks where there are many; call inside `models.threads.one_thread`.
+            Shares that the blocks are cut into where there are many.
+        spread
+            Works on the shares, each in a thread of its own (call inside `models.threads.one_thread`); None: one after
+            the other.
 
         Returns
         -------
@@ -185,7 +196,8 @@ class Model:
         out = _empty_scores(len(x), len(self.classes), 0 if predictor is None else self._n_scored(predictor.n_samples))
         parts = blocks(len(x))
         shares = max(1, min(workers, len(parts) // BLOCKS_EACH))
-        in_threads(partial(self._score_blocks, x, predictor, out), [parts[i::shares] for i in range(shares)])
+        work = partial(self._score_blocks, x, predictor, out)
+        (spread or _one_by_one)(work, [parts[i::shares] for i in range(shares)])
         out.novelty_percentile[:] = self.percentile("novelty_raw", out.novelty_raw)
         self._blank(out)
         return out

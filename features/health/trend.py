@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 from features.health.baseline import MAD_TO_SIGMA, known_median
 from features.spectra.time_domain import Vector
@@ -240,7 +240,8 @@ def normal_scores(values: Vector) -> Vector:
     >>> normal_scores(np.array([5.0, -1e9, 7.0])).round(3).tolist()
     [0.0, -0.869, 0.869]
     """
-    ranks = stats.rankdata(values)
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
     scores: Vector = special.ndtri((ranks - 0.375) / (len(values) + 0.25))
     return scores
 

@@ -537,6 +537,7 @@ class Settings(
             PlaceSettings,
             IntakeSettings,
             ExtractionSettings,
+            ScoreSettings,
             TrainSettings,
             CaseSettings,
             WatchSettings,

@@ -8,11 +8,11 @@ a recording are extracted together. It may run again, twice at once or after a k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import joblib
 import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
@@ -82,15 +82,23 @@ def extract_due(
     if on_progress and not search:
         with store.read() as connection:
             total = due.count(connection, WAITING, as_of, within)
-    with joblib.Parallel(n_jobs=settings.workers, backend="loky") as pool:
+    with ExitStack() as stack:
+        pool: Any = None
         for rows, marks, orders in _pages(store, settings, as_of, within, search):
             for chunk in portions(rows, lambda row: row.n_samples, settings.extract_chunk_samples):
+                pool = pool or stack.enter_context(_pool(settings.workers))
                 done = _extract_chunk(pool, lake.url, settings, chunk, orders)
                 _commit(store, lake, settings, chunk, done, marks, as_of, report)
                 if on_progress:
                     on_progress(report.recordings, max(total, report.recordings))
     store.refresh_statistics(report.recordings)
     return report
+
+
+def _pool(workers: int) -> Any:
+    import joblib
+
+    return joblib.Parallel(n_jobs=workers, backend="loky")
 
 
 def plan_extract(
@@ -174,7 +182,7 @@ def _pages(
 
 
 def _extract_chunk(
-    pool: joblib.Parallel,
+    pool: Any,
     lake_url: str,
     settings: ExtractionSettings,
     chunk: list[Row[Any]],
@@ -186,7 +194,9 @@ def _extract_chunk(
         return {done.recording_id: done for done in extract_jobs(lake_url, jobs, by_quantity)}
     share = -(-len(jobs) // settings.workers)
     parts = [jobs[first : first + share] for first in range(0, len(jobs), share)]
-    results = pool(joblib.delayed(extract_jobs)(lake_url, part, by_quantity) for part in parts)
+    from joblib import delayed
+
+    results = pool(delayed(extract_jobs)(lake_url, part, by_quantity) for part in parts)
     return {done.recording_id: done for part in results for done in part}
 
 

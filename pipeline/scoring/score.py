@@ -14,22 +14,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.quality.quality import Quality
-from models.model import Model, Scores
-from models.threads import one_thread
+from pipeline.base.cores import in_threads
 from pipeline.base.figures import finite_or_none
 from pipeline.base.log_schema import SCOPES, quantity_of
 from pipeline.base.settings import ExtractionSettings, ScoreSettings
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_versions
 from pipeline.extraction.reading import Chunk, read_chunk
-from pipeline.registry.registry import load_model
 from pipeline.registry.versions import champions
 from pipeline.scoring.selection import RescoreSelection
 from pipeline.store import due
@@ -38,6 +36,9 @@ from pipeline.store.batches import EVER, Between, Stretch, portions, stretches
 from pipeline.store.database import Store, bulk_insert, ensure_partitions, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import DueWork, Extraction, ModelVersion, Score, Scoring
+
+if TYPE_CHECKING:
+    from models.model import Model, Scores
 
 PAGE = 4000
 
@@ -168,7 +169,7 @@ def score_scope(
             total = due.count(connection, _queue(connection, scope, version), as_of, within)
     for page, marks in _pages(store, scope, version, as_of, within, only, search):
         for rows in portions(page, lambda row: row.n_windows, settings.score_chunk_windows):
-            model = model or load_model(store, lake, version)
+            model = model or _load_model(store, lake, version)
             with store.read() as connection:
                 baselines = Baselines(connection, as_of).of_all(rows)
             chunk = read_chunk(lake, rows, model.feature_names, baselines)
@@ -216,6 +217,13 @@ def refresh_marks(store: Store, settings: ScoreSettings, as_of: datetime) -> Non
             for part in (sa.true(),) if before is None else selection.parts():
                 due.mark_selected(connection, due.SCORE, found.where(part), named[scope])
         due.set_bases(connection, due.SCORE, named)
+
+
+def _load_model(store: Store, lake: Lake, version: str) -> Model:
+    """Load a model; only a run that has something to score imports torch, which takes longer than all the rest."""
+    from pipeline.registry.registry import load_model
+
+    return load_model(store, lake, version)
 
 
 def _queue(connection: Connection, scope: str, version: str) -> due.Queue:
@@ -280,8 +288,10 @@ def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime, worker
     """
     if not len(chunk.x):
         return []
+    from models.threads import one_thread
+
     with one_thread():
-        scores = model.score(chunk.x, workers=workers)
+        scores = model.score(chunk.x, workers=workers, spread=in_threads)
     n_samples = scores.n_samples if scores.n_samples > 1 else None
     windows = chunk.windows
     rows = []

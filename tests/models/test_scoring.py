@@ -21,6 +21,7 @@ from models.sampling import BLOCK
 from models.settings import TrainingSettings
 from models.training.report import TrainingReport
 from models.training.train import train
+from pipeline.base.cores import in_threads
 
 Trained = tuple[Model, TrainingReport, dict[str, Any]]
 COLUMNS = [f.name for f in dataclasses.fields(Scores) if f.name != "n_samples"]
@@ -68,7 +69,7 @@ def test_scores_are_bit_equal_for_any_number_of_workers(trained: Trained, worker
 
     object.__setattr__(model.scaler, "scale_features", spy)
     try:
-        shared = model.score(x, workers=workers)
+        shared = model.score(x, workers=workers, spread=in_threads)
     finally:
         object.__delattr__(model.scaler, "scale_features")
     assert len(seen) > 1 and threading.get_ident() not in seen
