@@ -27,7 +27,7 @@ from pipeline.extraction.reading import read_features
 from pipeline.store.attribution import attributed_unit, extractions, scores
 from pipeline.store.database import Store, upsert
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Case, CaseEvidence, Extraction, Geometry, Recording, Score, Unit
+from pipeline.store.tables import AxisState, Case, CaseEvidence, Extraction, Geometry, Recording, Score, Unit
 
 DATA = "data"
 """The family of cases about sensor, cable and logger."""
@@ -70,12 +70,32 @@ def loudest_recording(connection: Connection, case: Any, channel: str = "") -> A
         of_axis.append(Recording.channel == channel)
     best = scores(Score.recording_id).where(*inside)
     best = best.order_by(Score.fault_probability.desc(), Score.started_at.desc(), Score.recording_id).limit(1)
-    recording_id = connection.scalar(best)
+    recording_id = None
+    if (earlier := case.get("shown_before")) is not None:
+        recording_id = connection.scalar(best.where(sa.or_(*_may_be_louder(connection, case, earlier))))
+    recording_id = recording_id or connection.scalar(best)
     if recording_id is not None:
         return connection.execute(sa.select(Recording).where(Recording.recording_id == recording_id)).one_or_none()
     newest = sa.select(Recording).where(*of_axis)
     newest = newest.order_by(Recording.started_at.desc(), Recording.recording_id).limit(1)
     return connection.execute(newest).one_or_none()
+
+
+def _may_be_louder(connection: Connection, case: Any, earlier: str) -> list[sa.ColumnElement[bool]]:
+    """SQL: a score is of the recording that was the loudest before, or in a bin that has changed since then, or later.
+
+    Of a long case few recordings are new; the others were compared when the evidence was made. An axis state that was
+    written since then names the bins.
+    """
+    changed = sa.select(sa.func.min(AxisState.bin_at, type_=AxisState.bin_at.type)).where(
+        AxisState.axis_id == case["axis_id"], AxisState.known_at >= case["shown_until"]
+    )
+    same = sa.select(Recording.started_at).where(Recording.recording_id == earlier)
+    at, since = connection.scalar(same), connection.scalar(changed)
+    later = sa.false() if since is None else Score.started_at >= since
+    if at is None:  # it was deleted
+        return [sa.true()]
+    return [sa.and_(Score.started_at == at, Score.recording_id == earlier), later]
 
 
 def _newest_bad(connection: Connection, case: Any, channel: str) -> Any:
@@ -182,9 +202,11 @@ def note_evidence(store: Store, lake: Lake, settings: ExtractionSettings, *, as_
     # What is known only after `as_of` does not count, or a run for the past would make it again and again.
     known = (Unit.axis_id == Case.axis_id, Unit.known_at <= as_of)
     learnt = sa.select(sa.func.max(Unit.known_at)).where(*known).scalar_subquery()
+    is_valid = CaseEvidence.known_at >= sa.func.coalesce(learnt, CaseEvidence.known_at)
+    before = sa.case((is_valid, CaseEvidence.recording_id)).label("shown_before")
     with store.read() as connection:
         query = (
-            sa.select(Case)
+            sa.select(Case, before, CaseEvidence.case_changed_at.label("shown_until"))
             .outerjoin(CaseEvidence, CaseEvidence.case_id == Case.case_id)
             .where(
                 sa.or_(

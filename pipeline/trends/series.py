@@ -3,12 +3,14 @@
 What rests on the newest points is computed with every new one: the running median and the alarm, from the last few
 points and the state before them. The alarm rule rests on the time of the baselines and stays. Slope and change points
 of a long series are computed once a day, with the points before the last day boundary; the boundaries of different
-series lie at different hours. So a new point costs the same however long the series is, and the rows depend on the
-points alone: any other change than newer points, and the whole series is computed again.
+series lie at different hours. So a new point costs the same however long the series is. After any change but newer
+points the whole series is computed again. The rows depend on the points alone; only the change points of more than
+`WINDOW` recordings also depend on what was found before, because settled ones stay.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +29,12 @@ from pipeline.store.tables import Axis, Baseline, Trend, TrendChange, TrendPoint
 
 MOST_POINTS = 2000
 """Change points are searched in this many of the newest recordings of a unit (12 weeks at 24 a day)."""
+
+WINDOW = 500
+"""Where a long series goes on, they are searched in so many: those of the older half are settled and stay."""
+
+SEGMENT = 5
+"""Fewest recordings between two change points, as `features.health.trend.change_points` has it."""
 
 SHORT = 100
 """A series with no more points before its last day boundary is computed with all of its points every time."""
@@ -130,10 +138,26 @@ def continued(
         return trend, before.changes.get(key, {})
     points = _read(connection, _NEWEST, key, before=boundary)[::-1]
     first = points[-1].started_at - timedelta(days=how.days, seconds=1)
-    if len(points) == MOST_POINTS and points[0].started_at > first:
+    window = points
+    if len(points) == WINDOW and points[0].started_at > first:
         points = [*_read(connection, _BETWEEN, key, since=first, before=points[0].started_at), *points]
-    slope, changes = _shape(key, *_arrays(points), how, as_of)
-    return trend | slope | {"course_at": boundary}, changes
+    slope, changes = _shape(key, *_arrays(points), how, as_of, most=WINDOW)
+    settled = _settled([point.started_at for point in window], before.changes.get(key, {}), changes)
+    return trend | slope | {"course_at": boundary}, settled
+
+
+def _settled(times: Sequence[datetime], told: Changes, found: Changes) -> Changes:
+    """Keep the change points of the older half of a full window as they are stored; the newer half has those found.
+
+    A change point that moves over the middle by a few recordings is one and the same.
+    """
+    if len(times) < WINDOW:
+        return found
+    middle = WINDOW // 2
+    kept = {at: row for at, row in told.items() if at < times[middle]}
+    after = bisect_left(times, max(kept)) if kept else 0
+    first = times[max(after, middle - 2 * SEGMENT) + SEGMENT]
+    return kept | {at: row for at, row in found.items() if at >= first}
 
 
 def whole(
@@ -190,7 +214,7 @@ BEFORE = TrendPoint.started_at < sa.bindparam("before")
 _EVERY = sa.select(*POINT).where(*(column == sa.bindparam(column.name) for column in SERIES)).order_by(*IN_ORDER)
 _BETWEEN = _EVERY.where(FINITE, TrendPoint.started_at >= sa.bindparam("since"), BEFORE)
 _NEWEST = _EVERY.where(FINITE, BEFORE).order_by(None).order_by(*(column.desc() for column in IN_ORDER))
-_NEWEST = _NEWEST.limit(MOST_POINTS)
+_NEWEST = _NEWEST.limit(WINDOW)
 
 
 def _tails() -> sa.Select[Any]:
@@ -227,7 +251,9 @@ def _arrays(points: list[Row[Any]]) -> tuple[Vector, Vector]:
     return times, np.array([point.health_index for point in points], dtype=np.float64)
 
 
-def _shape(key: SeriesKey, times: Vector, values: Vector, how: How, as_of: datetime) -> tuple[dict[str, Any], Changes]:
+def _shape(
+    key: SeriesKey, times: Vector, values: Vector, how: How, as_of: datetime, *, most: int = MOST_POINTS
+) -> tuple[dict[str, Any], Changes]:
     """Return the columns of the slope of the newest stretch, and the change points."""
     recent = times >= times[-1] - how.days * DAY_S if len(times) else np.zeros(0, np.bool_)
     slope = theil_sen(times[recent] / DAY_S, values[recent])
@@ -247,7 +273,7 @@ def _shape(key: SeriesKey, times: Vector, values: Vector, how: How, as_of: datet
             "after": change.after,
             "known_at": as_of,
         }
-        for change in change_points(times[-MOST_POINTS:], values[-MOST_POINTS:], min_shift=how.min_shift)
+        for change in change_points(times[-most:], values[-most:], min_shift=how.min_shift)
     }
     return columns, changes
 

@@ -20,6 +20,7 @@ PARTIAL = (
 def upgrade() -> None:
     """Apply. Tallies are written by the next runs of advise."""
     op.create_index("ix_recordings_axis_id_started_at", "recordings", ["axis_id", "started_at"])
+    op.create_index("ix_axis_states_axis_id_known_at", "axis_states", ["axis_id", "known_at"])
     for name, table, columns, where in PARTIAL:
         op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
     op.create_table(
@@ -54,4 +55,5 @@ def downgrade() -> None:
     op.drop_table("case_tallies")
     for name, table, _, _ in reversed(PARTIAL):
         op.drop_index(name, table)
+    op.drop_index("ix_axis_states_axis_id_known_at", "axis_states")
     op.drop_index("ix_recordings_axis_id_started_at", "recordings")

@@ -104,6 +104,8 @@ class AxisState(Base):
     model_versions: Mapped[list[Any]] = mapped_column(comment="models whose scores it rests on")
     known_at: Mapped[datetime]
 
+    __table_args__ = (Index(None, "axis_id", "known_at"),)
+
 
 class TrendPoint(Base):
     """The health figures of one recording against its unit's newest baseline. About 72,000 a day.

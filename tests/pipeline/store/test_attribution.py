@@ -19,6 +19,7 @@ from pipeline.store.database import Store, ensure_partitions, insert_ignore
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
     Axis,
+    AxisState,
     Baseline,
     Case,
     CaseEvidence,
@@ -181,3 +182,21 @@ def test_nobody_else_joins_recordings_with_units() -> None:
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     joins = [path.relative_to(ROOT).as_posix() for path in files if "outerjoin(Unit" in path.read_text("utf-8")]
     assert joins == ["pipeline/store/attribution.py"]
+
+
+def test_of_a_long_case_only_what_is_new_is_compared_with_the_loudest_before(plant: Store) -> None:
+    case = CASE | {"shown_before": name_of(3), "shown_until": LATE}
+
+    def loudest() -> str:
+        with plant.read() as connection:
+            return str(loudest_recording(connection, case).recording_id)
+
+    assert loudest() == name_of(3), "no axis state has changed since"
+    state = {"axis_id": "a", "bin_at": START + 4 * HOUR, "first_at": START + 4 * HOUR, "last_at": START + 5 * HOUR}
+    state |= {"state": "alarm", "n_windows": 2, "quality": "ok", "flags": [], "model_versions": [], "known_at": LATE}
+    with plant.write() as connection:
+        insert_ignore(connection, AxisState, [state])
+    assert loudest() == name_of(5)
+    case["shown_before"] = "deleted"
+    case["shown_until"] = LATE + HOUR
+    assert loudest() == name_of(5), "all of the case again"

@@ -17,6 +17,7 @@ from pipeline.store.database import Store, insert_ignore, upsert
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Baseline, Trend, TrendChange, TrendPoint
 from pipeline.trends.course import update_trends
+from pipeline.trends.series import WINDOW, _settled
 
 ANY_REGIME = "*|*|*"
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -176,3 +177,19 @@ def test_a_baseline_that_becomes_known_is_asked_for_once(store: Store, make_sett
     assert series.rows()[0]["baselines_at"] == series.at(61)
     assert series.update(END)["trends"] == 1, "so the points have to be looked at again"
     assert series.update(END)["trends"] == 0
+
+
+def test_change_points_of_the_older_half_of_the_window_are_settled() -> None:
+    times = [START + timedelta(hours=hour) for hour in range(WINDOW)]
+
+    def at(*hours: int) -> dict[datetime, dict[str, Any]]:
+        return {START + timedelta(hours=hour): {"found": name} for hour, name in zip(hours, "abc", strict=False)}
+
+    def settled(told: dict[datetime, Any], found: dict[datetime, Any]) -> list[int]:
+        return sorted(round((time - START) / timedelta(hours=1)) for time in _settled(times, told, found))
+
+    assert settled(at(-900, 100), at(300)) == [-900, 100, 300], "older ones stay"
+    assert settled(at(100), at(40, 300)) == [100, 300], "what the context alone shows is not new"
+    assert settled(at(251, 400), at(249, 402)) == [249, 402], "it has moved over the middle and is not lost"
+    assert settled(at(248), at(252, 402)) == [248, 402], "it has moved the other way and is not there twice"
+    assert _settled(times[1:], at(100), at(300)) == at(300), "a window that is not full holds the whole series"
