@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from plants import Plant, copy_of, fleet_of, really_run, remove
+from plants import Plant, empty_like, fleet_of, really_run, remove
 from processes import Code, Postgres, Spent
 from sums import summary
 
@@ -19,6 +21,8 @@ TOLERANCE = 1e-4
 """Largest difference of a figure between two versions of the code that is still called the same."""
 
 Say = Callable[[str], None]
+Key = tuple[str, str, int]
+"""Code, database, times of the history."""
 
 
 def measure(
@@ -47,30 +51,33 @@ def measure(
         run read, see `query_work`.
     """
     fleet = fleet_of(quick=quick)
-    plants: dict[tuple[str, str, int], Plant] = {}
+    plants: dict[Key, Plant] = {}
     try:
         for code in codes:
             say(f"incremental: {code.name}: the plant of {fleet.robots * fleet.axes} axes")
             base, _ = really_run(work, code, fleet)
             for database in databases:
                 for size in sizes:
-                    say(f"incremental: {code.name}, {database}: {size} times the history")
-                    plants[code.name, database, size] = _grown(base, work, database, server, size)
+                    folder = work / f"plant-{code.name}-{database}-{size}"
+                    plants[code.name, database, size] = empty_like(base, folder, database, server)
+            mine = [(key, plant) for key, plant in plants.items() if key[0] == code.name]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # not timed
+                for key in pool.map(lambda pair, base=base: _grow(base, *pair), mine):
+                    say(f"incremental: {key}: made, idle, and run once")
         return _measured(plants, rounds, say)
     finally:
         for plant in plants.values():
             remove(plant, server)
 
 
-def _grown(base: Plant, work: Path, database: str, server: Postgres | None, size: int) -> Plant:
-    """Return a plant of a size with nothing due, after two runs."""
-    plant = copy_of(base, work / f"plant-{base.code.name}-{database}-{size}", database, server)
-    copies = (size - 1) * plant.fleet.days * plant.fleet.recordings_per_day
-    plant.multiply(axes=plant.fleet.robots * plant.fleet.axes, copies=copies, period=PERIOD)
-    must_be_idle(plant.monitor().answer["counts"], plant)
+def _grow(base: Plant, key: Key, plant: Plant) -> Key:
+    """Fill a plant so that nothing is due, and give it one run that may bring cases and courses up to date."""
+    copies = (key[2] - 1) * plant.fleet.days * plant.fleet.recordings_per_day
+    axes = plant.fleet.robots * plant.fleet.axes
+    must_be_idle(plant.grow(base, axes=axes, copies=copies, period=PERIOD), plant)
     plant.drop(PERIOD)
     plant.monitor()
-    return plant
+    return key
 
 
 def must_be_idle(counts: dict[str, Any], plant: Plant) -> None:
@@ -87,7 +94,7 @@ def must_be_idle(counts: dict[str, Any], plant: Plant) -> None:
         raise RuntimeError(f"{plant.folder.name}: nothing is new, but a run did {done}")
 
 
-def _measured(plants: dict[tuple[str, str, int], Plant], rounds: int, say: Say) -> dict[str, Any]:
+def _measured(plants: dict[Key, Plant], rounds: int, say: Say) -> dict[str, Any]:
     found: dict[Any, dict[str, list[Any]]] = {key: {"new": [], "nothing": []} for key in plants}
     differences: dict[str, float] = {}
     keys = list(plants)
@@ -106,12 +113,16 @@ def _measured(plants: dict[tuple[str, str, int], Plant], rounds: int, say: Say) 
             idle = plant.monitor()
             must_be_idle(idle.answer["counts"], plant)
             found[key]["nothing"].append(idle)
-            figures[key] = plant.run("newest", since=since.isoformat()).answer
+            figures[key] = plant.newest(since)
             costs = f"{steps_cpu(spent):.2f} s, nothing new {steps_cpu(idle):.2f} s; process {spent.cpu_s:.2f} s"
             say(f"incremental: round {number + 1}, {key}: {costs}")
         _compare(figures, differences)
     say("incremental: counting what each statement reads")
-    counted = [{**dict(zip(("code", "database", "times"), key, strict=True)), **_counted(plants[key])} for key in keys]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        work = pool.map(lambda key: _counted(plants[key]), keys)
+        counted = [
+            {"code": key[0], "database": key[1], "times": key[2], **one} for key, one in zip(keys, work, strict=True)
+        ]
     return {
         "period_h": PERIOD.total_seconds() / 3600,
         "cases": [_case(key, plants[key], found[key]) for key in keys],
@@ -127,9 +138,9 @@ def _counted(plant: Plant) -> dict[str, Any]:
     for kind in ("new", "nothing"):
         if kind == "new":
             plant.drop(PERIOD)
-        before = plant.run("read").answer
+        before = plant.rows_read()
         found[kind] = plant.run("count", as_of=(plant.now + timedelta(seconds=5)).isoformat()).answer
-        after = plant.run("read").answer
+        after = plant.rows_read()
         found[kind]["rows_read"] = {table: after[table] - before[table] for table in after}
     return found
 
@@ -139,16 +150,15 @@ def steps_cpu(spent: Spent) -> float:
     return sum(value for step, value in spent.answer["cpu_s"].items() if step != "start")
 
 
-def _compare(figures: dict[tuple[str, str, int], Any], differences: dict[str, float]) -> None:
+def _compare(figures: dict[Key, Any], differences: dict[str, float]) -> None:
     """Compare what all plants say about the same waveforms: equal within a version, close between versions."""
     first: dict[str, Any] = {}
     for key, found in figures.items():
-        own = first.setdefault(key[0], found)
-        if found["scores"] != own["scores"] and largest_difference(found["scores"], own["scores"]) > 1e-12:
+        if largest_difference(found, first.setdefault(key[0], found)) > 1e-12:
             raise RuntimeError(f"{key}: the scores of the same recordings differ between plants of one version")
     names = list(first)
     for name in names[1:]:
-        difference = largest_difference(first[names[0]]["scores"], first[name]["scores"])
+        difference = largest_difference(first[names[0]], first[name])
         differences[name] = max(differences.get(name, 0.0), difference)
 
 
@@ -165,7 +175,7 @@ def largest_difference(one: list[list[Any]], other: list[list[Any]]) -> float:
     return largest
 
 
-def _case(key: tuple[str, str, int], plant: Plant, found: dict[str, list[Any]]) -> dict[str, Any]:
+def _case(key: Key, plant: Plant, found: dict[str, list[Any]]) -> dict[str, Any]:
     steps = found["new"][0].answer["cpu_s"]
     recordings = plant.fleet.robots * plant.fleet.axes * plant.fleet.days * plant.fleet.recordings_per_day
     return {

@@ -151,33 +151,6 @@ def multiply(job: Job) -> Any:
     )
 
 
-def newest(job: Job) -> Any:
-    """Return what was computed from the recordings that started after `since`, in the order of axis and time.
-
-    Fault probability, mutual information, novelty of each window, and the health index of each recording.
-    """
-    import sqlalchemy as sa
-
-    from pipeline.store.tables import Score, TrendPoint
-    from pipeline.workplace import workplace
-
-    store, since = workplace().store, datetime.fromisoformat(job["since"])
-    figures = (Score.fault_probability, Score.mutual_information, Score.novelty)
-    with store.read() as connection:
-        scores = connection.execute(
-            sa.select(Score.axis_id, Score.start_sample, *figures)
-            .where(Score.started_at > since)
-            .order_by(Score.axis_id, Score.started_at, Score.start_sample)
-        ).all()
-        points = connection.execute(
-            sa.select(TrendPoint.axis_id, TrendPoint.health_index)
-            .where(TrendPoint.started_at > since)
-            .order_by(TrendPoint.axis_id, TrendPoint.started_at)
-        ).all()
-    store.dispose()
-    return {"scores": [list(row) for row in scores], "points": [list(row) for row in points]}
-
-
 def count(job: Job) -> Any:
     """Run the steps at `as_of` and count the work of each statement.
 
@@ -201,17 +174,9 @@ def count(job: Job) -> Any:
     }
 
 
-def read(job: Job) -> Any:
-    """Return how many rows of each table of history PostgreSQL has read so far."""
-    from query_work import rows_read
-
-    from pipeline.workplace import workplace
-
-    del job
-    store = workplace().store
-    found = {} if store.is_sqlite else rows_read(store)
-    store.dispose()
-    return found
+def several(job: Job) -> Any:
+    """Do several jobs in one process, which has imported everything once; return their answers."""
+    return [JOBS[item["do"]]({**item, "server": job["server"]}) for item in job["jobs"]]
 
 
 def floors(job: Job) -> Any:
@@ -228,7 +193,7 @@ def floors(job: Job) -> Any:
 
 
 JOBS: dict[str, Callable[[Job], Any]] = {
-    item.__name__: item for item in (monitor, build, copy, multiply, newest, count, read, floors)
+    item.__name__: item for item in (monitor, build, copy, multiply, count, floors, several)
 }
 
 if __name__ == "__main__":
