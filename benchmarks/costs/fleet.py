@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from incremental import must_be_idle, steps_cpu
+from incremental import must_be_idle, must_have_taken, steps_cpu
 from plants import Plant, empty_like, fleet_of, really_run, remove
 from processes import Code, Postgres
 from sums import summary
@@ -109,10 +109,7 @@ def _one(base: Plant, plant: Plant, axes: int, days: float, runs: int, say: Say)
 def _interval(plant: Plant) -> Any:
     dropped = plant.drop(INTERVAL)
     spent = plant.monitor()
-    counts = spent.answer["counts"]
-    seen = [counts["acquire"]["recordings"], counts["extract"]["recordings"], counts["score"]["recordings"]]
-    if seen != [dropped] * 3:
-        raise RuntimeError(f"{plant.folder.name}: {dropped} recordings dropped; taken, extracted and scored: {seen}")
+    must_have_taken(spent.answer["counts"], dropped, plant)
     for path in (plant.folder / "landing").rglob(f"{plant.now:%Y%m%dT%H%M%S}_*.parquet"):
         path.unlink()
     return spent

@@ -56,15 +56,15 @@ def measure(
         for code in codes:
             say(f"incremental: {code.name}: the plant of {fleet.robots * fleet.axes} axes")
             base, _ = really_run(work, code, fleet)
-            for database in databases:
-                for size in sizes:
+            for size in sizes:
+                for database in databases:
                     folder = work / f"plant-{code.name}-{database}-{size}"
                     plants[code.name, database, size] = empty_like(base, folder, database, server)
             mine = [(key, plant) for key, plant in plants.items() if key[0] == code.name]
             with ThreadPoolExecutor(os.cpu_count()) as pool:  # not timed
                 for key in pool.map(lambda pair, base=base: _grow(base, *pair), mine):
                     say(f"incremental: {key}: made, idle, and run once")
-        return _measured(plants, rounds, say)
+        return _measured(plants, rounds, 2 if quick else 1, say)
     finally:
         for plant in plants.values():
             remove(plant, server)
@@ -94,28 +94,21 @@ def must_be_idle(counts: dict[str, Any], plant: Plant) -> None:
         raise RuntimeError(f"{plant.folder.name}: nothing is new, but a run did {done}")
 
 
-def _measured(plants: dict[Key, Plant], rounds: int, say: Say) -> dict[str, Any]:
+def _measured(plants: dict[Key, Plant], rounds: int, at_once: int, say: Say) -> dict[str, Any]:
     found: dict[Any, dict[str, list[Any]]] = {key: {"new": [], "nothing": []} for key in plants}
     differences: dict[str, float] = {}
     keys = list(plants)
     for number in range(rounds):
         turned = keys[number % len(keys) :] + keys[: number % len(keys)]
+        order = turned if number % 2 == 0 else turned[::-1]
         figures = {}
-        for key in turned if number % 2 == 0 else turned[::-1]:
-            plant = plants[key]
-            since, dropped = plant.now, plant.drop(PERIOD)
-            spent = plant.monitor()
-            counts = spent.answer["counts"]
-            seen = [counts["acquire"]["recordings"], counts["extract"]["recordings"], counts["score"]["recordings"]]
-            if seen != [dropped] * 3:
-                raise RuntimeError(f"{key}: {dropped} recordings were dropped; taken, extracted and scored: {seen}")
-            found[key]["new"].append(spent)
-            idle = plant.monitor()
-            must_be_idle(idle.answer["counts"], plant)
-            found[key]["nothing"].append(idle)
-            figures[key] = plant.newest(since)
-            costs = f"{steps_cpu(spent):.2f} s, nothing new {steps_cpu(idle):.2f} s; process {spent.cpu_s:.2f} s"
-            say(f"incremental: round {number + 1}, {key}: {costs}")
+        with ThreadPoolExecutor(at_once) as pool:
+            for key, spents, scores in pool.map(lambda key: _one(key, plants[key]), order):
+                figures[key] = scores
+                for kind, spent in spents.items():
+                    found[key][kind].append(spent)
+                costs = ", ".join(f"{kind} {steps_cpu(spent):.2f} s" for kind, spent in spents.items())
+                say(f"incremental: round {number + 1}, {key}: {costs}")
         _compare(figures, differences)
     say("incremental: counting what each statement reads")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -134,20 +127,32 @@ def _measured(plants: dict[Key, Plant], rounds: int, say: Say) -> dict[str, Any]
 
 def _counted(plant: Plant) -> dict[str, Any]:
     """Run once with new recordings and once without, and count the work; see `query_work`."""
-    found = {}
-    for kind in ("new", "nothing"):
-        if kind == "new":
-            plant.drop(PERIOD)
-        before = plant.rows_read()
-        found[kind] = plant.run("count", as_of=(plant.now + timedelta(seconds=5)).isoformat()).answer
-        after = plant.rows_read()
-        found[kind]["rows_read"] = {table: after[table] - before[table] for table in after}
-    return found
+    plant.drop(PERIOD)
+    job = {"do": "count", "as_of": (plant.now + timedelta(seconds=5)).isoformat()}
+    new, nothing = plant.run("several", jobs=[job, job]).answer
+    return {"new": new, "nothing": nothing}
 
 
 def steps_cpu(spent: Spent) -> float:
     """Return the processor time of all steps of a run: without the start and the end of the process, s."""
     return sum(value for step, value in spent.answer["cpu_s"].items() if step != "start")
+
+
+def _one(key: Key, plant: Plant) -> tuple[Key, dict[str, Spent], list[list[Any]]]:
+    """Run once with a new recording on each axis and once with nothing new; return also the new scores."""
+    since, dropped = plant.now, plant.drop(PERIOD)
+    new = plant.monitor()
+    must_have_taken(new.answer["counts"], dropped, plant)
+    idle = plant.monitor()
+    must_be_idle(idle.answer["counts"], plant)
+    return key, {"new": new, "nothing": idle}, plant.newest(since)
+
+
+def must_have_taken(counts: dict[str, Any], dropped: int, plant: Plant) -> None:
+    """Raise RuntimeError where a run has not taken, extracted and scored all recordings that were dropped."""
+    seen = [counts[step]["recordings"] for step in ("acquire", "extract", "score")]
+    if seen != [dropped] * 3:
+        raise RuntimeError(f"{plant.folder.name}: {dropped} recordings were dropped; taken, extracted, scored: {seen}")
 
 
 def _compare(figures: dict[Key, Any], differences: dict[str, float]) -> None:

@@ -154,16 +154,18 @@ def multiply(job: Job) -> Any:
 def count(job: Job) -> Any:
     """Run the steps at `as_of` and count the work of each statement.
 
-    Returns the statements whose plan goes through a table of history, and on SQLite the instructions of the ten
-    costliest statements and of all.
+    Returns the statements whose plan goes through a table of history; on SQLite the instructions of all statements and
+    of the ten costliest; on PostgreSQL the rows that were read of each table.
     """
-    from query_work import recorded, scans_of_history
+    from query_work import recorded, rows_read, scans_of_history
 
     from pipeline.workplace import workplace
 
+    store = workplace().store
+    before = {} if store.is_sqlite else rows_read(store)
     with recorded() as statements:
         _steps(job)
-    store = workplace().store
+    after = {} if store.is_sqlite else rows_read(store)
     scans = scans_of_history(store, statements)
     store.dispose()
     costly = sorted(statements, key=lambda statement: -statement.instructions)[:10]
@@ -171,6 +173,7 @@ def count(job: Job) -> Any:
         "scans": scans,
         "instructions": sum(statement.instructions for statement in statements),
         "costly": [[item.instructions, item.executions, item.text] for item in costly if item.instructions],
+        "rows_read": {table: after[table] - before[table] for table in after},
     }
 
 

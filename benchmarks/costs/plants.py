@@ -16,7 +16,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from processes import Code, Postgres, Spent, run_job
-from query_work import rows_read
 
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.simulation.fleet import draw_fleet
@@ -162,13 +161,6 @@ class Plant:
         store = Store(self.url)
         with store.read() as connection:
             found = [list(row) for row in connection.execute(query)]
-        store.dispose()
-        return found
-
-    def rows_read(self) -> dict[str, int]:
-        """Return how many rows of each table of history PostgreSQL has read so far; empty on SQLite."""
-        store = Store(self.url)
-        found = {} if store.is_sqlite else rows_read(store)
         store.dispose()
         return found
 

@@ -91,10 +91,13 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(part: str, arguments: Any, codes: list[Code], server: Postgres | None, say: Any) -> Any:
     quick = arguments.quick
-    places = (arguments.work, codes, arguments.databases, server)
+    databases = arguments.databases
+    if quick and part in ("whole", "fleet"):
+        databases = databases[:1]
+    places = (arguments.work, codes, databases, server)
     match part:
         case "start":
-            rounds = arguments.rounds or (2 if quick else 11)
+            rounds = arguments.rounds or (1 if quick else 11)
             return start.measure(arguments.work, codes, rounds=rounds, quick=quick, say=say)
         case "features" | "scoring":
             say(part)
