@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from incremental import must_be_idle, steps_cpu
-from plants import Plant, copy_of, fleet_of, really_run, remove
+from incremental import must_be_idle, must_have_taken, steps_cpu
+from plants import Plant, empty_like, fleet_of, really_run, remove
 from processes import Code, Postgres
 from sums import summary
 
@@ -51,10 +51,10 @@ def measure(
             cases: list[dict[str, Any]] = []
             for axes, days in fleets:
                 say(f"fleet: {code.name}, {database}: {axes} axes with {days:g} days of history")
-                plant = copy_of(base, work / f"fleet-{code.name}-{database}-{axes}", database, server)
+                plant = empty_like(base, work / f"fleet-{code.name}-{database}-{axes}", database, server)
                 try:
                     plant.settings = {"AXISWATCH_WORKERS": str(workers)}
-                    cases.append(_one(plant, axes, days, runs, say))
+                    cases.append(_one(base, plant, axes, days, runs, say))
                 finally:
                     remove(plant, server)
                 cases[-1] |= {"code": code.name, "database": database, "workers": workers}
@@ -75,10 +75,10 @@ def largest(walls: Sequence[tuple[int, float]]) -> float:
     return more + (INTERVAL.total_seconds() - long) / each if each > 0 else float("inf")
 
 
-def _one(plant: Plant, axes: int, days: float, runs: int, say: Say) -> dict[str, Any]:
-    own = plant.fleet.robots * plant.fleet.axes
-    plant.multiply(axes=max(axes, own), copies=round(days * timedelta(days=1) / INTERVAL), period=INTERVAL)
-    must_be_idle(plant.monitor().answer["counts"], plant)
+def _one(base: Plant, plant: Plant, axes: int, days: float, runs: int, say: Say) -> dict[str, Any]:
+    axes = max(axes, plant.fleet.robots * plant.fleet.axes)
+    copies = round(days * timedelta(days=1) / INTERVAL)
+    must_be_idle(plant.grow(base, axes=axes, copies=copies, period=INTERVAL), plant)
     say("fleet: two intervals that do not count, then one with nothing new")
     for _ in range(2):
         _interval(plant)
@@ -91,9 +91,9 @@ def _one(plant: Plant, axes: int, days: float, runs: int, say: Say) -> dict[str,
         say(f"fleet: interval {number + 1}: {spent.wall_s:.1f} s, processor time {spent.cpu_s:.1f} s")
     steps = spents[0].answer["cpu_s"]
     return {
-        "axes": max(axes, own),
+        "axes": axes,
         "days": days,
-        "recordings": round(max(axes, own) * days * timedelta(days=1) / INTERVAL),
+        "recordings": axes * copies,
         "intervals": runs,
         "wall_s": summary([spent.wall_s for spent in spents]),
         "cpu_s": summary([spent.cpu_s for spent in spents]),
@@ -109,10 +109,7 @@ def _one(plant: Plant, axes: int, days: float, runs: int, say: Say) -> dict[str,
 def _interval(plant: Plant) -> Any:
     dropped = plant.drop(INTERVAL)
     spent = plant.monitor()
-    counts = spent.answer["counts"]
-    seen = [counts["acquire"]["recordings"], counts["extract"]["recordings"], counts["score"]["recordings"]]
-    if seen != [dropped] * 3:
-        raise RuntimeError(f"{plant.folder.name}: {dropped} recordings dropped; taken, extracted and scored: {seen}")
+    must_have_taken(spent.answer["counts"], dropped, plant)
     for path in (plant.folder / "landing").rglob(f"{plant.now:%Y%m%dT%H%M%S}_*.parquet"):
         path.unlink()
     return spent

@@ -26,7 +26,7 @@ SHAPE = (279, 128, 128, 5)
 """Widths of the default network on acceleration."""
 
 SAMPLES = 100
-LEAST_S = 0.3
+LEAST_S = 0.2
 
 
 def floors(store: Store, lake: Path) -> dict[str, float]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from plants import Plant, copy_of, fleet_of, really_run, remove
+from plants import Plant, empty_like, fleet_of, really_run, remove
 from processes import Code, Postgres, Spent
 from sums import summary
 
@@ -19,6 +21,8 @@ TOLERANCE = 1e-4
 """Largest difference of a figure between two versions of the code that is still called the same."""
 
 Say = Callable[[str], None]
+Key = tuple[str, str, int]
+"""Code, database, times of the history."""
 
 
 def measure(
@@ -47,30 +51,33 @@ def measure(
         run read, see `query_work`.
     """
     fleet = fleet_of(quick=quick)
-    plants: dict[tuple[str, str, int], Plant] = {}
+    plants: dict[Key, Plant] = {}
     try:
         for code in codes:
             say(f"incremental: {code.name}: the plant of {fleet.robots * fleet.axes} axes")
             base, _ = really_run(work, code, fleet)
-            for database in databases:
-                for size in sizes:
-                    say(f"incremental: {code.name}, {database}: {size} times the history")
-                    plants[code.name, database, size] = _grown(base, work, database, server, size)
-        return _measured(plants, rounds, say)
+            for size in sizes:
+                for database in databases:
+                    folder = work / f"plant-{code.name}-{database}-{size}"
+                    plants[code.name, database, size] = empty_like(base, folder, database, server)
+            mine = [(key, plant) for key, plant in plants.items() if key[0] == code.name]
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # not timed
+                for key in pool.map(lambda pair, base=base: _grow(base, *pair), mine):
+                    say(f"incremental: {key}: made, idle, and run once")
+        return _measured(plants, rounds, 2 if quick else 1, say)
     finally:
         for plant in plants.values():
             remove(plant, server)
 
 
-def _grown(base: Plant, work: Path, database: str, server: Postgres | None, size: int) -> Plant:
-    """Return a plant of a size with nothing due, after two runs."""
-    plant = copy_of(base, work / f"plant-{base.code.name}-{database}-{size}", database, server)
-    copies = (size - 1) * plant.fleet.days * plant.fleet.recordings_per_day
-    plant.multiply(axes=plant.fleet.robots * plant.fleet.axes, copies=copies, period=PERIOD)
-    must_be_idle(plant.monitor().answer["counts"], plant)
+def _grow(base: Plant, key: Key, plant: Plant) -> Key:
+    """Fill a plant so that nothing is due, and give it one run that may bring cases and courses up to date."""
+    copies = (key[2] - 1) * plant.fleet.days * plant.fleet.recordings_per_day
+    axes = plant.fleet.robots * plant.fleet.axes
+    must_be_idle(plant.grow(base, axes=axes, copies=copies, period=PERIOD), plant)
     plant.drop(PERIOD)
     plant.monitor()
-    return plant
+    return key
 
 
 def must_be_idle(counts: dict[str, Any], plant: Plant) -> None:
@@ -87,31 +94,28 @@ def must_be_idle(counts: dict[str, Any], plant: Plant) -> None:
         raise RuntimeError(f"{plant.folder.name}: nothing is new, but a run did {done}")
 
 
-def _measured(plants: dict[tuple[str, str, int], Plant], rounds: int, say: Say) -> dict[str, Any]:
+def _measured(plants: dict[Key, Plant], rounds: int, at_once: int, say: Say) -> dict[str, Any]:
     found: dict[Any, dict[str, list[Any]]] = {key: {"new": [], "nothing": []} for key in plants}
     differences: dict[str, float] = {}
     keys = list(plants)
     for number in range(rounds):
         turned = keys[number % len(keys) :] + keys[: number % len(keys)]
+        order = turned if number % 2 == 0 else turned[::-1]
         figures = {}
-        for key in turned if number % 2 == 0 else turned[::-1]:
-            plant = plants[key]
-            since, dropped = plant.now, plant.drop(PERIOD)
-            spent = plant.monitor()
-            counts = spent.answer["counts"]
-            seen = [counts["acquire"]["recordings"], counts["extract"]["recordings"], counts["score"]["recordings"]]
-            if seen != [dropped] * 3:
-                raise RuntimeError(f"{key}: {dropped} recordings were dropped; taken, extracted and scored: {seen}")
-            found[key]["new"].append(spent)
-            idle = plant.monitor()
-            must_be_idle(idle.answer["counts"], plant)
-            found[key]["nothing"].append(idle)
-            figures[key] = plant.run("newest", since=since.isoformat()).answer
-            costs = f"{steps_cpu(spent):.2f} s, nothing new {steps_cpu(idle):.2f} s; process {spent.cpu_s:.2f} s"
-            say(f"incremental: round {number + 1}, {key}: {costs}")
+        with ThreadPoolExecutor(at_once) as pool:
+            for key, spents, scores in pool.map(lambda key: _one(key, plants[key]), order):
+                figures[key] = scores
+                for kind, spent in spents.items():
+                    found[key][kind].append(spent)
+                costs = ", ".join(f"{kind} {steps_cpu(spent):.2f} s" for kind, spent in spents.items())
+                say(f"incremental: round {number + 1}, {key}: {costs}")
         _compare(figures, differences)
     say("incremental: counting what each statement reads")
-    counted = [{**dict(zip(("code", "database", "times"), key, strict=True)), **_counted(plants[key])} for key in keys]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        work = pool.map(lambda key: _counted(plants[key]), keys)
+        counted = [
+            {"code": key[0], "database": key[1], "times": key[2], **one} for key, one in zip(keys, work, strict=True)
+        ]
     return {
         "period_h": PERIOD.total_seconds() / 3600,
         "cases": [_case(key, plants[key], found[key]) for key in keys],
@@ -123,15 +127,10 @@ def _measured(plants: dict[tuple[str, str, int], Plant], rounds: int, say: Say) 
 
 def _counted(plant: Plant) -> dict[str, Any]:
     """Run once with new recordings and once without, and count the work; see `query_work`."""
-    found = {}
-    for kind in ("new", "nothing"):
-        if kind == "new":
-            plant.drop(PERIOD)
-        before = plant.run("read").answer
-        found[kind] = plant.run("count", as_of=(plant.now + timedelta(seconds=5)).isoformat()).answer
-        after = plant.run("read").answer
-        found[kind]["rows_read"] = {table: after[table] - before[table] for table in after}
-    return found
+    plant.drop(PERIOD)
+    job = {"do": "count", "as_of": (plant.now + timedelta(seconds=5)).isoformat()}
+    new, nothing = plant.run("several", jobs=[job, job]).answer
+    return {"new": new, "nothing": nothing}
 
 
 def steps_cpu(spent: Spent) -> float:
@@ -139,16 +138,32 @@ def steps_cpu(spent: Spent) -> float:
     return sum(value for step, value in spent.answer["cpu_s"].items() if step != "start")
 
 
-def _compare(figures: dict[tuple[str, str, int], Any], differences: dict[str, float]) -> None:
+def _one(key: Key, plant: Plant) -> tuple[Key, dict[str, Spent], list[list[Any]]]:
+    """Run once with a new recording on each axis and once with nothing new; return also the new scores."""
+    since, dropped = plant.now, plant.drop(PERIOD)
+    new = plant.monitor()
+    must_have_taken(new.answer["counts"], dropped, plant)
+    idle = plant.monitor()
+    must_be_idle(idle.answer["counts"], plant)
+    return key, {"new": new, "nothing": idle}, plant.newest(since)
+
+
+def must_have_taken(counts: dict[str, Any], dropped: int, plant: Plant) -> None:
+    """Raise RuntimeError where a run has not taken, extracted and scored all recordings that were dropped."""
+    seen = [counts[step]["recordings"] for step in ("acquire", "extract", "score")]
+    if seen != [dropped] * 3:
+        raise RuntimeError(f"{plant.folder.name}: {dropped} recordings were dropped; taken, extracted, scored: {seen}")
+
+
+def _compare(figures: dict[Key, Any], differences: dict[str, float]) -> None:
     """Compare what all plants say about the same waveforms: equal within a version, close between versions."""
     first: dict[str, Any] = {}
     for key, found in figures.items():
-        own = first.setdefault(key[0], found)
-        if found["scores"] != own["scores"] and largest_difference(found["scores"], own["scores"]) > 1e-12:
+        if largest_difference(found, first.setdefault(key[0], found)) > 1e-12:
             raise RuntimeError(f"{key}: the scores of the same recordings differ between plants of one version")
     names = list(first)
     for name in names[1:]:
-        difference = largest_difference(first[names[0]]["scores"], first[name]["scores"])
+        difference = largest_difference(first[names[0]], first[name])
         differences[name] = max(differences.get(name, 0.0), difference)
 
 
@@ -165,7 +180,7 @@ def largest_difference(one: list[list[Any]], other: list[list[Any]]) -> float:
     return largest
 
 
-def _case(key: tuple[str, str, int], plant: Plant, found: dict[str, list[Any]]) -> dict[str, Any]:
+def _case(key: Key, plant: Plant, found: dict[str, list[Any]]) -> dict[str, Any]:
     steps = found["new"][0].answer["cpu_s"]
     recordings = plant.fleet.robots * plant.fleet.axes * plant.fleet.days * plant.fleet.recordings_per_day
     return {

@@ -151,46 +151,21 @@ def multiply(job: Job) -> Any:
     )
 
 
-def newest(job: Job) -> Any:
-    """Return what was computed from the recordings that started after `since`, in the order of axis and time.
-
-    Fault probability, mutual information, novelty of each window, and the health index of each recording.
-    """
-    import sqlalchemy as sa
-
-    from pipeline.store.tables import Score, TrendPoint
-    from pipeline.workplace import workplace
-
-    store, since = workplace().store, datetime.fromisoformat(job["since"])
-    figures = (Score.fault_probability, Score.mutual_information, Score.novelty)
-    with store.read() as connection:
-        scores = connection.execute(
-            sa.select(Score.axis_id, Score.start_sample, *figures)
-            .where(Score.started_at > since)
-            .order_by(Score.axis_id, Score.started_at, Score.start_sample)
-        ).all()
-        points = connection.execute(
-            sa.select(TrendPoint.axis_id, TrendPoint.health_index)
-            .where(TrendPoint.started_at > since)
-            .order_by(TrendPoint.axis_id, TrendPoint.started_at)
-        ).all()
-    store.dispose()
-    return {"scores": [list(row) for row in scores], "points": [list(row) for row in points]}
-
-
 def count(job: Job) -> Any:
     """Run the steps at `as_of` and count the work of each statement.
 
-    Returns the statements whose plan goes through a table of history, and on SQLite the instructions of the ten
-    costliest statements and of all.
+    Returns the statements whose plan goes through a table of history; on SQLite the instructions of all statements and
+    of the ten costliest; on PostgreSQL the rows that were read of each table.
     """
-    from query_work import recorded, scans_of_history
+    from query_work import recorded, rows_read, scans_of_history
 
     from pipeline.workplace import workplace
 
+    store = workplace().store
+    before = {} if store.is_sqlite else rows_read(store)
     with recorded() as statements:
         _steps(job)
-    store = workplace().store
+    after = {} if store.is_sqlite else rows_read(store)
     scans = scans_of_history(store, statements)
     store.dispose()
     costly = sorted(statements, key=lambda statement: -statement.instructions)[:10]
@@ -198,20 +173,13 @@ def count(job: Job) -> Any:
         "scans": scans,
         "instructions": sum(statement.instructions for statement in statements),
         "costly": [[item.instructions, item.executions, item.text] for item in costly if item.instructions],
+        "rows_read": {table: after[table] - before[table] for table in after},
     }
 
 
-def read(job: Job) -> Any:
-    """Return how many rows of each table of history PostgreSQL has read so far."""
-    from query_work import rows_read
-
-    from pipeline.workplace import workplace
-
-    del job
-    store = workplace().store
-    found = {} if store.is_sqlite else rows_read(store)
-    store.dispose()
-    return found
+def several(job: Job) -> Any:
+    """Do several jobs in one process, which has imported everything once; return their answers."""
+    return [JOBS[item["do"]]({**item, "server": job["server"]}) for item in job["jobs"]]
 
 
 def floors(job: Job) -> Any:
@@ -228,7 +196,7 @@ def floors(job: Job) -> Any:
 
 
 JOBS: dict[str, Callable[[Job], Any]] = {
-    item.__name__: item for item in (monitor, build, copy, multiply, newest, count, read, floors)
+    item.__name__: item for item in (monitor, build, copy, multiply, count, floors, several)
 }
 
 if __name__ == "__main__":

@@ -163,7 +163,12 @@ def _scoring(repository: Path, quick: bool, left_out: dict[str, str]) -> dict[st
     ways: Ways = {"axiswatch": partial(model.score, x), "tutorial loop": partial(loop, inputs)}
     mean = loop(inputs)["class_probabilities"]
     _stand_in_for_torchvision()
-    for name, make in (("baal", _baal), ("torch-uncertainty", _torch_uncertainty)):
+    peers = {
+        "baal": _baal,
+        "torch-uncertainty": partial(_torch_uncertainty, on_batch=False),
+        "torch-uncertainty, passes as one batch": partial(_torch_uncertainty, on_batch=True),
+    }
+    for name, make in peers.items():
         try:
             way = make(loop.net, torch.from_numpy(inputs))
             apart = float(np.sqrt(np.mean((way() - mean) ** 2)))
@@ -206,7 +211,6 @@ class _StandIn:
 def _baal(net: Any, inputs: Any) -> Callable[[], Any]:
     import torch
     from baal.bayesian.dropout import patch_module
-    from baal.utils.iterutils import map_on_tensor  # noqa: F401  (fails early where baal cannot be used)
 
     patched = patch_module(net, inplace=False)
     patched.eval()
@@ -221,13 +225,13 @@ def _baal(net: Any, inputs: Any) -> Callable[[], Any]:
     return way
 
 
-def _torch_uncertainty(net: Any, inputs: Any) -> Callable[[], Any]:
+def _torch_uncertainty(net: Any, inputs: Any, *, on_batch: bool) -> Callable[[], Any]:
     import copy
 
     import torch
-    from torch_uncertainty.models import mc_dropout
+    from torch_uncertainty.methods.mc_dropout import mc_dropout
 
-    wrapped = mc_dropout(copy.deepcopy(net), num_estimators=PASSES)
+    wrapped = mc_dropout(copy.deepcopy(net), num_estimators=PASSES, on_batch=on_batch)
     wrapped.eval()
 
     def way() -> Any:

@@ -14,12 +14,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from processes import Code, Postgres, Spent, run_job
 
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.simulation.fleet import draw_fleet
 from pipeline.simulation.schedule import appointments
 from pipeline.simulation.writer import record, write_log
+from pipeline.store.database import Store
+from pipeline.store.tables import Score
 
 APART = timedelta(seconds=0.5)
 """Time between the recordings of two axes of a robot."""
@@ -126,12 +129,40 @@ class Plant:
             write_log(self.folder / "landing" / self.fleet.site / cell / robot / name, logged, self.fleet.samples)
         return sum(map(len, by_robot.values()))
 
-    def multiply(self, *, axes: int, copies: int, period: timedelta) -> None:
-        """Multiply the history, see `multiply.multiply`."""
-        grown = self.run(
-            "multiply", end=self.now.isoformat(), axes=axes, copies=copies, period_s=period.total_seconds()
-        ).answer
-        self.now, self.places = datetime.fromisoformat(grown["end"]), grown["places"]
+    def grow(self, base: Plant, *, axes: int, copies: int, period: timedelta) -> dict[str, Any]:
+        """Fill an empty plant with a multiple of another's history, and run the steps; return the counts of that run.
+
+        See `multiply.multiply`. Nothing is new in that run, so it has nothing to do.
+        """
+        until = self.now + copies * period
+        size = {"axes": axes, "copies": copies, "period_s": period.total_seconds()}
+        jobs = [
+            {"do": "copy", "source": base.url},
+            {"do": "multiply", "end": self.now.isoformat(), **size},
+            {"do": "monitor", "as_of": (until + timedelta(seconds=5)).isoformat()},
+        ]
+        *_, grown, ran = self.run("several", jobs=jobs).answer
+        self.now, self.places = until, grown["places"]
+        counts: dict[str, Any] = ran["counts"]
+        return counts
+
+    def newest(self, since: datetime) -> list[list[Any]]:
+        """Return the scores of recordings that started after `since`, in the order of axis and time.
+
+        Axis, first sample, fault probability, mutual information, novelty.
+        """
+        query = (
+            sa.select(
+                Score.axis_id, Score.start_sample, Score.fault_probability, Score.mutual_information, Score.novelty
+            )
+            .where(Score.started_at > since)
+            .order_by(Score.axis_id, Score.started_at, Score.start_sample)
+        )
+        store = Store(self.url)
+        with store.read() as connection:
+            found = [list(row) for row in connection.execute(query)]
+        store.dispose()
+        return found
 
     def _at(self, axis: str) -> datetime:
         return self.now - (int(axis[1:]) - 1) * APART
@@ -162,7 +193,8 @@ def really_run(work: Path, code: Code, fleet: FleetSettings) -> tuple[Plant, dic
     folder = work / f"base-{_digest(code, fleet)}"
     marker = folder / "built.json"
     end = fleet.start + timedelta(days=fleet.days)
-    plant = Plant(folder, f"sqlite:///{folder / 'axiswatch.db'}", code, fleet, end, {"AXISWATCH_WORKERS": "2"})
+    settings = {"AXISWATCH_WORKERS": "2", "AXISWATCH_SYNTHETIC_WINDOWS": "20"}  # the model need not be good
+    plant = Plant(folder, f"sqlite:///{folder / 'axiswatch.db'}", code, fleet, end, settings)
     if not marker.exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -173,11 +205,8 @@ def really_run(work: Path, code: Code, fleet: FleetSettings) -> tuple[Plant, dic
     return plant, json.loads(marker.read_text(encoding="utf-8"))
 
 
-def copy_of(base: Plant, folder: Path, database: str, server: Postgres | None, *, seed: bool = False) -> Plant:
-    """Return a copy of a plant in another folder, on `sqlite` or on a database of the server.
-
-    `seed`: only what a plant has before its first log, with the champion, and all logs waiting in the landing zone.
-    """
+def empty_like(base: Plant, folder: Path, database: str, server: Postgres | None) -> Plant:
+    """Return a plant with the lake and the landing zone of another one and an empty database: `sqlite` or another."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _link_tree(base.folder / "landing", folder / "landing")
@@ -187,13 +216,7 @@ def copy_of(base: Plant, folder: Path, database: str, server: Postgres | None, *
         if server is None:
             raise ValueError("a plant on PostgreSQL needs the server")
         url, pid = server.create(f"plant_{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"), server.pid
-    plant = replace(base, folder=folder, url=url, server=pid, settings={}, places=list(base.places))
-    if database == "sqlite" and not seed:
-        for path in base.folder.glob("axiswatch.db*"):
-            shutil.copy2(path, folder)
-    else:
-        plant.run("copy", source=base.url, tables=SEEDS if seed else ())
-    return plant
+    return replace(base, folder=folder, url=url, server=pid, settings={}, places=[])
 
 
 def remove(plant: Plant, server: Postgres | None) -> None:

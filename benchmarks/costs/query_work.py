@@ -153,7 +153,7 @@ def _postgresql_scans(connection: Connection, statement: Statement) -> Iterator[
 def rows_read(store: Any) -> dict[str, int]:
     """Return how many rows of each table of history PostgreSQL has read so far, by itself and through indexes.
 
-    Ask in a process of its own, after the measured one has ended: a server process reports when it ends.
+    A server process reports when it ends, so dispose of the engine that was measured before.
     """
     query = """
         SELECT t.relname, t.seq_tup_read + coalesce(sum(i.idx_tup_read), 0)

@@ -91,10 +91,13 @@ def _arguments() -> argparse.Namespace:
 
 def _measure(part: str, arguments: Any, codes: list[Code], server: Postgres | None, say: Any) -> Any:
     quick = arguments.quick
-    places = (arguments.work, codes, arguments.databases, server)
+    databases = arguments.databases
+    if quick and part in ("whole", "fleet"):
+        databases = databases[:1]
+    places = (arguments.work, codes, databases, server)
     match part:
         case "start":
-            rounds = arguments.rounds or (3 if quick else 11)
+            rounds = arguments.rounds or (1 if quick else 11)
             return start.measure(arguments.work, codes, rounds=rounds, quick=quick, say=say)
         case "features" | "scoring":
             say(part)
@@ -105,7 +108,7 @@ def _measure(part: str, arguments: Any, codes: list[Code], server: Postgres | No
         case "whole":
             return whole.measure(*places, rounds=arguments.rounds or (1 if quick else 3), quick=quick, say=say)
         case "incremental":
-            sizes = arguments.sizes or ([1, 4] if quick else [1, 4, 16, 64])
+            sizes = arguments.sizes or ([1, 8] if quick else [1, 4, 16, 64])
             rounds = arguments.rounds or (1 if quick else 6)
             return incremental.measure(*places, sizes=sizes, rounds=rounds, quick=quick, say=say)
         case _:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from incremental import largest_difference, steps_cpu
-from plants import copy_of, fleet_of, really_run, remove
-from processes import Code, Postgres, run_job
+from plants import SEEDS, empty_like, fleet_of, really_run, remove
+from processes import Code, Postgres
 from sums import summary
 
 Say = Callable[[str], None]
@@ -44,14 +44,13 @@ def measure(
     for number in range(rounds):
         for key in keys if number % 2 == 0 else keys[::-1]:
             name, database = key
-            plant = copy_of(bases[name], work / f"whole-{name}-{database}", database, server, seed=True)
+            plant = empty_like(bases[name], work / f"whole-{name}-{database}", database, server)
             try:
                 plant.settings = {"AXISWATCH_WORKERS": "2"}
+                plant.run("copy", source=bases[name].url, tables=SEEDS)
                 spent = plant.monitor()
-                floors = run_job(
-                    {"do": "floors"}, code=plant.code, environment=plant.environment, server=plant.server
-                ).answer
-                now = plant.run("newest", since=fleet.start.isoformat()).answer["scores"]
+                floors = plant.run("floors").answer
+                now = plant.newest(fleet.start)
             finally:
                 remove(plant, server)
             if largest_difference(now, scores.setdefault(name, now)) > 1e-12:
