@@ -61,7 +61,7 @@ def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, mos
     plan = LandingPlan(problems=problems)
     due = []
     for landed in unseen_files(store, files, AcquireReport()):
-        if landed.modified_ns > as_of.timestamp() * 1e9 and not begun_by(landed.path, as_of):
+        if landed.modified_ns > as_of.timestamp() * 1e9 and not begun_by(landing / landed.name, as_of):
             plan.waiting += 1
         else:
             due.append(landed)
@@ -72,7 +72,7 @@ def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, mos
                 break
             plan.batches.append([])
             size_so_far = 0
-        plan.batches[-1].append(encode_name(landed.path.relative_to(landing)))
+        plan.batches[-1].append(encode_name(Path(landed.name)))
         size_so_far += landed.size_bytes
         plan.files += 1
         plan.size_bytes += landed.size_bytes
@@ -104,7 +104,7 @@ def decode_names(names: Sequence[str], landing: Path) -> Iterator[Path]:
         yield landing / os.fsdecode(unquote_to_bytes(name))
 
 
-UNFINISHED_SUFFIXES = frozenset({".tmp", ".part", ".partial", ".crdownload", ".filepart"})
+UNFINISHED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".filepart")
 BATCH_BYTES = 16 * 1024 * 1024
 TRIES = 5
 PAGE = 1000
@@ -129,9 +129,12 @@ class AcquireReport:
 
 @dataclass(frozen=True)
 class LandingFile:
-    """A file of the landing zone, with size and time of change when it was listed."""
+    """A file of the landing zone, with size and time of change when it was listed.
 
-    path: Path
+    `name` is its path below the landing zone, `relative` the same as text that can be stored.
+    """
+
+    name: str
     relative: str
     size_bytes: int
     modified_ns: int
@@ -169,15 +172,15 @@ def acquire(
     if only is None:
         files, report.problems = walk(landing)
     else:
-        files = [landed for path in only for landed in _landed(path, landing, of_any_name=True)]
+        files = [found for path in only for found in _landed(path.relative_to(landing).as_posix(), path)]
     waiting = unseen_files(store, files, report)
     for done, landed in enumerate(waiting):
         if on_progress:
             on_progress(done, len(waiting))
         try:
-            _take(store, lake, landed, limits, settled_before, report)
+            _take(store, lake, landing / landed.name, landed, limits, settled_before, report)
         except PermissionError as error:
-            report.problems.append(f"{landed.path}: {error.strerror}; allow the user of axiswatch to read it")
+            report.problems.append(f"{landing / landed.name}: {error.strerror}; allow the user of axiswatch to read it")
     if on_progress:
         on_progress(len(waiting), len(waiting))
     store.refresh_statistics(report.recordings)
@@ -188,49 +191,45 @@ def walk(landing: Path) -> tuple[list[LandingFile], list[str]]:
     """List the landing zone: its log files in order of their names, and a line about each thing that is never read.
 
     Hidden and unfinished files are left out. Linked folders, broken links, pipes and folders that may not be listed are
-    never read.
+    never read. Only names are handled here: a landing zone may hold a year of files that are known.
     """
     files: list[LandingFile] = []
     problems: list[str] = []
-    folders = [str(landing)]
+    folders = [("", False)]
     while folders:
-        folder = folders.pop()
+        below, is_hidden = folders.pop()
         try:
-            with os.scandir(folder) as found:
+            with os.scandir(landing / below) as found:
                 entries = list(found)
         except FileNotFoundError:
             continue
         except PermissionError as error:
-            problems.append(f"{folder}: {error.strerror}; allow the user of axiswatch to list it")
+            problems.append(f"{landing / below}: {error.strerror}; allow the user of axiswatch to list it")
             continue
         for entry in entries:
+            hidden = is_hidden or entry.name.startswith((".", "_"))
             if entry.is_dir(follow_symlinks=False):
-                folders.append(entry.path)
+                folders.append((f"{below}{entry.name}/", hidden))
             elif entry.is_file():
-                files += _landed(Path(entry.path), landing, of_any_name=False)
+                if not hidden and not entry.name.lower().endswith(UNFINISHED_SUFFIXES):
+                    files += _landed(f"{below}{entry.name}", entry)
             elif entry.is_dir():
-                problems.append(
-                    f"{entry.path} is a link to a folder, which is not read; mount the folder there, or move it"
-                )
+                problems.append(f"{entry.path} is a link to a folder, which is not read; mount it there, or move it")
             elif entry.is_symlink():
                 problems.append(f"{entry.path} is a broken link; remove it")
             else:
                 problems.append(f"{entry.path} is not an ordinary file; remove it")
-    return sorted(files, key=lambda landed: landed.path.parts), sorted(problems)
+    return sorted(files, key=lambda landed: landed.name.split("/")), sorted(problems)
 
 
-def _landed(path: Path, landing: Path, *, of_any_name: bool) -> list[LandingFile]:
-    """Return the file with its size and time of change; nothing where it is gone, hidden or unfinished."""
-    relative = path.relative_to(landing)
-    hidden = any(part.startswith((".", "_")) for part in relative.parts)
-    if not of_any_name and (hidden or path.suffix.lower() in UNFINISHED_SUFFIXES):
-        return []
+def _landed(name: str, at: Path | os.DirEntry[str]) -> list[LandingFile]:
+    """Return the file with its size and time of change; nothing where it is gone."""
     try:
-        stat = path.stat()
+        stat = at.stat()
     except FileNotFoundError:
         return []
-    name = relative.as_posix().encode("utf-8", "backslashreplace").decode("utf-8")
-    return [LandingFile(path, name, stat.st_size, stat.st_mtime_ns)]
+    shown = name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return [LandingFile(name, shown, stat.st_size, stat.st_mtime_ns)]
 
 
 def unseen_files(store: Store, files: Sequence[LandingFile], report: AcquireReport) -> list[LandingFile]:
@@ -247,10 +246,16 @@ def unseen_files(store: Store, files: Sequence[LandingFile], report: AcquireRepo
 
 
 def _take(
-    store: Store, lake: Lake, landed: LandingFile, limits: Limits, settled_before: datetime, report: AcquireReport
+    store: Store,
+    lake: Lake,
+    path: Path,
+    landed: LandingFile,
+    limits: Limits,
+    settled_before: datetime,
+    report: AcquireReport,
 ) -> None:
     try:
-        file_hash = _hash_file(landed.path)
+        file_hash = _hash_file(path)
     except FileNotFoundError:
         return
     entry: dict[str, str | int] = {
@@ -269,8 +274,8 @@ def _take(
     origin = Origin(file_hash, landed.relative)
     for _ in range(TRIES):
         harvester = Harvester(store, lake, origin, limits)
-        note = _read_log(landed, harvester, young=landed.modified_ns >= settled_before.timestamp() * 1e9)
-        if note is None or _changed_meanwhile(landed):
+        note = _read_log(path, landed, harvester, young=landed.modified_ns >= settled_before.timestamp() * 1e9)
+        if note is None or _changed_meanwhile(path, landed):
             report.files_waiting += 1
             return
         try:
@@ -278,14 +283,14 @@ def _take(
         except Raced:
             continue
         return
-    raise AxiswatchError(f"{landed.path}: other runs kept changing its recordings; run again")
+    raise AxiswatchError(f"{path}: other runs kept changing its recordings; run again")
 
 
-def _read_log(landed: LandingFile, harvester: Harvester, *, young: bool) -> str | None:
+def _read_log(path: Path, landed: LandingFile, harvester: Harvester, *, young: bool) -> str | None:
     """Judge all rows of a log file; return a note for its database row; None where the file has to wait."""
     try:
         # Opened here, because Arrow refuses a path that is not UTF-8.
-        with landed.path.open("rb") as file, pq.ParquetFile(file) as parquet:
+        with path.open("rb") as file, pq.ParquetFile(file) as parquet:
             reasons, ignored = judge_columns(parquet.schema_arrow)
             if not reasons:
                 _read_batches(parquet, harvester)
@@ -300,7 +305,7 @@ def _read_log(landed: LandingFile, harvester: Harvester, *, young: bool) -> str 
         reasons = [Reason(kind, f"not a whole Parquet file: {str(error).strip()[:300]}; write it again")]
         fresh = Harvester(harvester.store, harvester.lake, harvester.origin, harvester.limits)
         harvester.harvest = fresh.harvest
-    harvester.refuse_file(landed.path, reasons)
+    harvester.refuse_file(path, reasons)
     return "refused"
 
 
@@ -356,9 +361,9 @@ def _hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _changed_meanwhile(landed: LandingFile) -> bool:
+def _changed_meanwhile(path: Path, landed: LandingFile) -> bool:
     try:
-        stat = landed.path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         return False
     return (stat.st_size, stat.st_mtime_ns) != (landed.size_bytes, landed.modified_ns)
