@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from features.health.baseline import Reference, known_median
 from features.quality.quality import Quality
@@ -68,12 +68,16 @@ def loudest_recording(connection: Connection, case: Any, channel: str = "") -> A
     if channel:
         inside.append(Score.channel == channel)
         of_axis.append(Recording.channel == channel)
-    best = scores(Score.recording_id).where(*inside)
+    best = scores(Score.recording_id, Score.fault_probability, Score.started_at).where(*inside)
     best = best.order_by(Score.fault_probability.desc(), Score.started_at.desc(), Score.recording_id).limit(1)
-    recording_id = None
+    found: list[Row[Any]] = []
     if (earlier := case.get("shown_before")) is not None:
-        recording_id = connection.scalar(best.where(sa.or_(*_may_be_louder(connection, case, earlier))))
-    recording_id = recording_id or connection.scalar(best)
+        for part in _may_be_louder(connection, case, earlier):
+            found += connection.execute(best.where(part))
+    found = found or [*connection.execute(best)]
+    found.sort(key=lambda row: row.recording_id)
+    found.sort(key=lambda row: (row.fault_probability, row.started_at), reverse=True)
+    recording_id = found[0].recording_id if found else None
     if recording_id is not None:
         return connection.execute(sa.select(Recording).where(Recording.recording_id == recording_id)).one_or_none()
     newest = sa.select(Recording).where(*of_axis)
@@ -82,20 +86,20 @@ def loudest_recording(connection: Connection, case: Any, channel: str = "") -> A
 
 
 def _may_be_louder(connection: Connection, case: Any, earlier: str) -> list[sa.ColumnElement[bool]]:
-    """SQL: a score is of the recording that was the loudest before, or in a bin that has changed since then, or later.
+    """SQL, to be asked one by one: scores of the loudest recording before, and those from the first changed bin on.
 
     Of a long case few recordings are new; the others were compared when the evidence was made. An axis state that was
     written since then names the bins.
     """
-    changed = sa.select(sa.func.min(AxisState.bin_at, type_=AxisState.bin_at.type)).where(
+    changed = sa.select(AxisState.bin_at).where(
         AxisState.axis_id == case["axis_id"], AxisState.known_at >= case["shown_until"]
     )
-    same = sa.select(Recording.started_at).where(Recording.recording_id == earlier)
-    at, since = connection.scalar(same), connection.scalar(changed)
-    later = sa.false() if since is None else Score.started_at >= since
+    since = min(connection.scalars(changed), default=None)
+    at = connection.scalar(sa.select(Recording.started_at).where(Recording.recording_id == earlier))
     if at is None:  # it was deleted
-        return [sa.true()]
-    return [sa.and_(Score.started_at == at, Score.recording_id == earlier), later]
+        return []
+    newer = [] if since is None else [Score.started_at >= since]
+    return [sa.and_(Score.started_at == at, Score.recording_id == earlier), *newer]
 
 
 def _newest_bad(connection: Connection, case: Any, channel: str) -> Any:

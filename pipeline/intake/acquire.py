@@ -234,13 +234,12 @@ def _landed(name: str, at: Path | os.DirEntry[str]) -> list[LandingFile]:
 
 def unseen_files(store: Store, files: Sequence[LandingFile], report: AcquireReport) -> list[LandingFile]:
     """Return the files that are new or changed; count the known ones in the report."""
-    unseen = []
+    query = sa.select(LandingEntry.path, LandingEntry.size_bytes, LandingEntry.modified_ns)
+    if len(files) <= PAGE:  # of many, one pass over all entries is faster
+        query = query.where(LandingEntry.path.in_([landed.relative for landed in files]))
     with store.read() as connection:
-        for first in range(0, len(files), PAGE):
-            page = files[first : first + PAGE]
-            known = sa.select(LandingEntry).where(LandingEntry.path.in_([landed.relative for landed in page]))
-            entries = {row.path: (row.size_bytes, row.modified_ns) for row in connection.execute(known)}
-            unseen += [file for file in page if entries.get(file.relative) != (file.size_bytes, file.modified_ns)]
+        entries = {path: (size, modified) for path, size, modified in connection.execute(query)}
+    unseen = [file for file in files if entries.get(file.relative) != (file.size_bytes, file.modified_ns)]
     report.files_known += len(files) - len(unseen)
     return unseen
 

@@ -212,8 +212,9 @@ BEFORE = TrendPoint.started_at < sa.bindparam("before")
 
 # Statements are built once: that takes longer than a database needs to answer them.
 _EVERY = sa.select(*POINT).where(*(column == sa.bindparam(column.name) for column in SERIES)).order_by(*IN_ORDER)
-_BETWEEN = _EVERY.where(FINITE, TrendPoint.started_at >= sa.bindparam("since"), BEFORE)
-_NEWEST = _EVERY.where(FINITE, BEFORE).order_by(None).order_by(*(column.desc() for column in IN_ORDER))
+_FIGURES = _EVERY.with_only_columns(*POINT[:2]).where(FINITE, BEFORE)
+_BETWEEN = _FIGURES.where(TrendPoint.started_at >= sa.bindparam("since"))
+_NEWEST = _FIGURES.order_by(None).order_by(*(column.desc() for column in IN_ORDER))
 _NEWEST = _NEWEST.limit(WINDOW)
 
 
