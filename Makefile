@@ -73,7 +73,7 @@ lint: .venv-test/installed
 	.venv-bench-peers/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
 	.venv-bench-peers/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e .
 	-sed 's/ *#.*//' benchmarks/costs/peers-requirements.txt | xargs -n 1 .venv-bench-peers/bin/python -m pip install $(PIP_FLAGS) \
-		--disable-pip-version-check -q
+		--disable-pip-version-check -q torch==2.13.0
 	touch $@
 
 clean:
