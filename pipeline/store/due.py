@@ -84,7 +84,8 @@ def mark_selected(connection: Connection, step: str, found: sa.Select[Any], caus
     rows = sa.select(subject, sa.literal(step), scope, version, sa.func.min(at), sa.func.max(size), sa.literal(cause))
     names = ["subject", "step", "scope", "version", "at", "size", "cause"]
     insert = _upsert(connection)
-    connection.execute(insert.from_select(names, rows.where(sa.true()).group_by(subject, scope, version)))
+    rows = rows.where(sa.true()).group_by(subject, scope, version).order_by(subject)  # in one order: no deadlock
+    connection.execute(insert.from_select(names, rows))
 
 
 def _upsert(connection: Connection) -> Any:
