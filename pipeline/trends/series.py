@@ -205,7 +205,7 @@ POINT = (
     TrendPoint.baseline_version,
     TrendPoint.known_at,
 )
-IN_ORDER = (TrendPoint.started_at, TrendPoint.recording_id)
+IN_ORDER = (TrendPoint.started_at,)  # an axis has one recording of a channel at a time
 FINITE = TrendPoint.health_index.is_not(None)
 SERIES = tuple(getattr(TrendPoint, column.name) for column in KEY)
 BEFORE = TrendPoint.started_at < sa.bindparam("before")
