@@ -26,6 +26,7 @@ def test_no_statement_of_a_run_reads_a_whole_table_of_history(
     tmp_path: Path,
     make_row: Callable[..., dict[str, Any]],
     write_log: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
     what: str,
 ) -> None:
     settings = Settings(home=tmp_path, workers=1, epochs=2, folds=2, n_samples=20, synthetic_windows=10)
@@ -44,8 +45,12 @@ def test_no_statement_of_a_run_reads_a_whole_table_of_history(
         with store.engine.begin() as connection:
             connection.exec_driver_sql("DELETE FROM sqlite_stat1")
         store.dispose()
+    writes: list[str] = []
+    write = Store.write
+    monkeypatch.setattr(Store, "write", lambda self: writes.append("a transaction") or write(self))
     with recorded() as statements:
         reports = {step.name: step.run(place, later) for step in MONITOR}
+    assert bool(writes) == (what == "new")
     assert reports["score"]["recordings"] == (2 if what == "new" else 0)
     with store.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(Scoring)) > 100

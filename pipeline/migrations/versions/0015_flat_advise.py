@@ -12,7 +12,7 @@ depends_on = None
 
 PARTIAL = (
     ("ix_recordings_archive", "recordings", ["axis_id"], "time_basis <> 'clock'"),
-    ("ix_cases_to_place", "cases", ["case_id"], "state <> 'closed' OR queue_priority <> priority"),
+    ("ix_cases_to_place", "cases", ["case_id"], "(state <> 'closed' OR queue_priority <> priority)"),
     ("ix_baselines_programs", "baselines", ["axis_id", "from_at"], "programs IS NOT NULL"),
 )
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.store.tables.base import Base
 
-TO_PLACE = text("state <> 'closed' OR queue_priority <> priority")
+TO_PLACE = text("(state <> 'closed' OR queue_priority <> priority)")
 """SQL: the place of a case in the queue may have to be computed again."""
 
 
