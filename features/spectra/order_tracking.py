@@ -14,7 +14,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft as sfft
-from scipy.interpolate import CubicSpline
 
 from features.spectra.time_domain import Vector
 
@@ -132,6 +131,8 @@ def resample_by_angle(samples: NDArray[np.float32], turns: Vector, *, sampling_r
     >>> resampled.samples_per_turn, round(resampled.mean_speed_rpm, 6)
     (16, 600.0)
     """
+    from scipy.interpolate import CubicSpline  # loads scipy.optimize, which nothing else needs
+
     if samples.ndim != 1 or samples.dtype != np.float32 or samples.shape != turns.shape or samples.size < 16:
         raise ValueError(
             "Wanted 1-D float32 samples and one angle for each, at least 16, got "

@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
@@ -82,6 +81,8 @@ def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, mos
 
 def begun_by(path: Path, as_of: datetime) -> bool:
     """Return whether all recordings of a log file started by a time; False where the file cannot be read."""
+    import pyarrow.compute as pc
+
     try:
         with path.open("rb") as file:
             column = pq.read_table(file, columns=["started_at"], use_threads=False).column("started_at")
