@@ -205,7 +205,7 @@ def alarm_resumed(
         raise ValueError(f"Wanted {width + persistence - 2} old values or more, got {n_old}.")
     smooth = running_median(values, width=width)
     against = 0
-    for median in smooth[n_old - 1 : max(baseline_count, width - 1) - 1 : -1] if n_old else ():
+    for median in smooth[max(baseline_count, width - 1) : n_old][::-1]:
         if (median > threshold) == is_on:
             break
         against += 1

@@ -131,7 +131,7 @@ def transform_size(width: int, wanted: int) -> int:
     Examples
     --------
     >>> transform_size(1000, 200)
-    1200
+    1250
     """
     return 2 * int(sfft.next_fast_len((width + wanted) // 2 + 1, real=True))
 

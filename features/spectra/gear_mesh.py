@@ -36,7 +36,7 @@ def spectrum_reach(orders: Orders, turns: float, shaft_harmonics: int, settings:
     Examples
     --------
     >>> spectrum_reach(Orders(gear_mesh=(20.0,)), 10.0, 4, LineSettings())
-    816
+    825
     """
     highest = max([float(shaft_harmonics), *(3.0 * mesh for mesh in orders.gear_mesh)]) + SIDEBANDS
     reach = (highest * (1 + settings.floor_share + settings.tolerance)) * turns

@@ -117,13 +117,18 @@ def mark_features(connection: Connection, extractions: Sequence[Mapping[str, Any
         )
 
 
+def series_name(key: tuple[str, str, str, str]) -> str:
+    """Return the subject of the marks of a series, given as axis, unit, channel and feature version."""
+    return json.dumps(key[:3])
+
+
 def mark_courses(connection: Connection, series: Mapping[tuple[str, str, str, str], datetime], cause: str) -> None:
     """Mark the courses of trends, given as axis, unit, channel and feature version, each with its earliest change.
 
     Another change of points has another cause.
     """
     for version in sorted({key[3] for key in series}):
-        found = [(at, json.dumps(key[:3]), 1) for key, at in series.items() if key[3] == version]
+        found = [(at, series_name(key), 1) for key, at in series.items() if key[3] == version]
         mark(connection, Queue(COURSE, version=version), found, cause)
 
 

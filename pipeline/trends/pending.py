@@ -18,7 +18,7 @@ from pipeline.base.ids import instant
 from pipeline.store import due
 from pipeline.store.attribution import attributed_extraction, attributed_unit, extractions, installed_geometry
 from pipeline.store.database import Store
-from pipeline.store.tables import Baseline, Extraction, Recording, Trend, TrendPoint
+from pipeline.store.tables import Baseline, DueWork, Extraction, Recording, Trend, TrendPoint
 from pipeline.trends.series import KEY, SeriesKey
 
 NO_UNIT = ""
@@ -54,7 +54,8 @@ def mark_behind(store: Store, versions: Sequence[str], as_of: datetime) -> dict[
         newest = _newest_baselines(connection, versions, as_of)
         seen = {tuple(row[:4]): row[4] for row in connection.execute(sa.select(*KEY, Trend.baselines_at))}
         never_marked = due.changed_bases(connection, due.TREND, dict.fromkeys(versions, ""))
-    behind = [key for key, at in sorted(newest.items()) if key not in seen or seen[key] < at]
+        behind = [key for key, at in sorted(newest.items()) if key not in seen or seen[key] < at]
+        behind = [key for key in behind if not _is_marked(connection, key, instant(newest[key]))]
     if behind or never_marked:
         with store.write() as connection:
             for key in behind:
@@ -65,6 +66,15 @@ def mark_behind(store: Store, versions: Sequence[str], as_of: datetime) -> dict[
                 due.mark_selected(connection, due.TREND, _without_point(never_marked), "never marked")
                 due.set_bases(connection, due.TREND, dict.fromkeys(never_marked, ""))
     return newest
+
+
+def _is_marked(connection: Connection, key: SeriesKey, cause: str) -> bool:
+    """Return whether an earlier run has marked a series for this cause, and was killed before it computed the course."""
+    name = due.series_name(key)
+    query = sa.select(DueWork.cause).where(
+        DueWork.subject == name, DueWork.step == due.COURSE, DueWork.version == key[3]
+    )
+    return connection.scalar(query) == cause
 
 
 def due_points(
