@@ -69,7 +69,7 @@ def mark_behind(store: Store, versions: Sequence[str], as_of: datetime) -> dict[
 
 
 def _is_marked(connection: Connection, key: SeriesKey, cause: str) -> bool:
-    """Return whether an earlier run has marked a series for this cause, and was killed before it computed the course."""
+    """Return whether a run that was killed before it computed the course has marked a series for this cause."""
     name = due.series_name(key)
     query = sa.select(DueWork.cause).where(
         DueWork.subject == name, DueWork.step == due.COURSE, DueWork.version == key[3]
