@@ -113,8 +113,7 @@ def plan_extract(
         with store.read() as connection:
             return stretches(due.waiting(connection, WAITING, as_of), size=size, most=most)
     query = _due_query(settings).where(Recording.started_at <= as_of, *between.holds(Recording.started_at))
-    columns: list[Any] = [Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
-    query = query.with_only_columns(*columns)
+    query = query.with_only_columns(*due.of_recordings()[2:])
     with store.read() as connection:
         rows = connection.execution_options(yield_per=PAGE).execute(
             query.order_by(Recording.started_at, Recording.recording_id)
@@ -131,9 +130,8 @@ def refresh_marks(store: Store, settings: ExtractionSettings) -> None:
     with store.write() as connection:
         changed = due.changed_bases(connection, due.EXTRACT, versions)
         found = _due_query(settings).where(Recording.quantity.in_(sorted(changed)))
-        nothing = sa.literal("")
-        columns: list[Any] = [nothing, nothing, Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
-        due.mark_selected(connection, due.EXTRACT, found.with_only_columns(*columns), "|".join(versions.values()))
+        found = found.with_only_columns(*due.of_recordings())
+        due.mark_selected(connection, due.EXTRACT, found, "|".join(versions.values()))
         due.set_bases(connection, due.EXTRACT, versions)
 
 

@@ -112,7 +112,7 @@ def advise(
     run = _Run(settings, thresholds, local, silent, as_of, cases_since, report)
     work = _together(queue)
     done = 0
-    for axes in work:
+    for axes in work:  # it grows: axes that another run holds are added, each alone
         with store.write() as connection:
             held = _hold(connection, axes)
             run.advise(connection, held)

@@ -131,7 +131,7 @@ def plan_score(
             waiting = due.waiting(connection, _queue(connection, scope, version), as_of)
             return stretches(waiting, size=size, most=most)
     found = _due_query(scope, version, as_of, None, only).where(*between.holds(Extraction.started_at))
-    query = found.with_only_columns(Extraction.started_at, Extraction.recording_id, Extraction.n_windows)
+    query = found.with_only_columns(*due.of_extractions()[2:])
     with store.read() as connection:
         rows = connection.execution_options(yield_per=PAGE).execute(
             query.order_by(Extraction.started_at, Extraction.recording_id)
@@ -174,11 +174,11 @@ def score_scope(
                 baselines = Baselines(connection, as_of).of_all(rows)
             chunk = read_chunk(lake, rows, model.feature_names, baselines)
             scored = score_rows(model, version, chunk, as_of, settings.workers)
-            scorings = [_mark(row, version, chunk.baseline_version(row.recording_id), as_of) for row in rows]
+            scorings = [_scoring(row, version, chunk.baseline_version(row.recording_id), as_of) for row in rows]
             ensure_partitions(store, {row.started_at for row in rows})
             with store.write() as connection:
                 bulk_insert(connection, Score, scored)
-                insert_ignore(connection, Scoring, sorted(scorings, key=lambda mark: str(mark["recording_id"])))
+                insert_ignore(connection, Scoring, sorted(scorings, key=lambda row: str(row["recording_id"])))
                 due.done(connection, marks, [row.recording_id for row in rows])
             report.recordings += len(rows)
             report.windows += len(scored)
@@ -200,14 +200,7 @@ def refresh_marks(store: Store, settings: ScoreSettings, as_of: datetime) -> Non
     with store.write() as connection:
         named = champions(connection)
         for scope, before in due.changed_bases(connection, due.SCORE, named).items():
-            columns: list[Any] = [
-                Extraction.scope,
-                Extraction.feature_version,
-                Extraction.started_at,
-                Extraction.recording_id,
-                Extraction.n_windows,
-            ]
-            found = _due_query(scope, named[scope], None).with_only_columns(*columns)
+            found = _due_query(scope, named[scope], None).with_only_columns(*due.of_extractions())
             selection = RescoreSelection.at(settings, as_of)
             ours = [DueWork.step == due.SCORE, DueWork.scope == scope]
             if before is not None:
@@ -368,7 +361,7 @@ def figures_of(
     return [dict(zip(names, row, strict=True)) for row in zip(*figures, shares, verdicts, reasons, strict=True)]
 
 
-def _mark(row: Row[Any], version: str, baseline: str, as_of: datetime) -> dict[str, Any]:
+def _scoring(row: Row[Any], version: str, baseline: str, as_of: datetime) -> dict[str, Any]:
     return {
         "recording_id": row.recording_id,
         "feature_version": row.feature_version,

@@ -97,6 +97,18 @@ def _upsert(connection: Connection) -> Any:
     )
 
 
+def of_recordings() -> list[Any]:
+    """SQL: the columns that `mark_selected` wants, for recordings to extract; the size is that of their samples."""
+    nothing = sa.literal("")
+    return [nothing, nothing, Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
+
+
+def of_extractions() -> list[Any]:
+    """SQL: the columns that `mark_selected` wants, for extractions to score."""
+    place = [Extraction.started_at, Extraction.recording_id, Extraction.n_windows]
+    return [Extraction.scope, Extraction.feature_version, *place]
+
+
 def mark_features(connection: Connection, extractions: Sequence[Mapping[str, Any]]) -> None:
     """Mark new extractions (rows of that table) for every step that reads them."""
     queues: dict[tuple[Queue, str], set[Work]] = {}
@@ -137,14 +149,13 @@ def mark_axis(connection: Connection, axis_id: str, since: datetime) -> None:
     columns = (Unit.unit_serial, Unit.installed_at, Unit.removed_at, Unit.geometry_version)
     units = connection.execute(sa.select(*columns).where(Unit.axis_id == axis_id).order_by(*columns)).all()
     cause = stable_id(*(str(value) for unit in units for value in unit))
-    nothing = sa.literal("")
-    columns_of: list[Any] = [nothing, nothing, Recording.started_at, Recording.recording_id, Recording.n_samples * 4]
     mine = (Recording.axis_id == axis_id, Recording.started_at >= since)
-    mark_selected(connection, EXTRACT, sa.select(*columns_of).where(*mine), cause)
+    mark_selected(connection, EXTRACT, sa.select(*of_recordings()).where(*mine), cause)
     features = (Extraction.axis_id == axis_id, Extraction.started_at >= since)
-    for step, scope, size in ((TREND, nothing, sa.literal(1)), (SCORE, Extraction.scope, Extraction.n_windows)):
-        columns_of = [scope, Extraction.feature_version, Extraction.started_at, Extraction.recording_id, size]
-        mark_selected(connection, step, sa.select(*columns_of).where(*features), cause)
+    _, version, at, recording, _ = of_extractions()
+    points: list[Any] = [sa.literal(""), version, at, recording, sa.literal(1)]
+    mark_selected(connection, TREND, sa.select(*points).where(*features), cause)
+    mark_selected(connection, SCORE, sa.select(*of_extractions()).where(*features), cause)
     mark(connection, Queue(BASELINE), [(since, axis_id, 1)], cause)
 
 

@@ -55,7 +55,8 @@ def mark_behind(store: Store, versions: Sequence[str], as_of: datetime) -> dict[
         seen = {tuple(row[:4]): row[4] for row in connection.execute(sa.select(*KEY, Trend.baselines_at))}
         never_marked = due.changed_bases(connection, due.TREND, dict.fromkeys(versions, ""))
         behind = [key for key, at in sorted(newest.items()) if key not in seen or seen[key] < at]
-        behind = [key for key in behind if not _is_marked(connection, key, instant(newest[key]))]
+        marked = _marked_courses(connection, versions) if behind else set()
+        behind = [key for key in behind if (due.series_name(key), key[3], instant(newest[key])) not in marked]
     if behind or never_marked:
         with store.write() as connection:
             for key in behind:
@@ -68,13 +69,11 @@ def mark_behind(store: Store, versions: Sequence[str], as_of: datetime) -> dict[
     return newest
 
 
-def _is_marked(connection: Connection, key: SeriesKey, cause: str) -> bool:
-    """Return whether a run that was killed before it computed the course has marked a series for this cause."""
-    name = due.series_name(key)
-    query = sa.select(DueWork.cause).where(
-        DueWork.subject == name, DueWork.step == due.COURSE, DueWork.version == key[3]
-    )
-    return connection.scalar(query) == cause
+def _marked_courses(connection: Connection, versions: Sequence[str]) -> set[tuple[str, str, str]]:
+    """Return name, version and cause of the marks of courses that a run left behind when it was killed."""
+    mine = (DueWork.step == due.COURSE, DueWork.scope == "", DueWork.version.in_(versions))
+    query = sa.select(DueWork.subject, DueWork.version, DueWork.cause).where(*mine)
+    return {(row.subject, row.version, row.cause) for row in connection.execute(query)}
 
 
 def due_points(
