@@ -184,13 +184,13 @@ def several(job: Job) -> Any:
 
 def floors(job: Job) -> Any:
     """Return the floors a window of the plant, see `floors.floors`."""
-    from floors import floors as least
+    from floors import floors as measure_floors
 
     from pipeline.workplace import workplace
 
     del job
     place = workplace()
-    found = least(place.store, Path(place.lake.url))
+    found = measure_floors(place.store, Path(place.lake.url))
     place.store.dispose()
     return found
 
