@@ -8,7 +8,7 @@ passes under `no_grad` over batches of 512 scaled windows, softmax, mean and ent
 novelty; the product does. The floors are matrix products alone: those of T whole passes, and those of the product.
 
 Equality comes before time: the scores are compared with float64 arithmetic on the same masks, the loop with the samples
-within Monte Carlo error. Ways take turns, in one thread, by processor time (two workers by the clock);
+within Monte Carlo error. Ways take turns, in one thread, by processor time;
 medians of ratios over rounds and their range are given.
 The error of T samples is the root mean square over windows against 4,000 independent ones.
 """
@@ -21,7 +21,6 @@ import json
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from torch import Tensor, nn
 from models.judging.calibration import Temperature
 from models.judging.novelty import fit_novelty
 from models.methods.mask_bank import draw_mask_bank
-from models.model import BLOCKS_EACH, Model
+from models.model import Model
 from models.network import FoldedNetwork
 from models.sampling import BLOCK, BlockSampler, ThinnedNetworks, run_blocks
 from models.settings import TrainingSettings
@@ -210,18 +209,16 @@ def floors(model: Model, inputs: np.ndarray, *, dropped_only: bool) -> Callable[
     return run
 
 
-def timed(
-    ways: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.process_time
-) -> dict[str, list[float]]:
-    """Return the seconds of each way in each round, of the processor unless `clock` is another; ways take turns."""
+def timed(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Return the processor seconds of each way in each round; ways take turns."""
     for way in ways.values():
         way()
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            start = clock()
+            start = time.process_time()
             way()
-            seconds[name].append(clock() - start)
+            seconds[name].append(time.process_time() - start)
     return seconds
 
 
@@ -298,7 +295,7 @@ def errors(model: Model, inputs: np.ndarray, banks: int) -> dict[str, Any]:
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Measure everything in one thread (two where workers are compared).
+    """Measure everything in one thread.
 
     Returns
     -------
@@ -308,7 +305,7 @@ def measure(quick: bool) -> dict[str, Any]:
     """
     with one_thread():
         model = made_model()
-        x, _ = made(np.random.default_rng(2), (2 if quick else 5) * BLOCKS_EACH * BLOCK)
+        x, _ = made(np.random.default_rng(2), (8 if quick else 20) * BLOCK)
         inputs = model.scaler.network_inputs(model.scaler.scale_features(x))
         assert model.network is not None and model.predictor is not None
         loop, predictor = Loop(model.network), model.predictor
@@ -325,8 +322,6 @@ def measure(quick: bool) -> dict[str, Any]:
         ways |= {f"balanced {n}": lambda one=one: one.score(x) for n, one in fewer.items()}
         rounds = 3 if quick else 15
         seconds = timed(ways, rounds)
-        by_workers = {str(n): partial(model.score, x, workers=n) for n in (1, 2)}
-        waited = timed(by_workers, rounds, time.perf_counter)
         return {
             "difference_from_float64": worst,
             "us_per_window": {name: 1e6 * statistics.median(s) / len(x) for name, s in seconds.items()},
@@ -334,7 +329,6 @@ def measure(quick: bool) -> dict[str, Any]:
                 name: ratio(seconds["loop"], s) for name, s in seconds.items() if name != "loop"
             },
             "times_slower_than_dense_floor": ratio(seconds["product"], seconds["floor, dense"]),
-            "two_workers": ratio(waited["1"], waited["2"]),
             "error_against_4000": errors(model, inputs[:500], 3 if quick else 20),
             "n_windows": len(x),
         }

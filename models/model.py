@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,19 +32,8 @@ from models.training.rule_prior import RulePrior
 from models.training.scaler import RobustScaler
 
 FloatArray = NDArray[np.float64]
-Spread = Callable[[Callable[[Any], None], Sequence[Any]], None]
-"""Calls a function for each of some shares of work."""
-
 QUANTILES = ("mutual_information", "predictive_entropy", "expected_entropy", "novelty_raw")
 """Scores whose held-out quantiles a model carries."""
-
-BLOCKS_EACH = 4
-"""Blocks that a thread must have to be worth starting."""
-
-
-def _one_by_one(work: Callable[[Any], None], shares: Sequence[Any]) -> None:
-    for share in shares:
-        work(share)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +150,7 @@ class Model:
         method = method_of(self.method)
         return method.sample(method.parts(self.network, self.members), self.bank)
 
-    def score(
-        self, x: NDArray[np.float32], *, point_estimate: bool = False, workers: int = 1, spread: Spread | None = None
-    ) -> Scores:
+    def score(self, x: NDArray[np.float32], *, point_estimate: bool = False) -> Scores:
         """Score windows.
 
         Parameters
@@ -172,17 +159,12 @@ class Model:
             (n, F) features in the order of `feature_names`, NaN = missing; read as float32.
         point_estimate
             Score with the single deterministic network instead of the samples (for comparison).
-        workers
-            Shares that the blocks are cut into where there are many.
-        spread
-            Works on the shares, each in a thread of its own (call inside `models.threads.one_thread`); None: one after
-            the other.
 
         Returns
         -------
         Scores
-            A window's scores are bit-equal whatever other windows are in x, and for any number of workers, on one
-            machine and version. Memory beyond the result does not grow with n.
+            A window's scores are bit-equal whatever other windows are in x, on one machine and version. Memory beyond
+            the result does not grow with n.
 
         Raises
         ------
@@ -194,10 +176,7 @@ class Model:
         if point_estimate and self.network is not None:
             predictor = sample_point((self.network,))
         out = _empty_scores(len(x), len(self.classes), 0 if predictor is None else self._n_scored(predictor.n_samples))
-        parts = blocks(len(x))
-        shares = max(1, min(workers, len(parts) // BLOCKS_EACH))
-        work = partial(self._score_blocks, x, predictor, out)
-        (spread or _one_by_one)(work, [parts[i::shares] for i in range(shares)])
+        self._score_blocks(x, predictor, out)
         out.novelty_percentile[:] = self.percentile("novelty_raw", out.novelty_raw)
         self._blank(out)
         return out
@@ -234,14 +213,12 @@ class Model:
     def _n_scored(self, n_samples: int) -> int:
         return n_samples if method_of(self.method).spread else 1
 
-    def _score_blocks(
-        self, x: NDArray[np.float32], predictor: Predictor | None, out: Scores, parts: Sequence[slice]
-    ) -> None:
-        """Score some blocks of x and write their rows of `out`, with buffers that all of them use."""
+    def _score_blocks(self, x: NDArray[np.float32], predictor: Predictor | None, out: Scores) -> None:
+        """Score x block by block and write the rows of `out`, with buffers that all blocks use."""
         space, values = Workspace(), np.empty((BLOCK, len(self.feature_names)))
         if predictor is not None:
             sampler, statistics = predictor.sampler(), self._statistics(predictor)
-        for rows in parts:
+        for rows in blocks(len(x)):
             block, keep = padded(x, rows), rows.stop - rows.start
             scaled = self.scaler.scale_features(block, values)
             out.novelty_raw[rows] = self.novelty.distance(scaled.values, scaled.observed, space)[:keep]

@@ -21,7 +21,6 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.quality.quality import Quality
-from pipeline.base.cores import in_threads
 from pipeline.base.figures import finite_or_none
 from pipeline.base.log_schema import SCOPES, quantity_of
 from pipeline.base.settings import ExtractionSettings, ScoreSettings
@@ -173,7 +172,7 @@ def score_scope(
             with store.read() as connection:
                 baselines = Baselines(connection, as_of).of_all(rows)
             chunk = read_chunk(lake, rows, model.feature_names, baselines)
-            scored = score_rows(model, version, chunk, as_of, settings.workers)
+            scored = score_rows(model, version, chunk, as_of)
             scorings = [_scoring(row, version, chunk.baseline_version(row.recording_id), as_of) for row in rows]
             ensure_partitions(store, {row.started_at for row in rows})
             with store.write() as connection:
@@ -274,17 +273,14 @@ def _pages(
             return
 
 
-def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime, workers: int = 1) -> list[dict[str, Any]]:
-    """Score a chunk and return database rows. A window with a bad verdict or a non-finite score has no figures.
-
-    The rows are the same for any number of `workers`: threads that share the windows where there are many.
-    """
+def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> list[dict[str, Any]]:
+    """Score a chunk and return database rows. A window with a bad verdict or a non-finite score has no figures."""
     if not len(chunk.x):
         return []
     from models.threads import one_thread
 
     with one_thread():
-        scores = model.score(chunk.x, workers=workers, spread=in_threads)
+        scores = model.score(chunk.x)
     n_samples = scores.n_samples if scores.n_samples > 1 else None
     windows = chunk.windows
     rows = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,14 +13,12 @@ from scipy.special import softmax
 
 from models.judging.calibration import Temperature
 from models.kinds import UNKNOWN_MODE
-from models.model import BLOCKS_EACH, Model, Scores
+from models.model import Model, Scores
 from models.network import FoldedNetwork
 from models.predictive import Predictive, summarise
-from models.sampling import BLOCK
 from models.settings import TrainingSettings
 from models.training.report import TrainingReport
 from models.training.train import train
-from pipeline.base.cores import in_threads
 
 Trained = tuple[Model, TrainingReport, dict[str, Any]]
 COLUMNS = [f.name for f in dataclasses.fields(Scores) if f.name != "n_samples"]
@@ -54,26 +51,6 @@ def test_scores_are_bit_equal_in_any_company(trained: Trained, threads: int) -> 
             assert_bit_equal(model.score(np.concatenate([x[400 : 400 + i], x[:1]])), whole, [-1], [0])
     finally:
         torch.set_num_threads(1)
-
-
-@pytest.mark.parametrize("workers", [2, 3])
-def test_scores_are_bit_equal_for_any_number_of_workers(trained: Trained, workers: int) -> None:
-    model, _, data = trained
-    x = windows(data, BLOCKS_EACH * workers * BLOCK + 7)
-    seen = set()
-    real = model.scaler.scale_features
-
-    def spy(*arguments: Any) -> Any:
-        seen.add(threading.get_ident())
-        return real(*arguments)
-
-    object.__setattr__(model.scaler, "scale_features", spy)
-    try:
-        shared = model.score(x, workers=workers, spread=in_threads)
-    finally:
-        object.__delattr__(model.scaler, "scale_features")
-    assert len(seen) > 1 and threading.get_ident() not in seen
-    assert_bit_equal(shared, model.score(x), slice(None), slice(None))
 
 
 def test_logits_are_bit_equal_in_any_company(trained: Trained) -> None:
