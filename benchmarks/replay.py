@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from replaying.counts import MEASURES, interval, outcome, refusals, summary
 from replaying.fleet import Plant, load_plant, plant_settings, side_by_side
-from replaying.loop import CHOICES, Plan, Shared, first_labels, run
+from replaying.loop import Plan, Shared, first_labels, run
 from replaying.model import fit
 from replaying.watch import STRATEGIES
 
@@ -31,16 +31,24 @@ AXES = 18
 """Number of axes of each world in a hall."""
 
 SIZE = {"robots": 3, "days": DAYS, "per_day": 2, "samples": 10_240}
-RUNS = {f"{strategy}, {choice}": (strategy, choice, True) for strategy in STRATEGIES for choice in CHOICES}
-RUNS["all triggers, active, no gate"] = ("all triggers", "active", False)
-"""By name of the run: its triggers, its choice of labels, and whether the gate decides on promotion."""
+RUNS: dict[str, dict[str, Any]] = {
+    "no levels, never": {"strategy": "never", "choice": "queue", "own_levels": False},
+    "levels, never": {"strategy": "never", "choice": "queue"},
+    "levels, never, bald": {"strategy": "never", "choice": "active"},
+    "levels, never, random": {"strategy": "never", "choice": "random"},
+    "levels, calendar": {"strategy": "calendar", "choice": "queue"},
+    "levels, all triggers": {"strategy": "all triggers", "choice": "queue"},
+    "levels, all triggers, no gate": {"strategy": "all triggers", "choice": "queue", "gated": False},
+}
+"""By name of the run: its arguments of `replaying.loop.run`."""
 
 PAIRS = [
-    ("all triggers, active, no gate", "all triggers, active"),
-    ("all triggers, active, no gate", "never, active"),
-    *((f"{name}, active", "never, active") for name in STRATEGIES if name != "never"),
-    ("all triggers, active", "calendar, active"),
-    *((f"{name}, active", f"{name}, random") for name in STRATEGIES),
+    ("levels, never", "no levels, never"),
+    ("levels, never, bald", "levels, never"),
+    ("levels, never, random", "levels, never"),
+    ("levels, calendar", "levels, never"),
+    ("levels, all triggers", "levels, never"),
+    ("levels, all triggers, no gate", "levels, never"),
 ]
 
 
@@ -67,9 +75,9 @@ def replay_seed(plant: Plant, seed: int, *, axes: int, a_week: int) -> dict[str,
             "another seed"
         )
     results, shared = {}, Shared()
-    for name, (strategy, choice, gated) in RUNS.items():
+    for name, policy in RUNS.items():
         began = time.perf_counter()
-        log = run(plant, settings, plan, first, strategy=strategy, choice=choice, days=DAYS, gated=gated, shared=shared)
+        log = run(plant, settings, plan, first, days=DAYS, shared=shared, **policy)
         result = outcome(plant, log, settings, days=DAYS)
         result["seconds"] = round(time.perf_counter() - began, 1)
         results[name] = result

@@ -32,7 +32,14 @@ from models.training.rule_prior import RulePrior
 from models.training.scaler import RobustScaler
 
 FloatArray = NDArray[np.float64]
-QUANTILES = ("mutual_information", "predictive_entropy", "expected_entropy", "novelty_raw")
+QUANTILES = (
+    "mutual_information",
+    "predictive_entropy",
+    "expected_entropy",
+    "fault_mutual_information",
+    "fault_expected_entropy",
+    "novelty_raw",
+)
 """Scores whose held-out quantiles a model carries."""
 
 

@@ -38,6 +38,9 @@ class Predictive:
         (n,) mean entropy of the samples, nats: aleatoric part.
     mutual_information
         (n,) predictive minus expected entropy, nats, >= 0: epistemic part (BALD, Houlsby et al. 2011, eq. 2).
+    fault_expected_entropy, fault_mutual_information
+        (n,) the same two parts of the question "is it faulty?" alone, nats, each in [0, log 2]: which fault it is does
+        not matter; NaN without a healthy class.
     monte_carlo_se
         (n,) standard error of the fault probability (of the top class's probability where there is no healthy
         class), from the variance between sub-bank means; NaN with fewer than two sub-banks.
@@ -54,6 +57,8 @@ class Predictive:
     predictive_entropy: FloatArray
     expected_entropy: FloatArray
     mutual_information: FloatArray
+    fault_expected_entropy: FloatArray
+    fault_mutual_information: FloatArray
     monte_carlo_se: FloatArray
     n_samples: int
 
@@ -214,6 +219,11 @@ class Statistics:
             columns["mutual_information"] = np.maximum(total - expected, 0.0)
             columns["monte_carlo_se"] = self._standard_error(mean) + finite
             if self.healthy is not None:
+                fault = columns["fault_probability"]
+                columns["fault_expected_entropy"] = self._fault_entropy() + finite
+                columns["fault_mutual_information"] = np.maximum(
+                    entr(fault) + entr(p[:, self.healthy]) - columns["fault_expected_entropy"], 0.0
+                )
                 for name, values in zip(("fault_std", "fault_q05", "fault_q95"), self._fault_spread(), strict=True):
                     columns[name] = values + finite
         return columns
@@ -249,6 +259,13 @@ class Statistics:
             watched = self.p_sums[:, : self.healthy].sum(1) + self.p_sums[:, self.healthy + 1 :].sum(1)
         error: FloatArray = watched.double().std(0).numpy() / self.size / math.sqrt(n_groups)
         return error
+
+    def _fault_entropy(self) -> FloatArray:
+        """Return the mean over the samples of the entropy of faulty or not, (BLOCK,), nats."""
+        healthy = 1.0 - self.faults
+        entropy = torch.special.entr(self.faults) + torch.special.entr(healthy.clamp_(min=0.0))
+        mean: FloatArray = entropy.mean(1, dtype=torch.float64).numpy()
+        return mean
 
     def _fault_spread(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return standard deviation (ddof 1) and 5 and 95 % quantiles of the fault probability over the samples."""

@@ -15,6 +15,7 @@ from pipeline.base.settings import Settings
 from pipeline.evaluation.fleet_truth import judge_fleet
 from pipeline.labels.labels import import_labels
 from pipeline.registry.versions import list_versions
+from pipeline.scoring.references import estimate as estimate_levels
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.steps import MONITOR
 from pipeline.store.database import Store
@@ -44,6 +45,8 @@ def demo_settings(settings: Settings, folder: Path) -> Settings:
 def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress) -> DemoReport:
     """Simulate a fleet, then run every step of a monitoring run at its end; train once before the first score.
 
+    The levels are estimated before advise, as the schedule does daily.
+
     A second run finds everything done.
     """
     folder = settings.home
@@ -67,6 +70,8 @@ def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress)
                 as_of=_last_known(store, end),
                 on_progress=lambda _, share: on_progress("train", round(100 * share), 100),
             )
+        if step.name == "advise":
+            estimate_levels(store, lake, settings, as_of=end)
         done[step.name] = step.run(place, end, report(step.name))
     return DemoReport(list_versions(store)[0], done, judge_fleet(store, folder))
 

@@ -279,6 +279,16 @@ def rescore_batch(batch: Json, as_of: datetime) -> Json:
         ).as_dict()
 
 
+def estimate_levels(as_of: datetime) -> list[Json]:
+    """Estimate the levels of every site; return site, scope and levels in force."""
+    from pipeline.scoring.references import estimate
+
+    names = ("site", "scope", "alarm_probability", "review_probability", "held")
+    with _open() as place:
+        rows = estimate(place.store, place.lake, place.settings, as_of=as_of)
+        return [{name: row[name] for name in names} for row in rows]
+
+
 def write_payback(as_of: datetime) -> int:
     """Store the state of closed cases by the champion and by the one before it; return the number of new rows."""
     from pipeline.promotion.payback import write_payback as write

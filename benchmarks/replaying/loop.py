@@ -14,14 +14,32 @@ import numpy as np
 from features.health.baseline import known_median
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
+from pipeline.cases.axis_state import combine_channels
+from pipeline.cases.queue import queue_priority
 from pipeline.extraction.baselines import RELATIVE
+from pipeline.scoring.levels import unsettled
 from pipeline.watch.ask import choose_diverse, choose_random
 from replaying.cases import Bins, Case, cases
 from replaying.fleet import Plant
-from replaying.model import SENSOR, UNSURE, Label, Version, fit, known, out_of_service, rule, score
+from replaying.levels import LevelEstimator, with_level
+from replaying.model import (
+    FIRST_DAYS,
+    SENSOR,
+    UNSURE,
+    VERSION,
+    Ahead,
+    Label,
+    Version,
+    first_programs,
+    fit,
+    known,
+    out_of_service,
+    rule,
+    score,
+)
 from replaying.watch import Moment, Samples, watch
 
-CHOICES: Final = ("active", "random")
+CHOICES: Final = ("queue", "active", "random")
 WEEK: Final = 7
 
 
@@ -62,6 +80,13 @@ class Shared:
 
     samples: Samples = field(default_factory=dict)
     models: dict[Any, Version | None] = field(default_factory=dict)
+    scores: dict[int, Ahead] = field(default_factory=dict)
+
+    def score(self, plant: Plant, version: Version) -> Ahead:
+        """Score a plant with a model, or return what an earlier run has scored with it."""
+        if id(version.model) not in self.scores:
+            self.scores[id(version.model)] = score(plant, version)
+        return self.scores[id(version.model)]
 
     def fit(self, plant: Plant, labels: list[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
         """Train a model, or return an earlier one of the same labels, with this day as its label cut-off."""
@@ -82,6 +107,7 @@ class Log:
     trainings: list[dict[str, Any]] = field(default_factory=list)
     fired: dict[str, int] = field(default_factory=dict)
     start: float = 0.0
+    levels: list[tuple[int, dict[str, tuple[float, float]]]] = field(default_factory=list)
 
 
 def answer(plant: Plant, number: int, row: int, *, day: float, known_day: float) -> Label:
@@ -126,6 +152,7 @@ def run(
     choice: str,
     days: int,
     gated: bool = True,
+    own_levels: bool = True,
     shared: Shared | None = None,
 ) -> Log:
     """Replay one strategy with one choice of labels, from the first champion on.
@@ -140,6 +167,8 @@ def run(
         Last day.
     gated
         False: every challenger is promoted, whatever the gate's result.
+    own_levels
+        False: the level without answers, all the time.
     shared
         Results of other runs on the same plant.
 
@@ -153,17 +182,35 @@ def run(
     shared = shared or Shared()
     log = Log(labels=first_labels(plant, plan), start=first.cutoff)
     champion, promoted, version = first, first.cutoff, 0
-    ahead = score(plant, champion, since=promoted)
+    ahead = shared.score(plant, champion)
+    of_unit = {unit: np.flatnonzero(plant.unit == unit) for unit in np.unique(plant.unit).tolist()}
+    estimator = LevelEstimator(plant, settings, champion, ahead, of_unit)
+    programs = first_programs(plant)
     trained: list[float] = []
     rows_of: dict[str, list[int]] = {}
     for day in range(int(first.cutoff) + 1, days + 1):
         now = float(day)
         known_now = known(log.labels, now)
         stopped = out_of_service(known_now)
+        levels = estimator.levels(known_now, now - 1.0) if own_levels else {}
+        log.levels.append((day, {world: (item.alarm, item.review) for world, item in levels.items()}))
+        since = frozenset(name for name, from_day in programs.items() if from_day <= now - 1.0)
+        limits = {world: with_level(champion.thresholds, levels.get(world), since) for world in ("A", "B")}
         for row in np.flatnonzero((plant.day >= now - 1.0) & (plant.day < now)).tolist():
-            if str(plant.unit[row]) in stopped:
+            unit = str(plant.unit[row])
+            if unit in stopped:
                 continue
-            log.bins.figures[row], log.bins.scores[row] = ahead[row]
+            own = of_unit[unit]
+            past = ahead.p[own[own < row][-settings.alarm_bins :]]
+            own_limits = limits[str(plant.world[row])]
+            if plant.day[row] < plant.day[own[0]] + FIRST_DAYS:  # its programs are not known yet
+                own_limits = unsettled(own_limits, settings)
+            elif own_levels:
+                alarm = estimator.own_level(own_limits.alarm_probability, unit, str(plant.world[row]))
+                own_limits = replace(own_limits, alarm_probability=alarm)
+            past_known = past[np.isfinite(past)].tolist()
+            log.bins.figures[row] = combine_channels(ahead.windows[row], {VERSION: own_limits}, past_known)
+            log.bins.scores[row] = ahead.means[row]
             log.bins.version[row] = version
             rows_of.setdefault(str(plant.axis[row]), []).append(row)
         if day % WEEK == 0:
@@ -195,7 +242,8 @@ def run(
         }
         if passed:
             champion, promoted, version = challenger, now, version + 1
-            ahead = score(plant, champion, since=now)
+            ahead = shared.score(plant, champion)
+            estimator = LevelEstimator(plant, settings, champion, ahead, of_unit)
     return log
 
 
@@ -221,7 +269,13 @@ def _ask(
     if not candidates:
         return []
     information = np.array([case.information for case in candidates])
-    if choice == "random" or not np.isfinite(information).any():
+    if choice == "queue":
+        first = np.array([case.first_day for case in candidates])
+        doubt = np.array([case.doubt_nats for case in candidates]) / np.log(2.0)
+        priority = np.array([case.priority for case in candidates])
+        place = queue_priority(priority, doubt, now - first, np.full(len(candidates), np.nan))
+        chosen = np.lexsort((first, -place))[: plan.a_week].tolist()
+    elif choice == "random" or not np.isfinite(information).any():
         chosen = choose_random(len(candidates), most=plan.a_week, seed=plan.seed * 1000 + int(now))
     else:
         units = np.array([case.unit for case in candidates], dtype=np.str_)

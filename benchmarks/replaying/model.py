@@ -18,7 +18,7 @@ from models.threads import one_thread
 from models.training.train import train
 from models.training.training_data import Supplement
 from pipeline.base.settings import Settings
-from pipeline.cases.axis_state import AxisFigures, Thresholds, combine_channels, windows_of
+from pipeline.cases.axis_state import ScoredWindow, Thresholds, windows_of
 from pipeline.labels.findings import Finding
 from pipeline.labels.words import Evidence
 from pipeline.promotion.gate import Ruling
@@ -76,6 +76,7 @@ class Version:
     cutoff: float
     thresholds: Thresholds
     units: frozenset[str]
+    faulty: frozenset[str]
     held_out: Predictions
 
 
@@ -156,12 +157,20 @@ def fit(plant: Plant, labels: Sequence[Label], settings: Settings, *, day: float
         return None
     held = report.held_out
     programs = frozenset(plant.program[of].tolist())
-    limits = thresholds_of(settings, held_out_quantiles(model), programs=programs, classes=classes)
+    limits = thresholds_of(
+        settings,
+        held_out_quantiles(model),
+        programs=programs,
+        classes=classes,
+        fault_prior=settings.fault_prior,
+        nll=report.overall.get("nll"),
+    )
     return Version(
         model,
         day,
         limits,
         frozenset(unit.tolist()),
+        frozenset(unit[y > 0].tolist()),
         by_recording(held.probabilities, _ids(of[held.rows]), unit[held.rows], classes),
     )
 
@@ -260,33 +269,41 @@ DRIFT_FIGURES = ("fault_probability", "mutual_information", "expected_entropy", 
 """Fields of a model's scores that the drift triggers use."""
 
 
-def score(plant: Plant, version: Version, *, since: float) -> dict[int, tuple[AxisFigures, tuple[float, ...]]]:
-    """Return for every recording from a day on its axis state (one bin each) and the scores for the drift triggers.
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """The scores of a model for every recording of a plant, by recording; readers use only past ones.
 
-    The figures of a recording depend only on itself, so all can be scored at once; readers use only past ones.
+    `windows`: as advise reads them; `means`: figures for the drift triggers; `p`: fault probability, NaN for a bad
+    recording.
     """
-    take = np.flatnonzero(plant.day[plant.of] >= since)
+
+    windows: dict[int, list[ScoredWindow]]
+    means: dict[int, tuple[float, ...]]
+    p: npt.NDArray[np.float64]
+
+
+def score(plant: Plant, version: Version) -> Ahead:
+    """Score every recording. The figures of a recording depend only on itself, so all can be scored at once."""
     with one_thread():
-        scores = version.model.score(plant.x[take])
-    usable = plant.ok[take] & scores.finite
-    scored = figures_of(scores, version.model.classes, np.where(usable, "ok", "non_finite").tolist(), [""] * len(take))
+        scores = version.model.score(plant.x)
+    usable = plant.ok & scores.finite
+    scored = figures_of(
+        scores, version.model.classes, np.where(usable, "ok", "non_finite").tolist(), [""] * len(plant.of)
+    )
     windows = windows_of(
         scored,
-        channel=["acc_x"] * len(take),
-        program=plant.program[plant.of[take]].tolist(),
+        channel=["acc_x"] * len(plant.of),
+        program=plant.program[plant.of].tolist(),
         model_version=VERSION,
     )
-    own = first_programs(plant)
-    by_recording_: dict[int, list[int]] = {}
-    for place, row in enumerate(plant.of[take].tolist()):
-        by_recording_.setdefault(row, []).append(place)
-    by_row = {}
-    for row, places in by_recording_.items():
-        limits = version.thresholds
-        known_by = frozenset(name for name, since in own.items() if since <= plant.day[row])
-        own_windows = [windows[place] for place in places]
-        figures = combine_channels(own_windows, {VERSION: replace(limits, programs=limits.programs | known_by)})
-        good = [place for place in places if usable[place]]
-        means = [getattr(scores, name)[good].mean() if good else np.nan for name in DRIFT_FIGURES]
-        by_row[row] = (figures, tuple(map(float, means)))
-    return by_row
+    places: dict[int, list[int]] = {}
+    for place, row in enumerate(plant.of.tolist()):
+        places.setdefault(row, []).append(place)
+    p = np.full(len(plant.day), np.nan)
+    means = {}
+    for row, own in places.items():
+        good = [place for place in own if usable[place]]
+        if good:
+            p[row] = scores.fault_probability[good].mean()
+        means[row] = tuple(float(getattr(scores, name)[good].mean()) if good else np.nan for name in DRIFT_FIGURES)
+    return Ahead({row: [windows[place] for place in own] for row, own in places.items()}, means, p)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from models.judging.calibration import Temperature, fit_temperature, target_mask
+from models.model import QUANTILES
 from models.training.crossfit import FloatArray, HeldOut, IntArray, Task
 from models.training.network_share import NetworkShare, network_share
 from models.training.report import (
@@ -78,7 +79,7 @@ def held_out_scores(task: Task, held_out: HeldOut, calibration: Calibration | No
         )
         for rows in _parts(np.arange(task.data.y.size))
     ]
-    names = ("fault_probability", "predictive_entropy", "expected_entropy", "mutual_information")
+    names = ("fault_probability", *(name for name in QUANTILES if name != "novelty_raw"))
     return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
 
 

@@ -234,15 +234,30 @@ class CaseSettings(SettingsGroup):
         le=24,
         description="Length of the bins of an axis state; old bins stay, so set it before going live, h.",
     )
-    alarm_probability: float = Field(0.5, gt=0, lt=1, description="Fault probability of an alarm.")
-    watch_probability: float = Field(
-        0.2, gt=0, lt=1, description="Fault probability from which an axis is watched; not above alarm_probability."
+    alarm_probability: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Recent fault probability of an alarm; none: each site's own level.",
+    )
+    alarm_bins: int = Field(
+        12, ge=1, le=1000, description="Bins over whose mean log odds the recent fault probability is taken."
+    )
+    missed_fault_cost: float = Field(
+        6.0, gt=0, le=1e6, description="Cost of a missed fault, in the unit of false_alarm_cost."
+    )
+    false_alarm_cost: float = Field(1.0, gt=0, le=1e6, description="Cost of a false alarm.")
+    level_raise: float = Field(
+        1.0, ge=0, le=10, description="By how much false alarms may raise a level at most, log odds, nats."
     )
     review_quantile: float = Field(
         95.0, gt=0, lt=100, description="Percentile of held-out units above which uncertainty goes to review."
     )
-    review_probability: float = Field(
-        1.0, gt=0, le=1, description="Fault probability from which a bin below the alarm goes to review; 1: none."
+    review_probability: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Recent fault probability from which a bin below the alarm goes to review; none: each site's own.",
     )
     novelty_percentile: float = Field(
         99.0, gt=0, le=100, description="Novelty percentile against held-out units above which a window is new."
@@ -284,6 +299,29 @@ class CaseSettings(SettingsGroup):
         gt=0,
         le=36_600,
         description="A scheduled run opens no case for an episode whose last flag is older than this, days.",
+    )
+
+
+class LevelSettings(CaseSettings, TrainSettings):
+    """What the daily estimate of each site's alarm and review level rests on.
+
+    A change holds from the next estimate on.
+    """
+
+    false_alarms_per_axis_year: float = Field(
+        0.1, gt=0, le=1000, description="Declared budget of false alarms, for each axis and year."
+    )
+    reviews_per_axis_year: float = Field(
+        4.0, gt=0, le=10_000, description="Declared budget of reviews of healthy axes by fault probability alone."
+    )
+    level_days: float = Field(
+        14.0,
+        gt=0,
+        le=366,
+        description="Days after its baseline in which a unit counts as healthy for the levels, unless found faulty.",
+    )
+    level_prior_units: float = Field(
+        6.0, ge=0, le=1e6, description="Weight of the level without answers, as a number of healthy units."
     )
 
 
@@ -422,6 +460,7 @@ class ScheduleSettings(SettingsGroup):
 
     monitor_schedule: str = Field("*/10 * * * *", description="Cron expression (UTC) of the monitor's intervals.")
     watch_schedule: str = Field("0 3 * * *", description="Cron expression (UTC) of the daily look at the triggers.")
+    levels_schedule: str = Field("30 2 * * *", description="Cron expression (UTC) of the daily estimate of the levels.")
     batch_mib: float = Field(64.0, gt=0, le=65_536, description="Log files or samples that one task takes, MiB.")
     score_batch_windows: int = Field(40_000, ge=1, description="Windows that one scoring task takes.")
     max_batches: int = Field(
@@ -482,6 +521,7 @@ class TrendSettings(ExtractionSettings):
 class Settings(
     PlaceSettings,
     IntakeSettings,
+    LevelSettings,
     CaseSettings,
     WatchSettings,
     GateSettings,
@@ -521,11 +561,9 @@ class Settings(
                 "case_webhook_url needs a case_webhook_secret of at least 24 characters; make one with "
                 '`python -c "import secrets; print(secrets.token_urlsafe(32))"`'
             )
-        for name in ("monitor_schedule", "watch_schedule"):
+        for name in ("monitor_schedule", "watch_schedule", "levels_schedule"):
             if len(getattr(self, name).split()) != 5:
                 raise ValueError(f"{name} is no cron expression of five fields; write for example */10 * * * *")
-        if self.watch_probability > self.alarm_probability:
-            raise ValueError("watch_probability must not be above alarm_probability")
         if self.debounce_hits > self.debounce_span:
             raise ValueError("debounce_hits must not be above debounce_span")
         return self
@@ -540,6 +578,7 @@ class Settings(
             ScoreSettings,
             TrainSettings,
             CaseSettings,
+            LevelSettings,
             WatchSettings,
             GateSettings,
             ScheduleSettings,

@@ -22,7 +22,7 @@ from pipeline.base.ids import instant, stable_id, utc_text
 from pipeline.cases.axis_state import HEALTHY, WATCH
 from pipeline.cases.history import SYSTEM, add_event
 from pipeline.labels.labels import not_withdrawn
-from pipeline.labels.words import Verdict
+from pipeline.labels.words import HEALTHY_VERDICTS, Verdict
 from pipeline.store.attribution import unit_name
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Case, Label
@@ -34,7 +34,6 @@ PRIORITY: Final = 0.1
 """Lower than the priority of any finding: an audit never comes before a case with a finding."""
 
 MISSED: Final = frozenset({Verdict.FAULT})
-SOUND: Final = frozenset({Verdict.HEALTHY, Verdict.BENIGN_CHANGE})
 """Verdicts that answer whether a fault was missed; the others do not answer it."""
 
 
@@ -183,6 +182,6 @@ def audit_figures(store: Store) -> dict[str, Any]:
             newest[case.case_id].verdict in MISSED,
         )
         for case in cases
-        if case.case_id in newest and newest[case.case_id].verdict in MISSED | SOUND
+        if case.case_id in newest and newest[case.case_id].verdict in MISSED | HEALTHY_VERDICTS
     ]
     return {**miss_rate(answers), "audits": len(cases), "open": len(cases) - len(answers)}

@@ -1,21 +1,25 @@
 """From the scores of all channels of an axis in one bin of time to its state and flags. A pure function.
 
-The rule, in order:
+Two questions are kept apart: *is it faulty?* raises an alarm, *which part?* is only named beside it. A doubt is stated
+beside an alarm and never holds it back. The rule, in order:
 
-1. A channel with a bad data-quality verdict in most windows is not usable; it raises a `data` flag. If no channel is
-   usable, the state is `data_fault`.
-2. Of each usable channel, over its good windows: mean fault probability, mean mutual information, mean expected
-   entropy, median novelty percentile. The axis takes the highest channel of each: one faulty channel is enough.
-3. Flags: `unmodelled` (the textbook rule sees a fault that the model has no class for), `new_program` (a program that
-   was neither in training nor in the plant's first days), `novel` (novelty percentile), `unseen` (mutual information
-   above the model's own held-out percentile, unless all but a few samples say fault), `ambiguous` (the same for the
-   expected entropy), `undecided` (a fault probability below the alarm that the review budget asks to look at).
-4. A fault probability at the alarm level is an `alarm` only where no flag says that the model does not know this; else
-   the state is `unknown` and an engineer is asked first.
+1. A channel with a bad data-quality verdict in most windows is not usable; it raises a `data` flag, and a `blocked`
+   flag where its windows would have had a very high fault probability. If no channel is usable, the state is
+   `data_fault`.
+2. Of each usable channel, over its good windows: mean fault probability, mean entropies, median novelty percentile. The
+   axis takes the highest channel of each: one faulty channel is enough.
+3. `recent_probability`: the mean log odds of this bin and of the bins before it. One loud bin is no alarm.
+4. `alarm` where the recent probability reaches the alarm level (flag `fault`); below that, `watch` where it reaches the
+   review level (flag `undecided`).
+5. Doubts, each a flag: `unmodelled` (the textbook rule sees a fault that the model has no class for), `new_program` (a
+   program that was neither in training nor in the plant's first days), `novel` (novelty percentile), `unseen` (the
+   samples disagree whether it is faulty: mutual information above the model's own held-out percentile), `ambiguous`
+   (the same for the expected entropy). With a doubt and without an alarm the state is `unknown`.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -41,11 +45,12 @@ DATA_FAULT: Final = "data_fault"
 SILENT: Final = "silent"
 UNKNOWN: Final = "unknown"
 
-MACHINE_CODES: Final = ("fault", "unmodelled", "new_program", "unseen", "novel", "ambiguous", "undecided")
+MACHINE_CODES: Final = ("fault", "blocked", "unmodelled", "new_program", "unseen", "novel", "ambiguous", "undecided")
 DATA_CODES: Final = ("data", "silent")
 
 _BASE_PRIORITY: Final = {
     "fault": (0.6, 0.4),
+    "blocked": (0.45, 0.25),
     "unmodelled": (0.45, 0.25),
     "new_program": (0.40, 0.25),
     "unseen": (0.35, 0.25),
@@ -56,11 +61,17 @@ _BASE_PRIORITY: Final = {
     "data": (0.40, 0.0),
 }
 
-ALARM_ALLOWED_WITH: Final = ("ambiguous", "undecided")
-"""Flags that do not hold back an alarm: the signal is unclear, but the model has seen such signals."""
-
 UNMODELLED: Final = 0.5
 """From this probability on, the textbook rule reports a fault that the model has no class for."""
+
+BLOCKED: Final = 0.9
+"""From this mean probability on, a channel with a bad signal also goes to review: the machine may be faulty, too."""
+
+LEAST_ODDS, MOST_ODDS = -3.5, 4.0
+"""One bin counts with log odds between these (0.03 and 0.98), so that a long quiet time hides no sudden fault."""
+
+UNCLEAR: Final = 0.7
+"""Below this share of the fault probability, the most probable part is named together with the second one."""
 
 QUALITY_WORDS: Final = {
     Quality.FLATLINE: "the signal does not move",
@@ -95,9 +106,12 @@ class ScoredWindow:
     class_probabilities: dict[str, float] | None = None
     mutual_information: float | None = None
     expected_entropy: float | None = None
+    fault_mutual_information: float | None = None
+    fault_expected_entropy: float | None = None
     predictive_entropy: float | None = None
     novelty_percentile: float | None = None
     unmodelled_probability: float | None = None
+    blocked_probability: float | None = None
 
 
 FIGURES: Final = tuple(item.name for item in fields(ScoredWindow) if item.default is None)
@@ -158,23 +172,77 @@ def _window(figures: Mapping[str, Any], channel: str, program: str | None, model
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The values from which a model's figures count as high, from settings and the model's own held-out percentiles.
+    """The values from which a model's figures count as high, see `pipeline.scoring.levels`.
 
-    `predictive_entropy` is used only where the method cannot split it; None otherwise. `unmodelled` names the faults
-    that have a bearing line and no class. `programs` are those of the training and of the plant's first days; empty:
-    the model knows no programs, and `new_program` is not checked.
+    Attributes
+    ----------
+    alarm_probability, review_probability
+        Levels of the recent probability, in (0, 1]; the review level is not above the alarm level.
+    alarm_bins, alarm_hits
+        Bins that the recent probability is taken over, and how many of them must be known for an alarm.
+    fault_prior
+        The fault probability of a bin that is not known, in (0, 1).
+    novelty_percentile
+        Of the held-out units, 0 to 100.
+    entropies
+        Limit of each entropy that is a doubt, nats: its percentile `review_quantile` on held-out units.
+    unmodelled
+        Faults that have a bearing line and no class.
+    programs
+        Those of the training and of the plant's first days; empty: `new_program` is not checked.
+    tells_nothing
+        Why the model's probability is not used, as a sentence; empty: it is used.
     """
 
     alarm_probability: float
-    watch_probability: float
-    novelty_percentile: float
-    mutual_information: float | None
-    expected_entropy: float | None
-    predictive_entropy: float | None
-    review_quantile: float
     review_probability: float
+    alarm_bins: int
+    alarm_hits: int
+    fault_prior: float
+    novelty_percentile: float
+    review_quantile: float
+    entropies: Mapping[str, float]
     unmodelled: tuple[str, ...]
     programs: frozenset[str]
+    tells_nothing: str = ""
+
+
+def recent_log_odds(fault_probabilities: Sequence[float], *, bins: int, fault_prior: float) -> float:
+    """Return the mean log odds of the last bins, nats; a bin that is not known counts with the prior.
+
+    Evidence adds up in log odds, so several bins that are somewhat suspicious weigh as much as one that is very
+    suspicious, and one loud bin among quiet ones is averaged out (A. Wald, Sequential Analysis, 1947). No bin counts
+    beyond `LEAST_ODDS` and `MOST_ODDS`.
+
+    Parameters
+    ----------
+    fault_probabilities
+        Of the bins, newest last, in [0, 1].
+    bins
+        Number of bins, 1 or more.
+    fault_prior
+        In (0, 1).
+
+    Examples
+    --------
+    >>> round(recent_log_odds([0.5, 0.5], bins=2, fault_prior=0.05), 3)
+    0.0
+    >>> round(recent_log_odds([0.5], bins=2, fault_prior=0.05), 3)
+    -1.472
+    """
+    known = [min(max(log_odds(value), LEAST_ODDS), MOST_ODDS) for value in fault_probabilities[-bins:]]
+    return (sum(known) + (bins - len(known)) * log_odds(fault_prior)) / bins
+
+
+def log_odds(probability: float) -> float:
+    """Return the log odds of a probability, nats; what is nearer to 0 or 1 than 1e-6 counts as that."""
+    p = min(max(probability, 1e-6), 1.0 - 1e-6)
+    return math.log(p / (1.0 - p))
+
+
+def probability_of(odds: float) -> float:
+    """Return the probability of log odds, nats."""
+    return 1.0 / (1.0 + math.exp(-odds))
 
 
 @dataclass(frozen=True)
@@ -192,6 +260,7 @@ class AxisFigures:
     state: str
     n_windows: int
     fault_probability: float | None
+    recent_probability: float | None
     mode: str | None
     mutual_information: float | None
     expected_entropy: float | None
@@ -200,7 +269,9 @@ class AxisFigures:
     flags: tuple[Flag, ...]
 
 
-def combine_channels(windows: Sequence[ScoredWindow], thresholds: dict[str, Thresholds]) -> AxisFigures:
+def combine_channels(
+    windows: Sequence[ScoredWindow], thresholds: Mapping[str, Thresholds], before: Sequence[float] | None = None
+) -> AxisFigures:
     """Combine the windows of one axis and bin into its state.
 
     Parameters
@@ -209,6 +280,8 @@ def combine_channels(windows: Sequence[ScoredWindow], thresholds: dict[str, Thre
         At least one.
     thresholds
         By model version; every model of the windows must be there.
+    before
+        Fault probabilities of the bins before this one, newest last; None: the bin is judged alone.
     """
     channels = sorted({window.channel for window in windows})
     flags: list[Flag] = []
@@ -221,28 +294,49 @@ def combine_channels(windows: Sequence[ScoredWindow], thresholds: dict[str, Thre
             worst = min((worst, *(Quality(window.quality) for window in bad)), key=list(Quality).index)
         if len(bad) * 2 > len(members) or len(bad) == len(members):
             flags.append(_data_flag(channel, bad, len(members)))
+            hidden = _mean(bad, "blocked_probability")
+            if hidden is not None and hidden >= BLOCKED and not thresholds[bad[0].model_version].tells_nothing:
+                flags.append(_blocked_flag(channel, hidden))
         else:
             usable.append([window for window in members if window.quality == Quality.OK])
     if not usable:
-        return AxisFigures(DATA_FAULT, len(windows), None, None, None, None, None, worst, tuple(flags))
+        return AxisFigures(DATA_FAULT, len(windows), None, None, None, None, None, None, worst, tuple(flags))
     loudest = max(usable, key=lambda members: _mean(members, "fault_probability") or -1.0)
     probability = _mean(loudest, "fault_probability")
-    mutual_information = _highest(usable, "mutual_information")
-    entropy = _highest(usable, "expected_entropy")
-    novelty = max((value for members in usable if (value := _median_novelty(members)) is not None), default=None)
-    mode = _mode(loudest)
     limits = thresholds[loudest[0].model_version]
+    recent = _recent(probability, before, limits)
+    mode = _mode(loudest)
+    novelty = max((value for members in usable if (value := _median_novelty(members)) is not None), default=None)
     doubts = _doubts(usable, thresholds, novelty)
-    certain = not any(flag.code not in ALARM_ALLOWED_WITH for flag in doubts)
-    if probability is not None and limits.review_probability <= probability < limits.alarm_probability:
-        doubts.append(_undecided_flag(probability, limits))
+    known_bins = limits.alarm_hits if before is None else len(before) + 1
+    heard = -1.0 if recent is None or limits.tells_nothing else recent
+    alarmed = heard >= limits.alarm_probability and known_bins >= limits.alarm_hits
+    watched = not alarmed and heard >= limits.review_probability
     flags += doubts
-    state = _state(probability, limits, certain=certain, doubted=bool(doubts))
-    if state == ALARM:
-        flags.append(_fault_flag(loudest, probability, mode))
+    if watched:
+        flags.append(_undecided_flag(heard, limits))
+    if alarmed:
+        flags.append(_fault_flag(loudest, heard, limits, alone=before is None))
+    state = ALARM if alarmed else UNKNOWN if doubts or limits.tells_nothing else WATCH if watched else HEALTHY
     return AxisFigures(
-        state, len(windows), probability, mode, mutual_information, entropy, novelty, worst, tuple(flags)
+        state,
+        len(windows),
+        probability,
+        recent,
+        mode,
+        _highest(usable, "mutual_information"),
+        _highest(usable, "expected_entropy"),
+        novelty,
+        worst,
+        tuple(flags),
     )
+
+
+def _recent(probability: float | None, before: Sequence[float] | None, limits: Thresholds) -> float | None:
+    if probability is None or before is None:
+        return probability
+    odds = recent_log_odds([*before, probability], bins=limits.alarm_bins, fault_prior=limits.fault_prior)
+    return probability_of(odds)
 
 
 def priority_of(codes: Sequence[str], fault_probability: float | None) -> float:
@@ -251,17 +345,9 @@ def priority_of(codes: Sequence[str], fault_probability: float | None) -> float:
     return max((base + slope * share for base, slope in (_BASE_PRIORITY[code] for code in codes)), default=0.0)
 
 
-def _state(probability: float | None, limits: Thresholds, *, certain: bool, doubted: bool) -> str:
-    if probability is None:
-        return UNKNOWN if doubted else HEALTHY
-    if probability >= limits.alarm_probability and certain:
-        return ALARM
-    if doubted:
-        return UNKNOWN
-    return WATCH if probability >= limits.watch_probability else HEALTHY
-
-
-def _doubts(usable: list[list[ScoredWindow]], thresholds: dict[str, Thresholds], novelty: float | None) -> list[Flag]:
+def _doubts(
+    usable: list[list[ScoredWindow]], thresholds: Mapping[str, Thresholds], novelty: float | None
+) -> list[Flag]:
     flags: list[Flag] = []
     for members in usable:
         limits = thresholds[members[0].model_version]
@@ -283,43 +369,67 @@ def _doubts(usable: list[list[ScoredWindow]], thresholds: dict[str, Thresholds],
                     "or a bad sensor?",
                 )
             )
-        for code, name, limit, words in (
-            ("unseen", "mutual_information", limits.mutual_information, "The model has not seen enough of this"),
-            ("ambiguous", "expected_entropy", limits.expected_entropy, "The signal itself is ambiguous"),
-            ("ambiguous", "predictive_entropy", limits.predictive_entropy, "The model is unsure, and cannot say why"),
-        ):
+        for name, limit in limits.entropies.items():
             value = _mean(members, name)
-            if value is not None and limit is not None and value > limit and not _sure(members, name, limits):
-                kind = name.replace("_", " ")
+            if value is not None and value > limit and not limits.tells_nothing:
+                code, words = DOUBTS[name]
                 flags.append(
                     Flag(
                         code,
-                        f"{words}: {kind} {value:.3f} nats, above the {limits.review_quantile:g} % point of held-out "
-                        f"units ({limit:.3f}).",
+                        f"{words}: {value:.3f} nats, above the {limits.review_quantile:g} % point of held-out units "
+                        f"({limit:.3f}).",
                     )
                 )
     return list({flag.code: flag for flag in reversed(flags)}.values())[::-1]
 
 
-def _sure(members: list[ScoredWindow], name: str, limits: Thresholds) -> bool:
-    """Return whether nearly all samples say fault: then they may differ in which fault, but not in whether."""
-    low = _mean(members, "fault_q05")
-    return name == "mutual_information" and low is not None and low >= limits.alarm_probability
+DOUBTS: Final = {
+    "fault_mutual_information": ("unseen", "The model has not seen enough of this to tell whether it is faulty"),
+    "fault_expected_entropy": ("ambiguous", "The signal itself does not tell whether it is faulty"),
+    "mutual_information": ("unseen", "The model has not seen enough of this"),
+    "expected_entropy": ("ambiguous", "The signal itself is ambiguous"),
+    "predictive_entropy": ("ambiguous", "The model is unsure, and cannot say why"),
+}
+"""For each entropy the code of the doubt, and its words."""
 
 
-def _undecided_flag(probability: float, limits: Thresholds) -> Flag:
+def _undecided_flag(recent: float, limits: Thresholds) -> Flag:
     text = (
-        f"Fault probability {probability:.2f}: too low for an alarm, and at or above the {limits.review_probability:g} "
-        "that the review budget asks to look at."
+        f"Recent fault probability {recent:.2f}: below the alarm level {limits.alarm_probability:.2g}, and at or above "
+        f"the review level {limits.review_probability:.2g}."
     )
     return Flag("undecided", text)
 
 
-def _fault_flag(members: list[ScoredWindow], probability: float | None, mode: str | None) -> Flag:
+def _fault_flag(members: list[ScoredWindow], recent: float, limits: Thresholds, *, alone: bool) -> Flag:
+    probability = _mean(members, "fault_probability") or 0.0
     low, high = _mean(members, "fault_q05"), _mean(members, "fault_q95")
     interval = "" if low is None or high is None else f" (5-95 %: {low:.2f} to {high:.2f})"
-    likely = f", most likely {mode.replace('_', ' ')}" if mode else ""
-    return Flag("fault", f"Fault probability {probability or 0:.2f}{interval}{likely}.")
+    text = f"Fault probability {probability:.2f}{interval}"
+    if not alone:
+        text += f", recent {recent:.2f}"
+    text += f", at or above the alarm level {limits.alarm_probability:.2g}"
+    return Flag("fault", f"{text}{_part(members)}.")
+
+
+def _part(members: list[ScoredWindow]) -> str:
+    """Return which part is most likely faulty; with the second one where that is not clear."""
+    shares = _fault_shares(members)
+    ranked = sorted(shares, key=lambda name: (-shares[name], name))[:2]
+    named = [f"{name.replace('_', ' ')} {100 * shares[name]:.0f} %" for name in ranked]
+    if not ranked:
+        return ""
+    if len(ranked) > 1 and shares[ranked[0]] < UNCLEAR:
+        return f"; which part is unclear: {', '.join(named)}"
+    return f", most likely {ranked[0].replace('_', ' ')}"
+
+
+def _blocked_flag(channel: str, probability: float) -> Flag:
+    text = (
+        f"Channel {channel}: the signal is bad, so it raises no alarm; as it is, its fault probability would be "
+        f"{probability:.2f}. Check the sensor and the machine."
+    )
+    return Flag("blocked", text)
 
 
 def _data_flag(channel: str, bad: list[ScoredWindow], total: int) -> Flag:
@@ -346,9 +456,16 @@ def _median_novelty(members: Sequence[ScoredWindow]) -> float | None:
 
 def _mode(members: Sequence[ScoredWindow]) -> str | None:
     """Return the most probable fault class over the windows."""
+    shares = _fault_shares(members)
+    return max(shares, key=lambda name: (shares[name], name)) if shares else None
+
+
+def _fault_shares(members: Sequence[ScoredWindow]) -> dict[str, float]:
+    """Return the share of each fault class in the fault probability over the windows; they add up to 1."""
     totals: dict[str, float] = {}
     for window in members:
         for name, value in (window.class_probabilities or {}).items():
             if name != HEALTHY:
                 totals[name] = totals.get(name, 0.0) + value
-    return max(totals, key=lambda name: (totals[name], name)) if totals else None
+    whole = sum(totals.values())
+    return {name: total / whole for name, total in totals.items()} if whole > 0 else {}

@@ -12,8 +12,8 @@ from pipeline.base.ids import instant, stable_id, utc_text
 from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES, Flag, priority_of
 
 FAMILIES = {"machine": frozenset(MACHINE_CODES), "data": frozenset(DATA_CODES)}
-IMMEDIATE = frozenset({"silent"})
-"""Codes that count with one bin; the others need several."""
+IMMEDIATE = frozenset({"fault", "silent"})
+"""Codes that count with one bin, because they look back over several bins by themselves; the others need several."""
 
 
 @dataclass(frozen=True)

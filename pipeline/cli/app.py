@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.base.errors import AxiswatchError
-from pipeline.cli import airflow, config, data, demo, evaluate, handoff, models, review, steps, trend, watch
+from pipeline.cli import airflow, config, data, demo, evaluate, handoff, levels, models, review, steps, trend, watch
 from pipeline.cli import review_app as accounts
 from pipeline.cli.common import err
 
@@ -28,6 +28,7 @@ steps.register(app)
 data.register(app)
 review.register(app)
 models.register(app)
+levels.register(app)
 demo.register(app)
 trend.register(app)
 evaluate.register(app)

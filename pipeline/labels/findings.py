@@ -12,7 +12,7 @@ from typing import Any
 
 from models.kinds import HEALTHY, UNKNOWN_FAULT
 from pipeline.labels.labels import KnownLabel, label_for
-from pipeline.labels.words import Verdict
+from pipeline.labels.words import HEALTHY_VERDICTS, Verdict
 
 NO_WEIGHT = "evidence of weight 0"
 """Reason why a label that names a class is left out."""
@@ -82,7 +82,7 @@ def target_of(label: KnownLabel) -> str | None:
 
     A benign change trains healthy. Sensor faults and 'unsure' say nothing about the machine and train nothing.
     """
-    if label.verdict in (Verdict.HEALTHY, Verdict.BENIGN_CHANGE):
+    if label.verdict in HEALTHY_VERDICTS:
         return HEALTHY
     if label.verdict is Verdict.FAULT:
         return str(label.mode) if label.mode is not None else UNKNOWN_FAULT

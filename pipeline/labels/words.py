@@ -20,6 +20,10 @@ class Verdict(StrEnum):
     UNSURE = "unsure"
 
 
+HEALTHY_VERDICTS: Final = frozenset({Verdict.HEALTHY, Verdict.BENIGN_CHANGE})
+"""Verdicts by which the machine has no fault."""
+
+
 class Component(StrEnum):
     """The part that the finding is about."""
 

@@ -23,7 +23,6 @@ from pipeline.cases.axis_state import (
     WINDOW_COLUMNS,
     AxisFigures,
     ScoredWindow,
-    Thresholds,
     bin_start,
     combine_channels,
     window_of_row,
@@ -32,9 +31,9 @@ from pipeline.cases.axis_state import (
 from pipeline.cases.keeping import CaseKeeper
 from pipeline.cases.queue import refresh_queue
 from pipeline.cases.quiet import wake_snoozed
-from pipeline.extraction.baselines import site_programs
 from pipeline.registry.versions import champions
-from pipeline.scoring.levels import read_thresholds, with_programs
+from pipeline.scoring.levels import PlantThresholds, read_plant_thresholds
+from pipeline.scoring.recent import RecentBins
 from pipeline.scoring.silence import not_noted, silent_axes, silent_row
 from pipeline.store.attribution import extractions, own_baseline, scores
 from pipeline.store.database import Store, upsert
@@ -102,14 +101,13 @@ def advise(
         waiting = sa.select(Scoring.axis_id, first.label("first_at"), sa.func.count().label("number"))
         waiting = waiting.where(Scoring.advised.is_(False), Scoring.model_version.in_(named.values()))
         pending = connection.execute(waiting.group_by(Scoring.axis_id)).all()
-        thresholds = read_thresholds(connection, settings, named.values())
-        local = _local_thresholds(connection, thresholds, as_of) if pending else {}
+        thresholds = read_plant_thresholds(connection, settings, list(named.values()), as_of=as_of)
         silent = silent_axes(connection, settings, as_of)
         report.silent = len(silent)
         silent = not_noted(connection, silent)
     queue = {axis: (bin_start(times[1], period), 0) for axis, times in silent.items()}
     queue |= {row.axis_id: (bin_start(row.first_at, period), row.number) for row in pending}
-    run = _Run(settings, thresholds, local, silent, as_of, cases_since, report)
+    run = _Run(settings, thresholds, silent, as_of, cases_since, report)
     work = _together(queue)
     done = 0
     for axes in work:  # it grows: axes that another run holds are added, each alone
@@ -123,18 +121,6 @@ def advise(
     report.woken = wake_snoozed(store, as_of=as_of, margin=settings.reopen_margin)
     refresh_queue(store, as_of=as_of)
     return report
-
-
-def _local_thresholds(
-    connection: Connection, thresholds: dict[str, Thresholds], as_of: datetime
-) -> dict[str, dict[str, Thresholds]]:
-    """Return the thresholds of each axis whose site has programs of its own; empty where no model knows programs."""
-    if not any(limits.programs for limits in thresholds.values()):
-        return {}
-    programs = site_programs(connection, as_of=as_of)
-    by_site = {site: with_programs(thresholds, known) for site, known in programs.items()}
-    rows = connection.execute(sa.select(Axis.axis_id, Axis.site).where(Axis.site.in_(by_site)))
-    return {row.axis_id: by_site[row.site] for row in rows}
 
 
 def _together(queue: Mapping[str, tuple[datetime, int]]) -> list[list[str]]:
@@ -164,8 +150,7 @@ class _Run:
     """A run of advise: what holds for all of its transactions."""
 
     settings: CaseSettings
-    thresholds: dict[str, Thresholds]
-    local: Mapping[str, dict[str, Thresholds]]
+    thresholds: PlantThresholds
     silent: Mapping[str, Silence]
     as_of: datetime
     cases_since: datetime | None
@@ -177,7 +162,7 @@ class _Run:
         period = timedelta(hours=settings.state_period_hours)
         pending = connection.execute(
             sa.select(*_MARK, Scoring.axis_id, Scoring.started_at).where(
-                Scoring.axis_id.in_(axes), Scoring.advised.is_(False), Scoring.model_version.in_(self.thresholds)
+                Scoring.axis_id.in_(axes), Scoring.advised.is_(False), Scoring.model_version.in_(self.thresholds.shared)
             )
         ).all()
         bins: dict[str, set[datetime]] = {}
@@ -208,21 +193,29 @@ class _Run:
     def _states(
         self, connection: Connection, bins: Mapping[str, Collection[datetime]], replaced: Mapping[str, list[datetime]]
     ) -> Iterator[dict[str, Any]]:
-        """Compute the states of bins; what lies at the same time on several axes is read at once."""
+        """Compute the states of bins and of those after them that look back at them.
+
+        What lies at the same time on several axes is read at once.
+        """
+        if not bins:
+            return
         period = timedelta(hours=self.settings.state_period_hours)
+        recent = RecentBins(connection, self.settings, bins, replaced)
+        limits = self.thresholds.of_axes(connection, list(bins))
         axes_of: dict[tuple[datetime, datetime], list[str]] = {}
         for axis, starts in bins.items():
-            for stretch in _stretches(sorted(starts), period):
+            for stretch in _stretches(sorted(recent.looking_back(axis, starts)), period):
                 axes_of.setdefault(stretch, []).append(axis)
-        for (start, end), axes in axes_of.items():
+        for (start, end), axes in sorted(axes_of.items()):
             found: dict[tuple[str, datetime], list[_At]] = {}
-            for axis, at, window in _read(connection, axes, start, end, self.thresholds):
+            for axis, at, window in _read(connection, axes, start, end, self.thresholds.shared):
                 found.setdefault((axis, bin_start(at, period)), []).append((at, window))
             for (axis, bin_at), members in sorted(found.items(), key=lambda item: item[0]):
-                if bin_at in bins[axis]:
+                if recent.is_due(axis, bin_at):
                     own = _of_last_unit(members, bin_at, replaced.get(axis, []))
                     times, windows = [at for at, _ in own], [window for _, window in own]
-                    figures = combine_channels(windows, self.local.get(axis, self.thresholds))
+                    figures = combine_channels(windows, limits[axis].at(bin_at), recent.before(axis, bin_at))
+                    recent.add(axis, bin_at, figures.fault_probability)
                     yield _state_row(axis, bin_at, times, figures, windows, self.as_of)
 
 

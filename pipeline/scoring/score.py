@@ -52,6 +52,8 @@ STATISTICS = {
     "predictive_entropy": "predictive_entropy",
     "expected_entropy": "expected_entropy",
     "mutual_information": "mutual_information",
+    "fault_expected_entropy": "fault_expected_entropy",
+    "fault_mutual_information": "fault_mutual_information",
     "novelty": "novelty_raw",
     "novelty_percentile": "novelty_percentile",
     "monte_carlo_se": "monte_carlo_se",
@@ -338,13 +340,15 @@ def figures_of(
     list of dict
         quality, evidence, class_probabilities and the columns of `STATISTICS`. A figure is None where the method does
         not define it. All figures are None where the verdict is bad or the score is not finite, which is then the
-        verdict.
+        verdict; only `blocked_probability`, the fault probability of a bad signal, is there with a bad verdict alone.
     """
     good = np.array([verdict == Quality.OK for verdict in quality], dtype=bool)
     usable = good & scores.finite
     columns = [getattr(scores, name) for name in STATISTICS.values()]
     nothing = np.array(None, dtype=object)
     figures = [np.where(usable & np.isfinite(values), values.astype(object), nothing).tolist() for values in columns]
+    hidden = ~good & scores.finite & np.isfinite(scores.fault_probability)
+    figures.append(np.where(hidden, scores.fault_probability.astype(object), nothing).tolist())
     shared = usable & np.isfinite(scores.class_probabilities).all(axis=1)
     shares = [
         dict(zip(classes, p, strict=True)) if known else None
@@ -353,7 +357,7 @@ def figures_of(
     found = [bool(bad) for bad in good & ~scores.finite]
     verdicts = [str(Quality.NON_FINITE if bad else verdict) for verdict, bad in zip(quality, found, strict=True)]
     reasons = ["the score is not finite" if bad else rests_on for rests_on, bad in zip(evidence, found, strict=True)]
-    names = (*STATISTICS, "class_probabilities", "quality", "evidence")
+    names = (*STATISTICS, "blocked_probability", "class_probabilities", "quality", "evidence")
     return [dict(zip(names, row, strict=True)) for row in zip(*figures, shares, verdicts, reasons, strict=True)]
 
 

@@ -89,6 +89,7 @@ def silent_row(axis_id: str, silent: tuple[datetime, datetime], period: timedelt
         "last_at": certain_at,
         "n_windows": 0,
         "fault_probability": None,
+        "recent_probability": None,
         "mode": None,
         "mutual_information": None,
         "expected_entropy": None,

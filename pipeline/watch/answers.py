@@ -11,10 +11,10 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.cases.audit import AUDIT, MISSED, SOUND
+from pipeline.cases.audit import AUDIT, MISSED
 from pipeline.cases.axis_state import MACHINE_CODES
 from pipeline.labels.labels import not_withdrawn
-from pipeline.labels.words import Evidence, Verdict
+from pipeline.labels.words import HEALTHY_VERDICTS, Evidence, Verdict
 from pipeline.store.attribution import unit_name
 from pipeline.store.tables import AxisState, Case, Label
 from pipeline.watch.history import Champion
@@ -98,7 +98,7 @@ def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) ->
         answer = answers.get(case.case_id)
         if answer is not None:
             unit = unit_name(answer.unit_serial, case.axis_id)
-            alarms[unit] = alarms.get(unit, False) or answer.verdict in SOUND
+            alarms[unit] = alarms.get(unit, False) or answer.verdict in HEALTHY_VERDICTS
     return Confirmed(
         missed=sum(missed.values()),
         faults=len(missed),
@@ -155,7 +155,7 @@ def _answers(connection: Connection, cases: list[str], since: datetime, as_of: d
     )
     case_ids = set(cases)
     newest = {row.case_id: row for row in connection.execute(query) if row.case_id in case_ids}
-    return {case: row for case, row in newest.items() if row.verdict in MISSED | SOUND}
+    return {case: row for case, row in newest.items() if row.verdict in MISSED | HEALTHY_VERDICTS}
 
 
 def _answered_share(opened: list[Any], answers: Mapping[str, Any], alarm: bool) -> float:

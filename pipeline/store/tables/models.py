@@ -149,3 +149,47 @@ class TaskFailure(Base):
     log_url: Mapped[str] = mapped_column(comment="page of the task in Airflow")
     webhook: Mapped[str] = mapped_column(comment="'' without a webhook, sent, or why the message was not delivered")
     known_at: Mapped[datetime] = mapped_column(comment="as_of of the run")
+
+
+class PlantLevel(Base):
+    """Alarm and review level of a site for the scores of one model, with the reason. Never changed.
+
+    Key: model, site, as_of and count. A row is written when a level changes: a few a week and site.
+    """
+
+    __tablename__ = "plant_levels"
+
+    model_version: Mapped[str] = mapped_column(ForeignKey("model_versions.model_version"), primary_key=True)
+    site: Mapped[str] = mapped_column(primary_key=True)
+    decided_at: Mapped[datetime] = mapped_column(primary_key=True, comment="as_of of the estimate, or time of the act")
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, comment="among rows of one time")
+    scope: Mapped[str]
+    alarm_probability: Mapped[float] = mapped_column(comment="recent fault probability of an alarm, 0 to 1")
+    review_probability: Mapped[float] = mapped_column(comment="recent fault probability of a review, 0 to 1")
+    held: Mapped[bool] = mapped_column(Boolean, comment="set by a person; the daily estimate leaves it alone")
+    reason: Mapped[str] = mapped_column(comment="a sentence")
+    figures: Mapped[dict[str, Any]] = mapped_column(JSON, comment="what it rests on: units, median, answers")
+    who: Mapped[str] = mapped_column(comment="'axiswatch' for the estimate")
+    known_at: Mapped[datetime]
+
+
+class LevelReference(Base):
+    """The highest recent log odds that one model gives a unit in a time in which its state is known.
+
+    Key: model, unit and source. A few hundred after a promotion, then a few a week.
+    """
+
+    __tablename__ = "level_references"
+
+    model_version: Mapped[str] = mapped_column(ForeignKey("model_versions.model_version"), primary_key=True)
+    unit: Mapped[str] = mapped_column(primary_key=True, comment="serial number, or the axis where it is not known")
+    source: Mapped[str] = mapped_column(
+        primary_key=True, comment="first_days, held_out, or the id of the label that says what the unit was"
+    )
+    axis_id: Mapped[str] = mapped_column(String(16), index=True)
+    site: Mapped[str]
+    value: Mapped[float | None] = mapped_column(comment="nats; null: too few bins")
+    n_bins: Mapped[int]
+    from_at: Mapped[datetime]
+    to_at: Mapped[datetime] = mapped_column(comment="end of the time that was looked at")
+    known_at: Mapped[datetime]

@@ -61,6 +61,15 @@ class Score(Base):
     predictive_entropy: Mapped[float | None] = mapped_column(Float, comment="total uncertainty, nats")
     expected_entropy: Mapped[float | None] = mapped_column(Float, comment="aleatoric uncertainty, nats")
     mutual_information: Mapped[float | None] = mapped_column(Float, comment="epistemic uncertainty (BALD), nats")
+    fault_expected_entropy: Mapped[float | None] = mapped_column(
+        Float, comment="aleatoric uncertainty of faulty or not alone, nats"
+    )
+    fault_mutual_information: Mapped[float | None] = mapped_column(
+        Float, comment="epistemic uncertainty of faulty or not alone, nats"
+    )
+    blocked_probability: Mapped[float | None] = mapped_column(
+        Float, comment="fault probability that the bad signal would have; null where the verdict is good"
+    )
     novelty: Mapped[float | None] = mapped_column(Float, comment="distance to the training set")
     novelty_percentile: Mapped[float | None] = mapped_column(Float, comment="against held-out units, 0 to 100")
     monte_carlo_se: Mapped[float | None] = mapped_column(Float, comment="standard error of fault_probability")
@@ -95,6 +104,9 @@ class AxisState(Base):
     last_at: Mapped[datetime] = mapped_column(comment="last recording in the bin")
     n_windows: Mapped[int]
     fault_probability: Mapped[float | None] = mapped_column(comment="mean over windows, highest channel")
+    recent_probability: Mapped[float | None] = mapped_column(
+        comment="from the mean log odds of this bin and those before it; compared with the levels"
+    )
     mode: Mapped[str | None] = mapped_column(comment="most probable fault class of that channel")
     mutual_information: Mapped[float | None] = mapped_column(comment="mean over windows, highest channel, nats")
     expected_entropy: Mapped[float | None] = mapped_column(comment="mean over windows, highest channel, nats")
