@@ -309,7 +309,7 @@ class LevelSettings(CaseSettings, TrainSettings):
     """
 
     false_alarms_per_axis_year: float = Field(
-        0.1, gt=0, le=1000, description="Declared budget of false alarms, for each axis and year."
+        0.2, gt=0, le=1000, description="Declared budget of false alarms, for each axis and year."
     )
     reviews_per_axis_year: float = Field(
         4.0, gt=0, le=10_000, description="Declared budget of reviews of healthy axes by fault probability alone."

@@ -40,6 +40,9 @@ LOWEST, HIGHEST = 0.02, 0.5
 EXPLAINED: Final = 0.9
 """Chance with which a budget explains at most so many false alarms."""
 
+EFFICIENCY: Final = 0.37
+"""Of the spread of a lower half against the standard deviation, for a normal distribution."""
+
 PAST: Final = 0.5
 """A level that is raised over a false alarm lies this far above it: the unit must become clearly louder, nats."""
 
@@ -79,11 +82,11 @@ def estimate_levels(
     """Estimate alarm and review level of a site from what its units score.
 
     The level is an upper prediction bound for the highest recent log odds of one more healthy unit, so that no more
-    units exceed it than the declared budget allows. It counts units, not recordings: Student's t with n - 1 degrees of
-    freedom and the factor sqrt(1 + 1/n) (G. J. Hahn, "Factors for calculating two-sided prediction intervals", Journal
-    of the American Statistical Association 64, 1969). Centre and spread are the median and the distance to the lower
-    quartile, since a unit that is already faulty unnoticed can only lie above. The level without answers counts as
-    `level_prior_units` units.
+    units exceed it than the declared budget allows. It counts units, not recordings: Student's t (G. J. Hahn, "Factors
+    for calculating two-sided prediction intervals", Journal of the American Statistical Association 64, 1969). Centre
+    and spread are the median and the root mean square distance to it of the lower half, since a unit that is already
+    faulty unnoticed can only lie above; both vary more than mean and standard deviation, so the degrees of freedom are
+    fewer. The level without answers counts as `level_prior_units` units.
 
     More units with a false alarm than the budget explains (Poisson, 90 %) raise the level above the others of them: by
     `level_raise` at most, and never above a confirmed fault.
@@ -167,10 +170,11 @@ def highest_recent(fault_probabilities: Sequence[float], limits: Thresholds) -> 
 def _bound(values: Sequence[float], expected: float) -> float:
     """Return the value that a further unit exceeds with the chance that `expected` events have of happening once."""
     n = len(values)
-    low, centre = np.percentile(values, [25.0, 50.0])
-    spread = max(float(centre - low) / 0.6745, LEAST_SPREAD)
-    far = float(t.ppf(math.exp(-expected), n - 1))
-    return float(centre) + far * spread * math.sqrt(1.0 + 1.0 / n)
+    centre = float(np.median(values))
+    below = centre - np.sort(values)[: (n + 1) // 2]
+    spread = max(float(np.sqrt(np.mean(below**2))), LEAST_SPREAD)
+    far = float(t.ppf(math.exp(-expected), max(EFFICIENCY * (n - 1), 1.0)))
+    return centre + far * spread * math.sqrt(1.0 + 0.5 * math.pi / n)
 
 
 def read_thresholds(connection: Connection, settings: CaseSettings, versions: Iterable[str]) -> dict[str, Thresholds]:

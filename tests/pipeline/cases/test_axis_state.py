@@ -11,13 +11,13 @@ from pipeline.cases.axis_state import ScoredWindow, Thresholds, combine_channels
 
 LIMITS = Thresholds(
     alarm_probability=0.5,
-    watch_probability=0.2,
+    review_probability=0.2,
+    alarm_bins=4,
+    alarm_hits=2,
+    fault_prior=0.05,
     novelty_percentile=99.0,
-    mutual_information=0.05,
-    expected_entropy=0.4,
-    predictive_entropy=None,
     review_quantile=95.0,
-    review_probability=1.0,
+    entropies={"fault_mutual_information": 0.05, "fault_expected_entropy": 0.4},
     unmodelled=("cage",),
     programs=frozenset({"pick"}),
 )
@@ -31,6 +31,8 @@ CALM = ScoredWindow(
     class_probabilities={"healthy": 0.98, "ball": 0.015, "inner_race": 0.005},
     mutual_information=0.01,
     expected_entropy=0.1,
+    fault_mutual_information=0.01,
+    fault_expected_entropy=0.1,
     predictive_entropy=0.11,
     novelty_percentile=40.0,
     unmodelled_probability=0.02,
@@ -69,14 +71,15 @@ def test_windows_of_one_channel_are_averaged() -> None:
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"mutual_information": 0.06}, "unseen"),
+        ({"fault_mutual_information": 0.06}, "unseen"),
+        ({"fault_expected_entropy": 0.6}, "ambiguous"),
         ({"novelty_percentile": 99.5}, "novel"),
         ({"program": "calibrate"}, "new_program"),
         ({"unmodelled_probability": 0.6}, "unmodelled"),
     ],
 )
-def test_what_the_model_does_not_know_is_asked_before_any_alarm(change: dict[str, object], code: str) -> None:
-    assert state_of(replace(FAULTY, **change)) == ("unknown", [code])
+def test_a_doubt_is_stated_beside_an_alarm_and_never_holds_it_back(change: dict[str, object], code: str) -> None:
+    assert state_of(replace(FAULTY, **change)) == ("alarm", [code, "fault"])
     assert state_of(replace(CALM, **change)) == ("unknown", [code])
 
 
@@ -87,25 +90,64 @@ def test_a_fault_without_a_class_is_named_in_words() -> None:
     assert "outer race or cage" in combine_channels([replace(CALM, unmodelled_probability=0.5)], both).flags[0].text
 
 
-def test_samples_that_differ_about_which_fault_but_not_whether_hold_no_alarm_back() -> None:
-    torn = replace(FAULTY, mutual_information=0.3)
-    assert state_of(torn) == ("unknown", ["unseen"])
-    assert state_of(replace(torn, fault_q05=0.5)) == ("alarm", ["fault"])
-    assert state_of(replace(torn, fault_q05=0.9, novelty_percentile=99.5)) == ("unknown", ["novel"])
+def test_which_part_is_faulty_is_another_question_than_whether_it_is() -> None:
+    torn = replace(
+        FAULTY,
+        mutual_information=0.5,
+        expected_entropy=0.9,
+        class_probabilities={"healthy": 0.05, "ball": 0.38, "inner_race": 0.57},
+    )
+    figures = combine_channels([torn], {"m": LIMITS})
+    assert (figures.state, [flag.code for flag in figures.flags]) == ("alarm", ["fault"]), "no doubt that it is faulty"
+    assert "which part is unclear: inner race 60 %, ball 40 %" in figures.flags[0].text
+    assert "most likely inner race" in combine_channels([FAULTY], {"m": LIMITS}).flags[0].text
 
 
-def test_the_review_budget_asks_below_the_alarm_and_holds_none_back() -> None:
-    limits = {"m": replace(LIMITS, review_probability=0.1)}
-    assert combine_channels([CALM], limits).flags == ()
-    found = combine_channels([replace(CALM, fault_probability=0.1)], limits)
-    assert (found.state, [flag.code for flag in found.flags]) == ("unknown", ["undecided"])
-    assert "0.10" in found.flags[0].text
-    assert combine_channels([FAULTY], limits).state == "alarm"
+def test_below_the_alarm_level_the_review_level_asks() -> None:
+    assert combine_channels([replace(CALM, fault_probability=0.19)], {"m": LIMITS}).flags == ()
+    found = combine_channels([replace(CALM, fault_probability=0.2)], {"m": LIMITS})
+    assert (found.state, [flag.code for flag in found.flags]) == ("watch", ["undecided"])
+    assert "0.20" in found.flags[0].text
 
 
-def test_an_ambiguous_signal_does_not_hide_an_alarm() -> None:
-    assert state_of(replace(FAULTY, expected_entropy=0.6)) == ("alarm", ["ambiguous", "fault"])
-    assert state_of(replace(CALM, expected_entropy=0.6)) == ("unknown", ["ambiguous"])
+def recent_of(p: float, *before: float, **limits: object) -> tuple[str, float]:
+    figures = combine_channels([replace(CALM, fault_probability=p)], {"m": replace(LIMITS, **limits)}, before)
+    assert figures.recent_probability is not None
+    return figures.state, figures.recent_probability
+
+
+def test_the_recent_probability_is_the_mean_of_the_log_odds_of_the_last_bins() -> None:
+    assert recent_of(0.5, 0.5, 0.5, 0.5) == ("alarm", pytest.approx(0.5))
+    assert recent_of(0.9, 0.1, 0.9, 0.1) == ("alarm", pytest.approx(0.5)), "two for and two against"
+    assert recent_of(0.5, 0.0, 0.0, 0.9, 0.9, 0.9)[1] > 0.7, "only the last four count"
+    assert recent_of(0.5, 0.5)[1] == pytest.approx(1 / (1 + 19**0.5)), "what is not known counts with the prior"
+
+
+def test_one_bin_is_no_alarm_however_loud_and_a_sudden_fault_is_one_after_a_long_quiet_time() -> None:
+    assert recent_of(0.999999, alarm_probability=0.01)[0] == "watch"
+    quiet = [1e-9] * 20
+    level = {"alarm_probability": 0.1, "alarm_bins": 12, "review_probability": 0.09}
+    assert recent_of(0.99, *quiet, **level)[0] == "healthy"
+    state, recent = "", 0.0
+    bins = 0
+    while state != "alarm":
+        bins += 1
+        state, recent = recent_of(0.99, *quiet, *[0.99] * (bins - 1), **level)
+    assert (bins, recent >= 0.1) == (3, True)
+
+
+def test_a_model_that_tells_nothing_raises_no_alarm_but_the_rule_still_does_and_the_axis_is_unknown() -> None:
+    limits = {"m": replace(LIMITS, tells_nothing="it was trained on noise")}
+    assert combine_channels([replace(FAULTY, fault_mutual_information=0.5)], limits).flags == ()
+    assert combine_channels([FAULTY], limits).state == "unknown"
+    rule = combine_channels([replace(FAULTY, unmodelled_probability=0.8)], limits)
+    assert (rule.state, [flag.code for flag in rule.flags]) == ("unknown", ["unmodelled"])
+
+
+def test_a_bad_signal_that_would_be_a_strong_fault_goes_to_review_and_raises_no_alarm() -> None:
+    bad = replace(CALM, quality=Quality.WRONG_SPEED, fault_probability=None, blocked_probability=0.97)
+    assert state_of(bad, bad) == ("data_fault", ["data", "blocked"])
+    assert state_of(replace(bad, blocked_probability=0.6)) == ("data_fault", ["data"])
 
 
 def test_a_bad_signal_is_a_data_fault_and_never_a_machine_fault() -> None:
@@ -159,7 +201,7 @@ def test_a_model_without_programs_calls_no_program_new() -> None:
 
 
 def test_priority_puts_known_faults_first_and_doubts_by_kind() -> None:
-    codes = ("unmodelled", "new_program", "unseen", "novel", "ambiguous", "undecided")
+    codes = ("blocked", "unmodelled", "new_program", "unseen", "novel", "ambiguous", "undecided")
     order = [priority_of(["fault"], 0.9), *(priority_of([code], 0.4) for code in codes)]
     assert order == sorted(order, reverse=True)
     assert priority_of(["unseen"], 0.9) > priority_of(["unseen"], 0.1)
@@ -167,8 +209,8 @@ def test_priority_puts_known_faults_first_and_doubts_by_kind() -> None:
 
 
 def test_a_method_that_cannot_split_its_entropy_asks_by_the_whole_of_it() -> None:
-    limits = replace(LIMITS, mutual_information=None, expected_entropy=None, predictive_entropy=0.3)
-    plain = replace(CALM, mutual_information=None, expected_entropy=None)
+    limits = replace(LIMITS, entropies={"predictive_entropy": 0.3})
+    plain = replace(CALM, fault_mutual_information=None, fault_expected_entropy=None)
     assert combine_channels([plain], {"m": limits}).flags == ()
     found = combine_channels([replace(plain, predictive_entropy=0.5)], {"m": limits})
     assert [flag.code for flag in found.flags] == ["ambiguous"]
