@@ -18,6 +18,7 @@ from pipeline.cases.verdicts import fleet_states
 from pipeline.intake.quarantine import list_quarantine
 from pipeline.promotion.payback import payback
 from pipeline.registry.versions import list_versions
+from pipeline.scoring.plant_levels import list_levels
 from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case
 from review.access import Form
 from review.calibration import reliability
@@ -108,14 +109,21 @@ def models(request: Request, account: Viewer) -> Response:
     store = request.app.state.store
     with store.read() as connection:
         changes = connection.execute(_ALIAS_HISTORY).all()
-    values = {"versions": list_versions(store)[::-1], "changes": changes, "bought": payback(store, limit=10)}
+    values = {
+        "versions": list_versions(store)[::-1],
+        "changes": changes,
+        "bought": payback(store, limit=10),
+        "levels": list_levels(store, as_of=request.app.state.clock()),
+    }
     return render(request, account, "models.html", **values)
 
 
 @router.get("/calibration")
 def calibration(request: Request, account: Viewer) -> Response:
-    """Show predicted fault probabilities against confirmed faults."""
-    return render(request, account, "calibration.html", bins=reliability(request.app.state.store))
+    """Show predicted fault probabilities against confirmed faults, and the levels they are compared with."""
+    state = request.app.state
+    levels = list_levels(state.store, as_of=state.clock())
+    return render(request, account, "calibration.html", bins=reliability(state.store), levels=levels)
 
 
 _ALIAS_HISTORY = (

@@ -66,6 +66,7 @@ _TERMS: Final = {
     "new_program": ("new program", "새 프로그램"),
     "unmodelled": ("fault without a class", "모델에 없는 고장"),
     "undecided": ("undecided", "판단 불가"),
+    "blocked": ("bad signal, strong fault", "신호 불량·고장 의심"),
     "ambiguous": ("ambiguous signal", "모호한 신호"),
     "data": ("data quality", "데이터 품질"),
     "audit": ("random audit", "무작위 점검"),

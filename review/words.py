@@ -190,9 +190,25 @@ _PAIRS: Final = {
         "베어링 특성 주파수가 모델이 학습한 적 없는 고장을 가리킴",
     ),
     "why_undecided": (
-        "Fault probability below the alarm level, above the level of the review budget",
-        "고장 확률이 경보 기준보다 낮지만 검토 예산 기준보다 높음",
+        "Recent fault probability below the alarm level, above the review level",
+        "최근 고장 확률이 경보 기준보다 낮지만 검토 기준보다 높음",
     ),
+    "why_blocked": (
+        "The signal is bad, but it looks like a strong fault: check sensor and machine",
+        "신호가 불량하지만 뚜렷한 고장처럼 보임: 센서와 설비를 모두 점검",
+    ),
+    "levels": ("Alarm and review levels", "경보 기준과 검토 기준"),
+    "levels_note": (
+        "Recent fault probability from which an axis alarms, or goes to review. Estimated daily for each site.",
+        "축이 경보를 내거나 검토 대상이 되는 최근 고장 확률입니다. 사업장별로 매일 추정합니다.",
+    ),
+    "levels_none": (
+        "No site has levels of its own yet; the level without answers holds.",
+        "아직 사업장별 기준이 없어 기본 기준을 씁니다.",
+    ),
+    "alarm_level": ("Alarm level", "경보 기준"),
+    "review_level": ("Review level", "검토 기준"),
+    "level_held": ("held by a person", "담당자가 고정함"),
     "why_ambiguous": ("The signal itself is ambiguous", "신호 자체가 모호함"),
     "why_data": ("The data cannot be trusted: sensor, cable or logger?", "데이터를 믿을 수 없음: 센서·케이블·기록기?"),
     "why_silent": ("No recordings arrive any more", "더 이상 기록이 들어오지 않음"),

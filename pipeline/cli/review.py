@@ -137,19 +137,20 @@ def label(
 
 def status(
     audit: Annotated[
-        bool, typer.Option("--audit", help="With --json: also print the audits, as {axes, audit}.")
+        bool, typer.Option("--audit", help="With --json: also print audits and levels, as {axes, audit, levels}.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the latest state of every axis, and the miss rate that the audits measured.
+    """Show the latest state of every axis, the levels of each site, and the miss rate that the audits measured.
 
     The state is that of the newest bin. An axis that was never scored is `unknown`, without a time.
     """
     from pipeline.cases.audit import audit_figures
     from pipeline.cases.verdicts import fleet_states
+    from pipeline.scoring.plant_levels import list_levels
 
     store = opened_store()
-    axes, audited = fleet_states(store), audit_figures(store)
+    axes, audited, levels = fleet_states(store), audit_figures(store), list_levels(store, as_of=moment(None))
     names = ["state", "fault_probability", "mutual_information", "novelty_percentile", "last_at"]
 
     def show() -> None:
@@ -157,10 +158,13 @@ def status(
         table(head, [(axis_name(axis), *(axis[name] for name in names)) for axis in axes])
         total = Counter(axis["state"] for axis in axes)
         out.print(", ".join(f"{state}: {count}" for state, count in sorted(total.items())) or "there are no axes yet")
+        for row in levels:
+            figures = f"alarm {row['alarm_probability']:.3g}, review {row['review_probability']:.3g}"
+            out.print(f"levels of {row['site'] or 'axes without a site'}, {row['scope']}: {figures} ({row['reason']})")
         if audited["audits"]:
             out.print(audit_sentence(audited))
 
-    emit({"axes": axes, "audit": audited} if audit else axes, as_json, show)
+    emit({"axes": axes, "audit": audited, "levels": levels} if audit else axes, as_json, show)
 
 
 def audit_sentence(figures: dict[str, Any]) -> str:

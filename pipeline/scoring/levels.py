@@ -10,11 +10,12 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import count
 from typing import Any, Final
 
 import numpy as np
 import sqlalchemy as sa
-from scipy.stats import poisson, t
+from scipy.special import pdtr, stdtrit
 from sqlalchemy.engine import Connection
 
 from pipeline.assets.events import REPLACED
@@ -118,7 +119,7 @@ def estimate_levels(
     else:
         source = f"{n} healthy units, {MIN_UNITS} are needed; {default.reason}"
     estimated = alarm
-    allowed = int(poisson.ppf(EXPLAINED, settings.false_alarms_per_axis_year * axis_years))
+    allowed = next(k for k in count() if pdtr(k, settings.false_alarms_per_axis_year * axis_years) >= EXPLAINED)
     above = sorted((value for value in false_alarms if value >= alarm), reverse=True)
     if len(above) > allowed:
         alarm = raised(alarm, above[allowed], faults, settings)
@@ -173,7 +174,7 @@ def _bound(values: Sequence[float], expected: float) -> float:
     centre = float(np.median(values))
     below = centre - np.sort(values)[: (n + 1) // 2]
     spread = max(float(np.sqrt(np.mean(below**2))), LEAST_SPREAD)
-    far = float(t.ppf(math.exp(-expected), max(EFFICIENCY * (n - 1), 1.0)))
+    far = float(stdtrit(max(EFFICIENCY * (n - 1), 1.0), math.exp(-expected)))
     return centre + far * spread * math.sqrt(1.0 + 0.5 * math.pi / n)
 
 

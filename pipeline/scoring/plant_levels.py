@@ -12,7 +12,6 @@ from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import CaseSettings
 from pipeline.registry.versions import champions, get_version
 from pipeline.scoring.levels import Levels, default_levels, standing_levels
-from pipeline.scoring.references import level_row
 from pipeline.store.database import Store
 from pipeline.store.tables import PlantLevel
 
@@ -89,3 +88,31 @@ def _act(
     with store.write() as connection:
         connection.execute(sa.insert(PlantLevel).values(**row))
     return row
+
+
+def level_row(
+    version: dict[str, Any],
+    site: str,
+    levels: Levels,
+    *,
+    as_of: datetime,
+    before: dict[str, Any] | None,
+    who: str,
+    held: bool,
+) -> dict[str, Any]:
+    """Return the database row of levels that follow the row `before` (None: they are the first)."""
+    same_time = before is not None and before["decided_at"] == as_of
+    return {
+        "model_version": version["model_version"],
+        "site": site,
+        "decided_at": as_of,
+        "sequence": before["sequence"] + 1 if before is not None and same_time else 1,
+        "scope": version["scope"],
+        "alarm_probability": levels.alarm,
+        "review_probability": levels.review,
+        "held": held,
+        "reason": levels.reason,
+        "figures": levels.figures,
+        "who": who,
+        "known_at": as_of,
+    }

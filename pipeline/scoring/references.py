@@ -31,6 +31,7 @@ from pipeline.registry.held_out import read_predictions
 from pipeline.registry.registry import load_model
 from pipeline.registry.versions import champions
 from pipeline.scoring.levels import Levels, estimate_levels, highest_recent, read_thresholds, standing_levels
+from pipeline.scoring.plant_levels import level_row
 from pipeline.scoring.score import figures_of
 from pipeline.store.attribution import attributed_unit, extractions, unit_name
 from pipeline.store.database import Store, insert_ignore, upsert
@@ -305,31 +306,3 @@ def _levels_of(
         settings,
         axis_years=max(years, 0.0),
     )
-
-
-def level_row(
-    version: dict[str, Any],
-    site: str,
-    levels: Levels,
-    *,
-    as_of: datetime,
-    before: dict[str, Any] | None,
-    who: str,
-    held: bool,
-) -> dict[str, Any]:
-    """Return the database row of levels that follow the row `before` (None: they are the first)."""
-    same_time = before is not None and before["decided_at"] == as_of
-    return {
-        "model_version": version["model_version"],
-        "site": site,
-        "decided_at": as_of,
-        "sequence": before["sequence"] + 1 if before is not None and same_time else 1,
-        "scope": version["scope"],
-        "alarm_probability": levels.alarm,
-        "review_probability": levels.review,
-        "held": held,
-        "reason": levels.reason,
-        "figures": levels.figures,
-        "who": who,
-        "known_at": as_of,
-    }
