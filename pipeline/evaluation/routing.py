@@ -76,10 +76,13 @@ def route(windows: list[ScoredWindow], limits: Thresholds, model: Model) -> Rout
             np.array([np.nan if w.unmodelled_probability is None else w.unmodelled_probability for w in windows]),
             np.array([np.nan if w.fault_probability is None else w.fault_probability for w in windows]),
             percentile,
-            alarm_probability=limits.alarm_probability,
+            called_faulty=CALLED_FAULTY,
         ),
     )
 
+
+CALLED_FAULTY: Final = 0.5
+"""Fault probability from which on the figures of an evaluation call a window faulty, whatever a plant's levels are."""
 
 FIRST = ("unmodelled", "new_program")
 """Doubts that are reviewed first: the window has something that was not in the training, whatever its probability."""
@@ -91,12 +94,12 @@ def review_order(
     fault_probability: NDArray[np.float64],
     percentile: NDArray[np.float64],
     *,
-    alarm_probability: float,
+    called_faulty: float,
 ) -> NDArray[np.float64]:
     """Order windows by the risk of not reviewing them.
 
-    Windows with a doubt of `FIRST` come first. Next are windows below the alarm, those with the highest fault
-    probability first: there a fault is most likely missed. A window at or above the alarm opens a case anyway, so these
+    Windows with a doubt of `FIRST` come first. Next are windows that are called healthy, those with the highest fault
+    probability first: there a fault is most likely missed. A window that is called faulty opens a case anyway, so these
     come last, the least certain ones first. Without fault probabilities, the highest percentile decides.
 
     Parameters
@@ -109,8 +112,8 @@ def review_order(
         (n,) NaN: not defined, or no score.
     percentile
         (n,) 0 to 100, highest percentile among held-out units of any of the window's uncertainties.
-    alarm_probability
-        Fault probability of an alarm.
+    called_faulty
+        Fault probability from which on a window is called faulty.
 
     Returns
     -------
@@ -120,7 +123,7 @@ def review_order(
     if np.isnan(fault_probability).all():
         cost = percentile / 100.0
     else:
-        quiet = fault_probability < alarm_probability
+        quiet = fault_probability < called_faulty
         cost = np.where(quiet, fault_probability, -fault_probability)
         cost = np.where(np.isnan(fault_probability), 1.0, cost)
     return np.where(first, 2.0 + np.nan_to_num(unmodelled), cost)
@@ -188,7 +191,7 @@ def fleet_figures(
     fault
         (n,) whether the machine has a fault; the unseen class counts as one.
     called_healthy
-        (n,) fault probability below 0.5, or no score.
+        (n,) fault probability below `CALLED_FAULTY`, or no score.
     unseen_class, unseen_program
         (n,) whether the window has the class or the program that was not in the training.
 

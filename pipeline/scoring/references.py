@@ -50,6 +50,9 @@ FEW_BINS: Final = 10
 CHANGE: Final = 0.0005
 """A level that moves by less is not written again."""
 
+ANSWERED: Final = ("false_alarms", "faults", "lowest_fault")
+"""Figures that come from answers; a row is written where one of them has changed, too."""
+
 FIRST_DAYS, HELD_OUT = "first_days", "held_out"
 
 
@@ -278,8 +281,10 @@ def _decide(store: Store, settings: LevelSettings, version: dict[str, Any], as_o
         own = [row for row in references if row.site == site]
         levels = _levels_of(own, targets, settings, as_of)
         before = standing.get(site, {}).get(name)
-        changed = before is None or any(
-            abs(before[f"{kind}_probability"] - getattr(levels, kind)) > CHANGE for kind in ("alarm", "review")
+        changed = (
+            before is None
+            or any(abs(before[f"{kind}_probability"] - getattr(levels, kind)) > CHANGE for kind in ("alarm", "review"))
+            or any(before["figures"].get(name) != levels.figures[name] for name in ANSWERED)
         )
         if changed and not (before and before["held"]):
             rows.append(level_row(version, site, levels, as_of=as_of, before=before, who=SYSTEM, held=False))

@@ -147,7 +147,7 @@ def test_a_threshold_is_told_as_the_setting_that_advise_routes_by() -> None:
 
 def order(first: list[bool], strange: list[float], p: list[float], percentile: list[float]) -> list[int]:
     """Indices, first to be reviewed first."""
-    found = review_order(np.array(first), np.array(strange), np.array(p), np.array(percentile), alarm_probability=0.5)
+    found = review_order(np.array(first), np.array(strange), np.array(p), np.array(percentile), called_faulty=0.5)
     return np.argsort(-found, kind="stable").tolist()
 
 
