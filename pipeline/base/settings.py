@@ -299,7 +299,15 @@ class WatchSettings(TrainSettings):
         le=3660,
         description="A retraining is due this long after the last training in any case; 0: never, days.",
     )
-    retrain_min_labels: int = Field(5, ge=1, description="New findings that make a retraining due.")
+    retrain_min_labels: int = Field(
+        5, ge=1, description="Labels that the champion has not learned that make a retraining due."
+    )
+    retrain_growth: float = Field(
+        0.5,
+        ge=0,
+        le=10,
+        description="Labels needed since the last attempt, as a share of the units and labels that it knew.",
+    )
     retrain_kind_units: int = Field(
         2, ge=1, description="Units of a class unknown to the champion that make a retraining due."
     )
@@ -321,7 +329,9 @@ class WatchSettings(TrainSettings):
         0.5, ge=0, le=30, description="Smallest median shift of units that is a drift, robust standard deviations."
     )
     drift_min_units: int = Field(
-        8, ge=1, description="Units that a regime, or a rate, needs before a change is reported."
+        8,
+        ge=1,
+        description="Units that a regime, or a rate, needs before a change is reported; axes with a new program.",
     )
     drift_recordings: int = Field(
         20,
