@@ -2,8 +2,8 @@
 
 Every trigger and every guard is evaluated from what was known at `as_of` (see `pipeline.watch.observed`). Each decision
 is stored with all its figures, fired or not, and does not change later: a second run at the same `as_of` returns the
-same rows. What earlier looks have reported is read from those rows, so that a change is reported once. Nothing is trained here: the DAG axiswatch_watch starts axiswatch_retrain for the scopes whose `decision`
-fired.
+same rows. What earlier looks have reported is read from those rows, so that a change is reported once. Nothing is
+trained here: the DAG axiswatch_watch starts axiswatch_retrain for the scopes whose `decision` fired.
 """
 
 from __future__ import annotations

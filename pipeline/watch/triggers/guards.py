@@ -86,9 +86,8 @@ def conclude(
     if not fired and not earlier:
         return Decision(CONCLUSION, False, "no trigger fired", figures)
     asked = [f"fired: {', '.join(fired)}"] * bool(fired)
-    asked += [
-        f"fired before and still waits: {', '.join(f'{name} ({at:%Y-%m-%d})' for name, at in earlier.items())}"
-    ] * (bool(earlier))
+    dated = ", ".join(f"{name} ({at:%Y-%m-%d})" for name, at in earlier.items())
+    asked += [f"fired before and still waits: {dated}"] * bool(earlier)
     asked_by = "; ".join(asked)
     if refused:
         return Decision(CONCLUSION, False, f"{asked_by}; {refused}", figures)
