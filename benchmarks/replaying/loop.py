@@ -16,6 +16,7 @@ from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
 from pipeline.extraction.baselines import RELATIVE
 from pipeline.watch.ask import choose_diverse, choose_random
+from pipeline.watch.reported import Firing
 from replaying.cases import Bins, Case, cases
 from replaying.fleet import Plant
 from replaying.model import SENSOR, UNSURE, Label, Version, fit, known, out_of_service, rule, score
@@ -81,6 +82,7 @@ class Log:
     asked: list[tuple[int, int, int]] = field(default_factory=list)
     trainings: list[dict[str, Any]] = field(default_factory=list)
     fired: dict[str, int] = field(default_factory=dict)
+    firings: list[Firing] = field(default_factory=list)
     start: float = 0.0
 
 
@@ -171,7 +173,17 @@ def run(
         if strategy == "never":
             continue
         moment = Moment(
-            plant, settings, now, champion, promoted, version, log.bins, rows_of, labels=log.labels, trained=trained
+            plant,
+            settings,
+            now,
+            champion,
+            promoted,
+            version,
+            log.bins,
+            rows_of,
+            labels=log.labels,
+            trained=trained,
+            firings=log.firings,
         )
         decisions = watch(moment, strategy, shared.samples)
         for decision in decisions:

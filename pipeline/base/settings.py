@@ -314,8 +314,8 @@ class WatchSettings(TrainSettings):
     retrain_cooldown_days: float = Field(
         1.0, ge=0, le=366, description="Time after a retraining in which no other starts, days."
     )
-    retrain_budget: int = Field(8, ge=0, description="Retrainings of a scope in a budget period; 0: by hand only.")
-    retrain_budget_days: float = Field(30.0, gt=0, le=3660, description="Length of a budget period, days.")
+    retrain_budget: int = Field(4, ge=0, description="Retrainings of a scope in a budget period; 0: by hand only.")
+    retrain_budget_days: float = Field(90.0, gt=0, le=3660, description="Length of a budget period, days.")
     drift_days: float = Field(
         14.0,
         gt=0,

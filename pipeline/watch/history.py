@@ -36,6 +36,9 @@ from pipeline.watch.triggers.due import NewLabel, News
 ONE_RUN = timedelta(days=1)
 """A start and an outcome within this time after it are one retraining."""
 
+REFUSED = "refused"
+"""Outcome of a retraining that had nothing to train on."""
+
 JUDGED = ("first", "promoted", "kept", "waiting")
 """Outcomes of retrainings that had a model to judge, and so may have set labels aside."""
 
@@ -99,16 +102,14 @@ def watched_scopes(connection: Connection, settings: TrainSettings, *, as_of: da
 def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[datetime]:
     """Return the times of the retrainings of a scope before a time, oldest first.
 
-    A start counts whatever its outcome: a training that crashed has cost its time, too. A run of watch by hand starts
-    nothing.
+    A training that crashed has cost its time, too. One that was refused, because there is nothing to train on, has cost
+    none and does not count: else a plant would use up its budget before its labels name two classes. A run of watch by
+    hand starts nothing.
     """
-    decided = list(
-        connection.scalars(
-            sa.select(RetrainingDecision.decided_at).where(
-                RetrainingDecision.scope == scope, RetrainingDecision.decided_at < as_of
-            )
-        )
+    query = sa.select(RetrainingDecision.decided_at, RetrainingDecision.outcome).where(
+        RetrainingDecision.scope == scope, RetrainingDecision.decided_at < as_of
     )
+    decided = {row.decided_at: row.outcome for row in connection.execute(query)}
     started = connection.scalars(
         sa.select(TriggerDecision.decided_at).where(
             TriggerDecision.scope == scope,
@@ -119,7 +120,7 @@ def retrainings(connection: Connection, scope: str, *, as_of: datetime) -> list[
         )
     )
     alone = [at for at in started if not any(at <= other < at + ONE_RUN for other in decided)]
-    return sorted(decided + alone)
+    return sorted([at for at, outcome in decided.items() if outcome != REFUSED] + alone)
 
 
 def reported_of(
