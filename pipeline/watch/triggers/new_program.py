@@ -32,7 +32,7 @@ Programs = Mapping[str, Mapping[str, ProgramUse]]
 
 
 def new_program(
-    then: Programs, now: Programs, *, known: Collection[str], min_axes: int, min_recordings: int = 3
+    then: Programs, now: Programs, *, known: Collection[str], min_axes: int, min_recordings: int = 2
 ) -> Decision:
     """Fire when so many axes, or all of them, run programs that are new.
 
@@ -45,7 +45,8 @@ def new_program(
     min_axes
         Axes with a new program that are enough; where there are fewer axes, all of them (two at least).
     min_recordings
-        Recordings with new programs that an axis needs.
+        Recordings with new programs that an axis needs. No figure is estimated from them, so two are enough: a changed
+        line is told of before rates rise, which would be reported first and without a cause.
     """
     old = {program for programs in then.values() for program in programs} | set(known)
     axes: dict[str, list[str]] = {}
@@ -59,7 +60,7 @@ def new_program(
     on = {axis for members in axes.values() for axis in members}
     ordered = sorted(axes, key=lambda program: (-len(axes[program]), program))
     figures = {
-        "programs": {name: {"axes": len(axes[name]), "since": first[name].isoformat()} for name in ordered},
+        "programs": [{"program": name, "axes": len(axes[name]), "since": first[name].isoformat()} for name in ordered],
         "axes": len(on),
         "of_axes": len(now),
         "known": len(old),

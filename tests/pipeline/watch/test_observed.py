@@ -270,7 +270,7 @@ def test_a_program_new_to_the_line_is_a_drift_and_says_so() -> None:
     said = decide(observed(change=moved), SETTINGS, only={"feature_drift"})[0]
     assert said.fired
     assert said.reason == "new program on 10 of 10 axes: pick (on 10, since 2026-01-23)"
-    assert said.figures["new_program"]["programs"] == {"pick": {"axes": 10, "since": day(18).isoformat()}}
+    assert said.figures["new_program"]["programs"] == [{"program": "pick", "axes": 10, "since": day(18).isoformat()}]
     learned = replace(moved, known_programs={"pick"})
     assert not decide(observed(change=learned), SETTINGS, only={"feature_drift"})[0].fired, "the champion knows it"
 

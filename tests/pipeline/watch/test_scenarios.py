@@ -65,6 +65,7 @@ def test_a_step_is_reported_once(scenarios: Any, name: str) -> None:
     found = ran(scenarios, name, "refuses")
     reports = {trigger: found.fired[trigger] for trigger in ("feature_drift", "novelty_rate", "review_rate")}
     assert max(reports.values()) == 1, reports
+    assert reports["feature_drift"] or name != "new program on all axes", "a new program says so"
 
 
 def test_a_plant_of_nine_axes_keeps_the_bound_by_its_budget(scenarios: Any) -> None:
