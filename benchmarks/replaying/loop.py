@@ -19,6 +19,7 @@ from pipeline.cases.queue import queue_priority
 from pipeline.extraction.baselines import RELATIVE
 from pipeline.scoring.levels import unsettled
 from pipeline.watch.ask import choose_diverse, choose_random
+from pipeline.watch.reported import Firing
 from replaying.cases import Bins, Case, cases
 from replaying.fleet import Plant
 from replaying.levels import LevelEstimator, with_level
@@ -106,6 +107,7 @@ class Log:
     asked: list[tuple[int, int, int]] = field(default_factory=list)
     trainings: list[dict[str, Any]] = field(default_factory=list)
     fired: dict[str, int] = field(default_factory=dict)
+    firings: list[Firing] = field(default_factory=list)
     start: float = 0.0
     levels: list[tuple[int, dict[str, tuple[float, float]]]] = field(default_factory=list)
 
@@ -218,7 +220,17 @@ def run(
         if strategy == "never":
             continue
         moment = Moment(
-            plant, settings, now, champion, promoted, version, log.bins, rows_of, labels=log.labels, trained=trained
+            plant,
+            settings,
+            now,
+            champion,
+            promoted,
+            version,
+            log.bins,
+            rows_of,
+            labels=log.labels,
+            trained=trained,
+            firings=log.firings,
         )
         decisions = watch(moment, strategy, shared.samples)
         for decision in decisions:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
@@ -16,11 +16,11 @@ from pipeline.base.settings import Settings
 from pipeline.extraction.baselines import RELATIVE
 from pipeline.watch.answers import NOVELTY_CODES, REVIEW_CODES
 from pipeline.watch.observed import (
+    CHANGES,
     SCORE_NAMES,
     TRIGGERS,
     Confirmed,
     FleetChange,
-    News,
     Observed,
     Reviewed,
     Spans,
@@ -29,9 +29,11 @@ from pipeline.watch.observed import (
     score_columns,
     spans_of,
 )
+from pipeline.watch.reported import Firing, reported
 from pipeline.watch.triggers.decision import Decision
 from pipeline.watch.triggers.drift import DriftSample
-from pipeline.watch.triggers.due import NewLabel
+from pipeline.watch.triggers.due import NewLabel, News
+from pipeline.watch.triggers.new_program import Programs, ProgramUse
 from replaying.cases import Bins, Case, cases, day_of
 from replaying.fleet import START, Plant
 from replaying.model import SENSOR, Label, Version, known, out_of_service
@@ -61,7 +63,9 @@ class Moment:
     labels
         All labels that were asked for; only those known now are read.
     trained : sequence of float
-        Days of earlier retrainings, oldest first.
+        Days of earlier retrainings, oldest first, whatever came of them.
+    firings : list of Firing
+        What earlier days have reported; `watch` adds to it.
     """
 
     plant: Plant
@@ -74,6 +78,7 @@ class Moment:
     rows_of: dict[str, list[int]]
     labels: Sequence[Label]
     trained: Sequence[float]
+    firings: list[Firing]
 
     @property
     def known(self) -> list[Label]:
@@ -84,34 +89,46 @@ class Moment:
 def watch(moment: Moment, strategy: str, samples: Samples) -> list[Decision]:
     """Evaluate a strategy's triggers, the guards and the conclusion.
 
-    Triggers that need features and scores are skipped where they could not start a retraining: without new labels, or
-    while a guard holds it back. The conclusion is the same. `samples` caches the features of a span, which are the same
-    for all runs on one plant.
+    Labels that the champion has not learned are new, those that the last attempt had too. `samples` caches the features
+    of a span, which are the same for all runs on one plant.
     """
     champion, now = moment.champion, moment.now
     last = max([champion.cutoff, *moment.trained[-1:]])
-    new = [NewLabel(label.unit, label.target, label.finding) for label in moment.known if label.known_day > last]
+    new = [
+        NewLabel(label.unit, label.target, label.finding, tried=label.known_day <= last)
+        for label in moment.known
+        if label.known_day > champion.cutoff
+    ]
     observed = Observed(
-        news=News(new),
+        news=News(new, learned_units=len(champion.units)),
         known_classes=champion.model.classes,
         cutoff_days_ago=now - champion.cutoff,
         retrained_days_ago=[now - day for day in moment.trained],
         change=None,
     )
+    if STRATEGIES[strategy] & set(CHANGES):
+        observed = replace(observed, change=_change(moment, samples))
     decisions = decide(observed, moment.settings, only=STRATEGIES[strategy])
-    conclusion = decisions[-1].figures
-    if conclusion["held_back_by"] or not conclusion["to_learn_from"]:
-        return decisions
-    return decide(replace(observed, change=_change(moment, samples)), moment.settings, only=STRATEGIES[strategy])
+    fired = [one.trigger for one in decisions if one.fired and one.trigger in CHANGES]
+    moment.firings.extend(Firing(trigger, _at(now), str(moment.version)) for trigger in fired)
+    return decisions
+
+
+def _at(day: float) -> datetime:
+    return START + timedelta(days=day)
 
 
 def _change(moment: Moment, samples: Samples) -> FleetChange:
-    spans = spans_of(
-        label_cutoff=START + timedelta(days=moment.champion.cutoff),
-        promoted_at=START + timedelta(days=moment.promoted),
-        as_of=START + timedelta(days=moment.now),
-        days=moment.settings.drift_days,
+    champion = {"label_cutoff": _at(moment.champion.cutoff), "promoted_at": _at(moment.promoted)}
+    days = moment.settings.drift_days
+    earlier = reported(
+        moment.firings,
+        champion=str(moment.version),
+        **champion,
+        last_attempt=_at(moment.trained[-1]) if moment.trained else None,
+        days=days,
     )
+    spans = spans_of(**champion, as_of=_at(moment.now), days=days, changed_at=earlier.changed_at)
     names = tuple(name for name in moment.plant.names.tolist() if not name.startswith(RELATIVE))
     causes = _causes(moment, spans)
     faulty = {label.unit: "fault" for label in moment.known if label.is_fault and _reaches(label, spans.now)}
@@ -128,13 +145,16 @@ def _change(moment: Moment, samples: Samples) -> FleetChange:
     return FleetChange(
         spans=spans,
         feature_names=names,
-        features=lambda: (features(spans.trained), features(spans.now)),
+        features=lambda: (features(spans.usual), features(spans.now)),
+        programs=lambda: (_programs(moment.plant, spans.usual), _programs(moment.plant, spans.now)),
         scores=lambda: (_scores(moment, spans.first), _scores(moment, spans.now)),
-        reviewed=lambda: _reviewed(moment),
-        confirmed=lambda: _confirmed(moment),
+        reviewed=lambda: _reviewed(moment, spans),
+        confirmed=lambda: _confirmed(moment, spans),
         rates=lambda: _rates(moment, spans, explained),
         unit_causes=faulty | causes,
         axis_causes=explained,
+        known_programs=moment.champion.thresholds.programs,
+        waiting=earlier.waiting,
     )
 
 
@@ -161,7 +181,7 @@ def _causes(moment: Moment, spans: Spans) -> dict[str, str]:
         own = recent & (plant.unit == unit)
         if 2 * (~good[own]).sum() > own.sum():
             causes[unit] = "most recordings are bad"
-    both = recent | _within(plant, spans.trained)
+    both = recent | _within(plant, spans.usual)
     for axis in np.unique(plant.axis[both]).tolist():
         units = list(dict.fromkeys(plant.unit[both & (plant.axis == axis)].tolist()))
         causes |= {unit: f"replaced {before}" for before, unit in pairwise(units)}
@@ -175,6 +195,17 @@ def _features(plant: Plant, span: TimeSpan, width: int) -> tuple[npt.NDArray[np.
     medians = [np.median(plant.x[take[start:stop], :width], axis=0) for start, stop in pairwise(edges)]
     values = np.array(medians).reshape(len(rows), width)
     return plant.day[rows], DriftSample(values, plant.unit[rows], plant.regime[rows])
+
+
+def _programs(plant: Plant, span: TimeSpan) -> Programs:
+    """Return the programs that axes ran in a span, by good recordings."""
+    found: dict[str, dict[str, ProgramUse]] = {}
+    good = np.unique(plant.of[plant.ok])
+    for row in good[_within(plant, span)[good]].tolist():
+        programs, at = found.setdefault(str(plant.axis[row]), {}), _at(float(plant.day[row]))
+        other = programs.get(str(plant.program[row]), ProgramUse(0, at))
+        programs[str(plant.program[row])] = ProgramUse(other.recordings + 1, min(other.first_at, at))
+    return found
 
 
 def _scores(moment: Moment, span: TimeSpan) -> DriftSample:
@@ -213,13 +244,16 @@ def _share(moment: Moment, axis: str, span: TimeSpan, codes: frozenset[str]) -> 
     return float(np.mean(hits)) if hits else float("nan")
 
 
-def _answered(moment: Moment) -> tuple[list[Case], dict[int, Label]]:
-    """Return the cases since the promotion, and by index the newest answer after the cut-off, if it is a class."""
+def _answered(moment: Moment, spans: Spans) -> tuple[list[Case], dict[int, Label]]:
+    """Return the cases since the promotion, or since the last reported change, and by index the newest answer after the
+    cut-off, if it is a class.
+    """
+    since = day_of(spans.counted_from)
     own = {
         axis: [
             row
             for row in rows
-            if moment.promoted <= moment.plant.day[row] < moment.now and moment.bins.version.get(row) == moment.version
+            if since <= moment.plant.day[row] < moment.now and moment.bins.version.get(row) == moment.version
         ]
         for axis, rows in moment.rows_of.items()
     }
@@ -233,9 +267,9 @@ def _answered(moment: Moment) -> tuple[list[Case], dict[int, Label]]:
     return opened, {index: label for index, label in newest.items() if label.target is not None}
 
 
-def _reviewed(moment: Moment) -> Reviewed:
+def _reviewed(moment: Moment, spans: Spans) -> Reviewed:
     """Return the answered cases, each with the share of similar cases that were answered. There are no audits."""
-    opened, answers = _answered(moment)
+    opened, answers = _answered(moment, spans)
     rows = []
     for index, label in answers.items():
         case = opened[index]
@@ -255,9 +289,9 @@ def _reviewed(moment: Moment) -> Reviewed:
     )
 
 
-def _confirmed(moment: Moment) -> Confirmed:
+def _confirmed(moment: Moment, spans: Spans) -> Confirmed:
     """Count units with false alarms. Questions are only about cases, so no confirmed fault was missed."""
-    opened, answers = _answered(moment)
+    opened, answers = _answered(moment, spans)
     false: dict[str, bool] = {}
     for index, label in answers.items():
         if opened[index].alarm_alone:

@@ -337,15 +337,23 @@ class WatchSettings(TrainSettings):
         le=3660,
         description="A retraining is due this long after the last training in any case; 0: never, days.",
     )
-    retrain_min_labels: int = Field(5, ge=1, description="New findings that make a retraining due.")
+    retrain_min_labels: int = Field(
+        5, ge=1, description="Labels that the champion has not learned that make a retraining due."
+    )
+    retrain_growth: float = Field(
+        0.5,
+        ge=0,
+        le=10,
+        description="Labels needed since the last attempt, as a share of the units and labels that it knew.",
+    )
     retrain_kind_units: int = Field(
         2, ge=1, description="Units of a class unknown to the champion that make a retraining due."
     )
     retrain_cooldown_days: float = Field(
         1.0, ge=0, le=366, description="Time after a retraining in which no other starts, days."
     )
-    retrain_budget: int = Field(8, ge=0, description="Retrainings of a scope in a budget period; 0: by hand only.")
-    retrain_budget_days: float = Field(30.0, gt=0, le=3660, description="Length of a budget period, days.")
+    retrain_budget: int = Field(4, ge=0, description="Retrainings of a scope in a budget period; 0: by hand only.")
+    retrain_budget_days: float = Field(90.0, gt=0, le=3660, description="Length of a budget period, days.")
     drift_days: float = Field(
         14.0,
         gt=0,
@@ -359,7 +367,9 @@ class WatchSettings(TrainSettings):
         0.5, ge=0, le=30, description="Smallest median shift of units that is a drift, robust standard deviations."
     )
     drift_min_units: int = Field(
-        8, ge=1, description="Units that a regime, or a rate, needs before a change is reported."
+        8,
+        ge=1,
+        description="Units that a regime, or a rate, needs before a change is reported; axes with a new program.",
     )
     drift_recordings: int = Field(
         20,

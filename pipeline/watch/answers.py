@@ -28,14 +28,14 @@ REVIEW_CODES = frozenset(MACHINE_CODES) - {ALARM}
 CONFIRMED = (Evidence.INSPECTED, Evidence.TEARDOWN)
 
 
-def reviewed_cases(connection: Connection, champion: Champion, *, as_of: datetime) -> Reviewed:
-    """Return the answered cases that were opened since the promotion, if the champion was not trained on the answer.
+def reviewed_cases(connection: Connection, champion: Champion, *, since: datetime, as_of: datetime) -> Reviewed:
+    """Return the answered cases that were opened since a time, if the champion was not trained on the answer.
 
     A case stands for its flagged bins that the champion scored. Its stated probability is the mean over them, because
     the figure of the case itself is the highest one, and so too high. Its chance is the share of such cases that were
     answered, for alarms and for other cases separately; the chance of an audit is the one that it was drawn with.
     """
-    opened = _cases(connection, champion, as_of)
+    opened = _cases(connection, since, as_of)
     answers = _answers(connection, [case.case_id for case in opened], champion.label_cutoff, as_of)
     shares = {kind: _answered_share(opened, answers, kind) for kind in (True, False)}
     rows = []
@@ -63,8 +63,8 @@ def reviewed_cases(connection: Connection, champion: Champion, *, as_of: datetim
     )
 
 
-def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) -> Confirmed:
-    """Count units with a confirmed fault since the promotion, those without a case, and alarms answered, false ones.
+def confirmed(connection: Connection, champion: Champion, *, since: datetime, as_of: datetime) -> Confirmed:
+    """Count units with a confirmed fault since a time, those without a case, and alarms answered, false ones.
 
     A fault is confirmed by an inspection or a teardown. It was not missed if a machine case on its axis was open before
     the finding; an audit, drawn at random, does not count. Only ranges that the champion had scored count.
@@ -73,7 +73,7 @@ def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) ->
     query = sa.select(Label).where(
         Label.verdict == Verdict.FAULT,
         Label.evidence.in_(CONFIRMED),
-        Label.known_at > champion.promoted_at,
+        Label.known_at > since,
         Label.known_at <= as_of,
         Label.axis_id.is_not(None),
         not_withdrawn(as_of),
@@ -92,8 +92,8 @@ def confirmed(connection: Connection, champion: Champion, *, as_of: datetime) ->
         unit = unit_name(label.unit_serial, label.axis_id)
         missed[unit] = missed.get(unit, False) or not has_case
     alarms: dict[str, bool] = {}
-    opened = [case for case in _cases(connection, champion, as_of) if case.family != AUDIT and _is_alarm(case)]
-    answers = _answers(connection, [case.case_id for case in opened], champion.promoted_at, as_of)
+    opened = [case for case in _cases(connection, since, as_of) if case.family != AUDIT and _is_alarm(case)]
+    answers = _answers(connection, [case.case_id for case in opened], since, as_of)
     for case in opened:
         answer = answers.get(case.case_id)
         if answer is not None:
@@ -139,10 +139,8 @@ def flagged_rates(
     }
 
 
-def _cases(connection: Connection, champion: Champion, as_of: datetime) -> list[Any]:
-    query = sa.select(Case).where(
-        Case.family.in_(("machine", AUDIT)), Case.known_at > champion.promoted_at, Case.known_at <= as_of
-    )
+def _cases(connection: Connection, since: datetime, as_of: datetime) -> list[Any]:
+    query = sa.select(Case).where(Case.family.in_(("machine", AUDIT)), Case.known_at > since, Case.known_at <= as_of)
     return list(connection.execute(query.order_by(Case.case_id)))
 
 

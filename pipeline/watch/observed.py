@@ -21,8 +21,9 @@ from pipeline.base.settings import WatchSettings
 from pipeline.watch.triggers.calibration import calibration
 from pipeline.watch.triggers.decision import Decision
 from pipeline.watch.triggers.drift import DriftSample, drift
-from pipeline.watch.triggers.due import NewLabel, new_labels, schedule
+from pipeline.watch.triggers.due import News, new_labels, schedule
 from pipeline.watch.triggers.guards import budget, conclude, cooldown
+from pipeline.watch.triggers.new_program import Programs, new_program
 from pipeline.watch.triggers.performance import performance
 from pipeline.watch.triggers.rate_rise import rate_rise
 
@@ -50,48 +51,39 @@ class Spans:
 
     Attributes
     ----------
-    trained
-        Before the champion's label cut-off: what it was trained on. Features are compared with it.
+    usual
+        Features are compared with it: the days before the champion's label cut-off, which it was trained on.
     first
-        The champion's first days at work. Scores and rates are compared with them, not with `trained`: on recordings
+        Scores and rates are compared with it: the champion's first days at work, not `usual`, because on recordings
         that a model learned from it is surer than on any other.
     now
         The last days, but nothing before the label cut-off.
+
+    Once a change has been reported, `usual` and `first` are the days after that report (`pipeline.watch.reported`).
     """
 
-    trained: TimeSpan
+    usual: TimeSpan
     first: TimeSpan
     now: TimeSpan
 
     @property
-    def first_is_over(self) -> bool:
-        """Whether the first days are over and the last days begin after them."""
-        return self.now.from_at >= self.first.to_at
+    def counted_from(self) -> datetime:
+        """Answers since this time say how good the champion is: since its promotion, or the last reported change."""
+        return self.first.from_at
 
 
-def spans_of(*, label_cutoff: datetime, promoted_at: datetime, as_of: datetime, days: float) -> Spans:
-    """Return the periods to compare at a time, each `days` long."""
+def spans_of(
+    *, label_cutoff: datetime, promoted_at: datetime, as_of: datetime, days: float, changed_at: datetime | None = None
+) -> Spans:
+    """Return the periods to compare at a time, each `days` long; `changed_at`: when a change was last reported."""
     length = timedelta(days=days)
-    start = max(promoted_at, label_cutoff)
+    start = max(promoted_at, label_cutoff, changed_at or label_cutoff)
+    usual = label_cutoff - length if changed_at is None else changed_at
     return Spans(
-        trained=TimeSpan(label_cutoff - length, label_cutoff),
+        usual=TimeSpan(usual, usual + length),
         first=TimeSpan(start, start + length),
         now=TimeSpan(max(as_of - length, label_cutoff), as_of),
     )
-
-
-@dataclass(frozen=True)
-class News:
-    """Labels that no retraining of a scope has seen, and how many seen ones were withdrawn or were recorded late."""
-
-    labels: Sequence[NewLabel]
-    withdrawn: int = 0
-    late: int = 0
-
-    @property
-    def to_learn_from(self) -> int:
-        """Number of changes of the training set since the last training; 0: training again gives the same model."""
-        return sum(label.target is not None for label in self.labels) + self.withdrawn + self.late
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,28 +118,35 @@ class FleetChange:
         The periods that are compared.
     feature_names : sequence of str
         Names of the columns of `features`.
-    features
-        Returns the features of recordings in `spans.trained` and in `spans.now`.
+    features, programs
+        Return the features of recordings, and the programs of the axes, in `spans.usual` and in `spans.now`.
     scores
         Returns the champion's scores in `spans.first` and in `spans.now`, columns `SCORE_NAMES`.
     reviewed, confirmed
-        Return what people found since the champion was promoted.
+        Return what people found since `spans.counted_from`.
     rates
         Returns by `novelty_rate` and `review_rate` the share of flagged bins of each axis in `spans.first` and in
         `spans.now`, without the axes in `axis_causes`; NaN where an axis has no bin.
     unit_causes, axis_causes : mapping of str to str
         Units, and axes, whose change has a known cause that is not the model's, with that cause.
+    known_programs : collection of str
+        Motion programs that the champion has learned.
+    waiting : mapping of str to datetime
+        Triggers that reported a change which no retraining has answered, see `pipeline.watch.reported`.
     """
 
     spans: Spans
     feature_names: Sequence[str]
     features: Callable[[], Pair]
+    programs: Callable[[], tuple[Programs, Programs]]
     scores: Callable[[], Pair]
     reviewed: Callable[[], Reviewed]
     confirmed: Callable[[], Confirmed]
     rates: Callable[[], Mapping[str, tuple[Shares, Shares]]]
     unit_causes: Mapping[str, str] = field(default_factory=dict)
     axis_causes: Mapping[str, str] = field(default_factory=dict)
+    known_programs: Collection[str] = ()
+    waiting: Mapping[str, datetime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +156,7 @@ class Observed:
     Attributes
     ----------
     news
-        Labels that no retraining has seen.
+        What the champion has not learned.
     known_classes : collection of str, or None
         Classes of the champion; None: there is no champion.
     cutoff_days_ago : float or None
@@ -196,12 +195,13 @@ def decide(observed: Observed, settings: WatchSettings, only: Collection[str] | 
     triggers = [trigger(observed, settings) for name, trigger in DUE.items() if name in chosen]
     if observed.change is not None:
         triggers += [trigger(observed.change, settings) for name, trigger in CHANGES.items() if name in chosen]
+    waiting = {} if observed.change is None else observed.change.waiting
     guards = [_cooldown(observed, settings), _budget(observed, settings)]
     conclusion = conclude(
         triggers,
         guards,
         to_learn_from=observed.news.to_learn_from,
-        needs_new_labels=CHANGES,
+        waiting={name: at for name, at in waiting.items() if name in chosen},
         refused=observed.refused,
     )
     return [*triggers, *guards, conclusion]
@@ -211,18 +211,16 @@ def _schedule(observed: Observed, settings: WatchSettings) -> Decision:
     age = observed.cutoff_days_ago
     if age is not None:
         age = min([age, *observed.retrained_days_ago])
-    return schedule(age, max_age_days=settings.retrain_after_days)
+    return schedule(age, max_age_days=settings.retrain_after_days, to_learn_from=observed.news.to_learn_from)
 
 
 def _new_labels(observed: Observed, settings: WatchSettings) -> Decision:
-    news = observed.news
     return new_labels(
-        news.labels,
-        withdrawn=news.withdrawn,
-        late=news.late,
+        observed.news,
         known_classes=observed.known_classes,
         min_labels=settings.retrain_min_labels,
         min_kind_units=settings.retrain_kind_units,
+        growth=settings.retrain_growth,
     )
 
 
@@ -237,12 +235,19 @@ def _budget(observed: Observed, settings: WatchSettings) -> Decision:
 
 
 def _feature_drift(change: FleetChange, settings: WatchSettings) -> Decision:
-    return _drift("feature_drift", change.features(), change.feature_names, change, settings)
+    """Report a shift of features, or a program that is new to the axes: a changed line leaves no regime to compare."""
+    if young := _too_young("feature_drift", change.spans.usual, change):
+        return young
+    shift = _drift("feature_drift", change.features(), change.feature_names, change, settings)
+    program = new_program(*change.programs(), known=change.known_programs, min_axes=settings.drift_min_units)
+    said = [program.reason] * program.fired + [shift.reason] * (shift.fired or not program.fired)
+    figures = {**shift.figures, "new_program": program.figures}
+    return Decision(shift.trigger, shift.fired or program.fired, "; ".join(said), figures)
 
 
 def _score_drift(change: FleetChange, settings: WatchSettings) -> Decision:
-    if not change.spans.first_is_over:
-        return _too_young("score_drift", change)
+    if young := _too_young("score_drift", change.spans.first, change):
+        return young
     return _drift("score_drift", change.scores(), SCORE_NAMES, change, settings)
 
 
@@ -264,8 +269,8 @@ def _calibration(change: FleetChange, settings: WatchSettings) -> Decision:
 
 def _rate(trigger: str) -> Callable[[FleetChange, WatchSettings], Decision]:
     def rate(change: FleetChange, settings: WatchSettings) -> Decision:
-        if not change.spans.first_is_over:
-            return _too_young(trigger, change)
+        if young := _too_young(trigger, change.spans.first, change):
+            return young
         return rate_rise(
             *change.rates()[trigger],
             name=trigger,
@@ -282,10 +287,15 @@ def _performance(change: FleetChange, settings: WatchSettings) -> Decision:
     return performance(**vars(change.confirmed()), max_missed=settings.missed_rate, max_false=settings.false_alarm_rate)
 
 
-def _too_young(trigger: str, change: FleetChange) -> Decision:
-    first = change.spans.first
-    figures = {"from_at": first.from_at.isoformat(), "to_at": first.to_at.isoformat()}
-    text = f"the champion is too young: its first days, the reference, end {first.to_at:%Y-%m-%d}"
+def _too_young(trigger: str, reference: TimeSpan, change: FleetChange) -> Decision | None:
+    """Return the decision that it is too early to compare; None where the last days begin after the reference."""
+    if change.spans.now.from_at >= reference.to_at:
+        return None
+    figures = {"from_at": reference.from_at.isoformat(), "to_at": reference.to_at.isoformat()}
+    text = (
+        f"too early: the days to compare with, the champion's first ones or those after the last reported change, "
+        f"end {reference.to_at:%Y-%m-%d}"
+    )
     return Decision(trigger, False, f"{text}, and the current period must begin after them", figures)
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection
 
 from features.health.baseline import known_median
 from features.quality.quality import Quality
+from pipeline.base.regime import program_of
 from pipeline.base.settings import ExtractionSettings, WatchSettings
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
@@ -36,6 +37,7 @@ from pipeline.store.lake import Lake
 from pipeline.store.tables import Case, Extraction, Label, Recording, Score
 from pipeline.watch.observed import SCORE_NAMES, TimeSpan, score_columns
 from pipeline.watch.triggers.drift import DriftSample
+from pipeline.watch.triggers.new_program import Programs, ProgramUse
 
 NO_AXIS = ""
 """Axis of a cause that names a unit without a recording in the period."""
@@ -114,6 +116,32 @@ def _drift_sample(values: npt.NDArray[Any], rows: Sequence[Any]) -> DriftSample:
     units = [unit_name(row.unit_serial, row.axis_id) for row in rows]
     regimes = [f"{row.channel} {row.regime}" for row in rows]
     return DriftSample(values, np.array(units, dtype=np.str_), np.array(regimes, dtype=np.str_))
+
+
+def programs_run(connection: Connection, scope: str, span: TimeSpan) -> Programs:
+    """Return the motion programs that axes ran in a span, by good recordings; unknown programs are left out."""
+    query = (
+        extractions(
+            Extraction.axis_id,
+            Extraction.regime,
+            sa.func.count(sa.distinct(Extraction.recording_id)).label("n"),
+            sa.func.min(Extraction.started_at, type_=Extraction.started_at.type).label("first_at"),
+            scope=scope,
+            span=(span.from_at, span.to_at),
+            ok_only=True,
+        )
+        .where(Recording.time_basis == "clock")
+        .group_by(Extraction.axis_id, Extraction.regime)
+        .order_by(Extraction.axis_id, Extraction.regime)
+    )
+    found: dict[str, dict[str, ProgramUse]] = {}
+    for row in connection.execute(query):
+        program = program_of(row.regime)
+        if program is not None:
+            programs = found.setdefault(row.axis_id, {})
+            other = programs.get(program, ProgramUse(0, row.first_at))
+            programs[program] = ProgramUse(other.recordings + row.n, min(other.first_at, row.first_at))
+    return found
 
 
 def faulty_units(connection: Connection, now: TimeSpan, *, as_of: datetime) -> list[KnownCause]:

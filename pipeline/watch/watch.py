@@ -2,8 +2,8 @@
 
 Every trigger and every guard is evaluated from what was known at `as_of` (see `pipeline.watch.observed`). Each decision
 is stored with all its figures, fired or not, and does not change later: a second run at the same `as_of` returns the
-same rows. Nothing is trained here: the DAG axiswatch_watch starts axiswatch_retrain for the scopes whose `decision`
-fired.
+same rows. What earlier looks have reported is read from those rows, so that a change is reported once. Nothing is
+trained here: the DAG axiswatch_watch starts axiswatch_retrain for the scopes whose `decision` fired.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from pipeline.store.database import Store, insert_new
 from pipeline.store.lake import Lake
 from pipeline.store.tables import TriggerDecision
 from pipeline.watch.answers import confirmed, flagged_rates, reviewed_cases
-from pipeline.watch.history import Champion, champion_at, news_of, retrainings, watched_scopes
+from pipeline.watch.history import Champion, champion_at, news_of, reported_of, retrainings, watched_scopes
 from pipeline.watch.observed import FleetChange, Observed, TimeSpan, decide, spans_of
 from pipeline.watch.periods import (
     NO_AXIS,
     faulty_units,
     feature_sample,
     known_causes,
+    programs_run,
     sample,
     score_sample,
 )
@@ -109,7 +110,7 @@ def _evaluate(
 ) -> tuple[Champion | None, list[Decision]]:
     champion = champion_at(connection, scope, as_of=as_of)
     observed = Observed(
-        news=news_of(connection, scope, champion, as_of=as_of),
+        news=news_of(connection, settings, scope, champion, as_of=as_of),
         known_classes=None if champion is None else champion.classes,
         cutoff_days_ago=None if champion is None else (as_of - champion.label_cutoff) / DAY,
         retrained_days_ago=[(as_of - at) / DAY for at in retrainings(connection, scope, as_of=as_of)],
@@ -123,11 +124,17 @@ def _change(
     connection: Connection, lake: Lake, settings: WatchSettings, scope: str, champion: Champion, *, as_of: datetime
 ) -> FleetChange:
     """Gather what may have changed since the champion was trained; valid while the connection is open."""
+    earlier = reported_of(connection, settings, scope, champion, as_of=as_of)
     spans = spans_of(
-        label_cutoff=champion.label_cutoff, promoted_at=champion.promoted_at, as_of=as_of, days=settings.drift_days
+        label_cutoff=champion.label_cutoff,
+        promoted_at=champion.promoted_at,
+        as_of=as_of,
+        days=settings.drift_days,
+        changed_at=earlier.changed_at,
     )
+    since = spans.counted_from
     names = feature_names_of(settings, scope)
-    causes = known_causes(connection, scope, spans.trained, spans.now, as_of=as_of)
+    causes = known_causes(connection, scope, spans.usual, spans.now, as_of=as_of)
     faulty = faulty_units(connection, spans.now, as_of=as_of)
     by_axis = {cause.axis_id: cause.text for cause in causes if cause.axis_id != NO_AXIS}
 
@@ -141,13 +148,19 @@ def _change(
     return FleetChange(
         spans=spans,
         feature_names=names,
-        features=lambda: (features(spans.trained), features(spans.now)),
+        features=lambda: (features(spans.usual), features(spans.now)),
+        programs=lambda: (
+            programs_run(connection, scope, spans.usual),
+            programs_run(connection, scope, spans.now),
+        ),
         scores=lambda: (scores(spans.first), scores(spans.now)),
-        reviewed=lambda: reviewed_cases(connection, champion, as_of=as_of),
-        confirmed=lambda: confirmed(connection, champion, as_of=as_of),
+        reviewed=lambda: reviewed_cases(connection, champion, since=since, as_of=as_of),
+        confirmed=lambda: confirmed(connection, champion, since=since, as_of=as_of),
         rates=cache(lambda: flagged_rates(connection, champion.version, spans.first, spans.now, left_out=by_axis)),
         unit_causes={cause.unit: cause.text for cause in (*faulty, *causes)},
         axis_causes={f"axis {axis}": text for axis, text in by_axis.items()},
+        known_programs=champion.programs,
+        waiting=earlier.waiting,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from pipeline.promotion.decisions import CONCLUSION
@@ -54,7 +55,7 @@ def conclude(
     guards: Sequence[Decision],
     *,
     to_learn_from: int,
-    needs_new_labels: Collection[str],
+    waiting: Mapping[str, datetime] | None = None,
     refused: str = "",
 ) -> Decision:
     """Decide whether to start a retraining.
@@ -64,31 +65,36 @@ def conclude(
     triggers, guards
         Their decisions.
     to_learn_from
-        Changes of the training set since the last training: new labels and withdrawn ones. With 0, training again
-        gives the same model.
-    needs_new_labels
-        Names of the triggers that only report a change. While there is nothing to learn from they start nothing, and
-        the reason asks for labels.
+        Changes of the training set since the last attempt: new labels and withdrawn ones. With 0, training again gives
+        the same model: nothing is started, and the reason asks for labels.
+    waiting
+        Triggers that fired at an earlier time, and that no retraining has answered since, with that time. They ask for
+        a retraining like those that fire now.
     refused
         Why this run may start nothing, whatever fired; empty: it may.
     """
     fired = [decision.trigger for decision in triggers if decision.fired]
+    earlier = {name: at for name, at in (waiting or {}).items() if name not in fired}
     held = [decision for decision in guards if decision.fired]
     figures = {
-        "triggers": fired,
+        "triggers": [*fired, *earlier],
+        "waiting": {name: at.isoformat() for name, at in earlier.items()},
         "held_back_by": [decision.trigger for decision in held],
         "to_learn_from": to_learn_from,
         "refused": refused,
     }
-    if not fired:
+    if not fired and not earlier:
         return Decision(CONCLUSION, False, "no trigger fired", figures)
-    asked_by = f"fired: {', '.join(fired)}"
+    asked = [f"fired: {', '.join(fired)}"] * bool(fired)
+    dated = ", ".join(f"{name} ({at:%Y-%m-%d})" for name, at in earlier.items())
+    asked += [f"fired before and still waits: {dated}"] * bool(earlier)
+    asked_by = "; ".join(asked)
     if refused:
         return Decision(CONCLUSION, False, f"{asked_by}; {refused}", figures)
     if held:
         why = "; ".join(decision.reason for decision in held)
         return Decision(CONCLUSION, False, f"{asked_by}; held back: {why}", figures)
-    if to_learn_from == 0 and set(fired) <= set(needs_new_labels):
+    if to_learn_from == 0:
         why = "there is no new label, so training again would give the same model; label what `axiswatch ask` lists"
         return Decision(CONCLUSION, False, f"{asked_by}; {why}", figures)
     return Decision(CONCLUSION, True, asked_by, figures)

@@ -17,7 +17,6 @@ from pipeline.watch.observed import (
     TRIGGERS,
     Confirmed,
     FleetChange,
-    News,
     Observed,
     Reviewed,
     TimeSpan,
@@ -27,13 +26,15 @@ from pipeline.watch.observed import (
 )
 from pipeline.watch.triggers.decision import Decision
 from pipeline.watch.triggers.drift import DriftSample
-from pipeline.watch.triggers.due import NewLabel
+from pipeline.watch.triggers.due import NewLabel, News
+from pipeline.watch.triggers.new_program import ProgramUse
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SETTINGS = Settings(retrain_min_labels=2, drift_days=4.0, retrain_budget=2, retrain_budget_days=30.0)
 UNITS = [f"u{index}" for index in range(10)]
 LABEL = NewLabel("u1", "healthy", "healthy")
 UNSURE = NewLabel("u2", None, "unsure")
+TRIED = NewLabel("u3", "healthy", "healthy", tried=True)
 
 
 def day(number: float) -> datetime:
@@ -44,6 +45,10 @@ def sample(width: int, *, add: float, seed: int) -> DriftSample:
     """Four recordings of ten units in one regime."""
     values = np.random.default_rng(seed).normal(size=(4 * len(UNITS), width)) + add
     return DriftSample(values, np.array(UNITS * 4), np.full(4 * len(UNITS), "acc_x weld"))
+
+
+def programs(name: str, recordings: int = 6) -> dict[str, dict[str, ProgramUse]]:
+    return {f"axis {unit}": {name: ProgramUse(recordings, day(18))} for unit in UNITS}
 
 
 def change(*, add: float = 0.0, rise: float = 0.0, missed: int = 0, stated: float = 0.0, **given: Any) -> FleetChange:
@@ -62,6 +67,7 @@ def change(*, add: float = 0.0, rise: float = 0.0, missed: int = 0, stated: floa
         spans=spans_of(label_cutoff=day(4), promoted_at=day(4), as_of=day(20), days=4.0),
         feature_names=("a", "b"),
         features=lambda: (sample(2, add=0.0, seed=1), sample(2, add=add, seed=2)),
+        programs=lambda: (programs("weld"), programs("weld")),
         scores=lambda: (sample(4, add=0.0, seed=3), sample(4, add=add, seed=4)),
         reviewed=lambda: reviewed,
         confirmed=lambda: Confirmed(missed=missed, faults=n, false_alarms=0, alarms=0),
@@ -87,7 +93,7 @@ def named(decisions: list[Decision]) -> dict[str, Decision]:
 
 
 FIRING: dict[str, dict[str, Any]] = {
-    "schedule": {"cutoff_days_ago": 31.0},
+    "schedule": {"cutoff_days_ago": 31.0, "news": News([LABEL])},
     "new_labels": {"news": News([LABEL, LABEL])},
     "feature_drift": {"change": change(add=10.0)},
     "score_drift": {"change": change(add=10.0)},
@@ -139,16 +145,21 @@ def test_a_refused_run_starts_nothing(trigger: str) -> None:
     assert "a backfill starts no retraining" in decisions["decision"].reason
 
 
-@pytest.mark.parametrize("news", [News([]), News([UNSURE])])
-@pytest.mark.parametrize("trigger", [name for name in TRIGGERS if name != "new_labels"])
-def test_a_change_alone_starts_nothing_without_a_label(trigger: str, news: News) -> None:
-    decisions = named(decide(observed(**({"news": news} | FIRING[trigger])), SETTINGS, only={trigger}))
-    assert decisions[trigger].fired
-    assert decisions["decision"].fired is (trigger in DUE)
+@pytest.mark.parametrize("news", [News([]), News([UNSURE]), News([TRIED] * 9), News([], withdrawn=9)])
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_nothing_starts_without_a_label_since_the_last_attempt(trigger: str, news: News) -> None:
+    decisions = named(decide(observed(**(FIRING[trigger] | {"news": news})), SETTINGS, only={trigger}))
+    assert decisions[trigger].fired is (trigger in CHANGES)
+    assert not decisions["decision"].fired
     assert ("axiswatch ask" in decisions["decision"].reason) is (trigger in CHANGES)
 
 
-@pytest.mark.parametrize("news", [News([LABEL]), News([], withdrawn=1), News([], late=1)])
+def test_a_schedule_without_a_label_says_so() -> None:
+    decisions = named(decide(observed(cutoff_days_ago=31.0), SETTINGS))
+    assert "there is no label since then" in decisions["schedule"].reason
+
+
+@pytest.mark.parametrize("news", [News([LABEL]), News([], withdrawn_since=1), News([], late_since=1)])
 def test_a_change_starts_a_retraining_with_any_change_of_the_training_set(news: News) -> None:
     decisions = named(decide(observed(news=news, change=change(rise=0.5)), SETTINGS))
     assert decisions["decision"].fired
@@ -183,7 +194,8 @@ def test_scores_and_rates_wait_until_the_first_days_are_over() -> None:
     spans = spans_of(label_cutoff=day(4), promoted_at=day(5), as_of=day(12.9), days=4.0)
     decisions = named(decide(observed(change=change(spans=spans, scores=unasked, rates=unasked)), SETTINGS))
     for name in ("score_drift", "novelty_rate", "review_rate"):
-        assert "too young: its first days, the reference, end 2026-01-14" in decisions[name].reason
+        assert "too early" in decisions[name].reason
+        assert "end 2026-01-14, and the current period must begin after them" in decisions[name].reason
         assert not decisions[name].fired
     over = spans_of(label_cutoff=day(4), promoted_at=day(5), as_of=day(13), days=4.0)
     assert named(decide(observed(change=change(spans=over)), SETTINGS))["score_drift"].figures["tested"] == 4
@@ -193,20 +205,24 @@ def test_what_nobody_asks_is_not_read() -> None:
     def unasked() -> NoReturn:
         raise AssertionError("costly")
 
-    costly = dict.fromkeys(("features", "scores", "reviewed", "confirmed", "rates"), unasked)
+    costly = dict.fromkeys(("features", "programs", "scores", "reviewed", "confirmed", "rates"), unasked)
     assert decide(observed(change=change(**costly)), SETTINGS, only=set(DUE))
 
 
 def test_periods_are_those_of_the_champion() -> None:
     late = spans_of(label_cutoff=day(10), promoted_at=day(12), as_of=day(40), days=4.0)
-    assert late.trained == TimeSpan(day(6), day(10))
+    assert late.usual == TimeSpan(day(6), day(10))
     assert late.first == TimeSpan(day(12), day(16))
     assert late.now == TimeSpan(day(36), day(40))
-    assert late.first_is_over
+    assert late.counted_from == day(12)
     young = spans_of(label_cutoff=day(10), promoted_at=day(9), as_of=day(12), days=4.0)
     assert young.first.from_at == day(10), "never before the label cut-off"
     assert young.now == TimeSpan(day(10), day(12)), "never before the label cut-off"
-    assert not young.first_is_over
+    changed = spans_of(label_cutoff=day(10), promoted_at=day(12), as_of=day(40), days=4.0, changed_at=day(30))
+    assert changed.usual == changed.first == TimeSpan(day(30), day(34)), "the days after the reported change"
+    assert (changed.now, changed.counted_from) == (late.now, day(30))
+    waits = spans_of(label_cutoff=day(10), promoted_at=day(12), as_of=day(40), days=4.0, changed_at=day(10))
+    assert (waits.usual.from_at, waits.first.from_at) == (day(10), day(12)), "a model has no scores before it works"
 
 
 @pytest.mark.parametrize("trigger", ["feature_drift", "score_drift"])
@@ -221,6 +237,42 @@ def test_units_with_a_known_cause_are_left_out_of_drift(trigger: str) -> None:
 def test_axes_with_a_known_cause_are_among_the_figures_of_rates() -> None:
     decision = decide(observed(change=change(axis_causes={"axis A": "why"})), SETTINGS, only={"review_rate"})[0]
     assert decision.figures["explained"] == {"axis A": "why"}
+
+
+@pytest.mark.parametrize("trigger", ["feature_drift", "score_drift", "novelty_rate", "review_rate"])
+def test_after_a_report_all_triggers_wait_for_the_days_after_it(trigger: str) -> None:
+    def said(as_of: float) -> Decision:
+        spans = spans_of(label_cutoff=day(4), promoted_at=day(4), as_of=day(as_of), days=4.0, changed_at=day(20))
+        return decide(observed(change=change(spans=spans, add=10.0, rise=0.5)), SETTINGS, only={trigger})[0]
+
+    assert not said(27.9).fired
+    assert "those after the last reported change, end 2026-01-29" in said(27.9).reason
+    assert said(28.0).fired, "a further change"
+
+
+def test_a_report_that_waits_starts_with_the_first_label() -> None:
+    waiting = change(waiting={"review_rate": day(15), "novelty_rate": day(15)})
+    alone = named(decide(observed(change=waiting), SETTINGS))["decision"]
+    assert not alone.fired
+    assert alone.figures["triggers"] == ["review_rate", "novelty_rate"]
+    assert "fired before and still waits: review_rate (2026-01-20), novelty_rate (2026-01-20)" in alone.reason
+    assert "axiswatch ask" in alone.reason
+    started = named(decide(observed(change=waiting, news=News([LABEL])), SETTINGS))["decision"]
+    assert started.fired
+    assert not named(decide(observed(change=waiting, news=News([LABEL])), SETTINGS, only=set(DUE)))["decision"].fired
+
+
+def test_a_program_new_to_the_line_is_a_drift_and_says_so() -> None:
+    """No regime is left in which units could be compared; the program itself is the finding."""
+    then, now = sample(2, add=0.0, seed=1), sample(2, add=0.0, seed=2)
+    other = DriftSample(now.values, now.unit, np.full(len(now.unit), "acc_x pick"))
+    moved = change(features=lambda: (then, other), programs=lambda: (programs("weld"), programs("pick")))
+    said = decide(observed(change=moved), SETTINGS, only={"feature_drift"})[0]
+    assert said.fired
+    assert said.reason == "new program on 10 of 10 axes: pick (on 10, since 2026-01-23)"
+    assert said.figures["new_program"]["programs"] == [{"program": "pick", "axes": 10, "since": day(18).isoformat()}]
+    learned = replace(moved, known_programs={"pick"})
+    assert not decide(observed(change=learned), SETTINGS, only={"feature_drift"})[0].fired, "the champion knows it"
 
 
 def test_scores_are_compared_as_log_odds_and_logarithms() -> None:

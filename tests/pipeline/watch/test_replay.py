@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -185,7 +186,11 @@ def test_never_retrains_never_and_the_calendar_by_its_days(replaying: Any, setti
     assert never.trainings == []
     assert set(never.bins.version.values()) == {0}
     calendar = replayed(replaying, plant, settings, "calendar", "random")
-    assert [item["day"] for item in calendar.trainings] == [25, 35]
+    days = [15.0, *(item["day"] for item in calendar.trainings)]
+    assert days == [15, 26, 36], "10 days after the last training, or with the first label after them"
+    known = [label.known_day for label in calendar.labels if label.target is not None]
+    assert all(any(last < day <= now for day in known) for last, now in pairwise(days))
+    assert not any(15.0 < day <= 25.0 for day in known)
 
 
 def test_faults_and_false_alarms_are_counted_by_truth(replaying: Any, settings: Settings) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
+from pipeline.watch.reported import Firing, Reported, reported
 from pipeline.watch.triggers.calibration import calibration
 from pipeline.watch.triggers.decision import Decision
 from pipeline.watch.triggers.drift import DriftSample, drift
-from pipeline.watch.triggers.due import NewLabel, new_labels, schedule
+from pipeline.watch.triggers.due import NewLabel, News, new_labels, schedule
 from pipeline.watch.triggers.guards import budget, conclude, cooldown
+from pipeline.watch.triggers.new_program import ProgramUse, new_program
 from pipeline.watch.triggers.performance import performance
 from pipeline.watch.triggers.rate_rise import rate_rise
 from pipeline.watch.triggers.sign_flips import label_shuffles, max_t, sign_flips
@@ -24,10 +30,11 @@ Array = np.ndarray
     ("age", "limit", "fired"), [(29.9, 30, False), (30, 30, True), (500, 0, False), (None, 30, False)]
 )
 def test_schedule_fires_at_its_age(age: float | None, limit: float, fired: bool) -> None:
-    said = schedule(age, max_age_days=limit)
+    said = schedule(age, max_age_days=limit, to_learn_from=1)
     assert said.fired is fired
-    assert said.figures == {"age_days": age, "max_age_days": limit}
+    assert said.figures == {"age_days": age, "max_age_days": limit, "to_learn_from": 1}
     assert said.reason
+    assert not schedule(age, max_age_days=limit, to_learn_from=0).fired
 
 
 @pytest.mark.parametrize(
@@ -52,20 +59,29 @@ def findings(*targets: str | None) -> list[NewLabel]:
     return [NewLabel(f"u{index}", target, target or "unsure") for index, target in enumerate(targets)]
 
 
-def counted(new: list[NewLabel], known: tuple[str, ...] | None = ("healthy", "inner_race"), **more: int) -> Decision:
-    return new_labels(new, known_classes=known, min_labels=3, min_kind_units=2, **more)
+def counted(
+    new: list[NewLabel],
+    known: tuple[str, ...] | None = ("healthy", "inner_race"),
+    *,
+    tried: int = 0,
+    growth: float = 0.5,
+    **more: int,
+) -> Decision:
+    """The first `tried` labels were in the last attempt."""
+    labels = [replace(label, tried=index < tried) for index, label in enumerate(new)]
+    return new_labels(News(labels, **more), known_classes=known, min_labels=3, min_kind_units=2, growth=growth)
 
 
 def test_unsure_is_counted_apart_and_does_not_fire() -> None:
     said = counted(findings("healthy", "inner_race", None, None, None))
     assert not said.fired
-    assert (said.figures["new"], said.figures["not_trained_on"]) == (2, {"unsure": 3})
+    assert (said.figures["not_learned"], said.figures["not_trained_on"]) == (2, {"unsure": 3})
     assert counted(findings("healthy", "inner_race", "healthy")).fired
 
 
 def test_labels_taken_back_or_late_count_as_news() -> None:
-    assert counted(findings("healthy", "healthy"), withdrawn=1).fired
-    assert counted(findings("healthy", "healthy"), late=1).fired
+    assert counted(findings("healthy", "healthy"), withdrawn=1, withdrawn_since=1).fired
+    assert counted(findings("healthy", "healthy"), late=1, late_since=1).fired
     assert not counted(findings("healthy", "healthy")).fired
 
 
@@ -73,11 +89,120 @@ def test_a_kind_that_the_champion_does_not_know_needs_units() -> None:
     assert counted(findings("ball", "ball")).fired
     assert not counted([NewLabel("u1", "ball", "fault"), NewLabel("u1", "ball", "fault")]).fired, "one unit twice"
     assert counted(findings("ball")).figures["new_kinds"] == {"ball": 1}
+    assert counted(findings("ball", "ball"), tried=1).fired, "the second unit came after the last attempt"
+    assert not counted(findings("ball", "ball"), tried=2).fired
+    assert not counted([NewLabel("u1", "ball", "fault"), NewLabel("u1", "ball", "fault")], tried=1).fired, "one unit"
 
 
 def test_without_a_champion_one_finding_is_enough() -> None:
     assert counted(findings("healthy"), known=None).fired
     assert not counted(findings(None), known=None).fired
+    assert not counted(findings("healthy", "healthy"), known=None, tried=2).fired, "that training was refused already"
+    assert counted(findings("healthy", "healthy"), known=None, tried=1).fired
+
+
+def test_labels_of_a_refused_attempt_stay_new_and_start_nothing_twice() -> None:
+    said = counted(findings(*["healthy"] * 7), tried=5, learned_units=0)
+    assert said.reason.startswith("7 labels not learned, 2 of them since the last attempt")
+    assert (said.figures["not_learned"], said.figures["since_last_attempt"]) == (7, 2)
+    assert not said.fired, "half of the five that were tried have to be new"
+    assert counted(findings(*["healthy"] * 8), tried=5).fired
+    assert not counted(findings(*["healthy"] * 9), tried=9, growth=0.0).fired, "the very same labels"
+    assert counted(findings(*["healthy"] * 9), tried=8, growth=0.0).fired
+    assert counted(findings(*["healthy"] * 9), tried=9, growth=0.0, withdrawn_since=1).fired
+
+
+def test_what_is_needed_grows_with_what_was_known() -> None:
+    assert not counted(findings(*["healthy"] * 9), learned_units=19).fired
+    assert counted(findings(*["healthy"] * 10), learned_units=19).fired
+    assert counted(findings(*["healthy"] * 10), learned_units=19).figures["needed_since"] == 10
+
+
+def test_labels_that_were_set_aside_are_told_and_do_not_count() -> None:
+    said = counted(findings("healthy", "healthy"), set_aside=4)
+    assert not said.fired
+    assert "4 set aside until a further label confirms them" in said.reason
+
+
+# ---------------------------------------------------------------------------------------------------- new programs
+
+DAY = datetime(2026, 2, 3, tzinfo=UTC)
+
+
+def ran(*programs: str, axes: range = range(10), recordings: int = 3) -> dict[str, dict[str, ProgramUse]]:
+    return {f"a{axis}": {name: ProgramUse(recordings, DAY) for name in programs} for axis in axes}
+
+
+def programs_said(then: Any, now: Any, known: tuple[str, ...] = ()) -> Decision:
+    return new_program(then, now, known=known, min_axes=8)
+
+
+def test_a_program_that_nobody_ran_is_reported_with_its_axes() -> None:
+    said = programs_said(ran("weld"), ran("weld", axes=range(2)) | ran("pick", axes=range(2, 10)))
+    assert said.fired
+    assert said.reason == "new program on 8 of 10 axes: pick (on 8, since 2026-02-03)"
+    assert not programs_said(ran("weld"), ran("weld", axes=range(3)) | ran("pick", axes=range(3, 10))).fired
+    assert not programs_said(ran("weld", "pick"), ran("pick")).fired, "it ran then"
+    assert not programs_said(ran("weld", "pick", axes=range(1)), ran("pick")).fired, "one axis ran it then"
+    assert not programs_said(ran("weld"), ran("pick"), known=("pick",)).fired, "the model has learned it"
+    assert not programs_said(ran("weld"), ran("pick", recordings=1)).fired, "too few recordings"
+
+
+def test_each_axis_with_a_program_of_its_own_counts() -> None:
+    now = {f"a{axis}": {f"pick {axis}": ProgramUse(5, DAY)} for axis in range(9)}
+    said = programs_said(ran("weld"), now)
+    assert said.fired
+    assert said.reason.endswith("pick 4 (on 1, since 2026-02-03), 4 more")
+
+
+def test_a_small_plant_reports_what_is_new_on_all_its_axes() -> None:
+    assert programs_said(ran("weld", axes=range(3)), ran("pick", axes=range(3))).fired
+    assert not programs_said(
+        ran("weld", axes=range(3)), ran("weld", axes=range(1)) | ran("pick", axes=range(1, 3))
+    ).fired
+    assert not programs_said(ran("weld", axes=range(1)), ran("pick", axes=range(1))).fired, "one axis is no line"
+
+
+def test_without_recordings_then_no_program_is_new() -> None:
+    assert not programs_said({}, ran("pick")).fired
+    assert not programs_said({}, {}).fired
+
+
+# -------------------------------------------------------------------------------------------------- reported once
+
+
+def at(number: float) -> datetime:
+    return DAY + timedelta(days=number)
+
+
+def told(*firings: tuple[str, float, str], last_attempt: float | None = None) -> Reported:
+    """Champion c of day 10, its labels known until day 9; periods of 4 days."""
+    return reported(
+        [Firing(trigger, at(number), champion) for trigger, number, champion in firings],
+        champion="c",
+        label_cutoff=at(9),
+        promoted_at=at(10),
+        last_attempt=None if last_attempt is None else at(last_attempt),
+        days=4.0,
+    )
+
+
+def test_what_fired_last_is_what_counts_and_what_nobody_answered_waits() -> None:
+    assert told() == Reported(None, {})
+    once = ("review_rate", 20.0, "c")
+    assert told(once) == Reported(at(20), {"review_rate": at(20)})
+    assert told(once, last_attempt=19.0).waiting == {"review_rate": at(20)}
+    assert told(once, last_attempt=20.0) == Reported(at(20), {})
+    again = told(once, ("score_drift", 30.0, "c"), last_attempt=25.0)
+    assert again == Reported(at(30), {"score_drift": at(30)})
+
+
+def test_a_new_champion_starts_anew_unless_the_change_was_just_before_its_training() -> None:
+    assert told(("review_rate", 4.9, "b"), ("review_rate", 9.5, "b")) == Reported(None, {})
+    assert told(("review_rate", 20.0, "b")) == Reported(None, {}), "what another champion was told of"
+    assert told(("feature_drift", 6.0, "b")) == Reported(at(9), {}), "the days before the cut-off show both levels"
+    assert told(("feature_drift", 9.0, "b")) == Reported(at(9), {})
+    assert told(("feature_drift", 4.0, "c")) == Reported(None, {}), "an earlier time of a champion that came back"
 
 
 # ------------------------------------------------------------------------------------------------------ sign flips
@@ -398,7 +523,6 @@ def concluded(triggers: list[Decision], guards: list[Decision], to_learn_from: i
         triggers,
         guards,
         to_learn_from=to_learn_from,
-        needs_new_labels=["feature_drift", "review_rate"],
         refused=refused,
     )
 
@@ -406,7 +530,7 @@ def concluded(triggers: list[Decision], guards: list[Decision], to_learn_from: i
 def test_guards_hold_back_and_the_reason_says_which() -> None:
     asked = [said("schedule", True), said("new_labels", False)]
     free = [said("cooldown", False), said("budget", False)]
-    assert concluded(asked, free, to_learn_from=0).fired
+    assert concluded(asked, free, to_learn_from=1).fired
     held = concluded(asked, [said("cooldown", True), said("budget", False)], to_learn_from=3)
     assert not held.fired
     assert "cooldown says so" in held.reason
@@ -423,7 +547,6 @@ def test_a_change_with_nothing_to_learn_from_asks_for_labels() -> None:
     assert not alone.fired
     assert "axiswatch ask" in alone.reason
     assert concluded([said("feature_drift", True)], free, to_learn_from=1).fired
-    assert concluded([said("feature_drift", True), said("schedule", True)], free, to_learn_from=0).fired
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])

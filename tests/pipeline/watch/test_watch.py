@@ -254,7 +254,7 @@ def test_labels_taken_back_are_not_new(fleet: Place) -> None:
     assert new_labels(fleet.store, fleet.settings, as_of=day(6)) == 2
     assert new_labels(fleet.store, fleet.settings, as_of=day(5.2)) == 3, "as it was known then"
     said = fleet.said(day(6))["new_labels"]
-    assert (said["figures"]["new"], said["figures"]["not_trained_on"]) == (1, {"unsure": 1})
+    assert (said["figures"]["not_learned"], said["figures"]["not_trained_on"]) == (1, {"unsure": 1})
     assert not said["fired"]
     assert new_labels(fleet.store, fleet.settings, as_of=day(7)) == 0, "a watch has seen them"
 
@@ -267,7 +267,7 @@ def test_one_taken_back_hides_no_new_one(fleet: Place) -> None:
     fleet.label(2, "healthy", day(5.5))
     assert new_labels(fleet.store, fleet.settings, as_of=day(6)) == 1
     said = fleet.said(day(6.5))["new_labels"]
-    assert (said["figures"]["new"], said["figures"]["withdrawn"]) == (1, 1)
+    assert (said["figures"]["not_learned"], said["figures"]["withdrawn"]) == (1, 1)
     assert said["fired"], "one more and one less than the training had: two changes"
 
 
@@ -295,7 +295,95 @@ def test_labels_of_what_no_recording_has_do_not_count(fleet: Place) -> None:
     fleet.label(2, "healthy", day(5), channel="acc_q")
     fleet.label(3, "fault", day(5), mode="ball")
     said = fleet.said(day(6))["new_labels"]["figures"]
-    assert (said["new"], said["new_kinds"]) == (1, {"ball": 1})
+    assert (said["not_learned"], said["new_kinds"]) == (1, {"ball": 1})
+
+
+def test_labels_count_until_a_champion_has_learned_them(fleet: Place) -> None:
+    """A refused retraining has learned nothing: its labels stay new, and start the same training no second time."""
+    for unit in range(4):
+        fleet.label(unit, "healthy", day(5))
+    assert fleet.said(day(6))["decision"]["fired"]
+    decide(fleet.store, SCOPE, as_of=day(6), trigger="new_labels", outcome="kept", reason="test")
+    refused = fleet.said(day(8))["new_labels"]
+    assert refused["reason"].startswith("4 labels not learned, 0 of them since the last attempt")
+    assert not refused["fired"]
+    fleet.label(5, "healthy", day(8.5))
+    one = fleet.said(day(9))["new_labels"]
+    assert one["reason"].startswith("5 labels not learned, 1 of them since the last attempt")
+    assert not one["fired"], "the last attempt knew one unit and four labels: half as many are needed"
+    fleet.label(6, "healthy", day(9.5))
+    fleet.label(7, "healthy", day(9.5))
+    assert fleet.said(day(10))["new_labels"]["fired"]
+
+
+def test_a_withdrawal_lets_a_refused_training_start_again(fleet: Place) -> None:
+    labels = [fleet.label(unit, "healthy", day(5)) for unit in range(3)]
+    decide(fleet.store, SCOPE, as_of=day(6), trigger="new_labels", outcome="kept", reason="test")
+    assert not fleet.said(day(8), retrain_growth=0.1)["new_labels"]["fired"]
+    fleet.withdraw(labels[0], day(8.5))
+    said = fleet.said(day(9), retrain_growth=0.1)["new_labels"]
+    assert said["fired"]
+    assert (said["figures"]["not_learned"], said["figures"]["withdrawn_since"]) == (2, 1)
+
+
+def test_what_trains_nothing_is_not_news(fleet: Place) -> None:
+    fleet.label(1, "healthy", day(5))
+    fleet.label(2, "healthy", day(5), evidence="signal_only")
+    weightless = {"evidence_weights": {"signal_only": 0.0}}
+    said = fleet.said(day(6), **weightless)["new_labels"]
+    assert (said["figures"]["not_learned"], said["figures"]["not_trained_on"]) == (1, {"evidence of weight 0": 1})
+    assert fleet.said(day(6.1))["new_labels"]["figures"]["not_learned"] == 2
+    unsure, light = fleet.label(3, "unsure", day(3)), fleet.label(4, "healthy", day(3), evidence="signal_only")
+    elsewhere = fleet.label(5, "healthy", day(3), channel="acc_q")
+    for label in (unsure, light, elsewhere):
+        fleet.withdraw(label, day(6.5))
+    assert fleet.said(day(7), **weightless)["new_labels"]["figures"]["withdrawn"] == 0
+    assert fleet.said(day(7.1))["new_labels"]["figures"]["withdrawn"] == 1
+
+
+def test_labels_that_were_set_aside_are_neither_learned_nor_new(fleet: Place) -> None:
+    calm = {"retrain_min_labels": 99, "retrain_kind_units": 99}
+    first = [fleet.label(unit, "fault", day(3.5), mode="ball") for unit in (1, 2)]
+    figures = {"set_aside": first}
+    decide(
+        fleet.store,
+        SCOPE,
+        as_of=day(4),
+        trigger="x",
+        outcome="promoted",
+        reason="x",
+        candidate=CHAMPION,
+        figures=figures,
+    )
+    said = fleet.said(day(6), **calm)["new_labels"]["figures"]
+    assert (said["not_learned"], said["set_aside"]) == (0, 2)
+    fleet.label(3, "healthy", day(6.1))
+    fleet.label(1, "healthy", day(6.1))
+    said = fleet.said(day(6.2), **calm)["new_labels"]["figures"]
+    assert (said["not_learned"], said["set_aside"]) == (2, 2), "of another unit, or of another finding"
+    fleet.label(1, "fault", day(6.3), mode="ball")
+    said = fleet.said(day(6.4), **calm)["new_labels"]["figures"]
+    assert (said["not_learned"], said["since_last_attempt"], said["set_aside"]) == (4, 4, 1), "one is confirmed"
+    # A further retraining that sets nothing aside has tried them all, and none is learned.
+    decide(fleet.store, SCOPE, as_of=day(7), trigger="x", outcome="kept", reason="x", figures={"set_aside": []})
+    said = fleet.said(day(8))["new_labels"]["figures"]
+    assert (said["not_learned"], said["since_last_attempt"], said["set_aside"]) == (5, 0, 0)
+
+
+def test_a_rollback_makes_what_the_old_champion_never_learned_new(fleet: Place) -> None:
+    fleet.label(1, "healthy", day(5))
+    other = "d" * 16
+    with fleet.store.write() as connection:
+        row = dict(connection.execute(sa.select(ModelVersion)).one()._mapping)
+        insert_ignore(connection, ModelVersion, [row | {"model_version": other, "label_cutoff": day(6)}])
+        event = dict(connection.execute(sa.select(AliasEvent)).one()._mapping)
+        promoted = {"sequence": 2, "model_version": other, "at": day(6), "previous_version": CHAMPION}
+        insert_ignore(connection, AliasEvent, [event | promoted])
+    assert fleet.said(day(7))["new_labels"]["figures"]["not_learned"] == 0
+    with fleet.store.write() as connection:
+        back = {"sequence": 3, "model_version": CHAMPION, "at": day(8), "previous_version": other}
+        insert_ignore(connection, AliasEvent, [event | back])
+    assert fleet.said(day(9))["new_labels"]["figures"]["not_learned"] == 1
 
 
 # -------------------------------------------------------------------------------------------------- training set
@@ -365,6 +453,10 @@ def test_a_look_by_hand_starts_nothing_and_hides_nothing(fleet: Place) -> None:
 
 def test_an_old_champion_is_due(fleet: Place) -> None:
     assert not fleet.said(day(33.9))["schedule"]["fired"]
+    unlabelled = fleet.said(day(33.99), retrain_after_days=29.9)
+    assert not unlabelled["schedule"]["fired"]
+    assert "no label since then" in unlabelled["schedule"]["reason"]
+    fleet.label(1, "healthy", day(5))
     said = fleet.said(day(34))
     assert said["schedule"]["fired"]
     assert said["decision"]["fired"]
@@ -385,7 +477,9 @@ def test_a_shift_of_the_fleet_fires_and_asks_for_labels(fleet: Place) -> None:
     assert not said["decision"]["fired"]
     assert "axiswatch ask" in said["decision"]["reason"]
     fleet.label(1, "healthy", day(7))
-    assert scopes_to_start(fleet.said(day(8.01)).values()) == {SCOPE: "feature_drift"}
+    later = fleet.said(day(8.01))
+    assert not later["feature_drift"]["fired"], "it has said so"
+    assert scopes_to_start(later.values()) == {SCOPE: "feature_drift"}
 
 
 def test_a_drifted_sensor_of_one_axis_does_not_fire(fleet: Place) -> None:
@@ -442,6 +536,22 @@ def test_a_unit_found_faulty_is_no_drift(fleet: Place) -> None:
     assert set(fleet.said(day(8))["feature_drift"]["figures"]["explained"]) == {f"SN-{unit}" for unit in range(7)}
 
 
+def test_a_program_new_to_all_axes_is_a_drift_and_says_so(fleet: Place) -> None:
+    fleet.send((4, 8), program="weld", level=dict.fromkeys(range(UNITS), 1.6))
+    said = fleet.said(day(8))["feature_drift"]
+    assert said["fired"]
+    assert said["reason"] == "new program on 10 of 10 axes: weld (on 10, since 2026-01-09)"
+    assert said["figures"]["tested"] == 0, "no regime is left to compare"
+    assert not fleet.said(day(8.5))["feature_drift"]["fired"]
+
+
+def test_a_program_new_to_some_axes_is_none(fleet: Place) -> None:
+    fleet.send((4, 8), program={unit: "weld" if unit < 3 else "pick" for unit in range(UNITS)})
+    said = fleet.said(day(8))["feature_drift"]
+    assert not said["fired"]
+    assert (said["figures"]["new_program"]["axes"], said["figures"]["new_program"]["of_axes"]) == (3, UNITS)
+
+
 # --------------------------------------------------------------------------------- scores, states, cases, verdicts
 
 
@@ -486,7 +596,7 @@ def add_scores(place: Place, shift_from: datetime, odds: float) -> None:
 @pytest.mark.parametrize(("odds", "fired"), [(0.0, False), (2.0, True)])
 def test_scores_are_compared_with_the_champions_first_days(fleet: Place, odds: float, fired: bool) -> None:
     fleet.send((4, 12))
-    assert "the champion is too young" in fleet.said(day(11.9))["score_drift"]["reason"]
+    assert "too early" in fleet.said(day(11.9))["score_drift"]["reason"]
     add_scores(fleet, day(8), odds)
     said = fleet.said(day(12))["score_drift"]
     assert said["fired"] is fired, said["reason"]
@@ -534,6 +644,38 @@ def test_a_rise_of_novelty_fires_both_rates_and_one_axis_none(fleet: Place) -> N
     assert said["novelty_rate"]["figures"]["units"] == UNITS
 
 
+def test_a_rate_fires_once_a_change_and_again_only_on_a_further_one(fleet: Place) -> None:
+    """Nothing until day 12, a third of the bins until day 24, then all of them."""
+    share = {range(4, 12): 0, range(12, 24): 1, range(24, 32): 3}
+    for days, of_three in share.items():
+        hours = iter(range(10**6))
+        add_states(fleet, days, lambda unit, number, n=of_three, h=hours: ["novel"] if next(h) % 3 < n else [])
+    fired = [number for number in range(9, 33) if fleet.said(day(number))["review_rate"]["fired"]]
+    assert len(fired) == 2
+    assert 12 < fired[0] <= 16
+    assert 24 < fired[1] <= 28
+    waiting = fleet.said(day(33))["decision"]
+    assert not waiting["fired"]
+    assert set(waiting["figures"]["waiting"]) == {"novelty_rate", "review_rate"}
+    assert "axiswatch ask" in waiting["reason"]
+    fleet.label(1, "healthy", day(33.5))
+    started = fleet.said(day(34))
+    assert not started["review_rate"]["fired"]
+    assert started["decision"]["fired"], "the first useful label starts what was reported before"
+    decide(fleet.store, SCOPE, as_of=day(34), trigger="review_rate", outcome="kept", reason="test")
+    fleet.label(2, "healthy", day(35))
+    after = fleet.said(day(36), retrain_min_labels=9)["decision"]
+    assert not after["fired"], after["reason"]
+    assert after["reason"] == "no trigger fired"
+    assert fleet.said(day(34)) == started, "decisions of a time stand"
+
+
+def test_a_refused_training_costs_no_budget(fleet: Place) -> None:
+    decide(fleet.store, SCOPE, as_of=day(4.5), trigger="x", outcome="refused", reason="one class only")
+    decide(fleet.store, SCOPE, as_of=day(4.7), trigger="x", outcome="failed", reason="crash")
+    assert fleet.said(day(6))["budget"]["figures"]["used"] == 1
+
+
 def test_rates_leave_out_the_axis_of_a_label_that_names_a_unit_alone(fleet: Place) -> None:
     fleet.send((8, 12))
     add_states(fleet, range(4, 8), lambda unit, number: [])
@@ -579,15 +721,18 @@ def test_audits_that_find_faults_where_none_were_stated_are_a_decay(fleet: Place
         )
         for unit in range(UNITS)
     ]
-    said = fleet.said(day(8))["calibration"]
-    assert said["fired"], said["reason"]
-    group = said["figures"]["groups"]["all"]
-    assert (group["stated"], group["found"], group["units"]) == (pytest.approx(0.02), pytest.approx(0.6), UNITS)
     for label in labels[:6]:
         fleet.withdraw(label, day(8.5))
     later = fleet.said(day(9))["calibration"]
     assert not later["fired"]
     assert later["figures"]["reviewed"] == 4, "answers taken back are none"
+    said = fleet.said(day(8))["calibration"]
+    assert said["fired"], said["reason"]
+    group = said["figures"]["groups"]["all"]
+    assert (group["stated"], group["found"], group["units"]) == (pytest.approx(0.02), pytest.approx(0.6), UNITS)
+    anew = fleet.said(day(8.1))["calibration"]
+    assert not anew["fired"]
+    assert anew["figures"]["reviewed"] == 0, "what was reported is counted anew from the report on"
 
 
 def test_missed_faults_and_false_alarms_are_counted_by_unit(fleet: Place) -> None:
