@@ -102,7 +102,6 @@ def test_everything_wrong_is_listed_at_once(monkeypatch: pytest.MonkeyPatch) -> 
     [
         ({"n_samples": 100, "sub_bank_size": 30}, "must be at least two whole sub-banks"),
         ({"n_samples": 10, "sub_bank_size": 10}, "must be at least two whole sub-banks"),
-        ({"watch_probability": 0.6, "alarm_probability": 0.5}, "watch_probability must not be above"),
         ({"debounce_hits": 4, "debounce_span": 3}, "debounce_hits must not be above"),
         ({"database_url": "no url"}, "database_url is no SQLAlchemy URL"),
         ({"hidden": ()}, "hidden: "),

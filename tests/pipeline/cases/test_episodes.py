@@ -47,9 +47,14 @@ def closed(case: CaseState, hour: int) -> CaseState:
 
 
 def test_one_flagged_bin_is_not_believed_and_two_of_three_are() -> None:
-    assert spans("..f.....") == []
-    assert spans("..f..f..") == []
-    assert spans("..f.f...") == [(2, 4, 2)]
+    assert spans("..u.....") == []
+    assert spans("..u..u..") == []
+    assert spans("..u.u...") == [(2, 4, 2)]
+
+
+def test_an_alarm_looks_back_by_itself_and_counts_at_once() -> None:
+    assert spans("..f.....") == [(2, 2, 1)]
+    assert spans(".uf.....") == [(1, 2, 2)], "an earlier doubt nearby belongs to it"
 
 
 def test_the_earlier_hits_belong_to_the_episode() -> None:
@@ -78,7 +83,7 @@ def test_a_long_quiet_time_starts_a_new_episode() -> None:
 
 
 def test_hits_far_apart_do_not_support_each_other() -> None:
-    assert spans("ff", step=timedelta(hours=11)) == []
+    assert spans("uu", step=timedelta(hours=11)) == []
 
 
 def test_an_episode_opens_one_case_that_grows_with_it() -> None:
