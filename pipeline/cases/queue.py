@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from pipeline.store.database import Store
 from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseTally, CaseWork
 
 BATCH = 500
+MEMORY_WEIGHT: Final = 0.3
+"""How far case memory moves a case in the queue (docs/results/cases.md: how it was chosen)."""
+
 Numbers = npt.NDArray[np.float64]
 
 
@@ -30,7 +33,10 @@ def queue_priority(
     doubt_bits: Numbers,
     age_days: Numbers,
     criticality: Numbers,
+    memory: Numbers | None = None,
+    is_alarm: npt.NDArray[np.bool_] | None = None,
     *,
+    memory_weight: float = MEMORY_WEIGHT,
     doubt_weight: float = 0.10,
     age_per_day: float = 0.005,
     most_for_age: float = 0.10,
@@ -51,19 +57,27 @@ def queue_priority(
         A time in the future counts as 0.
     criticality : float64 array, shape (n,)
         Of the axis, 1 (not important) to 5 (stops the plant); NaN (not stated) counts as `usual_criticality`.
-    doubt_weight, age_per_day, most_for_age, criticality_step, usual_criticality
-        How much each adds. Waiting adds at most `most_for_age`, so an old doubt is never before a new alarm because of
-        its age alone.
+    memory : float64 array, shape (n,), or None
+        What look-alikes were found to be, 0 (healthy) to 1 (faulty) (`pipeline.cases.memory.remembered`); NaN (nothing
+        is near) counts as 0.5. None: of no case.
+    is_alarm : bool array, shape (n,), or None
+        The case has an alarm: memory may only raise it. None: no case has one.
+    memory_weight, doubt_weight, age_per_day, most_for_age, criticality_step, usual_criticality
+        How much each adds. Memory adds or takes away `memory_weight` at most. Waiting adds at most `most_for_age`, so
+        an old doubt is never before a new alarm because of its age alone.
 
     Returns
     -------
     float64 array, shape (n,)
-        0 to 1.3 for a `priority` of 0.1 to 1.
+        -0.3 to 1.6 for a `priority` of 0.1 to 1.
     """
+    told = np.full(len(priority), np.nan) if memory is None else memory
+    move = memory_weight * (2.0 * np.where(np.isnan(told), 0.5, told) - 1.0)
+    move = np.where(False if is_alarm is None else is_alarm, np.maximum(move, 0.0), move)
     unsure = np.where(np.isnan(doubt_bits), 1.0, np.clip(doubt_bits, 0.0, 1.0))
     waiting = np.minimum(np.floor(np.maximum(age_days, 0.0)) * age_per_day, most_for_age)
     matters = np.where(np.isnan(criticality), usual_criticality, criticality) - usual_criticality
-    places: Numbers = priority + doubt_weight * unsure + waiting + criticality_step * matters
+    places: Numbers = priority + move + doubt_weight * unsure + waiting + criticality_step * matters
     return np.round(places, 6)
 
 
