@@ -8,6 +8,7 @@ __all__ = [
     "keeping",
     "queue",
     "quiet",
+    "remembering",
     "replacement",
     "similar",
     "verdicts",

@@ -2,17 +2,31 @@
 
 A verdict changes its look-alikes without any training. The figure adds suspicion, or moves a case down the queue; it
 never clears an alarm, never changes a figure of the model, and never closes a case.
+
+What a case showed is copied to each finding on it (`case_answers`), because the case may go on. A finding that comes or
+is withdrawn marks itself, and new evidence marks its case (`pipeline.store.due`), for `pipeline.cases.remembering`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
-from pipeline.cases.similar import similarity
+from pipeline.base.ids import instant, stable_id
+from pipeline.cases.similar import MOST_COMPARED, numbers, similarity
+from pipeline.labels.labels import not_withdrawn
+from pipeline.labels.words import IS_FAULT, STRENGTH, Evidence, Verdict, evidence_weight
+from pipeline.store import due
+from pipeline.store.attribution import unit_name
+from pipeline.store.database import insert_ignore
+from pipeline.store.tables import Axis, Case, CaseAnswer, CaseEvidence, Label, Recording
 
 MOST_UNITS: Final = 5
 NEAR: Final = 2 / 3
@@ -21,7 +35,13 @@ NEAR: Final = 2 / 3
 PRIOR: Final = 0.25
 """Weight of knowing nothing (a figure of 0.5), in votes of a teardown on a case that is wholly alike."""
 
+STEP: Final = "remember"
+CASES: Final = due.Queue(STEP, "case")
+ANSWERS: Final = due.Queue(STEP, "label")
+DATA: Final = "data"
+
 Numbers = npt.NDArray[np.float64]
+Weights = Mapping[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +102,8 @@ def remembered(
     Examples
     --------
     >>> faulty = np.array([True, True, False])
-    >>> told = remembered(np.zeros(2), np.array([[0.0, 0], [0, 0], [9, 9]]), faulty, np.ones(3), np.array(["a", "a", "b"]))
+    >>> answered, unit = np.array([[0.0, 0.0], [0.0, 0.0], [9.0, 9.0]]), np.array(["a", "a", "b"])
+    >>> told = remembered(np.zeros(2), answered, faulty, np.ones(3), unit)
     >>> told.figure, told.votes.tolist()
     (0.9, [0])
     """
@@ -96,3 +117,117 @@ def remembered(
     if votes.size:
         figure = round(float((0.5 * prior + weight[is_fault[votes]].sum()) / (prior + weight.sum())), 6)
     return Remembered(figure, votes, alike[votes], weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Findings on cases of one scope and feature version, as arrays: n findings, one of each case.
+
+    Attributes
+    ----------
+    moved : float64 array, shape (n, F)
+    is_fault : bool array, shape (n,)
+    weight : float64 array, shape (n,)
+        Of the evidence.
+    unit, case_id : str array, shape (n,)
+    told : tuple of dict
+        What is shown of each: ids, place, words, person.
+    """
+
+    moved: Numbers
+    is_fault: npt.NDArray[np.bool_]
+    weight: Numbers
+    unit: npt.NDArray[np.str_]
+    case_id: npt.NDArray[np.str_]
+    told: tuple[dict[str, Any], ...]
+
+    def figure_of(self, case_id: str, moved: Numbers, *, without: str = "") -> Remembered:
+        """Return what the findings say about a case; its own do not count, nor those on the case `without`."""
+        others = np.flatnonzero((self.case_id != case_id) & (self.case_id != without))
+        found = remembered(moved, self.moved[others], self.is_fault[others], self.weight[others], self.unit[others])
+        return Remembered(found.figure, others[found.votes], found.similarity, found.weight)
+
+    def rests_on(self, found: Remembered) -> list[dict[str, Any]]:
+        """Return what is shown of the findings that a figure rests on, the nearest first."""
+        parts = zip(found.votes.tolist(), found.similarity.tolist(), found.weight.tolist(), strict=True)
+        return [self.told[vote] | {"similarity": round(a, 4), "weight": round(w, 4)} for vote, a, w in parts]
+
+
+def read_answers(
+    connection: Connection, scope: str, feature_version: str, *, as_of: datetime, evidence_weights: Weights
+) -> Answers:
+    """Return the findings known at a time and not withdrawn by then; the 1,000 newest at most.
+
+    Of several findings on a case, the one with the strongest evidence counts, then the newest. If it says nothing about
+    the machine, the case has no vote.
+    """
+    shown: list[Any] = [Label.label_id, Label.verdict, Label.mode, Label.evidence, Label.who, Label.known_at]
+    shown += [Label.unit_serial, Case.axis_id, Axis.site, Axis.cell, Axis.robot_id, Axis.axis]
+    query = (
+        sa.select(CaseAnswer.case_id, CaseAnswer.moved, *shown)
+        .join(Label, Label.label_id == CaseAnswer.label_id)
+        .join(Case, Case.case_id == CaseAnswer.case_id)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .where(CaseAnswer.scope == scope, CaseAnswer.feature_version == feature_version)
+        .where(CaseAnswer.known_at <= as_of, not_withdrawn(as_of))
+        .order_by(CaseAnswer.known_at.desc(), CaseAnswer.label_id)
+        .limit(MOST_COMPARED)
+    )
+    holding: dict[str, Any] = {}
+    rows: Sequence[Any] = connection.execute(query).all()
+    for row in rows:
+        if row.case_id not in holding or _rank(row) > _rank(holding[row.case_id]):
+            holding[row.case_id] = row
+    rows = [row for row in holding.values() if Verdict(row.verdict) in IS_FAULT]
+    names = ("case_id", "label_id", "site", "cell", "robot_id", "axis", "verdict", "mode", "evidence", "who")
+    return Answers(
+        numbers([row.moved for row in rows]),
+        np.array([IS_FAULT[Verdict(row.verdict)] for row in rows], dtype=np.bool_),
+        np.array([evidence_weight(evidence_weights, row.evidence) for row in rows], dtype=np.float64),
+        np.array([unit_name(row.unit_serial, row.axis_id) for row in rows], dtype=np.str_),
+        np.array([row.case_id for row in rows], dtype=np.str_),
+        tuple({name: row._mapping[name] for name in names} for row in rows),
+    )
+
+
+def _rank(row: Any) -> tuple[int, datetime, str]:
+    return STRENGTH[Evidence(row.evidence)], row.known_at, row.label_id
+
+
+def answer_given(connection: Connection, case_id: str, what: str, *, at: datetime) -> None:
+    """Keep what a case shows now for its findings, and mark their look-alikes; call it after a finding or an undo.
+
+    Parameters
+    ----------
+    what
+        The act: `verdict` or `undone`.
+    """
+    _keep_answers(connection, [case_id])
+    labels = connection.scalars(sa.select(CaseAnswer.label_id).where(CaseAnswer.case_id == case_id))
+    due.mark(connection, ANSWERS, [(at, label, 1) for label in labels], stable_id(what, instant(at)))
+
+
+def evidence_noted(connection: Connection, case_ids: Sequence[str], *, at: datetime) -> None:
+    """Mark cases whose evidence is new, and findings that had to wait for it."""
+    waited = _keep_answers(connection, case_ids)
+    due.mark(connection, ANSWERS, [(at, label, 1) for label in waited], stable_id("evidence", instant(at)))
+    due.mark(connection, CASES, [(at, case_id, 1) for case_id in case_ids], stable_id("evidence", instant(at)))
+
+
+def _keep_answers(connection: Connection, case_ids: Sequence[str]) -> list[str]:
+    """Copy the evidence of cases to their findings without a copy, if the recording shown lies in their range."""
+    columns = (CaseEvidence.scope, CaseEvidence.feature_version, CaseEvidence.moved)
+    query = (
+        sa.select(Label.label_id, Label.case_id, *columns, Label.known_at)
+        .join(Case, Case.case_id == Label.case_id)
+        .join(CaseEvidence, CaseEvidence.case_id == Label.case_id)
+        .join(Recording, Recording.recording_id == CaseEvidence.recording_id)
+        .outerjoin(CaseAnswer, CaseAnswer.label_id == Label.label_id)
+        .where(Label.case_id.in_(case_ids), Case.family != DATA, CaseAnswer.label_id.is_(None))
+        .where(CaseEvidence.moved.is_not(None), CaseEvidence.scope.is_not(None))
+        .where(Recording.started_at >= Label.from_at, Recording.started_at < Label.to_at)
+        .order_by(Label.label_id)
+    )
+    rows = [dict(row._mapping) for row in connection.execute(query)]
+    insert_ignore(connection, CaseAnswer, rows)
+    return [row["label_id"] for row in rows]

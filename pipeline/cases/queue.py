@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import instant
@@ -19,11 +20,17 @@ from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.quiet import muted_axes
 from pipeline.store.database import Store
-from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseTally, CaseWork
+from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseMemory, CaseTally, CaseWork
 
 BATCH = 500
 MEMORY_WEIGHT: Final = 0.3
 """How far case memory moves a case in the queue (docs/results/cases.md: how it was chosen)."""
+
+LOOKS_FAULTY: Final = 0.75
+LOOKS_HEALTHY: Final = 0.25
+"""Figures of case memory from which on, and up to which, the look-alikes say something clear."""
+
+ALARM_CODE: Final = "fault"
 
 Numbers = npt.NDArray[np.float64]
 
@@ -81,8 +88,8 @@ def queue_priority(
     return np.round(places, 6)
 
 
-def refresh_queue(store: Store, *, as_of: datetime) -> int:
-    """Update the queue priorities of all cases; return how many changed.
+def refresh_queue(store: Store, *, as_of: datetime, only: Sequence[str] | None = None) -> int:
+    """Update the queue priorities of all cases, or of those in `only`; return how many changed.
 
     The queue priority of a closed case is its `priority` alone. A row that another process has locked is
     left for the next run, so this never waits.
@@ -100,6 +107,7 @@ def refresh_queue(store: Store, *, as_of: datetime) -> int:
             AxisState.last_at >= Case.first_at,
         )
         later = doubts.correlate(Case, CaseTally).scalar_subquery()
+        has_alarm = sa.and_(CaseMemory.figure.is_not(None), _has_reason(ALARM_CODE))
         query = (
             sa.select(
                 Case.case_id,
@@ -110,13 +118,16 @@ def refresh_queue(store: Store, *, as_of: datetime) -> int:
                 Axis.criticality,
                 CaseTally.doubt_nats,
                 sa.case((Case.state != CLOSED, later)).label("later_nats"),
+                CaseMemory.figure,
+                has_alarm.label("has_alarm"),
             )
             .join(Axis, Axis.axis_id == Case.axis_id)
             .outerjoin(CaseTally, CaseTally.case_id == Case.case_id)
+            .outerjoin(CaseMemory, CaseMemory.case_id == Case.case_id)
             .where(Case.case_id.in_(sa.select(Case.case_id).where(TO_PLACE).correlate(None)))
             .order_by(Case.case_id)
         )
-        rows = connection.execute(query).all()
+        rows = _rows(connection, query, only)
     places = np.where(
         [row.state == CLOSED for row in rows], _column([row.priority for row in rows]), _places(rows, as_of)
     )
@@ -130,12 +141,23 @@ def refresh_queue(store: Store, *, as_of: datetime) -> int:
     return len(changed)
 
 
+def _rows(connection: Connection, query: Any, only: Sequence[str] | None) -> list[Row[Any]]:
+    if only is None:
+        return list(connection.execute(query))
+    rows: list[Row[Any]] = []
+    for first in range(0, len(only), BATCH):
+        rows += connection.execute(query.where(Case.case_id.in_(only[first : first + BATCH])))
+    return rows
+
+
 def _places(rows: Any, as_of: datetime) -> Numbers:
     return queue_priority(
         _column([row.priority for row in rows]),
         np.fmax(_column([row.doubt_nats for row in rows]), _column([row.later_nats for row in rows])) / math.log(2.0),
         _column([(as_of - row.first_at).total_seconds() / 86_400.0 for row in rows]),
         _column([row.criticality for row in rows]),
+        _column([row.figure for row in rows]),
+        np.array([bool(row.has_alarm) for row in rows], dtype=np.bool_),
     )
 
 
@@ -161,7 +183,8 @@ def _write(store: Store, rows: dict[str, dict[str, Any]]) -> None:
             connection.execute(update, [rows[case_id] for case_id in free])
 
 
-REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT)
+REMEMBERED: Final = "remembered"
+REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT, REMEMBERED)
 """Reason codes that the queue can be filtered by."""
 
 
@@ -192,7 +215,9 @@ def queue(
         `after` is not a position that `queue_page` returned.
     """
     names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
-    query: Any = sa.select(Case, *names, CaseWork.claimed_by, CaseWork.claimed_until, CaseWork.work_order)
+    work = (CaseWork.claimed_by, CaseWork.claimed_until, CaseWork.work_order)
+    memory = (CaseMemory.figure.label("memory"), CaseMemory.rests_on)
+    query: Any = sa.select(Case, *names, *work, *memory)
     query = _within(query).where(*_conditions(filters, as_of))
     query = query.order_by(Case.queue_priority.desc(), Case.first_at, Case.case_id)
     if after:
@@ -228,7 +253,8 @@ def place_of(row: dict[str, Any]) -> str:
 
 
 def _within(query: Any) -> Any:
-    return query.join(Axis, Axis.axis_id == Case.axis_id).outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+    query = query.join(Axis, Axis.axis_id == Case.axis_id).outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+    return query.outerjoin(CaseMemory, CaseMemory.case_id == Case.case_id)
 
 
 def _behind(after: str) -> sa.ColumnElement[bool]:
@@ -241,6 +267,12 @@ def _behind(after: str) -> sa.ColumnElement[bool]:
         raise AxiswatchError(f"{after!r} is not a position in the queue; start at its first page")
     later = sa.or_(Case.first_at > key[1], sa.and_(Case.first_at == key[1], Case.case_id > case_id))
     return sa.and_(Case.queue_priority <= key[0], sa.or_(Case.queue_priority < key[0], later))
+
+
+def _has_reason(code: str) -> sa.ColumnElement[bool]:
+    if code == REMEMBERED:
+        return CaseMemory.figure >= LOOKS_FAULTY
+    return sa.cast(Case.reasons, sa.Text).contains(f'"code": "{code}"', autoescape=True)
 
 
 def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool]]:
@@ -259,7 +291,7 @@ def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool
     if filters.state == "open":
         conditions.append(Case.axis_id.not_in(muted_axes(as_of)))
     if filters.reason:
-        conditions.append(sa.cast(Case.reasons, sa.Text).contains(f'"code": "{filters.reason}"', autoescape=True))
+        conditions.append(_has_reason(filters.reason))
     if filters.mine:
         conditions += [CaseWork.claimed_by == filters.mine, CaseWork.claimed_until > as_of]
     if filters.search:
@@ -284,9 +316,7 @@ def before_in_queue(store: Store, filters: Filters, case: Mapping[str, Any], *, 
         ),
     )
     query = (
-        sa.select(Case.case_id)
-        .join(Axis, Axis.axis_id == Case.axis_id)
-        .outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+        _within(sa.select(Case.case_id))
         .where(*_conditions(filters, as_of), Case.queue_priority >= case["queue_priority"], ahead)
         .order_by(Case.queue_priority, Case.first_at.desc(), Case.case_id.desc())
         .limit(1)

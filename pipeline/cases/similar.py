@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -75,7 +76,7 @@ def similar_past(connection: Connection, case_id: str, *, most: int = 5) -> list
         .where(*findings)
         .order_by(Label.known_at.desc(), Label.label_id)
     )
-    closest = _closest(connection, case_id, query, most=most, least=-1.0)
+    closest = _closest(connection, case_id, query, most=most, least=0.0)
     columns = (Label.case_id, Label.verdict, Label.mode, Label.cause, Label.evidence, Label.note)
     answered = sa.select(*columns).where(*findings, Label.case_id.in_(list(closest)))
     # Rows are in time order, so the newest one is kept.
@@ -119,6 +120,7 @@ def _closest(connection: Connection, case_id: str, query: Any, *, most: int, lea
         .where(
             Case.case_id != case_id,
             CaseEvidence.feature_version == own.feature_version,
+            CaseEvidence.scope.is_not_distinct_from(own.scope),
             sa.func.length(CaseEvidence.moved) == len(own.moved),
         )
         .limit(MOST_COMPARED)
@@ -126,12 +128,12 @@ def _closest(connection: Connection, case_id: str, query: Any, *, most: int, lea
     moved = {case: stored for case, stored in connection.execute(query)}
     if not moved:
         return {}
-    others = _numbers(b"".join(moved.values())).reshape(len(moved), -1)
-    alike = similarity(_numbers(own.moved), others)
-    order = np.argsort(-np.nan_to_num(alike, nan=-2.0), kind="stable")
+    alike = similarity(numbers([own.moved])[0], numbers(list(moved.values())))
+    order = np.argsort(-np.nan_to_num(alike, nan=-1.0), kind="stable")
     names = list(moved)
     return {names[int(i)]: float(alike[i]) for i in order[:most] if alike[i] >= least}
 
 
-def _numbers(stored: bytes) -> Numbers:
-    return np.frombuffer(stored, dtype="<f4").astype(np.float64)
+def numbers(stored: Sequence[bytes]) -> Numbers:
+    """Return stored distances as an array, shape (n, F); all have the same length."""
+    return np.frombuffer(b"".join(stored), dtype="<f4").astype(np.float64).reshape(len(stored), -1 if stored else 0)

@@ -13,6 +13,7 @@ from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.ids import instant, utc_text
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.history import add_event, lock_axis_of
+from pipeline.cases.memory import answer_given
 from pipeline.labels.labels import label_row
 from pipeline.labels.words import Verdict
 from pipeline.store.attribution import unit_at
@@ -106,6 +107,7 @@ def give_verdict(
             }
             connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
             add_event(connection, case_id, who, "closed", {"verdict": row["verdict"]}, at, seen=seen)
+        answer_given(connection, case_id, "verdict", at=at)
     return {"case_id": case_id, "label_id": row["label_id"], "state": CLOSED if closes else case["state"]}
 
 

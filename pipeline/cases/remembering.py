@@ -1,0 +1,251 @@
+"""remember: bring the figures of case memory up to date where evidence, or a finding near a case, is new.
+
+`remember` is the step of a run and looks only at what is marked. `recall` is for whoever records a finding: its
+look-alikes change at once. All of it goes one after the other, so nobody writes what was read before a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from pipeline.base.ids import stable_id
+from pipeline.cases.episodes import CLOSED
+from pipeline.cases.history import SYSTEM, add_event, lock_axis_of
+from pipeline.cases.memory import (
+    ANSWERS,
+    CASES,
+    DATA,
+    MOST_UNITS,
+    NEAR,
+    PRIOR,
+    STEP,
+    Answers,
+    Weights,
+    read_answers,
+)
+from pipeline.cases.queue import LOOKS_FAULTY, refresh_queue
+from pipeline.cases.similar import MOST_COMPARED, numbers, similarity
+from pipeline.labels.words import IS_FAULT, Verdict
+from pipeline.store import due
+from pipeline.store.database import Store, upsert
+from pipeline.store.tables import Axis, Case, CaseAnswer, CaseEvidence, CaseMemory, DueBasis, DueWork
+
+OFF: Final = "off"
+PAGE: Final = 500
+_PLACE = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+
+
+def remember(store: Store, *, on: bool, evidence_weights: Weights, as_of: datetime) -> int:
+    """Bring the figures of cases up to date whose evidence, or a finding near them, is new; return how many changed.
+
+    Parameters
+    ----------
+    on
+        Setting `case_memory`. False: all figures are deleted. When it is true again, all of them are computed anew.
+    evidence_weights
+        Weight of a finding by its evidence.
+    """
+    weights = stable_id(
+        MOST_UNITS, NEAR, PRIOR, *(f"{name} {evidence_weights[name]}" for name in sorted(evidence_weights))
+    )
+    basis = {"": weights if on else OFF}
+    with store.read() as connection:
+        other = bool(due.changed_bases(connection, STEP, basis))
+        waits = any(due.count(connection, queue, as_of) for queue in (CASES, ANSWERS))
+    if other or (waits and not on):
+        _begin_anew(store, basis, as_of)
+    changed: list[str] = []
+    while on and (waits or other):
+        with store.write() as connection:
+            _hold(connection)
+            cases = due.take(connection, CASES, as_of, most=PAGE)
+            answers = due.take(connection, ANSWERS, as_of, most=PAGE)
+            ids = {*cases.causes, *_near(connection, answers.causes)}
+            changed += _update(connection, ids, as_of, evidence_weights)
+            for marks in (cases, answers):
+                due.done(connection, marks, marks.causes)
+        if cases.is_last and answers.is_last:
+            break
+    _place_again(store, changed, as_of)
+    _tell(store, as_of)
+    return len(set(changed))
+
+
+def recall(store: Store, case_id: str, *, on: bool, evidence_weights: Weights, as_of: datetime) -> list[str]:
+    """Change the look-alikes of a case at once, after a finding on it or its withdrawal; return those that changed.
+
+    The first 1,000 cases of the queue are compared. The marks stay, so the next run looks at all of them.
+    """
+    if not on:
+        return []
+    with store.write() as connection:
+        _hold(connection)
+        labels = connection.scalars(sa.select(CaseAnswer.label_id).where(CaseAnswer.case_id == case_id)).all()
+        near = _near(connection, labels, most=MOST_COMPARED)
+        changed = _update(connection, near, as_of, evidence_weights)
+    _place_again(store, changed, as_of)
+    return changed
+
+
+def influence(
+    connection: Connection, case_id: str, *, as_of: datetime, evidence_weights: Weights
+) -> list[dict[str, Any]]:
+    """Return the cases that the finding on a case moves, the farthest moved first: the figure with it and without it.
+
+    Returns
+    -------
+    list of dict
+        `case_id`, its place, `queue_priority`, `figure` and `without` (None where nothing else is near).
+    """
+    labels = connection.scalars(sa.select(CaseAnswer.label_id).where(CaseAnswer.case_id == case_id)).all()
+    near = _near(connection, labels, most=MOST_COMPARED)
+    known: dict[tuple[str, str], Answers] = {}
+    moved = []
+    for row in _looked_at(connection, near):
+        key = row.scope, row.feature_version
+        if key not in known:
+            known[key] = read_answers(connection, *key, as_of=as_of, evidence_weights=evidence_weights)
+        own = numbers([row.moved])[0]
+        figure = known[key].figure_of(row.case_id, own).figure
+        without = known[key].figure_of(row.case_id, own, without=case_id).figure
+        if figure != without:
+            shown = ("case_id", "site", "cell", "robot_id", "axis", "queue_priority")
+            moved.append({name: row._mapping[name] for name in shown} | {"figure": figure, "without": without})
+    moved.sort(key=lambda item: (-abs(_or_half(item["figure"]) - _or_half(item["without"])), item["case_id"]))
+    return moved
+
+
+def _or_half(figure: float | None) -> float:
+    return 0.5 if figure is None else figure
+
+
+def _hold(connection: Connection) -> None:
+    """Let nobody else compute figures until the transaction ends: who read before a finding must not write after it."""
+    connection.execute(sa.select(DueBasis).where(DueBasis.step == STEP).with_for_update())
+
+
+def _begin_anew(store: Store, basis: Mapping[str, str], as_of: datetime) -> None:
+    """Mark all cases that are not closed; where memory is off, delete all figures and marks."""
+    gone: list[str] = []
+    with store.write() as connection:
+        due.set_bases(connection, STEP, basis)
+        if basis[""] == OFF:
+            gone = list(connection.scalars(sa.select(CaseMemory.case_id)))
+            connection.execute(sa.delete(CaseMemory))
+            connection.execute(sa.delete(DueWork).where(DueWork.step == STEP))
+        else:
+            nothing: Any = sa.literal("")
+            found = sa.select(
+                sa.literal(CASES.scope), nothing, sa.literal(as_of, Case.changed_at.type), Case.case_id, 1
+            )
+            open_ones = found.where(Case.state != CLOSED, Case.family != DATA)
+            due.mark_selected(connection, STEP, open_ones, stable_id(basis[""]))
+    _place_again(store, gone, as_of)
+
+
+def _near(connection: Connection, labels: Collection[str], *, most: int | None = None) -> list[str]:
+    """Return the cases, not closed, that are near to what findings rest on; with `most` the first of the queue."""
+    columns = (CaseAnswer.scope, CaseAnswer.feature_version, CaseAnswer.moved)
+    answers = sa.select(*columns).where(CaseAnswer.label_id.in_(labels))
+    kinds: dict[tuple[str, str], list[bytes]] = {}
+    for row in connection.execute(answers) if labels else ():
+        kinds.setdefault((row.scope, row.feature_version), []).append(row.moved)
+    near: list[str] = []
+    for (scope, version), stored in kinds.items():
+        asked = numbers(stored)
+        query = (
+            sa.select(Case.case_id, CaseEvidence.moved)
+            .join(CaseEvidence, CaseEvidence.case_id == Case.case_id)
+            .where(Case.state != CLOSED, Case.family != DATA)
+            .where(CaseEvidence.scope == scope, CaseEvidence.feature_version == version)
+            .where(CaseEvidence.moved.is_not(None))
+            .order_by(Case.queue_priority.desc(), Case.first_at, Case.case_id)
+            .limit(most)
+        )
+        for part in connection.execute(query).partitions(PAGE):
+            others = numbers([row.moved for row in part])
+            alike = np.array([np.nan_to_num(similarity(one, others)) for one in asked]).max(axis=0)
+            near += [row.case_id for row, value in zip(part, alike.tolist(), strict=True) if value > NEAR]
+    return near
+
+
+def _looked_at(connection: Connection, case_ids: Iterable[str]) -> list[Row[Any]]:
+    """Return cases with their evidence and their figures as stored."""
+    evidence = (CaseEvidence.scope, CaseEvidence.feature_version, CaseEvidence.moved)
+    stored = (CaseMemory.figure, CaseMemory.rests_on, CaseMemory.told, CaseMemory.known_at)
+    ids = sorted(set(case_ids))
+    rows: list[Row[Any]] = []
+    for first in range(0, len(ids), PAGE):
+        query = (
+            sa.select(Case.case_id, Case.state, Case.family, Case.queue_priority, *_PLACE, *evidence, *stored)
+            .join(Axis, Axis.axis_id == Case.axis_id)
+            .outerjoin(CaseEvidence, CaseEvidence.case_id == Case.case_id)
+            .outerjoin(CaseMemory, CaseMemory.case_id == Case.case_id)
+            .where(Case.case_id.in_(ids[first : first + PAGE]))
+            .order_by(Case.case_id)
+        )
+        rows += connection.execute(query)
+    return rows
+
+
+def _update(connection: Connection, case_ids: Iterable[str], as_of: datetime, evidence_weights: Weights) -> list[str]:
+    """Compute the figures of cases and store those that changed; return the ids of these cases."""
+    known: dict[tuple[str, str, datetime], Answers] = {}
+    rows, gone = [], []
+    for row in _looked_at(connection, case_ids):
+        found = rests_on = None
+        if row.state != CLOSED and row.family != DATA and row.moved is not None and row.scope is not None:
+            # A run for the past does not take back what a finding that came since has changed.
+            key = row.scope, row.feature_version, max(as_of, row.known_at or as_of)
+            if key not in known:
+                known[key] = read_answers(connection, *key[:2], as_of=key[2], evidence_weights=evidence_weights)
+            found = known[key].figure_of(row.case_id, numbers([row.moved])[0])
+            rests_on = known[key].rests_on(found)
+        if found is None or found.figure is None:
+            gone += [] if row.figure is None else [row.case_id]
+        elif (found.figure, rests_on) != (row.figure, row.rests_on):
+            told = bool(row.told) and found.figure >= LOOKS_FAULTY
+            known_at = max(as_of, row.known_at or as_of)
+            rows.append(
+                {
+                    "case_id": row.case_id,
+                    "figure": found.figure,
+                    "rests_on": rests_on,
+                    "told": told,
+                    "known_at": known_at,
+                }
+            )
+    upsert(connection, CaseMemory, rows)
+    if gone:
+        connection.execute(sa.delete(CaseMemory).where(CaseMemory.case_id.in_(gone)))
+    return [*(row["case_id"] for row in rows), *gone]
+
+
+def _place_again(store: Store, case_ids: Sequence[str], as_of: datetime) -> None:
+    if case_ids:
+        refresh_queue(store, as_of=as_of, only=sorted(set(case_ids)))
+
+
+def _tell(store: Store, as_of: datetime) -> None:
+    """Write into the history of a case that it looks like faults, once; so the webhook reports it."""
+    news = (CaseMemory.figure >= LOOKS_FAULTY, CaseMemory.told.is_(False))
+    query = sa.select(CaseMemory.case_id).join(Case, Case.case_id == CaseMemory.case_id)
+    with store.read() as connection:
+        waiting = connection.scalars(query.where(*news, Case.state != CLOSED).order_by(CaseMemory.case_id)).all()
+    for case_id in waiting:
+        with store.write() as connection:
+            lock_axis_of(connection, case_id)
+            row = connection.execute(
+                sa.select(CaseMemory).where(CaseMemory.case_id == case_id, *news).with_for_update()
+            ).one_or_none()
+            if row is not None:
+                faults = [one["case_id"] for one in row.rests_on if IS_FAULT[Verdict(one["verdict"])]]
+                details = {"looks_like": faults, "memory": row.figure}
+                add_event(connection, case_id, SYSTEM, "changed", details, as_of)
+                connection.execute(sa.update(CaseMemory).where(CaseMemory.case_id == case_id).values(told=True))
