@@ -92,8 +92,7 @@ def advise(
 
     report = take_in(place.store, place.settings, as_of=as_of, cases_since=cases_since, on_progress=on_progress)
     note_evidence(place.store, place.lake, place.settings, as_of=as_of)
-    weights = place.settings.evidence_weights
-    remember(place.store, on=place.settings.case_memory, evidence_weights=weights, as_of=as_of)
+    remember(place.store, weights=place.settings.memory_weights, as_of=as_of)
     return report.as_dict()
 
 

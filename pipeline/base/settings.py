@@ -499,6 +499,11 @@ class Settings(
 ):
     """Every setting, with its unit in the name or the description."""
 
+    @property
+    def memory_weights(self) -> dict[str, float] | None:
+        """Weights of findings in case memory, by evidence; None where it is off."""
+        return self.evidence_weights if self.case_memory else None
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         if self.n_samples % self.sub_bank_size or self.n_samples // self.sub_bank_size < 2:

@@ -3,6 +3,7 @@
 __all__ = [
     "audit",
     "axis_state",
+    "effects",
     "episodes",
     "evidence",
     "keeping",

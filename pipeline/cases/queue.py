@@ -79,13 +79,19 @@ def queue_priority(
         -0.3 to 1.6 for a `priority` of 0.1 to 1.
     """
     told = np.full(len(priority), np.nan) if memory is None else memory
-    move = memory_weight * (2.0 * np.where(np.isnan(told), 0.5, told) - 1.0)
-    move = np.where(False if is_alarm is None else is_alarm, np.maximum(move, 0.0), move)
+    alarms = np.zeros(len(priority), dtype=np.bool_) if is_alarm is None else is_alarm
+    move = memory_move(told, alarms, weight=memory_weight)
     unsure = np.where(np.isnan(doubt_bits), 1.0, np.clip(doubt_bits, 0.0, 1.0))
     waiting = np.minimum(np.floor(np.maximum(age_days, 0.0)) * age_per_day, most_for_age)
     matters = np.where(np.isnan(criticality), usual_criticality, criticality) - usual_criticality
     places: Numbers = priority + move + doubt_weight * unsure + waiting + criticality_step * matters
     return np.round(places, 6)
+
+
+def memory_move(memory: Numbers, is_alarm: npt.NDArray[np.bool_], *, weight: float = MEMORY_WEIGHT) -> Numbers:
+    """Return by how much case memory moves cases in the queue: never an alarm down. Arrays as in `queue_priority`."""
+    move = weight * (2.0 * np.where(np.isnan(memory), 0.5, memory) - 1.0)
+    return np.where(is_alarm, np.maximum(move, 0.0), move)
 
 
 def refresh_queue(store: Store, *, as_of: datetime, only: Sequence[str] | None = None) -> int:
@@ -107,7 +113,7 @@ def refresh_queue(store: Store, *, as_of: datetime, only: Sequence[str] | None =
             AxisState.last_at >= Case.first_at,
         )
         later = doubts.correlate(Case, CaseTally).scalar_subquery()
-        has_alarm = sa.and_(CaseMemory.figure.is_not(None), _has_reason(ALARM_CODE))
+        has_alarm = sa.and_(CaseMemory.figure.is_not(None), has_reason(ALARM_CODE))
         query = (
             sa.select(
                 Case.case_id,
@@ -269,7 +275,8 @@ def _behind(after: str) -> sa.ColumnElement[bool]:
     return sa.and_(Case.queue_priority <= key[0], sa.or_(Case.queue_priority < key[0], later))
 
 
-def _has_reason(code: str) -> sa.ColumnElement[bool]:
+def has_reason(code: str) -> sa.ColumnElement[bool]:
+    """SQL: a case has a reason; `remembered` is that its look-alikes were faulty."""
     if code == REMEMBERED:
         return CaseMemory.figure >= LOOKS_FAULTY
     return sa.cast(Case.reasons, sa.Text).contains(f'"code": "{code}"', autoescape=True)
@@ -291,7 +298,7 @@ def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool
     if filters.state == "open":
         conditions.append(Case.axis_id.not_in(muted_axes(as_of)))
     if filters.reason:
-        conditions.append(_has_reason(filters.reason))
+        conditions.append(has_reason(filters.reason))
     if filters.mine:
         conditions += [CaseWork.claimed_by == filters.mine, CaseWork.claimed_until > as_of]
     if filters.search:

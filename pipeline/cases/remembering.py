@@ -29,7 +29,7 @@ from pipeline.cases.memory import (
     Weights,
     read_answers,
 )
-from pipeline.cases.queue import LOOKS_FAULTY, refresh_queue
+from pipeline.cases.queue import ALARM_CODE, LOOKS_FAULTY, has_reason, memory_move, refresh_queue
 from pipeline.cases.similar import MOST_COMPARED, numbers, similarity
 from pipeline.labels.words import IS_FAULT, Verdict
 from pipeline.store import due
@@ -41,33 +41,32 @@ PAGE: Final = 500
 _PLACE = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
 
 
-def remember(store: Store, *, on: bool, evidence_weights: Weights, as_of: datetime) -> int:
+def remember(store: Store, *, weights: Weights | None, as_of: datetime) -> int:
     """Bring the figures of cases up to date whose evidence, or a finding near them, is new; return how many changed.
 
     Parameters
     ----------
-    on
-        Setting `case_memory`. False: all figures are deleted. When it is true again, all of them are computed anew.
-    evidence_weights
-        Weight of a finding by its evidence.
+    weights
+        Weight of a finding by its evidence. None: memory is off, and all figures are deleted; when it is on again, all
+        of them are computed anew.
     """
-    weights = stable_id(
-        MOST_UNITS, NEAR, PRIOR, *(f"{name} {evidence_weights[name]}" for name in sorted(evidence_weights))
-    )
-    basis = {"": weights if on else OFF}
+    basis = {"": OFF}
+    if weights is not None:
+        listed = [f"{name} {weights[name]}" for name in sorted(weights)]
+        basis = {"": stable_id(MOST_UNITS, NEAR, PRIOR, *listed)}
     with store.read() as connection:
         other = bool(due.changed_bases(connection, STEP, basis))
         waits = any(due.count(connection, queue, as_of) for queue in (CASES, ANSWERS))
-    if other or (waits and not on):
+    if other or (waits and weights is None):
         _begin_anew(store, basis, as_of)
     changed: list[str] = []
-    while on and (waits or other):
+    while weights is not None and (waits or other):
         with store.write() as connection:
             _hold(connection)
             cases = due.take(connection, CASES, as_of, most=PAGE)
             answers = due.take(connection, ANSWERS, as_of, most=PAGE)
             ids = {*cases.causes, *_near(connection, answers.causes)}
-            changed += _update(connection, ids, as_of, evidence_weights)
+            changed += _update(connection, ids, as_of, weights)
             for marks in (cases, answers):
                 due.done(connection, marks, marks.causes)
         if cases.is_last and answers.is_last:
@@ -77,52 +76,54 @@ def remember(store: Store, *, on: bool, evidence_weights: Weights, as_of: dateti
     return len(set(changed))
 
 
-def recall(store: Store, case_id: str, *, on: bool, evidence_weights: Weights, as_of: datetime) -> list[str]:
-    """Change the look-alikes of a case at once, after a finding on it or its withdrawal; return those that changed.
+def recall(store: Store, case_ids: Collection[str], *, weights: Weights | None, as_of: datetime) -> list[str]:
+    """Change the look-alikes of cases at once, after findings on them or withdrawals; return those that changed.
 
     The first 1,000 cases of the queue are compared. The marks stay, so the next run looks at all of them.
     """
-    if not on:
+    if weights is None:
         return []
     with store.write() as connection:
         _hold(connection)
-        labels = connection.scalars(sa.select(CaseAnswer.label_id).where(CaseAnswer.case_id == case_id)).all()
-        near = _near(connection, labels, most=MOST_COMPARED)
-        changed = _update(connection, near, as_of, evidence_weights)
+        near = _near(connection, _labels_of(connection, case_ids), most=MOST_COMPARED)
+        changed = _update(connection, near, as_of, weights)
     _place_again(store, changed, as_of)
     return changed
 
 
-def influence(
-    connection: Connection, case_id: str, *, as_of: datetime, evidence_weights: Weights
-) -> list[dict[str, Any]]:
-    """Return the cases that the finding on a case moves, the farthest moved first: the figure with it and without it.
+def influence(connection: Connection, case_id: str, *, weights: Weights, as_of: datetime) -> list[dict[str, Any]]:
+    """Return the open cases that the finding on a case moves, the farthest moved first.
 
     Returns
     -------
     list of dict
-        `case_id`, its place, `queue_priority`, `figure` and `without` (None where nothing else is near).
+        `case_id`, its place, `queue_priority`; `figure` and `without`, the figures with the finding and without it
+        (None where nothing is near); `moves`: how far it moves the case in the queue by itself, up if above 0.
     """
-    labels = connection.scalars(sa.select(CaseAnswer.label_id).where(CaseAnswer.case_id == case_id)).all()
-    near = _near(connection, labels, most=MOST_COMPARED)
+    near = _near(connection, _labels_of(connection, [case_id]), most=MOST_COMPARED)
     known: dict[tuple[str, str], Answers] = {}
     moved = []
     for row in _looked_at(connection, near):
         key = row.scope, row.feature_version
         if key not in known:
-            known[key] = read_answers(connection, *key, as_of=as_of, evidence_weights=evidence_weights)
+            known[key] = read_answers(connection, *key, as_of=as_of, evidence_weights=weights)
         own = numbers([row.moved])[0]
-        figure = known[key].figure_of(row.case_id, own).figure
-        without = known[key].figure_of(row.case_id, own, without=case_id).figure
-        if figure != without:
-            shown = ("case_id", "site", "cell", "robot_id", "axis", "queue_priority")
-            moved.append({name: row._mapping[name] for name in shown} | {"figure": figure, "without": without})
-    moved.sort(key=lambda item: (-abs(_or_half(item["figure"]) - _or_half(item["without"])), item["case_id"]))
+        figures = [
+            known[key].figure_of(row.case_id, own).figure,
+            known[key].figure_of(row.case_id, own, without=case_id).figure,
+        ]
+        if figures[0] != figures[1]:
+            told = np.array([np.nan if figure is None else figure for figure in figures])
+            places = memory_move(told, np.array([bool(row.has_alarm)] * 2))
+            shown = {name: row._mapping[name] for name in ("case_id", "site", "cell", "robot_id", "axis")}
+            shown |= {"queue_priority": row.queue_priority, "figure": figures[0], "without": figures[1]}
+            moved.append(shown | {"moves": round(float(places[0] - places[1]), 4)})
+    moved.sort(key=lambda item: (-abs(item["moves"]), item["case_id"]))
     return moved
 
 
-def _or_half(figure: float | None) -> float:
-    return 0.5 if figure is None else figure
+def _labels_of(connection: Connection, case_ids: Collection[str]) -> Sequence[str]:
+    return connection.scalars(sa.select(CaseAnswer.label_id).where(CaseAnswer.case_id.in_(case_ids))).all()
 
 
 def _hold(connection: Connection) -> None:
@@ -140,11 +141,9 @@ def _begin_anew(store: Store, basis: Mapping[str, str], as_of: datetime) -> None
             connection.execute(sa.delete(CaseMemory))
             connection.execute(sa.delete(DueWork).where(DueWork.step == STEP))
         else:
-            nothing: Any = sa.literal("")
-            found = sa.select(
-                sa.literal(CASES.scope), nothing, sa.literal(as_of, Case.changed_at.type), Case.case_id, 1
-            )
-            open_ones = found.where(Case.state != CLOSED, Case.family != DATA)
+            columns: list[Any] = [sa.literal(CASES.scope).label("scope"), sa.literal("").label("version")]
+            columns += [sa.literal(as_of, Case.changed_at.type).label("at"), Case.case_id, sa.literal(1).label("size")]
+            open_ones = sa.select(*columns).where(Case.state != CLOSED, Case.family != DATA)
             due.mark_selected(connection, STEP, open_ones, stable_id(basis[""]))
     _place_again(store, gone, as_of)
 
@@ -178,12 +177,14 @@ def _near(connection: Connection, labels: Collection[str], *, most: int | None =
 def _looked_at(connection: Connection, case_ids: Iterable[str]) -> list[Row[Any]]:
     """Return cases with their evidence and their figures as stored."""
     evidence = (CaseEvidence.scope, CaseEvidence.feature_version, CaseEvidence.moved)
+    case: list[Any] = [Case.case_id, Case.state, Case.family, Case.queue_priority, *_PLACE]
+    case.append(has_reason(ALARM_CODE).label("has_alarm"))
     stored = (CaseMemory.figure, CaseMemory.rests_on, CaseMemory.told, CaseMemory.known_at)
     ids = sorted(set(case_ids))
     rows: list[Row[Any]] = []
     for first in range(0, len(ids), PAGE):
         query = (
-            sa.select(Case.case_id, Case.state, Case.family, Case.queue_priority, *_PLACE, *evidence, *stored)
+            sa.select(*case, *evidence, *stored)
             .join(Axis, Axis.axis_id == Case.axis_id)
             .outerjoin(CaseEvidence, CaseEvidence.case_id == Case.case_id)
             .outerjoin(CaseMemory, CaseMemory.case_id == Case.case_id)
@@ -194,7 +195,7 @@ def _looked_at(connection: Connection, case_ids: Iterable[str]) -> list[Row[Any]
     return rows
 
 
-def _update(connection: Connection, case_ids: Iterable[str], as_of: datetime, evidence_weights: Weights) -> list[str]:
+def _update(connection: Connection, case_ids: Iterable[str], as_of: datetime, weights: Weights) -> list[str]:
     """Compute the figures of cases and store those that changed; return the ids of these cases."""
     known: dict[tuple[str, str, datetime], Answers] = {}
     rows, gone = [], []
@@ -204,7 +205,7 @@ def _update(connection: Connection, case_ids: Iterable[str], as_of: datetime, ev
             # A run for the past does not take back what a finding that came since has changed.
             key = row.scope, row.feature_version, max(as_of, row.known_at or as_of)
             if key not in known:
-                known[key] = read_answers(connection, *key[:2], as_of=key[2], evidence_weights=evidence_weights)
+                known[key] = read_answers(connection, *key[:2], as_of=key[2], evidence_weights=weights)
             found = known[key].figure_of(row.case_id, numbers([row.moved])[0])
             rests_on = known[key].rests_on(found)
         if found is None or found.figure is None:

@@ -53,6 +53,7 @@ def similarity(moved: Numbers, others: Numbers, *, cut_off: float = CUT_OFF, lea
     >>> similarity(np.array([0.0, 9.0]), np.array([[0.0, 3.0], [0.0, -3.0], [1.5, 3.0]])).tolist()
     [1.0, 0.5, 0.875]
     """
+    others = others.reshape(len(others), len(moved))  # none of them may have come without a width
     known = ~np.isnan(others) & ~np.isnan(moved)
     apart = np.abs(np.clip(others, -cut_off, cut_off) - np.clip(moved, -cut_off, cut_off))
     number = known.sum(axis=1)

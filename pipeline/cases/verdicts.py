@@ -18,7 +18,7 @@ from pipeline.labels.labels import label_row
 from pipeline.labels.words import Verdict
 from pipeline.store.attribution import unit_at
 from pipeline.store.database import Store, insert_ignore
-from pipeline.store.tables import Axis, AxisState, Case, CaseWork, Label, Recording, ReviewEvent
+from pipeline.store.tables import Axis, AxisState, Case, CaseMemory, CaseWork, Label, Recording, ReviewEvent
 
 
 def count_cases(store: Store, *, state: str | None = "open") -> int:
@@ -31,7 +31,7 @@ def count_cases(store: Store, *, state: str | None = "open") -> int:
 
 
 def get_case(store: Store, case_id: str) -> dict[str, Any]:
-    """Return one case with its history, oldest action first.
+    """Return one case with what its look-alikes say (`memory`, `rests_on`) and its history, oldest action first.
 
     Raises
     ------
@@ -43,7 +43,10 @@ def get_case(store: Store, case_id: str) -> dict[str, Any]:
         events = connection.execute(
             sa.select(ReviewEvent).where(ReviewEvent.case_id == case_id).order_by(ReviewEvent.sequence)
         )
-        return {**case, "events": [dict(row._mapping) for row in events]}
+        memory = sa.select(CaseMemory.figure, CaseMemory.rests_on).where(CaseMemory.case_id == case_id)
+        figure, rests_on = connection.execute(memory).one_or_none() or (None, None)
+        told = {"memory": figure, "rests_on": rests_on}
+        return {**case, **told, "events": [dict(row._mapping) for row in events]}
 
 
 def give_verdict(
