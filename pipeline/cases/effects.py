@@ -92,7 +92,7 @@ def disagreement(connection: Connection, case_id: str, *, as_of: datetime) -> li
     against = [int(one) for one in near if contradicted(int(one), own if own.size else near)]
     if own.size and against:
         against = [int(own[0]), *against]
-    against.sort(key=lambda one: (-alike[one], one))
+    against.sort(key=lambda one: (one not in own, -alike[one], one))
     return [answers.told[one] | {"similarity": round(float(alike[one]), 4)} for one in against]
 
 

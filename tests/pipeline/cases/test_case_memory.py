@@ -19,14 +19,11 @@ from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import undo
 from pipeline.store.database import Store
 from pipeline.store.tables import (
-    Axis,
     Case,
     CaseAnswer,
     CaseEvidence,
     CaseMemory,
     DueWork,
-    LakeFile,
-    Recording,
     ReviewEvent,
     WebhookEvent,
 )
@@ -112,40 +109,10 @@ def test_memory_never_lowers_an_alarm(priority: float, figure: float, doubt: flo
 
 
 @pytest.fixture
-def plant(store: Store) -> Store:
-    """Five open cases: two that look like `asked`, one with an alarm, one like none of them, one about data."""
-    kinds = {"asked": FAULTY, "twin": FAULTY, "alarm": FAULTY, "other": SOUND, "data": FAULTY}
-    with store.write() as connection:
-        file = {"path": "f", "kind": "recordings", "size_bytes": 1, "n_rows": 9, "known_at": AT}
-        connection.execute(sa.insert(LakeFile), file)
-        for number, (name, moved) in enumerate(kinds.items()):
-            axis = {"axis_id": name, "site": "p", "cell": "c", "robot_id": name, "axis": "A1", "criticality": None}
-            connection.execute(sa.insert(Axis), axis | {"expected_every_s": None, "known_at": AT})
-            family, code = ("data", "data") if name == "data" else ("machine", "fault" if name == "alarm" else "novel")
-            case: dict[str, Any] = {"case_id": name, "axis_id": name, "family": family, "state": "open", "mode": None}
-            case |= {"first_at": AT, "last_at": AT, "n_bins": 2, "priority": 0.5, "fault_probability": 0.1}
-            reasons = [{"code": code, "text": "", "first_at": "", "last_at": "", "count": 1}]
-            connection.execute(sa.insert(Case), case | {"reasons": reasons, "known_at": AT, "changed_at": AT})
-            connection.execute(sa.insert(Recording), recording(name, number))
-            connection.execute(sa.insert(CaseEvidence), evidence(name, moved))
-    refresh_queue(store, as_of=AT)
-    return store
-
-
-def recording(name: str, row: int) -> dict[str, Any]:
-    values = {"recording_id": name, "axis_id": name, "channel": "acc_x", "started_at": AT, "unit": "g", "n_samples": 9}
-    values |= {"quantity": "acceleration", "time_basis": "clock", "sampling_rate_hz": 1.0, "rate_basis": "declared"}
-    values |= dict.fromkeys(
-        ("shaft_speed_rpm", "speed_is_steady", "load", "payload_kg", "temperature_c", "program", "unit_serial")
-    )
-    return values | {"content_hash": name, "file_hash": "h", "lake_path": "f", "lake_row": row, "known_at": AT}
-
-
-def evidence(name: str, moved: list[float]) -> dict[str, Any]:
-    values = {"case_id": name, "recording_id": name, "channel": "acc_x", "scope": "acceleration"}
-    values |= dict.fromkeys(("program", "shaft_speed_rpm", "line", "line_order", "line_db"))
-    stored = np.array(moved, "<f4").tobytes()
-    return values | {"feature_version": "v", "moved": stored, "case_changed_at": AT, "known_at": AT}
+def plant(alike: Store) -> Store:
+    """Open cases `asked`, `twin`, `alarm` (with an alarm) and `data` (about data) look alike, `other` does not."""
+    refresh_queue(alike, as_of=AT)
+    return alike
 
 
 def run(store: Store, as_of: datetime, *, on: bool = True) -> int:

@@ -1,0 +1,75 @@
+"""How many labels wait for the next training: those that teach something and that no champion has learned."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.cases.effects import labels_waiting, settle
+from pipeline.cases.verdicts import give_verdict
+from pipeline.cases.work import undo
+from pipeline.store.database import Store
+from pipeline.store.tables import Extraction, ModelAlias, ModelVersion
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+WEIGHTS = {"signal_only": 0.0, "inspected": 1.0}
+
+
+@pytest.fixture
+def plant(alike: Store) -> Store:
+    with alike.write() as connection:
+        for name in ("asked", "twin", "other"):
+            row = {"recording_id": name, "axis_id": name, "channel": "acc_x", "started_at": AT, "regime": "?|?|?"}
+            row |= {"feature_version": "v", "geometry_version": "none", "scope": "acceleration", "quality": "ok"}
+            row |= {"unit_serial": None, "evidence": "", "n_windows": 1, "lake_path": None, "lake_row": 0}
+            connection.execute(sa.insert(Extraction), row | {"known_at": AT})
+    return alike
+
+
+def answer(store: Store, case: str, verdict: str, evidence: str = "inspected", *, at: datetime) -> None:
+    give_verdict(store, case, {"verdict": verdict, "evidence": evidence}, who="mara", at=at, period_hours=1.0)
+
+
+def waiting(store: Store, at: datetime) -> int:
+    with store.read() as connection:
+        (one,) = labels_waiting(connection, "asked", weights=WEIGHTS, as_of=at)
+    assert one["scope"] == "acceleration"
+    return int(one["labels"])
+
+
+def test_labels_wait_until_a_champion_has_learned_them(plant: Store) -> None:
+    at = AT + HOUR
+    assert waiting(plant, at) == 0
+    answer(plant, "asked", "fault", at=at)
+    assert waiting(plant, at) == 1
+    answer(plant, "twin", "healthy", "signal_only", at=at)
+    assert waiting(plant, at) == 1, "evidence of weight 0 teaches nothing"
+    answer(plant, "twin", "unsure", at=at)
+    answer(plant, "alarm", "fault", at=at)
+    assert waiting(plant, at) == 1, "unsure names no class, and the third has no features"
+    answer(plant, "other", "benign_change", at=at + HOUR)
+    assert (waiting(plant, at), waiting(plant, at + HOUR)) == (1, 2)
+    undo(plant, "other", who="mara", at=at + 2 * HOUR)
+    assert waiting(plant, at + 2 * HOUR) == 1
+    with plant.write() as connection:
+        model = {"model_version": "m", "scope": "acceleration", "kind": "classification", "feature_version": "v"}
+        model |= {"lake_prefix": "m", "training_data_hash": "h", "n_units": 1, "n_windows": 1, "settings": {}}
+        model |= {"metrics": {}, "held_out_path": None, "lineage": None, "label_cutoff": at, "known_at": at}
+        connection.execute(sa.insert(ModelVersion), model)
+        alias = {"scope": "acceleration", "alias": "champion", "model_version": "m"}
+        connection.execute(sa.insert(ModelAlias), alias)
+    assert waiting(plant, at + 2 * HOUR) == 0
+    answer(plant, "other", "benign_change", at=at + 3 * HOUR)
+    assert waiting(plant, at + 3 * HOUR) == 1
+
+
+def test_what_a_withdrawn_finding_changed_is_nothing(plant: Store) -> None:
+    answer(plant, "asked", "fault", at=AT + HOUR)
+    effect = settle(plant, "asked", weights=WEIGHTS, as_of=AT + HOUR)
+    assert effect is not None
+    assert (effect["up"], effect["training"]) == (2, [{"scope": "acceleration", "labels": 1}])
+    undo(plant, "asked", who="mara", at=AT + 2 * HOUR)
+    assert settle(plant, "asked", weights=WEIGHTS, as_of=AT + 2 * HOUR) is None
