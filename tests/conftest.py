@@ -30,6 +30,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.assets import import_assets
+from pipeline.base.ids import axis_id
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import extract_due
@@ -445,14 +446,15 @@ def alike(store: Store) -> Store:
         file = {"path": "f", "kind": "recordings", "size_bytes": 1, "n_rows": 9, "known_at": AS_OF}
         connection.execute(sa.insert(tables.LakeFile), file)
         for row, (name, values) in enumerate(moved.items()):
-            axis = {"axis_id": name, "site": "p", "cell": "c", "robot_id": name, "axis": "A1", "criticality": None}
+            key = axis_id("p", "c", name, "A1")
+            axis = {"axis_id": key, "site": "p", "cell": "c", "robot_id": name, "axis": "A1", "criticality": None}
             connection.execute(sa.insert(tables.Axis), axis | {"expected_every_s": None, "known_at": AS_OF})
             code = {"alarm": "fault", "data": "data"}.get(name, "novel")
-            case = {"case_id": name, "axis_id": name, "family": "data" if name == "data" else "machine", "mode": None}
+            case = {"case_id": name, "axis_id": key, "family": "data" if name == "data" else "machine", "mode": None}
             case |= {"state": "open", "n_bins": 2, "priority": 0.5, "fault_probability": 0.1, "first_at": AS_OF}
             case |= {"reasons": [{"code": code, "text": ""}], "last_at": AS_OF, "known_at": AS_OF, "changed_at": AS_OF}
             connection.execute(sa.insert(tables.Case), case)
-            keys = {"recording_id": name, "axis_id": name, "started_at": AS_OF, "lake_row": row, "content_hash": name}
+            keys = {"recording_id": name, "axis_id": key, "started_at": AS_OF, "lake_row": row, "content_hash": name}
             keys |= {"lake_path": "f", "file_hash": "h", "known_at": AS_OF}
             connection.execute(sa.insert(tables.Recording), signal | keys)
             shown = {"case_id": name, "recording_id": name, "channel": "acc_x", "scope": "acceleration"}

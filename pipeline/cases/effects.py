@@ -21,7 +21,7 @@ from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import IS_FAULT, STRENGTH, Evidence, Verdict, evidence_weight
 from pipeline.registry.versions import champions
 from pipeline.store.database import Store
-from pipeline.store.tables import Axis, Case, CaseEvidence, Extraction, Label, ModelVersion
+from pipeline.store.tables import Axis, Case, CaseEvidence, Extraction, Label, ModelVersion, Unit
 
 MOST_NAMED: Final = 5
 
@@ -101,7 +101,8 @@ def labels_waiting(
 ) -> list[dict[str, Any]]:
     """Return for the scope of a case how many labels its champion has not learned: `scope`, `labels`.
 
-    Labels that name a class and have a weight count, if they cover a recording of the scope with features.
+    Labels that name a class and have a weight count, if they cover a recording of the scope with features; of a label
+    that names only a unit, on an axis where the registry has it.
     """
     scope = connection.scalar(sa.select(CaseEvidence.scope).where(CaseEvidence.case_id == case_id))
     if scope is None:
@@ -109,12 +110,11 @@ def labels_waiting(
     version = champions(connection).get(scope)
     cutoff = sa.select(ModelVersion.label_cutoff).where(ModelVersion.model_version == version)
     since = None if version is None else connection.scalar(cutoff)
-    covered = sa.exists().where(
-        Extraction.scope == scope,
-        Extraction.started_at >= Label.from_at,
-        Extraction.started_at < Label.to_at,
-        sa.case((Label.axis_id.is_not(None), Extraction.axis_id == Label.axis_id), else_=True),
-        sa.case((Label.axis_id.is_(None), Extraction.unit_serial == Label.unit_serial), else_=True),
+    there = (Extraction.scope == scope, Extraction.started_at >= Label.from_at, Extraction.started_at < Label.to_at)
+    of_unit = (Unit.unit_serial == Label.unit_serial, Extraction.axis_id == Unit.axis_id)
+    covered = sa.or_(
+        sa.exists().where(Extraction.axis_id == Label.axis_id, *there),
+        sa.and_(Label.axis_id.is_(None), sa.exists().where(*of_unit, *there)),
     )
     useful = [evidence for evidence in Evidence if evidence_weight(weights, evidence) > 0]
     known = [] if since is None else [Label.known_at > since]

@@ -129,7 +129,9 @@ class Answers:
     is_fault : bool array, shape (n,)
     weight : float64 array, shape (n,)
         Of the evidence.
-    unit, case_id : str array, shape (n,)
+    unit : int64 array, shape (n,)
+        Number of the physical unit.
+    case_id : str array, shape (n,)
     told : tuple of dict
         What is shown of each: ids, place, words, person.
     """
@@ -137,15 +139,14 @@ class Answers:
     moved: Numbers
     is_fault: npt.NDArray[np.bool_]
     weight: Numbers
-    unit: npt.NDArray[np.str_]
+    unit: npt.NDArray[np.int64]
     case_id: npt.NDArray[np.str_]
     told: tuple[dict[str, Any], ...]
 
     def figure_of(self, case_id: str, moved: Numbers, *, without: str = "") -> Remembered:
         """Return what the findings say about a case; its own do not count, nor those on the case `without`."""
-        others = np.flatnonzero((self.case_id != case_id) & (self.case_id != without))
-        found = remembered(moved, self.moved[others], self.is_fault[others], self.weight[others], self.unit[others])
-        return Remembered(found.figure, others[found.votes], found.similarity, found.weight)
+        silent = (self.case_id == case_id) | (self.case_id == without)
+        return remembered(moved, self.moved, self.is_fault, np.where(silent, 0.0, self.weight), self.unit)
 
     def rests_on(self, found: Remembered) -> list[dict[str, Any]]:
         """Return what is shown of the findings that a figure rests on, the nearest first."""
@@ -184,7 +185,7 @@ def read_answers(
         numbers([row.moved for row in rows]),
         np.array([IS_FAULT[Verdict(row.verdict)] for row in rows], dtype=np.bool_),
         np.array([evidence_weight(evidence_weights, row.evidence) for row in rows], dtype=np.float64),
-        np.array([unit_name(row.unit_serial, row.axis_id) for row in rows], dtype=np.str_),
+        np.unique([unit_name(row.unit_serial, row.axis_id) for row in rows], return_inverse=True)[1],
         np.array([row.case_id for row in rows], dtype=np.str_),
         tuple({name: row._mapping[name] for name in names} for row in rows),
     )

@@ -38,6 +38,9 @@ from pipeline.store.tables import Axis, Case, CaseAnswer, CaseEvidence, CaseMemo
 
 OFF: Final = "off"
 PAGE: Final = 500
+ROUNDED: Final = 1e-4
+"""Similarities are stored with four digits."""
+
 _PLACE = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
 
 
@@ -65,7 +68,7 @@ def remember(store: Store, *, weights: Weights | None, as_of: datetime) -> int:
             _hold(connection)
             cases = due.take(connection, CASES, as_of, most=PAGE)
             answers = due.take(connection, ANSWERS, as_of, most=PAGE)
-            ids = {*cases.causes, *_near(connection, answers.causes)}
+            ids = {*cases.causes, *_affected(connection, list(answers.causes))}
             changed += _update(connection, ids, as_of, weights)
             for marks in (cases, answers):
                 due.done(connection, marks, marks.causes)
@@ -85,14 +88,14 @@ def recall(store: Store, case_ids: Collection[str], *, weights: Weights | None, 
         return []
     with store.write() as connection:
         _hold(connection)
-        near = _near(connection, _labels_of(connection, case_ids), most=MOST_COMPARED)
-        changed = _update(connection, near, as_of, weights)
+        affected = _affected(connection, _labels_of(connection, case_ids), most=MOST_COMPARED)
+        changed = _update(connection, affected, as_of, weights)
     _place_again(store, changed, as_of)
     return changed
 
 
 def influence(connection: Connection, case_id: str, *, weights: Weights, as_of: datetime) -> list[dict[str, Any]]:
-    """Return the open cases that the finding on a case moves, the farthest moved first.
+    """Return the open cases whose figure rests on the finding of a case, the farthest moved first.
 
     Returns
     -------
@@ -105,6 +108,8 @@ def influence(connection: Connection, case_id: str, *, weights: Weights, as_of: 
     moved = []
     for row in _looked_at(connection, near):
         key = row.scope, row.feature_version
+        if not any(vote["case_id"] == case_id for vote in row.rests_on or ()):
+            continue
         if key not in known:
             known[key] = read_answers(connection, *key, as_of=as_of, evidence_weights=weights)
         own = numbers([row.moved])[0]
@@ -148,14 +153,33 @@ def _begin_anew(store: Store, basis: Mapping[str, str], as_of: datetime) -> None
     _place_again(store, gone, as_of)
 
 
-def _near(connection: Connection, labels: Collection[str], *, most: int | None = None) -> list[str]:
-    """Return the cases, not closed, that are near to what findings rest on; with `most` the first of the queue."""
+def _affected(connection: Connection, labels: Sequence[str], *, most: int | None = None) -> list[str]:
+    """Return the cases near to findings whose votes these findings may be: others have votes that are all nearer."""
+    near = _near(connection, labels, most=most)
+    ids, affected = sorted(near), []
+    for first in range(0, len(ids), PAGE):
+        query = sa.select(CaseMemory.case_id, CaseMemory.rests_on)
+        page = ids[first : first + PAGE]
+        votes = {row.case_id: row.rests_on for row in connection.execute(query.where(CaseMemory.case_id.in_(page)))}
+        for case_id in page:
+            own = votes.get(case_id, [])
+            full = len(own) == MOST_UNITS and min(vote["similarity"] for vote in own) > near[case_id] + ROUNDED
+            if not full or any(vote["label_id"] in labels for vote in own):
+                affected.append(case_id)
+    return affected
+
+
+def _near(connection: Connection, labels: Sequence[str], *, most: int | None = None) -> dict[str, float]:
+    """Return the cases, not closed, that are near to what findings rest on, with the similarity to the nearest.
+
+    With `most`, only the first of the queue are compared.
+    """
     columns = (CaseAnswer.scope, CaseAnswer.feature_version, CaseAnswer.moved)
     answers = sa.select(*columns).where(CaseAnswer.label_id.in_(labels))
     kinds: dict[tuple[str, str], list[bytes]] = {}
     for row in connection.execute(answers) if labels else ():
         kinds.setdefault((row.scope, row.feature_version), []).append(row.moved)
-    near: list[str] = []
+    near: dict[str, float] = {}
     for (scope, version), stored in kinds.items():
         asked = numbers(stored)
         query = (
@@ -170,7 +194,7 @@ def _near(connection: Connection, labels: Collection[str], *, most: int | None =
         for part in connection.execute(query).partitions(PAGE):
             others = numbers([row.moved for row in part])
             alike = np.array([np.nan_to_num(similarity(one, others)) for one in asked]).max(axis=0)
-            near += [row.case_id for row, value in zip(part, alike.tolist(), strict=True) if value > NEAR]
+            near |= {row.case_id: value for row, value in zip(part, alike.tolist(), strict=True) if value > NEAR}
     return near
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.cases.memory import MOST_UNITS, evidence_noted, remembered
+from pipeline.cases.memory import MOST_UNITS, answer_given, evidence_noted, remembered
 from pipeline.cases.queue import Filters, queue, queue_priority, refresh_queue
 from pipeline.cases.remembering import influence, recall, remember
 from pipeline.cases.verdicts import give_verdict
@@ -24,6 +24,7 @@ from pipeline.store.tables import (
     CaseEvidence,
     CaseMemory,
     DueWork,
+    Label,
     ReviewEvent,
     WebhookEvent,
 )
@@ -301,8 +302,42 @@ def test_the_figure_of_a_case_goes_when_it_closes(plant: Store) -> None:
     assert set(figures(plant)) == {"alarm"}
 
 
+def test_a_case_with_nearer_votes_is_left_alone_and_one_with_room_is_not(plant: Store) -> None:
+    """What may be skipped must be skipped rightly: the figure is that of a comparison with all findings."""
+    rng = np.random.default_rng(3)
+    answer(plant, "asked", "fault", at=AT + HOUR)
+    with plant.write() as connection:
+        template = dict(connection.execute(sa.select(CaseAnswer)).one()._mapping)
+        label = dict(connection.execute(sa.select(Label)).one()._mapping)
+        connection.execute(sa.delete(CaseAnswer))
+    for number in range(12):
+        name, at = f"l{number:02d}", AT + timedelta(hours=2 + number)
+        moved = np.array(FAULTY) * rng.uniform(0.2, 1.0)
+        with plant.write() as connection:
+            own = {
+                "label_id": name,
+                "known_at": at,
+                "unit_serial": name,
+                "verdict": "fault" if number % 3 else "healthy",
+            }
+            case = dict(connection.execute(sa.select(Case).where(Case.case_id == "asked")).one()._mapping)
+            connection.execute(sa.insert(Case), case | {"case_id": name})
+            connection.execute(sa.insert(Label), label | own | {"case_id": name})
+            kept = {"label_id": name, "case_id": name, "moved": moved.astype("<f4").tobytes(), "known_at": at}
+            connection.execute(sa.insert(CaseAnswer), template | kept)
+            answer_given(connection, name, "verdict", at=at)
+        run(plant, at)
+        one_by_one = figures(plant)
+        with plant.write() as connection:
+            evidence_noted(connection, ["twin", "alarm"], at=at)
+        assert run(plant, at) == 0, "looking at everything again finds nothing else"
+        assert figures(plant) == one_by_one
+    assert {"twin", "alarm"} <= set(one_by_one)
+
+
 def test_influence_is_the_figure_with_and_without_the_finding(plant: Store) -> None:
     answer(plant, "asked", "fault", at=AT + HOUR)
+    run(plant, AT + HOUR)
     with plant.read() as connection:
         found = influence(connection, "asked", weights=WEIGHTS, as_of=AT + HOUR)
         assert influence(connection, "other", weights=WEIGHTS, as_of=AT + HOUR) == []
@@ -313,6 +348,7 @@ def test_influence_is_the_figure_with_and_without_the_finding(plant: Store) -> N
     answer(plant, "other", "healthy", at=AT + HOUR)
     with plant.write() as connection:
         connection.execute(sa.update(CaseAnswer).values(moved=np.array(FAULTY, "<f4").tobytes()))
+    run(plant, AT + HOUR)
     with plant.read() as connection:
         against = influence(connection, "other", weights=WEIGHTS, as_of=AT + HOUR)
     assert [(row["case_id"], row["without"], row["figure"], row["moves"]) for row in against] == [

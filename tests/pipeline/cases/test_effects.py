@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from pipeline.base.ids import axis_id
 from pipeline.cases.effects import labels_waiting, settle
 from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import undo
@@ -22,7 +23,13 @@ WEIGHTS = {"signal_only": 0.0, "inspected": 1.0}
 def plant(alike: Store) -> Store:
     with alike.write() as connection:
         for name in ("asked", "twin", "other"):
-            row = {"recording_id": name, "axis_id": name, "channel": "acc_x", "started_at": AT, "regime": "?|?|?"}
+            row = {
+                "recording_id": name,
+                "axis_id": axis_id("p", "c", name, "A1"),
+                "channel": "acc_x",
+                "started_at": AT,
+                "regime": "?|?|?",
+            }
             row |= {"feature_version": "v", "geometry_version": "none", "scope": "acceleration", "quality": "ok"}
             row |= {"unit_serial": None, "evidence": "", "n_windows": 1, "lake_path": None, "lake_row": 0}
             connection.execute(sa.insert(Extraction), row | {"known_at": AT})
