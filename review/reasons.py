@@ -16,7 +16,7 @@ def headlines(case: Mapping[str, Any], evidence: Mapping[str, Any] | None, langu
     Parameters
     ----------
     case
-        `reasons`, `fault_probability`, `mode`, `memory` and `rests_on` are read.
+        `reasons`, `fault_probability`, `mode` are read; `memory` and `rests_on` if they are there.
     evidence
         The row of `pipeline.store.tables.CaseEvidence`; None where there is none yet: the sentences are less specific.
     language
@@ -31,8 +31,9 @@ def headlines(case: Mapping[str, Any], evidence: Mapping[str, Any] | None, langu
         order, height = f"{evidence['line_order']:.2f}", f"{evidence['line_db']:.0f}"
         line = {"bpfo": "outer_race", "bpfi": "inner_race", "bsf2x": "ball"}.get(evidence["line"], evidence["line"])
         sentences.append(t("why_line", order=order, line=term(line, language), db=height))
-    if case["memory"] is not None and not LOOKS_HEALTHY < case["memory"] < LOOKS_FAULTY:
-        faulty = case["memory"] >= LOOKS_FAULTY
+    memory = case.get("memory")
+    if memory is not None and not LOOKS_HEALTHY < memory < LOOKS_FAULTY:
+        faulty = memory >= LOOKS_FAULTY
         votes = [vote for vote in case["rests_on"] if (vote["verdict"] == "fault") == faulty]
         sentences.append(_look_alike(max(votes, key=lambda vote: vote["weight"]), t, language))
     return sentences

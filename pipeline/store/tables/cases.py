@@ -105,10 +105,9 @@ class CaseEvidence(Base):
 
 
 class CaseAnswer(Base):
-    """What a case showed when somebody gave a finding on it: what case memory compares other cases with. Key: label.
+    """What a case showed when a finding was given on it, for case memory. Key: label. A few a day.
 
-    Copied from `case_evidence` if the recording shown lies in the range of the label, and never changed: the case may
-    go on, and then shows something that nobody has judged. A few a day.
+    Copied from `case_evidence`, and never changed: the case may go on, and then shows what nobody has judged.
     """
 
     __tablename__ = "case_answers"
@@ -124,21 +123,18 @@ class CaseAnswer(Base):
 
 
 class CaseMemory(Base):
-    """What findings on look-alikes say about a case that is not closed. Key: case. No row: nothing is near.
-
-    Written when its evidence or a finding near it has changed. At most one a case that is not closed.
-    """
+    """What findings on look-alikes say about a case that is not closed. Key: case. No row: nothing is near."""
 
     __tablename__ = "case_memory"
 
     case_id: Mapped[str] = mapped_column(
-        String(12), primary_key=True, comment="of cases; no foreign key, so that nobody waits for who holds the case"
+        String(12), primary_key=True, comment="no foreign key: nobody waits for who holds the case"
     )
     figure: Mapped[float] = mapped_column(comment="0 (look-alikes were healthy) to 1 (they were faulty)")
     rests_on: Mapped[list[Any]] = mapped_column(
-        comment="the findings, nearest first: what they say, whose they are, similarity and weight"
+        comment="findings, nearest first, each with similarity and weight"
     )
-    told: Mapped[bool] = mapped_column(Boolean, comment="the history of the case says that it looks like a fault")
+    told: Mapped[bool] = mapped_column(Boolean, comment="its history says that it looks like a fault")
     known_at: Mapped[datetime]
 
 
