@@ -49,7 +49,8 @@ def effect_of(
     label = _holding(connection, case_id, as_of)
     if label is None:
         return None
-    moved = [] if weights is None else influence(connection, case_id, weights=weights, as_of=as_of)
+    touched = [] if weights is None else influence(connection, case_id, weights=weights, as_of=as_of)
+    moved = [one for one in touched if one["moves"]]
     is_fault = IS_FAULT.get(Verdict(label.verdict))
     confirmed = is_fault is False or (is_fault and label.evidence != Evidence.SIGNAL_ONLY)
     waiting = labels_waiting(connection, case_id, weights=weights or {}, as_of=as_of)

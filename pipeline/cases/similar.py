@@ -53,14 +53,15 @@ def similarity(moved: Numbers, others: Numbers, *, cut_off: float = CUT_OFF, lea
     >>> similarity(np.array([0.0, 9.0]), np.array([[0.0, 3.0], [0.0, -3.0], [1.5, 3.0]])).tolist()
     [1.0, 0.5, 0.875]
     """
-    others = others.reshape(len(others), len(moved))  # none of them may have come without a width
-    known = ~np.isnan(others) & ~np.isnan(moved)
-    apart = np.abs(np.clip(others, -cut_off, cut_off) - np.clip(moved, -cut_off, cut_off))
+    apart = np.clip(others.reshape(len(others), len(moved)), -cut_off, cut_off)  # none may have come without a width
+    apart -= np.clip(moved, -cut_off, cut_off)
+    np.abs(apart, out=apart)
+    known = ~np.isnan(apart)
+    apart[~known] = 0.0
     number = known.sum(axis=1)
     comparable = (number > 0) & (number >= least_share * (~np.isnan(moved)).sum())
     alike = np.full(len(others), np.nan)
-    total = np.where(known, apart, 0.0).sum(axis=1)
-    alike[comparable] = 1.0 - total[comparable] / number[comparable] / (2.0 * cut_off)
+    alike[comparable] = 1.0 - apart.sum(axis=1)[comparable] / number[comparable] / (2.0 * cut_off)
     return alike
 
 

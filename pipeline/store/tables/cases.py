@@ -131,9 +131,7 @@ class CaseMemory(Base):
         String(12), primary_key=True, comment="no foreign key: nobody waits for who holds the case"
     )
     figure: Mapped[float] = mapped_column(comment="0 (look-alikes were healthy) to 1 (they were faulty)")
-    rests_on: Mapped[list[Any]] = mapped_column(
-        comment="findings, nearest first, each with similarity and weight"
-    )
+    rests_on: Mapped[list[Any]] = mapped_column(comment="findings, nearest first, each with similarity and weight")
     told: Mapped[bool] = mapped_column(Boolean, comment="its history says that it looks like a fault")
     known_at: Mapped[datetime]
 

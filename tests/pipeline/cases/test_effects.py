@@ -1,4 +1,4 @@
-"""How many labels wait for the next training: those that teach something and that no champion has learned."""
+"""What a verdict changes: labels that wait for the next training, the command's sentences; findings of before."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.script import ScriptDirectory
 
 from pipeline.base.ids import axis_id
 from pipeline.cases.effects import labels_waiting, settle
 from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import undo
-from pipeline.store.database import Store
-from pipeline.store.tables import Extraction, ModelAlias, ModelVersion
+from pipeline.cli.review import effect_sentences
+from pipeline.store.database import Store, alembic_config
+from pipeline.store.tables import CaseAnswer, CaseEvidence, Extraction, ModelAlias, ModelVersion
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -80,3 +83,43 @@ def test_what_a_withdrawn_finding_changed_is_nothing(plant: Store) -> None:
     assert (effect["up"], effect["training"]) == (2, [{"scope": "acceleration", "labels": 1}])
     undo(plant, "asked", who="mara", at=AT + 2 * HOUR)
     assert settle(plant, "asked", weights=WEIGHTS, as_of=AT + 2 * HOUR) is None
+
+
+def test_the_command_says_it_in_sentences(plant: Store) -> None:
+    at = AT + HOUR
+    answer(plant, "asked", "fault", at=at)
+    assert effect_sentences(settle(plant, "asked", weights=WEIGHTS, as_of=at)) == [
+        "Open look-alikes in the queue: 2 move up, 0 move down.",
+        "    alarm  p/c/alarm/A1  +0.24",
+        "    twin  p/c/twin/A1  +0.24",
+        "It counts for the alarm level of site p at its next estimate.",
+        "Labels that wait for the next training of acceleration: 1.",
+    ]
+    give_verdict(plant, "twin", {"verdict": "healthy", "evidence": "inspected"}, who="jun", at=at, period_hours=1)
+    assert effect_sentences(settle(plant, "twin", weights=WEIGHTS, as_of=at)) == [
+        "Open look-alikes in the queue: 0 move up, 1 move down.",
+        "    alarm  p/c/alarm/A1  -0.24",
+        "It counts for the alarm level of site p at its next estimate.",
+        "Labels that wait for the next training of acceleration: 2.",
+        "Different findings on look-alikes: jun healthy (inspected) on p/c/twin/A1, case twin.",
+        "Different findings on look-alikes: mara fault (inspected) on p/c/asked/A1, case asked.",
+    ]
+    assert effect_sentences(None) == []
+
+
+def test_findings_from_before_the_migration_are_remembered(plant: Store) -> None:
+    answer(plant, "asked", "fault", at=AT + HOUR)
+    answer(plant, "data", "sensor_or_data", at=AT + HOUR)
+    with plant.read() as connection:
+        before = connection.execute(sa.select(CaseAnswer)).all()
+    config = alembic_config()
+    own = ScriptDirectory.from_config(config).get_revision("0017")
+    assert own is not None
+    with plant.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, str(own.down_revision))
+    plant.upgrade()
+    with plant.read() as connection:
+        assert connection.execute(sa.select(CaseAnswer)).all() == before
+        scopes = set(connection.scalars(sa.select(CaseEvidence.scope)))
+    assert (len(before), scopes) == (1, {"acceleration", None}), "of two cases nobody has features"
