@@ -32,7 +32,7 @@ MOST_UNITS: Final = 5
 NEAR: Final = 2 / 3
 """Similarity: an answered case that is less alike says nothing. A mean difference of 2 spreads."""
 
-PRIOR: Final = 0.25
+PRIOR: Final = 0.5
 """Weight of knowing nothing (a figure of 0.5), in votes of a teardown on a case that is wholly alike."""
 
 STEP: Final = "remember"
@@ -105,7 +105,7 @@ def remembered(
     >>> answered, unit = np.array([[0.0, 0.0], [0.0, 0.0], [9.0, 9.0]]), np.array(["a", "a", "b"])
     >>> told = remembered(np.zeros(2), answered, faulty, np.ones(3), unit)
     >>> told.figure, told.votes.tolist()
-    (0.9, [0])
+    (0.833333, [0])
     """
     alike = np.where(evidence_weight > 0, similarity(moved, answered), np.nan)
     order = np.argsort(-np.nan_to_num(alike, nan=-1.0), kind="stable")

@@ -32,6 +32,9 @@ from pipeline.store.tables import (
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 WEIGHTS = {"signal_only": 0.5, "inspected": 1.0, "teardown": 1.0}
+FAULT, HEALTHY = 0.833333, 0.166667
+"""Figures of one vote of a teardown on the same changes."""
+
 FAULTY, SOUND = [9.0, 0.0, 9.0, 0.0], [0.0, 9.0, 0.0, 0.0]
 
 
@@ -57,9 +60,9 @@ def test_nothing_near_says_nothing() -> None:
 
 
 def test_the_figure_is_the_weighted_mean_with_a_prior_of_one_half() -> None:
-    assert told(FAULTY, [FAULTY], [True]).figure == pytest.approx((0.125 + 1) / 1.25)
-    assert told(FAULTY, [FAULTY], [False]).figure == pytest.approx(0.125 / 1.25)
-    assert told(FAULTY, [FAULTY], [True], weight=[0.5]).figure == pytest.approx((0.125 + 0.5) / 0.75)
+    assert told(FAULTY, [FAULTY], [True]).figure == pytest.approx((0.25 + 1) / 1.5, abs=1e-6)
+    assert told(FAULTY, [FAULTY], [False]).figure == pytest.approx(0.25 / 1.5, abs=1e-6)
+    assert told(FAULTY, [FAULTY], [True], weight=[0.5]).figure == pytest.approx((0.25 + 0.5) / 1.0)
     assert told(FAULTY, [FAULTY, FAULTY], [True, False]).figure == 0.5, "they contradict each other"
     near = [9.0, 1.0, 9.0, 0.0]
     assert told(FAULTY, [near], [True]).weight[0] == pytest.approx(1 - (1 / 4) / 2)
@@ -144,13 +147,13 @@ def test_a_verdict_moves_its_look_alikes_within_one_run_and_goes_with_its_withdr
     assert figures(plant) == {}
     answer(plant, "asked", "fault", at=AT + HOUR)
     assert run(plant, AT + 2 * HOUR) == 2
-    assert figures(plant) == {"twin": 0.9, "alarm": 0.9}, "neither what is unlike nor a case about data"
+    assert figures(plant) == {"twin": FAULT, "alarm": FAULT}, "neither what is unlike nor a case about data"
     after = places(plant)
-    assert after["twin"] == pytest.approx(before["twin"] + 0.3 * 0.8)
+    assert after["twin"] == pytest.approx(before["twin"] + 0.2)
     assert after["other"] == before["other"]
     assert [row["case_id"] for row in queue(plant, Filters(reason="remembered"), as_of=AT)] == ["alarm", "twin"]
     (twin,) = [row for row in queue(plant, as_of=AT) if row["case_id"] == "twin"]
-    assert (twin["memory"], twin["fault_probability"], twin["priority"]) == (0.9, 0.1, 0.5), "the model's stay"
+    assert (twin["memory"], twin["fault_probability"], twin["priority"]) == (FAULT, 0.1, 0.5), "the model's stay"
     (vote,) = twin["rests_on"]
     assert {name: vote[name] for name in ("case_id", "robot_id", "verdict", "evidence", "who", "similarity")} == {
         "case_id": "asked",
@@ -171,8 +174,8 @@ def test_healthy_look_alikes_go_down_but_no_alarm_does(plant: Store) -> None:
     before = places(plant)
     answer(plant, "asked", "benign_change", at=AT + HOUR)
     run(plant, AT + 2 * HOUR)
-    assert figures(plant) == {"twin": 0.1, "alarm": 0.1}
-    assert places(plant)["twin"] == pytest.approx(before["twin"] - 0.24)
+    assert figures(plant) == {"twin": HEALTHY, "alarm": HEALTHY}
+    assert places(plant)["twin"] == pytest.approx(before["twin"] - 0.2)
     assert places(plant)["alarm"] == before["alarm"]
     assert order(plant)[-1] == "twin"
     with plant.read() as connection:
@@ -220,10 +223,10 @@ def test_it_is_told_once_in_the_history_and_to_the_webhook(plant: Store) -> None
         events = connection.execute(sa.select(ReviewEvent).where(ReviewEvent.case_id == "twin")).all()
         sent = connection.scalars(sa.select(WebhookEvent.body).where(WebhookEvent.case_id == "twin")).all()
     assert [(event.action, event.who, event.details) for event in events] == [
-        ("changed", "axiswatch", {"looks_like": ["asked"], "memory": 0.9})
+        ("changed", "axiswatch", {"looks_like": ["asked"], "memory": FAULT})
     ]
     assert len(sent) == 1
-    assert '"memory": 0.9' in sent[0]
+    assert f'"memory": {FAULT}' in sent[0]
 
 
 def test_one_setting_takes_it_all_back_and_brings_it_again(plant: Store) -> None:
@@ -239,7 +242,7 @@ def test_one_setting_takes_it_all_back_and_brings_it_again(plant: Store) -> None
     run(plant, AT + 5 * HOUR, on=False)
     assert figures(plant) == {}
     run(plant, AT + 6 * HOUR)
-    assert figures(plant) == {"twin": 0.9, "alarm": 0.9}
+    assert figures(plant) == {"twin": FAULT, "alarm": FAULT}
     assert places(plant)["twin"] == with_memory["twin"]
 
 
@@ -253,7 +256,7 @@ def test_what_a_case_showed_when_it_was_answered_stays(plant: Store) -> None:
             .where(CaseEvidence.case_id == "asked")
         )
     run(plant, AT + 2 * HOUR)
-    assert figures(plant) == {"twin": 0.1, "alarm": 0.1}
+    assert figures(plant) == {"twin": HEALTHY, "alarm": HEALTHY}
     with plant.read() as connection:
         (kept,) = connection.scalars(sa.select(CaseAnswer.moved))
     assert np.frombuffer(kept, "<f4").tolist() == FAULTY
@@ -261,7 +264,7 @@ def test_what_a_case_showed_when_it_was_answered_stays(plant: Store) -> None:
 
 @pytest.mark.parametrize(
     ("second", "how", "figure"),
-    [("healthy", "teardown", 0.1), ("healthy", "inspected", 0.9), ("unsure", "teardown", None)],
+    [("healthy", "teardown", HEALTHY), ("healthy", "inspected", FAULT), ("unsure", "teardown", None)],
 )
 def test_the_strongest_finding_on_a_case_votes_then_the_newest(
     plant: Store, second: str, how: str, figure: float | None
@@ -295,7 +298,7 @@ def test_the_figure_of_a_case_goes_when_it_closes(plant: Store) -> None:
     run(plant, AT + 2 * HOUR)
     answer(plant, "twin", "fault", at=AT + 3 * HOUR)
     run(plant, AT + 4 * HOUR)
-    assert figures(plant)["alarm"] > 0.9, "two of them"
+    assert figures(plant)["alarm"] == 0.9, "two of them"
     with plant.write() as connection:
         evidence_noted(connection, ["twin"], at=AT + 5 * HOUR)
     run(plant, AT + 5 * HOUR)
@@ -342,8 +345,8 @@ def test_influence_is_the_figure_with_and_without_the_finding(plant: Store) -> N
         found = influence(connection, "asked", weights=WEIGHTS, as_of=AT + HOUR)
         assert influence(connection, "other", weights=WEIGHTS, as_of=AT + HOUR) == []
     assert [(row["case_id"], row["without"], row["figure"], row["moves"]) for row in found] == [
-        ("alarm", None, 0.9, 0.24),
-        ("twin", None, 0.9, 0.24),
+        ("alarm", None, FAULT, 0.2),
+        ("twin", None, FAULT, 0.2),
     ]
     answer(plant, "other", "healthy", at=AT + HOUR)
     with plant.write() as connection:
@@ -352,6 +355,6 @@ def test_influence_is_the_figure_with_and_without_the_finding(plant: Store) -> N
     with plant.read() as connection:
         against = influence(connection, "other", weights=WEIGHTS, as_of=AT + HOUR)
     assert [(row["case_id"], row["without"], row["figure"], row["moves"]) for row in against] == [
-        ("alarm", 0.9, 0.5, -0.24),
-        ("twin", 0.9, 0.5, -0.24),
+        ("alarm", FAULT, 0.5, -0.2),
+        ("twin", FAULT, 0.5, -0.2),
     ], "it takes away what the other added, and no more from an alarm"

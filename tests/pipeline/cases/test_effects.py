@@ -90,15 +90,15 @@ def test_the_command_says_it_in_sentences(plant: Store) -> None:
     answer(plant, "asked", "fault", at=at)
     assert effect_sentences(settle(plant, "asked", weights=WEIGHTS, as_of=at)) == [
         "Open look-alikes in the queue: 2 move up, 0 move down.",
-        "    alarm  p/c/alarm/A1  +0.24",
-        "    twin  p/c/twin/A1  +0.24",
+        "    alarm  p/c/alarm/A1  +0.20",
+        "    twin  p/c/twin/A1  +0.20",
         "It counts for the alarm level of site p at its next estimate.",
         "Labels that wait for the next training of acceleration: 1.",
     ]
     give_verdict(plant, "twin", {"verdict": "healthy", "evidence": "inspected"}, who="jun", at=at, period_hours=1)
     assert effect_sentences(settle(plant, "twin", weights=WEIGHTS, as_of=at)) == [
         "Open look-alikes in the queue: 0 move up, 1 move down.",
-        "    alarm  p/c/alarm/A1  -0.24",
+        "    alarm  p/c/alarm/A1  -0.20",
         "It counts for the alarm level of site p at its next estimate.",
         "Labels that wait for the next training of acceleration: 2.",
         "Different findings on look-alikes: jun healthy (inspected) on p/c/twin/A1, case twin.",
