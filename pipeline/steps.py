@@ -79,7 +79,7 @@ def advise(
     *,
     cases_since: datetime | None = None,
 ) -> dict[str, Any]:
-    """Turn new scores into axis states and cases, and store the evidence of new cases.
+    """Turn new scores into axis states and cases, store the evidence of new cases, and recall what they look like.
 
     Parameters
     ----------
@@ -87,10 +87,12 @@ def advise(
         An axis that was last flagged before this time opens no case; None: age does not matter.
     """
     from pipeline.cases.evidence import note_evidence
+    from pipeline.cases.remembering import remember
     from pipeline.scoring.advise import advise as take_in
 
     report = take_in(place.store, place.settings, as_of=as_of, cases_since=cases_since, on_progress=on_progress)
     note_evidence(place.store, place.lake, place.settings, as_of=as_of)
+    remember(place.store, weights=place.settings.memory_weights, as_of=as_of)
     return report.as_dict()
 
 

@@ -112,9 +112,10 @@ def cases(
 
 @router.get("/cases/{case_id}")
 def case(request: Request, account: Viewer, case_id: str) -> dict[str, Any]:
-    """Return one case with its history and findings."""
+    """Return one case with its history and findings, what its look-alikes say, and what its finding changes."""
     del account
-    return case_details(request.app.state.store, case_id, as_of=request.app.state.clock())
+    app = request.app.state
+    return case_details(app.store, case_id, weights=app.settings.memory_weights, as_of=app.clock())
 
 
 @router.get("/cases/{case_id}/figures")

@@ -11,6 +11,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
 from pipeline.accounts import Account
 from pipeline.cases import quiet as muting
 from pipeline.cases import work as case_work
+from pipeline.cases.effects import settle
+from pipeline.cases.remembering import recall
 from pipeline.cases.verdicts import give_verdict, give_verdicts
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from review.access import needs
@@ -128,27 +130,33 @@ def hand_over(request: Request, account: Reviewer, case_id: str, body: HandOver)
 
 @router.post("/cases/{case_id}/verdict")
 def verdict(request: Request, account: Reviewer, case_id: str, finding: FindingBody) -> dict[str, Any]:
-    """Record a finding. On a closed case it is added as a later finding, with the time at which it became known."""
+    """Record a finding, and return what it changes (`effect`).
+
+    On a closed case it is added as a later finding, with the time at which it became known.
+    """
     app = request.app.state
-    hours = app.settings.state_period_hours
-    return give_verdict(app.store, case_id, finding.cells(), who=account.name, at=app.clock(), period_hours=hours)
+    hours, at = app.settings.state_period_hours, app.clock()
+    told = give_verdict(app.store, case_id, finding.cells(), who=account.name, at=at, period_hours=hours)
+    return told | {"effect": settle(app.store, case_id, weights=app.settings.memory_weights, as_of=at)}
 
 
 @router.post("/bulk/verdict")
 def bulk_verdict(request: Request, account: Reviewer, body: BulkFinding) -> dict[str, Any]:
     """Record one finding for many cases; return the recorded cases, and the refused ones with the reasons."""
     app = request.app.state
-    hours = app.settings.state_period_hours
-    return give_verdicts(
-        app.store, body.case_ids, body.finding.cells(), who=account.name, at=app.clock(), period_hours=hours
-    )
+    hours, at = app.settings.state_period_hours, app.clock()
+    told = give_verdicts(app.store, body.case_ids, body.finding.cells(), who=account.name, at=at, period_hours=hours)
+    recall(app.store, [one["case_id"] for one in told["done"]], weights=app.settings.memory_weights, as_of=at)
+    return told
 
 
 @router.post("/cases/{case_id}/undo")
 def undo(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
-    """Withdraw your own last verdict on a case."""
+    """Withdraw your own last verdict on a case; its look-alikes go back at once."""
     app = request.app.state
-    return case_work.undo(app.store, case_id, who=account.name, at=app.clock())
+    at = app.clock()
+    told = case_work.undo(app.store, case_id, who=account.name, at=at)
+    return told | {"effect": settle(app.store, case_id, weights=app.settings.memory_weights, as_of=at)}
 
 
 @router.post("/cases/{case_id}/snooze")

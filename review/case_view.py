@@ -15,6 +15,7 @@ from pipeline.assets.geometry import characteristic_orders
 from pipeline.assets.registry import orders_from
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
+from pipeline.cases.effects import disagreement, effect_of
 from pipeline.cases.evidence import (
     channels_of,
     healthy_reference,
@@ -71,13 +72,21 @@ def case_facts(store: Store, case_id: str, *, as_of: datetime) -> dict[str, Any]
         }
 
 
-def case_details(store: Store, case_id: str, *, as_of: datetime) -> dict[str, Any]:
-    """Return the facts of a case, past cases with similar features, and similar open cases (of an open case)."""
+def case_details(store: Store, case_id: str, *, weights: dict[str, float] | None, as_of: datetime) -> dict[str, Any]:
+    """Return the facts of a case, past and open look-alikes, who disagrees on them, and what its finding changes.
+
+    Parameters
+    ----------
+    weights
+        Of findings in case memory, by evidence; None: it is off.
+    """
     case = case_facts(store, case_id, as_of=as_of)
     with store.read() as connection:
         return case | {
             "similar": similar_past(connection, case_id),
             "look_alikes": look_alikes(connection, case_id) if case["state"] == "open" else [],
+            "disagreement": disagreement(connection, case_id, as_of=as_of),
+            "effect": effect_of(connection, case_id, weights=weights, as_of=as_of),
         }
 
 

@@ -13,6 +13,7 @@ from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
 from pipeline.cases import work as case_work
 from pipeline.cases.queue import REASONS, before_in_queue, place_of, queue_page
+from pipeline.cases.remembering import recall
 from pipeline.cases.verdicts import give_verdict
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from pipeline.store.database import Store
@@ -34,7 +35,7 @@ from review.forms import (
     time_of,
 )
 from review.page import LANGUAGE_COOKIE, language_of, render
-from review.reasons import headlines
+from review.reasons import effect_lines, headlines
 from review.sparkline import courses, sparkline
 
 router = APIRouter(include_in_schema=False)
@@ -133,6 +134,7 @@ def bulk(request: Request, account: Reviewer, form: Form) -> Response:
             recorded.append(case_id)
         except AxiswatchError as error:
             refused.append(str(error))
+    recall(state.store, recorded, weights=state.settings.memory_weights, as_of=state.clock())
     if refused:
         return render(request, account, "error.html", text="\n".join(refused), status=409)
     return back(request, "/" + address_of(request, without=("recorded",), recorded=",".join(recorded)))
@@ -141,12 +143,14 @@ def bulk(request: Request, account: Reviewer, form: Form) -> Response:
 @router.post("/bulk/undo")
 def bulk_undo(request: Request, account: Reviewer, form: Form) -> Response:
     """Withdraw the user's own last verdicts on some cases."""
-    state, refused = request.app.state, []
+    state, undone, refused = request.app.state, [], []
     for case_id in [str(value) for value in form.getlist("case")][:MOST_AT_ONCE]:
         try:
             case_work.undo(state.store, case_id, who=account.name, at=state.clock())
+            undone.append(case_id)
         except AxiswatchError as error:
             refused.append(str(error))
+    recall(state.store, undone, weights=state.settings.memory_weights, as_of=state.clock())
     if refused:
         return render(request, account, "error.html", text="\n".join(refused), status=409)
     return back(request, "/" + address_of(request, without=("recorded",)))
@@ -156,12 +160,13 @@ def bulk_undo(request: Request, account: Reviewer, form: Form) -> Response:
 def case_page(request: Request, account: Viewer, case_id: str) -> Response:
     """Show one case, with links to the cases before and after it in the filtered queue."""
     state, filters = request.app.state, filters_of(request, account)
-    case = case_details(state.store, case_id, as_of=state.clock())
+    case = case_details(state.store, case_id, weights=state.settings.memory_weights, as_of=state.clock())
     following, _ = queue_page(state.store, filters, as_of=state.clock(), after=place_of(case), limit=1)
     channel = request.query_params.get("channel", "")
     values: dict[str, Any] = {
         "case": case,
         "headlines": headlines(case, case["evidence"], language_of(request)),
+        "effect_lines": effect_lines(case["effect"], language_of(request)),
         "before": before_in_queue(state.store, filters, case, as_of=state.clock()),
         "following": following[0]["case_id"] if following else "",
         "words": WORDS,
@@ -185,8 +190,10 @@ def act_on_case(request: Request, account: Reviewer, case_id: str, act: str, for
     elif act == "verdict":
         hours = state.settings.state_period_hours
         give_verdict(store, case_id, finding_of(form), who=who, at=at, period_hours=hours, seen=seen_by(form))
+        recall(store, [case_id], weights=state.settings.memory_weights, as_of=at)
     elif act == "undo":
         case_work.undo(store, case_id, who=who, at=at)
+        recall(store, [case_id], weights=state.settings.memory_weights, as_of=at)
     elif act == "snooze":
         dated = text_of(form, "until") if text_of(form, "when") != "worse" else ""
         if text_of(form, "when") == "date" and not dated:

@@ -71,6 +71,13 @@ _TERMS: Final = {
     "data": ("data quality", "데이터 품질"),
     "audit": ("random audit", "무작위 점검"),
     "machine": ("machine", "기계"),
+    "remembered": ("looks like a fault", "고장 사례와 비슷함"),
+    # model scopes
+    "acceleration": ("acceleration", "가속도"),
+    "motor_current": ("motor current", "모터 전류"),
+    "motor_torque": ("motor torque", "모터 토크"),
+    "force": ("force", "힘"),
+    "voltage": ("voltage", "전압"),
     # verdicts on data quality
     "ok": ("good", "양호"),
     "flatline": ("the signal does not change", "신호 변화 없음"),
@@ -110,6 +117,8 @@ _TERMS: Final = {
     "component": ("component", "부품"),
     "cause": ("cause", "원인"),
     "severity": ("severity", "심각도"),
+    "looks_like": ("looks like", "비슷한 사례"),
+    "memory": ("look-alikes", "비슷한 사례의 판정"),
     "selection_probability": ("selection probability", "선정 확률"),
     "from_at": ("from", "시작"),
     "to_at": ("to", "끝"),

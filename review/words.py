@@ -139,7 +139,10 @@ _PAIRS: Final = {
     ),
     "alike": ("similarity", "유사도"),
     "as_told": ("Original text", "원문"),
-    "why_priority": ("severity + uncertainty + waiting time + criticality", "심각도 + 불확실성 + 대기 + 중요도"),
+    "why_priority": (
+        "severity + look-alikes + uncertainty + waiting time + criticality",
+        "심각도 + 비슷한 사례 + 불확실성 + 대기 + 중요도",
+    ),
     "severity_share": ("Severity", "심각도 점수"),
     "criticality": ("Criticality", "중요도"),
     "mi_short": ("MI", "MI"),
@@ -216,6 +219,34 @@ _PAIRS: Final = {
     "why_line": (
         "Envelope peak at {order} × shaft: {line} ({db} dB)",
         "포락선 피크 {order} × 축 회전: {line} ({db} dB)",
+    ),
+    "why_remembered": (
+        "Looks like case {case} on {place}, where {evidence} found: {found}",
+        "{place}의 사례 {case}와 비슷함. {evidence} 결과: {found}",
+    ),
+    "by_signal_only": ("a look at the signal", "신호 검토"),
+    "by_inspected": ("an inspection", "현장 점검"),
+    "by_teardown": ("a teardown", "분해 확인"),
+    "memory": ("Look-alikes were", "비슷한 사례의 판정"),
+    "memory_words": ("{share} faulty", "고장 쪽 {share}"),
+    "disagreement": ("Different findings on look-alikes", "비슷한 사례에 대한 엇갈린 판정"),
+    "disagreement_note": (
+        "These cases look alike, but different people found different things. Please talk to each other.",
+        "서로 비슷한 사례인데 검토자마다 판정이 다릅니다. 함께 확인해 주십시오.",
+    ),
+    "effect": ("What this verdict changes", "이 판정으로 바뀌는 것"),
+    "effect_none": ("No open case moves in the queue.", "순서가 바뀌는 열린 사례가 없습니다."),
+    "effect_moved": (
+        "Open look-alikes in the queue: {up} move up, {down} move down.",
+        "비슷한 열린 사례 가운데 {up}건은 순서가 올라가고 {down}건은 내려갑니다.",
+    ),
+    "effect_level": (
+        "It counts for the alarm level of site {site} at its next estimate.",
+        "사업장 {site}의 경보 기준을 다음에 추정할 때 반영됩니다.",
+    ),
+    "effect_training": (
+        "Labels that wait for the next training of {scope}: {labels}.",
+        "{scope} 모델의 다음 학습을 기다리는 라벨: {labels}개",
     ),
     "regime_words": ("program {program} at {speed} rpm", "프로그램 {program}, {speed} rpm"),
     "regime_program": ("program {program}", "프로그램 {program}"),

@@ -30,6 +30,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.assets import import_assets
+from pipeline.base.ids import axis_id
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import extract_due
@@ -428,6 +429,39 @@ def extracted_fleet(tmp_path_factory: pytest.TempPathFactory, small_fleet: Fleet
     tables = read_tables(store)
     store.dispose()
     return ExtractedFleet(small_fleet, Path(lake.root), tables)
+
+
+@pytest.fixture
+def alike(store: Store) -> Store:
+    """Open cases that look alike: `asked`, `twin`, `alarm` and, about data, `data`; and `other`, which does not."""
+    from pipeline.store import tables
+
+    moved = {name: [9.0, 0.0, 9.0, 0.0] for name in ("asked", "twin", "alarm", "data")} | {
+        "other": [0.0, 9.0, 0.0, 0.0]
+    }
+    names = ("shaft_speed_rpm", "speed_is_steady", "load", "payload_kg", "temperature_c", "program", "unit_serial")
+    signal: dict[str, Any] = {"channel": "acc_x", "unit": "g", "n_samples": 9, "quantity": "acceleration"}
+    signal |= {"time_basis": "clock", "sampling_rate_hz": 1.0, "rate_basis": "declared", **dict.fromkeys(names)}
+    with store.write() as connection:
+        file = {"path": "f", "kind": "recordings", "size_bytes": 1, "n_rows": 9, "known_at": AS_OF}
+        connection.execute(sa.insert(tables.LakeFile), file)
+        for row, (name, values) in enumerate(moved.items()):
+            key = axis_id("p", "c", name, "A1")
+            axis = {"axis_id": key, "site": "p", "cell": "c", "robot_id": name, "axis": "A1", "criticality": None}
+            connection.execute(sa.insert(tables.Axis), axis | {"expected_every_s": None, "known_at": AS_OF})
+            code = {"alarm": "fault", "data": "data"}.get(name, "novel")
+            case = {"case_id": name, "axis_id": key, "family": "data" if name == "data" else "machine", "mode": None}
+            case |= {"state": "open", "n_bins": 2, "priority": 0.5, "fault_probability": 0.1, "first_at": AS_OF}
+            case |= {"reasons": [{"code": code, "text": ""}], "last_at": AS_OF, "known_at": AS_OF, "changed_at": AS_OF}
+            connection.execute(sa.insert(tables.Case), case)
+            keys = {"recording_id": name, "axis_id": key, "started_at": AS_OF, "lake_row": row, "content_hash": name}
+            keys |= {"lake_path": "f", "file_hash": "h", "known_at": AS_OF}
+            connection.execute(sa.insert(tables.Recording), signal | keys)
+            shown = {"case_id": name, "recording_id": name, "channel": "acc_x", "scope": "acceleration"}
+            shown |= {"feature_version": "v", "moved": np.array(values, "<f4").tobytes()}
+            shown |= {"case_changed_at": AS_OF, "known_at": AS_OF}
+            connection.execute(sa.insert(tables.CaseEvidence), shown)
+    return store
 
 
 # ------------------------------------------------------------------------------------------------------ the command

@@ -285,8 +285,8 @@ def test_no_public_class_name_stands_for_two_things() -> None:
         (r"def find_axis\(", "pipeline/assets/places.py"),
         (r"MONITOR: tuple", "pipeline/steps.py"),
         (r"\bScoredWindow\(", "pipeline/cases/axis_state.py"),  # from scores to windows
-        (r"weights\.get\(str", "pipeline/labels/findings.py"),  # the weight of a finding
-        (r"verdict in \(Verdict\.HEALTHY", "pipeline/labels/findings.py"),  # the class that a label trains
+        (r"weights\.get\(str", "pipeline/labels/words.py"),  # the weight of a finding
+        (r"Verdict\.BENIGN_CHANGE: False", "pipeline/labels/words.py"),  # what a verdict says about the machine
         (r"float\(.*isfinite.* else None", "pipeline/base/figures.py"),
     ],
 )

@@ -282,6 +282,10 @@ class CaseSettings(SettingsGroup):
         description="A closed case that is still flagged this long after its verdict is reopened, h.",
     )
     reopen_margin: float = Field(0.1, ge=0, le=1, description="Rise in priority that reopens a closed case.")
+    case_memory: bool = Field(
+        True,
+        description="Whether findings on look-alikes move a case in the queue; false takes it back (docs/cases.md).",
+    )
     audit_rate: float = Field(
         0.0,
         ge=0,
@@ -544,6 +548,11 @@ class Settings(
     ReviewSettings,
 ):
     """Every setting, with its unit in the name or the description."""
+
+    @property
+    def memory_weights(self) -> dict[str, float] | None:
+        """Weights of findings in case memory, by evidence; None where it is off."""
+        return self.evidence_weights if self.case_memory else None
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

@@ -3,11 +3,13 @@
 __all__ = [
     "audit",
     "axis_state",
+    "effects",
     "episodes",
     "evidence",
     "keeping",
     "queue",
     "quiet",
+    "remembering",
     "replacement",
     "similar",
     "verdicts",

@@ -21,6 +21,7 @@ from features.quality.quality import Quality
 from features.spectra.envelope import VERSIONS
 from features.spectra.evidence import DIAGNOSES, diagnose
 from pipeline.base.settings import ExtractionSettings
+from pipeline.cases.memory import DATA, evidence_noted
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.extraction.reading import read_features
@@ -28,9 +29,6 @@ from pipeline.store.attribution import attributed_unit, extractions, scores
 from pipeline.store.database import Store, upsert
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AxisState, Case, CaseEvidence, Extraction, Geometry, Recording, Score, Unit
-
-DATA = "data"
-"""The family of cases about sensor, cable and logger."""
 
 Numbers = npt.NDArray[np.float64]
 
@@ -227,6 +225,7 @@ def note_evidence(store: Store, lake: Lake, settings: ExtractionSettings, *, as_
         rows = _evidence_of(store, lake, settings, due[first : first + BATCH], as_of)
         with store.write() as connection:
             upsert(connection, CaseEvidence, rows)
+            evidence_noted(connection, [row["case_id"] for row in rows], at=as_of)
     return len(due)
 
 
@@ -253,7 +252,8 @@ def _evidence_of(
         row = {"case_id": case["case_id"], "case_changed_at": case["changed_at"], "known_at": as_of}
         for name in ("recording_id", "channel", "program", "shaft_speed_rpm"):
             row[name] = None if shown is None else getattr(shown, name)
-        row["feature_version"] = None if extraction is None else extraction.feature_version
+        for name in ("scope", "feature_version"):
+            row[name] = None if extraction is None else getattr(extraction, name)
         rows.append(row | _read(values, settings, extraction, baseline, orders))
     return rows
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import instant
@@ -19,9 +20,18 @@ from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.quiet import muted_axes
 from pipeline.store.database import Store
-from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseTally, CaseWork
+from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseMemory, CaseTally, CaseWork
 
 BATCH = 500
+MEMORY_WEIGHT: Final = 0.3
+"""How far case memory moves a case in the queue (docs/results/cases.md: how it was chosen)."""
+
+LOOKS_FAULTY: Final = 0.75
+LOOKS_HEALTHY: Final = 0.25
+"""Figures of case memory from which on, and up to which, the look-alikes say something clear."""
+
+ALARM_CODE: Final = "fault"
+
 Numbers = npt.NDArray[np.float64]
 
 
@@ -30,7 +40,10 @@ def queue_priority(
     doubt_bits: Numbers,
     age_days: Numbers,
     criticality: Numbers,
+    memory: Numbers | None = None,
+    is_alarm: npt.NDArray[np.bool_] | None = None,
     *,
+    memory_weight: float = MEMORY_WEIGHT,
     doubt_weight: float = 0.10,
     age_per_day: float = 0.005,
     most_for_age: float = 0.10,
@@ -51,24 +64,38 @@ def queue_priority(
         A time in the future counts as 0.
     criticality : float64 array, shape (n,)
         Of the axis, 1 (not important) to 5 (stops the plant); NaN (not stated) counts as `usual_criticality`.
-    doubt_weight, age_per_day, most_for_age, criticality_step, usual_criticality
-        How much each adds. Waiting adds at most `most_for_age`, so an old doubt is never before a new alarm because of
-        its age alone.
+    memory : float64 array, shape (n,), or None
+        What look-alikes were found to be, 0 (healthy) to 1 (faulty) (`pipeline.cases.memory.remembered`); NaN (nothing
+        is near) counts as 0.5. None: of no case.
+    is_alarm : bool array, shape (n,), or None
+        The case has an alarm: memory may only raise it. None: no case has one.
+    memory_weight, doubt_weight, age_per_day, most_for_age, criticality_step, usual_criticality
+        How much each adds. Memory adds or takes away `memory_weight` at most. Waiting adds at most `most_for_age`, so
+        an old doubt is never before a new alarm because of its age alone.
 
     Returns
     -------
     float64 array, shape (n,)
-        0 to 1.3 for a `priority` of 0.1 to 1.
+        -0.3 to 1.6 for a `priority` of 0.1 to 1.
     """
+    told = np.full(len(priority), np.nan) if memory is None else memory
+    alarms = np.zeros(len(priority), dtype=np.bool_) if is_alarm is None else is_alarm
+    move = memory_move(told, alarms, weight=memory_weight)
     unsure = np.where(np.isnan(doubt_bits), 1.0, np.clip(doubt_bits, 0.0, 1.0))
     waiting = np.minimum(np.floor(np.maximum(age_days, 0.0)) * age_per_day, most_for_age)
     matters = np.where(np.isnan(criticality), usual_criticality, criticality) - usual_criticality
-    places: Numbers = priority + doubt_weight * unsure + waiting + criticality_step * matters
+    places: Numbers = priority + move + doubt_weight * unsure + waiting + criticality_step * matters
     return np.round(places, 6)
 
 
-def refresh_queue(store: Store, *, as_of: datetime) -> int:
-    """Update the queue priorities of all cases; return how many changed.
+def memory_move(memory: Numbers, is_alarm: npt.NDArray[np.bool_], *, weight: float = MEMORY_WEIGHT) -> Numbers:
+    """Return by how much case memory moves cases in the queue: never an alarm down. Arrays as in `queue_priority`."""
+    move = weight * (2.0 * np.where(np.isnan(memory), 0.5, memory) - 1.0)
+    return np.where(is_alarm, np.maximum(move, 0.0), move)
+
+
+def refresh_queue(store: Store, *, as_of: datetime, only: Sequence[str] | None = None) -> int:
+    """Update the queue priorities of all cases, or of those in `only`; return how many changed.
 
     The queue priority of a closed case is its `priority` alone. A row that another process has locked is
     left for the next run, so this never waits.
@@ -86,6 +113,7 @@ def refresh_queue(store: Store, *, as_of: datetime) -> int:
             AxisState.last_at >= Case.first_at,
         )
         later = doubts.correlate(Case, CaseTally).scalar_subquery()
+        has_alarm = sa.and_(CaseMemory.figure.is_not(None), has_reason(ALARM_CODE))
         query = (
             sa.select(
                 Case.case_id,
@@ -96,13 +124,16 @@ def refresh_queue(store: Store, *, as_of: datetime) -> int:
                 Axis.criticality,
                 CaseTally.doubt_nats,
                 sa.case((Case.state != CLOSED, later)).label("later_nats"),
+                CaseMemory.figure,
+                has_alarm.label("has_alarm"),
             )
             .join(Axis, Axis.axis_id == Case.axis_id)
             .outerjoin(CaseTally, CaseTally.case_id == Case.case_id)
+            .outerjoin(CaseMemory, CaseMemory.case_id == Case.case_id)
             .where(Case.case_id.in_(sa.select(Case.case_id).where(TO_PLACE).correlate(None)))
             .order_by(Case.case_id)
         )
-        rows = connection.execute(query).all()
+        rows = _rows(connection, query, only)
     places = np.where(
         [row.state == CLOSED for row in rows], _column([row.priority for row in rows]), _places(rows, as_of)
     )
@@ -116,12 +147,23 @@ def refresh_queue(store: Store, *, as_of: datetime) -> int:
     return len(changed)
 
 
+def _rows(connection: Connection, query: Any, only: Sequence[str] | None) -> list[Row[Any]]:
+    if only is None:
+        return list(connection.execute(query))
+    rows: list[Row[Any]] = []
+    for first in range(0, len(only), BATCH):
+        rows += connection.execute(query.where(Case.case_id.in_(only[first : first + BATCH])))
+    return rows
+
+
 def _places(rows: Any, as_of: datetime) -> Numbers:
     return queue_priority(
         _column([row.priority for row in rows]),
         np.fmax(_column([row.doubt_nats for row in rows]), _column([row.later_nats for row in rows])) / math.log(2.0),
         _column([(as_of - row.first_at).total_seconds() / 86_400.0 for row in rows]),
         _column([row.criticality for row in rows]),
+        _column([row.figure for row in rows]),
+        np.array([bool(row.has_alarm) for row in rows], dtype=np.bool_),
     )
 
 
@@ -147,7 +189,8 @@ def _write(store: Store, rows: dict[str, dict[str, Any]]) -> None:
             connection.execute(update, [rows[case_id] for case_id in free])
 
 
-REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT)
+REMEMBERED: Final = "remembered"
+REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT, REMEMBERED)
 """Reason codes that the queue can be filtered by."""
 
 
@@ -178,7 +221,9 @@ def queue(
         `after` is not a position that `queue_page` returned.
     """
     names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
-    query: Any = sa.select(Case, *names, CaseWork.claimed_by, CaseWork.claimed_until, CaseWork.work_order)
+    work = (CaseWork.claimed_by, CaseWork.claimed_until, CaseWork.work_order)
+    memory = (CaseMemory.figure.label("memory"), CaseMemory.rests_on)
+    query: Any = sa.select(Case, *names, *work, *memory)
     query = _within(query).where(*_conditions(filters, as_of))
     query = query.order_by(Case.queue_priority.desc(), Case.first_at, Case.case_id)
     if after:
@@ -214,7 +259,8 @@ def place_of(row: dict[str, Any]) -> str:
 
 
 def _within(query: Any) -> Any:
-    return query.join(Axis, Axis.axis_id == Case.axis_id).outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+    query = query.join(Axis, Axis.axis_id == Case.axis_id).outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+    return query.outerjoin(CaseMemory, CaseMemory.case_id == Case.case_id)
 
 
 def _behind(after: str) -> sa.ColumnElement[bool]:
@@ -227,6 +273,13 @@ def _behind(after: str) -> sa.ColumnElement[bool]:
         raise AxiswatchError(f"{after!r} is not a position in the queue; start at its first page")
     later = sa.or_(Case.first_at > key[1], sa.and_(Case.first_at == key[1], Case.case_id > case_id))
     return sa.and_(Case.queue_priority <= key[0], sa.or_(Case.queue_priority < key[0], later))
+
+
+def has_reason(code: str) -> sa.ColumnElement[bool]:
+    """SQL: a case has a reason; `remembered` is that its look-alikes were faulty."""
+    if code == REMEMBERED:
+        return CaseMemory.figure >= LOOKS_FAULTY
+    return sa.cast(Case.reasons, sa.Text).contains(f'"code": "{code}"', autoescape=True)
 
 
 def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool]]:
@@ -245,7 +298,7 @@ def _conditions(filters: Filters, as_of: datetime) -> list[sa.ColumnElement[bool
     if filters.state == "open":
         conditions.append(Case.axis_id.not_in(muted_axes(as_of)))
     if filters.reason:
-        conditions.append(sa.cast(Case.reasons, sa.Text).contains(f'"code": "{filters.reason}"', autoescape=True))
+        conditions.append(has_reason(filters.reason))
     if filters.mine:
         conditions += [CaseWork.claimed_by == filters.mine, CaseWork.claimed_until > as_of]
     if filters.search:
@@ -270,9 +323,7 @@ def before_in_queue(store: Store, filters: Filters, case: Mapping[str, Any], *, 
         ),
     )
     query = (
-        sa.select(Case.case_id)
-        .join(Axis, Axis.axis_id == Case.axis_id)
-        .outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+        _within(sa.select(Case.case_id))
         .where(*_conditions(filters, as_of), Case.queue_priority >= case["queue_priority"], ahead)
         .order_by(Case.queue_priority, Case.first_at.desc(), Case.case_id.desc())
         .limit(1)

@@ -1,7 +1,8 @@
-"""Cases that look alike: the same features changed against their own baselines, in the same proportions."""
+"""Cases that look alike: the same features changed against their own baselines, to the same side and as far."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,18 +16,21 @@ from pipeline.labels.words import Verdict
 from pipeline.store.tables import Axis, Case, CaseEvidence, Label
 
 MOST_COMPARED: Final = 1000
-LOOK_ALIKE: Final = 0.6
-"""From this similarity on, an open case is offered for the same verdict."""
+LOOK_ALIKE: Final = 0.78
+"""From this similarity on, an open case is offered for the same verdict (docs/results/cases.md: how it was chosen)."""
+
+CUT_OFF: Final = 3.0
+"""Spreads of the baseline: whoever is so far off is off; how far depends on how few recordings the baseline has."""
 
 Numbers = npt.NDArray[np.float64]
 
 
-def similarity(moved: Numbers, others: Numbers, *, least_share: float = 0.5) -> Numbers:
+def similarity(moved: Numbers, others: Numbers, *, cut_off: float = CUT_OFF, least_share: float = 0.5) -> Numbers:
     """Compare the changes of features in one case with those in other cases.
 
-    The similarity is the cosine between the signed logarithms sign(z) log(1 + |z|) of the distances z from the
-    baselines. It depends on which features changed, in which direction and in which proportion, and hardly on how far
-    all of them changed.
+    The similarity is 1 - d / (2 `cut_off`), with d the mean over features of the differences between the two
+    distances from the baseline, each cut off at `cut_off` to both sides (a city-block distance). Two units without any
+    change are alike; so are two of which the same features changed to the same side.
 
     Parameters
     ----------
@@ -34,22 +38,31 @@ def similarity(moved: Numbers, others: Numbers, *, least_share: float = 0.5) -> 
         Distances in spreads of the unit's own baseline; NaN where not known.
     others : float64 array, shape (n, F)
         The same of n other cases.
+    cut_off
+        Larger distances count as this, in spreads; above 0.
     least_share
         Share, 0 to 1: so many of the features that are known in the one case must be known in the other, too.
 
     Returns
     -------
     float64 array, shape (n,)
-        -1 to 1; NaN where too few features are known, or no feature changed.
+        0 to 1; NaN where too few features are known.
+
+    Examples
+    --------
+    >>> similarity(np.array([0.0, 9.0]), np.array([[0.0, 3.0], [0.0, -3.0], [1.5, 3.0]])).tolist()
+    [1.0, 0.5, 0.875]
     """
-    known = ~np.isnan(others) & ~np.isnan(moved)
-    here = np.where(known, _compressed(moved), 0.0)
-    there = np.where(known, _compressed(others), 0.0)
-    norm = np.sqrt((here**2).sum(axis=1) * (there**2).sum(axis=1))
-    comparable = (known.sum(axis=1) >= least_share * (~np.isnan(moved)).sum()) & (norm > 0)
-    cosine = np.full(len(others), np.nan)
-    cosine[comparable] = (here * there).sum(axis=1)[comparable] / norm[comparable]
-    return cosine
+    apart = np.clip(others.reshape(len(others), len(moved)), -cut_off, cut_off)  # none may have come without a width
+    apart -= np.clip(moved, -cut_off, cut_off)
+    np.abs(apart, out=apart)
+    known = ~np.isnan(apart)
+    apart[~known] = 0.0
+    number = known.sum(axis=1)
+    comparable = (number > 0) & (number >= least_share * (~np.isnan(moved)).sum())
+    alike = np.full(len(others), np.nan)
+    alike[comparable] = 1.0 - apart.sum(axis=1)[comparable] / number[comparable] / (2.0 * cut_off)
+    return alike
 
 
 def similar_past(connection: Connection, case_id: str, *, most: int = 5) -> list[dict[str, Any]]:
@@ -65,7 +78,7 @@ def similar_past(connection: Connection, case_id: str, *, most: int = 5) -> list
         .where(*findings)
         .order_by(Label.known_at.desc(), Label.label_id)
     )
-    closest = _closest(connection, case_id, query, most=most, least=-1.0)
+    closest = _closest(connection, case_id, query, most=most, least=0.0)
     columns = (Label.case_id, Label.verdict, Label.mode, Label.cause, Label.evidence, Label.note)
     answered = sa.select(*columns).where(*findings, Label.case_id.in_(list(closest)))
     # Rows are in time order, so the newest one is kept.
@@ -109,6 +122,7 @@ def _closest(connection: Connection, case_id: str, query: Any, *, most: int, lea
         .where(
             Case.case_id != case_id,
             CaseEvidence.feature_version == own.feature_version,
+            CaseEvidence.scope.is_not_distinct_from(own.scope),
             sa.func.length(CaseEvidence.moved) == len(own.moved),
         )
         .limit(MOST_COMPARED)
@@ -116,17 +130,12 @@ def _closest(connection: Connection, case_id: str, query: Any, *, most: int, lea
     moved = {case: stored for case, stored in connection.execute(query)}
     if not moved:
         return {}
-    others = _numbers(b"".join(moved.values())).reshape(len(moved), -1)
-    alike = similarity(_numbers(own.moved), others)
-    order = np.argsort(-np.nan_to_num(alike, nan=-2.0), kind="stable")
+    alike = similarity(numbers([own.moved])[0], numbers(list(moved.values())))
+    order = np.argsort(-np.nan_to_num(alike, nan=-1.0), kind="stable")
     names = list(moved)
     return {names[int(i)]: float(alike[i]) for i in order[:most] if alike[i] >= least}
 
 
-def _numbers(stored: bytes) -> Numbers:
-    return np.frombuffer(stored, dtype="<f4").astype(np.float64)
-
-
-def _compressed(moved: Numbers) -> Numbers:
-    compressed: Numbers = np.sign(moved) * np.log1p(np.abs(moved))
-    return compressed
+def numbers(stored: Sequence[bytes]) -> Numbers:
+    """Return stored distances as an array, shape (n, F); all have the same length."""
+    return np.frombuffer(b"".join(stored), dtype="<f4").astype(np.float64).reshape(len(stored), -1 if stored else 0)

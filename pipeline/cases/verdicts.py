@@ -13,11 +13,12 @@ from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.base.ids import instant, utc_text
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.history import add_event, lock_axis_of
+from pipeline.cases.memory import answer_given
 from pipeline.labels.labels import label_row
 from pipeline.labels.words import Verdict
 from pipeline.store.attribution import unit_at
 from pipeline.store.database import Store, insert_ignore
-from pipeline.store.tables import Axis, AxisState, Case, CaseWork, Label, Recording, ReviewEvent
+from pipeline.store.tables import Axis, AxisState, Case, CaseMemory, CaseWork, Label, Recording, ReviewEvent
 
 
 def count_cases(store: Store, *, state: str | None = "open") -> int:
@@ -30,7 +31,7 @@ def count_cases(store: Store, *, state: str | None = "open") -> int:
 
 
 def get_case(store: Store, case_id: str) -> dict[str, Any]:
-    """Return one case with its history, oldest action first.
+    """Return one case with what its look-alikes say (`memory`, `rests_on`) and its history, oldest action first.
 
     Raises
     ------
@@ -42,7 +43,10 @@ def get_case(store: Store, case_id: str) -> dict[str, Any]:
         events = connection.execute(
             sa.select(ReviewEvent).where(ReviewEvent.case_id == case_id).order_by(ReviewEvent.sequence)
         )
-        return {**case, "events": [dict(row._mapping) for row in events]}
+        memory = sa.select(CaseMemory.figure, CaseMemory.rests_on).where(CaseMemory.case_id == case_id)
+        figure, rests_on = connection.execute(memory).one_or_none() or (None, None)
+        told = {"memory": figure, "rests_on": rests_on}
+        return {**case, **told, "events": [dict(row._mapping) for row in events]}
 
 
 def give_verdict(
@@ -106,6 +110,7 @@ def give_verdict(
             }
             connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
             add_event(connection, case_id, who, "closed", {"verdict": row["verdict"]}, at, seen=seen)
+        answer_given(connection, case_id, "verdict", at=at)
     return {"case_id": case_id, "label_id": row["label_id"], "state": CLOSED if closes else case["state"]}
 
 

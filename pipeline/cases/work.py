@@ -17,6 +17,7 @@ from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
 from pipeline.cases.episodes import CLOSED, OPEN
 from pipeline.cases.history import add_event
+from pipeline.cases.memory import answer_given
 from pipeline.cases.quiet import SNOOZED
 from pipeline.cases.verdicts import read_case, refuse_claimed
 from pipeline.store.database import Store, insert_new
@@ -144,6 +145,7 @@ def undo(store: Store, case_id: str, *, who: str, at: datetime, seen: Seen = Non
         values = {"state": OPEN, "closed_at": None, "closed_by": None, "closed_priority": None, "changed_at": at}
         connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
         add_event(connection, case_id, who, "undone", {"label_id": label_id}, at, seen=seen)
+        answer_given(connection, case_id, "undone", at=at)
     return {"case_id": case_id, "label_id": label_id, "state": OPEN}
 
 

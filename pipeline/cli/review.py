@@ -62,6 +62,9 @@ def print_queue(cases: list[dict[str, Any]], state: str = "open", total: int | N
         out.print(f"{line}  {span}", markup=False, highlight=False, style="cyan", soft_wrap=True)
         for reason in case["reasons"]:
             out.print(Padding(Text(reason["text"]), (0, 0, 0, 4)))
+        if case["memory"] is not None:
+            votes = "; ".join(f"{vote['case_id']} {_finding(vote)}" for vote in case["rests_on"])
+            out.print(Padding(Text(f"Look-alikes were {case['memory']:.2f} faulty: {votes}."), (0, 0, 0, 4)))
 
 
 def show_case(
@@ -106,12 +109,14 @@ def label(
 ) -> None:
     """Record a finding about a case. It becomes a label, and the case is closed unless the verdict is unsure.
 
-    A closed case can be labelled again: the new label is added. The words are explained in docs/labels.md. Exit code 1:
-    the words contradict each other; 3: there is no such case.
+    It says what the finding changes: open look-alikes in the queue, the alarm level, the next training. A closed case
+    can be labelled again: the new label is added. The words are explained in docs/labels.md. Exit code 1: the words
+    contradict each other; 3: there is no such case.
     """
+    from pipeline.cases.effects import settle
     from pipeline.cases.verdicts import give_verdict
 
-    place = workplace()
+    place, at = workplace(), moment(as_of)
     finding = {
         "verdict": str(verdict),
         "evidence": str(evidence),
@@ -129,10 +134,42 @@ def label(
         case_id,
         finding,
         who=user(who),
-        at=moment(as_of),
+        at=at,
         period_hours=place.settings.state_period_hours,
     )
-    emit(recorded, as_json, counts("Recorded", recorded))
+    effect = settle(place.store, case_id, weights=place.settings.memory_weights, as_of=at)
+
+    def show() -> None:
+        counts("Recorded", recorded)()
+        for line in effect_sentences(effect):
+            out.print(line, markup=False, highlight=False)
+
+    emit(recorded | {"effect": effect}, as_json, show)
+
+
+def effect_sentences(effect: dict[str, Any] | None) -> list[str]:
+    """Write what a finding changes (`pipeline.cases.effects.effect_of`); empty where it has no effect."""
+    if effect is None:
+        return []
+    lines = ["No open case moves in the queue."]
+    if effect["up"] or effect["down"]:
+        lines = [f"Open look-alikes in the queue: {effect['up']} move up, {effect['down']} move down."]
+    for other in effect["look_alikes"]:
+        lines.append(f"    {other['case_id']}  {axis_name(other)}  {other['moves']:+.2f}")
+    if effect["level_of"] is not None:
+        lines.append(f"It counts for the alarm level of site {effect['level_of'] or '-'} at its next estimate.")
+    lines += [
+        f"Labels that wait for the next training of {one['scope']}: {one['labels']}."
+        for one in effect["training"]
+        if one["labels"]
+    ]
+    for other in effect["disagreement"]:
+        lines.append(f"Different findings on look-alikes: {other['who']} {_finding(other)}, case {other['case_id']}.")
+    return lines
+
+
+def _finding(row: dict[str, Any]) -> str:
+    return f"{row['mode'] or row['verdict']} ({row['evidence']}) on {axis_name(row)}"
 
 
 def status(

@@ -36,7 +36,7 @@ from pipeline.importing import (
 from pipeline.importing.manifest import ManifestRow
 from pipeline.importing.mapping import MappedGeometry
 from pipeline.importing.problems import SignalUnreadable
-from pipeline.labels.findings import evidence_weight
+from pipeline.labels.words import evidence_weight
 
 INLINE_SAMPLES = 4_000_000
 """Below this number of samples one process is faster than several."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import utc_text
-from pipeline.store.tables import Axis, Case, CaseWork, WebhookEvent
+from pipeline.store.tables import Axis, Case, CaseMemory, CaseWork, WebhookEvent
 
 PAYLOAD_VERSION: Final = 1
 WAITING: Final = "waiting"
@@ -38,6 +38,9 @@ CASE_FIELDS = (
     "snoozed_until",
 )
 
+JOINED_FIELDS = ("site", "cell", "robot_id", "axis", "work_order", "memory")
+"""Fields of a case that come from other tables."""
+
 
 def event_id(case_id: str, sequence: int) -> str:
     """Return the id of an act: the same at every try, so that a receiver can see that it has the message already."""
@@ -51,11 +54,12 @@ def kind_of(action: str) -> str:
 
 def put_in_outbox(connection: Connection, event: Mapping[str, Any]) -> None:
     """Write an act (a row of `review_events`) into the outbox, with the case as it is now. The caller commits."""
-    names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis, CaseWork.work_order)
+    names = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis, CaseWork.work_order, CaseMemory.figure.label("memory"))
     query = (
         sa.select(Case, *names)
         .join(Axis, Axis.axis_id == Case.axis_id)
         .outerjoin(CaseWork, CaseWork.case_id == Case.case_id)
+        .outerjoin(CaseMemory, CaseMemory.case_id == Case.case_id)
         .where(Case.case_id == event["case_id"])
     )
     case = connection.execute(query).one()
@@ -76,7 +80,7 @@ def put_in_outbox(connection: Connection, event: Mapping[str, Any]) -> None:
 
 def payload(event: Mapping[str, Any], case: Mapping[str, Any]) -> dict[str, Any]:
     """Return the message about an act: who did what when, and the case after it. `seen` (the screen) is left out."""
-    case_values = {name: case[name] for name in (*CASE_FIELDS, "site", "cell", "robot_id", "axis", "work_order")}
+    case_values = {name: case[name] for name in (*CASE_FIELDS, *JOINED_FIELDS)}
     case_values["reasons"] = [{"code": reason["code"], "text": reason.get("text", "")} for reason in case["reasons"]]
     return {
         "version": PAYLOAD_VERSION,

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.kinds import HEALTHY, UNKNOWN_FAULT
 from pipeline.labels.labels import KnownLabel, label_for
-from pipeline.labels.words import HEALTHY_VERDICTS, Verdict
+from pipeline.labels.words import IS_FAULT, evidence_weight
 
 NO_WEIGHT = "evidence of weight 0"
 """Reason why a label that names a class is left out."""
@@ -82,18 +82,12 @@ def target_of(label: KnownLabel) -> str | None:
 
     A benign change trains healthy. Sensor faults and 'unsure' say nothing about the machine and train nothing.
     """
-    if label.verdict in HEALTHY_VERDICTS:
-        return HEALTHY
-    if label.verdict is Verdict.FAULT:
+    is_fault = IS_FAULT.get(label.verdict)
+    if is_fault:
         return str(label.mode) if label.mode is not None else UNKNOWN_FAULT
-    return None
+    return None if is_fault is None else HEALTHY
 
 
 def why_left_out(label: KnownLabel) -> str:
     """Return the reason why `Findings.finding_of` has no finding for a label, as reports count it."""
     return str(label.verdict) if target_of(label) is None else NO_WEIGHT
-
-
-def evidence_weight(weights: Mapping[str, float], evidence: str) -> float:
-    """Return the weight of a finding by its evidence; 1 for evidence that is not listed."""
-    return weights.get(str(evidence), 1.0)

@@ -5,7 +5,7 @@ One list for the command line, the web application, `labels.csv` and training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -18,10 +18,6 @@ class Verdict(StrEnum):
     SENSOR_OR_DATA = "sensor_or_data"
     BENIGN_CHANGE = "benign_change"
     UNSURE = "unsure"
-
-
-HEALTHY_VERDICTS: Final = frozenset({Verdict.HEALTHY, Verdict.BENIGN_CHANGE})
-"""Verdicts by which the machine has no fault."""
 
 
 class Component(StrEnum):
@@ -86,8 +82,19 @@ class Evidence(StrEnum):
     TEARDOWN = "teardown"
 
 
+IS_FAULT: Final = {Verdict.HEALTHY: False, Verdict.BENIGN_CHANGE: False, Verdict.FAULT: True}
+"""What a verdict says about the machine; the other verdicts say nothing about it, and so teach nothing."""
+
+HEALTHY_VERDICTS: Final = frozenset(verdict for verdict, is_fault in IS_FAULT.items() if not is_fault)
+
 STRENGTH: Final = {evidence: index for index, evidence in enumerate(Evidence)}
 """Rank of each evidence: the higher, the stronger."""
+
+
+def evidence_weight(weights: Mapping[str, float], evidence: str) -> float:
+    """Return the weight of a finding by its evidence; 1 for evidence that is not listed."""
+    return weights.get(str(evidence), 1.0)
+
 
 LABEL_CSV_COLUMNS: Final = (
     "site",

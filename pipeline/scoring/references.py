@@ -25,8 +25,9 @@ from pipeline.cases.axis_state import Thresholds, bin_start
 from pipeline.cases.history import SYSTEM
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.reading import read_chunk
-from pipeline.labels.findings import evidence_weight, target_of
+from pipeline.labels.findings import target_of
 from pipeline.labels.labels import known_labels
+from pipeline.labels.words import evidence_weight
 from pipeline.registry.held_out import read_predictions
 from pipeline.registry.registry import load_model
 from pipeline.registry.versions import champions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text, text
+from sqlalchemy import JSON, Boolean, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.store.tables.base import Base
@@ -35,7 +35,8 @@ class Case(Base):
     queue_priority: Mapped[float] = mapped_column(
         default=lambda context: context.get_current_parameters()["priority"],
         server_default="0",
-        comment="highest first in the queue: priority, uncertainty, age and criticality, see pipeline.cases.queue",
+        comment="highest first in the queue: priority, memory, uncertainty, age and criticality, see "
+        "pipeline.cases.queue",
     )
     reasons: Mapped[list[Any]] = mapped_column(comment="code, sentence, first and last time and count of each")
     fault_probability: Mapped[float | None] = mapped_column(comment="highest of its bins")
@@ -87,6 +88,7 @@ class CaseEvidence(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), primary_key=True)
     recording_id: Mapped[str | None] = mapped_column(String(32), comment="the most suspicious one; null: none is left")
     channel: Mapped[str | None]
+    scope: Mapped[str | None] = mapped_column(comment="model scope of its features; null: it has none")
     program: Mapped[str | None]
     shaft_speed_rpm: Mapped[float | None]
     line: Mapped[str | None] = mapped_column(
@@ -99,6 +101,38 @@ class CaseEvidence(Base):
         LargeBinary, comment="float32, little endian: each feature's distance from the unit's baseline in its spreads"
     )
     case_changed_at: Mapped[datetime] = mapped_column(comment="changed_at of the case that it was made from")
+    known_at: Mapped[datetime]
+
+
+class CaseAnswer(Base):
+    """What a case showed when a finding was given on it, for case memory. Key: label. A few a day.
+
+    Copied from `case_evidence`, and never changed: the case may go on, and then shows what nobody has judged.
+    """
+
+    __tablename__ = "case_answers"
+
+    label_id: Mapped[str] = mapped_column(ForeignKey("labels.label_id"), primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), index=True)
+    scope: Mapped[str]
+    feature_version: Mapped[str] = mapped_column(String(16))
+    moved: Mapped[bytes] = mapped_column(LargeBinary, comment="as in case_evidence")
+    known_at: Mapped[datetime] = mapped_column(comment="of the label")
+
+    __table_args__ = (Index(None, "scope", "feature_version", "known_at"),)
+
+
+class CaseMemory(Base):
+    """What findings on look-alikes say about a case that is not closed. Key: case. No row: nothing is near."""
+
+    __tablename__ = "case_memory"
+
+    case_id: Mapped[str] = mapped_column(
+        String(12), primary_key=True, comment="no foreign key: nobody waits for who holds the case"
+    )
+    figure: Mapped[float] = mapped_column(comment="0 (look-alikes were healthy) to 1 (they were faulty)")
+    rests_on: Mapped[list[Any]] = mapped_column(comment="findings, nearest first, each with similarity and weight")
+    told: Mapped[bool] = mapped_column(Boolean, comment="its history says that it looks like a fault")
     known_at: Mapped[datetime]
 
 
@@ -160,7 +194,7 @@ class Label(Base):
     confidence: Mapped[float | None] = mapped_column(comment="of the person, 0 to 1")
     note: Mapped[str]
     who: Mapped[str]
-    case_id: Mapped[str | None] = mapped_column(String(12))
+    case_id: Mapped[str | None] = mapped_column(String(12), index=True)
     known_at: Mapped[datetime]
 
 

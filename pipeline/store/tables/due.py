@@ -20,10 +20,16 @@ class DueWork(Base):
     __tablename__ = "due_work"
 
     subject: Mapped[str] = mapped_column(
-        primary_key=True, comment="recording_id; of baseline an axis_id; of course axis, unit and channel as JSON"
+        primary_key=True,
+        comment="recording_id; of baseline an axis_id; of course axis, unit and channel as JSON; of remember a case or "
+        "a label",
     )
-    step: Mapped[str] = mapped_column(String(16), primary_key=True, comment="extract, baseline, trend, course or score")
-    scope: Mapped[str] = mapped_column(primary_key=True, comment="model scope of score; else ''")
+    step: Mapped[str] = mapped_column(
+        String(16), primary_key=True, comment="extract, baseline, trend, course, score or remember"
+    )
+    scope: Mapped[str] = mapped_column(
+        primary_key=True, comment="model scope of score; of remember case or label; else ''"
+    )
     version: Mapped[str] = mapped_column(
         String(16), primary_key=True, comment="feature version of score, trend and course; else ''"
     )
@@ -46,5 +52,6 @@ class DueBasis(Base):
         primary_key=True, comment="of extract a quantity, of score a model scope, of trend a feature version; else ''"
     )
     basis: Mapped[str] = mapped_column(
-        comment="of extract the feature version, of score the champion, of baseline a hash of settings; else ''"
+        comment="of extract the feature version, of score the champion, of baseline and remember a hash "
+        "of settings; else ''"
     )

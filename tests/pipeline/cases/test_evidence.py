@@ -44,17 +44,17 @@ def test_a_line_is_named_only_where_it_stands_out() -> None:
     assert loudest_line(np.array([[1.0, 2.0, 8.0, math.nan, 9.0]]), ball, ORDERS) == ("bsf2x", 4.72, 9.0)
 
 
-def test_similarity_is_about_which_features_moved_and_to_which_side() -> None:
+def test_similarity_is_about_which_features_moved_to_which_side_and_as_far() -> None:
     moved = np.array([10.0, 0.0, -5.0, 0.0])
-    others = np.array([moved, 3 * moved, -moved, [0.0, 4.0, 0.0, 4.0], np.full(4, np.nan)])
+    others = np.array([moved, 3 * moved, -moved, [0.0, 3.0, 0.0, 3.0], np.full(4, np.nan)])
     found = similarity(moved, others)
-    assert found[0] == pytest.approx(1.0)
-    assert found[1] > 0.99
-    assert found[2] == pytest.approx(-1.0)
-    assert found[3] == pytest.approx(0.0)
+    assert found[0] == found[1] == 1.0, "both are far off"
+    assert found[2] == pytest.approx(1 - (6 + 0 + 6 + 0) / 4 / 6)
+    assert found[3] == pytest.approx(1 - 3 / 6)
     assert math.isnan(found[4])
-    assert np.isnan(similarity(np.zeros(4), others)).all(), "nothing moved"
+    assert similarity(np.zeros(4), np.zeros((1, 4)))[0] == 1.0, "two units without a change are alike"
     assert math.isnan(similarity(moved, np.array([[10.0, np.nan, np.nan, np.nan]]))[0]), "too little is known"
+    assert np.isnan(similarity(np.full(4, np.nan), others)).all()
 
 
 @dataclass
@@ -138,7 +138,7 @@ def test_past_cases_that_were_taken_back_or_unsure_are_not_shown(plant: Plant) -
     with plant.store.read() as connection:
         (shown,) = similar_past(connection, asked)
         assert (shown["case_id"], shown["verdict"]) == (third, "healthy")
-        alike = look_alikes(connection, asked, least=-1.0, most=99)
+        alike = look_alikes(connection, asked, least=0.0, most=99)
     assert third not in {row["case_id"] for row in alike}, "it is closed"
     assert first in {row["case_id"] for row in alike}
     values = [row["similarity"] for row in alike]
@@ -175,7 +175,7 @@ def test_the_closest_come_first_on_both_databases(store: Store) -> None:
             told = {"case_id": case, "feature_version": "v", "moved": np.array(values, "<f4").tobytes()}
             connection.execute(sa.insert(CaseEvidence), told | {"case_changed_at": at, "known_at": at})
     with store.read() as connection:
-        assert [row["case_id"] for row in look_alikes(connection, "asked", least=-1.0)] == ["near", "far"]
+        assert [row["case_id"] for row in look_alikes(connection, "asked", least=0.0)] == ["near", "far"]
         assert [row["case_id"] for row in look_alikes(connection, "asked")] == ["near"]
     for hour, (case, verdict) in enumerate((("far", "healthy"), ("near", "healthy"), ("near", "fault"))):
         told = {"verdict": verdict, "evidence": "inspected"}
