@@ -20,11 +20,11 @@ import numpy.typing as npt
 from replay import SIZE, settings_of
 from replaying.fleet import Plant, load_plant
 from replaying.loop import Plan, first_labels
-from replaying.model import fit, score
+from replaying.model import VERSION, fit, score
 from replaying.moved import moved_of
 from sklearn.metrics import roc_auc_score
 
-from pipeline.cases.axis_state import priority_of
+from pipeline.cases.axis_state import combine_channels, priority_of
 from pipeline.cases.memory import remembered
 from pipeline.cases.queue import queue_priority
 
@@ -70,7 +70,13 @@ def flagged(plant: Plant, seed: int) -> Judged:
     moved = moved_of(plant, settings)
     known = ~np.isnan(moved).all(axis=1) & (plant.visible | ((plant.mode == "") & ~plant.sensor))
     rows, p, priority, alarm = [], [], [], []
-    for row, (figures, _) in score(plant, champion, since=champion.cutoff).items():
+    ahead = score(plant, champion)
+    of_unit = {unit: np.flatnonzero(plant.unit == unit) for unit in np.unique(plant.unit).tolist()}
+    for row in np.flatnonzero(plant.day >= champion.cutoff).tolist():
+        own = of_unit[str(plant.unit[row])]
+        past = ahead.p[own[own < row][-settings.alarm_bins :]]
+        limits = {VERSION: champion.thresholds}
+        figures = combine_channels(ahead.windows[row], limits, past[np.isfinite(past)].tolist())
         likely = figures.fault_probability or 0.0
         machine = [flag for flag in figures.flags if flag.code != "data"]
         if known[row] and figures.state != "data_fault" and (machine or likely >= LIKELY):

@@ -33,6 +33,7 @@ AXES = 18
 SIZE = {"robots": 3, "days": DAYS, "per_day": 2, "samples": 10_240}
 RUNS: dict[str, dict[str, Any]] = {
     "no levels, never": {"strategy": "never", "choice": "queue", "own_levels": False},
+    "levels, never, no memory": {"strategy": "never", "choice": "queue", "memory": False},
     "levels, never": {"strategy": "never", "choice": "queue"},
     "levels, never, bald": {"strategy": "never", "choice": "active"},
     "levels, never, random": {"strategy": "never", "choice": "random"},
@@ -43,6 +44,7 @@ RUNS: dict[str, dict[str, Any]] = {
 """By name of the run: its arguments of `replaying.loop.run`."""
 
 PAIRS = [
+    ("levels, never", "levels, never, no memory"),
     ("levels, never", "no levels, never"),
     ("levels, never, bald", "levels, never"),
     ("levels, never, random", "levels, never"),

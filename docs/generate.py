@@ -18,7 +18,7 @@ import typer.main
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from pipeline.base.settings import ENV_PREFIX, Settings
+from pipeline.base.settings import Settings
 from pipeline.cli.app import app
 from pipeline.store.tables import Base
 
@@ -88,10 +88,10 @@ def command_lines() -> Iterator[str]:
             text = " ".join(parameter.help.split())
             yield item(f"{_called(parameter)}: {text}{_choices(parameter)}{_default(parameter)}")
         yield ""
-        arguments = [each.name.upper() for each in command.params if each.param_type_name == "argument"]
-        common = [f"[{COMMON[each.name]}]" for each in command.params if each.name in COMMON]
-        if arguments or common:
-            yield f"    {' '.join(['axiswatch', name, *arguments, *common])}"
+        common = [f"`{COMMON[each.name]}`" for each in command.params if each.name in COMMON]
+        if common:
+            yield item(", ".join(common))
+            yield ""
         yield f"    $ {command.epilog.removeprefix('Example: ')}"
         yield ""
 
@@ -138,7 +138,7 @@ def setting_item(name: str, field: FieldInfo) -> str:
         if hasattr(bound, key)
     ]
     limits = f" ({', '.join(ranges)})" if ranges else ""
-    return item(f"`{name}`, `{ENV_PREFIX}{name.upper()}`, `{default}`{limits}: {field.description}")
+    return item(f"`{name}`, `{default}`{limits}: {field.description}")
 
 
 def table_lines() -> Iterator[str]:
@@ -150,11 +150,12 @@ def table_lines() -> Iterator[str]:
         yield from paragraphs(classes[name].__doc__ or "")
         facts = {column.name: list(_facts(column)) for column in table.columns}
         for column, texts in facts.items():
-            if texts:
+            if texts not in ([], ["key"], ["nullable"]):
                 yield item(f"`{column}`: {'; '.join(texts)}")
-        plain = ", ".join(f"`{column}`" for column, texts in facts.items() if not texts)
-        if plain:
-            yield item(plain)
+        for word, texts in (("key: ", ["key"]), ("nullable: ", ["nullable"]), ("", [])):
+            alike = ", ".join(f"`{column}`" for column, own in facts.items() if own == texts)
+            if alike:
+                yield item(word + alike)
         yield ""
 
 

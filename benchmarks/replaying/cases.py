@@ -73,6 +73,8 @@ class Case:
     doubt_nats: float
     rows: tuple[int, ...]
     alarm_alone: bool
+    has_alarm: bool
+    loudest: int
 
 
 def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Settings, *, now: float) -> list[Case]:
@@ -103,6 +105,8 @@ def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Set
                     max(doubts, default=np.nan),
                     members,
                     codes == {ALARM},
+                    ALARM in codes,
+                    max(members, key=lambda row: (bins.figures[row].fault_probability or 0.0, row)),
                 )
             )
     return opened

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from features.health.baseline import known_median
 from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import combine_channels
+from pipeline.cases.memory import remembered
 from pipeline.cases.queue import queue_priority
 from pipeline.extraction.baselines import RELATIVE
 from pipeline.scoring.levels import unsettled
@@ -38,6 +40,7 @@ from replaying.model import (
     rule,
     score,
 )
+from replaying.moved import moved_of
 from replaying.watch import Moment, Samples, watch
 
 CHOICES: Final = ("queue", "active", "random")
@@ -82,6 +85,13 @@ class Shared:
     samples: Samples = field(default_factory=dict)
     models: dict[Any, Version | None] = field(default_factory=dict)
     scores: dict[int, Ahead] = field(default_factory=dict)
+    moved: npt.NDArray[np.float64] | None = None
+
+    def moved_of(self, plant: Plant, settings: Settings) -> npt.NDArray[np.float64]:
+        """Return what moved in each recording."""
+        if self.moved is None:
+            self.moved = moved_of(plant, settings)
+        return self.moved
 
     def score(self, plant: Plant, version: Version) -> Ahead:
         """Score a plant with a model, or return what an earlier run has scored with it."""
@@ -109,6 +119,8 @@ class Log:
     fired: dict[str, int] = field(default_factory=dict)
     firings: list[Firing] = field(default_factory=list)
     start: float = 0.0
+    shown: dict[int, int] = field(default_factory=dict)
+    """By number of the label, the most suspicious recording of the case that was asked about."""
     levels: list[tuple[int, dict[str, tuple[float, float]]]] = field(default_factory=list)
 
 
@@ -155,6 +167,7 @@ def run(
     days: int,
     gated: bool = True,
     own_levels: bool = True,
+    memory: bool = True,
     shared: Shared | None = None,
 ) -> Log:
     """Replay one strategy with one choice of labels, from the first champion on.
@@ -171,6 +184,8 @@ def run(
         False: every challenger is promoted, whatever the gate's result.
     own_levels
         False: the level without answers, all the time.
+    memory
+        Whether the order of the queue uses case memory.
     shared
         Results of other runs on the same plant.
 
@@ -216,7 +231,8 @@ def run(
             log.bins.version[row] = version
             rows_of.setdefault(str(plant.axis[row]), []).append(row)
         if day % WEEK == 0:
-            log.labels += _ask(plant, log, settings, plan, rows_of, now=now, choice=choice)
+            moved = shared.moved_of(plant, settings) if memory and choice == "queue" else None
+            log.labels += _ask(plant, log, settings, plan, rows_of, now=now, choice=choice, moved=moved)
         if strategy == "never":
             continue
         moment = Moment(
@@ -268,6 +284,7 @@ def _ask(
     *,
     now: float,
     choice: str,
+    moved: npt.NDArray[np.float64] | None,
 ) -> list[Label]:
     """Ask about open cases, up to the number of labels a week; return the answers."""
     stopped = out_of_service(known(log.labels, now))
@@ -285,7 +302,9 @@ def _ask(
         first = np.array([case.first_day for case in candidates])
         doubt = np.array([case.doubt_nats for case in candidates]) / np.log(2.0)
         priority = np.array([case.priority for case in candidates])
-        place = queue_priority(priority, doubt, now - first, np.full(len(candidates), np.nan))
+        remembers = None if moved is None else _remembered(plant, log, candidates, moved, now)
+        is_alarm = np.array([case.has_alarm for case in candidates], dtype=np.bool_)
+        place = queue_priority(priority, doubt, now - first, np.full(len(candidates), np.nan), remembers, is_alarm)
         chosen = np.lexsort((first, -place))[: plan.a_week].tolist()
     elif choice == "random" or not np.isfinite(information).any():
         chosen = choose_random(len(candidates), most=plan.a_week, seed=plan.seed * 1000 + int(now))
@@ -298,7 +317,28 @@ def _ask(
         number = len(log.labels) + len(labels)
         known_day = now + delay_of(plan, case.axis, now)
         labels.append(answer(plant, number, case.rows[-1], day=now, known_day=known_day))
+        log.shown[number] = case.loudest
     return labels
+
+
+def _remembered(
+    plant: Plant, log: Log, candidates: list[Case], moved: npt.NDArray[np.float64], now: float
+) -> npt.NDArray[np.float64]:
+    """Return for each case what the answered cases say that are known; NaN where none is near."""
+    answers = [label for label in known(log.labels, now) if label.target is not None and label.number in log.shown]
+    found = np.full(len(candidates), np.nan)
+    if not answers:
+        return found
+    votes = (
+        moved[[log.shown[label.number] for label in answers]],
+        np.array([label.is_fault for label in answers], dtype=np.bool_),
+        np.ones(len(answers)),
+        np.array([label.unit for label in answers]),
+    )
+    for index, case in enumerate(candidates):
+        figure = remembered(moved[case.loudest], *votes).figure
+        found[index] = np.nan if figure is None else figure
+    return found
 
 
 def _places(plant: Plant, candidates: list[Case]) -> Any:

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import TrainSettings, WatchSettings
-from pipeline.labels.findings import Findings, evidence_weight, why_left_out
+from pipeline.labels.findings import Findings, why_left_out
 from pipeline.labels.labels import KnownLabel, known_labels
-from pipeline.labels.words import Evidence, Verdict
+from pipeline.labels.words import Evidence, Verdict, evidence_weight
 from pipeline.promotion.decisions import CONCLUSION, FAILED, labels_since
 from pipeline.registry.versions import CHAMPION
 from pipeline.store.attribution import attributed_unit, extractions, unit_name
