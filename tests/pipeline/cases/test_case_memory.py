@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pipeline.base.settings import Settings
 from pipeline.cases.memory import MOST_UNITS, answer_given, evidence_noted, remembered
 from pipeline.cases.queue import Filters, queue, queue_priority, refresh_queue
 from pipeline.cases.remembering import influence, recall, remember
 from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import undo
+from pipeline.steps import advise
 from pipeline.store.database import Store
+from pipeline.store.lake import Lake
 from pipeline.store.tables import (
     Case,
     CaseAnswer,
@@ -28,6 +32,7 @@ from pipeline.store.tables import (
     ReviewEvent,
     WebhookEvent,
 )
+from pipeline.workplace import Workplace
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -167,6 +172,14 @@ def test_a_verdict_moves_its_look_alikes_within_one_run_and_goes_with_its_withdr
     assert run(plant, AT + 4 * HOUR) == 2
     assert figures(plant) == {}
     assert places(plant) == before
+
+
+def test_the_step_of_a_run_does_it(plant: Store, lake: Lake, tmp_path: Path) -> None:
+    answer(plant, "asked", "fault", at=AT + HOUR)
+    for on, found in ((True, {"twin": FAULT, "alarm": FAULT}), (False, {})):
+        place = Workplace(Settings(home=tmp_path, case_memory=on), plant, lake)
+        advise(place, AT + 2 * HOUR)
+        assert figures(plant) == found
 
 
 def test_healthy_look_alikes_go_down_but_no_alarm_does(plant: Store) -> None:
