@@ -356,29 +356,24 @@ class GateSettings(TrainSettings, ScoreSettings):
     A change holds from the next challenger on.
     """
 
-    promotion_margin: float = Field(
-        0.0,
-        ge=0,
-        le=10,
-        description="The gate's margin of NLL: a challenger may be this much worse than the champion, nats.",
-    )
-    gate_nll_limit: float = Field(
-        0.1, ge=0, le=10, description="Highest upper limit of the paired difference of NLL that passes the gate, nats."
-    )
-    gate_auroc_margin: float = Field(
-        0.01, ge=0, le=1, description="By how much the macro AUROC of a challenger may be lower than the champion's."
-    )
-    gate_auroc_limit: float = Field(
-        0.05, ge=0, le=1, description="By how much macro AUROC may be lower at the bad end of its interval."
-    )
-    gate_missed_margin: float = Field(
-        0.02,
-        ge=0,
+    gate_risk: float = Field(
+        0.3,
+        gt=0,
         le=1,
-        description="By how much the missed-fault rate of a challenger may be higher than the champion's.",
+        description="Highest share of the gate's draws in which a challenger may be worse by more than the margin.",
     )
-    gate_missed_limit: float = Field(
-        0.1, ge=0, le=1, description="By how much the missed-fault rate may be higher at the bad end of its interval."
+    gate_noise_factor: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="The margin, in standard deviations of the difference between two trainings on the same labels.",
+    )
+    gate_refits: int = Field(
+        3,
+        ge=2,
+        le=20,
+        description="Trainings on the same labels, each with its own seed, that this noise is estimated from, once a "
+        "scope.",
     )
     gate_review_share: float = Field(
         0.1,
@@ -392,10 +387,20 @@ class GateSettings(TrainSettings, ScoreSettings):
     gate_confidence: float = Field(0.9, gt=0, lt=1, description="Confidence of the gate's two-sided intervals.")
     gate_bootstrap: int = Field(2000, ge=100, le=100_000, description="Resamples of units for the gate's intervals.")
     gate_doubt_probability: float = Field(
-        0.35, gt=0, lt=1, description="A model contradicts a finding if its probability for the finding is below this."
+        0.2, gt=0, lt=1, description="A model contradicts a finding if its probability for the finding is below this."
     )
-    gate_doubt_excess: float = Field(
-        0.05, ge=0, le=1, description="Highest share of contradicted new findings beyond that of contradicted old ones."
+    gate_aside_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Highest share of new findings that may be set aside because both models contradict them; one "
+        "always may.",
+    )
+    payback_cases: int = Field(
+        50,
+        ge=0,
+        le=10_000,
+        description="Newest closed cases that a challenger judges before it can be promoted.",
     )
     must_not_fail: tuple[str, ...] = Field(
         (), description="Serial numbers of units, and label:ID, that every challenger must get right."

@@ -18,6 +18,7 @@ from pipeline.cases.audit import AUDIT
 from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.quiet import muted_axes
+from pipeline.labels.questions import CONFIRM
 from pipeline.store.database import Store
 from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseTally, CaseWork
 
@@ -147,7 +148,7 @@ def _write(store: Store, rows: dict[str, dict[str, Any]]) -> None:
             connection.execute(update, [rows[case_id] for case_id in free])
 
 
-REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT)
+REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT, CONFIRM)
 """Reason codes that the queue can be filtered by."""
 
 

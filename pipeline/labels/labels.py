@@ -44,6 +44,7 @@ class KnownLabel:
     mode: Mode | None
     evidence: Evidence
     known_at: datetime
+    case_id: str | None = None
 
 
 def import_labels(store: Store, path: Path, *, who: str) -> dict[str, int]:
@@ -147,6 +148,7 @@ def known_labels(connection: Connection, *, known_by: datetime) -> list[KnownLab
             Mode(row.mode) if row.mode else None,
             Evidence(row.evidence),
             row.known_at,
+            row.case_id,
         )
         for row in connection.execute(query)
     ]
