@@ -130,7 +130,7 @@ def _judged(store: Store, lake: Lake, settings: Settings, candidate: str, champi
     if doubted and few:
         ids = sorted({label_id for item in doubted for label_id in item.labels})
         cleaned = train_scopes(store, lake, settings, as_of=as_of, scope=old["scope"], set_aside=ids)[0].model_version
-        figures["set_aside"] = {"labels": ids, "trained_with_them": candidate}
+        figures |= {"set_aside": ids, "with_all_labels": candidate}
         notes = (_aside_in_words(doubted, figures["doubt"]),)
         candidate, new = cleaned, get_version(store, cleaned)
         if _is_same(new, old):
