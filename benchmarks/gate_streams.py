@@ -151,6 +151,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--seeds", type=int, nargs="+", required=True)
     parser.add_argument("--count", type=int, default=6, help="situations of a plant; four batches each")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="kinds of batches")
     parser.add_argument("--networks", type=int, default=4, help="networks of a challenger; 1: MC dropout alone")
     parser.add_argument("--sweep", action="store_true", help="also count for other thresholds")
     arguments = parser.parse_args()
@@ -164,7 +165,7 @@ def main() -> None:
         trainer = Trainer(arguments.cache, plant, seed, settings, seconds)
         made = batches(plant, seed, count=arguments.count)
         noise = noise_of(plant, made[0], trainer, settings)
-        for batch in made:
+        for batch in (one for one in made if one.kind in arguments.kinds):
             found = judge(plant, batch, trainer, noise, settings)
             judged += [] if found is None else [found[1]]
             for choice, row in swept(plant, batch, trainer, noise, settings).items() if arguments.sweep else ():

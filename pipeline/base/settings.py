@@ -350,7 +350,7 @@ class WatchSettings(TrainSettings):
     ask_seed: int = Field(1, ge=0, lt=2**63, description="Seed of the random choice.")
 
 
-class GateSettings(TrainSettings, ScoreSettings):
+class GateSettings(CaseSettings, TrainSettings, ScoreSettings):
     """When a challenger replaces the champion.
 
     A change holds from the next challenger on.
@@ -387,7 +387,7 @@ class GateSettings(TrainSettings, ScoreSettings):
     gate_confidence: float = Field(0.9, gt=0, lt=1, description="Confidence of the gate's two-sided intervals.")
     gate_bootstrap: int = Field(2000, ge=100, le=100_000, description="Resamples of units for the gate's intervals.")
     gate_doubt_probability: float = Field(
-        0.2, gt=0, lt=1, description="A model contradicts a finding if its probability for the finding is below this."
+        0.25, gt=0, lt=1, description="A model contradicts a finding if its probability for the finding is below this."
     )
     gate_aside_share: float = Field(
         0.2,
@@ -487,9 +487,9 @@ class TrendSettings(ExtractionSettings):
 class Settings(
     PlaceSettings,
     IntakeSettings,
-    CaseSettings,
     WatchSettings,
     GateSettings,
+    CaseSettings,
     TrendSettings,
     TrainSettings,
     ScoreSettings,

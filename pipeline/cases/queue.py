@@ -18,7 +18,7 @@ from pipeline.cases.audit import AUDIT
 from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.quiet import muted_axes
-from pipeline.labels.questions import CONFIRM
+from pipeline.labels.labels import CONFIRM
 from pipeline.store.database import Store
 from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseTally, CaseWork
 

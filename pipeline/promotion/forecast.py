@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from models.model import Model
 from pipeline.base.regime import program_of
-from pipeline.base.settings import Settings
+from pipeline.base.settings import GateSettings
 from pipeline.cases.axis_state import AxisFigures, combine_channels, windows_of
 from pipeline.cases.episodes import CLOSED
 from pipeline.extraction.baselines import Baselines
@@ -39,7 +39,7 @@ MOST_RECORDINGS: Final = 100
 def forecast(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: GateSettings,
     challenger: dict[str, Any],
     champion: dict[str, Any],
     *,
@@ -105,7 +105,7 @@ def in_words(payback: dict[str, Any]) -> str:
     )
 
 
-def _closed_cases(connection: Connection, settings: Settings, as_of: datetime) -> Sequence[Any]:
+def _closed_cases(connection: Connection, settings: GateSettings, as_of: datetime) -> Sequence[Any]:
     since = as_of - timedelta(days=settings.payback_days)
     closed = sa.select(Case).where(Case.state == CLOSED, Case.changed_at >= since, Case.changed_at <= as_of)
     newest = closed.order_by(Case.changed_at.desc(), Case.case_id).limit(settings.payback_cases)

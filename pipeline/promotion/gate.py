@@ -87,26 +87,29 @@ class Rows:
 
 @dataclass(frozen=True)
 class Noise:
-    """How much a training with another seed on the same labels changes the measures.
+    """How much a training with another seed on the same labels changes what is said of a unit.
 
     Attributes
     ----------
     nll, missed_rate
-        Standard deviation between refits, times the square root of `rows`: that of one row, if rows were independent.
-        So on n rows the mean has this divided by the square root of n. `nll` in nats; `missed_rate` None: not defined.
-    rows, refits
-        Number of rows and of trainings that it was estimated from.
+        Standard deviation between refits of a row's NLL, nats, and of the missed share of a faulty row's recordings;
+        root mean square over rows. `missed_rate` None: not defined. Measured on 13 trainings, it predicts the spread of
+        the means as the spread of independent rows does (docs/results/model-life.md).
+    rows, faulty_rows, refits
+        Number of rows, of faulty ones, and of trainings that it was estimated from.
     """
 
     nll: float
     missed_rate: float | None
     rows: int
+    faulty_rows: int
     refits: int
 
-    def margin(self, name: str, rows: int, *, factor: float) -> float:
-        """Return how much worse a challenger may be on n rows: `factor` standard deviations of a difference of two."""
-        spread = self.nll if name == "nll" else self.missed_rate
-        return 0.0 if spread is None else factor * spread * float(np.sqrt(2.0 / rows))
+    def margin(self, name: str, rows: Rows, *, factor: float) -> float:
+        """Return how much worse a challenger may be: `factor` standard deviations of the difference of two refits."""
+        faulty = int((rows.finding != HEALTHY).sum())
+        spread, n = (self.nll, len(rows.unit)) if name == "nll" else (self.missed_rate, faulty)
+        return 0.0 if spread is None else factor * spread * float(np.sqrt(2.0 / n))
 
 
 @dataclass(frozen=True)
@@ -249,7 +252,7 @@ def measure(
     differences = {}
     for name, of in measures_of(rows, review_share=review_share).items():
         values = [float(of(judged, as_labelled)[0]) for judged in (rows.challenger, rows.champion)]
-        margin = 0.0 if noise is None else noise.margin(name, len(rows.unit), factor=noise_factor)
+        margin = 0.0 if noise is None else noise.margin(name, rows, factor=noise_factor)
         low = high = risk = None
         if resampled is not None:
             spread = of(rows.challenger, resampled) - of(rows.champion, resampled)
@@ -268,13 +271,25 @@ def noise_of(refits: Sequence[Rows], *, review_share: float) -> Noise:
     refits
         (k,) at least two. The challenger of each is one refit; unit, finding and weight are the same in all.
     """
-    weight = refits[0].weight[None, :]
-    n = len(refits[0].unit)
-    spreads: dict[str, float] = {}
-    for name in measures_of(refits[0], review_share=review_share):
-        told = [float(measures_of(one, review_share=review_share)[name](one.challenger, weight)[0]) for one in refits]
-        spreads[name] = float(np.std(told, ddof=1) * np.sqrt(n))
-    return Noise(spreads["nll"], spreads.get("missed_rate"), n, len(refits))
+    first = refits[0]
+    faulty = np.flatnonzero(first.finding != HEALTHY)
+    nll = np.array([one.challenger.nll for one in refits])
+    missed = None
+    if "missed_rate" in measures_of(first, review_share=review_share):
+        # For each faulty row the weights that count its recordings alone among the faulty ones.
+        own = recording_weights(first, first.weight[None, :])
+        sound = first.finding[first.row_of] == HEALTHY
+        alone = np.where(sound | (first.row_of == faulty[:, None]), own, 0.0)
+        shares = [
+            missed_rate(one.challenger.recording_fault, ~sound, alone, review_share=review_share) for one in refits
+        ]
+        missed = _spread(np.array(shares), first.weight[faulty])
+    return Noise(_spread(nll, first.weight), missed, len(first.unit), len(faulty), len(refits))
+
+
+def _spread(values: FloatArray, weight: FloatArray) -> float:
+    """Return the root of the weighted mean over rows of the variance between refits; values (k, n), weight (n,)."""
+    return float(np.sqrt(np.average(values.var(axis=0, ddof=1), weights=weight)))
 
 
 WORDS: Final = {"nll": "NLL", "missed_rate": "missed-fault rate"}

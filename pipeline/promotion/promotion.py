@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.base.settings import ExtractionSettings, Settings, TrainSettings
+from pipeline.base.settings import ExtractionSettings, GateSettings, TrainSettings
 from pipeline.extraction.in_force import feature_versions
 from pipeline.promotion.decisions import (
     FAILED,
@@ -60,7 +60,7 @@ def scopes_to_train(
 
 
 def retrain(
-    store: Store, lake: Lake, settings: Settings, scope: str, *, as_of: datetime, trigger: str
+    store: Store, lake: Lake, settings: GateSettings, scope: str, *, as_of: datetime, trigger: str
 ) -> dict[str, Any]:
     """Train a challenger for a scope, judge it against the champion, promote it or not, and store the reason.
 
@@ -116,7 +116,9 @@ class Trial:
     figures: dict[str, Any]
 
 
-def _judged(store: Store, lake: Lake, settings: Settings, candidate: str, champion: str, *, as_of: datetime) -> Trial:
+def _judged(
+    store: Store, lake: Lake, settings: GateSettings, candidate: str, champion: str, *, as_of: datetime
+) -> Trial:
     """Judge a candidate. Where both models contradict some of its labels, train again without them and judge that."""
     new, old = get_version(store, candidate), get_version(store, champion)
     if _is_same(new, old):
@@ -150,7 +152,7 @@ def _judged(store: Store, lake: Lake, settings: Settings, candidate: str, champi
 def _ruled(
     store: Store,
     lake: Lake,
-    settings: Settings,
+    settings: GateSettings,
     pair: Pair,
     noise: Noise | None,
     figures: dict[str, Any],
@@ -165,7 +167,7 @@ def _ruled(
 
 
 def compare(
-    store: Store, lake: Lake, settings: Settings, challenger: str, champion: str, *, as_of: datetime
+    store: Store, lake: Lake, settings: GateSettings, challenger: str, champion: str, *, as_of: datetime
 ) -> dict[str, Any]:
     """Return what the gate says of two versions of a scope now; nothing is trained and nothing is stored.
 

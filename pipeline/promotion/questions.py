@@ -1,7 +1,7 @@
 """Labels that a retraining set aside become cases: an engineer is asked to confirm or to correct each of them.
 
-The id of the case follows from the label (`pipeline.labels.questions`), so a second run opens no second case, and a
-question that was answered is not asked again.
+The id of the case follows from the label (`pipeline.labels.labels.question_id`), so a second run opens no second case,
+and a question that was answered is not asked again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import utc_text
 from pipeline.cases.history import SYSTEM, add_event
-from pipeline.labels.questions import CONFIRM, question_id
+from pipeline.labels.labels import CONFIRM, question_id
 from pipeline.promotion.judge import Contradicted
 from pipeline.store.database import insert_new
 from pipeline.store.tables import Axis, Case, Label

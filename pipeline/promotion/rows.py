@@ -23,9 +23,8 @@ from pipeline.base.settings import ExtractionSettings, TrainSettings
 from pipeline.extraction.baselines import Baselines, with_change
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
-from pipeline.labels.findings import Finding, Findings
+from pipeline.labels.findings import Finding, Findings, answered
 from pipeline.labels.labels import known_labels
-from pipeline.labels.questions import answered
 from pipeline.labels.words import STRENGTH
 from pipeline.promotion.gate import FloatArray, ModelOnRows, Rows
 from pipeline.registry.held_out import ARRAYS, Predictions, by_recording

@@ -24,9 +24,8 @@ from pipeline.base.settings import TrainSettings
 from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, UnitBaseline, relative_names, with_change
 from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
 from pipeline.extraction.reading import read_features
-from pipeline.labels.findings import Findings, why_left_out
+from pipeline.labels.findings import Findings, answered, why_left_out
 from pipeline.labels.labels import KnownLabel, known_labels
-from pipeline.labels.questions import answered
 from pipeline.store.attribution import attributed_extraction, extractions, unit_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording

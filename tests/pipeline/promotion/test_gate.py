@@ -139,22 +139,35 @@ def test_the_risk_is_the_share_of_draws_that_are_worse_by_more_than_the_margin()
     rows = rows_of(challenger, champion, np.full(n, "healthy"))
     error = change.std() / np.sqrt(n)
     for spread in (0.0, 0.1, 0.3):
-        found = measured(rows, noise=Noise(spread, None, 30, 3), noise_factor=2.0)["nll"]
+        found = measured(rows, noise=Noise(spread, None, 30, 0, 3), noise_factor=2.0)["nll"]
         assert found.margin == pytest.approx(2.0 * spread * np.sqrt(2 / n))
         wanted = 0.5 * math.erfc((found.margin - change.mean()) / error / math.sqrt(2))
         assert found.risk == pytest.approx(wanted, abs=0.02)
 
 
-def test_the_noise_is_the_spread_between_refits_scaled_to_one_row() -> None:
-    judged, finding = made(25, 1.0, 1)
-    shifts = (0.0, 0.3, -0.1)
+def test_the_noise_is_the_spread_of_a_row_between_refits() -> None:
+    judged, finding = made(24, 1.0, 1)
+    shifts = np.array([0.0, 0.3, -0.1])
     refits = [ModelOnRows(CLASSES, judged.p, judged.nll + shift, judged.recording_fault) for shift in shifts]
     found = noise_of([rows_of(one, one, finding) for one in refits], review_share=0.1)
-    assert found.nll == pytest.approx(np.std(shifts, ddof=1) * 5.0)
-    assert (found.missed_rate, found.rows, found.refits) == (0.0, 25, 3)
-    assert found.margin("nll", 100, factor=1.0) == pytest.approx(np.std(shifts, ddof=1) * np.sqrt(2) / 2)
-    healthy = rows_of(refits[0], refits[0], np.full(25, "healthy"))
+    assert found.nll == pytest.approx(shifts.std(ddof=1))
+    assert (found.missed_rate, found.rows, found.faulty_rows, found.refits) == (0.0, 24, 16, 3)
+    rows = rows_of(judged, judged, finding)
+    assert found.margin("nll", rows, factor=3.0) == pytest.approx(3.0 * shifts.std(ddof=1) * np.sqrt(2 / 24))
+    healthy = rows_of(refits[0], refits[0], np.full(24, "healthy"))
     assert noise_of([healthy, healthy], review_share=0.1).missed_rate is None
+
+
+def test_the_noise_of_missed_faults_is_that_of_the_faulty_rows() -> None:
+    """Of four faulty rows one is missed by the first refit alone: variance 1/2 in one of four."""
+    finding = np.array(["healthy"] * 10 + ["ball"] * 4)
+    p = np.tile([0.4, 0.3, 0.3], (14, 1))
+    faults = np.array([0.5] + [0.0] * 9 + [0.9] * 4), np.array([0.5] + [0.0] * 9 + [0.0] + [0.9] * 3)
+    refits = [ModelOnRows(CLASSES, p, np.ones(14), fault) for fault in faults]
+    found = noise_of([rows_of(one, one, finding) for one in refits], review_share=0.0)
+    assert found.missed_rate == pytest.approx(np.sqrt(0.5 / 4))
+    rows = rows_of(*refits, finding)
+    assert found.margin("missed_rate", rows, factor=1.0) == pytest.approx(found.missed_rate * np.sqrt(2 / 4))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from pipeline.base.settings import Settings
 from pipeline.cases.verdicts import get_case, give_verdict
-from pipeline.labels.questions import CONFIRM, question_id
+from pipeline.labels.labels import CONFIRM, question_id
 from pipeline.promotion import noise as noise_room
 from pipeline.promotion.judge import contradicted, read_pair
 from pipeline.promotion.promotion import compare, retrain
