@@ -34,8 +34,11 @@ MORE_SEEDS: Final = (1000, 2000)
 
 FACTORS: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
 RISKS: Final = (0.2, 0.3, 0.5, 0.7, 1.0)
-SHARES: Final = (0.1, 0.2, 0.3, 0.4, 0.5)
-"""Values of `gate_noise_factor`, `gate_risk` and `gate_aside_share` that `--sweep` counts for."""
+SHARES: Final = (0.2, 0.34, 0.5)
+LEAST: Final = (0, 6, 8)
+"""Values of `gate_noise_factor`, `gate_risk`, `gate_aside_share`, `gate_min_findings` that `--sweep` counts for."""
+
+Choice = tuple[float, float, float, int]
 
 
 def settings_of(size: int) -> Settings:
@@ -89,9 +92,11 @@ def judge(
 
 def swept(
     plant: Plant, batch: Batch, trainer: Trainer, noise: Noise | None, settings: Settings
-) -> dict[tuple[float, float, float], dict[str, Any]]:
-    """Judge a batch with each choice of thresholds (factor, risk, share); empty where no model can be trained."""
-    free = settings.model_copy(update={"gate_aside_share": 1.0, "gate_risk": 1.0, "gate_bootstrap": 500})
+) -> dict[Choice, dict[str, Any]]:
+    """Judge a batch with each choice of thresholds; empty where no model can be trained."""
+    free = settings.model_copy(
+        update={"gate_aside_share": 1.0, "gate_risk": 1.0, "gate_bootstrap": 500, "gate_min_findings": 0}
+    )
     judged, champion = judge(plant, batch, trainer, noise, free), trainer(batch.before, day=batch.champion_day)
     if judged is None or champion is None:
         return {}
@@ -104,10 +109,11 @@ def swept(
         risks = [
             one.get("risk") for which in ("then", "now") for one in figures.get(which, {}).values() if _is_measure(one)
         ]
-        for risk, share in itertools.product(RISKS, SHARES):
-            few = found.doubt["new_contradicted"] <= most_aside(found.doubt["new_rows"], share=share)
-            passed = found.ruling.passed and few and all(one is not None and one <= risk for one in risks)
-            told[factor, risk, share] = {**row, "passed": passed}
+        for risk, share, least in itertools.product(RISKS, SHARES, LEAST):
+            few = found.doubted <= most_aside(found.new, share=share)
+            enough = found.ruling.figures.get("learned", 0) >= least
+            passed = found.ruling.passed and few and enough and all(one is not None and one <= risk for one in risks)
+            told[factor, risk, share, least] = {**row, "passed": passed}
     return told
 
 
@@ -158,7 +164,7 @@ def main() -> None:
     arguments.cache.mkdir(parents=True, exist_ok=True)
     settings = settings_of(arguments.networks)
     judged: list[dict[str, Any]] = []
-    sweep: dict[tuple[float, float, float], list[dict[str, Any]]] = {}
+    sweep: dict[Choice, list[dict[str, Any]]] = {}
     seconds: list[float] = []
     for seed in arguments.seeds:
         plant = load_plant(arguments.plants, seed, **SIZE)
@@ -176,7 +182,7 @@ def main() -> None:
         "networks": arguments.networks,
         "median_training_s": float(np.median(seconds)),
         "counts": counts(judged),
-        "sweep": [{"factor_risk_share": choice, **counts(rows)} for choice, rows in sweep.items()],
+        "sweep": [{"factor_risk_share_least": choice, **counts(rows)} for choice, rows in sweep.items()],
         "batches": judged,
     }
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ from pipeline.cases.axis_state import AxisFigures, Thresholds, combine_channels,
 from pipeline.labels.findings import Finding
 from pipeline.labels.words import Evidence
 from pipeline.promotion.gate import Noise, Ruling
-from pipeline.promotion.judge import Pair, by_measures, contradicted, noise_between
+from pipeline.promotion.judge import Pair, by_findings, by_measures, clean, noise_between
 from pipeline.promotion.rows import JudgedRecording, joined, only
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.scoring.levels import thresholds_of
@@ -207,13 +207,14 @@ Fit = Callable[[Sequence[Label]], "Version | None"]
 class Challenge:
     """The challenger that may be promoted, the gate's ruling, and the numbers of the labels that were set aside.
 
-    `doubt`: the counts of contradicted findings (`pipeline.promotion.judge.contradicted`).
+    `doubted`, `new`: number of contradicted and of all new findings.
     """
 
     version: Version
     ruling: Ruling
     set_aside: frozenset[int]
-    doubt: dict[str, Any]
+    doubted: int
+    new: int
 
 
 def challenge(
@@ -241,21 +242,28 @@ def challenge(
         None where no model can be trained on the labels.
     """
     now = known(labels, day)
-    version = train_on(now)
+    first = train_on(now)
+    if first is None:
+        return None
+
+    def train_without(ids: list[str]) -> Version | None:
+        left_out = frozenset(int(number) for number in ids)
+        version = train_on([label for label in now if label.number not in left_out])
+        return None if version is None else replace(version, set_aside=left_out)
+
+    def pair_of(version: Version | None) -> Pair:
+        if version is None:
+            return Pair({}, {}, None, None, ())
+        return _pair(plant, version, champion, labels, day=day)
+
+    done = clean(first, train_without=train_without, pair_of=pair_of, settings=settings)
+    version = done.version
     if version is None:
         return None
-    figures: dict[str, Any] = {}
-    doubted, few = contradicted(_pair(plant, version, champion, labels, day=day), settings, figures)
-    set_aside = frozenset(int(number) for item in doubted for number in item.labels) if few else frozenset()
-    if set_aside:
-        cleaned = train_on([label for label in now if label.number not in set_aside])
-        if cleaned is None:
-            return None
-        version = replace(cleaned, set_aside=set_aside)
     ruling = rule(plant, version, champion, labels, settings, day=day, noise=noise)
-    if doubted and not few:
-        ruling = Ruling(False, (f"{len(doubted)} new findings are contradicted", *ruling.reasons), ruling.figures)
-    return Challenge(version, ruling, set_aside, figures["doubt"])
+    if not done.few:
+        ruling = Ruling(False, (f"{len(done.doubted)} new findings are contradicted", *ruling.reasons), ruling.figures)
+    return Challenge(version, ruling, version.set_aside, len(done.doubted), done.counts["new_rows"])
 
 
 def rule(
@@ -275,6 +283,7 @@ def rule(
     figures: dict[str, Any] = {}
     pair = _pair(plant, challenger, champion, labels, day=day)
     passed, against = by_measures(pair, settings, noise, figures)
+    against += by_findings(pair, settings, figures)
     return Ruling(not against, tuple(against or passed), figures)
 
 

@@ -63,7 +63,7 @@ def batches(plant: Plant, seed: int, *, count: int) -> list[Batch]:
     made = []
     for number in range(count):
         rng = np.random.default_rng((seed, number, 11))
-        day, size = float(DAYS[number % len(DAYS)]), SIZES[(number // 2) % len(SIZES)]
+        day, size = float(DAYS[number % len(DAYS)]), SIZES[(number // 2 + number // len(DAYS)) % len(SIZES)]
         before = list(first)
         if number % 2:
             before += _right(plant, rng, before, MORE_BEFORE, 22, day - 8, 1000)

@@ -381,6 +381,11 @@ class GateSettings(CaseSettings, TrainSettings, ScoreSettings):
         lt=1,
         description="Share of healthy units that the review budget covers; faults that score lower count as missed.",
     )
+    gate_min_findings: int = Field(
+        8,
+        ge=0,
+        description="New findings that a challenger with the champion's settings and classes must have learned.",
+    )
     gate_min_units: int = Field(
         8, ge=2, description="Fewest units held out for both models with which the gate also judges intervals."
     )

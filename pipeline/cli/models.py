@@ -34,8 +34,7 @@ def register(app: typer.Typer) -> None:
 def models_list(as_json: AsJson = False) -> None:
     """List model versions, oldest first, with their held-out figures and aliases.
 
-    The figures of a version are on its own held-out units, so two rows have different mixes: compare two versions by
-    `axiswatch models compare`, which has both on the same units.
+    Each version is judged on its own held-out units; `axiswatch models compare` has two on the same units.
     """
     from pipeline.registry.versions import OVERALL_ON, list_versions
 

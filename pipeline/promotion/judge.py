@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,7 @@ def rule(pair: Pair, settings: GateSettings, noise: Noise | None) -> Ruling:
     figures: dict[str, Any] = {"champion": champion["model_version"]}
     passed, against = by_measures(pair, settings, noise, figures)
     hard = _by_must_not_fail(pair, settings, figures)
+    against += by_findings(pair, settings, figures)
     left_behind = champion["feature_version"] != feature_version_of(settings, champion["scope"])
     if against and not hard and left_behind:
         reason = "the champion was trained on features that are no longer extracted, and scores nothing new"
@@ -201,6 +202,33 @@ def by_measures(
     return passed, against
 
 
+def by_findings(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> list[str]:
+    """Check that the challenger has learned enough that is new; return the reason against it.
+
+    With a handful of new labels another seed changes more than the labels do. It is not asked of a challenger with
+    another class or other settings than the champion, which differs by more than its seed.
+    """
+    assert pair.said is not None
+    _, _, _, members = challenger_rows(pair.recordings, pair.said)
+    learned = sum(any(item.is_new for item in group) for group in members)
+    figures["learned"] = learned
+    other = pair.champion_said is not None and set(pair.said.classes) != set(pair.champion_said.classes)
+    if learned >= settings.gate_min_findings or other or _other_settings(pair):
+        return []
+    least = settings.gate_min_findings
+    return [f"it has learned {learned} new findings, fewer than {least}: another seed changes more than they do"]
+
+
+def _other_settings(pair: Pair) -> bool:
+    """Return whether the two were trained with other settings; what follows from the data is not compared."""
+    of_data = {"classes", "programs", "files", "seed"}
+    new, old = (
+        {name: value for name, value in row.get("settings", {}).items() if name not in of_data}
+        for row in (pair.challenger, pair.champion)
+    )
+    return new != old
+
+
 def measured(rows: Rows, settings: GateSettings, noise: Noise | None) -> dict[str, Difference]:
     """Apply `measure` with the settings in force."""
     return measure(
@@ -227,17 +255,20 @@ def _in_words(name: str, difference: Difference) -> str:
     return f"{WORDS[name]} {difference.challenger:.3f} (champion {difference.champion:.3f})"
 
 
-def contradicted(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> tuple[list[Contradicted], bool]:
-    """Find the new findings that both models contradict and nobody has confirmed, and whether they may be set aside.
+def contradicted(pair: Pair, settings: GateSettings) -> tuple[list[Contradicted], dict[str, int]]:
+    """Find the new findings that both models contradict and nobody has confirmed, the least probable first.
 
-    The least probable come first. More of them than `gate_aside_share` allows may not: then the batch as a whole is not
-    believed.
+    Returns
+    -------
+    list of Contradicted, dict
+        And how many new and old findings there are, and how many of the old ones are contradicted.
     """
+    nothing = {"new_rows": 0, "old_rows": 0, "old_contradicted": 0}
     if pair.said is None:
-        return [], True
+        return [], nothing
     unit, finding, judged, members = challenger_rows(pair.recordings, pair.said)
     if not len(unit):
-        return [], True
+        return [], nothing
     believed = judged.truth(finding, frozenset(judged.classes))
     other = np.full(len(unit), np.nan)
     if pair.champion_said is not None:
@@ -255,16 +286,60 @@ def contradicted(pair: Pair, settings: GateSettings, figures: dict[str, Any]) ->
         )
         for row in counts.contradicted
     ]
-    most = most_aside(counts.new_rows, share=settings.gate_aside_share)
-    figures["doubt"] = {
-        "new_rows": counts.new_rows,
-        "new_contradicted": len(found),
-        "old_rows": counts.old_rows,
-        "old_contradicted": counts.old_contradicted,
-        "most_aside": most,
-        "contradicted": [item.as_dict() for item in found],
-    }
-    return found, len(found) <= most
+    return found, {name: getattr(counts, name) for name in nothing}
+
+
+MOST_CLEANED: Final = 2
+"""Trainings without contradicted labels, at most: the first may show wrong labels that another one has hidden."""
+
+Version = TypeVar("Version")
+
+
+@dataclass(frozen=True, eq=False)
+class Cleaned(Generic[Version]):
+    """A challenger after contradicted labels were set aside, and the pair that the gate judges.
+
+    `doubted`: the findings that were contradicted. `few`: whether they were few enough to be set aside; else the batch
+    as a whole is not believed. `counts`: of the first look, and `most_aside`, how many may be set aside.
+    """
+
+    version: Version
+    pair: Pair
+    doubted: tuple[Contradicted, ...]
+    few: bool
+    counts: dict[str, int]
+
+
+def clean(
+    version: Version,
+    *,
+    train_without: Callable[[list[str]], Version],
+    pair_of: Callable[[Version], Pair],
+    settings: GateSettings,
+) -> Cleaned[Version]:
+    """Set aside the new labels that champion and challenger contradict, and train the challenger again without them.
+
+    Parameters
+    ----------
+    version
+        The challenger that was trained with all labels.
+    train_without
+        Trains a challenger without some labels (ids).
+    pair_of
+        Puts a challenger beside the champion; findings that its training has set aside do not count.
+    """
+    pair = pair_of(version)
+    found, counts = contradicted(pair, settings)
+    most = most_aside(counts["new_rows"], share=settings.gate_aside_share)
+    doubted: list[Contradicted] = []
+    for _ in range(MOST_CLEANED):
+        doubted += found
+        if not found or len(doubted) > most:
+            break
+        version = train_without(sorted({label_id for item in doubted for label_id in item.labels}))
+        pair = pair_of(version)
+        found, _counts = contradicted(pair, settings)
+    return Cleaned(version, pair, tuple(doubted), len(doubted) <= most, counts | {"most_aside": most})
 
 
 def _champion_believes(

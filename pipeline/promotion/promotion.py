@@ -28,12 +28,12 @@ from pipeline.promotion.decisions import (
     write_decision,
 )
 from pipeline.promotion.forecast import forecast, in_words
-from pipeline.promotion.gate import Noise, Ruling
-from pipeline.promotion.judge import Contradicted, Pair, comparable, contradicted, read_pair, rule
+from pipeline.promotion.gate import Noise, Ruling, most_aside
+from pipeline.promotion.judge import Cleaned, Contradicted, Pair, clean, comparable, contradicted, read_pair, rule
 from pipeline.promotion.noise import NOISE, as_figures, noise_for, stored_noise
 from pipeline.promotion.questions import ask_about
 from pipeline.registry.registry import SYSTEM, check_promotable, current_alias, locked_champion, set_champion
-from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_version, set_alias
+from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_version, set_alias, set_aside_by
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AliasEvent, RetrainingDecision
@@ -123,30 +123,32 @@ def _judged(
     new, old = get_version(store, candidate), get_version(store, champion)
     if _is_same(new, old):
         return Trial(candidate, None, (), (), {})
-    check = {"scope": old["scope"], "feature_versions": feature_versions(settings)}
-    check_promotable(store, lake, candidate, **check)
-    figures: dict[str, Any] = {}
-    pair = read_pair(store, lake, settings, new, old, as_of=as_of)
-    doubted, few = contradicted(pair, settings, figures)
+    scope = old["scope"]
+
+    def pair_of(version: str) -> Pair:
+        check_promotable(store, lake, version, scope=scope, feature_versions=feature_versions(settings))
+        return read_pair(store, lake, settings, get_version(store, version), old, as_of=as_of)
+
+    def train_without(labels: list[str]) -> str:
+        return train_scopes(store, lake, settings, as_of=as_of, scope=scope, set_aside=labels)[0].model_version
+
+    done = clean(candidate, train_without=train_without, pair_of=pair_of, settings=settings)
+    new, doubted = get_version(store, done.version), done.doubted
+    figures: dict[str, Any] = {"doubt": _doubt_figures(done)}
     notes: tuple[str, ...] = ()
-    if doubted and few:
-        ids = sorted({label_id for item in doubted for label_id in item.labels})
-        cleaned = train_scopes(store, lake, settings, as_of=as_of, scope=old["scope"], set_aside=ids)[0].model_version
-        figures |= {"set_aside": ids, "with_all_labels": candidate}
-        notes = (_aside_in_words(doubted, figures["doubt"]),)
-        candidate, new = cleaned, get_version(store, cleaned)
-        if _is_same(new, old):
-            return Trial(candidate, None, tuple(doubted), notes, figures)
-        check_promotable(store, lake, candidate, **check)
-        pair = read_pair(store, lake, settings, new, old, as_of=as_of)
-    noise = noise_for(store, lake, settings, new, as_of=as_of) if comparable(pair) else None
-    ruling, payback = _ruled(store, lake, settings, pair, noise, figures, as_of=as_of)
+    if done.version != candidate:
+        figures |= {"set_aside": sorted(set_aside_by(new)), "with_all_labels": candidate}
+    if doubted and done.few:
+        notes = (_aside_in_words(done),)
+    if _is_same(new, old):
+        return Trial(done.version, None, doubted, notes, figures)
+    noise = noise_for(store, lake, settings, new, as_of=as_of) if comparable(done.pair) else None
+    ruling, payback = _ruled(store, lake, settings, done.pair, noise, figures, as_of=as_of)
     notes += payback
-    if doubted and not few:
-        most = figures["doubt"]["most_aside"]
-        ruling = Ruling(False, (_too_many(doubted, figures["doubt"]), *(ruling.reasons if not ruling.passed else ())))
-        doubted = doubted[:most]
-    return Trial(candidate, ruling, tuple(doubted), notes, figures)
+    if not done.few:
+        ruling = Ruling(False, (_too_many(done), *(ruling.reasons if not ruling.passed else ())))
+        doubted = doubted[: done.counts["most_aside"]]
+    return Trial(done.version, ruling, doubted, notes, figures)
 
 
 def _ruled(
@@ -187,8 +189,10 @@ def compare(
     new, old = get_version(store, challenger), get_version(store, champion)
     pair = read_pair(store, lake, settings, new, old, as_of=as_of)
     noise = stored_noise(store, settings, new["scope"], as_of=as_of)
-    figures: dict[str, Any] = {}
-    doubted, few = contradicted(pair, settings, figures)
+    doubted, counts = contradicted(pair, settings)
+    most = most_aside(counts["new_rows"], share=settings.gate_aside_share)
+    done = Cleaned(challenger, pair, tuple(doubted), len(doubted) <= most, counts | {"most_aside": most})
+    figures: dict[str, Any] = {"doubt": _doubt_figures(done)}
     ruling, payback = _ruled(store, lake, settings, pair, noise, figures, as_of=as_of)
     notes = list(payback)
     if noise is None:
@@ -196,22 +200,26 @@ def compare(
     if doubted:
         notes.append(
             f"{len(doubted)} new findings are contradicted by both ({_named(doubted)}): a retraining would "
-            + ("set them aside" if few else "refuse the batch")
+            + ("set them aside" if done.few else "refuse the batch")
         )
-    return {"passed": ruling.passed and few, "reasons": [*ruling.reasons, *notes], "figures": figures}
+    return {"passed": ruling.passed and done.few, "reasons": [*ruling.reasons, *notes], "figures": figures}
 
 
-def _aside_in_words(doubted: Sequence[Contradicted], counts: dict[str, Any]) -> str:
+def _doubt_figures(done: Cleaned[str]) -> dict[str, Any]:
+    return {**done.counts, "contradicted": [item.as_dict() for item in done.doubted]}
+
+
+def _aside_in_words(done: Cleaned[str]) -> str:
     return (
-        f"{len(doubted)} of {counts['new_rows']} new findings were set aside, because both models contradict "
-        f"them ({_named(doubted)}): please confirm"
+        f"{len(done.doubted)} of {done.counts['new_rows']} new findings were set aside, because both models contradict "
+        f"them ({_named(done.doubted)}): please confirm"
     )
 
 
-def _too_many(doubted: Sequence[Contradicted], counts: dict[str, Any]) -> str:
+def _too_many(done: Cleaned[str]) -> str:
     return (
-        f"{len(doubted)} of {counts['new_rows']} new findings are contradicted by champion and challenger alike "
-        f"({_named(doubted)}), and at most {counts['most_aside']} may be set aside: have them confirmed"
+        f"{len(done.doubted)} of {done.counts['new_rows']} new findings are contradicted by champion and challenger "
+        f"alike ({_named(done.doubted)}), and at most {done.counts['most_aside']} may be set aside: have them confirmed"
     )
 
 

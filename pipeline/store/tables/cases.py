@@ -17,8 +17,8 @@ TO_PLACE = text("(state <> 'closed' OR queue_priority <> priority)")
 class Case(Base):
     """Consecutive flagged states of one axis, for an engineer to review. Key: axis, family, first bin.
 
-    A case of the family `audit` is one bin in which nothing was flagged; one of `confirm` asks about a label that two
-    models contradict (key: the label). An axis may have several of both. Tens a day.
+    A case of the family `audit` is one bin in which nothing was flagged, one of `confirm` asks about a label (key: the
+    label); an axis may have several. Tens a day.
     """
 
     __tablename__ = "cases"

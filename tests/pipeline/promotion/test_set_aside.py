@@ -41,7 +41,8 @@ class Plant:
     late: list[str]
 
     def retrain(self, day: int, **changes: Any) -> dict[str, Any]:
-        told = {"gate_risk": 1.0, "gate_min_units": 2, "gate_refits": 2, "gate_aside_share": 1.0} | changes
+        told = {"gate_risk": 1.0, "gate_min_units": 2, "gate_refits": 2, "gate_aside_share": 1.0}
+        told |= {"gate_min_findings": 0} | changes
         settings = self.settings.model_copy(update=told)
         as_of = self.end + timedelta(days=day)
         return retrain(self.store, self.lake, settings, SCOPE, as_of=as_of, trigger="test")
@@ -58,12 +59,10 @@ class Plant:
         """Return the new findings as the gate of a day sees them, the least probable first."""
         as_of = self.end + timedelta(days=day)
         trained = train_scopes(self.store, self.lake, self.settings, as_of=as_of)[0].model_version
-        settings = self.settings.model_copy(update={"gate_doubt_probability": SURE, "gate_aside_share": 1.0})
+        settings = self.settings.model_copy(update={"gate_doubt_probability": SURE})
         rows = [get_version(self.store, name) for name in (trained, self.champion())]
-        figures: dict[str, Any] = {}
-        contradicted(read_pair(self.store, self.lake, settings, *rows, as_of=as_of), settings, figures)
-        found: list[dict[str, Any]] = figures["doubt"]["contradicted"]
-        return found
+        found, _ = contradicted(read_pair(self.store, self.lake, settings, *rows, as_of=as_of), settings)
+        return [item.as_dict() for item in found]
 
 
 @pytest.fixture
