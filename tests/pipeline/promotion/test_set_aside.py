@@ -196,3 +196,23 @@ def test_the_noise_of_refits_is_estimated_once_and_stored(plant: Plant, monkeypa
     assert any("noise of refits is not known yet" in reason for reason in early["reasons"])
     with pytest.raises(AssertionError, match="a second estimate"):
         plant.retrain(3, seed=2, epochs=5, **told)
+
+
+def test_a_handful_of_new_findings_does_not_replace_a_champion_with_the_same_classes(plant: Plant) -> None:
+    """The fault among the two late labels is of a class that the champion lacks; without it there is one finding."""
+    told: dict[str, Any] = {"gate_doubt_probability": 1e-9, "gate_min_findings": 3}
+    fault = plant.late[0]
+    with plant.store.write() as connection:
+        later = sa.update(Label).where(Label.label_id == fault)
+        connection.execute(later.values(known_at=plant.end + timedelta(days=1, hours=1)))
+    first = plant.retrain(1, **told)
+    assert first["outcome"] == "kept"
+    assert "it has learned 1 new findings, fewer than 3" in first["reason"]
+    again = plant.retrain(1, **told)
+    assert again == first
+    with plant.store.write() as connection:
+        connection.execute(sa.delete(RetrainingDecision).where(RetrainingDecision.outcome == "kept"))
+    changed = plant.retrain(1, epochs=5, **told)
+    assert (changed["outcome"], changed["figures"]["learned"]) == ("promoted", 1), "other settings are more than a seed"
+    with_class = plant.retrain(2, epochs=5, **told)
+    assert (with_class["outcome"], with_class["figures"]["learned"]) == ("promoted", 1), "so is another class"
