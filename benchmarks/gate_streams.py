@@ -32,13 +32,14 @@ CLEAR: Final = 0.03
 MORE_SEEDS: Final = (1000, 2000)
 """Added to a plant's seed for the refits that the noise is estimated from, once a plant."""
 
-FACTORS: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0)
-RISKS: Final = (0.2, 0.3, 0.5, 0.7, 1.0)
-SHARES: Final = (0.2, 0.34, 0.5)
-LEAST: Final = (0, 6, 8)
-"""Values of `gate_noise_factor`, `gate_risk`, `gate_aside_share`, `gate_min_findings` that `--sweep` counts for."""
+REVIEWS: Final = (0.02, 0.1)
+FACTORS: Final = (0.0, 1.0, 2.0, 3.0, 4.0)
+"""Values of `gate_review_share` and `gate_noise_factor` that `--sweep` measures for."""
 
-Choice = tuple[float, float, float, int]
+RISKS: Final = (0.2, 0.3, 0.5, 0.7)
+SHARES: Final = (0.2, 0.34, 0.5)
+LEAST: Final = (0, 7, 8)
+"""Values of `gate_risk`, `gate_aside_share` and `gate_min_findings` that `--sweep` counts for."""
 
 
 def settings_of(size: int) -> Settings:
@@ -90,35 +91,47 @@ def judge(
     }
 
 
-def swept(
-    plant: Plant, batch: Batch, trainer: Trainer, noise: Noise | None, settings: Settings
-) -> dict[Choice, dict[str, Any]]:
-    """Judge a batch with each choice of thresholds; empty where no model can be trained."""
-    free = settings.model_copy(
-        update={"gate_aside_share": 1.0, "gate_risk": 1.0, "gate_bootstrap": 500, "gate_min_findings": 0}
-    )
-    judged, champion = judge(plant, batch, trainer, noise, free), trainer(batch.before, day=batch.champion_day)
+def evidence(
+    plant: Plant, batch: Batch, trainer: Trainer, noises: dict[float, Noise | None], settings: Settings
+) -> dict[str, Any] | None:
+    """Judge a batch and keep what the gate decides by, for any thresholds; None where no model can be trained.
+
+    As many labels as are contradicted are set aside, so this is what the gate sees wherever it allows that many.
+    """
+    free = {"gate_aside_share": 1.0, "gate_risk": 1.0, "gate_bootstrap": 500, "gate_min_findings": 0}
+    open_gate = settings.model_copy(update=free)
+    judged, champion = judge(plant, batch, trainer, None, open_gate), trainer(batch.before, day=batch.champion_day)
     if judged is None or champion is None:
-        return {}
+        return None
     found, row = judged
-    told = {}
-    for factor in FACTORS:
-        changed = free.model_copy(update={"gate_noise_factor": factor})
-        labels = (*batch.before, *batch.labels)
-        figures = rule(plant, found.version, champion, labels, changed, day=batch.day, noise=noise).figures
-        risks = [
-            one.get("risk") for which in ("then", "now") for one in figures.get(which, {}).values() if _is_measure(one)
-        ]
-        for risk, share, least in itertools.product(RISKS, SHARES, LEAST):
-            few = found.doubted <= most_aside(found.new, share=share)
-            enough = found.ruling.figures.get("learned", 0) >= least
-            passed = found.ruling.passed and few and enough and all(one is not None and one <= risk for one in risks)
-            told[factor, risk, share, least] = {**row, "passed": passed}
+    labels = (*batch.before, *batch.labels)
+    risks = {}
+    for review, factor in itertools.product(REVIEWS, FACTORS):
+        changed = open_gate.model_copy(update={"gate_review_share": review, "gate_noise_factor": factor})
+        told = rule(plant, found.version, champion, labels, changed, day=batch.day, noise=noises[review]).figures
+        measures = [one for which in ("then", "now") for one in told.get(which, {}).values() if isinstance(one, dict)]
+        risks[f"{review:g} {factor:g}"] = max(
+            (np.inf if one["risk"] is None else one["risk"] for one in measures), default=np.inf
+        )
+    learned = found.ruling.figures.get("learned", 0)
+    return row | {"doubted": found.doubted, "new": found.new, "learned": learned, "risks": risks}
+
+
+def with_thresholds(
+    row: dict[str, Any], *, review: float, factor: float, risk: float, share: float, least: int
+) -> dict[str, Any]:
+    """Return the outcome of a batch (of `evidence`) with some thresholds."""
+    few = row["doubted"] <= most_aside(row["new"], share=share)
+    return row | {"passed": few and row["learned"] >= least and row["risks"][f"{review:g} {factor:g}"] <= risk}
+
+
+def sweep_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Count the outcomes for each choice of thresholds."""
+    told = []
+    for review, factor, risk, share, least in itertools.product(REVIEWS, FACTORS, RISKS, SHARES, LEAST):
+        choice: dict[str, Any] = {"review": review, "factor": factor, "risk": risk, "share": share, "least": least}
+        told.append({"choice": choice, **counts([with_thresholds(row, **choice) for row in rows])})
     return told
-
-
-def _is_measure(value: Any) -> bool:
-    return isinstance(value, dict) and "risk" in value
 
 
 def counts(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -164,25 +177,30 @@ def main() -> None:
     arguments.cache.mkdir(parents=True, exist_ok=True)
     settings = settings_of(arguments.networks)
     judged: list[dict[str, Any]] = []
-    sweep: dict[Choice, list[dict[str, Any]]] = {}
+    rows: list[dict[str, Any]] = []
     seconds: list[float] = []
     for seed in arguments.seeds:
         plant = load_plant(arguments.plants, seed, **SIZE)
         trainer = Trainer(arguments.cache, plant, seed, settings, seconds)
         made = batches(plant, seed, count=arguments.count)
         noise = noise_of(plant, made[0], trainer, settings)
+        noises = {
+            review: noise_of(plant, made[0], trainer, settings.model_copy(update={"gate_review_share": review}))
+            for review in REVIEWS
+        }
         for batch in (one for one in made if one.kind in arguments.kinds):
             found = judge(plant, batch, trainer, noise, settings)
             judged += [] if found is None else [found[1]]
-            for choice, row in swept(plant, batch, trainer, noise, settings).items() if arguments.sweep else ():
-                sweep.setdefault(choice, []).append(row)
+            row = evidence(plant, batch, trainer, noises, settings) if arguments.sweep else None
+            rows += [] if row is None else [row]
         print(seed, noise, json.dumps(counts(judged)["all"]), flush=True)
     result = {
         "settings": {name: getattr(settings, name) for name in Settings.model_fields if name.startswith("gate_")},
         "networks": arguments.networks,
         "median_training_s": float(np.median(seconds)),
         "counts": counts(judged),
-        "sweep": [{"factor_risk_share_least": choice, **counts(rows)} for choice, rows in sweep.items()],
+        "sweep": sweep_of(rows),
+        "evidence": rows,
         "batches": judged,
     }
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
