@@ -357,13 +357,13 @@ class GateSettings(CaseSettings, TrainSettings, ScoreSettings):
     """
 
     gate_risk: float = Field(
-        0.3,
+        0.5,
         gt=0,
         le=1,
         description="Highest share of the gate's draws in which a challenger may be worse by more than the margin.",
     )
     gate_noise_factor: float = Field(
-        1.0,
+        2.0,
         ge=0,
         le=100,
         description="The margin, in standard deviations of the difference between two trainings on the same labels.",
@@ -395,7 +395,7 @@ class GateSettings(CaseSettings, TrainSettings, ScoreSettings):
         0.25, gt=0, lt=1, description="A model contradicts a finding if its probability for the finding is below this."
     )
     gate_aside_share: float = Field(
-        0.2,
+        0.4,
         ge=0,
         le=1,
         description="Highest share of new findings that may be set aside because both models contradict them; one "
