@@ -14,11 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import utc_text
-from pipeline.cases.history import SYSTEM, add_event
+from pipeline.cases.audit import open_once
 from pipeline.labels.labels import CONFIRM, question_id
 from pipeline.promotion.judge import Contradicted
-from pipeline.store.database import insert_new
-from pipeline.store.tables import Axis, Case, Label
+from pipeline.store.tables import Axis, Label
 
 PRIORITY: Final = 0.35
 """As a doubt about a machine: a wrong label may hide a fault, but nothing new has happened."""
@@ -32,12 +31,7 @@ def ask_about(connection: Connection, items: Sequence[Contradicted], *, as_of: d
     cases = [_case(connection, item, label_id, as_of) for item in items for label_id in item.labels]
     axes = sorted({case["axis_id"] for case in cases})
     connection.execute(sa.select(Axis.axis_id).where(Axis.axis_id.in_(axes)).order_by(Axis.axis_id).with_for_update())
-    opened = 0
-    for case in cases:
-        if insert_new(connection, Case, case):
-            opened += 1
-            add_event(connection, case["case_id"], SYSTEM, "opened", {"reasons": [CONFIRM]}, as_of)
-    return opened
+    return sum(open_once(connection, case, {"reasons": [CONFIRM]}, as_of=as_of) for case in cases)
 
 
 def _case(connection: Connection, item: Contradicted, label_id: str, as_of: datetime) -> dict[str, Any]:
