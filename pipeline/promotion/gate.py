@@ -93,8 +93,8 @@ class Noise:
     ----------
     nll, missed_rate
         Standard deviation between refits of a row's NLL, nats, and of the missed share of a faulty row's recordings;
-        root mean square over rows. `missed_rate` None: not defined. Measured on 13 trainings, it predicts the spread of
-        the means as the spread of independent rows does (docs/results/model-life.md).
+        root mean square over rows. `missed_rate` None: not defined. The spread of the means was
+        measured to be close to that of independent rows (docs/results/model-life.md).
     rows, faulty_rows, refits
         Number of rows, of faulty ones, and of trainings that it was estimated from.
     """
