@@ -26,6 +26,7 @@ from pipeline.base.sources import OTHER_VARIABLES
 from pipeline.cases import audit, axis_state, episodes, evidence, quiet
 from pipeline.cli.app import app
 from pipeline.handoff import outbox
+from pipeline.labels import labels
 from pipeline.labels import words as taxonomy
 from pipeline.registry.versions import CHALLENGER, CHAMPION
 from pipeline.store import lake
@@ -229,7 +230,7 @@ ENUMERATED: dict[str, set[str]] = {
     "recordings.rate_basis": set(RATE_BASES),
     "axis_events.kind": {events.INSTALLED, events.REPLACED, events.REMOVED, events.NOTE},
     "axis_states.state": {getattr(axis_state, name) for name in STATES},
-    "cases.family": {*episodes.FAMILIES, audit.AUDIT},
+    "cases.family": {*episodes.FAMILIES, audit.AUDIT, labels.CONFIRM},
     "cases.state": {episodes.OPEN, quiet.SNOOZED, episodes.CLOSED},
     "case_evidence.line": {"bsf2x" if name == "bsf" else name for name, _ in evidence.LINES.values()},
     "review_events.action": acts(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -21,9 +21,9 @@ from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import ScoredWindow, Thresholds, windows_of
 from pipeline.labels.findings import Finding
 from pipeline.labels.words import Evidence
-from pipeline.promotion.gate import Ruling
-from pipeline.promotion.judge import Pair, by_doubt, by_measures
-from pipeline.promotion.rows import JudgedRecording, joined
+from pipeline.promotion.gate import Noise, Ruling
+from pipeline.promotion.judge import Pair, by_findings, by_measures, clean, noise_between
+from pipeline.promotion.rows import JudgedRecording, joined, only
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.scoring.levels import thresholds_of
 from pipeline.scoring.score import figures_of
@@ -70,7 +70,11 @@ class Label:
 
 @dataclass(frozen=True, eq=False)
 class Version:
-    """A trained model with the data that the gate and the triggers need."""
+    """A trained model with the data that the gate and the triggers need.
+
+    `set_aside`: numbers of the labels that the gate set aside. `everywhere`: predictions for all recordings at the
+    balanced mix, if they were worked out before; None: the model makes those that the gate needs.
+    """
 
     model: Model
     cutoff: float
@@ -78,6 +82,8 @@ class Version:
     units: frozenset[str]
     faulty: frozenset[str]
     held_out: Predictions
+    set_aside: frozenset[int] = frozenset()
+    everywhere: Predictions | None = None
 
 
 def reduced(settings: Settings, seed: int) -> TrainingSettings:
@@ -95,6 +101,8 @@ def reduced(settings: Settings, seed: int) -> TrainingSettings:
         fault_prior=settings.fault_prior,
         prior_units=settings.prior_units,
         prior_temperature=settings.prior_temperature,
+        method=settings.method,
+        ensemble_size=settings.ensemble_size,
         min_calibration_units=settings.min_calibration_units,
         network=NetworkSettings(hidden=(64, 64), dropout=settings.dropout, batch_norm=settings.batch_norm),
     )
@@ -200,15 +208,106 @@ def _supplement(
     return Supplement(plant.made_x[chosen], y, settings.synthetic_units, plant.made_unit[chosen])
 
 
+Fit = Callable[[Sequence[Label]], "Version | None"]
+"""Trains on some labels that are known; `fit` with plant, settings, day and seed filled in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Challenge:
+    """The challenger that may be promoted, the gate's ruling, and the numbers of the labels that were set aside.
+
+    `doubted`, `new`: number of contradicted and of all new findings.
+    """
+
+    version: Version
+    ruling: Ruling
+    set_aside: frozenset[int]
+    doubted: int
+    new: int
+
+
+def challenge(
+    plant: Plant,
+    champion: Version,
+    labels: Sequence[Label],
+    settings: Settings,
+    *,
+    day: float,
+    noise: Noise | None,
+    train_on: Fit,
+) -> Challenge | None:
+    """Train a challenger and judge it as the product does: labels that both models contradict are set aside, once.
+
+    Parameters
+    ----------
+    noise
+        Of refits, from `noise_of_refits`.
+    train_on
+        Trains on labels.
+
+    Returns
+    -------
+    Challenge or None
+        None where no model can be trained on the labels.
+    """
+    now = known(labels, day)
+    first = train_on(now)
+    if first is None:
+        return None
+
+    def train_without(ids: list[str]) -> Version | None:
+        left_out = frozenset(int(number) for number in ids)
+        version = train_on([label for label in now if label.number not in left_out])
+        return None if version is None else replace(version, set_aside=left_out)
+
+    def pair_of(version: Version | None) -> Pair:
+        if version is None:
+            return Pair({}, {}, None, None, ())
+        return _pair(plant, version, champion, labels, day=day)
+
+    done = clean(first, train_without=train_without, pair_of=pair_of, settings=settings)
+    version = done.version
+    if version is None:
+        return None
+    ruling = rule(plant, version, champion, labels, settings, day=day, noise=noise)
+    if not done.few:
+        ruling = Ruling(False, (f"{len(done.doubted)} new findings are contradicted", *ruling.reasons), ruling.figures)
+    return Challenge(version, ruling, version.set_aside, len(done.doubted), done.counts["new_rows"])
+
+
 def rule(
-    plant: Plant, challenger: Version, champion: Version, labels: Sequence[Label], settings: Settings, *, day: float
+    plant: Plant,
+    challenger: Version,
+    champion: Version,
+    labels: Sequence[Label],
+    settings: Settings,
+    *,
+    day: float,
+    noise: Noise | None = None,
 ) -> Ruling:
     """Return the ruling of the product's gate on a challenger, with the labels known at a time."""
-    lost = sorted(set(champion.model.classes) - set(challenger.model.classes))
+    lost = sorted(set(champion.held_out.classes) - set(challenger.held_out.classes))
     if lost:
         return Ruling(False, (f"it no longer knows {', '.join(lost)}, which the champion knows",))
-    now = labelled_rows(plant, known(labels, day))
-    then = labelled_rows(plant, known(labels, champion.cutoff))
+    figures: dict[str, Any] = {}
+    pair = _pair(plant, challenger, champion, labels, day=day)
+    passed, against = by_measures(pair, settings, noise, figures)
+    against += by_findings(pair, settings, figures)
+    return Ruling(not against, tuple(against or passed), figures)
+
+
+def noise_of_refits(
+    plant: Plant, refits: Sequence[Version], labels: Sequence[Label], settings: Settings, *, day: float
+) -> Noise | None:
+    """Return the noise of trainings on the same labels with other seeds."""
+    pair = _pair(plant, refits[0], refits[0], labels, day=day)
+    return noise_between(pair.recordings, [one.held_out for one in refits], settings)
+
+
+def _pair(plant: Plant, challenger: Version, champion: Version, labels: Sequence[Label], *, day: float) -> Pair:
+    now = labelled_rows(plant, [one for one in known(labels, day) if one.number not in challenger.set_aside])
+    before = [one for one in known(labels, champion.cutoff) if one.number not in champion.set_aside]
+    then = labelled_rows(plant, before)
     judged = challenger.held_out.place()
     recordings = tuple(
         JudgedRecording(
@@ -216,12 +315,7 @@ def rule(
         )
         for name in sorted(judged)
     )
-    of_champion = _champion_predictions(plant, champion, recordings)
-    pair = Pair({}, {}, challenger.held_out, of_champion, recordings)
-    figures: dict[str, Any] = {}
-    passed, against = by_measures(pair, settings, figures)
-    against = by_doubt(pair, settings, figures) + against
-    return Ruling(not against, tuple(against or passed), figures)
+    return Pair({}, {}, challenger.held_out, _champion_predictions(plant, champion, recordings), recordings)
 
 
 def _finding(rows: dict[int, Label], name: str) -> Finding | None:
@@ -241,6 +335,8 @@ def _champion_predictions(plant: Plant, champion: Version, recordings: Sequence[
         for item in recordings
         if item.row.recording_id not in places and item.unit not in champion.units
     ]
+    if champion.everywhere is not None:
+        return joined(kept, only(champion.everywhere, _ids(np.array(strangers, dtype=np.int64))))
     take = np.flatnonzero(plant.ok & np.isin(plant.of, strangers))
     if not take.size:
         return kept

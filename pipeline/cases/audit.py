@@ -4,7 +4,7 @@ Whoever looks only at what is flagged never learns what was missed. Bins are dra
 setting `audit_seed`, not by a random generator, so a backfill draws the same bins as the live run. The chance of being
 drawn is stored with the case, and each answer then counts for 1 / chance bins (D. G. Horvitz and D. J. Thompson, "A
 generalization of sampling without replacement from a finite universe", 1952; as a share of the weights, J. Hajek 1971).
-All functions but `open_audits` and `audit_figures` are pure.
+All functions but `open_audits`, `open_once` and `audit_figures` are pure.
 """
 
 from __future__ import annotations
@@ -122,11 +122,16 @@ def open_audits(
         if not is_confident(state) or not is_drawn(state["axis_id"], state["bin_at"], rate=rate, seed=seed):
             continue
         case = audit_case(state, rate=rate, as_of=as_of)
-        if insert_new(connection, Case, case):
-            opened += 1
-            details = {"reasons": [AUDIT], "selection_probability": rate}
-            add_event(connection, case["case_id"], SYSTEM, "opened", details, as_of)
+        opened += open_once(connection, case, {"reasons": [AUDIT], "selection_probability": rate}, as_of=as_of)
     return opened
+
+
+def open_once(connection: Connection, case: Mapping[str, Any], details: dict[str, Any], *, as_of: datetime) -> bool:
+    """Open a case that no flag has opened, unless it exists; return whether it is new. The caller holds its axis."""
+    if not insert_new(connection, Case, case):
+        return False
+    add_event(connection, case["case_id"], SYSTEM, "opened", details, as_of)
+    return True
 
 
 def audit_case(state: Mapping[str, Any], *, rate: float, as_of: datetime) -> dict[str, Any]:

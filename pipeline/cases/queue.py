@@ -19,6 +19,7 @@ from pipeline.cases.audit import AUDIT
 from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.quiet import muted_axes
+from pipeline.labels.labels import CONFIRM
 from pipeline.store.database import Store
 from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseMemory, CaseTally, CaseWork
 
@@ -190,7 +191,7 @@ def _write(store: Store, rows: dict[str, dict[str, Any]]) -> None:
 
 
 REMEMBERED: Final = "remembered"
-REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT, REMEMBERED)
+REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT, CONFIRM, REMEMBERED)
 """Reason codes that the queue can be filtered by."""
 
 

@@ -32,10 +32,13 @@ def register(app: typer.Typer) -> None:
 
 @models_app.command("list", epilog="Example: axiswatch models list --json")
 def models_list(as_json: AsJson = False) -> None:
-    """List model versions, oldest first, with their held-out figures and aliases."""
-    from pipeline.registry.versions import list_versions
+    """List model versions, oldest first, with their held-out figures and aliases.
 
-    versions = list_versions(opened_store())
+    Each version is judged on its own held-out units; `axiswatch models compare` has two on the same units.
+    """
+    from pipeline.registry.versions import OVERALL_ON, list_versions
+
+    versions = [{**row, "figures_on": OVERALL_ON} for row in list_versions(opened_store())]
 
     def show() -> None:
         table(
@@ -53,6 +56,7 @@ def models_list(as_json: AsJson = False) -> None:
                 )
                 for row in versions
             ],
+            f"Figures: {OVERALL_ON}",
         )
 
     emit(versions, as_json, show)
@@ -90,31 +94,32 @@ def models_compare(
     as_json: AsJson = False,
 ) -> None:
     """Show two versions of a scope side by side, and whether the gate would promote the first. Changes nothing."""
-    from pipeline.promotion.judge import judge
+    from pipeline.promotion.promotion import compare
     from pipeline.registry.versions import champion_of, compare_versions, get_version
 
     place = workplace()
     other = champion or champion_of(place.store, get_version(place.store, challenger)["scope"])
     comparison = compare_versions(place.store, challenger, other)
-    rows = [get_version(place.store, name) for name in (challenger, other)]
-    ruling = judge(place.store, place.lake, place.settings, *rows, as_of=moment(as_of))
-    comparison["gate"] = {"passed": ruling.passed, "reasons": list(ruling.reasons), "figures": ruling.figures}
+    gate = compare(place.store, place.lake, place.settings, challenger, other, as_of=moment(as_of))
+    comparison["gate"] = gate
 
     def show() -> None:
         head = ["", challenger, other]
         lines = [(name.replace("_", " "), *values) for name, values in comparison["lineage"].items()]
         lines += [(name, *(flat(value) for value in values)) for name, values in comparison["settings"].items()]
-        table(head, [*lines, *((name, *values) for name, values in comparison["overall"].items())], comparison["scope"])
-        words = [(which, name, *item.values()) for which, name, item in _measures(ruling.figures)]
-        table(["findings", "measure", "challenger", "champion", "difference", "low", "high"], words, "Gate")
-        counts("the gate would promote" if ruling.passed else "the gate would keep", {"why": list(ruling.reasons)})()
+        table(head, lines, comparison["scope"])
+        table(head, [(name, *values) for name, values in comparison["overall"].items()], comparison["overall_on"])
+        words = [(f"{which} ({on})", name, *item.values()) for which, on, name, item in _measures(gate["figures"])]
+        names = ["findings", "measure", "challenger", "champion", "difference", "low", "high", "margin", "risk"]
+        table(names, words, "Gate: both on the same units, each unit with a finding counting once")
+        counts("the gate would promote" if gate["passed"] else "the gate would keep", {"why": gate["reasons"]})()
 
     emit(comparison, as_json, show)
 
 
-def _measures(figures: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+def _measures(figures: dict[str, Any]) -> list[tuple[str, str, str, dict[str, Any]]]:
     return [
-        (which, name, item)
+        (which, f"{figures[which]['units']} units, {figures[which].get('rows', 0)} rows", name, item)
         for which in ("then", "now")
         for name, item in figures.get(which, {}).items()
         if isinstance(item, dict)
@@ -238,7 +243,11 @@ def models_decisions(
 
     def show() -> None:
         names = ["decided_at", "scope", "trigger", "outcome", "reason", "candidate", "champion"]
-        table(names, [[row[name] for name in names] for row in rows])
+        table(
+            names,
+            [[row[name] for name in names] for row in rows],
+            "Figures in a reason: both models on the same units, each unit with a finding counting once",
+        )
 
     emit(rows, as_json, show)
 

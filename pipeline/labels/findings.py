@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.kinds import HEALTHY, UNKNOWN_FAULT
-from pipeline.labels.labels import KnownLabel, label_for
-from pipeline.labels.words import IS_FAULT, evidence_weight
+from pipeline.labels.labels import KnownLabel, label_for, question_id
+from pipeline.labels.words import IS_FAULT, Verdict, evidence_weight
 
 NO_WEIGHT = "evidence of weight 0"
 """Reason why a label that names a class is left out."""
@@ -75,6 +75,36 @@ class Findings:
         """Return the finding of a label; None where it names no class, or its evidence has weight 0."""
         target, weight = target_of(label), evidence_weight(self._weights, label.evidence)
         return Finding(target, weight, label) if target is not None and weight > 0 else None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Labels known at a time after the answers to questions about them.
+
+    `standing`: those that no answer overrules, in their order. `confirmed`: ids of the labels that were confirmed, and
+    of the answers to questions; nobody is asked about them again.
+    """
+
+    standing: list[KnownLabel]
+    confirmed: frozenset[str]
+
+
+def answered(labels: Iterable[KnownLabel]) -> Answered:
+    """Apply the newest answer to each question whether a label is right (labels in order of `known_at`).
+
+    An answer of the same class confirms the label; any other one but `unsure` overrules it.
+    """
+    known = list(labels)
+    answers = {label.case_id: label for label in known if label.case_id and label.verdict is not Verdict.UNSURE}
+    overruled: set[str] = set()
+    confirmed: set[str] = set()
+    for label in known:
+        answer = answers.get(question_id(label.label_id)) if answers else None
+        if answer is not None:
+            confirmed |= {label.label_id, answer.label_id}
+            if target_of(answer) != target_of(label):
+                overruled.add(label.label_id)
+    return Answered([label for label in known if label.label_id not in overruled], frozenset(confirmed - overruled))
 
 
 def target_of(label: KnownLabel) -> str | None:

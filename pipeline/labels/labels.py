@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -27,6 +27,9 @@ CHOICES: dict[str, type[StrEnum]] = {
     "severity": Severity,
     "evidence": Evidence,
 }
+CONFIRM: Final = "confirm"
+"""Family of the cases that ask whether a label is right, and the code of their only reason."""
+
 REQUIRED = ("from_at", "to_at", "verdict", "evidence", "known_at")
 
 
@@ -44,6 +47,7 @@ class KnownLabel:
     mode: Mode | None
     evidence: Evidence
     known_at: datetime
+    case_id: str | None = None
 
 
 def import_labels(store: Store, path: Path, *, who: str) -> dict[str, int]:
@@ -147,9 +151,15 @@ def known_labels(connection: Connection, *, known_by: datetime) -> list[KnownLab
             Mode(row.mode) if row.mode else None,
             Evidence(row.evidence),
             row.known_at,
+            row.case_id,
         )
         for row in connection.execute(query)
     ]
+
+
+def question_id(label_id: str) -> str:
+    """Return the id of the case that asks whether a label is right. A label that names this case is the answer."""
+    return stable_id(label_id, CONFIRM, length=12)
 
 
 def label_for(

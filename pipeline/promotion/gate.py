@@ -4,18 +4,20 @@ A row is a unit with one finding (a unit that turned faulty has two rows). Its f
 a unit with many recordings does not count more than the others. All measures are differences, challenger minus
 champion, with an interval from resampling whole units (paired bootstrap, stratified by finding so that no class
 disappears): B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap, 1993, sections 8.3 and 13.3. The rule is
-non-inferiority: the estimate is not worse, and the bad end of the interval is not worse by more than a limit.
+non-inferiority: the challenger is refused if it is worse by more than a margin in more than a declared share of the
+draws. The margin is what a training with another seed on the same labels would change anyway (`Noise`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.kinds import HEALTHY, UNKNOWN_FAULT
+from models.kinds import HEALTHY
 from pipeline.base.figures import finite_or_none
 from pipeline.promotion.draws import unit_draws
 
@@ -84,13 +86,46 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """How much a training with another seed on the same labels changes what is said of a unit.
+
+    Attributes
+    ----------
+    nll, missed_rate
+        Standard deviation between refits of a row's NLL, nats, and of the missed share of a faulty row's recordings;
+        root mean square over rows. `missed_rate` None: not defined. The spread of the means was
+        measured to be close to that of independent rows (docs/results/model-life.md).
+    rows, faulty_rows, refits
+        Number of rows, of faulty ones, and of trainings that it was estimated from.
+    """
+
+    nll: float
+    missed_rate: float | None
+    rows: int
+    faulty_rows: int
+    refits: int
+
+    def margin(self, name: str, rows: Rows, *, factor: float) -> float:
+        """Return how much worse a challenger may be: `factor` standard deviations of the difference of two refits."""
+        faulty = int((rows.finding != HEALTHY).sum())
+        spread, n = (self.nll, len(rows.unit)) if name == "nll" else (self.missed_rate, faulty)
+        return 0.0 if spread is None else factor * spread * float(np.sqrt(2.0 / n))
+
+
+@dataclass(frozen=True)
 class Difference:
-    """A measure of both models, and the interval of the difference; None where the interval is not defined."""
+    """A measure of both models, the interval of the difference, and the risk of the challenger.
+
+    `margin`: how much worse it may be. `risk`: share of the draws in which it is worse by more than that. The interval
+    and the risk are None where there are too few units.
+    """
 
     challenger: float
     champion: float
     low: float | None
     high: float | None
+    margin: float
+    risk: float | None
 
     @property
     def value(self) -> float:
@@ -105,6 +140,8 @@ class Difference:
             "difference": self.value,
             "low": self.low,
             "high": self.high,
+            "margin": self.margin,
+            "risk": self.risk,
         }
         return {name: finite_or_none(v) for name, v in values.items()}
 
@@ -122,39 +159,6 @@ def mean_nll(nll: FloatArray, weight: FloatArray) -> FloatArray:
     """Return the mean NLL, nats, of nll (n,) under each weighting (b, n)."""
     mean: FloatArray = weight @ nll / weight.sum(axis=1)
     return mean
-
-
-def macro_auroc(
-    p: FloatArray, finding: npt.NDArray[np.str_], classes: tuple[str, ...], weight: FloatArray
-) -> FloatArray:
-    """Return the mean over classes of the area under the ROC, one class against the rest, for each weighting (b, n).
-
-    Parameters
-    ----------
-    p
-        (n, C) class probabilities.
-    finding
-        (n,) true classes; rows with a fault of unknown mode are left out where a fault class is judged.
-    classes
-        (C,) class names.
-    weight
-        (b, n) weights, 0 or more.
-
-    Returns
-    -------
-    (b,) in [0, 1]; NaN where no class has both sides.
-    """
-    total, count = np.zeros(len(weight)), 0
-    for c, name in enumerate(classes):
-        known = np.ones(len(finding), bool) if name in (HEALTHY, UNKNOWN_FAULT) else finding != UNKNOWN_FAULT
-        positive, negative = known & (finding == name), known & (finding != name)
-        if not positive.any() or not negative.any():
-            continue
-        above = np.sign(p[positive, c][:, None] - p[negative, c][None, :]) / 2.0 + 0.5
-        won = np.einsum("bi,ij,bj->b", weight[:, positive], above, weight[:, negative], optimize=True)
-        total += won / (weight[:, positive].sum(axis=1) * weight[:, negative].sum(axis=1))
-        count += 1
-    return total / count if count else np.full(len(weight), np.nan)
 
 
 def missed_rate(fault: FloatArray, is_fault: BoolArray, weight: FloatArray, *, review_share: float) -> FloatArray:
@@ -194,115 +198,145 @@ def missed_rate(fault: FloatArray, is_fault: BoolArray, weight: FloatArray, *, r
     return np.where(np.isfinite(fault).all(), rate, np.nan)
 
 
-def measure(
-    rows: Rows, *, review_share: float, min_units: int, confidence: float, n_bootstrap: int, seed: int
-) -> dict[str, Difference]:
-    """Measure both models on the same rows: nll, macro_auroc and missed_rate where they are defined.
+def recording_weights(rows: Rows, weight: FloatArray) -> FloatArray:
+    """Return the weights (b, r) of recordings for weights (b, n) of rows: a row shares its weight among its own."""
+    share = 1.0 / np.bincount(rows.row_of, minlength=len(rows.unit))[rows.row_of]
+    shared: FloatArray = weight[:, rows.row_of] * share
+    return shared
 
-    Intervals (two-sided, `confidence`) are computed if there are at least `min_units` units. A measure that is not
-    finite is kept, so that the rule refuses it.
+
+def measures_of(rows: Rows, *, review_share: float) -> dict[str, Callable[[ModelOnRows, FloatArray], FloatArray]]:
+    """Return the measures that the rows define, by name: from one model and weights (b, n) of rows to (b,) values.
+
+    `nll` always; `missed_rate` where healthy and faulty rows are there and both models know a healthy class.
+    """
+    is_fault = rows.finding != HEALTHY
+    measures: dict[str, Callable[[ModelOnRows, FloatArray], FloatArray]] = {
+        "nll": lambda judged, weight: mean_nll(judged.nll, weight)
+    }
+    if rows.challenger.fault is not None and rows.champion.fault is not None and 0 < is_fault.sum() < is_fault.size:
+        faulty = is_fault[rows.row_of]
+        measures["missed_rate"] = lambda judged, weight: missed_rate(
+            judged.recording_fault, faulty, recording_weights(rows, weight), review_share=review_share
+        )
+    return measures
+
+
+def measure(
+    rows: Rows,
+    noise: Noise | None,
+    *,
+    noise_factor: float,
+    review_share: float,
+    min_units: int,
+    confidence: float,
+    n_bootstrap: int,
+    seed: int,
+) -> dict[str, Difference]:
+    """Measure both models on the same rows: nll, and missed_rate where it is defined.
+
+    Intervals (two-sided, `confidence`) and risks are computed if there are at least `min_units` units. A measure that
+    is not finite is kept, so that the rule refuses it.
+
+    Parameters
+    ----------
+    noise
+        Of refits on the same labels; None: not known, so the margins are 0.
+    noise_factor
+        Margin, in standard deviations of the difference of two refits; 0 or more.
     """
     as_labelled = rows.weight[None, :]
     resampled = None
     if rows.units >= min_units:
         resampled = unit_draws(rows.unit, rows.finding, n_bootstrap=n_bootstrap, seed=seed) * as_labelled
-    is_fault = rows.finding != HEALTHY
     differences = {}
-
-    def add(name: str, of: Any) -> None:
+    for name, of in measures_of(rows, review_share=review_share).items():
         values = [float(of(judged, as_labelled)[0]) for judged in (rows.challenger, rows.champion)]
-        low = high = None
+        margin = 0.0 if noise is None else noise.margin(name, rows, factor=noise_factor)
+        low = high = risk = None
         if resampled is not None:
             spread = of(rows.challenger, resampled) - of(rows.champion, resampled)
             tail = 50.0 * (1.0 - confidence)
             low, high = (float(value) for value in np.percentile(spread, [tail, 100.0 - tail]))
-        differences[name] = Difference(values[0], values[1], low, high)
-
-    def auroc(judged: ModelOnRows, weight: FloatArray) -> FloatArray:
-        columns = [c for c, name in enumerate(judged.classes) if name in rows.common]
-        return macro_auroc(judged.p[:, columns], rows.finding, tuple(judged.classes[c] for c in columns), weight)
-
-    add("nll", lambda judged, weight: mean_nll(judged.nll, weight))
-    if any((rows.finding == name).any() and (rows.finding != name).any() for name in rows.common):
-        add("macro_auroc", auroc)
-    if rows.challenger.fault is not None and rows.champion.fault is not None and 0 < is_fault.sum() < is_fault.size:
-        share = 1.0 / np.bincount(rows.row_of, minlength=len(rows.unit))[rows.row_of]
-        faulty = is_fault[rows.row_of]
-        add(
-            "missed_rate",
-            lambda judged, weight: missed_rate(
-                judged.recording_fault, faulty, weight[:, rows.row_of] * share, review_share=review_share
-            ),
-        )
+            risk = float(np.mean(~(spread <= margin + 1e-12)))
+        differences[name] = Difference(values[0], values[1], low, high, margin, risk)
     return differences
 
 
-WORDS: Final = {"nll": "NLL", "macro_auroc": "macro AUROC", "missed_rate": "missed-fault rate"}
+def noise_of(refits: Sequence[Rows], *, review_share: float) -> Noise:
+    """Estimate the noise of refits from their judgement of the same rows.
+
+    Parameters
+    ----------
+    refits
+        (k,) at least two. The challenger of each is one refit; unit, finding and weight are the same in all.
+    """
+    first = refits[0]
+    faulty = np.flatnonzero(first.finding != HEALTHY)
+    nll = np.array([one.challenger.nll for one in refits])
+    missed = None
+    if "missed_rate" in measures_of(first, review_share=review_share):
+        # For each faulty row the weights that count its recordings alone among the faulty ones.
+        own = recording_weights(first, first.weight[None, :])
+        sound = first.finding[first.row_of] == HEALTHY
+        alone = np.where(sound | (first.row_of == faulty[:, None]), own, 0.0)
+        shares = [
+            missed_rate(one.challenger.recording_fault, ~sound, alone, review_share=review_share) for one in refits
+        ]
+        missed = _spread(np.array(shares), first.weight[faulty])
+    return Noise(_spread(nll, first.weight), missed, len(first.unit), len(faulty), len(refits))
 
 
-def rule_measures(
-    differences: dict[str, Difference],
-    *,
-    nll_margin: float,
-    nll_limit: float,
-    auroc_margin: float,
-    auroc_limit: float,
-    missed_margin: float,
-    missed_limit: float,
-) -> list[str]:
+def _spread(values: FloatArray, weight: FloatArray) -> float:
+    """Return the root of the weighted mean over rows of the variance between refits; values (k, n), weight (n,)."""
+    return float(np.sqrt(np.average(values.var(axis=0, ddof=1), weights=weight)))
+
+
+WORDS: Final = {"nll": "NLL", "missed_rate": "missed-fault rate"}
+
+
+def rule_measures(differences: dict[str, Difference], *, max_risk: float) -> list[str]:
     """Return the reasons against the challenger from measures; empty: it is not worse where it counts.
 
     Parameters
     ----------
     differences
         The result of `measure`.
-    nll_margin, auroc_margin, missed_margin
-        How much worse the challenger may be in the estimate; 0 or more.
-    nll_limit, auroc_limit, missed_limit
-        How much worse it may be at the bad end of the interval; 0 or more. Not checked where there is no interval.
+    max_risk
+        Highest share of the draws, 0 to 1, in which the challenger may be worse by more than the margin. Where there
+        are no draws, the estimate itself may not be worse by more than it.
     """
-    allowed = {
-        "nll": (nll_margin, nll_limit),
-        "macro_auroc": (auroc_margin, auroc_limit),
-        "missed_rate": (missed_margin, missed_limit),
-    }
     against = []
     for name, difference in differences.items():
-        margin, limit = allowed[name]
-        sign = -1.0 if name == "macro_auroc" else 1.0
         figures = f"{WORDS[name]} {difference.challenger:.3f}, the champion's {difference.champion:.3f}"
         if not np.isfinite(difference.value):
             against.append(f"{figures}: not finite")
-        elif sign * difference.value > margin + 1e-12:
-            against.append(f"{figures}: worse by more than {margin:g}")
-        elif difference.low is not None and difference.high is not None:
-            worst = difference.high if sign > 0 else -difference.low
-            if not worst <= limit + 1e-12:
-                against.append(f"{figures}: may be worse by {worst:.3f}, more than {limit:g}")
+        elif difference.risk is None:
+            if difference.value > difference.margin + 1e-12:
+                against.append(f"{figures}: worse by more than the {difference.margin:.3f} that a refit changes anyway")
+        elif not difference.risk <= max_risk:
+            against.append(
+                f"{figures}: worse by more than the {difference.margin:.3f} that a refit changes anyway, with "
+                f"probability {difference.risk:.2f}, above {max_risk:g}"
+            )
     return against
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """How many of the new and of the old findings both models contradict."""
+    """Which new findings both models contradict, and how many of the old ones.
+
+    `contradicted`: index of the rows with a new finding that is contradicted, the least probable first.
+    """
 
     new_rows: int
-    new_contradicted: int
+    contradicted: tuple[int, ...]
     old_rows: int
     old_contradicted: int
-    units: tuple[str, ...]
-
-    @property
-    def excess(self) -> float:
-        """Share of contradicted rows among the new ones minus that among the old ones."""
-        new = self.new_contradicted / self.new_rows if self.new_rows else 0.0
-        return new - (self.old_contradicted / self.old_rows if self.old_rows else 0.0)
 
 
-def doubt(
-    unit: npt.NDArray[np.str_], challenger: FloatArray, champion: FloatArray, is_new: BoolArray, *, probability: float
-) -> Doubt:
-    """Count findings that both models contradict, although the challenger was trained on others of the same batch.
+def doubt(challenger: FloatArray, champion: FloatArray, is_new: BoolArray, *, probability: float) -> Doubt:
+    """Find the new findings that both models contradict, although the challenger was trained on others of the batch.
 
     Models that were trained without a wrong label reveal it (C. G. Northcutt, L. Jiang and I. L. Chuang, "Confident
     Learning", Journal of Artificial Intelligence Research 70, 2021). On a new kind of machine the champion contradicts
@@ -310,8 +344,6 @@ def doubt(
 
     Parameters
     ----------
-    unit
-        (n,) names, for the message.
     challenger, champion
         (n,) probability of the finding by each; NaN: the champion cannot judge this one, the challenger decides.
     is_new
@@ -320,30 +352,19 @@ def doubt(
         A finding with a lower probability is contradicted, 0 to 1.
     """
     against = (challenger < probability) & ((champion < probability) | np.isnan(champion))
+    most = np.fmax(challenger, champion)
+    found = np.flatnonzero(against & is_new)
     return Doubt(
         new_rows=int(is_new.sum()),
-        new_contradicted=int((against & is_new).sum()),
+        contradicted=tuple(found[np.argsort(most[found], kind="stable")].tolist()),
         old_rows=int((~is_new).sum()),
         old_contradicted=int((against & ~is_new).sum()),
-        units=tuple(sorted(set(unit[against & is_new].tolist()))),
     )
 
 
-def rule_doubt(counts: Doubt, *, max_excess: float) -> list[str]:
-    """Return the reason why a batch of new findings is not believed; empty: it is believed.
-
-    Parameters
-    ----------
-    max_excess
-        Highest difference between the shares of contradicted new and of contradicted old findings, 0 to 1.
-    """
-    if counts.excess <= max_excess:
-        return []
-    named = ", ".join(counts.units[:5]) + (" ..." if len(counts.units) > 5 else "")
-    return [
-        f"{counts.new_contradicted} of {counts.new_rows} new findings are contradicted by champion and challenger "
-        f"alike ({named}), of the old ones {counts.old_contradicted} of {counts.old_rows}: have them confirmed"
-    ]
+def most_aside(new_rows: int, *, share: float) -> int:
+    """Return how many of the new findings may be set aside: a share of them, and at least one."""
+    return max(1, int(share * new_rows + 1e-9))
 
 
 def rule_must_not_fail(

@@ -6,6 +6,8 @@ run with the same `as_of` gives the same result.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,10 +27,13 @@ from pipeline.promotion.decisions import (
     standing_decision,
     write_decision,
 )
-from pipeline.promotion.gate import Ruling
-from pipeline.promotion.judge import judge
+from pipeline.promotion.forecast import forecast, in_words
+from pipeline.promotion.gate import Noise, Ruling, most_aside
+from pipeline.promotion.judge import Cleaned, Contradicted, Pair, clean, comparable, contradicted, read_pair, rule
+from pipeline.promotion.noise import NOISE, as_figures, noise_for, stored_noise
+from pipeline.promotion.questions import ask_about
 from pipeline.registry.registry import SYSTEM, check_promotable, current_alias, locked_champion, set_champion
-from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_version, set_alias
+from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_version, set_alias, set_aside_by
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AliasEvent, RetrainingDecision
@@ -74,44 +79,173 @@ def retrain(
         return decide(store, scope, outcome="refused", reason=reason, **common)
     common["n_labels"] = n_labels = count_labels(store, as_of=as_of)
     try:
-        try:
-            candidate = train_scopes(store, lake, settings, as_of=as_of, scope=scope)[0].model_version
-        except PrerequisiteMissing as error:
-            return decide(store, scope, outcome="refused", reason=str(error), **common)
+        candidate = train_scopes(store, lake, settings, as_of=as_of, scope=scope)[0].model_version
         if before is None:
             return decide(
                 store, scope, outcome="first", reason="first version of its scope", candidate=candidate, **common
             )
-        return _challenge(
-            store, lake, settings, scope, candidate, before, as_of=as_of, trigger=trigger, n_labels=n_labels
-        )
+        trial = _judged(store, lake, settings, candidate, before, as_of=as_of)
+    except PrerequisiteMissing as error:
+        return decide(store, scope, outcome="refused", reason=str(error), **common)
     except Exception as error:
         decide(store, scope, outcome=FAILED, reason=f"{type(error).__name__}: {error}", **common)
         raise
+    return _conclude(
+        store,
+        scope,
+        trial,
+        before,
+        as_of=as_of,
+        trigger=trigger,
+        n_labels=n_labels,
+        waits=settings.promotion_approval,
+    )
 
 
-def _challenge(
+@dataclass(frozen=True)
+class Trial:
+    """A challenger that was judged. `ruling` None: the same data and settings as the champion's.
+
+    `doubted`: findings that both models contradict and that are asked about. `notes`: sentences for the reason.
+    """
+
+    candidate: str
+    ruling: Ruling | None
+    doubted: tuple[Contradicted, ...]
+    notes: tuple[str, ...]
+    figures: dict[str, Any]
+
+
+def _judged(
+    store: Store, lake: Lake, settings: GateSettings, candidate: str, champion: str, *, as_of: datetime
+) -> Trial:
+    """Judge a candidate. Where both models contradict some of its labels, train again without them and judge that."""
+    new, old = get_version(store, candidate), get_version(store, champion)
+    if _is_same(new, old):
+        return Trial(candidate, None, (), (), {})
+    scope = old["scope"]
+
+    def pair_of(version: str) -> Pair:
+        check_promotable(store, lake, version, scope=scope, feature_versions=feature_versions(settings))
+        return read_pair(store, lake, settings, get_version(store, version), old, as_of=as_of)
+
+    def train_without(labels: list[str]) -> str:
+        return train_scopes(store, lake, settings, as_of=as_of, scope=scope, set_aside=labels)[0].model_version
+
+    done = clean(candidate, train_without=train_without, pair_of=pair_of, settings=settings)
+    new, doubted = get_version(store, done.version), done.doubted
+    figures: dict[str, Any] = {"doubt": _doubt_figures(done)}
+    notes: tuple[str, ...] = ()
+    if done.version != candidate:
+        figures |= {"set_aside": sorted(set_aside_by(new)), "with_all_labels": candidate}
+    if doubted and done.few:
+        notes = (_aside_in_words(done),)
+    if _is_same(new, old):
+        return Trial(done.version, None, doubted, notes, figures)
+    noise = noise_for(store, lake, settings, new, as_of=as_of) if comparable(done.pair) else None
+    ruling, payback = _ruled(store, lake, settings, done.pair, noise, figures, as_of=as_of)
+    notes += payback
+    if not done.few:
+        ruling = Ruling(False, (_too_many(done), *(ruling.reasons if not ruling.passed else ())))
+        doubted = doubted[: done.counts["most_aside"]]
+    return Trial(done.version, ruling, doubted, notes, figures)
+
+
+def _ruled(
     store: Store,
     lake: Lake,
     settings: GateSettings,
+    pair: Pair,
+    noise: Noise | None,
+    figures: dict[str, Any],
+    *,
+    as_of: datetime,
+) -> tuple[Ruling, tuple[str, ...]]:
+    """Apply the gate, and work out what closed cases would have become; return the ruling and a sentence on those."""
+    ruling = rule(pair, settings, noise)
+    payback = forecast(store, lake, settings, pair.challenger, pair.champion, as_of=as_of)
+    figures |= {**ruling.figures, NOISE: as_figures(noise, settings), "payback": payback}
+    return ruling, (in_words(payback),) if payback["cases"] else ()
+
+
+def compare(
+    store: Store, lake: Lake, settings: GateSettings, challenger: str, champion: str, *, as_of: datetime
+) -> dict[str, Any]:
+    """Return what the gate says of two versions of a scope now; nothing is trained and nothing is stored.
+
+    The noise of refits is the stored one. Where none is stored, the margins are 0, and a retraining may decide
+    otherwise. Contradicted findings are counted and not set aside.
+
+    Returns
+    -------
+    dict
+        passed, reasons, figures.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        There is no such version.
+    """
+    new, old = get_version(store, challenger), get_version(store, champion)
+    pair = read_pair(store, lake, settings, new, old, as_of=as_of)
+    noise = stored_noise(store, settings, new["scope"], as_of=as_of)
+    doubted, counts = contradicted(pair, settings)
+    most = most_aside(counts["new_rows"], share=settings.gate_aside_share)
+    done = Cleaned(challenger, pair, tuple(doubted), len(doubted) <= most, counts | {"most_aside": most})
+    figures: dict[str, Any] = {"doubt": _doubt_figures(done)}
+    ruling, payback = _ruled(store, lake, settings, pair, noise, figures, as_of=as_of)
+    notes = list(payback)
+    if noise is None:
+        notes.append("the noise of refits is not known yet, so the margins are 0: the next retraining estimates it")
+    if doubted:
+        notes.append(
+            f"{len(doubted)} new findings are contradicted by both ({_named(doubted)}): a retraining would "
+            + ("set them aside" if done.few else "refuse the batch")
+        )
+    return {"passed": ruling.passed and done.few, "reasons": [*ruling.reasons, *notes], "figures": figures}
+
+
+def _doubt_figures(done: Cleaned[str]) -> dict[str, Any]:
+    return {**done.counts, "contradicted": [item.as_dict() for item in done.doubted]}
+
+
+def _aside_in_words(done: Cleaned[str]) -> str:
+    return (
+        f"{len(done.doubted)} of {done.counts['new_rows']} new findings were set aside, because both models contradict "
+        f"them ({_named(done.doubted)}): please confirm"
+    )
+
+
+def _too_many(done: Cleaned[str]) -> str:
+    return (
+        f"{len(done.doubted)} of {done.counts['new_rows']} new findings are contradicted by champion and challenger "
+        f"alike ({_named(done.doubted)}), and at most {done.counts['most_aside']} may be set aside: have them confirmed"
+    )
+
+
+def _named(doubted: Sequence[Contradicted]) -> str:
+    """Return the units and what was said of them, the first five."""
+    said = [f"{item.unit} {item.finding.replace('_', ' ')}" for item in doubted[:5]]
+    return ", ".join(said) + (" ..." if len(doubted) > 5 else "")
+
+
+def _conclude(
+    store: Store,
     scope: str,
-    candidate: str,
+    trial: Trial,
     champion: str,
     *,
     as_of: datetime,
     trigger: str,
     n_labels: int,
+    waits: bool,
 ) -> dict[str, Any]:
-    """Judge a candidate, then change aliases and store the decision in one transaction."""
-    new, old = get_version(store, candidate), get_version(store, champion)
-    ruling: Ruling | None = None
-    if not _is_same(new, old):
-        check_promotable(store, lake, candidate, scope=scope, feature_versions=feature_versions(settings))
-        ruling = judge(store, lake, settings, new, old, as_of=as_of)
-    outcome, reason = _outcome(ruling, waits=settings.promotion_approval)
-    figures = {} if ruling is None else ruling.figures
-    event: dict[str, Any] = {"who": SYSTEM, "at": as_of, "figures": figures}
+    """Change aliases, ask about doubted labels and store the decision, all in one transaction."""
+    candidate = trial.candidate
+    outcome, reason = _outcome(trial, waits=waits)
+    event: dict[str, Any] = {"who": SYSTEM, "at": as_of, "figures": trial.figures}
     with store.write() as connection:
+        ask_about(connection, trial.doubted, as_of=as_of)
         current = locked_champion(connection, scope)
         if outcome in ("promoted", WAITING) and current not in (champion, candidate):
             change = f"the champion became {current} meanwhile; it was judged against {champion}"
@@ -130,7 +264,7 @@ def _challenge(
             trigger=trigger,
             outcome=outcome,
             reason=reason,
-            figures=figures,
+            figures=trial.figures,
             candidate=candidate,
             champion=champion,
         )
@@ -142,12 +276,13 @@ def _is_same(new: dict[str, Any], old: dict[str, Any]) -> bool:
     return all(old[name] == new[name] for name in ("training_data_hash", "settings"))
 
 
-def _outcome(ruling: Ruling | None, *, waits: bool) -> tuple[str, str]:
-    """Return outcome and reason from a ruling; None: there was nothing to judge."""
-    if ruling is None:
-        return "unchanged", "the same data and settings as the champion's: nothing to gain"
-    reason = "; ".join(ruling.reasons)
-    if not ruling.passed:
+def _outcome(trial: Trial, *, waits: bool) -> tuple[str, str]:
+    """Return outcome and reason of a trial."""
+    if trial.ruling is None:
+        same = "the same data and settings as the champion's: nothing to gain"
+        return "unchanged", "; ".join((same, *trial.notes))
+    reason = "; ".join((*trial.ruling.reasons, *trial.notes))
+    if not trial.ruling.passed:
         return "kept", reason
     return (WAITING, f"passed the gate and waits for a person: {reason}") if waits else ("promoted", reason)
 

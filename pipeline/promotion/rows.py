@@ -7,7 +7,7 @@ or corrected by stronger evidence since. `now` is what all labels say today. Wro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -23,11 +23,11 @@ from pipeline.base.settings import ExtractionSettings, TrainSettings
 from pipeline.extraction.baselines import Baselines, with_change
 from pipeline.extraction.in_force import feature_version_of
 from pipeline.extraction.reading import read_features
-from pipeline.labels.findings import Finding, Findings
+from pipeline.labels.findings import Finding, Findings, answered
 from pipeline.labels.labels import known_labels
 from pipeline.labels.words import STRENGTH
 from pipeline.promotion.gate import FloatArray, ModelOnRows, Rows
-from pipeline.registry.held_out import Predictions, by_recording
+from pipeline.registry.held_out import ARRAYS, Predictions, by_recording
 from pipeline.store.attribution import extractions, unit_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction
@@ -35,12 +35,16 @@ from pipeline.store.tables import Extraction
 
 @dataclass(frozen=True)
 class JudgedRecording:
-    """A recording that the challenger is judged on: its extraction, its unit, and both findings."""
+    """A recording that the challenger is judged on: its extraction, its unit, and both findings.
+
+    `confirmed`: whether somebody has confirmed today's finding when asked about it.
+    """
 
     row: Any
     unit: str
     then: Finding | None
     now: Finding | None
+    confirmed: bool = False
 
     @property
     def is_new(self) -> bool:
@@ -56,6 +60,8 @@ def labelled_recordings(
     *,
     cutoff: datetime,
     as_of: datetime,
+    unlearned: Collection[str] = (),
+    set_aside: Collection[str] = (),
 ) -> list[JudgedRecording]:
     """Return those of the given recordings that have a finding then (`cutoff`) or now (`as_of`).
 
@@ -65,10 +71,15 @@ def labelled_recordings(
         Ids of recordings of the scope.
     cutoff
         Label cut-off of the champion.
+    unlearned, set_aside
+        Ids of labels that were set aside in the champion's training (it did not know them then), and of those that the
+        challenger's training has set aside (they count for nothing now).
     """
-    now = known_labels(connection, known_by=as_of)
-    standing = {label.label_id for label in now}
-    then = [label for label in known_labels(connection, known_by=cutoff) if label.label_id in standing]
+    today = answered(known_labels(connection, known_by=as_of))
+    standing = {label.label_id for label in today.standing}
+    before_now = [label for label in known_labels(connection, known_by=cutoff) if label.label_id in standing]
+    then = [label for label in before_now if label.label_id not in unlearned]
+    now = [label for label in today.standing if label.label_id not in set_aside]
     sides = [Findings(labels, settings.evidence_weights) for labels in (now, then)]
     query = (
         extractions(scope=scope, feature_version=feature_version_of(settings, scope))
@@ -80,11 +91,12 @@ def labelled_recordings(
     for row in connection.execute(query):
         if row.recording_id not in names:
             continue
-        today, before = (findings.of(row) for findings in sides)
-        if today is not None and before is not None and _corrected(before, today):
-            before = replace(today, label=before.label)
-        if today is not None or before is not None:
-            rows.append(JudgedRecording(row, unit_name(row.unit_serial, row.axis_id), before, today))
+        found, before = (findings.of(row) for findings in sides)
+        if found is not None and before is not None and _corrected(before, found):
+            before = replace(found, label=before.label)
+        if found is not None or before is not None:
+            confirmed = found is not None and found.label.label_id in today.confirmed
+            rows.append(JudgedRecording(row, unit_name(row.unit_serial, row.axis_id), before, found, confirmed))
     return rows
 
 
@@ -143,11 +155,14 @@ def joined(first: Predictions, second: Predictions) -> Predictions:
     """Return the predictions of two disjoint sets of recordings together."""
     return Predictions(
         first.classes,
-        **{
-            name: np.concatenate([getattr(first, name), getattr(second, name)])
-            for name in ("recording", "unit", "windows", "p", "log_p", "log_fault")
-        },
+        **{name: np.concatenate([getattr(first, name), getattr(second, name)]) for name in ARRAYS},
     )
+
+
+def only(predictions: Predictions, recordings: npt.NDArray[np.str_]) -> Predictions:
+    """Return the predictions of some recordings."""
+    kept = np.isin(predictions.recording, recordings)
+    return Predictions(predictions.classes, **{name: getattr(predictions, name)[kept] for name in ARRAYS})
 
 
 def make_rows(

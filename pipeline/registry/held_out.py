@@ -23,6 +23,9 @@ from pipeline.store.lake import Lake
 
 FloatArray = npt.NDArray[np.float64]
 
+ARRAYS: Final = ("recording", "unit", "windows", "p", "log_p", "log_fault")
+"""The arrays of `Predictions`, one row a recording."""
+
 FLOOR: Final = 1e-6
 """Lowest probability that counts (13.8 nats): one window that was certain of the wrong class must not decide alone."""
 

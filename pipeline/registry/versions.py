@@ -80,6 +80,14 @@ def get_version(store: Store, version: str) -> dict[str, Any]:
     return dict(row._mapping)
 
 
+def set_aside_by(version: dict[str, Any]) -> frozenset[str]:
+    """Return the ids of the labels that the training of a version (a row of `model_versions`) has set aside.
+
+    It has not learned them: they are new to the next training.
+    """
+    return frozenset((version["lineage"] or {}).get("set_aside", ()))
+
+
 def show_version(store: Store, version: str) -> dict[str, Any]:
     """Return one version with its aliases, the events that name it, and the retrainings that made it or judged it.
 
@@ -133,9 +141,16 @@ def compare_versions(store: Store, first: str, second: str) -> dict[str, Any]:
             name: [row["metrics"].get("overall", {}).get(name) for row in rows]
             for name in sorted(set().union(*(row["metrics"].get("overall", {}) for row in rows)))
         },
+        "overall_on": OVERALL_ON,
         "units": [{"unit": unit, "class_name": name, "nll": values} for (unit, name), values in sorted(units.items())],
     }
 
+
+OVERALL_ON: Final = (
+    "each version on its own held-out units, all their windows: two versions have different units and mixes, so "
+    "compare them by the gate's figures"
+)
+"""What the figures of a version are computed on."""
 
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"

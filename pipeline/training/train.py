@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -79,9 +79,12 @@ def train_scopes(
     *,
     as_of: datetime,
     scope: str | None = None,
+    set_aside: Collection[str] = (),
     on_progress: Callable[[str, float], None] | None = None,
 ) -> list[TrainResult]:
     """Train a model for one scope, or for each that has labels, from what was known at `as_of`.
+
+    The labels `set_aside` (ids) are left out, and the lineage of the version names them.
 
     Raises
     ------
@@ -101,7 +104,35 @@ def train_scopes(
             f"no label known by {as_of.isoformat()} holds for a recording with features in {where}; import labels "
             "(`axiswatch labels import`), run `axiswatch extract`, and compare units and time ranges"
         )
-    return [_train_scope(store, lake, settings, training, name, as_of, on_progress) for name in scopes]
+    return [_train_scope(store, lake, settings, training, name, as_of, set_aside, on_progress) for name in scopes]
+
+
+def refit(
+    store: Store,
+    lake: Lake,
+    settings: TrainSettings,
+    scope: str,
+    *,
+    as_of: datetime,
+    set_aside: Collection[str] = (),
+    seeds: Sequence[int],
+) -> list[Predictions]:
+    """Train on the same labels once for each seed and return the held-out predictions; nothing is stored.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        The labels are not enough for a model.
+    """
+    with store.read() as connection:
+        data = build_training_set(connection, lake, settings, scope, as_of=as_of, set_aside=set_aside)
+    training = training_settings(settings)
+    said = []
+    for seed in seeds:
+        _, report = _trained(settings, replace(training, seed=seed), scope, data, None)
+        held_out = held_out_predictions(report, data)
+        said += [] if held_out is None else [held_out]
+    return said
 
 
 def _train_scope(
@@ -111,13 +142,45 @@ def _train_scope(
     training: TrainingSettings,
     scope: str,
     as_of: datetime,
+    set_aside: Collection[str],
     on_progress: Callable[[str, float], None] | None,
 ) -> TrainResult:
     with store.read() as connection:
-        data = build_training_set(connection, lake, settings, scope, as_of=as_of)
+        data = build_training_set(connection, lake, settings, scope, as_of=as_of, set_aside=set_aside)
+    model, report = _trained(settings, training, scope, data, on_progress)
+    about = Registered(
+        scope=scope,
+        kind=model.kind,
+        feature_version=data.feature_version,
+        label_cutoff=as_of,
+        training_data_hash=data.data_hash,
+        n_units=report.n_units,
+        n_windows=report.n_windows,
+        settings={**model.settings, "programs": list(data.programs), "classes": list(data.classes)},
+        metrics={**report.as_dict(), "held_out_quantiles": held_out_quantiles(model)},
+        lineage=lineage_of(store, settings, scope, data) | {"set_aside": sorted(set_aside)},
+        held_out=held_out_predictions(report, data),
+    )
+    files = pack(
+        model,
+        training_data_hash=data.data_hash,
+        metrics=report.as_dict(),
+        settings={"scope": scope, "programs": list(data.programs), "label_cutoff": as_of.isoformat()},
+    )
+    version, champion = register(store, lake, files, about, as_of=as_of)
+    return TrainResult(scope, version, champion, report, data)
+
+
+def _trained(
+    settings: TrainSettings,
+    training: TrainingSettings,
+    scope: str,
+    data: TrainingSet,
+    on_progress: Callable[[str, float], None] | None,
+) -> tuple[Model, TrainingReport]:
     own = own_levels(data.x, data.names, data.groups)
     try:
-        model, report = train(
+        return train(
             without(data.x, own),
             data.y,
             data.unit,
@@ -133,27 +196,6 @@ def _train_scope(
         )
     except TrainingRefused as error:
         raise PrerequisiteMissing(f"scope {scope}: {error}") from error
-    about = Registered(
-        scope=scope,
-        kind=model.kind,
-        feature_version=data.feature_version,
-        label_cutoff=as_of,
-        training_data_hash=data.data_hash,
-        n_units=report.n_units,
-        n_windows=report.n_windows,
-        settings={**model.settings, "programs": list(data.programs), "classes": list(data.classes)},
-        metrics={**report.as_dict(), "held_out_quantiles": held_out_quantiles(model)},
-        lineage=lineage_of(store, settings, scope, data),
-        held_out=held_out_predictions(report, data),
-    )
-    files = pack(
-        model,
-        training_data_hash=data.data_hash,
-        metrics=report.as_dict(),
-        settings={"scope": scope, "programs": list(data.programs), "label_cutoff": as_of.isoformat()},
-    )
-    version, champion = register(store, lake, files, about, as_of=as_of)
-    return TrainResult(scope, version, champion, report, data)
 
 
 def lineage_of(store: Store, settings: TrainSettings, scope: str, data: TrainingSet) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +24,7 @@ from pipeline.base.settings import TrainSettings
 from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, UnitBaseline, relative_names, with_change
 from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
 from pipeline.extraction.reading import read_features
-from pipeline.labels.findings import Findings, why_left_out
+from pipeline.labels.findings import Findings, answered, why_left_out
 from pipeline.labels.labels import KnownLabel, known_labels
 from pipeline.store.attribution import attributed_extraction, extractions, unit_name
 from pipeline.store.lake import Lake
@@ -94,7 +95,7 @@ class TrainingRecording:
 
 def scopes_with_labels(connection: Connection, settings: TrainSettings, *, as_of: datetime) -> list[str]:
     """Return the model scopes in which a label known by `as_of` matches a recording."""
-    labels = known_labels(connection, known_by=as_of)
+    labels = answered(known_labels(connection, known_by=as_of)).standing
     scopes = []
     for scope in connection.scalars(sa.select(Extraction.scope).distinct().order_by(Extraction.scope)):
         labelled, _ = _labelled(connection, settings, scope, labels)
@@ -104,15 +105,23 @@ def scopes_with_labels(connection: Connection, settings: TrainSettings, *, as_of
 
 
 def build_training_set(
-    connection: Connection, lake: Lake, settings: TrainSettings, scope: str, *, as_of: datetime
+    connection: Connection,
+    lake: Lake,
+    settings: TrainSettings,
+    scope: str,
+    *,
+    as_of: datetime,
+    set_aside: Collection[str] = (),
 ) -> TrainingSet:
-    """Build the training set of a scope from what was known at `as_of`.
+    """Build the training set of a scope from what was known at `as_of`, without the labels `set_aside` (ids).
 
     Left out and counted are: windows whose data-quality verdict is not ok; recordings with the label `unsure` or
-    `sensor_or_data`; recordings whose evidence has weight 0. The unit is the serial number from the log or from the
-    asset registry, else the axis. A unit gives at most `max_windows_per_unit` windows, see `even_choice`.
+    `sensor_or_data`; recordings whose evidence has weight 0. A label that an answer has overruled is not known any
+    more. The unit is the serial number from the log or from the asset registry, else the axis. A unit gives at most
+    `max_windows_per_unit` windows, see `even_choice`.
     """
-    labels = known_labels(connection, known_by=as_of)
+    standing = answered(known_labels(connection, known_by=as_of)).standing
+    labels = [label for label in standing if label.label_id not in set_aside]
     labelled, left_out = _labelled(connection, settings, scope, labels)
     quantity = quantity_of(scope)
     features = feature_settings(settings, quantity)

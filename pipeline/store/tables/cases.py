@@ -17,7 +17,8 @@ TO_PLACE = text("(state <> 'closed' OR queue_priority <> priority)")
 class Case(Base):
     """Consecutive flagged states of one axis, for an engineer to review. Key: axis, family, first bin.
 
-    A case of the family `audit` is one bin in which nothing was flagged; an axis may have several. Tens a day.
+    A case of the family `audit` is one bin in which nothing was flagged, one of `confirm` asks about a label (key: the
+    label); an axis may have several. Tens a day.
     """
 
     __tablename__ = "cases"
@@ -25,7 +26,8 @@ class Case(Base):
     case_id: Mapped[str] = mapped_column(String(12), primary_key=True)
     axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), index=True)
     family: Mapped[str] = mapped_column(
-        String(8), comment="machine, data or audit; an axis has one open case of machine and one of data at most"
+        String(8),
+        comment="machine, data, audit or confirm; an axis has one open case of machine and one of data at most",
     )
     state: Mapped[str] = mapped_column(String(16), index=True, comment="open, snoozed or closed")
     first_at: Mapped[datetime] = mapped_column(comment="first flagged recording")

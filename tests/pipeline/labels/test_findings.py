@@ -16,8 +16,8 @@ from models.kinds import HEALTHY, UNKNOWN_FAULT
 from pipeline.base.ids import axis_id
 from pipeline.base.settings import Settings
 from pipeline.extraction.in_force import feature_versions
-from pipeline.labels.findings import NO_WEIGHT, Finding, Findings, evidence_weight, target_of, why_left_out
-from pipeline.labels.labels import KnownLabel, known_labels
+from pipeline.labels.findings import NO_WEIGHT, Finding, Findings, answered, evidence_weight, target_of, why_left_out
+from pipeline.labels.labels import KnownLabel, known_labels, question_id
 from pipeline.labels.words import Evidence, Mode, Verdict
 from pipeline.promotion.rows import labelled_recordings
 from pipeline.store.database import Store
@@ -187,3 +187,28 @@ def test_training_and_gate_have_the_same_finding_target_and_weight(plant: tuple[
         compared += len(trained)
         of_no_weight += left_out[NO_WEIGHT]
     assert compared > 200 and of_no_weight > 50
+
+
+@pytest.mark.parametrize(
+    ("verdict", "mode", "stands", "confirmed"),
+    [
+        (Verdict.FAULT, None, True, True),
+        (Verdict.FAULT, Mode.CAGE, False, False),
+        (Verdict.HEALTHY, None, False, False),
+        (Verdict.SENSOR_OR_DATA, None, False, False),
+        (Verdict.UNSURE, None, True, False),
+    ],
+)
+def test_the_answer_to_a_question_confirms_or_overrules_a_label(
+    verdict: Verdict, mode: Mode | None, stands: bool, confirmed: bool
+) -> None:
+    """The answer is the label that names the case of the question; the one it asks about stays known."""
+    asked = replace(LABEL, label_id="asked", verdict=Verdict.FAULT)
+    later = LABEL.known_at + timedelta(days=1)
+    answer = replace(LABEL, label_id="answer", verdict=verdict, mode=mode, case_id=question_id("asked"), known_at=later)
+    stranger = replace(LABEL, label_id="stranger", case_id=question_id("nobody"))
+    found = answered([asked, stranger, answer])
+    assert [label.label_id for label in found.standing] == (["asked"] if stands else []) + ["stranger", "answer"]
+    assert ("asked" in found.confirmed) is confirmed
+    assert ("answer" in found.confirmed) is (verdict is not Verdict.UNSURE)
+    assert answered([asked, stranger]).confirmed == frozenset()

@@ -7,33 +7,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
 from pipeline.promotion.draws import unit_draws
 from pipeline.promotion.gate import (
     Difference,
     ModelOnRows,
+    Noise,
     Rows,
     doubt,
-    macro_auroc,
     mean_nll,
     measure,
     missed_rate,
-    rule_doubt,
+    most_aside,
+    noise_of,
     rule_measures,
     rule_must_not_fail,
 )
 from pipeline.registry.held_out import FLOOR, by_recording
 
 CLASSES = ("healthy", "inner_race", "ball")
-MARGINS = {
-    "nll_margin": 0.0,
-    "nll_limit": 0.1,
-    "auroc_margin": 0.01,
-    "auroc_limit": 0.05,
-    "missed_margin": 0.02,
-    "missed_limit": 0.1,
-}
 
 
 def made(n: int, skill: float, seed: int) -> tuple[Any, np.ndarray]:
@@ -53,29 +45,12 @@ def rows_of(challenger: ModelOnRows, champion: ModelOnRows, finding: np.ndarray)
 
 
 def measured(rows: Rows, **changes: Any) -> dict[str, Difference]:
-    told = {"review_share": 0.1, "min_units": 8, "confidence": 0.9, "n_bootstrap": 4000, "seed": 1} | changes
+    told = {"review_share": 0.1, "min_units": 8, "confidence": 0.9, "n_bootstrap": 4000, "seed": 1}
+    told |= {"noise": None, "noise_factor": 1.0} | changes
     return measure(rows, **told)
 
 
 # ----------------------------------------------------------------------------------------------------- measures
-
-
-def test_macro_auroc_is_that_of_scikit_learn_under_any_weights() -> None:
-    judged, finding = made(60, 0.7, 3)
-    judged.p[::7] = np.round(judged.p[::7], 1)  # ties
-    weight = np.random.default_rng(2).integers(0, 3, (5, 60)).astype(float)
-    for w, found in zip(weight, macro_auroc(judged.p, finding, CLASSES, weight), strict=True):
-        wanted = [roc_auc_score(finding == c, judged.p[:, i], sample_weight=w) for i, c in enumerate(CLASSES)]
-        assert found == pytest.approx(np.mean(wanted))
-
-
-def test_a_fault_of_unknown_mode_says_nothing_about_which_fault() -> None:
-    judged, finding = made(30, 1.0, 3)
-    without = macro_auroc(judged.p, finding, CLASSES, np.ones((1, 30)))
-    more = np.concatenate([judged.p, [[0.0, 1.0, 0.0]]]), np.append(finding, "fault_unknown")
-    found = macro_auroc(*more, CLASSES[1:], np.ones((1, 31)))
-    assert found == macro_auroc(judged.p, finding, CLASSES[1:], np.ones((1, 30)))
-    assert macro_auroc(*more, CLASSES, np.ones((1, 31))) != without, "but it is no healthy one"
 
 
 def test_missed_faults_at_a_budget() -> None:
@@ -120,7 +95,7 @@ def test_the_interval_of_a_difference_is_that_of_its_mean() -> None:
 def test_with_few_units_there_is_no_interval() -> None:
     (challenger, finding), (champion, _) = made(6, 1.0, 1), made(6, 1.0, 2)
     found = measured(rows_of(challenger, champion, finding))
-    assert [difference.low for difference in found.values()] == [None] * 3
+    assert [(difference.low, difference.risk) for difference in found.values()] == [(None, None)] * 2
 
 
 def test_what_both_do_not_know_by_name_is_judged_as_a_fault() -> None:
@@ -149,46 +124,83 @@ def test_recordings_are_summed_up_so_that_any_finding_can_be_judged_later() -> N
 
 def test_a_better_challenger_passes_and_a_worse_one_does_not() -> None:
     (weak, finding), (strong, _) = made(90, 1.0, 1), made(90, 2.5, 2)
-    assert rule_measures(measured(rows_of(strong, weak, finding)), **MARGINS) == []
-    against = rule_measures(measured(rows_of(weak, strong, finding)), **MARGINS)
-    assert [reason.split(" 0")[0].split(" 1")[0] for reason in against] == ["NLL", "macro AUROC", "missed-fault rate"]
+    assert rule_measures(measured(rows_of(strong, weak, finding)), max_risk=0.3) == []
+    against = rule_measures(measured(rows_of(weak, strong, finding)), max_risk=0.3)
+    assert [reason.split(" 0")[0].split(" 1")[0] for reason in against] == ["NLL", "missed-fault rate"]
+
+
+def test_the_risk_is_the_share_of_draws_that_are_worse_by_more_than_the_margin() -> None:
+    """One class, n units: the bootstrap of a mean difference is normal with s / sqrt(n)."""
+    rng = np.random.default_rng(5)
+    n = 400
+    old, change = rng.normal(1, 1, n), rng.normal(0.02, 0.3, n)
+    p = np.tile([0.5, 0.3, 0.2], (n, 1))
+    challenger, champion = (ModelOnRows(CLASSES, p, nll, 1 - p[:, 0]) for nll in (old + change, old))
+    rows = rows_of(challenger, champion, np.full(n, "healthy"))
+    error = change.std() / np.sqrt(n)
+    for spread in (0.0, 0.1, 0.3):
+        found = measured(rows, noise=Noise(spread, None, 30, 0, 3), noise_factor=2.0)["nll"]
+        assert found.margin == pytest.approx(2.0 * spread * np.sqrt(2 / n))
+        wanted = 0.5 * math.erfc((found.margin - change.mean()) / error / math.sqrt(2))
+        assert found.risk == pytest.approx(wanted, abs=0.02)
+
+
+def test_the_noise_is_the_spread_of_a_row_between_refits() -> None:
+    judged, finding = made(24, 1.0, 1)
+    shifts = np.array([0.0, 0.3, -0.1])
+    refits = [ModelOnRows(CLASSES, judged.p, judged.nll + shift, judged.recording_fault) for shift in shifts]
+    found = noise_of([rows_of(one, one, finding) for one in refits], review_share=0.1)
+    assert found.nll == pytest.approx(shifts.std(ddof=1))
+    assert (found.missed_rate, found.rows, found.faulty_rows, found.refits) == (0.0, 24, 16, 3)
+    rows = rows_of(judged, judged, finding)
+    assert found.margin("nll", rows, factor=3.0) == pytest.approx(3.0 * shifts.std(ddof=1) * np.sqrt(2 / 24))
+    healthy = rows_of(refits[0], refits[0], np.full(24, "healthy"))
+    assert noise_of([healthy, healthy], review_share=0.1).missed_rate is None
+
+
+def test_the_noise_of_missed_faults_is_that_of_the_faulty_rows() -> None:
+    """Of four faulty rows one is missed by the first refit alone: variance 1/2 in one of four."""
+    finding = np.array(["healthy"] * 10 + ["ball"] * 4)
+    p = np.tile([0.4, 0.3, 0.3], (14, 1))
+    faults = np.array([0.5] + [0.0] * 9 + [0.9] * 4), np.array([0.5] + [0.0] * 9 + [0.0] + [0.9] * 3)
+    refits = [ModelOnRows(CLASSES, p, np.ones(14), fault) for fault in faults]
+    found = noise_of([rows_of(one, one, finding) for one in refits], review_share=0.0)
+    assert found.missed_rate == pytest.approx(np.sqrt(0.5 / 4))
+    rows = rows_of(*refits, finding)
+    assert found.margin("missed_rate", rows, factor=1.0) == pytest.approx(found.missed_rate * np.sqrt(2 / 4))
 
 
 @pytest.mark.parametrize(
-    ("name", "difference", "told"),
+    ("difference", "told"),
     [
-        ("nll", Difference(1.0, 1.0, -0.2, 0.1), None),
-        ("nll", Difference(1.01, 1.0, -0.2, 0.02), "worse by more than 0"),
-        ("nll", Difference(0.9, 1.0, -0.4, 0.11), "may be worse by 0.110, more than 0.1"),
-        ("nll", Difference(0.9, 1.0, None, None), None),
-        ("nll", Difference(float("nan"), 1.0, None, None), "not finite"),
-        ("nll", Difference(0.9, 1.0, float("nan"), float("nan")), "may be worse"),
-        ("macro_auroc", Difference(0.9, 0.905, -0.04, 0.1), None),
-        ("macro_auroc", Difference(0.9, 0.92, -0.04, 0.1), "worse by more than 0.01"),
-        ("macro_auroc", Difference(0.95, 0.9, -0.06, 0.1), "may be worse by 0.060"),
-        ("missed_rate", Difference(0.12, 0.1, -0.1, 0.1), None),
-        ("missed_rate", Difference(0.13, 0.1, -0.1, 0.1), "worse by more than 0.02"),
-        ("missed_rate", Difference(0.1, 0.1, -0.1, 0.2), "may be worse by 0.200"),
+        (Difference(1.1, 1.0, -0.2, 0.1, 0.05, 0.3), None),
+        (Difference(1.1, 1.0, -0.2, 0.1, 0.05, 0.31), "the 0.050 that a refit changes anyway, with probability 0.31"),
+        (Difference(1.05, 1.0, None, None, 0.05, None), None),
+        (Difference(1.06, 1.0, None, None, 0.05, None), "worse by more than the 0.050 that a refit changes anyway"),
+        (Difference(float("nan"), 1.0, None, None, 10.0, None), "not finite"),
+        (Difference(float("nan"), 1.0, -0.1, 0.1, 10.0, 0.0), "not finite"),
+        (Difference(0.9, 1.0, float("nan"), float("nan"), 0.05, float("nan")), "with probability nan"),
     ],
 )
-def test_the_rule_of_each_measure(name: str, difference: Difference, told: str | None) -> None:
-    against = rule_measures({name: difference}, **MARGINS)
+def test_the_rule_of_a_measure(difference: Difference, told: str | None) -> None:
+    against = rule_measures({"nll": difference}, max_risk=0.3)
     assert len(against) == (told is not None)
     assert told is None or told in against[0]
 
 
-def test_new_findings_that_nobody_believes_are_doubted() -> None:
-    unit = np.array(["a", "b", "c", "d", "e", "f"])
-    is_new = np.array([True, True, True, True, False, False])
-    challenger = np.array([0.05, 0.05, 0.9, 0.05, 0.9, 0.05])
-    champion = np.array([0.05, 0.9, 0.05, np.nan, 0.9, 0.9])
-    found = doubt(unit, challenger, champion, is_new, probability=0.2)
-    assert (found.new_contradicted, found.new_rows, found.old_contradicted, found.old_rows) == (2, 4, 0, 2)
-    assert found.units == ("a", "d"), "c is new to the champion alone, b to the challenger: neither is a wrong label"
-    assert rule_doubt(found, max_excess=0.5) == []
-    assert "2 of 4 new findings are contradicted" in rule_doubt(found, max_excess=0.4)[0]
-    clean = doubt(unit, np.full(6, 0.9), champion, is_new, probability=0.2)
-    assert rule_doubt(clean, max_excess=0.0) == []
+def test_new_findings_that_nobody_believes_are_found_the_least_probable_first() -> None:
+    is_new = np.array([True, True, True, True, True, False, False])
+    challenger = np.array([0.15, 0.05, 0.9, 0.05, 0.1, 0.9, 0.05])
+    champion = np.array([0.05, 0.9, 0.05, np.nan, 0.12, 0.9, 0.05])
+    found = doubt(challenger, champion, is_new, probability=0.2)
+    assert (found.new_rows, found.old_contradicted, found.old_rows) == (5, 1, 2)
+    assert found.contradicted == (3, 4, 0), "row 2 is new to the champion alone, row 1 to the challenger"
+    assert doubt(np.full(7, 0.9), champion, is_new, probability=0.2).contradicted == ()
+
+
+@pytest.mark.parametrize(("new", "share", "most"), [(3, 0.2, 1), (10, 0.2, 2), (14, 0.2, 2), (15, 0.2, 3), (9, 0.0, 1)])
+def test_at_most_a_share_may_be_set_aside_and_one_always(new: int, share: float, most: int) -> None:
+    assert most_aside(new, share=share) == most
 
 
 def test_named_cases_must_be_on_the_right_side() -> None:

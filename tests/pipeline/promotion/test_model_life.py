@@ -24,7 +24,7 @@ from pipeline.base.settings import Settings
 from pipeline.extraction.in_force import feature_versions
 from pipeline.promotion import promotion
 from pipeline.promotion.gate import Ruling
-from pipeline.promotion.judge import judge, read_pair
+from pipeline.promotion.judge import read_pair, rule
 from pipeline.promotion.promotion import approve, refuse, retrain
 from pipeline.registry.held_out import read_predictions
 from pipeline.registry.registry import ChampionChanged, load_model, promote, rollback
@@ -41,14 +41,13 @@ SQLITE = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 """For what does not depend on the database."""
 
 LENIENT = {
-    "promotion_margin": 10.0,
-    "gate_auroc_margin": 1.0,
-    "gate_auroc_limit": 1.0,
-    "gate_missed_margin": 1.0,
-    "gate_missed_limit": 1.0,
-    "gate_doubt_excess": 1.0,
+    "gate_risk": 1.0,
+    "gate_min_units": 2,
+    "gate_refits": 2,
+    "gate_min_findings": 0,
+    "gate_doubt_probability": 1e-9,
 }
-"""Margins with which every finite challenger passes: for what is not about the gate."""
+"""Settings with which every finite challenger passes: for what is not about the gate."""
 
 
 @dataclass
@@ -398,11 +397,11 @@ def test_of_two_retrainings_at_once_the_second_sees_what_the_first_did(
     together = threading.Barrier(2)
 
     def judged_together(*args: Any, **more: Any) -> Ruling:
-        found = judge(*args, **more)
+        found = rule(*args, **more)
         together.wait(timeout=120)
         return found
 
-    monkeypatch.setattr(promotion, "judge", judged_together)
+    monkeypatch.setattr(promotion, "rule", judged_together)
     found: list[dict[str, Any]] = []
 
     def work(day: int) -> None:

@@ -15,17 +15,28 @@ import sqlalchemy as sa
 from pipeline import scheduled
 from pipeline.base.settings import Settings
 from pipeline.cases.verdicts import give_verdict
+from pipeline.promotion.forecast import forecast
 from pipeline.promotion.payback import payback, worth, write_payback
 from pipeline.promotion.rescore import plan_rescore, rescore
 from pipeline.registry.registry import promote
+from pipeline.registry.versions import get_version
 from pipeline.scoring.advise import advise
 from pipeline.scoring.score import score_due
 from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Case, CaseRescore, Score
+from pipeline.store.tables import Case, CaseRescore, Label, ModelVersion, Score
 from pipeline.training.train import train_scopes
 
 SCOPE = "acceleration"
+LENIENT = {
+    "gate_risk": 1.0,
+    "gate_min_units": 2,
+    "gate_min_findings": 0,
+    "gate_refits": 2,
+    "gate_doubt_probability": 1e-9,
+}
+"""Settings with which every finite challenger passes the gate."""
+
 Tables = dict[str, list[dict[str, Any]]]
 
 
@@ -123,6 +134,34 @@ def test_closed_cases_are_scored_beside_what_was_said(plant: Plant, dump: Callab
     assert found["uncertainty"]["held_out_units"]["n"] > 3
 
 
+def test_the_forecast_judges_the_newest_closed_cases_and_says_which_verdicts_were_learned(plant: Plant) -> None:
+    later = plant.end + timedelta(days=1)
+    first = plant.rows(sa.select(ModelVersion.model_version))[0][0]
+    second = plant.train(later)
+    rows = [get_version(plant.store, version) for version in (second, first)]
+    closed = plant.rows(sa.select(Case).where(Case.state == "closed").order_by(Case.case_id))
+    with plant.store.write() as connection:
+        newest = sa.update(Case).where(Case.case_id == closed[1].case_id)
+        connection.execute(newest.values(changed_at=plant.end + timedelta(hours=2)))
+    label = plant.rows(sa.select(Label).where(Label.case_id == closed[1].case_id))[0]
+    rows[0]["lineage"] = {"set_aside": [label.label_id]}
+    one = plant.settings.model_copy(update={"payback_cases": 1})
+    found = forecast(plant.store, plant.lake, one, *rows, as_of=later)
+    assert (found["cases"], found["answered"], found["learned"]) == (1, 1, 0)
+    differ = []
+    for level in (0.02, 0.05, 0.1, 0.2, 0.4):
+        free = {"alarm_probability": level, "review_probability": level, "review_quantile": 100.0}
+        free |= {"novelty_percentile": 100.0, "watch_probability": level / 2}
+        changed = plant.settings.model_copy(update=free)
+        differ += forecast(plant.store, plant.lake, changed, *rows, as_of=later)["list"]
+    assert differ, "between two trainings some decision differs at some level"
+    assert all(case["worth"] == worth(case["verdict"], case["before"], case["after"]) for case in differ)
+    none = plant.settings.model_copy(update={"payback_cases": 0})
+    assert forecast(plant.store, plant.lake, none, *rows, as_of=later)["cases"] == 0
+    before = plant.end - timedelta(minutes=1)
+    assert forecast(plant.store, plant.lake, plant.settings, *rows, as_of=before)["cases"] == 0, "not closed yet"
+
+
 def test_the_newest_days_and_open_cases_are_scored_first(plant: Plant) -> None:
     later = plant.end + timedelta(days=1)
     second = plant.train(later)
@@ -174,17 +213,21 @@ def test_the_tasks_of_the_schedule_after_a_promotion(
     monkeypatch.setenv("AXISWATCH_DATABASE_URL", store_url)
     monkeypatch.setenv("AXISWATCH_HOME", str(tmp_path / "own"))
     monkeypatch.setenv("AXISWATCH_PROMOTION_APPROVAL", "true")
-    for name in ("PROMOTION_MARGIN", "GATE_NLL_LIMIT"):
-        monkeypatch.setenv(f"AXISWATCH_{name}", "10")
-    for name in ("AUROC_MARGIN", "AUROC_LIMIT", "MISSED_MARGIN", "MISSED_LIMIT", "DOUBT_EXCESS"):
-        monkeypatch.setenv(f"AXISWATCH_GATE_{name}", "1")
+    for name, value in LENIENT.items():
+        monkeypatch.setenv(f"AXISWATCH_{name.upper()}", str(value))
     later = plant.end + timedelta(days=1)
     assert scheduled.scopes_to_train(later, "labels", ["nowhere"]) == []
     assert scheduled.scopes_to_train(later, "labels", [SCOPE]) == [SCOPE]
     decision = scheduled.retrain(SCOPE, later, "labels")
     assert decision["outcome"] == "waiting"
     assert scheduled.plan_rescore([decision], later) == [], "nobody was promoted yet"
-    assert decision["candidate"] in scheduled.waiting([decision])[0]
+    told = scheduled.waiting([decision])[0]
+    assert decision["candidate"] in told
+    assert "of the 2 newest closed cases it would decide" in told, "who approves sees it"
+    before = decision["figures"]["payback"]
+    assert (before["cases"], before["answered"], before["learned"]) == (2, 2, 2)
+    scores = sa.select(sa.func.count()).select_from(Score)
+    assert plant.rows(scores.where(Score.model_version == decision["candidate"]))[0][0] == 0, "no score exists yet"
     answer = {
         "responded_by_user": {"id": "7", "name": "mara"},
         "responded_at": (later + timedelta(hours=1)).isoformat(),
@@ -194,7 +237,13 @@ def test_the_tasks_of_the_schedule_after_a_promotion(
     done = [scheduled.rescore_batch(batch, later) for batch in batches]
     assert sum(report["windows"] for report in done) > 0
     assert scheduled.write_payback(later) == 4
-    assert payback(plant.store)[0]["who"] == "mara (Airflow)"
+    found = payback(plant.store)[0]
+    assert found["who"] == "mara (Airflow)"
+    names = ("cases", "changed", "better", "worse")
+    assert {name: found["decisions"][name] for name in names} == {name: before[name] for name in names}
+    shown = ("case_id", "verdict", "before", "after", "worth")
+    cases = [{name: case[name] for name in shown} for case in found["decisions"]["list"]]
+    assert sorted(cases, key=str) == sorted(({name: case[name] for name in shown} for case in before["list"]), key=str)
     decisions = scheduled.scopes_to_train(later, "labels", []), scheduled.retrain(SCOPE, later, "labels")
     assert decisions == ([SCOPE], decision), "done again it gives the decision that stands"
 
@@ -203,9 +252,7 @@ def test_the_tasks_of_the_schedule_after_a_promotion(
 def test_the_commands_from_training_to_payback(plant: Plant, cli_at: Callable[[Path], Any], tmp_path: Path) -> None:
     cli = cli_at(tmp_path / "own")
     small = {"epochs": 4, "folds": 2, "n_samples": 20, "synthetic_windows": 10, "hidden": "[16]"}
-    small |= {"database_url": str(plant.store.engine.url), "promotion_margin": 10, "gate_nll_limit": 10}
-    small |= {f"gate_{name}": 1 for name in ("auroc_margin", "auroc_limit", "missed_margin", "missed_limit")}
-    small |= {"gate_doubt_excess": 1}
+    small |= {"database_url": str(plant.store.engine.url), **LENIENT}
     later = (plant.end + timedelta(days=1)).isoformat()
     first = cli("models", "list", "--json", **small).json()[0]["model_version"]
     found = cli("retrain", "--as-of", later, "--json", **small).json()[0]
@@ -215,6 +262,9 @@ def test_the_commands_from_training_to_payback(plant: Plant, cli_at: Callable[[P
     told = cli("models", "compare", second, first, "--as-of", later, "--json", **small).json()
     assert told["gate"]["passed"] is True
     assert told["gate"]["figures"]["now"]["nll"]["champion"] == found["figures"]["now"]["nll"]["champion"]
+    assert told["gate"]["figures"]["payback"]["cases"] == 2
+    listed = cli("models", "list", "--json", **small).json()
+    assert {row["figures_on"] for row in listed} == {told["overall_on"]}, "both say on what their figures are"
     again = cli("rescore", "--as-of", later, "--json", **small).json()
     assert again["models"] == {SCOPE: second}
     assert (again["windows"] > 0, again["cases_judged"]) == (True, 4)
