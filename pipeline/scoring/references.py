@@ -22,14 +22,13 @@ from features.quality.verdict import Quality
 from models.kinds import HEALTHY
 from pipeline.base.settings import LevelSettings
 from pipeline.cases.axis_state import Thresholds, bin_start
-from pipeline.cases.history import SYSTEM
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.reading import read_chunk
 from pipeline.labels.findings import target_of
 from pipeline.labels.labels import known_labels
 from pipeline.labels.words import evidence_weight
 from pipeline.registry.held_out import read_predictions
-from pipeline.registry.registry import load_model
+from pipeline.registry.registry import SYSTEM, load_model
 from pipeline.registry.versions import champions
 from pipeline.scoring.levels import Levels, estimate_levels, highest_recent, read_thresholds, standing_levels
 from pipeline.scoring.plant_levels import level_row
