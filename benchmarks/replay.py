@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 from replaying.counts import MEASURES, interval, outcome, refusals, summary
 from replaying.fleet import Plant, load_plant, plant_settings, side_by_side
-from replaying.loop import Plan, Shared, first_labels, run
+from replaying.loop import Plan, Shared, first_labels, run, true_labels
 from replaying.model import fit
-from replaying.watch import STRATEGIES
 
 from pipeline.base.settings import Settings
 
@@ -33,24 +32,41 @@ AXES = 18
 SIZE = {"robots": 3, "days": DAYS, "per_day": 2, "samples": 10_240}
 RUNS: dict[str, dict[str, Any]] = {
     "no levels, never": {"strategy": "never", "choice": "queue", "own_levels": False},
-    "levels, never, no memory": {"strategy": "never", "choice": "queue", "memory": False},
-    "levels, never": {"strategy": "never", "choice": "queue"},
-    "levels, never, bald": {"strategy": "never", "choice": "active"},
-    "levels, never, random": {"strategy": "never", "choice": "random"},
-    "levels, calendar": {"strategy": "calendar", "choice": "queue"},
-    "levels, all triggers": {"strategy": "all triggers", "choice": "queue"},
-    "levels, all triggers, no gate": {"strategy": "all triggers", "choice": "queue", "gated": False},
+    "never, no memory": {"strategy": "never", "choice": "queue", "memory": False},
+    "never": {"strategy": "never", "choice": "queue"},
+    "never, bald": {"strategy": "never", "choice": "active"},
+    "never, random": {"strategy": "never", "choice": "random"},
+    "calendar": {"strategy": "calendar", "choice": "queue"},
+    "drift only": {"strategy": "drift only", "choice": "queue"},
+    "all triggers": {"strategy": "all triggers", "choice": "queue"},
+    "all triggers, no gate": {"strategy": "all triggers", "choice": "queue", "gated": False},
+    "ensemble, never": {"strategy": "never", "choice": "queue", "method": "ensemble"},
+    "ensemble, all triggers": {"strategy": "all triggers", "choice": "queue", "method": "ensemble"},
+    "ensemble, all triggers, no gate": {
+        "strategy": "all triggers",
+        "choice": "queue",
+        "method": "ensemble",
+        "gated": False,
+    },
+    "20 % wrong answers, never": {"strategy": "never", "choice": "queue", "wrong": 0.2},
+    "ceiling": {"strategy": "never", "choice": "queue", "taught": True},
 }
-"""By name of the run: its arguments of `replaying.loop.run`."""
+"""By name of the run: arguments of `replaying.loop.run`; `method` of scoring and training, `wrong`: share of answers
+that are wrong, `taught`: the model has learned the truth about every unit."""
 
 PAIRS = [
-    ("levels, never", "levels, never, no memory"),
-    ("levels, never", "no levels, never"),
-    ("levels, never, bald", "levels, never"),
-    ("levels, never, random", "levels, never"),
-    ("levels, calendar", "levels, never"),
-    ("levels, all triggers", "levels, never"),
-    ("levels, all triggers, no gate", "levels, never"),
+    ("never", "no levels, never"),
+    ("never", "never, no memory"),
+    ("never, bald", "never"),
+    ("never, random", "never"),
+    ("calendar", "never"),
+    ("drift only", "never"),
+    ("all triggers", "never"),
+    ("all triggers, no gate", "never"),
+    ("ensemble, never", "never"),
+    ("ensemble, all triggers", "ensemble, never"),
+    ("ensemble, all triggers, no gate", "ensemble, never"),
+    ("20 % wrong answers, never", "no levels, never"),
 ]
 
 
@@ -59,27 +75,36 @@ def settings_of() -> Settings:
     return plant_settings().model_copy(update={"retrain_after_days": 21.0})
 
 
-def replay_seed(plant: Plant, seed: int, *, axes: int, a_week: int) -> dict[str, Any]:
-    """Replay all strategies and choices on one plant.
+def replay_seed(plant: Plant, seed: int, *, axes: int, a_week: int, quick: bool = False) -> dict[str, Any]:
+    """Replay all runs on one plant; quick: only those of the shipped method with a queue.
 
     Raises
     ------
     RuntimeError
         No model can be trained on the findings of the first inspection.
     """
-    settings = settings_of()
-    plan = Plan(seed=seed, first_axes=axes, a_week=a_week)
-    labels = first_labels(plant, plan)
-    first = fit(plant, labels, settings, day=max(label.known_day for label in labels), seed=seed)
-    if first is None:
-        raise RuntimeError(
-            f"seed {seed}: the first inspection found no fault or no healthy unit, so there is no first model; use "
-            "another seed"
-        )
-    results, shared = {}, Shared()
+    results, shared, firsts = {}, {}, {}
     for name, policy in RUNS.items():
+        if quick and not name.startswith(("no levels", "never", "all")):
+            continue
         began = time.perf_counter()
-        log = run(plant, settings, plan, first, days=DAYS, shared=shared, **policy)
+        arguments = dict(policy)
+        method, taught = arguments.pop("method", "mc_dropout"), arguments.pop("taught", False)
+        settings = settings_of().model_copy(update={"method": method})
+        plan = Plan(seed=seed, first_axes=axes, a_week=a_week, wrong=arguments.pop("wrong", 0.0))
+        labels = first_labels(plant, plan)
+        start = max(label.known_day for label in labels)
+        key = (method, taught)
+        if key not in firsts:
+            known = true_labels(plant, start) if taught else labels
+            firsts[key], shared[key] = fit(plant, known, settings, day=start, seed=seed), Shared()
+        first = firsts[key]
+        if first is None:
+            raise RuntimeError(
+                f"seed {seed}: the first inspection found no fault or no healthy unit, so there is no first model; use "
+                "another seed"
+            )
+        log = run(plant, settings, plan, first, days=DAYS, shared=shared[key], **arguments)
         result = outcome(plant, log, settings, days=DAYS)
         result["seconds"] = round(time.perf_counter() - began, 1)
         results[name] = result
@@ -108,29 +133,29 @@ def draw(results: dict[int, dict[str, dict[str, Any]]], file: Path) -> None:
 
     figure, axes = plt.subplots(1, 4, figsize=(15, 4), dpi=80)
     days = np.arange(DAYS + 1)
-    colours = dict(zip(STRATEGIES, ("#888888", "#1f77b4", "#2ca02c", "#d62728"), strict=True))
+    names = [name for name in RUNS if all(name in result for result in results.values())]
+    shown = ("no levels, never", "never", "all triggers", "all triggers, no gate", "ensemble, all triggers", "ceiling")
 
     def over_time(run_name: str, measure: str) -> Any:
         return np.mean(
             [(np.array(r[run_name][measure])[:, None] <= days).sum(axis=0) for r in results.values()], axis=0
         )
 
-    for place, (name, (strategy, choice, gated)) in enumerate(RUNS.items()):
-        style = {"color": colours[strategy], "linestyle": "-" if choice == "active" else ":", "label": name}
-        if not gated:
-            style["color"] = "#ff9896"
-        labels, missed, false = (over_time(name, m) for m in ("days_labels", "days_missed", "days_false"))
-        axes[0].plot(days, missed, **style)
-        axes[1].plot(labels, missed, **style)
-        axes[2].plot(days, false, **style)
-        mean, low, high = interval([result[name]["review_b"] for result in results.values()])
+    for place, name in enumerate(names):
+        style: dict[str, Any] = {"color": f"C{shown.index(name)}" if name in shown else "#bbbbbb", "label": name}
+        if name in shown:
+            labels, missed, false = (over_time(name, m) for m in ("days_labels", "days_missed", "days_false"))
+            axes[0].plot(days, missed, **style)
+            axes[1].plot(labels, missed, **style)
+            axes[2].plot(days, false, **style)
+        mean, low, high = interval([result[name]["missed"] for result in results.values()])
         errors = None if not np.isfinite(low) else [[mean - low], [high - mean]]
-        axes[3].barh(place, mean, xerr=errors, color=style["color"], alpha=1.0 if choice == "active" else 0.5)
+        axes[3].barh(place, mean, xerr=errors, color=style["color"])
     axes[0].set(title="missed faults", xlabel="day", ylabel="missed so far, mean a plant", xlim=(DAYS // 2, DAYS))
     axes[1].set(title="labels and missed faults", xlabel="labels spent, mean a plant", ylabel="missed so far")
     axes[2].set(title="false alarms", xlabel="day", ylabel="alarm episodes so far, mean a plant", ylim=(0, None))
-    axes[3].set(title="healthy recordings of world B\nthat are sent to people", xlabel="share", xlim=(0, 1.05))
-    axes[3].set_yticks(range(len(RUNS)), list(RUNS), fontsize=7)
+    axes[3].set(title="missed faults, 95 % interval over plants", xlabel="mean a plant", xlim=(0, None))
+    axes[3].set_yticks(range(len(names)), names, fontsize=7)
     axes[3].invert_yaxis()
     axes[0].legend(fontsize=7)
     figure.suptitle(f"{len(results)} simulated plants; world B comes into service on day {DAYS // 2}", fontsize=10)
@@ -149,6 +174,7 @@ def main() -> None:
         "--halls", type=int, default=1, help="number of plants (seed, seed + 1, ...) that are joined to one"
     )
     parser.add_argument("--a-week", type=int, default=3, help="most labels a week and hall")
+    parser.add_argument("--quick", action="store_true", help="only the runs of the shipped method with the queue")
     parser.add_argument("--sum-up", action="store_true", help="sum up all seeds in --out")
     arguments = parser.parse_args()
     if arguments.seeds and arguments.work is None:
@@ -160,7 +186,9 @@ def main() -> None:
             halls = [load_plant(arguments.work, seed + index, **SIZE) for index in range(arguments.halls)]
             plant = halls[0] if arguments.halls == 1 else side_by_side(halls)
             axes = AXES * arguments.halls
-            result = replay_seed(plant, seed, axes=axes, a_week=arguments.a_week * arguments.halls)
+            result = replay_seed(
+                plant, seed, axes=axes, a_week=arguments.a_week * arguments.halls, quick=arguments.quick
+            )
             file.write_text(json.dumps(result) + "\n", encoding="utf-8")
     if arguments.sum_up:
         print(json.dumps(sum_up(arguments.out), indent=1))

@@ -19,6 +19,7 @@ from pipeline.cases.axis_state import combine_channels
 from pipeline.cases.memory import remembered
 from pipeline.cases.queue import queue_priority
 from pipeline.extraction.baselines import RELATIVE
+from pipeline.promotion.noise import Noise
 from pipeline.scoring.levels import unsettled
 from pipeline.watch.ask import choose_diverse, choose_random
 from pipeline.watch.reported import Firing
@@ -33,11 +34,12 @@ from replaying.model import (
     Ahead,
     Label,
     Version,
+    challenge,
     first_programs,
     fit,
     known,
+    noise_of_refits,
     out_of_service,
-    rule,
     score,
 )
 from replaying.moved import moved_of
@@ -67,6 +69,8 @@ class Plan:
         Days after a question during which no other question about the same unit is asked.
     seed : int
         Seed of all random choices.
+    wrong : float
+        Share of the answers, at random, that say the opposite: healthy of a faulty unit, a fault of a healthy one.
     """
 
     first_day: int = 21
@@ -76,6 +80,7 @@ class Plan:
     open_days: float = 7.0
     again_days: float = 28.0
     seed: int = 0
+    wrong: float = 0.0
 
 
 @dataclass
@@ -86,6 +91,7 @@ class Shared:
     models: dict[Any, Version | None] = field(default_factory=dict)
     scores: dict[int, Ahead] = field(default_factory=dict)
     moved: npt.NDArray[np.float64] | None = None
+    noises: list[Noise | None] = field(default_factory=list)
 
     def moved_of(self, plant: Plant, settings: Settings) -> npt.NDArray[np.float64]:
         """Return what moved in each recording."""
@@ -98,6 +104,17 @@ class Shared:
         if id(version.model) not in self.scores:
             self.scores[id(version.model)] = score(plant, version)
         return self.scores[id(version.model)]
+
+    def noise(
+        self, plant: Plant, first: Version, labels: list[Label], settings: Settings, *, seed: int
+    ) -> Noise | None:
+        """Return the noise of trainings on the labels of the first champion, estimated once."""
+        if not self.noises:
+            seeds = range(seed + 1000, seed + 1000 + settings.gate_refits - 1)
+            refits = [fit(plant, labels, settings, day=first.cutoff, seed=one) for one in seeds]
+            known_refits = [first, *(one for one in refits if one is not None)]
+            self.noises.append(noise_of_refits(plant, known_refits, labels, settings, day=first.cutoff))
+        return self.noises[0]
 
     def fit(self, plant: Plant, labels: list[Label], settings: Settings, *, day: float, seed: int) -> Version | None:
         """Train a model, or return an earlier one of the same labels, with this day as its label cut-off."""
@@ -137,6 +154,24 @@ def answer(plant: Plant, number: int, row: int, *, day: float, known_day: float)
         finding = SENSOR
     unit = str(plant.unit[row])
     return Label(number, str(plant.axis[row]), unit, day - WEEK, day, finding, day, known_day)
+
+
+def opposite(label: Label, fault: str) -> Label:
+    """Return a wrong answer; one that says nothing about the machine stays."""
+    if label.target is None:
+        return label
+    return replace(label, finding=HEALTHY if label.is_fault else fault)
+
+
+def true_labels(plant: Plant, day: float) -> list[Label]:
+    """Return the truth about every unit, for a model that knows all: over its last week, known on a day."""
+    labels = []
+    for number, unit in enumerate(np.unique(plant.unit).tolist()):
+        last = np.flatnonzero(plant.unit == unit)[-1]
+        until = float(plant.day[last]) + 0.01
+        label = answer(plant, number, int(last), day=until, known_day=day)
+        labels.append(label)
+    return labels
 
 
 def delay_of(plan: Plan, axis: str, day: float) -> int:
@@ -256,20 +291,28 @@ def run(
         trained.append(now)
         entry: dict[str, Any] = {"day": day, "triggers": decisions[-1].figures["triggers"], "promoted": False}
         log.trainings.append(entry)
-        challenger = shared.fit(plant, log.labels, settings, day=now, seed=plan.seed)
-        if challenger is None:
+        done = challenge(
+            plant,
+            champion,
+            log.labels,
+            settings,
+            day=now,
+            noise=shared.noise(plant, first, log.labels, settings, seed=plan.seed),
+            train_on=lambda labels, at=now: shared.fit(plant, list(labels), settings, day=at, seed=plan.seed),
+        )
+        if done is None:
             entry["reason"] = "no model can be trained on the labels"
             continue
-        ruling = rule(plant, challenger, champion, log.labels, settings, day=now)
-        passed = ruling.passed or not gated
+        passed = done.ruling.passed or not gated
         entry |= {
             "promoted": passed,
-            "gate": ruling.passed,
-            "reason": "; ".join(ruling.reasons),
+            "gate": done.ruling.passed,
+            "reason": "; ".join(done.ruling.reasons),
             "labels": len(known_now),
+            "set_aside": len(done.set_aside),
         }
         if passed:
-            champion, promoted, version = challenger, now, version + 1
+            champion, promoted, version = done.version, now, version + 1
             ahead = shared.score(plant, champion)
             estimator = LevelEstimator(plant, settings, champion, ahead, of_unit)
     return log
@@ -316,7 +359,10 @@ def _ask(
         case = candidates[index]
         number = len(log.labels) + len(labels)
         known_day = now + delay_of(plan, case.axis, now)
-        labels.append(answer(plant, number, case.rows[-1], day=now, known_day=known_day))
+        label = answer(plant, number, case.rows[-1], day=now, known_day=known_day)
+        if plan.wrong and np.random.default_rng((plan.seed, number, 11)).random() < plan.wrong:
+            label = opposite(label, sorted(of for of in set(plant.made_class.tolist()) if of != HEALTHY)[0])
+        labels.append(label)
         log.shown[number] = case.loudest
     return labels
 
