@@ -70,6 +70,7 @@ _TERMS: Final = {
     "ambiguous": ("ambiguous signal", "모호한 신호"),
     "data": ("data quality", "데이터 품질"),
     "audit": ("random audit", "무작위 점검"),
+    "model": ("useless model", "쓸모없는 모델"),
     "confirm": ("doubted label", "의심되는 라벨"),
     "machine": ("machine", "기계"),
     "remembered": ("looks like a fault", "고장 사례와 비슷함"),

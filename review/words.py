@@ -216,6 +216,10 @@ _PAIRS: Final = {
     "why_data": ("The data cannot be trusted: sensor, cable or logger?", "데이터를 믿을 수 없음: 센서·케이블·기록기?"),
     "why_silent": ("No recordings arrive any more", "더 이상 기록이 들어오지 않음"),
     "why_audit": ("Random audit: is there really no fault?", "무작위 점검: 정말 이상이 없는가?"),
+    "why_model": (
+        "The model tells nothing: label more units, or roll back",
+        "모델이 아무것도 구별하지 못함: 라벨을 더 달거나 이전 모델로 되돌리십시오",
+    ),
     "why_confirm": (
         "A label that two models trained without it contradict: please confirm or correct it",
         "이 라벨 없이 학습한 두 모델이 모두 부정하는 라벨: 확인하거나 고쳐 주십시오",

@@ -30,8 +30,11 @@ from pipeline.store.tables import Case, Label
 AUDIT: Final = "audit"
 """Family of the audit cases, and the code of their only reason."""
 
-PRIORITY: Final = 0.1
-"""Lower than the priority of any finding: an audit never comes before a case with a finding."""
+MODEL: Final = "model"
+"""Family of the case that reports a model whose probabilities are not used."""
+
+PRIORITY: Final = {AUDIT: 0.1, MODEL: 0.45}
+"""An audit is lower than any finding. A model that tells nothing comes as a silent sensor does."""
 
 MISSED: Final = frozenset({Verdict.FAULT})
 """Verdicts that answer whether a fault was missed; the others do not answer it."""
@@ -136,26 +139,35 @@ def open_once(connection: Connection, case: Mapping[str, Any], details: dict[str
 
 def audit_case(state: Mapping[str, Any], *, rate: float, as_of: datetime) -> dict[str, Any]:
     """Return the row of an audit case."""
-    reason = {
-        "code": AUDIT,
-        "first_at": utc_text(state["first_at"]),
-        "last_at": utc_text(state["last_at"]),
-        "n_bins": 1,
-        "text": f"Drawn at random (chance {rate:.3g}) from what axiswatch is sure of: is really nothing wrong?",
-    }
+    text = f"Drawn at random (chance {rate:.3g}) from what axiswatch is sure of: is really nothing wrong?"
+    name = stable_id(state["axis_id"], AUDIT, instant(state["bin_at"]), length=12)
+    case = _case_of_bin(state, AUDIT, name, text, as_of)
+    return case | {"fault_probability": state["fault_probability"], "selection_probability": rate}
+
+
+def model_case(state: Mapping[str, Any], version: str, why: str, *, as_of: datetime) -> dict[str, Any]:
+    """Return the row of the one case that reports a model whose probabilities are not used; on any axis it scores."""
+    text = (
+        f"Model {version} tells nothing: {why}. Its fault probabilities raise no alarm on any axis. Label more units, "
+        "or roll back; then close this case with the verdict unsure."
+    )
+    case = _case_of_bin(state, MODEL, stable_id(version, MODEL, length=12), text, as_of)
+    return case | {"fault_probability": None, "selection_probability": None}
+
+
+def _case_of_bin(state: Mapping[str, Any], family: str, case_id: str, text: str, as_of: datetime) -> dict[str, Any]:
+    times = {"first_at": state["first_at"], "last_at": state["last_at"]}
+    reason = {"code": family, **{name: utc_text(at) for name, at in times.items()}, "n_bins": 1, "text": text}
     return {
-        "case_id": stable_id(state["axis_id"], AUDIT, instant(state["bin_at"]), length=12),
+        "case_id": case_id,
         "axis_id": state["axis_id"],
-        "family": AUDIT,
+        "family": family,
         "state": "open",
-        "first_at": state["first_at"],
-        "last_at": state["last_at"],
+        **times,
         "n_bins": 1,
-        "priority": PRIORITY,
+        "priority": PRIORITY[family],
         "reasons": [reason],
-        "fault_probability": state["fault_probability"],
         "mode": None,
-        "selection_probability": rate,
         "known_at": as_of,
         "changed_at": as_of,
     }

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection, Row
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import instant
-from pipeline.cases.audit import AUDIT
+from pipeline.cases.audit import AUDIT, MODEL
 from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.quiet import muted_axes
@@ -191,7 +191,7 @@ def _write(store: Store, rows: dict[str, dict[str, Any]]) -> None:
 
 
 REMEMBERED: Final = "remembered"
-REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT, CONFIRM, REMEMBERED)
+REASONS = (*MACHINE_CODES, *DATA_CODES, AUDIT, MODEL, CONFIRM, REMEMBERED)
 """Reason codes that the queue can be filtered by."""
 
 

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from features.quality.quality import Quality
 from pipeline.assets.events import REPLACED, replacement_times
 from pipeline.base.settings import CaseSettings
-from pipeline.cases.audit import open_audits
+from pipeline.cases.audit import MODEL, model_case, open_audits, open_once
 from pipeline.cases.axis_state import (
     WINDOW_COLUMNS,
     AxisFigures,
@@ -176,6 +176,7 @@ class _Run:
         report.audits += open_audits(
             connection, recent, rate=settings.audit_rate, seed=settings.audit_seed, as_of=self.as_of
         )
+        self._report_models(connection, recent)
         if pending:
             marks = [{f"b_{column.name}": getattr(row, column.name) for column in _MARK} for row in pending]
             same = [column == sa.bindparam(f"b_{column.name}") for column in _MARK]
@@ -189,6 +190,17 @@ class _Run:
         keeper.update(changed, {axis: times[-1] for axis, times in replaced.items() if times})
         for name, number in keeper.told.items():
             setattr(report, name, getattr(report, name) + number)
+
+    def _report_models(self, connection: Connection, states: Sequence[dict[str, Any]]) -> None:
+        """Open one case for each model that tells nothing, on the first axis that it scores."""
+        for version, limits in self.thresholds.shared.items():
+            if not limits.tells_nothing:
+                continue
+            for state in states:
+                if version in state["model_versions"]:
+                    case = model_case(state, version, limits.tells_nothing, as_of=self.as_of)
+                    self.report.opened += open_once(connection, case, {"reasons": [MODEL]}, as_of=self.as_of)
+                    break
 
     def _states(
         self, connection: Connection, bins: Mapping[str, Collection[datetime]], replaced: Mapping[str, list[datetime]]

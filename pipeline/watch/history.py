@@ -39,7 +39,7 @@ ONE_RUN = timedelta(days=1)
 REFUSED = "refused"
 """Outcome of a retraining that had nothing to train on."""
 
-JUDGED = ("first", "promoted", "kept", "waiting")
+JUDGED = ("first", "promoted", "kept", "waiting", "unchanged")
 """Outcomes of retrainings that had a model to judge, and so may have set labels aside."""
 
 SET_ASIDE = "set_aside"

@@ -11,7 +11,7 @@ branch_labels = None
 depends_on = None
 
 BEFORE = "machine, data or audit; an axis has one open case of machine and one of data at most"
-NOW = "machine, data, audit or confirm; an axis has one open case of machine and one of data at most"
+NOW = "machine, data, audit, confirm or model; an axis has one open case of machine and one of data at most"
 
 
 def upgrade() -> None:

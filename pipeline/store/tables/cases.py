@@ -18,7 +18,7 @@ class Case(Base):
     """Consecutive flagged states of one axis, for an engineer to review. Key: axis, family, first bin.
 
     A case of the family `audit` is one bin in which nothing was flagged, one of `confirm` asks about a label (key: the
-    label); an axis may have several. Tens a day.
+    label), one of `model` reports a model (key: the model); an axis may have several. Tens a day.
     """
 
     __tablename__ = "cases"
@@ -27,7 +27,7 @@ class Case(Base):
     axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), index=True)
     family: Mapped[str] = mapped_column(
         String(8),
-        comment="machine, data, audit or confirm; an axis has one open case of machine and one of data at most",
+        comment="machine, data, audit, confirm or model; an axis has one open case of machine and one of data at most",
     )
     state: Mapped[str] = mapped_column(String(16), index=True, comment="open, snoozed or closed")
     first_at: Mapped[datetime] = mapped_column(comment="first flagged recording")

@@ -26,11 +26,14 @@ from pipeline.store.lake import Lake
 from pipeline.store.tables import (
     Axis,
     AxisState,
+    Case,
     Label,
     LabelWithdrawal,
     LevelReference,
+    ModelVersion,
     PlantLevel,
     Recording,
+    Score,
     Scoring,
 )
 from pipeline.training.train import train_scopes
@@ -218,3 +221,20 @@ def test_bins_that_come_late_change_the_bins_that_look_back_at_them(site: Site) 
         connection.execute(sa.update(Scoring).values(advised=sa.case((early, False), else_=True)))
     advise(site.store, site.settings, as_of=site.end)
     assert site.rows(query) == whole
+
+
+def test_a_model_that_tells_nothing_opens_one_case_and_raises_no_alarm(site: Site) -> None:
+    with site.store.write() as connection:
+        row = connection.execute(sa.select(ModelVersion)).one()
+        metrics = {**row.metrics, "overall": {**row.metrics["overall"], "nll": 9.0}}
+        connection.execute(sa.update(ModelVersion).values(metrics=metrics))
+        connection.execute(sa.update(Score).values(fault_probability=0.99))
+    advise(site.store, site.settings, as_of=site.end)
+    (case,) = site.rows(sa.select(Case).where(Case.family == "model"))
+    assert "9.00" in case.reasons[0]["text"]
+    states = {row.state for row in site.rows(sa.select(AxisState.state))}
+    assert "alarm" not in states
+    with site.store.write() as connection:
+        connection.execute(sa.update(Scoring).values(advised=False))
+    assert advise(site.store, site.settings, as_of=site.end).opened == 0
+    assert len(site.rows(sa.select(Case).where(Case.family == "model"))) == 1
