@@ -154,7 +154,7 @@ def draw(results: dict[int, dict[str, dict[str, Any]]], file: Path) -> None:
     axes[0].set(title="missed faults", xlabel="day", ylabel="missed so far, mean a plant", xlim=(DAYS // 2, DAYS))
     axes[1].set(title="labels and missed faults", xlabel="labels spent, mean a plant", ylabel="missed so far")
     axes[2].set(title="false alarms", xlabel="day", ylabel="alarm episodes so far, mean a plant", ylim=(0, None))
-    axes[3].set(title="missed faults, 95 % interval over plants", xlabel="mean a plant", xlim=(0, None))
+    axes[3].set(title="missed faults by run", xlabel="mean a plant", xlim=(0, None))
     axes[3].set_yticks(range(len(names)), names, fontsize=7)
     axes[3].invert_yaxis()
     axes[0].legend(fontsize=7)

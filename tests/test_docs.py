@@ -230,7 +230,7 @@ ENUMERATED: dict[str, set[str]] = {
     "recordings.rate_basis": set(RATE_BASES),
     "axis_events.kind": {events.INSTALLED, events.REPLACED, events.REMOVED, events.NOTE},
     "axis_states.state": {getattr(axis_state, name) for name in STATES},
-    "cases.family": {*episodes.FAMILIES, audit.AUDIT, labels.CONFIRM},
+    "cases.family": {*episodes.FAMILIES, audit.AUDIT, audit.MODEL, labels.CONFIRM},
     "cases.state": {episodes.OPEN, quiet.SNOOZED, episodes.CLOSED},
     "case_evidence.line": {"bsf2x" if name == "bsf" else name for name, _ in evidence.LINES.values()},
     "review_events.action": acts(),

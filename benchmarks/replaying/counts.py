@@ -172,9 +172,9 @@ def summary(results: dict[int, dict[str, dict[str, Any]]], pairs: Sequence[tuple
 
 WORDS: Final = {
     "NLL": "NLL",
-    "macro AUROC": "macro AUROC",
     "missed-fault rate": "missed-fault rate",
     "new findings are contradicted": "doubt",
+    "new findings, fewer than": "too few findings",
 }
 """Words in a reason of the gate, and the name of that reason in `refusals`."""
 
