@@ -405,10 +405,10 @@ def _fault_flag(members: list[ScoredWindow], recent: float, limits: Thresholds, 
     probability = _mean(members, "fault_probability") or 0.0
     low, high = _mean(members, "fault_q05"), _mean(members, "fault_q95")
     interval = "" if low is None or high is None else f" (5-95 %: {low:.2f} to {high:.2f})"
-    text = f"Fault probability {probability:.2f}{interval}"
+    level = f", at or above the alarm level {limits.alarm_probability:.2g}"
+    text = f"Fault probability {probability:.2f}{interval}{level}"
     if not alone:
-        text += f", recent {recent:.2f}"
-    text += f", at or above the alarm level {limits.alarm_probability:.2g}"
+        text = f"Recent fault probability {recent:.2f}{level}; this bin alone {probability:.2f}{interval}"
     return Flag("fault", f"{text}{_part(members)}.")
 
 

@@ -275,11 +275,12 @@ def _decide(store: Store, settings: LevelSettings, version: dict[str, Any], as_o
         query = sa.select(LevelReference).where(LevelReference.model_version == name, LevelReference.value.is_not(None))
         references: Sequence[Any] = connection.execute(query.order_by(LevelReference.unit, LevelReference.source)).all()
         targets = {label.label_id: target_of(label) for label in known_labels(connection, known_by=as_of)}
+        watched_to = _last_recordings(connection, sorted({row.axis_id for row in references}), as_of)
         standing = standing_levels(connection, [name], as_of=as_of)
     rows = []
     for site in sorted({row.site for row in references}):
         own = [row for row in references if row.site == site]
-        levels = _levels_of(own, targets, settings, as_of)
+        levels = _levels_of(own, targets, settings, watched_to)
         before = standing.get(site, {}).get(name)
         changed = (
             before is None
@@ -292,10 +293,23 @@ def _decide(store: Store, settings: LevelSettings, version: dict[str, Any], as_o
         insert_ignore(connection, PlantLevel, rows)
 
 
+def _last_recordings(connection: Connection, axes: Sequence[str], as_of: datetime) -> dict[str, datetime]:
+    last = sa.select(sa.func.max(Recording.started_at, type_=Recording.started_at.type))
+    last = last.where(Recording.axis_id == Axis.axis_id, Recording.started_at <= as_of).correlate(Axis)
+    query = sa.select(Axis.axis_id, last.scalar_subquery()).where(Axis.axis_id.in_(axes))
+    return {axis: as_of if moment is None else moment for axis, moment in connection.execute(query)}
+
+
 def _levels_of(
-    references: Sequence[Any], targets: dict[str, str | None], settings: LevelSettings, as_of: datetime
+    references: Sequence[Any],
+    targets: dict[str, str | None],
+    settings: LevelSettings,
+    watched_to: dict[str, datetime],
 ) -> Levels:
-    """Estimate levels from the references of a site; a finding that was withdrawn does not count any more."""
+    """Estimate levels from the references of a site; a finding that was withdrawn does not count any more.
+
+    `watched_to`: by axis, the time of its last recording.
+    """
     found: dict[bool, dict[str, float]] = {True: {}, False: {}}
     for row in references:
         target = targets.get(row.source)
@@ -303,11 +317,11 @@ def _levels_of(
             side = found[target == HEALTHY]
             side[row.unit] = max(row.value, side.get(row.unit, row.value))
     assumed = [row for row in references if row.source in (FIRST_DAYS, HELD_OUT)]
-    years = sum((as_of - row.from_at).total_seconds() for row in assumed) / (365.25 * 86_400.0)
+    watched = [max((watched_to[row.axis_id] - row.from_at).total_seconds(), 0.0) for row in assumed]
     return estimate_levels(
         [row.value for row in assumed if row.unit not in found[False]],
         list(found[True].values()),
         list(found[False].values()),
         settings,
-        axis_years=max(years, 0.0),
+        axis_years=sum(watched) / (365.25 * 86_400.0),
     )
