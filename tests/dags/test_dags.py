@@ -17,7 +17,7 @@ from pipeline.steps import MONITOR
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
-DAGS = ("axiswatch_backfill", "axiswatch_monitor", "axiswatch_retrain", "axiswatch_watch")
+DAGS = ("axiswatch_backfill", "axiswatch_levels", "axiswatch_monitor", "axiswatch_retrain", "axiswatch_watch")
 HEAVY = {"acquire", "extract", "score", "retrain", "rescore", "decide"}
 
 

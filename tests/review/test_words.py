@@ -61,7 +61,7 @@ def test_reasons_are_told_by_what_is_known_of_the_case() -> None:
     ]
     assert headlines(case("unmodelled", "undecided"), None, "en") == [
         "The bearing lines indicate a fault that the model was never trained on",
-        "Fault probability below the alarm level, above the level of the review budget",
+        "Recent fault probability below the alarm level, above the review level",
     ]
     assert headlines(case("unseen"), SILENT | {"program": None}, "en")[0].endswith("a speed of 1,529 rpm")
     assert headlines(case("newer_code"), None, "ko") == ["stored text of newer_code"]

@@ -331,7 +331,7 @@ def test_registered_late_the_case_ends_and_what_came_since_is_the_new_units(axis
 
 
 def test_both_units_have_a_case_that_begins_in_the_same_bin(axis: Axis) -> None:
-    axis.settings = axis.settings.model_copy(update={"debounce_hits": 1})
+    axis.settings = axis.settings.model_copy(update={"debounce_hits": 1, "alarm_bins": 1})
     axis.say(3, "f")
     axis.advise()
     axis.replace(3.25)

@@ -37,7 +37,7 @@ def stored(figures: dict[str, Any], program: str) -> Any:
 
 
 def test_each_figure_of_a_window_is_a_column_that_scoring_fills() -> None:
-    filled = {*STATISTICS, "class_probabilities"}
+    filled = {*STATISTICS, "class_probabilities", "blocked_probability"}
     assert set(FIGURES) <= filled <= {column.name for column in Score.__table__.columns}
     assert "fault_probability" in FIGURES and len(FIGURES) == len(set(FIGURES))
 
@@ -48,9 +48,11 @@ def test_a_window_from_a_model_is_the_one_from_the_score_table() -> None:
     assert straight == [window_of_row(stored(*one)) for one in zip(scored, PROGRAMS, strict=True)]
     assert [window.program for window in straight] == ["pick", "pick", None, "weld"]
     sound = straight[0]
-    assert {name: getattr(sound, name) for name in FIGURES if name != "class_probabilities"} == {
-        name: getattr(scores(), STATISTICS[name])[0] for name in FIGURES if name != "class_probabilities"
+    plain = [name for name in FIGURES if name in STATISTICS]
+    assert {name: getattr(sound, name) for name in plain} == {
+        name: getattr(scores(), STATISTICS[name])[0] for name in plain
     }
+    assert sound.blocked_probability is None
     assert sound.class_probabilities == {"healthy": 0.75, "ball": 0.25}
 
 
@@ -60,7 +62,8 @@ def test_a_bad_verdict_and_a_score_that_is_not_finite_leave_no_figure() -> None:
     assert [window.quality for window in windows] == ["ok", "clipping", "non_finite", "ok"]
     assert windows[1].quality_evidence == "4 % at the rail"
     for window in windows[1:3]:
-        assert [getattr(window, name) for name in FIGURES] == [None] * len(FIGURES)
+        assert {getattr(window, name) for name in FIGURES if name != "blocked_probability"} == {None}
+    assert [window.blocked_probability for window in windows] == [None, scores().fault_probability[1], None, None]
 
 
 def test_what_a_method_does_not_define_is_none_and_the_rest_stays() -> None:
