@@ -18,7 +18,7 @@ from pipeline.steps import MONITOR
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
 DAGS = ("axiswatch_backfill", "axiswatch_levels", "axiswatch_monitor", "axiswatch_retrain", "axiswatch_watch")
-HEAVY = {"acquire", "extract", "score", "retrain", "rescore", "decide"}
+HEAVY = {"acquire", "extract", "score", "retrain", "rescore", "decide", "estimate"}
 
 
 @pytest.fixture(scope="module")
