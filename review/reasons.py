@@ -26,7 +26,9 @@ def headlines(case: Mapping[str, Any], evidence: Mapping[str, Any] | None, langu
     def t(key: str, **parts: str) -> str:
         return WORDS[key][language].format(**parts) if parts else WORDS[key][language]
 
-    sentences = [_headline(reason, case, evidence or {}, t, language) for reason in case["reasons"]]
+    alarmed = any(reason["code"] == "fault" for reason in case["reasons"])
+    told = [reason for reason in case["reasons"] if not (alarmed and reason["code"] == "undecided")]
+    sentences = [_headline(reason, case, evidence or {}, t, language) for reason in told]
     if evidence is not None and evidence["line"] is not None:
         order, height = f"{evidence['line_order']:.2f}", f"{evidence['line_db']:.0f}"
         line = {"bpfo": "outer_race", "bpfi": "inner_race", "bsf2x": "ball"}.get(evidence["line"], evidence["line"])

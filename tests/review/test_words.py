@@ -55,6 +55,7 @@ def test_reasons_are_told_by_what_is_known_of_the_case() -> None:
     ]
     assert headlines(case("fault"), EVIDENCE, "ko")[0] == "고장 확률 0.97, 가장 유력: 내륜"
     assert headlines(case("fault", mode=None), None, "en") == ["Fault probability 0.97"]
+    assert headlines(case("fault", "undecided", mode=None), None, "en") == ["Fault probability 0.97"]
     assert headlines(case("unseen"), SILENT, "en") == ["The model has not seen enough of program weld at 1,529 rpm"]
     assert headlines(case("new_program"), None, "en") == [
         "This program is not in the training data nor in the plant's first days"
