@@ -153,7 +153,9 @@ class Trainer:
                 Predictions(classes, **{name: kept[f"{side}_{name}"] for name in ARRAYS}) for side in ("h", "a")
             )
             nothing: Any = None
-            return Version(nothing, day, nothing, frozenset(kept["units"].tolist()), held, everywhere=everywhere)
+            return Version(
+                nothing, day, nothing, frozenset(kept["units"].tolist()), frozenset(), held, everywhere=everywhere
+            )
 
     def _key(self, labels: Sequence[Label], seed: int) -> str:
         told = repr(
