@@ -62,9 +62,9 @@ def judge(
     """Judge the challenger of a batch; None where no model can be trained."""
     champion = trainer(batch.before, day=batch.champion_day)
     labels = (*batch.before, *batch.labels)
-    found = None
+    attempt = None
     if champion is not None:
-        found = challenge(
+        attempt = challenge(
             plant,
             champion,
             labels,
@@ -73,21 +73,21 @@ def judge(
             noise=noise,
             train_on=lambda some: trainer(some, day=batch.day),
         )
-    if champion is None or found is None:
+    if champion is None or attempt is None:
         return None
-    before, after = (true_missed(plant, one, batch) for one in (champion, found.version))
-    return found, {
+    before, after = (true_missed(plant, one, batch) for one in (champion, attempt.version))
+    return attempt, {
         "seed": batch.seed,
         "number": batch.number,
         "kind": batch.kind,
         "labels": len(batch.labels),
         "flips": len(batch.flips),
-        "set_aside": len(found.set_aside),
-        "flips_set_aside": len(found.set_aside & batch.flips),
+        "set_aside": len(attempt.set_aside),
+        "flips_set_aside": len(attempt.set_aside & batch.flips),
         "champion": before,
         "challenger": after,
-        "passed": found.ruling.passed,
-        "reasons": list(found.ruling.reasons),
+        "passed": attempt.ruling.passed,
+        "reasons": list(attempt.ruling.reasons),
     }
 
 
@@ -103,18 +103,22 @@ def evidence(
     judged, champion = judge(plant, batch, trainer, None, open_gate), trainer(batch.before, day=batch.champion_day)
     if judged is None or champion is None:
         return None
-    found, row = judged
+    attempt, row = judged
     labels = (*batch.before, *batch.labels)
     risks = {}
     for review, factor in itertools.product(REVIEWS, FACTORS):
         changed = open_gate.model_copy(update={"gate_review_share": review, "gate_noise_factor": factor})
-        told = rule(plant, found.version, champion, labels, changed, day=batch.day, noise=noises[review]).figures
-        measures = [one for which in ("then", "now") for one in told.get(which, {}).values() if isinstance(one, dict)]
+        gate_figures = rule(
+            plant, attempt.version, champion, labels, changed, day=batch.day, noise=noises[review]
+        ).figures
+        measures = [
+            one for which in ("then", "now") for one in gate_figures.get(which, {}).values() if isinstance(one, dict)
+        ]
         risks[f"{review:g} {factor:g}"] = max(
             (np.inf if one["risk"] is None else one["risk"] for one in measures), default=np.inf
         )
-    learned = found.ruling.figures.get("learned", 0)
-    return row | {"doubted": found.doubted, "new": found.new, "learned": learned, "risks": risks}
+    learned = attempt.ruling.figures.get("learned", 0)
+    return row | {"doubted": attempt.doubted, "new": attempt.new, "learned": learned, "risks": risks}
 
 
 def with_thresholds(
@@ -127,21 +131,21 @@ def with_thresholds(
 
 def sweep_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Count the outcomes for each choice of thresholds."""
-    told = []
+    swept = []
     for review, factor, risk, share, least in itertools.product(REVIEWS, FACTORS, RISKS, SHARES, LEAST):
         choice: dict[str, Any] = {"review": review, "factor": factor, "risk": risk, "share": share, "least": least}
-        told.append({"choice": choice, **counts([with_thresholds(row, **choice) for row in rows])})
-    return told
+        swept.append({"choice": choice, **counts([with_thresholds(row, **choice) for row in rows])})
+    return swept
 
 
 def counts(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Count the outcomes by kind, and those of all challengers by the truth."""
-    told: dict[str, Any] = {}
+    by_kind: dict[str, Any] = {}
     for name, rows in [("all", results), *((kind, [r for r in results if r["kind"] == kind]) for kind in KINDS)]:
         worse = [r for r in rows if r["challenger"] - r["champion"] > CLEAR]
         better = [r for r in rows if r["challenger"] - r["champion"] < -CLEAR]
         passed = [r for r in rows if r["passed"]]
-        told[name] = {
+        by_kind[name] = {
             "batches": len(rows),
             "passed": len(passed),
             "truly_better": len(better),
@@ -159,7 +163,7 @@ def counts(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
             if rows
             else None,
         }
-    return told
+    return by_kind
 
 
 def main() -> None:
@@ -189,8 +193,8 @@ def main() -> None:
             for review in REVIEWS
         }
         for batch in (one for one in made if one.kind in arguments.kinds):
-            found = judge(plant, batch, trainer, noise, settings)
-            judged += [] if found is None else [found[1]]
+            outcome = judge(plant, batch, trainer, noise, settings)
+            judged += [] if outcome is None else [outcome[1]]
             row = evidence(plant, batch, trainer, noises, settings) if arguments.sweep else None
             rows += [] if row is None else [row]
         print(seed, noise, json.dumps(counts(judged)["all"]), flush=True)

@@ -17,8 +17,8 @@ from sqlalchemy.engine import Connection
 from pipeline.cases.memory import Weights, read_answers
 from pipeline.cases.remembering import influence, recall
 from pipeline.cases.similar import LOOK_ALIKE, numbers, similarity
-from pipeline.labels.labels import not_withdrawn
-from pipeline.labels.words import IS_FAULT, STRENGTH, Evidence, Verdict, evidence_weight
+from pipeline.labels.labels import not_withdrawn, strength
+from pipeline.labels.words import IS_FAULT, Evidence, Verdict, evidence_weight
 from pipeline.registry.versions import champions
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, Case, CaseEvidence, Extraction, Label, ModelVersion, Unit
@@ -135,4 +135,4 @@ def _holding(connection: Connection, case_id: str, as_of: datetime) -> Any:
         .where(Label.case_id == case_id, Label.known_at <= as_of, not_withdrawn(as_of))
     )
     rows: list[Any] = list(connection.execute(query))
-    return max(rows, key=lambda row: (STRENGTH[Evidence(row.evidence)], row.known_at, row.label_id), default=None)
+    return max(rows, key=strength, default=None)

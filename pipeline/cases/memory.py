@@ -21,8 +21,8 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import instant, stable_id
 from pipeline.cases.similar import MOST_COMPARED, numbers, similarity
-from pipeline.labels.labels import not_withdrawn
-from pipeline.labels.words import IS_FAULT, STRENGTH, Evidence, Verdict, evidence_weight
+from pipeline.labels.labels import not_withdrawn, strength
+from pipeline.labels.words import IS_FAULT, Verdict, evidence_weight
 from pipeline.store import due
 from pipeline.store.attribution import unit_name
 from pipeline.store.database import insert_ignore
@@ -177,7 +177,7 @@ def read_answers(
     holding: dict[str, Any] = {}
     rows: Sequence[Any] = connection.execute(query).all()
     for row in rows:
-        if row.case_id not in holding or _rank(row) > _rank(holding[row.case_id]):
+        if row.case_id not in holding or strength(row) > strength(holding[row.case_id]):
             holding[row.case_id] = row
     rows = [row for row in holding.values() if Verdict(row.verdict) in IS_FAULT]
     names = ("case_id", "label_id", "site", "cell", "robot_id", "axis", "verdict", "mode", "evidence", "who")
@@ -189,10 +189,6 @@ def read_answers(
         np.array([row.case_id for row in rows], dtype=np.str_),
         tuple({name: row._mapping[name] for name in names} for row in rows),
     )
-
-
-def _rank(row: Any) -> tuple[int, datetime, str]:
-    return STRENGTH[Evidence(row.evidence)], row.known_at, row.label_id
 
 
 def answer_given(connection: Connection, case_id: str, what: str, *, at: datetime) -> None:

@@ -177,7 +177,12 @@ def label_for(
         and (label.channel is None or label.channel == channel)
         and label.from_at <= started_at < label.to_at
     ]
-    return max(valid, key=lambda label: (STRENGTH[label.evidence], label.known_at, label.label_id), default=None)
+    return max(valid, key=strength, default=None)
+
+
+def strength(label: Any) -> tuple[int, datetime, str]:
+    """Return the key by which the highest of several labels counts: evidence first, then the latest `known_at`."""
+    return STRENGTH[Evidence(label.evidence)], label.known_at, label.label_id
 
 
 def _time(text: str, name: str, wrong: list[str]) -> datetime | None:

@@ -14,19 +14,15 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from models.model import Model
-from pipeline.base.regime import program_of
 from pipeline.base.settings import GateSettings
-from pipeline.cases.axis_state import AxisFigures, combine_channels, windows_of
+from pipeline.cases.axis_state import combine_channels
 from pipeline.cases.episodes import CLOSED
-from pipeline.extraction.baselines import Baselines
-from pipeline.extraction.reading import read_chunk
 from pipeline.labels.labels import not_withdrawn
 from pipeline.promotion.payback import worth
 from pipeline.registry.registry import load_model
 from pipeline.registry.versions import set_aside_by
 from pipeline.scoring.levels import read_thresholds
-from pipeline.scoring.score import score_rows
+from pipeline.scoring.score import windows_in_memory
 from pipeline.store.attribution import extractions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
@@ -66,10 +62,10 @@ def forecast(
             rows = _recordings(connection, challenger, case)
             if not rows or champion["feature_version"] != challenger["feature_version"]:
                 continue
-            states = [
-                _state(connection, lake, model, version, rows, thresholds, as_of)
-                for model, version in zip(models, versions, strict=True)
-            ]
+            states = []
+            for model, version in zip(models, versions, strict=True):
+                scored = windows_in_memory(connection, lake, model, version, rows, as_of)
+                states.append(combine_channels([window for _, window in scored], thresholds))
             told = verdicts.get(case.case_id)
             before, after = (figures.state for figures in states)
             judged.append(
@@ -127,23 +123,3 @@ def _recordings(connection: Connection, version: dict[str, Any], case: Any) -> S
     )
     newest = query.order_by(Extraction.started_at.desc(), Extraction.recording_id).limit(MOST_RECORDINGS)
     return connection.execute(newest).all()
-
-
-def _state(
-    connection: Connection,
-    lake: Lake,
-    model: Model,
-    version: str,
-    rows: Sequence[Any],
-    thresholds: Any,
-    as_of: datetime,
-) -> AxisFigures:
-    baselines = Baselines(connection, as_of).of_all(rows)
-    scored = score_rows(model, version, read_chunk(lake, rows, model.feature_names, baselines), as_of)
-    windows = windows_of(
-        scored,
-        channel=[row["channel"] for row in scored],
-        program=[program_of(row["regime"]) or "" for row in scored],
-        model_version=version,
-    )
-    return combine_channels(windows, thresholds)

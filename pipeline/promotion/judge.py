@@ -37,7 +37,7 @@ from pipeline.promotion.rows import (
 )
 from pipeline.registry.held_out import Predictions, read_predictions
 from pipeline.registry.registry import load_model
-from pipeline.registry.versions import set_aside_by
+from pipeline.registry.versions import set_aside_by, trained_units
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 
@@ -129,7 +129,7 @@ def read_pair(
     if predictions is None:
         return Pair(challenger, champion, None, None, ())
     kept = read_predictions(lake, champion)
-    known = frozenset(unit for fold in champion["metrics"].get("folds", ()) for unit in fold["test_units"])
+    known = trained_units(champion)
     with store.read() as connection:
         recordings = labelled_recordings(
             connection,
@@ -153,7 +153,7 @@ def _by_kind(pair: Pair) -> Ruling:
     if RANK[new] < RANK[old]:
         return Ruling(False, (f"it is {new}, the champion {old}: it would say less",), figures)
     if pair.said is None:
-        before, now = (_units(row) for row in (pair.champion, pair.challenger))
+        before, now = (trained_units(row) for row in (pair.champion, pair.challenger))
         gone = sorted(before - now)
         if gone:
             reason = f"both give novelty only, and it does not know {', '.join(gone[:5])}, which the champion knows"
@@ -165,10 +165,6 @@ def _by_kind(pair: Pair) -> Ruling:
     if nll is None or not nll < chance:
         return Ruling(False, (f"it is {new} after {old}, but its held-out NLL is no better than chance",), figures)
     return Ruling(True, (f"it is {new}, the champion {old}: it says more, with held-out NLL {nll:.3f}",), figures)
-
-
-def _units(version: dict[str, Any]) -> set[str]:
-    return {unit for fold in version["metrics"].get("folds", ()) for unit in fold["test_units"]}
 
 
 def by_measures(

@@ -80,6 +80,11 @@ def get_version(store: Store, version: str) -> dict[str, Any]:
     return dict(row._mapping)
 
 
+def trained_units(version: Mapping[str, Any]) -> frozenset[str]:
+    """Return the units that a version (a row of `model_versions`) was trained on; each was held out in one fold."""
+    return frozenset(unit for fold in version["metrics"].get("folds", ()) for unit in fold["test_units"])
+
+
 def set_aside_by(version: dict[str, Any]) -> frozenset[str]:
     """Return the ids of the labels that the training of a version (a row of `model_versions`) has set aside.
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.settings import CaseSettings
+from pipeline.cases.keeping import LONG_AGO
 from pipeline.store.tables import Axis, AxisState
 
 LONGEST_LOOK: Final = timedelta(days=30)
 """A bin that is older than this is not looked back at."""
-
-LONG_AGO: Final = datetime(1900, 1, 1, tzinfo=UTC)
 
 
 class RecentBins:

@@ -9,7 +9,7 @@ reference is computed once for a model, only that of a unit whose first days las
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -18,25 +18,22 @@ import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from features.quality.verdict import Quality
 from models.kinds import HEALTHY
 from pipeline.base.settings import LevelSettings
-from pipeline.cases.axis_state import Thresholds, bin_start
-from pipeline.extraction.baselines import Baselines
-from pipeline.extraction.reading import read_chunk
+from pipeline.cases.axis_state import ScoredWindow, Thresholds, bin_start, combine_channels
 from pipeline.labels.findings import target_of
 from pipeline.labels.labels import known_labels
 from pipeline.labels.words import evidence_weight
 from pipeline.registry.held_out import read_predictions
 from pipeline.registry.registry import SYSTEM, load_model
-from pipeline.registry.versions import champions
+from pipeline.registry.versions import champions, get_version, trained_units
 from pipeline.scoring.levels import Levels, estimate_levels, highest_recent, read_thresholds, standing_levels
 from pipeline.scoring.plant_levels import level_row
-from pipeline.scoring.score import figures_of
+from pipeline.scoring.score import windows_in_memory
 from pipeline.store.attribution import attributed_unit, extractions, unit_name
 from pipeline.store.database import Store, insert_ignore, upsert
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Axis, Baseline, Extraction, LevelReference, ModelVersion, PlantLevel, Recording
+from pipeline.store.tables import Axis, Baseline, Extraction, LevelReference, PlantLevel, Recording
 
 if TYPE_CHECKING:
     from models.model import Model
@@ -76,17 +73,13 @@ def estimate(store: Store, lake: Lake, settings: LevelSettings, *, as_of: dateti
     A row is written where a level has changed and no person holds it. A second call at the same time writes nothing.
     """
     with store.read() as connection:
-        named = champions(connection)
-        rows = {
-            row.model_version: dict(row._mapping)
-            for row in connection.execute(sa.select(ModelVersion).where(ModelVersion.model_version.in_(named.values())))
-        }
-    for row in rows.values():
+        named = list(champions(connection).values())
+    for row in (get_version(store, name) for name in named):
         if HEALTHY in row["settings"].get("classes", ()):
             _refer(store, lake, settings, row, as_of)
             _decide(store, settings, row, as_of)
     with store.read() as connection:
-        standing = standing_levels(connection, list(rows), as_of=as_of)
+        standing = standing_levels(connection, named, as_of=as_of)
     return [row for site in sorted(standing) for _, row in sorted(standing[site].items())]
 
 
@@ -98,12 +91,12 @@ def _refer(store: Store, lake: Lake, settings: LevelSettings, version: dict[str,
         columns = (LevelReference.unit, LevelReference.source, LevelReference.to_at)
         stored = connection.execute(sa.select(*columns).where(LevelReference.model_version == name))
         done = {(row.unit, row.source): row.to_at for row in stored}
-        trained = {unit for fold in version["metrics"].get("folds", ()) for unit in fold["test_units"]}
+        trained = trained_units(version)
         wanted = [
             item
             for item in (
                 *_first_days(connection, settings, version, trained, as_of),
-                *_findings(connection, settings, version, as_of),
+                *_findings(connection, settings, version, {source for _, source in done}, as_of),
             )
             if done.get((item.unit, item.source), item.from_at) < item.to_at
         ]
@@ -116,7 +109,7 @@ def _refer(store: Store, lake: Lake, settings: LevelSettings, version: dict[str,
         if held_out_is_due:
             found += _held_out(connection, lake, settings, version, model, limits, as_of)
         for item in wanted:
-            p = _fault_probabilities(connection, lake, settings, version, model, item, as_of)
+            p = _fault_probabilities(connection, lake, settings, version, model, limits, item, as_of)
             enough = len(p) >= FEW_BINS or item.source != FIRST_DAYS
             found.append(_row(name, item, highest_recent(p, limits) if enough else None, len(p), as_of))
     with store.write() as connection:
@@ -124,7 +117,7 @@ def _refer(store: Store, lake: Lake, settings: LevelSettings, version: dict[str,
 
 
 def _first_days(
-    connection: Connection, settings: LevelSettings, version: dict[str, Any], trained: set[str], as_of: datetime
+    connection: Connection, settings: LevelSettings, version: dict[str, Any], trained: frozenset[str], as_of: datetime
 ) -> Iterator[Wanted]:
     """Yield the first days after the baseline of each unit that the model was not trained on."""
     begin = sa.func.min(Baseline.to_at, type_=Baseline.to_at.type).label("begin")
@@ -147,12 +140,15 @@ def _first_days(
 
 
 def _findings(
-    connection: Connection, settings: LevelSettings, version: dict[str, Any], as_of: datetime
+    connection: Connection, settings: LevelSettings, version: dict[str, Any], done: Collection[str], as_of: datetime
 ) -> Iterator[Wanted]:
-    """Yield the times of findings that the model was not trained on, of people who have inspected the unit."""
+    """Yield the times of findings that the model was not trained on, of people who have inspected the unit.
+
+    Labels in `done` have their reference already.
+    """
     sites = dict(connection.execute(sa.select(Axis.axis_id, Axis.site)).all())
     for label in known_labels(connection, known_by=as_of):
-        known = label.known_at <= version["label_cutoff"]
+        known = label.known_at <= version["label_cutoff"] or label.label_id in done
         if known or target_of(label) is None or evidence_weight(settings.evidence_weights, label.evidence) < 1.0:
             continue
         query = extractions(
@@ -179,6 +175,7 @@ def _fault_probabilities(
     settings: LevelSettings,
     version: dict[str, Any],
     model: Model,
+    limits: Thresholds,
     wanted: Wanted,
     as_of: datetime,
 ) -> list[float]:
@@ -194,26 +191,16 @@ def _fault_probabilities(
     for row in connection.execute(query.order_by(Extraction.started_at, Extraction.recording_id)):
         first.setdefault((bin_start(row.started_at, period), row.channel), row)
     bins = sorted({at for at, _ in first})
-    chosen = (
-        {bins[i] for i in np.unique(np.linspace(0, len(bins) - 1, MOST_BINS).round().astype(int))} if bins else set()
-    )
+    if not bins:
+        return []
+    chosen = {bins[place] for place in np.linspace(0, len(bins) - 1, MOST_BINS).round().astype(int).tolist()}
     rows = [row for (at, _), row in first.items() if at in chosen]
-    if not rows:
-        return []
-    chunk = read_chunk(lake, rows, model.feature_names, Baselines(connection, as_of).of_all(rows))
-    if not len(chunk.x):
-        return []
-    from models.threads import one_thread
-
-    with one_thread():
-        scores = model.score(chunk.x)
-    parts: dict[datetime, dict[str, list[float]]] = {}
-    figures = figures_of(scores, model.classes, chunk.windows["quality"], chunk.windows["evidence"])
-    for row, window in zip(chunk.windows["row"], figures, strict=True):
-        if window["quality"] == Quality.OK and window["fault_probability"] is not None:
-            channels = parts.setdefault(bin_start(row.started_at, period), {})
-            channels.setdefault(row.channel, []).append(window["fault_probability"])
-    return [max(float(np.mean(values)) for values in parts[at].values()) for at in sorted(parts)]
+    windows: dict[datetime, list[ScoredWindow]] = {}
+    name = version["model_version"]
+    for at, window in windows_in_memory(connection, lake, model, name, rows, as_of):
+        windows.setdefault(bin_start(at, period), []).append(window)
+    combined = [combine_channels(windows[at], {name: limits}) for at in sorted(windows)]
+    return [figures.fault_probability for figures in combined if figures.fault_probability is not None]
 
 
 def _held_out(

@@ -23,7 +23,9 @@ from sqlalchemy.engine import Connection, Row
 from features.quality.quality import Quality
 from pipeline.base.figures import finite_or_none
 from pipeline.base.log_schema import SCOPES, quantity_of
+from pipeline.base.regime import program_of
 from pipeline.base.settings import ExtractionSettings, ScoreSettings
+from pipeline.cases.axis_state import ScoredWindow, windows_of
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_versions
 from pipeline.extraction.reading import Chunk, read_chunk
@@ -319,6 +321,24 @@ def score_rows(model: Model, version: str, chunk: Chunk, as_of: datetime) -> lis
             }
         )
     return rows
+
+
+def windows_in_memory(
+    connection: Connection, lake: Lake, model: Model, version: str, rows: Sequence[Row[Any]], as_of: datetime
+) -> list[tuple[datetime, ScoredWindow]]:
+    """Score extractions without storing anything; return each window as advise reads it, with its recording's start.
+
+    Each recording is compared with the newest baseline of its unit known at `as_of`, as in `score_scope`.
+    """
+    baselines = Baselines(connection, as_of).of_all(rows)
+    scored = score_rows(model, version, read_chunk(lake, rows, model.feature_names, baselines), as_of)
+    windows = windows_of(
+        scored,
+        channel=[row["channel"] for row in scored],
+        program=[program_of(row["regime"]) or "" for row in scored],
+        model_version=version,
+    )
+    return [(row["started_at"], window) for row, window in zip(scored, windows, strict=True)]
 
 
 def figures_of(

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from pipeline.base.settings import TrainSettings, WatchSettings
 from pipeline.labels.findings import Findings, why_left_out
 from pipeline.labels.labels import KnownLabel, known_labels
-from pipeline.labels.words import Evidence, Verdict, evidence_weight
+from pipeline.labels.words import IS_FAULT, Evidence, evidence_weight
 from pipeline.promotion.decisions import CONCLUSION, FAILED, labels_since
 from pipeline.registry.versions import CHAMPION
 from pipeline.store.attribution import attributed_unit, extractions, unit_name
@@ -44,9 +44,6 @@ JUDGED = ("first", "promoted", "kept", "waiting", "unchanged")
 
 SET_ASIDE = "set_aside"
 """Figure of a retraining: ids of the labels that its training left out because the models contradict them."""
-
-TRAINS = (Verdict.HEALTHY, Verdict.BENIGN_CHANGE, Verdict.FAULT)
-"""Verdicts of labels that train a class."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +216,7 @@ def _withdrawn(connection: Connection, settings: TrainSettings, scope: str, look
             Label.known_at <= look.at,
             LabelWithdrawal.known_at > look.at,
             LabelWithdrawal.known_at <= as_of,
-            Label.verdict.in_(TRAINS),
+            Label.verdict.in_(list(IS_FAULT)),
             Label.evidence.in_([evidence for evidence in Evidence if evidence_weight(weights, evidence) > 0]),
         )
     )
