@@ -126,9 +126,7 @@ class ExtractionSettings(SettingsGroup):
         16_000_000, ge=1, description="Samples read, extracted and committed at a time (at least one recording)."
     )
     score_chunk_windows: int = Field(20_000, ge=256, description="Windows read, scored and written at a time.")
-    workers: int = Field(
-        2, ge=1, le=64, description="Processes that simulate and extract features, threads that score."
-    )
+    workers: int = Field(2, ge=1, le=64, description="Processes that simulate and extract features.")
 
 
 class ScoreSettings(ExtractionSettings):

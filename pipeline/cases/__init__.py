@@ -7,6 +7,7 @@ __all__ = [
     "episodes",
     "evidence",
     "keeping",
+    "ordering",
     "queue",
     "quiet",
     "remembering",

@@ -26,8 +26,6 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import numpy as np
-
 from features.quality.verdict import Quality
 from pipeline.base.regime import program_of
 
@@ -442,7 +440,7 @@ def _data_flag(channel: str, bad: list[ScoredWindow], total: int) -> Flag:
 
 def _mean(members: Sequence[ScoredWindow], name: str) -> float | None:
     values = [value for window in members if (value := getattr(window, name)) is not None]
-    return float(np.mean(values)) if values else None
+    return math.fsum(values) / len(values) if values else None
 
 
 def _highest(usable: list[list[ScoredWindow]], name: str) -> float | None:
@@ -450,8 +448,9 @@ def _highest(usable: list[list[ScoredWindow]], name: str) -> float | None:
 
 
 def _median_novelty(members: Sequence[ScoredWindow]) -> float | None:
-    values = [window.novelty_percentile for window in members if window.novelty_percentile is not None]
-    return float(np.median(values)) if values else None
+    values = sorted(window.novelty_percentile for window in members if window.novelty_percentile is not None)
+    middle = len(values) // 2
+    return (values[middle] + values[~middle]) / 2.0 if values else None
 
 
 def _mode(members: Sequence[ScoredWindow]) -> str | None:

@@ -29,7 +29,8 @@ from pipeline.cases.memory import (
     Weights,
     read_answers,
 )
-from pipeline.cases.queue import ALARM_CODE, LOOKS_FAULTY, has_reason, memory_move, refresh_queue
+from pipeline.cases.ordering import memory_move, refresh_queue
+from pipeline.cases.queue import ALARM_CODE, LOOKS_FAULTY, has_reason
 from pipeline.cases.similar import MOST_COMPARED, numbers, similarity
 from pipeline.labels.words import IS_FAULT, Verdict
 from pipeline.store import due

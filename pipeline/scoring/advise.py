@@ -29,7 +29,7 @@ from pipeline.cases.axis_state import (
     window_without_score,
 )
 from pipeline.cases.keeping import CaseKeeper
-from pipeline.cases.queue import refresh_queue
+from pipeline.cases.ordering import refresh_queue
 from pipeline.cases.quiet import wake_snoozed
 from pipeline.registry.versions import champions
 from pipeline.scoring.levels import PlantThresholds, read_plant_thresholds

@@ -232,19 +232,22 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
+def insert_into(connection: Connection, model: type[DeclarativeBase]) -> Any:
+    """Return an INSERT of the connection's database, which knows ON CONFLICT."""
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(model)
+
+
 def insert_ignore(connection: Connection, model: type[DeclarativeBase], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows; skip those whose key exists already. One executemany for any number of rows."""
     if not rows:
         return
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    connection.execute(insert(model).on_conflict_do_nothing(), [dict(row) for row in rows])
+    connection.execute(insert_into(connection, model).on_conflict_do_nothing(), [dict(row) for row in rows])
 
 
 def insert_new(connection: Connection, model: type[DeclarativeBase], row: Mapping[str, Any]) -> bool:
     """Insert one row; return False where its key exists already. Waits for a concurrent insert of the same key."""
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     key = next(iter(_table(model).primary_key))
-    statement = insert(model).values(**row).on_conflict_do_nothing().returning(key)
+    statement = insert_into(connection, model).values(**row).on_conflict_do_nothing().returning(key)
     return connection.execute(statement).first() is not None
 
 
@@ -258,10 +261,9 @@ def upsert(
     """Insert rows; where the key exists already, update every column except the key and those in `keep`."""
     if not rows:
         return
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     table = _table(model)
     key = [column.name for column in table.primary_key]
-    statement = insert(model)
+    statement = insert_into(connection, model)
     changed = {
         column.name: statement.excluded[column.name]
         for column in table.columns

@@ -15,12 +15,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import stable_id
 from pipeline.store.batches import Stretch
-from pipeline.store.database import Store, upsert
+from pipeline.store.database import Store, insert_into, upsert
 from pipeline.store.tables import DueBasis, DueWork, Extraction, Recording, Unit
 
 EXTRACT: Final = "extract"
@@ -89,7 +88,7 @@ def mark_selected(connection: Connection, step: str, found: sa.Select[Any], caus
 
 
 def _upsert(connection: Connection) -> Any:
-    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(DueWork)
+    insert = insert_into(connection, DueWork)
     new = insert.excluded
     return insert.on_conflict_do_update(
         index_elements=["subject", "step", "scope", "version"],

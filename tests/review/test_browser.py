@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from pipeline.accounts import add_user
 from pipeline.base.settings import Settings
 from pipeline.cases.evidence import note_evidence
-from pipeline.cases.queue import refresh_queue
+from pipeline.cases.ordering import refresh_queue
 from pipeline.cases.quiet import mute
 from pipeline.cases.verdicts import get_case, give_verdict
 from pipeline.cases.work import comment, set_work_order

@@ -15,7 +15,8 @@ from hypothesis.extra.numpy import arrays
 
 from pipeline.base.settings import Settings
 from pipeline.cases.memory import MOST_UNITS, answer_given, evidence_noted, remembered
-from pipeline.cases.queue import Filters, queue, queue_priority, refresh_queue
+from pipeline.cases.ordering import queue_priority, refresh_queue
+from pipeline.cases.queue import Filters, queue
 from pipeline.cases.remembering import influence, recall, remember
 from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import undo

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cases.queue import Filters, before_in_queue, queue_page, queue_priority, refresh_queue
+from pipeline.cases.ordering import queue_priority, refresh_queue
+from pipeline.cases.queue import Filters, before_in_queue, queue_page
 from pipeline.cases.verdicts import get_case
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, AxisState, Case
