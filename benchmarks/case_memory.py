@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 
 from pipeline.cases.axis_state import combine_channels, priority_of
 from pipeline.cases.memory import remembered
-from pipeline.cases.queue import queue_priority
+from pipeline.cases.ordering import queue_priority
 
 LIKELY = 0.1
 """A recording from this fault probability on counts as flagged, too: alarm levels are the plant's own."""

@@ -39,7 +39,7 @@ FACTORS: Final = (0.0, 1.0, 2.0, 3.0, 4.0)
 RISKS: Final = (0.2, 0.3, 0.5, 0.7)
 SHARES: Final = (0.2, 0.34, 0.5)
 LEAST: Final = (0, 7, 8)
-"""Values of `gate_risk`, `gate_aside_share` and `gate_min_findings` that `--sweep` counts for."""
+"""Values of `gate_risk`, `gate_aside_share` and `retrain_min_findings` that `--sweep` counts for."""
 
 
 def settings_of(size: int) -> Settings:
@@ -98,7 +98,7 @@ def evidence(
 
     As many labels as are contradicted are set aside, so this is what the gate sees wherever it allows that many.
     """
-    free = {"gate_aside_share": 1.0, "gate_risk": 1.0, "gate_bootstrap": 500, "gate_min_findings": 0}
+    free = {"gate_aside_share": 1.0, "gate_risk": 1.0, "gate_bootstrap": 500, "retrain_min_findings": 0}
     open_gate = settings.model_copy(update=free)
     judged, champion = judge(plant, batch, trainer, None, open_gate), trainer(batch.before, day=batch.champion_day)
     if judged is None or champion is None:

@@ -70,7 +70,7 @@ class Case:
     last_day: float
     information: float
     priority: float
-    doubt_nats: float
+    fault_probability: float
     rows: tuple[int, ...]
     alarm_alone: bool
     has_alarm: bool
@@ -86,12 +86,6 @@ def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Set
         for episode in episodes(plant, bins, own, settings):
             members = tuple(at[round(day_of(item.bin_at) * 86_400)] for item in episode.bins)
             values = [v for row in members if (v := bins.figures[row].mutual_information) is not None]
-            doubts = [
-                figures.mutual_information + figures.expected_entropy
-                for row in members
-                if (figures := bins.figures[row]).mutual_information is not None
-                and figures.expected_entropy is not None
-            ]
             codes = {flag.code for item in episode.bins for flag in item.flags}
             last = members[-1]
             opened.append(
@@ -102,7 +96,7 @@ def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Set
                     float(plant.day[last]),
                     float(np.mean(values)) if values else np.nan,
                     episode.priority,
-                    max(doubts, default=np.nan),
+                    np.nan if episode.fault_probability is None else episode.fault_probability,
                     members,
                     codes == {ALARM},
                     ALARM in codes,

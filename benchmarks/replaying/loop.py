@@ -17,7 +17,7 @@ from models.kinds import HEALTHY
 from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import combine_channels
 from pipeline.cases.memory import remembered
-from pipeline.cases.queue import queue_priority
+from pipeline.cases.ordering import queue_priority
 from pipeline.extraction.baselines import RELATIVE
 from pipeline.promotion.noise import Noise
 from pipeline.scoring.levels import unsettled
@@ -343,11 +343,11 @@ def _ask(
     information = np.array([case.information for case in candidates])
     if choice == "queue":
         first = np.array([case.first_day for case in candidates])
-        doubt = np.array([case.doubt_nats for case in candidates]) / np.log(2.0)
+        p = np.array([case.fault_probability for case in candidates])
         priority = np.array([case.priority for case in candidates])
         remembers = None if moved is None else _remembered(plant, log, candidates, moved, now)
         is_alarm = np.array([case.has_alarm for case in candidates], dtype=np.bool_)
-        place = queue_priority(priority, doubt, now - first, np.full(len(candidates), np.nan), remembers, is_alarm)
+        place = queue_priority(priority, p, now - first, np.full(len(candidates), np.nan), remembers, is_alarm)
         chosen = np.lexsort((first, -place))[: plan.a_week].tolist()
     elif choice == "random" or not np.isfinite(information).any():
         chosen = choose_random(len(candidates), most=plan.a_week, seed=plan.seed * 1000 + int(now))

@@ -217,6 +217,12 @@ class TrainSettings(ExtractionSettings):
     max_windows_per_unit: int = Field(
         5_000, ge=0, description="Windows of a unit that a training set takes at most, chosen evenly; 0: all."
     )
+    retrain_min_findings: int = Field(
+        8,
+        ge=0,
+        description="New findings that a retraining needs to start, and that its challenger must have learned, unless "
+        "it has another class or other settings than the champion.",
+    )
 
 
 class CaseSettings(SettingsGroup):
@@ -339,9 +345,6 @@ class WatchSettings(TrainSettings):
         le=3660,
         description="A retraining is due this long after the last training in any case; 0: never, days.",
     )
-    retrain_min_labels: int = Field(
-        5, ge=1, description="Labels that the champion has not learned that make a retraining due."
-    )
     retrain_growth: float = Field(
         0.5,
         ge=0,
@@ -430,11 +433,6 @@ class GateSettings(CaseSettings, TrainSettings, ScoreSettings):
         ge=0,
         lt=1,
         description="Share of healthy units that the review budget covers; faults that score lower count as missed.",
-    )
-    gate_min_findings: int = Field(
-        8,
-        ge=0,
-        description="New findings that a challenger with the champion's settings and classes must have learned.",
     )
     gate_min_units: int = Field(
         8, ge=2, description="Fewest units held out for both models with which the gate also judges intervals."

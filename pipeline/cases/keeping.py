@@ -214,7 +214,7 @@ class CaseKeeper:
             others: list[Any] = [*cases, *folded.cases]
             others = [other for other in others if other.case_id != case.case_id]
             if self._may_have_tally(case, others):
-                self._keep_tally(axis_id, case, folded, used.get(case.case_id))
+                self._keep_tally(case, folded, used.get(case.case_id))
             elif case.case_id in tallies:
                 self.connection.execute(sa.delete(CaseTally).where(CaseTally.case_id == case.case_id))
 
@@ -230,21 +230,13 @@ class CaseKeeper:
         block = TALLY_BINS * timedelta(hours=self.settings.state_period_hours)
         return bin_start(case.last_at, block) - block
 
-    def _keep_tally(self, axis_id: str, case: CaseState, folded: Folded, tally: Row[Any] | None) -> None:
+    def _keep_tally(self, case: CaseState, folded: Folded, tally: Row[Any] | None) -> None:
         until = self._tally_end(case)
         if tally is not None and tally.until_at == until:
             return
         early = [item for item in folded.bins.get(case.case_id, []) if item.bin_at < until]
-        doubts = sa.select(sa.func.max(AxisState.mutual_information + AxisState.expected_entropy)).where(
-            AxisState.axis_id == axis_id,
-            AxisState.bin_at >= (case.first_at - LONGEST_BIN if tally is None else tally.until_at),
-            AxisState.bin_at < until,
-            AxisState.last_at >= case.first_at,
-        )
-        known = [value for value in (self.connection.scalar(doubts), tally and tally.doubt_nats) if value is not None]
         sums = add_up(early, Sums() if tally is None else _sums(tally))
-        row = {"case_id": case.case_id, "until_at": until, **vars(sums), "doubt_nats": max(known, default=None)}
-        upsert(self.connection, CaseTally, [row])
+        upsert(self.connection, CaseTally, [{"case_id": case.case_id, "until_at": until, **vars(sums)}])
 
     def _tallies(self, cases: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
         query = sa.select(CaseTally).where(CaseTally.case_id.in_([case.case_id for case in cases]))

@@ -10,12 +10,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
+from scipy.special import entr
 from sqlalchemy.engine import Connection, Row
 
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.queue import ALARM_CODE, has_reason
 from pipeline.store.database import Store
-from pipeline.store.tables import TO_PLACE, Axis, AxisState, Case, CaseMemory, CaseTally
+from pipeline.store.tables import TO_PLACE, Axis, Case, CaseMemory
 
 BATCH = 500
 MEMORY_WEIGHT: Final = 0.3
@@ -26,7 +27,7 @@ Numbers = npt.NDArray[np.float64]
 
 def queue_priority(
     priority: Numbers,
-    doubt_bits: Numbers,
+    fault_probability: Numbers,
     age_days: Numbers,
     criticality: Numbers,
     memory: Numbers | None = None,
@@ -45,9 +46,9 @@ def queue_priority(
     ----------
     priority : float64 array, shape (n,)
         How bad, 0 to 1: the kind of finding, raised by the fault probability (`pipeline.cases.axis_state.priority_of`).
-    doubt_bits : float64 array, shape (n,)
-        How unsure: predictive entropy (epistemic and aleatoric uncertainty together) of the highest bin, bits. More
-        than 1 bit counts as 1 bit. NaN (the model gives none) counts as 1 bit, too.
+    fault_probability : float64 array, shape (n,)
+        Of the highest bin. Its entropy is how unsure it is whether the axis is faulty, 0 to 1 bit; which part is at
+        fault does not count. NaN (the model gives none) counts as 1 bit.
     age_days : float64 array, shape (n,)
         Days since the first flagged recording. Only whole days count, so that a run soon after another changes nothing.
         A time in the future counts as 0.
@@ -70,7 +71,8 @@ def queue_priority(
     told = np.full(len(priority), np.nan) if memory is None else memory
     alarms = np.zeros(len(priority), dtype=np.bool_) if is_alarm is None else is_alarm
     move = memory_move(told, alarms, weight=memory_weight)
-    unsure = np.where(np.isnan(doubt_bits), 1.0, np.clip(doubt_bits, 0.0, 1.0))
+    p = np.where(np.isnan(fault_probability), 0.5, fault_probability)
+    unsure = (entr(p) + entr(1.0 - p)) / math.log(2.0)
     waiting = np.minimum(np.floor(np.maximum(age_days, 0.0)) * age_per_day, most_for_age)
     matters = np.where(np.isnan(criticality), usual_criticality, criticality) - usual_criticality
     places: Numbers = priority + move + doubt_weight * unsure + waiting + criticality_step * matters
@@ -90,18 +92,6 @@ def refresh_queue(store: Store, *, as_of: datetime, only: Sequence[str] | None =
     left for the next run, so this never waits.
     """
     with store.read() as connection:
-        # The bins of a long case are read from the end of its tally on, the others from the bin of its start on.
-        begun = sa.orm.aliased(AxisState)
-        begin = sa.select(begun.bin_at).where(begun.axis_id == Case.axis_id, begun.bin_at <= Case.first_at)
-        begin = begin.order_by(begun.bin_at.desc()).limit(1).correlate(Case)
-        doubts = sa.select(sa.func.max(AxisState.mutual_information + AxisState.expected_entropy)).where(
-            AxisState.axis_id == Case.axis_id,
-            AxisState.bin_at >= sa.func.coalesce(CaseTally.until_at, begin.scalar_subquery(), Case.first_at),
-            AxisState.bin_at <= Case.last_at,
-            AxisState.first_at <= Case.last_at,
-            AxisState.last_at >= Case.first_at,
-        )
-        later = doubts.correlate(Case, CaseTally).scalar_subquery()
         has_alarm = sa.and_(CaseMemory.figure.is_not(None), has_reason(ALARM_CODE))
         query = (
             sa.select(
@@ -111,13 +101,11 @@ def refresh_queue(store: Store, *, as_of: datetime, only: Sequence[str] | None =
                 Case.queue_priority,
                 Case.first_at,
                 Axis.criticality,
-                CaseTally.doubt_nats,
-                sa.case((Case.state != CLOSED, later)).label("later_nats"),
+                Case.fault_probability,
                 CaseMemory.figure,
                 has_alarm.label("has_alarm"),
             )
             .join(Axis, Axis.axis_id == Case.axis_id)
-            .outerjoin(CaseTally, CaseTally.case_id == Case.case_id)
             .outerjoin(CaseMemory, CaseMemory.case_id == Case.case_id)
             .where(Case.case_id.in_(sa.select(Case.case_id).where(TO_PLACE).correlate(None)))
             .order_by(Case.case_id)
@@ -148,7 +136,7 @@ def _rows(connection: Connection, query: Any, only: Sequence[str] | None) -> lis
 def _places(rows: Any, as_of: datetime) -> Numbers:
     return queue_priority(
         _column([row.priority for row in rows]),
-        np.fmax(_column([row.doubt_nats for row in rows]), _column([row.later_nats for row in rows])) / math.log(2.0),
+        _column([row.fault_probability for row in rows]),
         _column([(as_of - row.first_at).total_seconds() / 86_400.0 for row in rows]),
         _column([row.criticality for row in rows]),
         _column([row.figure for row in rows]),

@@ -34,6 +34,7 @@ from pipeline.promotion.rows import (
     champion_predictions,
     labelled_recordings,
     make_rows,
+    withdrawn_findings,
 )
 from pipeline.registry.held_out import Predictions, read_predictions
 from pipeline.registry.registry import load_model
@@ -52,13 +53,17 @@ LABEL: Final = "label:"
 
 @dataclass(frozen=True)
 class Pair:
-    """Challenger and champion, rows of `model_versions`, and their predictions for held-out recordings."""
+    """Challenger and champion, rows of `model_versions`, and their predictions for held-out recordings.
+
+    `withdrawn`: findings of units that the champion knew and that are withdrawn since.
+    """
 
     challenger: dict[str, Any]
     champion: dict[str, Any]
     said: Predictions | None
     champion_said: Predictions | None
     recordings: tuple[JudgedRecording, ...]
+    withdrawn: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,9 +146,13 @@ def read_pair(
             unlearned=set_aside_by(champion),
             set_aside=set_aside_by(challenger),
         )
+        before = [] if kept is None else kept.recording.tolist()
+        withdrawn = withdrawn_findings(
+            connection, settings, challenger["scope"], before, cutoff=champion["label_cutoff"], as_of=as_of
+        )
         model = load_model(store, lake, champion["model_version"])
         champion_said = champion_predictions(connection, lake, settings, model, kept, known, recordings, as_of=as_of)
-    return Pair(challenger, champion, predictions, champion_said, tuple(recordings))
+    return Pair(challenger, champion, predictions, champion_said, tuple(recordings), withdrawn)
 
 
 def _by_kind(pair: Pair) -> Ruling:
@@ -201,18 +210,18 @@ def by_measures(
 def by_findings(pair: Pair, settings: GateSettings, figures: dict[str, Any]) -> list[str]:
     """Check that the challenger has learned enough that is new; return the reason against it.
 
-    With a handful of new labels another seed changes more than the labels do. It is not asked of a challenger with
+    With a handful of new findings another seed changes more than they do. It is not asked of a challenger with
     another class or other settings than the champion, which differs by more than its seed.
     """
     assert pair.said is not None
     _, _, _, members = challenger_rows(pair.recordings, pair.said)
-    learned = sum(any(item.is_new for item in group) for group in members)
-    figures["learned"] = learned
+    changed = sum(any(item.is_new for item in group) for group in members) + pair.withdrawn
+    figures |= {"learned": changed, "withdrawn": pair.withdrawn}
     other = pair.champion_said is not None and set(pair.said.classes) != set(pair.champion_said.classes)
-    if learned >= settings.gate_min_findings or other or _other_settings(pair):
+    least = settings.retrain_min_findings
+    if changed >= least or other or _other_settings(pair):
         return []
-    least = settings.gate_min_findings
-    return [f"it has learned {learned} new findings, fewer than {least}: another seed changes more than they do"]
+    return [f"{changed} findings are new or withdrawn, fewer than {least}: another seed changes more than they do"]
 
 
 def _other_settings(pair: Pair) -> bool:

@@ -7,7 +7,7 @@ or corrected by stronger evidence since. `now` is what all labels say today. Wro
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -81,16 +81,8 @@ def labelled_recordings(
     then = [label for label in before_now if label.label_id not in unlearned]
     now = [label for label in today.standing if label.label_id not in set_aside]
     sides = [Findings(labels, settings.evidence_weights) for labels in (now, then)]
-    query = (
-        extractions(scope=scope, feature_version=feature_version_of(settings, scope))
-        .where(Extraction.n_windows > 0)
-        .order_by(Extraction.started_at, Extraction.recording_id)
-    )
-    names = set(recording_ids)
     rows = []
-    for row in connection.execute(query):
-        if row.recording_id not in names:
-            continue
+    for row in _extracted(connection, settings, scope, recording_ids):
         found, before = (findings.of(row) for findings in sides)
         if found is not None and before is not None and _corrected(before, found):
             before = replace(found, label=before.label)
@@ -98,6 +90,42 @@ def labelled_recordings(
             confirmed = found is not None and found.label.label_id in today.confirmed
             rows.append(JudgedRecording(row, unit_name(row.unit_serial, row.axis_id), before, found, confirmed))
     return rows
+
+
+def withdrawn_findings(
+    connection: Connection,
+    settings: TrainSettings,
+    scope: str,
+    recording_ids: Iterable[str],
+    *,
+    cutoff: datetime,
+    as_of: datetime,
+) -> int:
+    """Count the findings (unit and class) of the given recordings whose label was withdrawn between the two times."""
+    known = known_labels(connection, known_by=cutoff)
+    gone = {label.label_id for label in known} - {label.label_id for label in known_labels(connection, known_by=as_of)}
+    if not gone:
+        return 0
+    findings = Findings(known, settings.evidence_weights)
+    said = ((row, findings.of(row)) for row in _extracted(connection, settings, scope, recording_ids))
+    lost = {
+        (unit_name(row.unit_serial, row.axis_id), finding.target)
+        for row, finding in said
+        if finding is not None and finding.label.label_id in gone
+    }
+    return len(lost)
+
+
+def _extracted(
+    connection: Connection, settings: TrainSettings, scope: str, recording_ids: Iterable[str]
+) -> Iterator[Any]:
+    query = (
+        extractions(scope=scope, feature_version=feature_version_of(settings, scope))
+        .where(Extraction.n_windows > 0)
+        .order_by(Extraction.started_at, Extraction.recording_id)
+    )
+    names = set(recording_ids)
+    return (row for row in connection.execute(query) if row.recording_id in names)
 
 
 def _corrected(before: Finding, today: Finding) -> bool:

@@ -201,6 +201,7 @@ def decide(observed: Observed, settings: WatchSettings, only: Collection[str] | 
         triggers,
         guards,
         to_learn_from=observed.news.to_learn_from,
+        too_few=_too_few(observed, settings),
         waiting={name: at for name, at in waiting.items() if name in chosen},
         refused=observed.refused,
     )
@@ -218,10 +219,19 @@ def _new_labels(observed: Observed, settings: WatchSettings) -> Decision:
     return new_labels(
         observed.news,
         known_classes=observed.known_classes,
-        min_labels=settings.retrain_min_labels,
+        min_findings=settings.retrain_min_findings,
         min_kind_units=settings.retrain_kind_units,
         growth=settings.retrain_growth,
     )
+
+
+def _too_few(observed: Observed, settings: WatchSettings) -> str:
+    """Say why the gate would refuse any challenger: it asks for the same number of new findings."""
+    news, known = observed.news, observed.known_classes
+    least = settings.retrain_min_findings
+    if known is None or news.findings >= least or news.new_kinds(known, min_units=settings.retrain_kind_units):
+        return ""
+    return f"{news.findings} findings are new or withdrawn, and a challenger needs {least}"
 
 
 def _cooldown(observed: Observed, settings: WatchSettings) -> Decision:

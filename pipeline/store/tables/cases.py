@@ -74,9 +74,6 @@ class CaseTally(Base):
     reasons: Mapped[list[Any]] = mapped_column(comment="of those bins, as in cases")
     fault_probability: Mapped[float | None] = mapped_column(comment="highest of those bins")
     mode: Mapped[str | None] = mapped_column(comment="most probable fault class at that bin")
-    doubt_nats: Mapped[float | None] = mapped_column(
-        comment="highest predictive entropy of a bin in the time of the case, flagged or not, nats"
-    )
 
 
 class CaseEvidence(Base):

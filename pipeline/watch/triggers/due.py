@@ -69,6 +69,17 @@ class News:
         fresh = sum(label.target is not None and not label.tried for label in self.labels)
         return fresh + self.withdrawn_since + self.late_since
 
+    @property
+    def findings(self) -> int:
+        """Number of findings that the champion has not learned, one for each unit and class, and of changed ones."""
+        found = {(label.unit, label.target) for label in self.labels if label.target is not None}
+        return len(found) + self.withdrawn + self.late
+
+    def new_kinds(self, known_classes: Collection[str], *, min_units: int) -> list[str]:
+        """Return the classes that the champion does not know and that at least `min_units` units have."""
+        units = _units_of(label for label in self.labels if label.target is not None)
+        return [name for name in sorted(set(units) - set(known_classes)) if len(units[name]) >= min_units]
+
 
 def schedule(age_days: float | None, *, max_age_days: float, to_learn_from: int) -> Decision:
     """Fire when the last training is old and there is something to learn from.
@@ -101,7 +112,7 @@ def new_labels(
     news: News,
     *,
     known_classes: Collection[str] | None,
-    min_labels: int,
+    min_findings: int,
     min_kind_units: int,
     growth: float,
 ) -> Decision:
@@ -117,8 +128,8 @@ def new_labels(
         class: they are counted separately and are not enough however many they are.
     known_classes
         Classes of the champion; None: there is no champion, and one label since the last attempt is enough.
-    min_labels
-        Labels not learned that are enough, 1 or more.
+    min_findings
+        Findings not learned that are enough.
     min_kind_units
         Units with a kind of fault unknown to the champion that are enough, 1 or more.
     growth
@@ -135,6 +146,7 @@ def new_labels(
     needed = _needed(news.learned_units + max(total - since, 0), growth)
     figures: dict[str, Any] = {
         "not_learned": len(useful),
+        "findings": news.findings,
         "since_last_attempt": len(useful) - len(tried),
         "units": n_units,
         "learned_units": news.learned_units,
@@ -146,7 +158,7 @@ def new_labels(
         "withdrawn_since": news.withdrawn_since,
         "late_since": news.late_since,
         "new_kinds": {name: len(units[name]) for name in unknown},
-        "min_labels": min_labels,
+        "min_findings": min_findings,
         "min_kind_units": min_kind_units,
         "needed_since": needed,
         "growth": growth,
@@ -159,14 +171,13 @@ def new_labels(
     text = ", ".join(parts)
     if known_classes is None:
         return Decision(NEW_LABELS, since > 0, f"{text}; there is no champion yet", figures)
-    wanted = f"{min_labels} not learned and {needed} changes since the last attempt"
-    if total >= min_labels and since >= needed:
+    wanted = f"{min_findings} findings not learned and {needed} changes since the last attempt"
+    if news.findings >= min_findings and since >= needed:
         return Decision(NEW_LABELS, True, f"{text}; {wanted} are enough", figures)
     enough = [
         name
-        for name in unknown
-        if len(units[name]) >= min_kind_units
-        and len(units[name] - before.get(name, set())) >= _needed(len(before.get(name, ())), growth)
+        for name in news.new_kinds(known_classes, min_units=min_kind_units)
+        if len(units[name] - before.get(name, set())) >= _needed(len(before.get(name, ())), growth)
     ]
     if enough:
         return Decision(NEW_LABELS, True, f"{text}; the champion does not know {', '.join(enough)}", figures)

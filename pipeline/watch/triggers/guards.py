@@ -55,6 +55,7 @@ def conclude(
     guards: Sequence[Decision],
     *,
     to_learn_from: int,
+    too_few: str = "",
     waiting: Mapping[str, datetime] | None = None,
     refused: str = "",
 ) -> Decision:
@@ -67,6 +68,8 @@ def conclude(
     to_learn_from
         Changes of the training set since the last attempt: new labels and withdrawn ones. With 0, training again gives
         the same model: nothing is started, and the reason asks for labels.
+    too_few
+        Why the gate would refuse a challenger whatever it says: too few new findings; empty: there are enough.
     waiting
         Triggers that fired at an earlier time, and that no retraining has answered since, with that time. They ask for
         a retraining like those that fire now.
@@ -95,6 +98,7 @@ def conclude(
         why = "; ".join(decision.reason for decision in held)
         return Decision(CONCLUSION, False, f"{asked_by}; held back: {why}", figures)
     if to_learn_from == 0:
-        why = "there is no new label, so training again would give the same model; label what `axiswatch ask` lists"
-        return Decision(CONCLUSION, False, f"{asked_by}; {why}", figures)
+        too_few = "there is no new label, so training again would give the same model"
+    if too_few:
+        return Decision(CONCLUSION, False, f"{asked_by}; {too_few}; label what `axiswatch ask` lists", figures)
     return Decision(CONCLUSION, True, asked_by, figures)

@@ -44,7 +44,7 @@ LENIENT = {
     "gate_risk": 1.0,
     "gate_min_units": 2,
     "gate_refits": 2,
-    "gate_min_findings": 0,
+    "retrain_min_findings": 0,
     "gate_doubt_probability": 1e-9,
 }
 """Settings with which every finite challenger passes: for what is not about the gate."""

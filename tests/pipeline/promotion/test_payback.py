@@ -31,7 +31,7 @@ SCOPE = "acceleration"
 LENIENT = {
     "gate_risk": 1.0,
     "gate_min_units": 2,
-    "gate_min_findings": 0,
+    "retrain_min_findings": 0,
     "gate_refits": 2,
     "gate_doubt_probability": 1e-9,
 }

@@ -20,7 +20,7 @@ from pipeline.promotion.promotion import compare, retrain
 from pipeline.registry.versions import champions, get_version, set_aside_by
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import AliasEvent, Case, Label, RetrainingDecision, ReviewEvent
+from pipeline.store.tables import AliasEvent, Case, Label, LabelWithdrawal, RetrainingDecision, ReviewEvent
 from pipeline.training.train import train_scopes
 
 SCOPE = "acceleration"
@@ -42,7 +42,7 @@ class Plant:
 
     def retrain(self, day: int, **changes: Any) -> dict[str, Any]:
         told = {"gate_risk": 1.0, "gate_min_units": 2, "gate_refits": 2, "gate_aside_share": 1.0}
-        told |= {"gate_min_findings": 0} | changes
+        told |= {"retrain_min_findings": 0} | changes
         settings = self.settings.model_copy(update=told)
         as_of = self.end + timedelta(days=day)
         return retrain(self.store, self.lake, settings, SCOPE, as_of=as_of, trigger="test")
@@ -200,14 +200,14 @@ def test_the_noise_of_refits_is_estimated_once_and_stored(plant: Plant, monkeypa
 
 def test_a_handful_of_new_findings_does_not_replace_a_champion_with_the_same_classes(plant: Plant) -> None:
     """The fault among the two late labels is of a class that the champion lacks; without it there is one finding."""
-    told: dict[str, Any] = {"gate_doubt_probability": 1e-9, "gate_min_findings": 3}
+    told: dict[str, Any] = {"gate_doubt_probability": 1e-9, "retrain_min_findings": 3}
     fault = plant.late[0]
     with plant.store.write() as connection:
         later = sa.update(Label).where(Label.label_id == fault)
         connection.execute(later.values(known_at=plant.end + timedelta(days=1, hours=1)))
     first = plant.retrain(1, **told)
     assert first["outcome"] == "kept"
-    assert "it has learned 1 new findings, fewer than 3" in first["reason"]
+    assert "1 findings are new or withdrawn, fewer than 3" in first["reason"]
     again = plant.retrain(1, **told)
     assert again == first
     with plant.store.write() as connection:
@@ -216,3 +216,22 @@ def test_a_handful_of_new_findings_does_not_replace_a_champion_with_the_same_cla
     assert (changed["outcome"], changed["figures"]["learned"]) == ("promoted", 1), "other settings are more than a seed"
     with_class = plant.retrain(2, epochs=5, **told)
     assert (with_class["outcome"], with_class["figures"]["learned"]) == ("promoted", 1), "so is another class"
+
+
+def take_back(plant: Plant, label_id: str, at: datetime) -> None:
+    with plant.store.write() as connection:
+        connection.execute(sa.insert(LabelWithdrawal).values(label_id=label_id, who="mara", known_at=at))
+
+
+def test_findings_that_were_withdrawn_are_news_too(plant: Plant) -> None:
+    """Else a champion that has learned wrong labels could not be replaced."""
+    told: dict[str, Any] = {"gate_doubt_probability": 1e-9}
+    assert plant.retrain(1, **told)["outcome"] == "promoted"
+    with plant.store.write() as connection:
+        at = plant.end + timedelta(days=1, hours=2)
+        row = {"label_id": plant.late[1], "who": "mara", "known_at": at}
+        connection.execute(sa.insert(LabelWithdrawal).values(**row))
+    few = plant.retrain(2, retrain_min_findings=2, **told)
+    assert "1 findings are new or withdrawn, fewer than 2" in few["reason"]
+    assert (few["figures"]["learned"], few["figures"]["withdrawn"]) == (1, 1)
+    assert "fewer than" not in plant.retrain(3, retrain_min_findings=1, **told)["reason"]

@@ -525,7 +525,7 @@ def test_a_retraining_that_was_killed_before_its_decision_is_done_again_as_befor
         assert found[0] == found[1]
         return found[0]
 
-    settings = plant.settings.model_copy(update={"gate_risk": 1.0, "gate_min_findings": 0})
+    settings = plant.settings.model_copy(update={"gate_risk": 1.0, "retrain_min_findings": 0})
     first = killed_and_done_again(settings, plant.end)
     assert (first["outcome"], first["champion"]) == ("first", None)
     same = killed_and_done_again(settings, plant.end + timedelta(days=1))

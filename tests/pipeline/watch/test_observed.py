@@ -30,7 +30,7 @@ from pipeline.watch.triggers.due import NewLabel, News
 from pipeline.watch.triggers.new_program import ProgramUse
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
-SETTINGS = Settings(retrain_min_labels=2, drift_days=4.0, retrain_budget=2, retrain_budget_days=30.0)
+SETTINGS = Settings(retrain_min_findings=1, drift_days=4.0, retrain_budget=2, retrain_budget_days=30.0)
 UNITS = [f"u{index}" for index in range(10)]
 LABEL = NewLabel("u1", "healthy", "healthy")
 UNSURE = NewLabel("u2", None, "unsure")
@@ -159,7 +159,14 @@ def test_a_schedule_without_a_label_says_so() -> None:
     assert "there is no label since then" in decisions["schedule"].reason
 
 
-@pytest.mark.parametrize("news", [News([LABEL]), News([], withdrawn_since=1), News([], late_since=1)])
+@pytest.mark.parametrize(
+    "news",
+    [
+        News([LABEL], learned_units=9),
+        News([], learned_units=9, withdrawn=1, withdrawn_since=1),
+        News([], learned_units=9, late=1, late_since=1),
+    ],
+)
 def test_a_change_starts_a_retraining_with_any_change_of_the_training_set(news: News) -> None:
     decisions = named(decide(observed(news=news, change=change(rise=0.5)), SETTINGS))
     assert decisions["decision"].fired
@@ -259,7 +266,27 @@ def test_a_report_that_waits_starts_with_the_first_label() -> None:
     assert "axiswatch ask" in alone.reason
     started = named(decide(observed(change=waiting, news=News([LABEL])), SETTINGS))["decision"]
     assert started.fired
-    assert not named(decide(observed(change=waiting, news=News([LABEL])), SETTINGS, only=set(DUE)))["decision"].fired
+    unasked = SETTINGS.model_copy(update={"retrain_growth": 9.0})
+    few = News([LABEL], learned_units=1)
+    assert not named(decide(observed(change=waiting, news=few), unasked, only=set(DUE)))["decision"].fired
+
+
+def test_nothing_starts_that_the_gate_would_refuse_for_its_few_findings() -> None:
+    """The same number for both: a challenger with fewer new findings is never promoted, whatever asked for it."""
+    settings = SETTINGS.model_copy(update={"retrain_min_findings": 2})
+    asked = change(rise=0.5)
+    twice = named(decide(observed(change=asked, news=News([LABEL, LABEL])), settings))["decision"]
+    assert not twice.fired, "one unit said twice is one finding"
+    assert "1 findings are new or withdrawn, and a challenger needs 2; label what `axiswatch ask`" in twice.reason
+    other = replace(LABEL, unit="u9")
+    assert named(decide(observed(change=asked, news=News([LABEL, other])), settings))["decision"].fired
+    taken_back = News([LABEL], withdrawn=1, withdrawn_since=1)
+    assert named(decide(observed(change=asked, news=taken_back), settings))["decision"].fired
+    kinds = [NewLabel(f"u{number}", "ball", "fault") for number in range(2)]
+    many = settings.model_copy(update={"retrain_min_findings": 9})
+    assert named(decide(observed(change=asked, news=News(kinds)), many))["decision"].fired, "another class"
+    first = observed(known_classes=None, change=None, news=News([LABEL]))
+    assert named(decide(first, many))["decision"].fired, "there is nothing to be compared with"
 
 
 def test_a_program_new_to_the_line_is_a_drift_and_says_so() -> None:

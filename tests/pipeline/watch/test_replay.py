@@ -35,7 +35,7 @@ def replaying() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def settings() -> Settings:
-    return Settings(retrain_after_days=10.0, drift_days=5.0, retrain_min_labels=2)
+    return Settings(retrain_after_days=10.0, drift_days=5.0, retrain_min_findings=2)
 
 
 def made_plant(replaying: Any, *, seed: int = 3) -> Any:

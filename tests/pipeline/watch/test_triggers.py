@@ -69,7 +69,7 @@ def counted(
 ) -> Decision:
     """The first `tried` labels were in the last attempt."""
     labels = [replace(label, tried=index < tried) for index, label in enumerate(new)]
-    return new_labels(News(labels, **more), known_classes=known, min_labels=3, min_kind_units=2, growth=growth)
+    return new_labels(News(labels, **more), known_classes=known, min_findings=3, min_kind_units=2, growth=growth)
 
 
 def test_unsure_is_counted_apart_and_does_not_fire() -> None:

@@ -157,7 +157,7 @@ def place(
     make_row: Callable[..., dict[str, Any]],
     limits: Limits,
 ) -> Place:
-    settings = make_settings(drift_days=4.0, retrain_min_labels=2)
+    settings = make_settings(drift_days=4.0, retrain_min_findings=2)
     return Place(store, lake, settings, landing, limits, write_log, make_row)
 
 
@@ -342,7 +342,7 @@ def test_what_trains_nothing_is_not_news(fleet: Place) -> None:
 
 
 def test_labels_that_were_set_aside_are_neither_learned_nor_new(fleet: Place) -> None:
-    calm = {"retrain_min_labels": 99, "retrain_kind_units": 99}
+    calm = {"retrain_min_findings": 99, "retrain_kind_units": 99}
     first = [fleet.label(unit, "fault", day(3.5), mode="ball") for unit in (1, 2)]
     figures = {"set_aside": first}
     decide(
@@ -457,6 +457,11 @@ def test_an_old_champion_is_due(fleet: Place) -> None:
     assert not unlabelled["schedule"]["fired"]
     assert "no label since then" in unlabelled["schedule"]["reason"]
     fleet.label(1, "healthy", day(5))
+    few = fleet.said(day(33.995), retrain_after_days=29.9)
+    assert few["schedule"]["fired"]
+    assert not few["decision"]["fired"], "the gate asks for two findings"
+    assert "1 findings are new or withdrawn, and a challenger needs 2" in few["decision"]["reason"]
+    fleet.label(2, "healthy", day(5))
     said = fleet.said(day(34))
     assert said["schedule"]["fired"]
     assert said["decision"]["fired"]
@@ -477,7 +482,7 @@ def test_a_shift_of_the_fleet_fires_and_asks_for_labels(fleet: Place) -> None:
     assert not said["decision"]["fired"]
     assert "axiswatch ask" in said["decision"]["reason"]
     fleet.label(1, "healthy", day(7))
-    later = fleet.said(day(8.01))
+    later = fleet.said(day(8.01), retrain_min_findings=1, retrain_growth=9.0)
     assert not later["feature_drift"]["fired"], "it has said so"
     assert scopes_to_start(later.values()) == {SCOPE: "feature_drift"}
 
@@ -658,13 +663,14 @@ def test_a_rate_fires_once_a_change_and_again_only_on_a_further_one(fleet: Place
     assert not waiting["fired"]
     assert set(waiting["figures"]["waiting"]) == {"novelty_rate", "review_rate"}
     assert "axiswatch ask" in waiting["reason"]
-    fleet.label(1, "healthy", day(33.5))
+    for unit in (1, 2):
+        fleet.label(unit, "healthy", day(33.5))
     started = fleet.said(day(34))
     assert not started["review_rate"]["fired"]
-    assert started["decision"]["fired"], "the first useful label starts what was reported before"
+    assert started["decision"]["fired"], "as many findings as the gate asks for start what was reported before"
     decide(fleet.store, SCOPE, as_of=day(34), trigger="review_rate", outcome="kept", reason="test")
-    fleet.label(2, "healthy", day(35))
-    after = fleet.said(day(36), retrain_min_labels=9)["decision"]
+    fleet.label(3, "healthy", day(35))
+    after = fleet.said(day(36), retrain_min_findings=9)["decision"]
     assert not after["fired"], after["reason"]
     assert after["reason"] == "no trigger fired"
     assert fleet.said(day(34)) == started, "decisions of a time stand"
