@@ -108,8 +108,12 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 def _listed(value: Any) -> Any:
-    """Accept a single name as a list of one."""
-    return [value] if isinstance(value, str) else value
+    """Accept a single name, or a single table, as a list of one."""
+    return [value] if isinstance(value, (str, dict)) else value
+
+
+Side = Annotated[list[Filters], Field(min_length=1), BeforeValidator(_listed)]
+"""Filter tables of one side; a row belongs to it that matches one of them."""
 
 
 NEEDED: Final[dict[str, tuple[str, ...]]] = {
@@ -169,26 +173,31 @@ class Protocol(BaseModel):
     fault_prior: Share | None = None
     baseline_share: Share = 0.2
     baseline_by: Annotated[list[Name], Field(min_length=1), BeforeValidator(_listed)] | None = None
-    train: Filters | None = None
-    test: Filters | None = None
-    unseen: Filters | None = None
-    baseline: Filters | None = None
+    train: Side | None = None
+    test: Side | None = None
+    unseen: Side | None = None
+    baseline: Side | None = None
 
     @property
     def rigs(self) -> tuple[str, ...]:
         """Columns that together identify a rig; each rig has its own baseline."""
         return tuple(self.baseline_by or ())
 
-    def filters(self) -> dict[str, Filters]:
-        """Return the filter tables that the protocol has, by name."""
-        tables = {name: getattr(self, name) for name in ("train", "test", "unseen", "baseline")}
-        return {name: table for name, table in tables.items() if table is not None}
+    def filters(self) -> dict[str, list[Filters]]:
+        """Return the filter tables of each side that the protocol has, by its name."""
+        sides = {name: getattr(self, name) for name in ("train", "test", "unseen", "baseline")}
+        return {name: tables for name, tables in sides.items() if tables is not None}
 
     def columns(self) -> list[tuple[str, str]]:
         """Return every manifest column that the protocol names, as pairs of key and column."""
         columns = [(key, value) for key in ("label", "unit", "vote") if (value := getattr(self, key)) is not None]
         columns += [("baseline_by", column) for column in self.rigs]
-        return columns + [(f"{table}.{column}", column) for table, named in self.filters().items() for column in named]
+        return columns + [
+            (f"{side}.{column}", column)
+            for side, tables in self.filters().items()
+            for named in tables
+            for column in named
+        ]
 
 
 def shipped_protocols() -> list[str]:
@@ -229,7 +238,7 @@ def load_protocol(protocol: Path | str) -> Protocol | SimulatedProtocol:
             problems = _misfits(read, content)
     except ValidationError as error:
         raise EvaluationRefused(
-            where, [_explain(cast("dict[str, Any]", detail)) for detail in error.errors()]
+            where, [_explain(cast("dict[str, Any]", detail), content) for detail in error.errors()]
         ) from error
     if problems:
         raise EvaluationRefused(where, problems)
@@ -245,9 +254,9 @@ def _misfits(protocol: Protocol, content: dict[str, Any]) -> list[str]:
     useless = [key for key in content if key not in (*TAKEN[kind], "name", "kind")]
     problems += [f"key {key}: kind {kind!r} does not use it; remove it" for key in useless]
     problems += [
-        f"key {table}: has no filter and so would take every row; name a column and its patterns"
-        for table, named in protocol.filters().items()
-        if not named
+        f"key {side}: has no filter and so would take every row; name a column and its patterns"
+        for side, tables in protocol.filters().items()
+        if not all(tables)
     ]
     if (protocol.baseline is None) != (protocol.baseline_by is None):
         lacking, there = (
@@ -261,8 +270,11 @@ def _misfits(protocol: Protocol, content: dict[str, Any]) -> list[str]:
     return problems
 
 
-def _explain(detail: dict[str, Any]) -> str:
-    key = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in detail["loc"])
+def _explain(detail: dict[str, Any], content: dict[str, Any]) -> str:
+    place = list(detail["loc"])
+    if len(place) > 1 and isinstance(content.get(place[0]), dict) and place[1] == 0:
+        del place[1]  # a single table, which has no number in the file
+    key = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in place)
     match detail["type"]:
         case "missing":
             text = "is missing; declare it (docs/evaluate.md lists every key)"

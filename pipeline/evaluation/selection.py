@@ -65,12 +65,13 @@ def select(manifest: Path, protocol: Protocol) -> Selection:
     if problems:
         raise EvaluationRefused(where, problems)
     sides = {
-        name: tuple(row for row in table.rows if row.matches(filters)) for name, filters in protocol.filters().items()
+        name: tuple(row for row in table.rows if any(map(row.matches, tables)))
+        for name, tables in protocol.filters().items()
     }
     problems = [
-        f"[{name}]: no row matches all of its filters together; correct the patterns"
-        for name, rows in sides.items()
-        if not rows
+        f"[{name}]: no row matches all filters of one table together; correct the patterns"
+        for name, tables in protocol.filters().items()
+        if not all(any(row.matches(filters) for row in table.rows) for filters in tables)
     ]
     chosen = {name: sides.get(name, ()) for name in ("train", "test", "unseen", "baseline")}
     unseen = {row.line for row in chosen["unseen"]}
@@ -102,8 +103,8 @@ def _column_problems(table: Manifest, protocol: Protocol) -> list[str]:
         for key, column in protocol.columns()
         if column not in table.columns
     ]
-    for name, filters in protocol.filters().items():
-        for column, patterns in filters.items():
+    for name, tables in protocol.filters().items():
+        for column, patterns in ((column, patterns) for filters in tables for column, patterns in filters.items()):
             if column not in table.columns:
                 continue
             cells = {row.cells[column] for row in table.rows}

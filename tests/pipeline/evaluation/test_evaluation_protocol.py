@@ -139,6 +139,63 @@ def test_unknown_columns_and_patterns_without_a_match_are_refused(tmp_path: Path
     assert "has no column 'lable'" in not_chosen(tmp_path, GOOD.replace('label = "label"', 'label = "lable"'))
 
 
+def test_a_side_of_several_tables_has_the_rows_of_each(tmp_path: Path) -> None:
+    """A channel of one rig and another of the next: no single table of patterns says that."""
+    tables = GOOD.replace("[train]", "[[train]]").replace(
+        "[test]", '[[train]]\nlabel = ["ok"]\nserial = ["S8"]\n[test]'
+    )
+    assert serials(chosen(tmp_path, tables).train) == ["S1", "S2", "S3", "S8"]
+    assert "[train]: no row matches all" in not_chosen(tmp_path, tables.replace('label = ["ok"]', 'label = ["ball"]'))
+    assert "train.label: pattern 'o' matches no row" in not_chosen(tmp_path, tables.replace('["ok"]', '["o"]'))
+    assert "key train: has no filter" in refused(tmp_path, tables + "[[train]]\n")
+
+
+ALL = """file,dataset,sensor_channel,label,split_group,recording_id,fault_size
+{drive}
+fan,FAN (CWRU 12k fan end),FE,ball,fe_B,fe1,0.007 in
+fan2,FAN (CWRU 12k fan end),FE,inner_race,fe_I,fe2,0.007 in
+fan3,FAN (CWRU 12k fan end),FE,outer_race,fe_O,fe3,0.007 in
+n,UESTC bearing,acc,normal,u_N,u0,none
+ub,UESTC bearing,acc,ball,u_B,u1,none
+ui,UESTC bearing,acc,inner_race,u_I,u2,none
+uo,UESTC bearing,acc,outer_race,u_O,u3,none
+hn,HIT-SM SpectraQuest MFS,acc,normal,h_N,h0,none
+hi,HIT-SM SpectraQuest MFS,acc,inner_race,h_I,h1,none
+ho,HIT-SM SpectraQuest MFS,acc,outer_race,h_O,h2,none
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "train", "test"),
+    [
+        ("leave-out-cwru-drive-end", "fe hi ho ub ui uo", "d007 d014 d021 d028"),
+        ("leave-out-cwru-fan-end", "d007 d014 d021 d028 hi ho ub ui uo", "fe"),
+        ("leave-out-uestc", "d007 d014 d021 d028 fe hi ho", "ub ui uo"),
+        ("leave-out-hit-sm", "d007 d014 d021 d028 fe ub ui uo", "hi ho"),
+        ("cwru-fault-type-uestc-7-14-21-to-28", "d007 d014 d021 ub ui uo", "d028"),
+    ],
+)
+def test_rigs_are_left_out_whole_and_heard_by_the_sensor_at_the_bearing(
+    tmp_path: Path, name: str, train: str, test: str
+) -> None:
+    drive = "\n".join(
+        f"d{size},CWRU 12k drive end,{channel},{label},de_{label}_{size},r{label}{size},0.{size} in"
+        for size in ("007", "014", "021", "028")
+        for label in ("ball", "inner_race", "outer_race")
+        for channel in ("DE", "FE")
+        if (size, label) != ("028", "outer_race")
+    )
+    (tmp_path / "all.csv").write_text(ALL.format(drive=drive), encoding="utf-8")
+    found = select(tmp_path / "all.csv", load_protocol(name))
+    files = [
+        {"fe" if f.startswith("fan") else f for f in (row.cells["file"] for row in side)}
+        for side in (found.train, found.test)
+    ]
+    assert files == [set(train.split()), set(test.split())]
+    channels = {row.cells["sensor_channel"] for row in found.rows if row.cells["file"].startswith("d")}
+    assert channels == {"DE"}
+
+
 def test_filters_that_match_nothing_together_are_refused(tmp_path: Path) -> None:
     assert "[test]: no row matches all" in not_chosen(tmp_path, GOOD + 'label = ["ball"]\n')
 
