@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr
+from scipy.special import entr, expit, logit
 from scipy.stats import rankdata
 
 FloatArray = NDArray[np.float64]
@@ -26,6 +26,9 @@ BINS: Final = 15
 
 REVIEWED: Final = 0.1
 """Share of the windows that an engineer is taken to look at."""
+
+NEAREST: Final = 1e-6
+"""Least distance of a probability from 0 and 1 in the log odds."""
 
 SMALLEST: Final = float(np.finfo(np.float64).eps)
 """A lower probability counts as this in the log (as in scikit-learn's log_loss): a certain mistake costs 36 nats."""
@@ -81,7 +84,9 @@ def brier(p: FloatArray, y: IntArray) -> float | None:
     return float(np.square(p - (y[:, None] == np.arange(p.shape[1]))).sum(axis=1).mean())
 
 
-def calibration_error(confidence: FloatArray, happened: BoolArray, *, bins: int = BINS) -> float | None:
+def calibration_error(
+    confidence: FloatArray, happened: BoolArray, *, weight: FloatArray | None = None, bins: int = BINS
+) -> float | None:
     """Return the expected calibration error with bins of equal width over [0, 1].
 
     Parameters
@@ -90,6 +95,8 @@ def calibration_error(confidence: FloatArray, happened: BoolArray, *, bins: int 
         (n,) probability given to an event.
     happened
         (n,) whether it happened.
+    weight
+        (n,) weight of each window, above 0; None: all alike.
     bins
         Bin i is [i / bins, (i + 1) / bins), the last with its upper edge.
 
@@ -106,9 +113,10 @@ def calibration_error(confidence: FloatArray, happened: BoolArray, *, bins: int 
     """
     if not confidence.size:
         return None
+    weight = np.ones(confidence.size) if weight is None else weight
     which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gap = np.bincount(which, weights=confidence - happened, minlength=bins)
-    return float(np.abs(gap).sum() / confidence.size)
+    gap = np.bincount(which, weights=weight * (confidence - happened), minlength=bins)
+    return float(np.abs(gap).sum() / weight.sum())
 
 
 def adaptive_calibration_error(confidence: FloatArray, happened: BoolArray, *, bins: int = BINS) -> float | None:
@@ -123,6 +131,56 @@ def adaptive_calibration_error(confidence: FloatArray, happened: BoolArray, *, b
     order, outcome = _ranked(confidence, happened)
     gap = confidence[order] - outcome
     return float(sum(abs(part.sum()) for part in np.array_split(gap, min(bins, n))) / n)
+
+
+def recalibration_slope(probability: FloatArray, happened: BoolArray, weight: FloatArray) -> float | None:
+    """Return the slope of a logistic regression of what happened on the log odds of its probability.
+
+    1 where the probabilities are as extreme as they should be, below 1 where they are too sure (D. R. Cox, "Two further
+    applications of a model for binary regression", 1958). The intercept is free: another share of faults does not count
+    as a slope.
+
+    Parameters
+    ----------
+    probability
+        (n,) in [0, 1]; what is nearer to 0 or 1 than 1e-6 counts as that.
+    happened
+        (n,)
+    weight
+        (n,) above 0.
+
+    Returns
+    -------
+    float or None
+        None where the probabilities separate what happened from what did not: no slope is steep enough then.
+
+    Examples
+    --------
+    >>> said, share = np.repeat([0.1, 0.9], 100), np.tile(np.arange(100) < 20, 2)  # said: 0.1 and 0.9
+    >>> share[100:] = ~share[100:]  # happened: 0.2 and 0.8
+    >>> round(recalibration_slope(said, share, np.ones(200)), 6)
+    0.63093
+    """
+    x = logit(np.clip(probability, NEAREST, 1.0 - NEAREST))
+    yes, no = x[happened], x[~happened]
+    if not yes.size or not no.size or no.max() <= yes.min() or yes.max() <= no.min():
+        return None
+    design = np.column_stack([np.ones(x.size), x])
+
+    def loss(beta: FloatArray) -> float:
+        return float((weight * np.logaddexp(0.0, np.where(happened, -1.0, 1.0) * (design @ beta))).sum())
+
+    beta = np.array([0.0, 1.0])
+    for _ in range(100):
+        fitted = expit(design @ beta)
+        spread = (design * (weight * fitted * (1.0 - fitted))[:, None]).T @ design
+        step = np.linalg.lstsq(spread, design.T @ (weight * (happened - fitted)), rcond=None)[0]
+        while loss(beta + step) > loss(beta) and np.abs(step).max() > 1e-12:
+            step = step / 2.0
+        beta = beta + step
+        if np.abs(step).max() < 1e-9:
+            break
+    return float(beta[1])
 
 
 def error_auroc(wrong: BoolArray, uncertainty: FloatArray) -> float | None:

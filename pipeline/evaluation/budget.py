@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from pipeline.base.errors import SettingsError
+from pipeline.evaluation.figures import order_of
 from pipeline.evaluation.methods import Prediction
-from pipeline.evaluation.windows import EvaluationRows, doubt_of
+from pipeline.evaluation.windows import EvaluationRows
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -282,11 +283,11 @@ def budgets(
     chosen = {}
     for name, prediction in predicted.items():
         p = prediction.probabilities[rows]
-        order = doubt_of(p) if prediction.order is None else prediction.order[rows]
+        order = order_of(judged, prediction)[rows]
         finite = np.isfinite(p).all(axis=1)
         right = p.argmax(axis=1) == y if healthy is None else 1.0 - p[:, healthy] >= 0.5
         chosen[name] = choose_threshold(
-            np.where(finite, order, np.nan),
+            np.where(finite | judged.blocked[rows], order, np.nan),
             np.asarray(finite & right, dtype=np.bool_),
             np.ones(y.size, dtype=np.bool_) if healthy is None else np.asarray(y != healthy, dtype=np.bool_),
             judged.unit[rows],

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.judging.intervals import bootstrap_over_units
-from models.judging.metrics import CLASSIFICATION_FIGURES, auroc, classification_figures
 from models.kinds import HEALTHY, TrainingRefused
 from models.methods import METHODS as SCORING_METHODS
-from pipeline.base.figures import finite_or_none
 from pipeline.base.settings import Settings
 from pipeline.evaluation.budget import BudgetAsked, budgets
 from pipeline.evaluation.dataset import Dataset
-from pipeline.evaluation.drawing import curves
+from pipeline.evaluation.figures import by_unit, columns_of, figures, intervals_of
 from pipeline.evaluation.methods import (
     DEFAULT_ROW,
     METHODS,
@@ -29,31 +27,21 @@ from pipeline.evaluation.methods import (
     mode_of_word,
     with_seed,
 )
-from pipeline.evaluation.output import EvaluationResult
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
-from pipeline.evaluation.routing import FLEET_FIGURES, fleet_figures
+from pipeline.evaluation.reporting.drawing import curves
+from pipeline.evaluation.reporting.output import EvaluationResult
 from pipeline.evaluation.selection import Selection
 from pipeline.evaluation.windows import (
+    OK,
     EvaluationRows,
     Windows,
     cut_shared,
-    doubt_of,
     join,
+    left_out_bad,
     with_changes,
     without_levels,
 )
 from pipeline.labels.words import Mode
-
-UNSEEN_FIGURES: Final = ("unseen_auroc_entropy", "unseen_auroc_mi", "unseen_auroc_novelty", "unseen_auroc_routed")
-COLUMNS: Final = (
-    *CLASSIFICATION_FIGURES[:-1],
-    *UNSEEN_FIGURES,
-    "missed_after_review_10",
-    "review_rate",
-    "n_units",
-    "seconds",
-)
-"""Columns of a table, in order."""
 
 ROWS: Final = (*METHODS, DEFAULT_ROW)
 
@@ -62,11 +50,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class EvaluationTask:
-    """Training data and windows to judge, the same for every method."""
+    """Training data and windows to judge, the same for every method, and how many windows are left out."""
 
     training: Training
     judged: EvaluationRows
     notes: tuple[str, ...]
+    left_out: dict[str, int]
 
 
 def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings: Settings) -> EvaluationTask:
@@ -81,11 +70,13 @@ def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings
     if protocol.baseline is not None:
         windows, more = _with_baseline(windows, protocol, selection)
         notes += list(more)
-    good = windows.take(windows.quality == "ok")
-    sides = {name: good.of_rows(getattr(selection, name)) for name in ("train", "test", "unseen")}
+    sides = {name: windows.of_rows(getattr(selection, name)) for name in ("train", "test", "unseen")}
     sides["train"], sides["test"] = cut_shared(sides["train"], sides["test"], selection, _column(protocol, "unit"))
-    empty = [name for name in ("train", "test") if not len(sides[name])]
-    empty += ["unseen"] if selection.unseen and not len(sides["unseen"]) else []
+    good = {name: side.quality == OK for name, side in sides.items()}
+    left_out = left_out_bad(int((~good["train"]).sum()), "training windows")
+    sides["train"] = sides["train"].take(good["train"])
+    empty = [name for name in ("train", "test") if not good[name].any()]
+    empty += ["unseen"] if selection.unseen and not good["unseen"].any() else []
     if empty:
         raise EvaluationRefused(
             f"protocol {protocol.name}", [f"[{name}]: no window has a good data-quality verdict" for name in empty]
@@ -108,9 +99,8 @@ def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings
         settings,
         settings.seed,
     )
-    return EvaluationTask(
-        training, _judged(sides["test"], sides["unseen"], judged, index, protocol, selection), tuple(notes)
-    )
+    rows = _judged(sides["test"], sides["unseen"], judged, index, protocol, selection)
+    return EvaluationTask(training, rows, tuple(notes), left_out)
 
 
 def evaluate_classification(
@@ -152,15 +142,16 @@ def evaluate_classification(
         runs += [{**run, "method": row} for row in methods if row == name or (row == DEFAULT_ROW and name == SHIPPED)]
     runs.sort(key=lambda run: list(methods).index(run["method"]))
     intervals = {
-        row: _intervals(task.judged, predicted[name], healthy_of(task))
+        row: intervals_of(task.judged, predicted[name], healthy_of(task))
         for row in methods
         if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted
     }
-    result = EvaluationResult(runs, intervals, _about(task), list(dict.fromkeys([*task.notes, *notes])))
+    notes = list(dict.fromkeys([*task.notes, *notes]))
+    result = EvaluationResult(runs, intervals, _about(task), notes, task.left_out)
     shown = {row: name for row in methods if (name := SHIPPED if row == DEFAULT_ROW else row) in predicted}
     if DEFAULT_ROW in shown:
         shown.pop(SHIPPED, None)  # both rows are the same method
-    clean = np.flatnonzero((task.judged.y >= 0) & ~task.judged.leaked)
+    clean = np.flatnonzero((task.judged.y >= 0) & ~task.judged.leaked & ~task.judged.blocked)
     for row, name in shown.items():
         probabilities = [seed_prediction.probabilities[clean] for seed_prediction in predicted[name]]
         result.curves[row] = curves(probabilities, task.judged.y[clean], healthy=healthy_of(task))
@@ -181,7 +172,7 @@ def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str,
     started = time.perf_counter()
     try:
         fitted = METHODS[name](training)
-        prediction = fitted.predict(judged.windows)
+        prediction = _withheld(fitted.predict(judged.windows), judged)
     except (MethodNotDefined, TrainingRefused) as error:
         nothing = dict.fromkeys(columns_of(judged))
         empty = {"method": name, "seed": seed, "metrics": nothing, "leaked": None, "units": {}}
@@ -197,135 +188,22 @@ def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str,
         "seed": seed,
         "metrics": {**metrics, "seconds": seconds},
         "leaked": leaked,
-        "units": _by_unit(task, prediction),
+        "units": by_unit(judged, prediction, task.training.classes),
         "notes": list(fitted.notes),
         "tuning": None if fitted.tuning is None else asdict(fitted.tuning),
     }
     return run, prediction
 
 
-def figures(
-    judged: EvaluationRows, prediction: Prediction, healthy: int | None, rows: NDArray[np.bool_]
-) -> dict[str, Any]:
-    """Return the figures of a method's prediction for some windows.
-
-    Parameters
-    ----------
-    judged
-        Windows to judge, n of them.
-    prediction
-        The method's prediction for all n.
-    healthy
-        Index of the healthy class; None where all classes are faults.
-    rows
-        (n,) which windows count. Columns `unseen_*` compare them (negatives) with the unseen windows (positives).
-
-    Returns
-    -------
-    dict
-        By column; None where a figure is not defined.
-    """
-    votes = None if judged.votes is None else judged.votes[rows]
-    metrics: dict[str, Any] = dict.fromkeys(columns_of(judged))
-    metrics |= classification_figures(prediction.probabilities[rows], judged.y[rows], healthy=healthy, votes=votes)
-    doubt = doubt_of(prediction.probabilities)
-    unseen = (judged.y < 0) & ~judged.leaked
-    either = rows | unseen
-    scores = (doubt, prediction.mutual_information, prediction.novelty, prediction.order)
-    for column, score in zip(UNSEEN_FIGURES, scores, strict=True):
-        metrics[column] = None if score is None else auroc(unseen[either], score[either])
-    metrics["review_rate"] = (
-        None if prediction.review is None or not rows.any() else float(prediction.review[rows].mean())
-    )
-    metrics["n_units"] = int(np.unique(judged.unit[rows]).size)
-    if judged.why_unseen is not None and healthy is not None:
-        metrics |= _of_fleet(judged, prediction, healthy, np.flatnonzero(either))
-    return metrics
-
-
-def columns_of(judged: EvaluationRows) -> tuple[str, ...]:
-    """Return the columns of a table, in order; a whole fleet has more of them."""
-    return COLUMNS if judged.why_unseen is None else (*COLUMNS[:-2], *FLEET_FIGURES[1:], *COLUMNS[-2:])
-
-
-def _of_fleet(
-    judged: EvaluationRows, prediction: Prediction, healthy: int, rows: NDArray[np.int64]
-) -> dict[str, float | None]:
-    """Judge a review of the whole fleet in the method's own order; by predictive entropy where it has none."""
-    assert judged.why_unseen is not None
-    p, why = prediction.probabilities[rows], judged.why_unseen[rows]
-    order = doubt_of(p) if prediction.order is None else prediction.order[rows]
-    called_healthy: NDArray[np.bool_] = np.asarray(~(1.0 - p[:, healthy] >= 0.5))
-    return fleet_figures(
-        order,
-        fault=(why == "class") | ((judged.y[rows] >= 0) & (judged.y[rows] != healthy)),
-        called_healthy=called_healthy,
-        unseen_class=why == "class",
-        unseen_program=why == "program",
-    )
-
-
-def _intervals(
-    judged: EvaluationRows, predicted: list[Prediction], healthy: int | None
-) -> dict[str, tuple[float, float]]:
-    """Return intervals of the mean over seeds, by a bootstrap over units."""
-    clean = np.flatnonzero((judged.y >= 0) & ~judged.leaked)
-    y = judged.y[clean]
-    codes = None if judged.votes is None else np.unique(judged.votes[clean], return_inverse=True)[1]
-
-    def known(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
-        own = None if codes is None else draw * (int(codes.max()) + 1) + codes[rows]
-        return _mean_of_seeds(
-            CLASSIFICATION_FIGURES,
-            [
-                classification_figures(prediction.probabilities[clean][rows], y[rows], healthy=healthy, votes=own)
-                for prediction in predicted
-            ],
-        )
-
-    def whole(rows: NDArray[np.int64], draw: NDArray[np.int64]) -> dict[str, float | None]:
-        assert healthy is not None
-        return _mean_of_seeds(FLEET_FIGURES, [_of_fleet(judged, prediction, healthy, rows) for prediction in predicted])
-
-    intervals = bootstrap_over_units(known, judged.unit[clean], seed=0)
-    if judged.why_unseen is not None and healthy is not None:
-        intervals |= bootstrap_over_units(whole, judged.unit, seed=0)
-    return intervals
-
-
-def _mean_of_seeds(names: Sequence[str], all_seeds: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
-    means: dict[str, float | None] = {}
-    for name in names:
-        values = [figures_of_seed[name] for figures_of_seed in all_seeds]
-        means[name] = None if any(v is None for v in values) else float(np.mean(np.array(values, dtype=np.float64)))
-    return means
-
-
-def _by_unit(task: EvaluationTask, prediction: Prediction) -> dict[str, dict[str, Any]]:
-    """Judge each unit by itself, so that one bad unit is visible."""
-    judged = task.judged
-    by_unit: dict[str, dict[str, Any]] = {}
-    for name in np.unique(judged.unit):
-        for c in np.unique(judged.y[judged.unit == name]):
-            rows = (judged.unit == name) & (judged.y == c)
-            p = prediction.probabilities[rows]
-            by_unit[f"{name}" if c >= 0 else f"{name} (unseen)"] = {
-                "class": task.training.classes[c] if c >= 0 else None,
-                "windows": int(rows.sum()),
-                "accuracy": float((p.argmax(axis=1) == c).mean()) if c >= 0 else None,
-                "mean_probabilities": {
-                    label: finite_or_none(value)
-                    for label, value in zip(task.training.classes, p.mean(axis=0), strict=True)
-                },
-                "review_rate": None if prediction.review is None else float(prediction.review[rows].mean()),
-                "leaked": bool(judged.leaked[rows].any()),
-            }
-    return by_unit
+def _withheld(prediction: Prediction, judged: EvaluationRows) -> Prediction:
+    """Take the probabilities of blocked windows away, as score does: no method is judged by what nobody would see."""
+    return replace(prediction, probabilities=np.where(judged.blocked[:, None], np.nan, prediction.probabilities))
 
 
 def _about(task: EvaluationTask) -> dict[str, Any]:
     training, judged = task.training, task.judged
     test = judged.y >= 0
+    verdicts = Counter(judged.windows.quality[judged.blocked].tolist())
     return {
         "classes": list(training.classes),
         "modes": {name: str(mode) for name, mode in training.modes.items()},
@@ -334,6 +212,7 @@ def _about(task: EvaluationTask) -> dict[str, Any]:
         "train": {"windows": len(training.windows), "units": int(np.unique(training.unit).size)},
         "test": {"windows": int(test.sum()), "units": int(np.unique(judged.unit[test]).size)},
         "unseen": {"windows": int((~test).sum()), "units": int(np.unique(judged.unit[~test]).size)},
+        "blocked": dict(sorted(verdicts.items())),
         "leaked_units": sorted(np.unique(judged.unit[judged.leaked]).tolist()),
     }
 
@@ -395,7 +274,10 @@ def _judged(
     selection: Selection,
 ) -> EvaluationRows:
     windows = join([test, unseen])
+    windows = replace(
+        windows, x=np.where(np.isfinite(windows.x), windows.x, np.float32(np.nan))
+    )  # not every method takes infinity
     unit = windows.cells(_column(protocol, "unit"))
     y = np.array([index[name] for name in targets.tolist()] + [-1] * len(unseen), dtype=np.int64)
     votes = None if protocol.vote is None else windows.cells(protocol.vote)
-    return EvaluationRows(windows, y, unit, votes, np.isin(unit, sorted(selection.leaked)))
+    return EvaluationRows(windows, y, unit, votes, np.isin(unit, sorted(selection.leaked)), windows.quality != OK)

@@ -140,10 +140,8 @@ def load_dataset(
         raise EvaluationRefused(
             f"manifest {manifest.name}", ["no recording of the chosen rows is long enough for a window"]
         )
-    windows = join(parts)
-    left_out["windows with a bad data-quality verdict"] = int((windows.quality != "ok").sum())
     return Dataset(
-        windows,
+        join(parts),
         tuple(plan.name for plan in plans),
         sum(item.recordings for item in read),
         {reason: count for reason, count in left_out.items() if count},

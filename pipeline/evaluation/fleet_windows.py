@@ -29,7 +29,7 @@ from pipeline.evaluation.classification import EvaluationTask
 from pipeline.evaluation.fleet_truth import RecordingTruth, read_recording_truth
 from pipeline.evaluation.methods import Training, mode_of_word
 from pipeline.evaluation.protocol import EvaluationRefused, SimulatedProtocol
-from pipeline.evaluation.windows import EvaluationRows, Windows, join
+from pipeline.evaluation.windows import OK, EvaluationRows, Windows, join
 from pipeline.extraction.baselines import RELATIVE_GROUP, Baselines, relative_names, site_programs
 from pipeline.extraction.in_force import feature_settings, feature_version_of, feature_versions
 from pipeline.extraction.reading import read_chunk
@@ -214,17 +214,16 @@ UNSEEN_CLASS, UNSEEN_PROGRAM = "class", "program"
 """Why a window is unseen."""
 
 BASELINE = "windows of the judged units' baseline periods"
-BAD = "windows with a bad data-quality verdict"
+BAD = "windows of a sensor fault that has its data-quality verdict"
 TOO_SMALL = "windows with a fault below the visible level"
 NO_MODE = "training windows of a fault whose finding names no mode"
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Training data and windows to judge, and how many windows were left out."""
+    """Training data and windows to judge, and the recordings they are from."""
 
     task: EvaluationTask
-    left_out: dict[str, int]
     recordings: int
 
 
@@ -235,7 +234,8 @@ def prepare_fleets(
 
     Training uses what a plant would know: the findings about its fleet. The truth is read only of the fleets that are
     judged. Three kinds of windows are not judged: those of the unit's own baseline period, those with a bad
-    data-quality verdict (they get no score), and those with a fault that the truth calls not visible.
+    data-quality verdict that is right (the sensor has a fault), and those with a fault that the truth calls not
+    visible. A bad verdict on a sound sensor is judged, as a blocked window.
 
     Raises
     ------
@@ -271,8 +271,12 @@ def prepare_fleets(
         training_set.supplement,
     )
     return Prepared(
-        EvaluationTask(training, _judged(windows.take(kept), truth, unit, training_set.classes), ()),
-        {reason: count for reason, count in left_out.items() if count},
+        EvaluationTask(
+            training,
+            _judged(windows.take(kept), truth, unit, training_set.classes),
+            (),
+            {reason: count for reason, count in left_out.items() if count},
+        ),
         int(np.unique(windows.recording).size),
     )
 
@@ -283,7 +287,7 @@ def _kept(
     """Return which windows are judged; count the others in `left_out`, each by the first reason that applies."""
     reasons = (
         (BASELINE, np.concatenate([item.in_baseline for item in window_truths])),
-        (BAD, windows.quality != "ok"),
+        (BAD, (windows.quality != OK) & np.array([bool(item.sensor_fault) for item in truth], dtype=np.bool_)),
         (TOO_SMALL, np.array([bool(item.mode) and not item.visible for item in truth], dtype=np.bool_)),
     )
     keep = np.ones(len(windows), dtype=np.bool_)
@@ -305,5 +309,6 @@ def _judged(
         unit,
         windows.recording,
         np.zeros(len(windows), dtype=np.bool_),
+        windows.quality != OK,
         np.array(unseen, dtype=np.str_),
     )

@@ -15,11 +15,11 @@ from models.kinds import HEALTHY, TrainingRefused
 from models.training.train import train
 from pipeline.base.settings import Settings
 from pipeline.cases.axis_state import ALARM, DATA_FAULT, ScoredWindow, Thresholds, combine_channels
-from pipeline.evaluation.output import EvaluationResult
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
+from pipeline.evaluation.reporting.output import EvaluationResult
 from pipeline.evaluation.routing import MODEL, doubts_of, judged_windows
 from pipeline.evaluation.selection import Selection
-from pipeline.evaluation.windows import Windows, cut_shared
+from pipeline.evaluation.windows import OK, Windows, cut_shared, left_out_bad
 from pipeline.scoring.levels import thresholds_of
 from pipeline.training.train import held_out_quantiles, training_settings
 
@@ -69,7 +69,8 @@ def evaluate_healthy(
     """
     assert protocol.unit is not None
     baseline, judged = _sides(protocol, selection, windows)
-    baseline = baseline.take(baseline.quality == "ok")
+    left_out = left_out_bad(int((baseline.quality != OK).sum()), "baseline windows")
+    baseline = baseline.take(baseline.quality == OK)
     if not len(baseline) or not len(judged):
         side = "judge" if len(baseline) else "train on"
         raise EvaluationRefused(f"protocol {protocol.name}", [f"there is no good window to {side}"])
@@ -99,7 +100,7 @@ def evaluate_healthy(
         "test": {"windows": len(judged), "units": int(np.unique(judged.cells(protocol.unit)).size)},
         "leaked_units": sorted(selection.leaked),
     }
-    return EvaluationResult(runs, {"default": _intervals(runs)}, about, list(dict.fromkeys(notes)))
+    return EvaluationResult(runs, {"default": _intervals(runs)}, about, list(dict.fromkeys(notes)), left_out)
 
 
 def _sides(protocol: Protocol, selection: Selection, windows: Windows) -> tuple[Windows, Windows]:

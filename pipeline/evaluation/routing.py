@@ -67,22 +67,28 @@ def route(windows: list[ScoredWindow], limits: Thresholds, model: Model) -> Rout
     states = [combine_channels([window], {MODEL: limits}) for window in windows]
     codes = [doubts_of(figures) for figures in states]
     percentile = np.array([_highest_percentile(window, model) for window in windows])
+    review: NDArray[np.bool_] = np.array([bool(code) for code in codes], dtype=np.bool_)
+    data: NDArray[np.bool_] = np.array([figures.state == DATA_FAULT for figures in states], dtype=np.bool_)
+    order = review_order(
+        np.array([bool(set(code) & set(FIRST)) for code in codes], dtype=np.bool_),
+        np.array([np.nan if w.unmodelled_probability is None else w.unmodelled_probability for w in windows]),
+        np.array([np.nan if w.fault_probability is None else w.fault_probability for w in windows]),
+        percentile,
+        called_faulty=CALLED_FAULTY,
+    )
     return Routed(
-        review=np.array([bool(code) for code in codes], dtype=np.bool_),
+        review=review,
         alarm=np.array([figures.state == ALARM for figures in states], dtype=np.bool_),
-        data=np.array([figures.state == DATA_FAULT for figures in states], dtype=np.bool_),
-        order=review_order(
-            np.array([bool(set(code) & set(FIRST)) for code in codes], dtype=np.bool_),
-            np.array([np.nan if w.unmodelled_probability is None else w.unmodelled_probability for w in windows]),
-            np.array([np.nan if w.fault_probability is None else w.fault_probability for w in windows]),
-            percentile,
-            called_faulty=CALLED_FAULTY,
-        ),
+        data=data,
+        order=np.where(data & ~review, LAST, order),
     )
 
 
 CALLED_FAULTY: Final = 0.5
 """Fault probability from which on the figures of an evaluation call a window faulty, whatever a plant's levels are."""
+
+LAST: Final = -2.0
+"""Place in the order of review of a window that is blocked and not flagged: after all others."""
 
 FIRST = ("unmodelled", "new_program")
 """Doubts that are reviewed first: the window has something that was not in the training, whatever its probability."""

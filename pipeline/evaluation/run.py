@@ -14,8 +14,8 @@ from pipeline.evaluation import classification, healthy, trend
 from pipeline.evaluation import fleet_windows as simulated
 from pipeline.evaluation.budget import BudgetAsked
 from pipeline.evaluation.dataset import Dataset, load_dataset
-from pipeline.evaluation.output import EvaluationResult, summarise
 from pipeline.evaluation.protocol import SIMULATED, EvaluationRefused, Protocol, SimulatedProtocol, load_protocol
+from pipeline.evaluation.reporting.output import EvaluationResult, summarise
 from pipeline.evaluation.selection import Selection, select
 
 Progress = Callable[[str, int, int], None]
@@ -138,7 +138,7 @@ def evaluate(request: Request, settings: Settings, *, on_progress: Progress | No
         **result.about,
     }
     result.notes[:0] = dataset.notes
-    return document(request, protocol, result, settings, dataset.left_out, data)
+    return document(request, protocol, result, settings, dataset.left_out | result.left_out, data)
 
 
 def _simulated(
@@ -161,7 +161,7 @@ def _simulated(
     )
     result.notes.insert(0, "A simulated figure never supports a claim about real machines.")
     data = {"recordings": prepared.recordings, **result.about}
-    return document(request, protocol, result, settings, prepared.left_out, data)
+    return document(request, protocol, result, settings, result.left_out, data)
 
 
 def methods_of(kind: str, names: Sequence[str]) -> tuple[str, ...]:

@@ -14,10 +14,10 @@ from features.health.alarm import MIN_REFERENCE, alarm_onset
 from features.health.baseline import fit_reference, known_median
 from features.health.health import health_index
 from features.health.trend import running_median
-from pipeline.evaluation.output import EvaluationResult
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
+from pipeline.evaluation.reporting.output import EvaluationResult
 from pipeline.evaluation.selection import Selection
-from pipeline.evaluation.windows import Windows
+from pipeline.evaluation.windows import OK, Windows, left_out_bad
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -82,7 +82,8 @@ def evaluate_trend(
     EvaluationRefused
         The baseline part of a run has fewer than `MIN_BASELINE` snapshots.
     """
-    runs = runs_of(windows.of_rows(selection.test), protocol)
+    judged = windows.of_rows(selection.test)
+    runs = runs_of(judged, protocol)
     short = [
         f"unit {run.unit!r}: it has {run.n} snapshots, and the first {run.n_baseline} would be the baseline; a "
         f"baseline needs {MIN_BASELINE}. Raise baseline_share, or leave the unit out"
@@ -97,7 +98,8 @@ def evaluate_trend(
         "snapshots": {run.unit: run.n for run in runs},
         "channels": {run.unit: sorted(run.channels) for run in runs},
     }
-    return EvaluationResult(results, {}, about, [note for run in results for note in run["notes"]])
+    notes = [note for run in results for note in run["notes"]]
+    return EvaluationResult(results, {}, about, notes, left_out_bad(int((judged.quality != OK).sum())))
 
 
 def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
@@ -112,7 +114,7 @@ def runs_of(windows: Windows, protocol: Protocol) -> list[Run]:
         channels = {}
         for channel in np.unique(own.channel).tolist():
             values = np.full((moments.size, len(own.names)), np.nan, dtype=np.float32)
-            good = np.flatnonzero((own.channel == channel) & (own.quality == "ok"))
+            good = np.flatnonzero((own.channel == channel) & (own.quality == OK))
             place = np.searchsorted(moments, first[good])
             for index in np.unique(place):
                 members = own.x[good[place == index]]

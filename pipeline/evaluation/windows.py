@@ -23,6 +23,9 @@ from pipeline.extraction.in_force import feature_settings
 from pipeline.importing.manifest import ManifestRow
 from pipeline.training.supplement import Condition, make_supplement
 
+OK: Final = "ok"
+"""The data-quality verdict of a good window."""
+
 _LEVEL = re.compile(r"(rms|peak|peak_to_peak)_log10|band_.*_log_power")
 
 
@@ -196,6 +199,8 @@ class EvaluationRows:
         Physical unit, and the group that votes together; votes are None where the protocol has none.
     leaked : bool array, shape (n,)
         Whether the unit was trained on too.
+    blocked : bool array, shape (n,)
+        Whether the window has a bad data-quality verdict, so that no method's score of it counts.
     why_unseen : str array, shape (n,), or None
         Of a whole fleet: `class` or `program` where that was not in the training, else ''.
     """
@@ -205,6 +210,7 @@ class EvaluationRows:
     unit: NDArray[np.str_]
     votes: NDArray[np.str_] | None
     leaked: NDArray[np.bool_]
+    blocked: NDArray[np.bool_]
     why_unseen: NDArray[np.str_] | None = None
 
 
@@ -213,6 +219,11 @@ def doubt_of(p: NDArray[np.float64]) -> NDArray[np.float64]:
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(p).all(axis=1))
     doubt: NDArray[np.float64] = np.where(finite, entropy(np.where(finite[:, None], p, 1.0 / p.shape[1])), np.inf)
     return doubt
+
+
+def left_out_bad(bad: int, what: str = "windows") -> dict[str, int]:
+    """Return the entry of `left_out` for windows that a bad data-quality verdict keeps out; empty where none is."""
+    return {f"{what} with a bad data-quality verdict": bad} if bad else {}
 
 
 GAP: Final = 0.1

@@ -26,19 +26,15 @@ from models.methods import METHODS as SCORING_METHODS
 from models.training.shared_fits import SharedFits
 from pipeline.base.settings import Settings
 from pipeline.cli.evaluate import commit_of
-from pipeline.evaluation import EvaluationRefused, Request, evaluate, report, summarise, write
-from pipeline.evaluation.classification import COLUMNS, prepare
+from pipeline.evaluation import EvaluationRefused, Request, evaluate, report, write
+from pipeline.evaluation.classification import prepare
 from pipeline.evaluation.dataset import load_dataset
-from pipeline.evaluation.forest import DEFAULT, tune_forest
-from pipeline.evaluation.forest import candidates as forest_candidates
-from pipeline.evaluation.forest import fit as fit_forest
-from pipeline.evaluation.methods import line_probabilities, mode_of_word
+from pipeline.evaluation.figures import COLUMNS
+from pipeline.evaluation.forest import DEFAULT
 from pipeline.evaluation.protocol import load_protocol
 from pipeline.evaluation.selection import select
 from pipeline.evaluation.trend import WIDTH, Run, judge_run, lasting_onset, rms_twice, shipped_rule
-from pipeline.evaluation.windows import level_features
 from pipeline.extraction.in_force import feature_settings
-from pipeline.labels.words import Mode
 
 DATA = os.environ.get("AXISWATCH_TEST_DATA", "")
 RATE, RPM = 6000.0, 1800.0
@@ -220,26 +216,6 @@ def test_every_row_that_learns_is_tuned_by_the_same_budget_on_training_units(
         assert run["tuning"]["reason"] == "not tuned: 9 held-out units, at least 10 are needed"
 
 
-def test_a_forest_is_chosen_by_units_it_never_saw() -> None:
-    """Noise in every window and a class that a unit's level tells: trees grown to the end learn the units by heart."""
-    rng = np.random.default_rng(0)
-    unit = np.repeat(np.arange(24), 12)
-    y = (unit % 2).astype(np.int64)
-    x = (0.8 * y[:, None] + rng.normal(size=(24, 8))[unit] + 0.1 * rng.normal(size=(288, 8))).astype(np.float32)
-    names = np.array([f"u{i}" for i in unit])
-    more: dict[str, Any] = {"healthy": 0, "folds": 4, "seed": 1, "min_units": 10}
-    found = tune_forest(x, y, names, np.ones(288), budget=5, **more)
-    assert found.tried[0].settings == DEFAULT
-    assert [one.settings for one in found.tried] == forest_candidates(5)
-    assert len(forest_candidates(1000)) == 27
-    by_heart = fit_forest(x, y, np.ones(288), seed=1, settings=DEFAULT).predict_proba(x)
-    fitted = -np.log(by_heart[np.arange(288), y]).mean()
-    assert found.tried[0].nll is not None
-    assert found.tried[0].nll > fitted + 0.2, "held out by unit, not by window"
-    best = min(found.tried, key=lambda one: one.nll or np.inf)
-    assert found.chosen == 0 or found.tried[found.chosen] == best
-
-
 def test_the_option_tune_asks_for_the_budget(archive: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-c", "from pipeline.cli import main; main()", "evaluate"]
     words += ["--manifest", str(archive / "m.csv")]
@@ -342,6 +318,31 @@ def test_rows_that_no_mapping_selects_are_told_or_refused(archive: Path, small: 
         evaluate(request(archive, mappings=both), small)
 
 
+def test_a_blocked_recording_of_an_archive_is_judged_by_every_method_alike(
+    archive: Path, small: Settings, tmp_path: Path
+) -> None:
+    """A flat line on one judged bearing, and a bearing with one dead stretch."""
+    before = evaluate(request(archive, methods=("random_forest", "rules", "default")), small)
+    for name in ("m.csv", "map.toml", "p.toml"):
+        (tmp_path / name).write_text((archive / name).read_text("utf-8"), encoding="utf-8")
+    (tmp_path / "signals").mkdir()
+    for file in (archive / "signals").iterdir():
+        (tmp_path / "signals" / file.name).write_bytes(file.read_bytes())
+    flat = np.zeros_like(signal_of("", 1, 3))
+    pq.write_table(pa.table({"x": flat}), tmp_path / "signals" / "O4.parquet")
+    found = evaluate(request(tmp_path, methods=("random_forest", "rules", "default")), small)
+    assert found["data"]["blocked"] == {"flatline": 3}
+    assert found["left_out"] == {}, "nothing that is judged is left out"
+    assert found["data"]["test"] == {"windows": 9, "units": 3}
+    for method, row in found["summary"].items():
+        assert (row["blocked"], row["blocked_vote"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3)), method
+        assert row["accuracy_vote"] <= before["summary"][method]["accuracy_vote"] * 2 / 3 + 1e-9, method
+        assert row["accuracy"] <= 2 / 3 + 1e-9, method
+    units = found["runs"][0]["units"]
+    assert (units["O4"]["blocked"], units["O4"]["accuracy"], units["I4"]["blocked"]) == (3, 0.0, 0)
+    assert found["summary"]["default"]["blocked_reviewed"] is not None
+
+
 def test_levels_are_left_out_where_a_scale_is_not_declared(archive: Path, small: Settings, tmp_path: Path) -> None:
     """A raw signal a thousand times as loud is judged as before: no feature that is left knows its scale."""
     lines = (archive / "m.csv").read_text("utf-8").splitlines()
@@ -363,25 +364,6 @@ def test_levels_are_left_out_where_a_scale_is_not_declared(archive: Path, small:
     assert found["data"]["features"] == 2 * len(feature_names(feature_settings(small, "acceleration")))
 
 
-def test_level_features_are_those_that_move_with_the_scale() -> None:
-    rng = np.random.default_rng(3)
-    settings = feature_settings(Settings(), "acceleration")
-    x = rng.normal(size=(1, 8192)).astype(np.float32)
-    common = {
-        "sampling_rate_hz": 12_000.0,
-        "rate_is_declared": True,
-        "shaft_speed_rpm": 1800.0,
-        "speed_is_steady": True,
-        "orders": Orders(bpfo=3.5, bpfi=5.4, bsf=2.3, ftf=0.4, gear_mesh=(17.0,)),
-        "settings": settings,
-    }
-    names = np.array(feature_names(settings))
-    quiet, loud = extract(x, **common)[0], extract(np.float32(1000.0) * x, **common)[0]
-    # Only the synchronous average is missing: it needs a speed trace.
-    assert set(names[np.isnan(quiet)]) == {name for name in names if name.startswith("tsa_")}
-    assert set(level_features(names.tolist())) == set(names[np.abs(loud - quiet) > 0.01].tolist())
-
-
 def test_rules_are_null_where_classes_are_no_bearing_faults(archive: Path, small: Settings, tmp_path: Path) -> None:
     manifest = tmp_path / "m.csv"
     manifest.write_text((archive / "m.csv").read_text("utf-8").replace("outer race", "worn belt"), encoding="utf-8")
@@ -390,46 +372,6 @@ def test_rules_are_null_where_classes_are_no_bearing_faults(archive: Path, small
     assert found["summary"]["rules"]["accuracy"] is None
     assert found["summary"]["random_forest"]["accuracy"] is not None
     assert any("'worn belt' is not a bearing fault" in note for note in found["notes"])
-
-
-@pytest.mark.parametrize(
-    ("word", "mode"),
-    [
-        ("inner_race", Mode.INNER_RACE),
-        ("Inner Race", Mode.INNER_RACE),
-        ("IR", Mode.INNER_RACE),
-        ("outer-race fault", Mode.OUTER_RACE),
-        ("Ball", Mode.BALL),
-        ("worn", None),
-    ],
-)
-def test_words_for_modes(word: str, mode: Mode | None) -> None:
-    assert mode_of_word(word) is mode
-
-
-def test_lines_become_probabilities() -> None:
-    x = np.array([[12.0, 0.0], [6.0, 6.0], [np.nan, np.nan], [-3.0, np.nan]], dtype=np.float32)
-    p = line_probabilities(x, (None, 0, 1), np.ones(3))
-    np.testing.assert_allclose(p[1], 1 / 3)
-    assert p[0].argmax() == 1
-    assert p[0, 1] / p[0, 0] == pytest.approx(np.e**2), "6 dB more at 3 dB per nat"
-    assert np.isnan(p[2]).all(), "no line is there: nothing is said"
-    assert p[3].argmax() == 0
-
-
-def test_mean_and_spread_over_seeds() -> None:
-    runs = [
-        {"method": "a", "metrics": {"nll": 1.0, "brier": 1.0, "seconds": 2.0}},
-        {"method": "a", "metrics": {"nll": 3.0, "brier": None, "seconds": 2.0}},
-    ]
-    assert summarise(runs)["a"] == {
-        "nll": 2.0,
-        "nll_sd": pytest.approx(np.sqrt(2)),
-        "brier": None,
-        "brier_sd": None,
-        "seconds": 2.0,
-        "seconds_sd": 0.0,
-    }
 
 
 def test_the_report_escapes_what_it_shows_and_loads_nothing(archive: Path, small: Settings, tmp_path: Path) -> None:

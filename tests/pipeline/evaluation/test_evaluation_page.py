@@ -16,8 +16,8 @@ from models.judging.metrics import calibration_error
 from pipeline.base.errors import SettingsError
 from pipeline.evaluation import report
 from pipeline.evaluation.budget import BudgetAsked, budgets
-from pipeline.evaluation.drawing import curves
 from pipeline.evaluation.methods import Prediction
+from pipeline.evaluation.reporting.drawing import curves
 from pipeline.evaluation.windows import EvaluationRows
 
 DOCUMENT: dict[str, Any] = {
@@ -148,6 +148,7 @@ def judged(units: int, *, leaked: bool = False) -> EvaluationRows:
         np.append(unit, "strange"),
         None,
         np.full(y.size + 1, leaked),
+        np.zeros(y.size + 1, dtype=np.bool_),
     )
 
 

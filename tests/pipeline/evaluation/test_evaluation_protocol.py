@@ -10,7 +10,7 @@ import pytest
 from pipeline.evaluation import (
     EvaluationRefused,
     Protocol,
-    classification,
+    figures,
     healthy,
     load_protocol,
     shipped_protocols,
@@ -266,7 +266,7 @@ def test_every_key_and_column_is_documented() -> None:
     lines = [line for line in text.splitlines() if line.startswith("- `")]
     told = {name for line in lines for name in re.findall(r"`(\w+)`", line.split("`:")[0] + "`")}
     rows = {row for rows in ROWS_BY_KIND.values() for row in rows}
-    columns = {*classification.COLUMNS, *trend.COLUMNS, *healthy.COLUMNS}
+    columns = {*figures.COLUMNS, *trend.COLUMNS, *healthy.COLUMNS}
     keys = {*Protocol.model_fields, *SimulatedProtocol.model_fields, *FleetTable.model_fields}
     assert told == keys | columns | set(FLEET_FIGURES) | set(ROWS_BY_KIND["classification"])
     assert not [row for row in rows if f"`{row}`" not in text]

@@ -90,7 +90,7 @@ def test_every_window_is_judged_or_counted_as_left_out(asked: Request, fleets: P
     protocol = load_protocol(asked.protocol)
     prepared = prepare_fleets(protocol, small, fleets)
     windows, told = judged_fleet(take_in(fleets, protocol.test.fleets()[0], small))
-    left = prepared.left_out
+    left = prepared.task.left_out
     assert set(left) >= {BASELINE, TOO_SMALL}
     judged = prepared.task.judged
     assert len(judged.y) + left[BASELINE] + left.get(BAD, 0) + left[TOO_SMALL] == len(windows) > 200

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pipeline.evaluation import drawing
+from pipeline.evaluation.reporting import drawing
 
 Rows = Mapping[str, Mapping[str, float | None]]
 
@@ -26,9 +26,16 @@ DEPENDENT: Final = (
 )
 
 GROUPS: Final = (
-    ("Discrimination between conditions", ("accuracy", "accuracy_vote", "macro_auroc", "fault_auroc")),
-    ("Quality of the probabilities", ("nll", "brier", "ece", "adaptive_ece")),
+    (
+        "Discrimination between conditions",
+        ("accuracy", "accuracy_vote", "blocked", "blocked_vote", "macro_auroc", "fault_auroc"),
+    ),
+    (
+        "Quality of the probabilities",
+        ("nll", "nll_scored", "brier", "ece", "adaptive_ece", "ece_by_unit", "slope_by_unit"),
+    ),
     ("Does the uncertainty point to the errors", ("error_auroc", "aurc", "review_10")),
+    ("What the rules send to review", ("review_rate", "wrong_reviewed", "blocked_reviewed")),
     (
         "Conditions that were not in the training",
         ("unseen_auroc_entropy", "unseen_auroc_mi", "unseen_auroc_novelty", "unseen_auroc_routed"),
@@ -46,7 +53,9 @@ GROUPS: Final = (
 """Groups of columns; all other columns come last."""
 
 HIGHER: Final = frozenset({"accuracy", "accuracy_vote", "macro_auroc", "fault_auroc", "error_auroc", "review_10"})
-LOWER: Final = frozenset({"nll", "brier", "ece", "adaptive_ece", "aurc", "missed_after_review_10"})
+LOWER: Final = frozenset(
+    {"nll", "nll_scored", "brier", "ece", "adaptive_ece", "ece_by_unit", "aurc", "missed_after_review_10"}
+)
 
 
 def report(document: Mapping[str, Any]) -> str:
@@ -93,6 +102,9 @@ def _data(data: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> str:
             lines.append((word, f"{side['windows']:,} windows of {units:,} unit{'' if units == 1 else 's'}"))
     if data.get("classes"):
         lines.append(("classes", ", ".join(map(str, data["classes"]))))
+    if data.get("blocked"):
+        counts = ", ".join(f"{count:,} {verdict}" for verdict, count in data["blocked"].items())
+        lines.append(("judged, but blocked", f"{counts}: no score, so not right, whatever the method"))
     if data.get("recordings"):
         lines.append(("recordings read", f"{data['recordings']:,}"))
     seeds = sorted({run["seed"] for run in runs if run.get("seed") is not None})

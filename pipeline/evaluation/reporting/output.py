@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from pipeline.evaluation.page import report
+from pipeline.evaluation.reporting.page import report
 
 Summary = dict[str, dict[str, float | None]]
 
@@ -29,6 +29,8 @@ class EvaluationResult:
         Classes, features, and numbers of windows and units trained on and judged.
     notes : list of str
         Sentences for the reader of the report.
+    left_out : dict
+        Number of windows that the kind leaves out, by reason.
     curves : dict
         Reliability and risk-coverage by method, where the kind has them.
     review_budget : dict
@@ -39,6 +41,7 @@ class EvaluationResult:
     intervals: dict[str, dict[str, tuple[float, float]]]
     about: dict[str, Any]
     notes: list[str]
+    left_out: dict[str, int]
     curves: dict[str, Any] = field(default_factory=dict)
     review_budget: dict[str, Any] = field(default_factory=dict)
 
