@@ -63,11 +63,11 @@ def judged_windows(
 
 
 def route(windows: list[ScoredWindow], limits: Thresholds, model: Model) -> Routed:
-    """Apply the rules to each window by itself."""
+    """Apply the rules to each window by itself; of a model that tells nothing, every window is in doubt."""
     states = [combine_channels([window], {MODEL: limits}) for window in windows]
     codes = [doubts_of(figures) for figures in states]
     percentile = np.array([_highest_percentile(window, model) for window in windows])
-    review: NDArray[np.bool_] = np.array([bool(code) for code in codes], dtype=np.bool_)
+    review: NDArray[np.bool_] = np.array([bool(code or limits.tells_nothing) for code in codes], dtype=np.bool_)
     data: NDArray[np.bool_] = np.array([figures.state == DATA_FAULT for figures in states], dtype=np.bool_)
     order = review_order(
         np.array([bool(set(code) & set(FIRST)) for code in codes], dtype=np.bool_),
