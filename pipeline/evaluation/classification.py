@@ -50,12 +50,16 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class EvaluationTask:
-    """Training data and windows to judge, the same for every method, and how many windows are left out."""
+    """Training data and windows to judge, the same for every method, and how many windows are left out.
+
+    `others` is training data of other fleets of the same size, for the coverage of the credible band.
+    """
 
     training: Training
     judged: EvaluationRows
     notes: tuple[str, ...]
     left_out: dict[str, int]
+    others: tuple[Training, ...] = ()
 
 
 def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings: Settings) -> EvaluationTask:
@@ -173,11 +177,12 @@ def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str,
     try:
         fitted = METHODS[name](training)
         prediction = _withheld(fitted.predict(judged.windows), judged)
+        seconds = time.perf_counter() - started + fitted.spared_seconds  # a shared fit counts in each row
+        prediction = _with_others(prediction, task, name, seed)
     except (MethodNotDefined, TrainingRefused) as error:
         nothing = dict.fromkeys(columns_of(judged))
         empty = {"method": name, "seed": seed, "metrics": nothing, "leaked": None, "units": {}}
         return {**empty, "notes": [f"not defined: {error}"]}, None
-    seconds = time.perf_counter() - started + fitted.spared_seconds  # a shared fit counts in each row
     clean: NDArray[np.bool_] = np.asarray((judged.y >= 0) & ~judged.leaked)
     metrics = figures(judged, prediction, healthy_of(task), clean)
     leaked = (
@@ -198,6 +203,17 @@ def _run(task: EvaluationTask, name: str, training: Training) -> tuple[dict[str,
 def _withheld(prediction: Prediction, judged: EvaluationRows) -> Prediction:
     """Take the probabilities of blocked windows away, as score does: no method is judged by what nobody would see."""
     return replace(prediction, probabilities=np.where(judged.blocked[:, None], np.nan, prediction.probabilities))
+
+
+def _with_others(prediction: Prediction, task: EvaluationTask, name: str, seed: int) -> Prediction:
+    """Add what the method says of the windows when it is fitted on each other fleet, where it states a band."""
+    if prediction.band is None or not task.others:
+        return prediction
+    said = []
+    for training in task.others:
+        p = METHODS[name](with_seed(training, seed, make=True)).predict(task.judged.windows).probabilities
+        said.append(1.0 - p[:, training.classes.index(HEALTHY)])
+    return replace(prediction, others=np.array(said))
 
 
 def _about(task: EvaluationTask) -> dict[str, Any]:

@@ -33,10 +33,11 @@ BoolArray = NDArray[np.bool_]
 
 OF_BLOCKED: Final = ("blocked", "blocked_vote", "nll_scored")
 OF_REVIEW: Final = ("review_rate", "wrong_reviewed", "blocked_reviewed")
+OF_BAND: Final = ("band_width", "band_coverage")
 BY_UNIT: Final = ("ece_by_unit", "slope_by_unit")
 UNSEEN_FIGURES: Final = ("unseen_auroc_entropy", "unseen_auroc_mi", "unseen_auroc_novelty", "unseen_auroc_routed")
 
-KNOWN_FIGURES: Final = (*CLASSIFICATION_FIGURES, *OF_BLOCKED, *OF_REVIEW, *BY_UNIT)
+KNOWN_FIGURES: Final = (*CLASSIFICATION_FIGURES, *OF_BLOCKED, *OF_REVIEW, *BY_UNIT, *OF_BAND)
 """What `known_figures` returns."""
 
 COLUMNS: Final = (
@@ -52,6 +53,7 @@ COLUMNS: Final = (
     "ece",
     "adaptive_ece",
     *BY_UNIT,
+    *OF_BAND,
     "error_auroc",
     "aurc",
     "review_10",
@@ -152,6 +154,12 @@ def known_figures(
             happened: BoolArray = np.asarray(y[scored] != healthy)
             found["ece_by_unit"] = calibration_error(fault[scored], happened, weight=weight)
             found["slope_by_unit"] = recalibration_slope(fault[scored], happened, weight)
+    if prediction.band is not None and scored.any():
+        low, high = prediction.band[rows[scored]].T
+        found["band_width"] = float((high - low).mean())
+        if prediction.others is not None:
+            said = prediction.others[:, rows[scored]]
+            found["band_coverage"] = float(((low <= said) & (said <= high)).mean())
     if review is not None:
         wrong = own & ~(scored & (np.where(scored[:, None], p, 0.0).argmax(axis=1) == y))
         found["review_rate"] = float(review.mean())

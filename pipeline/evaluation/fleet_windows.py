@@ -243,24 +243,43 @@ def prepare_fleets(
         The findings about [train] name no healthy unit, or a class that is judged is missing from them.
     """
     where = f"protocol {protocol.name}"
-    trained, training_set = training_fleet(take_in(root, protocol.train.fleets()[0], settings, on_progress))
-    named = training_set.y >= 0
+    training, no_mode = _training(take_in(root, protocol.train.fleets()[0], settings, on_progress), protocol, settings)
     parts = [judged_fleet(take_in(root, fleet, settings, on_progress)) for fleet in protocol.test.fleets()]
     windows = join([part for part, _ in parts])
     truth = [item for _, window_truth in parts for item in window_truth.truth]
-    left_out = Counter({NO_MODE: int((~named).sum())})
-    keep = _kept(windows, [window_truth for _, window_truth in parts], truth, left_out)
+    left_out = Counter({NO_MODE: no_mode})
+    keep = kept_windows(windows, [window_truth for _, window_truth in parts], truth, left_out)
     kept = np.flatnonzero(keep)
     truth = [truth[index] for index in kept.tolist()]
-    lost = {item.mode for item in truth if item.mode and not item.unseen_class} - set(training_set.classes)
+    lost = {item.mode for item in truth if item.mode and not item.unseen_class} - set(training.classes)
     problems = [f"the findings about [train] name no {name}; make its fleet larger" for name in sorted(lost)]
-    if HEALTHY not in training_set.classes:
+    others = [
+        _training(take_in(root, fleet, settings, on_progress), protocol, settings)[0]
+        for fleet in protocol.other_fleets()
+    ]
+    if any(HEALTHY not in one.classes for one in (training, *others)):
         problems.append("no finding about [train] is healthy; make its fleet larger")
     if problems:
         raise EvaluationRefused(where, problems)
     unit = np.concatenate([window_truth.unit for _, window_truth in parts])[kept]
+    return Prepared(
+        EvaluationTask(
+            training,
+            _judged(windows.take(kept), truth, unit, training.classes),
+            (),
+            {reason: count for reason, count in left_out.items() if count},
+            tuple(others),
+        ),
+        int(np.unique(windows.recording).size),
+    )
+
+
+def _training(fleet: Fleet, protocol: SimulatedProtocol, settings: Settings) -> tuple[Training, int]:
+    """Return the training data of a fleet, and how many windows of it have a finding that names no mode."""
+    windows, training_set = training_fleet(fleet)
+    named = training_set.y >= 0
     training = Training(
-        trained.take(named),
+        windows.take(named),
         training_set.y[named],
         training_set.unit[named],
         training_set.classes,
@@ -270,18 +289,10 @@ def prepare_fleets(
         settings.seed,
         training_set.supplement,
     )
-    return Prepared(
-        EvaluationTask(
-            training,
-            _judged(windows.take(kept), truth, unit, training_set.classes),
-            (),
-            {reason: count for reason, count in left_out.items() if count},
-        ),
-        int(np.unique(windows.recording).size),
-    )
+    return training, int((~named).sum())
 
 
-def _kept(
+def kept_windows(
     windows: Windows, window_truths: Sequence[WindowTruth], truth: Sequence[RecordingTruth], left_out: Counter[str]
 ) -> NDArray[np.bool_]:
     """Return which windows are judged; count the others in `left_out`, each by the first reason that applies."""

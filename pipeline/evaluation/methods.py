@@ -99,6 +99,10 @@ class Prediction:
         The higher, the earlier axiswatch would send the window to review.
     review : bool array, shape (n,)
         Whether axiswatch would send it to review.
+    band : float64 array, shape (n, 2)
+        Credible band of the fault probability, its 5 % and 95 % points.
+    others : float64 array, shape (m, n)
+        Fault probability by the same method fitted on each of m other fleets.
     """
 
     probabilities: FloatArray
@@ -106,6 +110,8 @@ class Prediction:
     novelty: FloatArray | None = None
     order: FloatArray | None = None
     review: NDArray[np.bool_] | None = None
+    band: FloatArray | None = None
+    others: FloatArray | None = None
 
 
 class FittedMethod(Protocol):
@@ -167,6 +173,7 @@ class Network:
             _unscored_last(scores.novelty_raw),
             routed.order,
             routed.review,
+            band if np.isfinite(band := np.column_stack([scores.fault_q05, scores.fault_q95])).any() else None,
         )
 
 

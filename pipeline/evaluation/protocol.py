@@ -77,6 +77,11 @@ class SimulatedProtocol(BaseModel):
     fault_prior: Share
     train: FleetTable
     test: FleetTable
+    band_seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_one_seed_listed)] = []
+
+    def other_fleets(self) -> list[FleetSettings]:
+        """Return the fleets like that of [train] whose models the credible band is compared with."""
+        return self.train.model_copy(update={"seeds": self.band_seeds}).fleets()
 
     def problems(self) -> list[str]:
         """Return what would make the figures wrong, and fleets that cannot be simulated; one sentence each."""
@@ -95,6 +100,9 @@ class SimulatedProtocol(BaseModel):
                 table.fleets()
             except SettingsError as error:
                 problems.append(f"[{name}]: {error}")
+        taken = [*self.train.seeds, *(self.test.seeds if self.test.world == self.train.world else ())]
+        if len({*taken, *self.band_seeds}) < len(set(taken)) + len(self.band_seeds):
+            problems.append("key band_seeds: a seed is listed twice, or is that of [train] or a judged fleet")
         both = set(self.train.seeds) & set(self.test.seeds)
         if self.train.world == self.test.world and both:
             problems.append(

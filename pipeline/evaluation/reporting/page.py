@@ -34,6 +34,7 @@ GROUPS: Final = (
         "Quality of the probabilities",
         ("nll", "nll_scored", "brier", "ece", "adaptive_ece", "ece_by_unit", "slope_by_unit"),
     ),
+    ("The credible band of the fault probability, 5 to 95 %", ("band_width", "band_coverage")),
     ("Does the uncertainty point to the errors", ("error_auroc", "aurc", "review_10")),
     ("What the rules send to review", ("review_rate", "wrong_reviewed", "blocked_reviewed")),
     (

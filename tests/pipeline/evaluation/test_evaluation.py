@@ -31,6 +31,7 @@ from pipeline.evaluation.classification import prepare
 from pipeline.evaluation.dataset import load_dataset
 from pipeline.evaluation.figures import COLUMNS
 from pipeline.evaluation.forest import DEFAULT
+from pipeline.evaluation.methods import METHODS, with_seed
 from pipeline.evaluation.protocol import load_protocol
 from pipeline.evaluation.selection import select
 from pipeline.evaluation.trend import WIDTH, Run, judge_run, lasting_onset, rms_twice, shipped_rule
@@ -340,7 +341,32 @@ def test_a_blocked_recording_of_an_archive_is_judged_by_every_method_alike(
         assert row["accuracy"] <= 2 / 3 + 1e-9, method
     units = found["runs"][0]["units"]
     assert (units["O4"]["blocked"], units["O4"]["accuracy"], units["I4"]["blocked"]) == (3, 0.0, 0)
-    assert found["summary"]["default"]["blocked_reviewed"] is not None
+    protocol = load_protocol(tmp_path / "p.toml")
+    selection = select(tmp_path / "m.csv", protocol)
+    dataset = load_dataset(tmp_path / "m.csv", selection.rows, small, mappings=[str(tmp_path / "map.toml")])
+    task = prepare(protocol, selection, dataset, small)
+    prediction = METHODS["mc_dropout"](with_seed(task.training, 1, make=False)).predict(task.judged.windows)
+    assert prediction.order is not None
+    assert prediction.review is not None
+    hidden = task.judged.blocked & ~prediction.review
+    assert hidden.any()
+    assert prediction.order[hidden].max() < prediction.order[~task.judged.blocked].min(), "no one looks at it"
+
+
+def test_a_model_that_cannot_tell_leaves_every_window_in_doubt(archive: Path, small: Settings, tmp_path: Path) -> None:
+    """Every class of the training is one bearing of each kind, so nothing carries over to the next bearing."""
+    words = ("fine", "inner", "outer race")
+    lines = (archive / "m.csv").read_text("utf-8").splitlines()
+    for place, line in enumerate(lines[1:], 1):
+        path, bearing, finding, *rest = line.split(",")
+        if finding in words and not bearing.endswith("4"):
+            finding = words[(words.index(finding) + int(bearing[1])) % 3]
+        lines[place] = ",".join([path, bearing, finding, *rest])
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    asked = Request(tmp_path / "m.csv", archive / "p.toml", archive, (str(archive / "map.toml"),), ("default",), 1)
+    assert evaluate(asked, small)["summary"]["default"]["review_rate"] == 1.0
+    sound = evaluate(request(archive, methods=("default",)), small)
+    assert sound["summary"]["default"]["review_rate"] < 1.0
 
 
 def test_levels_are_left_out_where_a_scale_is_not_declared(archive: Path, small: Settings, tmp_path: Path) -> None:

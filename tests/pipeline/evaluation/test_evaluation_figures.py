@@ -132,3 +132,17 @@ def test_a_unit_counts_once_however_many_windows_it_has() -> None:
     few = rows_of(y[:9].tolist(), [])
     assert intervals_of(few, [Prediction(said[:9])], 0) == {}, "nine units show nothing about a tenth"
     assert judge(short, Prediction(said))["slope_by_unit"] is None, "nothing is healthy"
+
+
+def test_a_band_holds_what_models_of_other_fleets_say() -> None:
+    p = sure([0, 1, 1, 0], classes=2)
+    p[3] = np.nan
+    band = np.array([[0.1, 0.3], [0.7, 0.9], [0.79, 0.81], [np.nan, np.nan]])
+    others = np.array([[0.2, 0.6, 0.8, 0.5], [0.31, 0.7, np.nan, 0.5]])
+    judged = rows_of([0, 1, 1, 0], [3])
+    found = judge(judged, Prediction(p, band=band, others=others), healthy=0)
+    assert found["band_coverage"] == pytest.approx(3 / 6), "no score of the other model is not within"
+    assert found["band_width"] == pytest.approx((0.2 + 0.2 + 0.02) / 3)
+    alone = judge(judged, Prediction(p, band=band), healthy=0)
+    assert (alone["band_coverage"], alone["band_width"]) == (None, found["band_width"])
+    assert judge(judged, Prediction(p, others=others), healthy=0)["band_width"] is None

@@ -319,6 +319,16 @@ def test_the_same_seed_of_another_world_is_another_fleet_and_of_the_same_world_a
         ("seeds = [1]", "seeds = []", "key train.seeds"),
         ("seeds = [1]", "seeds = [-1]", "key train.seeds.1"),
         ("[test]", '[test]\nrig = ["x"]', "key test.rig: is not a key"),
+        (
+            "fault_prior = 0.3",
+            "fault_prior = 0.3\nband_seeds = [1, 2]",
+            "key band_seeds: a seed is listed twice",
+        ),
+        (
+            "fault_prior = 0.3",
+            "fault_prior = 0.3\nband_seeds = [2, 2]",
+            "key band_seeds: a seed is listed twice",
+        ),
     ],
 )
 def test_what_is_wrong_with_fleets_is_said(tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,15 @@ from hypothesis import strategies as st
 from models.judging.metrics import reviewed_windows
 from pipeline.base.settings import Settings
 from pipeline.evaluation import EvaluationRefused, Request, evaluate
-from pipeline.evaluation.fleet_windows import BAD, BASELINE, TOO_SMALL, judged_fleet, prepare_fleets, take_in
+from pipeline.evaluation.fleet_windows import (
+    BAD,
+    BASELINE,
+    TOO_SMALL,
+    judged_fleet,
+    kept_windows,
+    prepare_fleets,
+    take_in,
+)
 from pipeline.evaluation.protocol import load_protocol
 from pipeline.evaluation.routing import fleet_figures, reviewed_share
 
@@ -68,6 +78,7 @@ def test_a_fleet_is_judged_by_the_truth_and_trained_by_its_findings(
 ) -> None:
     found = evaluate(asked, small)
     assert (found["kind"], found["protocol_read"]["test"]["world"]) == ("simulated", "B")
+    assert found["summary"]["default"]["band_coverage"] is None, "no other fleet is named"
     for method in ("default", "random_forest", "rules"):
         row = found["summary"][method]
         if method == "rules":
@@ -86,6 +97,23 @@ def test_a_fleet_is_judged_by_the_truth_and_trained_by_its_findings(
     assert found["data"]["train"]["units"] <= len({row["unit_serial"] for row in truth_rows(fleets, "A")}) / 2
 
 
+def test_the_band_is_compared_with_models_of_fleets_that_are_never_judged(
+    asked: Request, fleets: Path, small: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "p.toml").write_text(PROTOCOL.replace("[train]", "band_seeds = [4, 5]\n[train]", 1), encoding="utf-8")
+    found = evaluate(replace(asked, methods=("default", "mle", "random_forest")), small)
+    row = found["summary"]["default"]
+    assert 0.0 < row["band_coverage"] <= 1.0
+    assert 0.0 < row["band_width"] < 1.0
+    for method in ("mle", "random_forest"):
+        assert found["summary"][method]["band_coverage"] is None, method
+    alone = evaluate(replace(asked, methods=("default",)), small)
+    (tmp_path / "p.toml").write_text(PROTOCOL, encoding="utf-8")
+    without = evaluate(replace(asked, methods=("default",)), small)
+    assert alone["summary"]["default"]["nll"] == without["summary"]["default"]["nll"]
+    assert {path.name[:2] for path in fleets.iterdir()} >= {"A3", "A4", "A5", "B3"}
+
+
 def test_every_window_is_judged_or_counted_as_left_out(asked: Request, fleets: Path, small: Settings) -> None:
     protocol = load_protocol(asked.protocol)
     prepared = prepare_fleets(protocol, small, fleets)
@@ -100,6 +128,17 @@ def test_every_window_is_judged_or_counted_as_left_out(asked: Request, fleets: P
     kept = set(zip(judged.unit.tolist(), judged.windows.started_s.tolist(), strict=True))
     for unit, second, inside in zip(told.unit, windows.started_s, told.in_baseline, strict=True):
         assert not (inside and (unit, second) in kept)
+
+
+def test_a_bad_verdict_on_a_sound_sensor_is_judged(asked: Request, fleets: Path, small: Settings) -> None:
+    protocol = load_protocol(asked.protocol)
+    windows, told = judged_fleet(take_in(fleets, protocol.test.fleets()[0], small))
+    left: Counter[str] = Counter()
+    keep = kept_windows(replace(windows, quality=np.full(len(windows), "wrong_speed")), [told], told.truth, left)
+    spoilt = np.array([bool(item.sensor_fault) for item in told.truth])
+    assert left[BAD] == (spoilt & ~told.in_baseline).sum() > 0
+    assert keep.any()
+    assert not (keep & spoilt).any()
 
 
 def test_unseen_are_cage_and_calibrate_alone(asked: Request, fleets: Path, small: Settings) -> None:
