@@ -196,6 +196,14 @@ def test_rigs_are_left_out_whole_and_heard_by_the_sensor_at_the_bearing(
     assert channels == {"DE"}
 
 
+@pytest.mark.parametrize("name", ["femto-trend", "femto-trend-horizontal"])
+def test_excerpts_of_runs_to_failure_are_no_runs(tmp_path: Path, name: str) -> None:
+    head = "file,dataset,sensor_channel,split_group,fault_size"
+    rows = ['a,FEMTO,h_acc,one,"natural, unlabelled type"', "b,FEMTO,h_acc,two,natural"]
+    (tmp_path / "all.csv").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    assert [row.cells["file"] for row in select(tmp_path / "all.csv", load_protocol(name)).test] == ["a"]
+
+
 def test_filters_that_match_nothing_together_are_refused(tmp_path: Path) -> None:
     assert "[test]: no row matches all" in not_chosen(tmp_path, GOOD + 'label = ["ball"]\n')
 
