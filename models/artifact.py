@@ -26,7 +26,7 @@ from models.model import Model
 from models.state import MEMBERS, arrays_of, described, rebuilt
 
 FORMAT = "axiswatch-model"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 MAX_FILE_BYTES = 256 << 20
 MAX_MANIFEST_BYTES = 4 << 20

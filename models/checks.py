@@ -88,9 +88,8 @@ def check_rule(
 ) -> None:
     """Check that the rule has an entry a class and reads features that are there."""
     _require(network is not None, "a model without a network has a rule")
-    _require(len(rule.features) == n_classes, "the rule has not one entry a class")
-    known = set(feature_names) | {None}
-    _require({*rule.features, *rule.others} <= known, "the rule reads a feature that the model does not know")
+    _require(len(rule.lines) == n_classes, "the rule has not one entry a class")
+    _require(rule.features <= set(feature_names), "the rule reads a feature that the model does not know")
 
 
 def check_calibration(

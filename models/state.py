@@ -16,7 +16,7 @@ from models.judging.novelty import NoveltyReference
 from models.methods.mask_bank import MaskBank
 from models.model import Model
 from models.network import FoldedNetwork
-from models.training.rule_prior import RulePrior
+from models.training.rule_prior import Lines, RulePrior
 from models.training.scaler import RobustScaler
 
 Arrays = dict[str, NDArray[Any]]
@@ -60,9 +60,7 @@ def described(model: Model) -> dict[str, Any]:
         },
         "fault_prior": model.fault_prior,
         "network": None if network is None else {"hidden": list(network.hidden), "dropout": float(network.dropout)},
-        "rule": None
-        if model.rule is None
-        else {**asdict(model.rule), "features": list(model.rule.features), "others": list(model.rule.others)},
+        "rule": None if model.rule is None else asdict(model.rule),
         "method": model.method,
         "members": len(model.members),
         "sub_bank_size": None if bank is None else bank.sub_bank_size,
@@ -213,19 +211,25 @@ def _rebuild_rule(manifest: dict[str, Any]) -> RulePrior | None:
     if manifest.get("rule") is None:
         return None
     rule = field_of(manifest, "rule", dict)
-    features = field_of(rule, "features", list)
-    if not all(name is None or isinstance(name, str) for name in features):
-        raise ModelInvalid("'features' of the rule in the manifest must be a list of strings and nulls.")
-    others = field_of(rule, "others", list)
-    if not all(isinstance(name, str) for name in others):
-        raise ModelInvalid("'others' of the rule in the manifest must be a list of strings.")
+    weights = field_of(rule, "weights", list)
+    if not all(isinstance(weight, float) for weight in weights):
+        raise ModelInvalid("'weights' of the rule in the manifest must be a list of numbers.")
     return RulePrior(
-        tuple(features),
-        field_of(rule, "default_db", float),
-        field_of(rule, "db_per_nat", float),
-        tuple(others),
+        _rebuild_lines(rule, "lines"),
+        tuple(weights),
+        field_of(rule, "default_nats", float),
+        _rebuild_lines(rule, "others"),
         field_of(rule, "change_prefix", str),
     )
+
+
+def _rebuild_lines(rule: dict[str, Any], name: str) -> tuple[Lines, ...]:
+    lines = field_of(rule, name, list)
+    terms = [term for own in lines if isinstance(own, list) for term in own]
+    words = [word for term in terms if isinstance(term, list) for word in term]
+    if not all(isinstance(one, list) for one in (*lines, *terms)) or not all(isinstance(one, str) for one in words):
+        raise ModelInvalid(f"'{name}' of the rule in the manifest must be lists of lists of lists of strings.")
+    return tuple(tuple(tuple(term) for term in own) for own in lines)
 
 
 def _typed(arrays: Arrays, name: str, dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -14,6 +14,9 @@ from models.kinds import UNKNOWN_MODE
 LOWEST, HIGHEST = 0.25, 20.0
 _CHUNK = 2048
 
+LOG_SCALE = 0.25
+"""Scale of the Laplace prior on the log of a temperature: a few units hardly move it from 1, many do."""
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -136,13 +139,15 @@ def fit_temperature(
     if reason:
         return Temperature(prior_temperature, False, f"not identifiable: {reason}; prior temperature used")
 
+    n_units = np.unique(unit).size
+
     def objective(log_temperature: float) -> float:
-        return mixture_nll(logits, y, weight, temperature=float(np.exp(log_temperature)), healthy=healthy)
+        nll = mixture_nll(logits, y, weight, temperature=float(np.exp(log_temperature)), healthy=healthy)
+        return nll + abs(log_temperature) / (LOG_SCALE * n_units)
 
     low, high = float(np.log(LOWEST)), float(np.log(HIGHEST))
     minimum = minimize_scalar(objective, bounds=(low, high), method="bounded", options={"xatol": 1e-3})
     best = float(minimum.x)
-    n_units = np.unique(unit).size
     if not np.isfinite(minimum.fun):
         return Temperature(prior_temperature, False, "not identifiable: the held-out loss is not finite")
     if best < low + 0.02:

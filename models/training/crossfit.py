@@ -19,7 +19,7 @@ from models.settings import TrainingSettings
 from models.training.fit import Examples, fit_network
 from models.training.network_share import mix
 from models.training.report import FoldRecord
-from models.training.rule_prior import RulePrior
+from models.training.rule_prior import RulePrior, fit_rule
 from models.training.scaler import RobustScaler, fit_scaler
 from models.training.shared_fits import SharedFits, key_of
 from models.training.splits import balanced_weights, stopping_split, unit_folds
@@ -58,7 +58,14 @@ class Task:
     def rule_knows_every_fault(self) -> bool:
         """Whether the rule has a feature for every class but the healthy one."""
         rule = self.rule
-        return rule is not None and all(name is not None for c, name in enumerate(rule.features) if c != self.healthy)
+        return rule is not None and all(own for c, own in enumerate(rule.lines) if c != self.healthy)
+
+    def rule_of(self, rows: IntArray) -> RulePrior | None:
+        """Return the rule with its weights fitted to some rows."""
+        if self.rule is None:
+            return None
+        data, units = self.data, len(self.units(rows))
+        return fit_rule(self.rule, data.x[rows], self.feature_names, data.y[rows], self.weights(rows), units)
 
     @property
     def fixed_epochs(self) -> int:
@@ -74,17 +81,17 @@ class Task:
         """Names of the units of some rows, sorted."""
         return tuple(str(u) for u in np.unique(self.data.unit[rows]))
 
-    def examples(self, scaler: RobustScaler, rows: IntArray) -> Examples:
+    def examples(self, scaler: RobustScaler, rows: IntArray, rule: RulePrior | None) -> Examples:
         """Network inputs, targets and balanced weights of some rows."""
         inputs = scaler.network_inputs(scaler.scale_features(self.data.x[rows]))
-        return Examples(inputs, self.data.y[rows], self.weights(rows), self.offset(self.data.x[rows]))
+        return Examples(inputs, self.data.y[rows], self.weights(rows), self.offset(rule, self.data.x[rows]))
 
-    def fitted_examples(self, scaler: RobustScaler, rows: IntArray) -> Examples:
+    def fitted_examples(self, scaler: RobustScaler, rows: IntArray, rule: RulePrior | None) -> Examples:
         """Examples of some rows with the supplement: what a network is fitted to. Classes keep their total weights.
 
         Of the supplement only what was made after units among `rows`: units held out must be unknown to the network.
         """
-        measured, extra = self.examples(scaler, rows), self.supplement
+        measured, extra = self.examples(scaler, rows, rule), self.supplement
         if extra is not None and extra.source is not None:
             own = np.isin(extra.source, [*self.units(rows), ""])
             extra = Supplement(extra.x[own], extra.y[own], extra.units)
@@ -104,12 +111,12 @@ class Task:
             np.concatenate([measured.inputs, inputs]),
             np.concatenate([measured.y, extra.y]),
             np.concatenate([weight, made]),
-            np.concatenate([measured.offset, self.offset(extra.x)]) if measured.offset is not None else None,
+            np.concatenate([measured.offset, self.offset(rule, extra.x)]) if measured.offset is not None else None,
         )
 
-    def offset(self, x: NDArray[np.float32]) -> NDArray[np.float32] | None:
-        """Logits (n, C) that the rule adds for features x; None without a rule."""
-        return None if self.rule is None else self.rule.logits(x, self.feature_names)
+    def offset(self, rule: RulePrior | None, x: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """Logits (n, C) that a rule adds for features x; None without a rule."""
+        return None if rule is None else rule.logits(x, self.feature_names)
 
     def scaler(self, rows: IntArray) -> RobustScaler:
         """Scaler of some rows."""
@@ -126,25 +133,34 @@ class Task:
             k=self.settings.novelty_neighbours,
         )
 
-    def fit(self, scaler: RobustScaler, rows: IntArray, stop: IntArray, epochs: int, stream: int) -> Fitted:
-        """Fit the networks of the method to `rows`, stopping on `stop` if there are any."""
+    def fit(
+        self,
+        scaler: RobustScaler,
+        rows: IntArray,
+        stop: IntArray,
+        epochs: int,
+        stream: int,
+        rule: RulePrior | None,
+    ) -> Fitted:
+        """Fit the networks of the method to `rows` beside a rule, stopping on `stop` if there are any."""
 
         def train_one(number: int, go_on: GoOn | None = None) -> Fitted:
-            return self._fit(scaler, rows, stop, epochs, (stream, number) if number else (stream,), go_on)
+            examples = self.fitted_examples(scaler, rows, rule)
+            held = self.examples(scaler, stop, rule) if stop.size else None
+            return self._fit(scaler, examples, held, epochs, (stream, number) if number else (stream,), go_on)
 
         return self.method.fit(train_one, self.settings)
 
     def _fit(
         self,
         scaler: RobustScaler,
-        rows: IntArray,
-        stop: IntArray,
+        examples: Examples,
+        held: Examples | None,
         epochs: int,
         stream: tuple[int, ...],
         go_on: GoOn | None,
     ) -> Fitted:
         seed = int(np.random.SeedSequence([self.settings.seed, *stream]).generate_state(1)[0])
-        examples, held = self.fitted_examples(scaler, rows), self.examples(scaler, stop) if stop.size else None
         more: dict[str, Any] = {
             "group": scaler.group,
             "n_classes": len(self.data.classes),
@@ -201,7 +217,7 @@ class HeldOut:
     group
         Samples that belong together, as `models.methods.method.Predictor` has them.
     offset
-        float32 (n, C), the rule's logits; None without a rule.
+        float32 (n, C), the logits of the rule as fitted to the units of the other folds; None without a rule.
     novelty
         float64 (n,) raw novelty.
     records
@@ -238,6 +254,7 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
     n = data.y.size
     fold, novelty = np.zeros(n, dtype=np.int64), np.full(n, np.nan)
     logits: NDArray[np.float32] | None = None
+    offset: NDArray[np.float32] | None = None
     group = 1
     records: list[FoldRecord] = []
     notes: list[str] = list(data.notes)
@@ -253,18 +270,22 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
             inner = stopping_split(data.y[rows], data.unit[rows], seed=task.settings.seed)
             if inner is not None:
                 fit, stop = rows[inner[0]], rows[inner[1]]
-            fitted = task.fit(scaler, fit, stop, task.settings.epochs if stop.size else task.fixed_epochs, i + 1)
+            rule, epochs = task.rule_of(rows), task.settings.epochs if stop.size else task.fixed_epochs
+            fitted = task.fit(scaler, fit, stop, epochs, i + 1, rule)
             predictor = task.method.sample(task.method.parts(fitted.network, fitted.members), bank)
             sampled = predictor.logits(scaler.network_inputs(scaled))
             if logits is None:
                 logits = np.empty((sampled.shape[0], n, sampled.shape[2]), dtype=np.float32)
             logits[:, test], group = sampled, predictor.group
+            if rule is not None:
+                offset = np.zeros((n, sampled.shape[2]), dtype=np.float32) if offset is None else offset
+                offset[test] = rule.logits(data.x[test], task.feature_names)
             epochs = fitted.epochs
             notes += _unseen_classes(data, i, rows, test)
         records.append(FoldRecord(task.units(fit), task.units(stop), task.units(test), epochs, stop.size > 0))
     if bank is not None and not any(record.stopped_early for record in records):
         notes.append(f"too few units to stop early: {task.fixed_epochs} epochs, fixed beforehand")
-    return HeldOut(fold, logits, group, task.offset(data.x), novelty, tuple(records), tuple(notes))
+    return HeldOut(fold, logits, group, offset, novelty, tuple(records), tuple(notes))
 
 
 def _unseen_classes(data: TrainingData, i: int, rows: IntArray, test: IntArray) -> list[str]:

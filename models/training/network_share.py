@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from models.judging.calibration import fit_temperature, mixture_nll, too_few_units
+from models.judging.calibration import LOG_SCALE, fit_temperature, mixture_nll, too_few_units
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -104,11 +104,14 @@ def network_share(
         shrunk = shrunk_share(y, unit, n_classes=logits.shape[2], prior_units=prior_units)
         return NetworkShare(shrunk.value, False, f"{reason}; {shrunk.reason}")
     some = logits[:SAMPLES]
+    shrunk = shrunk_share(y, unit, n_classes=logits.shape[2], prior_units=prior_units)
     losses = []
     for share in SHARES:
         mixed = mix(some, offset, share)
         fitted = fit_temperature(mixed, y, unit, weight, healthy=healthy, prior_temperature=1.0, min_units=min_units)
-        losses.append(mixture_nll(mixed, y, weight, temperature=fitted.value, healthy=healthy))
+        pulled = abs(np.log(share / shrunk.value)) + abs(np.log(fitted.value))
+        nll = mixture_nll(mixed, y, weight, temperature=fitted.value, healthy=healthy)
+        losses.append(nll + pulled / (LOG_SCALE * np.unique(unit).size))
     best = SHARES[int(np.argmin(losses))]
     return NetworkShare(best, True, f"lowest held-out loss on {np.unique(unit).size} units")
 

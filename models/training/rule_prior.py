@@ -1,19 +1,33 @@
-"""A rule that needs no training, as the mean of the prior: the network learns only what the rule misses.
+"""A rule of bearing lines as the mean of the prior: the network learns only what the rule misses.
 
-The logits of a class are the network's output plus a fixed function of one feature, `x[column] / db_per_nat`: a line so
-many decibels higher is e times the odds. The network starts from about nothing and its weights are pulled to nothing,
-so where the training data carry no information the rule remains. A fixed mean function added to a Bayesian model is
-textbook practice (C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006, section 2.7).
+The logits of a class are the network's output plus the evidence of its own lines: a conditional logit, in which all
+classes share the weights and each sees only its own lines (D. McFadden, "Conditional logit analysis of qualitative
+choice behavior", 1974). So a weight that was learned on outer races holds for inner races too, and a handful of units
+fits it. The network starts from about nothing and its weights are pulled to nothing, so where the training data carry
+no information the rule remains. A fixed mean function added to a Bayesian model is textbook practice (C. E. Rasmussen
+and C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006, section 2.7).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+
+Lines = tuple[tuple[str, ...], ...]
+"""K terms of a class; of each the features (dB) whose mean height above 0 counts. Empty: the class has no line."""
+
+WEIGHT_SD: Final = 0.2
+"""Standard deviation of a weight's prior, nats per dB: a rig may double the weight of a line, and not more."""
+
+DEFAULT_SD: Final = 1.0
+"""Standard deviation of the prior of `default_nats`, nats."""
 
 
 @dataclass(frozen=True)
@@ -22,64 +36,58 @@ class RulePrior:
 
     Attributes
     ----------
-    features : tuple of str or None
-        Of each class, the feature (dB) that is evidence of it; None where there is none, and for the healthy class.
-    default_db : float
-        Height that a class without a feature stands at, dB: what is not above it is called healthy.
-    db_per_nat : float
-        So many dB more are e times the odds, > 0.
-    others : tuple of str
-        Features (dB) that are evidence of faults without a class, see `unmodelled`.
+    lines : tuple of Lines
+        Of each class its K terms; () where there is none, and for the healthy class.
+    weights : tuple of float
+        (K,) nats per dB of each term, >= 0.
+    default_nats : float
+        Logit of a class without lines: what is not above it is called healthy.
+    others : tuple of Lines
+        Terms of faults without a class, see `unmodelled`.
     change_prefix : str
         Prefix of the name of a feature's change against the unit's own baseline; '' where there are no changes.
     """
 
-    features: tuple[str | None, ...]
-    default_db: float
-    db_per_nat: float
-    others: tuple[str, ...] = ()
+    lines: tuple[Lines, ...]
+    weights: tuple[float, ...]
+    default_nats: float
+    others: tuple[Lines, ...] = ()
     change_prefix: str = ""
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.default_db) or not 0.0 < self.db_per_nat < np.inf:
-            raise ValueError(
-                f"A rule's prior needs a finite default_db and db_per_nat > 0, got {self.default_db}, "
-                f"{self.db_per_nat}."
-            )
-        if all(name is None for name in self.features):
-            raise ValueError("A rule's prior needs a feature for at least one class.")
+        if not np.isfinite([*self.weights, self.default_nats]).all() or min(self.weights, default=-1.0) < 0.0:
+            raise ValueError("A rule's prior needs finite weights of at least 0 and a finite default_nats.")
+        if not any(self.lines):
+            raise ValueError("A rule's prior needs lines for at least one class.")
+        if any(len(terms) not in (0, len(self.weights)) for terms in (*self.lines, *self.others)):
+            raise ValueError(f"Each class with lines needs {len(self.weights)} terms, one for each weight.")
+
+    @property
+    def features(self) -> set[str]:
+        """Names of all features that it reads, changes apart."""
+        return {name for terms in (*self.lines, *self.others) for term in terms for name in term}
 
     def logits(self, x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
         """Return the rule's logits (n, C) for windows x (n, F) with columns `names`; each row by itself.
 
-        A missing feature counts as 0 dB, no more than noise; where every feature of the rule is missing or not finite
-        the row is 0.
+        A missing feature is left out of its term's mean, a term without any counts as 0 dB; where every feature of the
+        rule is missing or not finite the row is 0.
 
         Raises
         ------
         ValueError
             A feature of the rule is not among the names.
         """
-        absent = [name for name in self.features if name is not None and name not in names]
-        if absent:
-            raise ValueError(f"The rule's features {', '.join(absent)} are not among the columns.")
-        out = np.full((len(x), len(self.features)), self.default_db)
-        unknown = np.ones(len(x), dtype=bool)
-        for c, name in enumerate(self.features):
-            if name is None:
-                continue
-            line = x[:, list(names).index(name)].astype(np.float64)
-            known = np.isfinite(line)
-            out[:, c] = np.where(known, line, 0.0)
-            unknown &= ~known
-        out[unknown] = 0.0
-        return (out / self.db_per_nat).astype(np.float32)
+        terms, known = heights(self.lines, x, names)
+        out = np.where([bool(own) for own in self.lines], terms @ np.array(self.weights), self.default_nats)
+        out[~known.any(axis=1)] = 0.0
+        return out.astype(np.float32)
 
     def unmodelled(self, x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float64]:
         """Return the probability (n,) that the rule gives to faults without a class, in [0, 1].
 
         The rule alone, without the network and alike before it sees the window, between every class it has a line
-        for, nothing (at `default_db`), and the lines of `others`. Where the changes against the unit's baseline are
+        for, nothing (at `default_nats`), and the lines of `others`. Where the changes against the unit's baseline are
         there as well, the lower of the two: a line that was there from the start is no news. NaN where no line of
         `others` is known.
         """
@@ -90,13 +98,93 @@ class RulePrior:
         return share
 
     def _others_share(self, x: NDArray[np.float32], names: Sequence[str], prefix: str) -> NDArray[np.float64]:
-        column = {name: number for number, name in enumerate(names)}
-        known = [prefix + name for name in self.features if name is not None]
-        strange = [prefix + name for name in self.others]
-        if not strange or not all(name in column for name in (*known, *strange)):
+        if not self.others or not {prefix + name for name in self.features} <= set(names):
             return np.full(len(x), np.nan)
-        lines = x[:, [column[name] for name in (*known, *strange)]].astype(np.float64)
-        lines[~np.isfinite(lines)] = np.nan
-        heights = np.column_stack([np.full(len(x), self.default_db), np.nan_to_num(lines)])
-        share: NDArray[np.float64] = softmax(heights / self.db_per_nat, axis=1)[:, 1 + len(known) :].sum(axis=1)
-        return np.where(np.isnan(lines[:, len(known) :]).all(axis=1), np.nan, share)
+        modelled = tuple(own for own in self.lines if own)
+        terms, known = heights((*modelled, *self.others), x, names, prefix)
+        evidence = terms @ np.array(self.weights)
+        logits = np.column_stack([np.full(len(x), self.default_nats), evidence])
+        share: NDArray[np.float64] = softmax(logits, axis=1)[:, 1 + len(modelled) :].sum(axis=1)
+        return np.where(known[:, len(modelled) :].any(axis=1), share, np.nan)
+
+
+def heights(
+    lines: tuple[Lines, ...], x: NDArray[np.float32], names: Sequence[str], prefix: str = ""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the terms' heights (n, C, K) in dB, 0 without a known feature, and which classes have one known, (n, C).
+
+    Raises
+    ------
+    ValueError
+        A feature is not among the names.
+    """
+    columns = _columns(lines, tuple(names), prefix)
+    values = np.column_stack([x, np.full(len(x), np.nan, np.float32)])[:, columns].astype(np.float64)
+    known = np.isfinite(values)
+    number = known.sum(axis=-1)
+    total = np.where(known, np.maximum(values, 0.0), 0.0).sum(axis=-1)
+    return total / np.maximum(number, 1), number.any(axis=-1)
+
+
+@lru_cache(maxsize=64)
+def _columns(lines: tuple[Lines, ...], names: tuple[str, ...], prefix: str) -> NDArray[np.int64]:
+    """Return the column of each feature (C, K, J); the place after the last one where a term has fewer features."""
+    place = {name: number for number, name in enumerate(names)}
+    absent = sorted({prefix + name for terms in lines for term in terms for name in term} - set(place))
+    if absent:
+        raise ValueError(f"The rule's features {', '.join(absent)} are not among the columns.")
+    most = max((len(term) for terms in lines for term in terms), default=1)
+    columns = np.full((len(lines), max(len(terms) for terms in lines), max(most, 1)), len(names), dtype=np.int64)
+    for c, terms in enumerate(lines):
+        for k, term in enumerate(terms):
+            columns[c, k, : len(term)] = [place[prefix + name] for name in term]
+    return columns
+
+
+def fit_rule(
+    rule: RulePrior,
+    x: NDArray[np.float32],
+    names: Sequence[str],
+    y: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    n_units: int,
+) -> RulePrior:
+    """Fit the weights and `default_nats` to labelled windows: the posterior mode of the conditional logit.
+
+    The prior is normal around the rule's own weights (`WEIGHT_SD`, `DEFAULT_SD`). All windows together count as
+    `n_units` observations, since windows of a unit are near copies.
+
+    Parameters
+    ----------
+    rule
+        The mean of the prior.
+    x, names
+        (n, F) features, NaN = missing, and their names.
+    y
+        (n,) class index; below 0, and where no line is known: left out.
+    weight
+        (n,) weights, >= 0.
+    n_units
+        Number of units that the windows come from.
+    """
+    terms, known = heights(rule.lines, x, names)
+    used = (y >= 0) & known.any(axis=1) & (weight > 0)
+    if not used.any():
+        return rule
+    without = np.array([not own for own in rule.lines], dtype=np.float64)
+    design = np.concatenate([terms, np.broadcast_to(without[:, None], (*terms.shape[:2], 1))], axis=2)[used]
+    target, mass = y[used], weight[used] * n_units / weight[y >= 0].sum()
+    mean = np.array([*rule.weights, rule.default_nats])
+    spread = np.array([WEIGHT_SD] * len(rule.weights) + [DEFAULT_SD])
+    chosen = design[np.arange(len(target)), target]
+
+    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        log_p = log_softmax(design @ values, axis=1)
+        pulled = (values - mean) / spread
+        expected = np.einsum("nc,nck->nk", np.exp(log_p), design)
+        gradient = pulled / spread - mass @ (chosen - expected)
+        return 0.5 * float(pulled @ pulled) - float(mass @ log_p[np.arange(len(target)), target]), gradient
+
+    bounds = [(0.0, None)] * len(rule.weights) + [(None, None)]
+    found = minimize(loss, mean, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return replace(rule, weights=tuple(found[:-1].tolist()), default_nats=float(found[-1]))

@@ -74,8 +74,8 @@ def train(
     supplement
         Examples made from physics that networks are fitted to as well; nothing is judged by them.
     rule
-        Mean of the prior over the logits, see `models.training.rule_prior`; without it the mean is nothing. Not used
-        where the kind has no network.
+        Mean of the prior over the logits, see `models.training.rule_prior`, its weights the mean of their own prior;
+        without it the mean is nothing. Not used where the kind has no network.
     fits
         Fits that other trainings made or will find, see `models.training.shared_fits`; they change the time and
         nothing else.
@@ -109,7 +109,7 @@ def train(
         calibration = None if held_out.logits is None else calibrate(task, held_out, np.arange(data.y.size))
         scores = held_out_scores(task, held_out, calibration)
         progress("final network", 0.9)
-        scaler, fitted, reference = _final(task, held_out)
+        scaler, fitted, reference, rule = _final(task, held_out)
         report = judge(
             task, held_out, calibration=calibration, scores=scores, epochs=0 if fitted is None else fitted.epochs
         )
@@ -166,16 +166,17 @@ def _with_tuning(report: TrainingReport, tuning: Tuning | None) -> TrainingRepor
     return replace(report, notes=notes, tuning=tuning)
 
 
-def _final(task: Task, held_out: HeldOut) -> tuple[RobustScaler, Fitted | None, NoveltyReference]:
+def _final(task: Task, held_out: HeldOut) -> tuple[RobustScaler, Fitted | None, NoveltyReference, RulePrior | None]:
     """Train on all units, for the median of the epochs at which the folds stopped."""
     everything = np.arange(task.data.y.size)
     scaler = task.scaler(everything)
     reference = task.reference(scaler, everything)
     if task.bank is None:
-        return scaler, None, reference
+        return scaler, None, reference, None
     stopped = [record.epochs for record in held_out.records if record.stopped_early]
     epochs = max(1, round(median(stopped))) if stopped else task.fixed_epochs
-    return scaler, task.fit(scaler, everything, everything[:0], epochs, 0), reference
+    rule = task.rule_of(everything)
+    return scaler, task.fit(scaler, everything, everything[:0], epochs, 0, rule), reference, rule
 
 
 def _quantiles(task: Task, held_out: HeldOut, scores: dict[str, FloatArray]) -> dict[str, FloatArray]:

@@ -112,9 +112,9 @@ def checked_rule(rule: RulePrior | None, *, classes: tuple[str, ...], names: tup
     """
     if rule is None:
         return None
-    if len(rule.features) != len(classes):
-        raise TrainingRefused(f"The rule has {len(rule.features)} entries for {len(classes)} classes.")
-    absent = [name for name in (*rule.features, *rule.others) if name is not None and name not in names]
+    if len(rule.lines) != len(classes):
+        raise TrainingRefused(f"The rule has {len(rule.lines)} entries for {len(classes)} classes.")
+    absent = sorted(rule.features - set(names))
     if absent:
         raise TrainingRefused(f"The rule reads {', '.join(absent)}, which is not among the features.")
     return rule

@@ -14,6 +14,7 @@ from features.extract import RecordingWindows, WindowFeatures, extract_angular, 
 from features.kinematics import Orders
 from features.quality.quality import Quality, QualitySettings, assess, spread
 from features.quality.speed_check import judge_speed, judged_windows
+from features.recording_lines import average_lines
 from features.settings import FeatureSettings, feature_names
 from features.spectra.combs import comb_bins
 from features.windows import WindowPlan, cut, plan_windows
@@ -78,6 +79,8 @@ def extract_recording(
 def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) -> list[Extracted]:
     """Cut recordings into windows and extract their features. Accelerations in g are converted to m/s2 first.
 
+    Line heights are averaged over the good windows of a recording (`features.recording_lines`).
+
     All windows are worked on together, and each result is bit by bit what its recording gives alone.
 
     A speed trace is used where the speed is not declared steady and the sampling rate is declared. The recording is
@@ -108,6 +111,9 @@ def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) 
         n = len(plan.starts)
         lengths, turns = np.full(n, plan.length), np.full(n, plan.turns_covered)
         results[place] = Extracted(job.recording_id, plan.starts, lengths, turns, done.values, quality, evidence)
+    for result in results.values():
+        good = np.array([not quality.blocks for quality in result.quality], dtype=np.bool_)
+        result.values = average_lines(result.values, good, settings)
     return [results[place] for place in range(len(recorded))]
 
 

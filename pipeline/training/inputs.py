@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training.rule_prior import RulePrior
+from models.training.rule_prior import Lines, RulePrior
 from pipeline.extraction.baselines import RELATIVE
-from pipeline.labels.words import LINES, mode_of, unmodelled_modes
+from pipeline.labels.words import LINES, Mode, mode_of, unmodelled_modes
 
 OWN_GROUPS: Final = ("time", "spectrum", "bands", "profile")
 """Feature groups that describe a unit's own level and spectral shape."""
@@ -47,6 +48,27 @@ HEALTHY_DB: Final = 6.0
 DB_PER_NAT: Final = 3.0
 """For the rule as a method of its own: this many dB more multiply the odds by e. A declared value, not a fitted one."""
 
+ENVELOPES: Final = ("low", "high", "white", "best")
+"""Envelopes whose lines the rule reads (`features.spectra.envelope`)."""
+
+
+def lines_of(mode: Mode, names: Sequence[str]) -> Lines:
+    """Return the terms of a failure mode among the features; () where it has no line there.
+
+    Its first harmonic in each envelope, the mean of the first three in the prewhitened one, and the mean height of its
+    sidebands. Terms of which no feature is there have none.
+    """
+    line, there = LINES.get(mode), set(names)
+    if line not in there:
+        return ()
+    stem = line.removeprefix("ses_white_").removesuffix("_h1_db")
+    terms = (
+        *((f"ses_{envelope}_{stem}_h1_db",) for envelope in ENVELOPES),
+        (f"ses_white_{stem}_mean13_db",),
+        tuple(f"ses_{envelope}_{stem}_sidebands_db" for envelope in ENVELOPES),
+    )
+    return tuple(tuple(name for name in term if name in there) for term in terms)
+
 
 def bearing_rule(modes: Sequence[str | None], names: Sequence[str], *, db_per_nat: float) -> RulePrior | None:
     """Return the textbook rule for the failure modes of some classes, over the features `names`.
@@ -58,16 +80,17 @@ def bearing_rule(modes: Sequence[str | None], names: Sequence[str], *, db_per_na
     names
         (F,) names of the features.
     db_per_nat
-        How many dB more multiply the odds by e; 0: no rule.
+        How many dB more of all terms together multiply the odds by e; 0: no rule. The terms share the weight alike.
 
     Returns
     -------
     RulePrior or None
         None where no class has a line among the features, or `db_per_nat` is 0.
     """
-    features = tuple(line if (line := LINES.get(mode_of(mode))) in names else None for mode in modes)
-    if db_per_nat == 0.0 or all(name is None for name in features):
+    lines = tuple(lines_of(mode_of(mode), names) for mode in modes)
+    if db_per_nat == 0.0 or not any(lines):
         return None
-    others = tuple(line for mode, line in LINES.items() if line in names and mode in unmodelled_modes(modes))
-    prefix = RELATIVE if all(RELATIVE + name in names for name in (*features, *others) if name is not None) else ""
-    return RulePrior(features, HEALTHY_DB, db_per_nat, others, prefix)
+    n_terms = max(map(len, lines))
+    others = tuple(own for mode in unmodelled_modes(modes) if (own := lines_of(mode, names)))
+    rule = RulePrior(lines, (1.0 / (db_per_nat * n_terms),) * n_terms, HEALTHY_DB / db_per_nat, others)
+    return replace(rule, change_prefix=RELATIVE if {RELATIVE + name for name in rule.features} <= set(names) else "")

@@ -136,7 +136,7 @@ def test_sizes_are_checked_before_reading(files: Files, tmp_path: Path) -> None:
 
 MANIFEST_FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "format": lambda m: m.update(format="other"),
-    "format version": lambda m: m.update(format_version=4),
+    "format version": lambda m: m.update(format_version=5),
     "kind": lambda m: m.update(kind="baseline_only"),
     "kind unknown": lambda m: m.update(kind="oracle"),
     "kind no string": lambda m: m.update(kind=["classification"]),

@@ -38,7 +38,7 @@ def task() -> Task:
     )
     x = np.random.default_rng(0).normal(3.0, 4.0, (Y.size, 3)).astype(np.float32)
     data = checked_training_data(x, Y, UNIT, EVIDENCE, classes=CLASSES, feature_names=NAMES, groups=None)
-    rule = RulePrior((None, "line_a", "line_b"), 6.0, 3.0)
+    rule = RulePrior(((), (("line_a",),), (("line_b",),)), (1 / 3,), 2.0)
     return Task("classification", data, settings, _bank("classification", settings), rule=rule, feature_names=NAMES)
 
 
@@ -47,7 +47,7 @@ def held_out(task: Task) -> HeldOut:
     logits = np.random.default_rng(1).normal(0.0, 3.0, (4, Y.size, 3)).astype(np.float32)
     fold = np.isin(UNIT, ["h2", "a2", "b2"]).astype(np.int64)
     records = tuple(FoldRecord((), (), task.units(np.flatnonzero(fold == i)), 1, False) for i in (0, 1))
-    return HeldOut(fold, logits, 2, task.offset(task.data.x), np.zeros(Y.size), records, ())
+    return HeldOut(fold, logits, 2, task.offset(task.rule, task.data.x), np.zeros(Y.size), records, ())
 
 
 def samples(held_out: HeldOut, *, correction: Any) -> np.ndarray:

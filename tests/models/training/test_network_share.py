@@ -13,7 +13,7 @@ from models.model import Model
 from models.settings import TrainingSettings
 from models.training.network_share import SHARES, mix, network_share, shrunk_share
 from models.training.report import TrainingReport
-from models.training.rule_prior import RulePrior
+from models.training.rule_prior import Lines, RulePrior
 from models.training.train import train
 
 N_UNITS, PER_UNIT = 24, 10
@@ -41,7 +41,8 @@ def test_a_network_that_fails_on_units_it_has_not_seen_counts_for_little(rng: np
     good, bad = told(rng.uniform(size=N_UNITS) < 0.9, rng), told(rng.uniform(size=N_UNITS) < 0.3, rng)
     found = find(bad, good)
     assert found.fitted
-    assert found.value <= 0.1
+    assert found.value < shrunk_share(Y, UNIT, n_classes=3, prior_units=10.0).value
+    assert find(3.0 * bad, good).value <= 0.1, "the surer it is of what is wrong, the less"
 
 
 def test_a_network_that_knows_better_than_the_rule_counts_in_full(rng: np.random.Generator) -> None:
@@ -82,7 +83,7 @@ def test_every_method_but_the_plain_one_is_calibrated_with_a_share(method: str) 
         feature_names=("line_a", "noise"),
         feature_version="v",
         settings=replace(few, method=method, ensemble_size=2, swag_samples=2, swag_epochs=2, swag_rank=2),
-        rule=RulePrior((None, "line_a"), 6.0, 3.0),
+        rule=RulePrior(((), (("line_a",),)), (1 / 3,), 2.0),
     )
     assert report.network_share is not None
     if method == "mle":
@@ -99,7 +100,7 @@ def test_a_trained_model_carries_its_share_in_the_last_layer() -> None:
     x = np.column_stack([rng.normal(3, 1, 180), rng.normal(3, 1, 180), y + 0.5 * rng.standard_normal(180)])
 
     def trained(
-        prior_units: float, features: tuple[str | None, ...], method: str = "mc_dropout"
+        prior_units: float, lines: tuple[Lines, ...], method: str = "mc_dropout"
     ) -> tuple[Model, TrainingReport]:
         settings = TrainingSettings(
             epochs=5,
@@ -119,10 +120,10 @@ def test_a_trained_model_carries_its_share_in_the_last_layer() -> None:
             feature_names=("line_a", "line_b", "noise"),
             feature_version="v",
             settings=settings,
-            rule=RulePrior(features, 6.0, 3.0),
+            rule=RulePrior(lines, (1 / 3,), 2.0),
         )
 
-    lines = (None, "line_a", "line_b")
+    lines: tuple[Lines, ...] = ((), (("line_a",),), (("line_b",),))
     (full, first), (shrunk, second) = trained(0.0, lines), trained(9.0, lines)
     assert first.network_share is not None
     assert second.network_share is not None
@@ -138,6 +139,6 @@ def test_a_trained_model_carries_its_share_in_the_last_layer() -> None:
     assert (first.temperature.value, second.temperature.value) == (1.5, 1.0)
     assert second.folds[0].network_share == pytest.approx(2 / 11)
     # A fault without a line: only the network can find it, so it counts in full.
-    _, other = trained(9.0, (None, "line_a", None))
+    _, other = trained(9.0, ((), (("line_a",),), ()))
     assert other.network_share is not None
     assert other.network_share.value == 1.0

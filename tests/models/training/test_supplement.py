@@ -45,7 +45,7 @@ def test_classes_keep_their_weight_and_made_examples_the_share_of_as_many_units(
     task = task_of(data, small, extra)
     rows = np.arange(data["y"].size)
     scaler = task.scaler(rows)
-    plain, both = task.examples(scaler, rows), task.fitted_examples(scaler, rows)
+    plain, both = task.examples(scaler, rows, None), task.fitted_examples(scaler, rows, None)
     n = len(rows)
     assert len(both.y) == len(both.inputs) == len(both.weight) == n + len(extra.y)
     np.testing.assert_array_equal(both.inputs[:n], plain.inputs)
@@ -64,7 +64,7 @@ def test_a_class_that_a_fold_has_not_measured_gets_the_weight_of_a_class(
     data = make(units=6)
     task = task_of(data, small, supplement_for(data))
     rows = np.flatnonzero(data["y"] != 2)
-    found = task.fitted_examples(task.scaler(rows), rows)
+    found = task.fitted_examples(task.scaler(rows), rows, None)
     total = task.weights(rows).sum()
     assert found.weight[found.y == 2].sum() == pytest.approx(total / 3)
 
@@ -75,13 +75,13 @@ def test_examples_made_after_a_unit_are_held_out_with_it(make: Callable[..., Mad
     source = np.array(["serial-00", "serial-01", ""] * 6)
     task = task_of(data, small, replace(extra, source=source))
     rows = np.flatnonzero(data["unit"] != "serial-01")
-    found = task.fitted_examples(task.scaler(rows), rows)
+    found = task.fitted_examples(task.scaler(rows), rows, None)
     assert len(found.y) == len(rows) + 12
     np.testing.assert_array_equal(found.y[len(rows) :], extra.y[source != "serial-01"])
     assert task.weights(rows).sum() == pytest.approx(found.weight.sum())
     without = replace(extra, source=np.array(["serial-01"] * 18))
     alone = task_of(data, small, without)
-    np.testing.assert_array_equal(alone.fitted_examples(alone.scaler(rows), rows).y, data["y"][rows])
+    np.testing.assert_array_equal(alone.fitted_examples(alone.scaler(rows), rows, None).y, data["y"][rows])
 
 
 def test_nothing_made_is_judged_or_enters_novelty_scaler_or_folds(
