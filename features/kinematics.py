@@ -6,6 +6,9 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass
+from typing import Final
+
+BEARING_ORDERS: Final = ("bpfo", "bpfi", "bsf", "ftf")
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,10 @@ class Orders:
         Fundamental train (cage) frequency.
     gear_mesh : tuple of float
         Tooth mesh orders.
+    inner_ring, outer_ring : float or None
+        Order at which the ring turns through the load: the distance of its race's sidebands. None where it stands.
+    shafts : tuple of float
+        Orders of the other shafts, and of whatever else repeats with the drive (belt, passing planets).
 
     None means not known: features at that order are then missing.
 
@@ -36,17 +43,21 @@ class Orders:
     bsf: float | None = None
     ftf: float | None = None
     gear_mesh: tuple[float, ...] = ()
+    inner_ring: float | None = 1.0
+    outer_ring: float | None = None
+    shafts: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("bpfo", "bpfi", "bsf", "ftf"):
+        for name in (*BEARING_ORDERS, "inner_ring", "outer_ring"):
             value = getattr(self, name)
             if value is not None and not _is_order(value):
                 raise ValueError(f"{name} must be a finite number above 0 or absent, got {value!r}.")
-        # A list (as read from TOML or JSON) is welcome; a tuple keeps the object hashable.
-        object.__setattr__(self, "gear_mesh", tuple(self.gear_mesh))
-        for place, value in enumerate(self.gear_mesh):
-            if not _is_order(value):
-                raise ValueError(f"gear_mesh[{place}] must be a finite number above 0, got {value!r}.")
+        for name in ("gear_mesh", "shafts"):
+            # A list (as read from TOML or JSON) is welcome; a tuple keeps the object hashable.
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            for place, value in enumerate(getattr(self, name)):
+                if not _is_order(value):
+                    raise ValueError(f"{name}[{place}] must be a finite number above 0, got {value!r}.")
 
 
 def _is_order(value: object) -> bool:
@@ -108,7 +119,8 @@ def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: f
     """Return the orders of a bearing whose inner ring, outer ring or both turn, in multiples of the monitored shaft.
 
     With `r = |inner_speed - outer_speed|`: `bpfo`, `bpfi` and `bsf` are those of the outer ring at rest, times `r`. The
-    cage turns at `inner_speed x ftf + outer_speed x (1 - ftf)`; where that is 0 there is no order of the cage.
+    cage turns at `inner_speed x ftf + outer_speed x (1 - ftf)`; where that is 0 there is no order of the cage. The load
+    stands still, so each ring turns through it at its own speed.
 
     Parameters
     ----------
@@ -129,8 +141,9 @@ def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: f
 
     Examples
     --------
-    >>> turned_bearing_orders(Orders(bpfo=3.5, ftf=0.4), inner_speed=0.0, outer_speed=-2.0)
-    Orders(bpfo=7.0, bpfi=None, bsf=None, ftf=1.2, gear_mesh=())
+    >>> turned = turned_bearing_orders(Orders(bpfo=3.5, ftf=0.4), inner_speed=0.0, outer_speed=-2.0)
+    >>> turned.bpfo, turned.ftf, turned.inner_ring, turned.outer_ring
+    (7.0, 1.2, None, 2.0)
     """
     for name, value in (("inner_speed", inner_speed), ("outer_speed", outer_speed)):
         if not math.isfinite(value):
@@ -145,7 +158,15 @@ def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: f
     def rolling(order: float | None) -> float | None:
         return None if order is None else order * relative
 
-    return Orders(rolling(at_rest.bpfo), rolling(at_rest.bpfi), rolling(at_rest.bsf), cage, at_rest.gear_mesh)
+    return Orders(
+        rolling(at_rest.bpfo),
+        rolling(at_rest.bpfi),
+        rolling(at_rest.bsf),
+        cage,
+        at_rest.gear_mesh,
+        inner_ring=abs(inner_speed) or None,
+        outer_ring=abs(outer_speed) or None,
+    )
 
 
 def geometry_version(orders: Orders | None) -> str:
@@ -155,7 +176,8 @@ def geometry_version(orders: Orders | None) -> str:
     -------
     str
         First 16 hexadecimal digits of the SHA-256 of a canonical text of the orders, `none` where there are none.
-        The order in which gear meshes are listed does not matter, nor does 3 against 3.0.
+        The order in which gear meshes and shafts are listed does not matter, nor does 3 against 3.0. What is as
+        `Orders` has it by default is left out.
 
     Examples
     --------
@@ -166,10 +188,14 @@ def geometry_version(orders: Orders | None) -> str:
     """
     if orders is None:
         return "none"
-    single = {name: getattr(orders, name) for name in ("bpfo", "bpfi", "bsf", "ftf")}
-    content = {
+    single = {name: getattr(orders, name) for name in BEARING_ORDERS}
+    content: dict[str, object] = {
         **{name: None if value is None else float(value) for name, value in single.items()},
         "gear_mesh": sorted(float(value) for value in orders.gear_mesh),
     }
+    rings = [None if ring is None else float(ring) for ring in (orders.inner_ring, orders.outer_ring)]
+    # Left out where nothing is said of them, so that the name of such a geometry is the one it always had.
+    content |= {"rings": rings} if rings != [1.0, None] else {}
+    content |= {"shafts": sorted(map(float, orders.shafts))} if orders.shafts else {}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]

@@ -3,6 +3,8 @@
 Unbalance, misalignment and a turning load zone leave lines at whole multiples of the true speed (R. B. Randall and J.
 Antoni, Mechanical Systems and Signal Processing 25 (2011)); the comb as an estimator of speed: J. Urbanek, T. Barszcz
 and J. Antoni, same journal 38 (2013). Only the spectrum counts, not the envelope: cage and bearing have combs there.
+A strong defect has its comb in the spectrum as well, so lines at orders that the geometry names are no evidence for
+another speed, and neither is any comb where the declared speed has lines of its own.
 A wrong sampling rate moves every line by one factor and so looks the same. Without a reference the two cannot be told
 apart, and the evidence names both.
 """
@@ -59,6 +61,13 @@ class SpeedCheckSettings:
     mains_hz, mains_tolerance, mains_harmonics : tuple of float, float, int
         Lines within this share (at least one bin) of one of the first so many harmonics of the mains are no evidence
         for another speed.
+    slip, known_false_alarm, line_tolerance : float
+        A comb that the geometry names (bearing, other shafts, gear meshes) is looked for within this share of its
+        order. Where it is there, that improbable in noise, lines within this share (at least one and a half bins) of
+        its multiples are no evidence for another speed.
+    own_tolerance, own_lines, own_false_alarm : float, int, float
+        Nor is any other comb believed where so many first lines of a speed within this share of the declared one,
+        those left out that the other comb or the geometry explains, are so improbable in noise.
     comb : CombSettings
 
     Raises
@@ -77,6 +86,12 @@ class SpeedCheckSettings:
     mains_hz: tuple[float, ...] = (50.0, 60.0)
     mains_tolerance: float = 0.004
     mains_harmonics: int = 8
+    slip: float = 0.02
+    known_false_alarm: float = 1e-3
+    line_tolerance: float = 0.005
+    own_tolerance: float = 0.01
+    own_lines: int = 4
+    own_false_alarm: float = 1e-6
     comb: CombSettings = field(default_factory=CombSettings)
 
     def __post_init__(self) -> None:
@@ -111,7 +126,8 @@ def judge_speed(
     declared_rpm : float
         Sign ignored.
     orders : Orders, optional
-        Where it names gear meshes, their lines with sidebands are evidence too.
+        Lines at its orders are no evidence for another speed. Where it names gear meshes, their lines with sidebands
+        are.
     settings : SpeedCheckSettings, optional
     power : float32 array, shape (m, bins), optional
         Power spectra of the `judged_windows`, as of `measure_combs`, where they are there already.
@@ -140,18 +156,18 @@ def judge_speed(
     )
     if combs is None:
         return None
-    mesh = mesh_lines(orders)
+    mesh, known = mesh_lines(orders), _Known.of(orders, combs, s)
     masked = _without_mains(combs, sampling_rate_hz / windows.shape[1], s)
     declared_rpm = abs(declared_rpm)
-    if at_comb := _by_comb(masked, combs, mesh, declared_rpm, s):
+    if at_comb := _by_comb(masked, combs, mesh, known, declared_rpm, s):
         return at_comb
-    if mesh and (at_mesh := _by_mesh(masked, combs, mesh, declared_rpm, s)):
+    if mesh and (at_mesh := _by_mesh(masked, combs, mesh, known, declared_rpm, s)):
         return at_mesh
     own = candidate_ratios(combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb)
     chance = comb_false_alarm(combs, own, settings=s.comb, at_most=_reachable(s.false_alarm))
     if over_search(float(chance.min()), combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb) > s.false_alarm:
         return None
-    return _divided(masked, _refine_ratio(combs, _best_of_plateau(own, chance), s.comb), declared_rpm, s)
+    return _divided(masked, _refine_ratio(combs, _best_of_plateau(own, chance), s.comb), known, declared_rpm, s)
 
 
 def judged_windows(n: int) -> range:
@@ -170,47 +186,154 @@ def _reachable(chance: float) -> float:
     return chance * (1.0 + 1e-9)
 
 
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Combs at orders that the geometry names and the signal shows: each order with all its multiples.
+
+    Attributes
+    ----------
+    orders, offsets : float64 arrays, shape (f,)
+        Lines are at multiples of the order, as it was found, plus the offset: sidebands have one.
+    race, short : bool arrays, shape (f,)
+        The comb of a race. Sidebands, and the cage whose combs are short: no multiple is a comb's first line.
+    turns : float
+        As of `Combs`.
+    tolerance : float
+        As of `SpeedCheckSettings.line_tolerance`.
+    """
+
+    orders: Vector
+    offsets: Vector
+    race: NDArray[np.bool_]
+    short: NDArray[np.bool_]
+    turns: float
+    tolerance: float
+
+    @classmethod
+    def of(cls, orders: Orders | None, combs: Combs, s: SpeedCheckSettings) -> _Known:
+        """Look for the comb of every order that is named, within the slip of a bearing."""
+        o = orders or Orders()
+        double_spin = None if o.bsf is None else 2.0 * o.bsf
+        found: list[tuple[float, float, bool, bool]] = []
+        for order, side, slip in (
+            (o.bpfo, o.outer_ring, s.slip),
+            (o.bpfi, o.inner_ring, s.slip),
+            (o.bsf, None, s.slip),
+            (double_spin, o.ftf, s.slip),
+            (o.ftf, None, s.slip),
+            *((order, None, 0.0) for order in (*o.shafts, *o.gear_mesh)),
+        ):
+            own = None if order is None else _comb_near(combs, order, slip, s)
+            if own is not None:
+                found.append((own, 0.0, order in (o.bpfo, o.bpfi), order == o.ftf))
+                found += [] if side is None else [(own, -side, False, True), (own, side, False, True)]
+        columns = np.array(found, dtype=np.float64).reshape(-1, 4).T
+        return cls(columns[0], columns[1], columns[2] > 0, columns[3] > 0, combs.turns, s.line_tolerance)
+
+    def explain(self, lines: Vector) -> NDArray[np.bool_]:
+        """Return whether each order, of any shape, is a line of a comb that is known.
+
+        A multiple so high that all of them, with their tolerance, cover a quarter of the axis explains nothing.
+        """
+        return np.asarray(self._explained(lines).any(axis=-1))
+
+    def explain_combs(self, ratios: Vector, harmonics: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which lines of combs are explained, shape (m, harmonics): all of them where the comb's first line is
+        at a multiple of a known order or at half of a race's, else each by itself.
+        """
+        first = (self._explained(ratios) & ~self.short) | (self._explained(2.0 * ratios) & self.race)
+        return self.explain(ratios[:, None] * harmonics) | first.any(axis=-1)[:, None]
+
+    def _explained(self, lines: Vector) -> NDArray[np.bool_]:
+        place = lines[..., None] - self.offsets
+        multiple = np.maximum(np.rint(place / self.orders), 1.0) * self.orders
+        reach = np.maximum(self.tolerance * multiple, 1.5 / self.turns)
+        return np.asarray((np.abs(place - multiple) <= reach) & (8.0 * reach < self.orders))
+
+
+def _comb_near(combs: Combs, order: float, slip: float, s: SpeedCheckSettings) -> float | None:
+    """Return where the comb of an order is, within its slip; None where the signal does not show it.
+
+    A comb that may not slip has to be as sure as one at another speed: it is found by chance at a wrong speed, too.
+    """
+    half, likely = max(slip * order, 1.0 / combs.turns), s.known_false_alarm if slip else s.false_alarm
+    ratios = candidate_ratios(combs.turns, order - half, order + half, s.comb)
+    chance = comb_false_alarm(combs, ratios, settings=s.comb)
+    if over_search(float(chance.min()), combs.turns, order - half, order + half, s.comb) > likely:
+        return None
+    return _refine_ratio(combs, _best_of_plateau(ratios, chance), s.comb)
+
+
 def _by_comb(
-    masked: Combs, combs: Combs, mesh: tuple[float, ...], declared_rpm: float, s: SpeedCheckSettings
+    masked: Combs, combs: Combs, mesh: tuple[float, ...], known: _Known, declared_rpm: float, s: SpeedCheckSettings
 ) -> tuple[Quality, str] | None:
     """Look for a comb of shaft lines at another speed."""
+    harmonics = np.arange(1, s.comb.harmonics + 1)
     ratios = candidate_ratios(combs.turns, s.lowest, s.highest, s.comb)
     chance = comb_false_alarm(masked, ratios, settings=s.comb, at_most=_reachable(s.false_alarm))
-    others = np.abs(ratios - 1.0) > s.harmless
-    ratios, chance = ratios[others], chance[others]
-    if over_search(float(chance.min()), combs.turns, s.lowest, s.highest, s.comb) > s.false_alarm:
+    likely = (np.abs(ratios - 1.0) > s.harmless) & (chance <= s.false_alarm)
+    ratios, chance = ratios[likely], chance[likely]
+    explained = known.explain_combs(ratios, harmonics)
+    values = read_lines(masked.evidence, ratios[:, None] * harmonics * combs.turns)
+    alone = np.maximum(chance, fisher(np.where(explained, np.nan, values)) * explained.any(axis=-1))
+    surely = over_search(float(alone.min(initial=1.0)), combs.turns, s.lowest, s.highest, s.comb)
+    if surely > s.false_alarm:
         return None
-    ratio = _best_of_plateau(ratios, chance)
-    if _clear_lines(masked, ratio, np.arange(1, s.comb.harmonics + 1)) < s.min_lines:
+    ratio = _best_of_plateau(ratios, alone)
+    left = harmonics[~known.explain_combs(np.array([ratio]), harmonics)[0]]
+    if _clear_lines(masked, ratio, left) < s.min_lines or _has_own_lines(combs, ratio, known, s):
         return None
     near = candidate_ratios(combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb)
     own = float(comb_false_alarm(combs, near, settings=s.comb).min())
-    if chance.min() > s.margin * own or _is_multiple(combs, ratio, mesh, s):
+    if chance[alone.argmin()] > s.margin * own or _is_multiple(combs, ratio, mesh, s):
         return None
-    return _verdict(masked, ratio, declared_rpm, s)
+    return _verdict(masked, ratio, surely, declared_rpm, s)
+
+
+def _has_own_lines(combs: Combs, ratio: float, known: _Known, s: SpeedCheckSettings) -> bool:
+    """Return whether the declared speed has lines that neither a comb at another speed nor the geometry explains."""
+    low, high = 1 - s.own_tolerance, 1 + s.own_tolerance
+    lines = candidate_ratios(combs.turns, low, high, s.comb)[:, None] * np.arange(1, s.own_lines + 1)
+    other = np.abs(lines - ratio * np.maximum(np.rint(lines / ratio), 1.0)) <= 2.0 / combs.turns
+    values = np.where(other | known.explain(lines), np.nan, read_lines(combs.evidence, lines * combs.turns))
+    return over_search(float(fisher(values).min()), combs.turns, low, high, s.comb) <= s.own_false_alarm
 
 
 def _by_mesh(
-    masked: Combs, combs: Combs, mesh: tuple[float, ...], declared_rpm: float, s: SpeedCheckSettings
+    masked: Combs, combs: Combs, mesh: tuple[float, ...], known: _Known, declared_rpm: float, s: SpeedCheckSettings
 ) -> tuple[Quality, str] | None:
     """Look for the gear mesh, with its sidebands, at another speed; the search is finer by the mesh's order."""
     step = 0.5 / (max(mesh) * combs.turns)
     ratios = np.arange(s.lowest, s.highest, step)
     near = np.abs(ratios - 1.0) <= s.harmless
     others = ratios[~near]
-    chance = mesh_false_alarm(masked, ratios, mesh, at_most=_reachable(s.false_alarm / others.size))[~near]
-    if min(1.0, float(chance.min()) * others.size) > s.false_alarm:
+    n_others = others.size
+    chance = mesh_false_alarm(masked, ratios, mesh, at_most=_reachable(s.false_alarm / n_others))[~near]
+    read = np.array([1.0, 2.0, 3.0, *(line + side for line in mesh for side in (-1.0, 0.0, 1.0))])
+    likely = chance <= s.false_alarm
+    others, chance = others[likely], chance[likely]
+    explained = known.explain_combs(others, read)
+    values = read_lines(masked.evidence, others[:, None] * read * combs.turns)
+    alone = np.maximum(chance, fisher(np.where(explained, np.nan, values)) * explained.any(axis=-1))
+    surely = float(alone.min(initial=1.0)) * n_others
+    if surely > s.false_alarm:
         return None
-    ratio = _best_of_plateau(others, chance)
-    sides = np.array([line + side for line in mesh for side in (-1.0, 0.0, 1.0)])
-    lines = _clear_lines(masked, ratio, np.concatenate((np.arange(1, 4), sides)))
+    ratio = _best_of_plateau(others, alone)
+    lines = _clear_lines(masked, ratio, read[~known.explain_combs(np.array([ratio]), read)[0]])
     own = float(mesh_false_alarm(combs, ratios[near], mesh).min())
-    if chance.min() > s.margin * own or lines <= s.min_lines or _is_multiple(combs, ratio, mesh, s):
+    if chance[alone.argmin()] > s.margin * own or lines <= s.min_lines or _is_multiple(combs, ratio, mesh, s):
+        return None
+    if _has_own_lines(combs, ratio, known, s):
         return None
     return Quality.WRONG_SPEED, (
         f"the gear mesh with its sidebands is at multiples of {ratio * declared_rpm:.0f} rpm and not of the declared "
-        f"{declared_rpm:.0f} rpm: the speed, or else the sampling rate, is off by a factor {ratio:.2f}"
+        f"{declared_rpm:.0f} rpm ({_sure(surely)}): the speed, or else the sampling rate, is off by a factor {ratio:.2f}"
     )
+
+
+def _sure(chance: float) -> str:
+    """Say how probable noise makes a finding, over the whole search: no more often than in one of so many searches."""
+    return f"in noise less than once in {10.0 ** min(math.floor(-math.log10(max(chance, 1e-300))), 12):.0e} recordings"
 
 
 def _without_mains(combs: Combs, bin_hz: float, s: SpeedCheckSettings) -> Combs:
@@ -223,11 +346,14 @@ def _without_mains(combs: Combs, bin_hz: float, s: SpeedCheckSettings) -> Combs:
     return replace(combs, evidence=evidence)
 
 
-def _divided(combs: Combs, own: float, declared_rpm: float, s: SpeedCheckSettings) -> tuple[Quality, str] | None:
+def _divided(
+    combs: Combs, own: float, known: _Known, declared_rpm: float, s: SpeedCheckSettings
+) -> tuple[Quality, str] | None:
     """Judge a declared speed that has a comb: is it only every second or third line of the true one?"""
     for divisor in (2, 3):
         ratio = own / divisor
         between = np.array([k for k in range(1, s.comb.harmonics + 1) if k % divisor])
+        between = between[~known.explain_combs(np.array([ratio]), between)[0]]
         positions = np.rint(ratio * between * combs.turns).astype(np.int64)
         inside = positions < combs.evidence.size
         chance = float(fisher(np.where(inside, combs.evidence[np.where(inside, positions, 0)], np.nan)[None, :])[0])
@@ -237,7 +363,7 @@ def _divided(combs: Combs, own: float, declared_rpm: float, s: SpeedCheckSetting
             and _clear_lines(combs, ratio, between) >= s.min_lines
             and _power(combs, ratio, between) > _power(combs, ratio, among)
         ):
-            return _verdict(combs, ratio, declared_rpm, s)
+            return _verdict(combs, ratio, chance, declared_rpm, s)
     return None
 
 
@@ -264,7 +390,9 @@ def _clear_lines(combs: Combs, ratio: float, orders: NDArray[Any]) -> int:
     return int(np.count_nonzero(combs.evidence[positions[positions < combs.evidence.size]] > -math.log(0.01)))
 
 
-def _verdict(combs: Combs, ratio: float, declared_rpm: float, s: SpeedCheckSettings) -> tuple[Quality, str]:
+def _verdict(
+    combs: Combs, ratio: float, chance: float, declared_rpm: float, s: SpeedCheckSettings
+) -> tuple[Quality, str]:
     ratio = _refine_ratio(combs, ratio, s.comb)
     positions = ratio * np.arange(1, s.comb.harmonics + 1) * combs.turns
     power, evidence = read_lines(combs.power, positions), read_lines(combs.evidence, positions)
@@ -273,8 +401,8 @@ def _verdict(combs: Combs, ratio: float, declared_rpm: float, s: SpeedCheckSetti
     excess_db = float(db.mean()) if db.size else 0.0
     return Quality.WRONG_SPEED, (
         f"{clear} shaft lines at multiples of {ratio * declared_rpm:.0f} rpm, {excess_db:.0f} dB over the noise, and "
-        f"not of the declared {declared_rpm:.0f} rpm: the speed, or else the sampling rate, is off by a factor "
-        f"{ratio:.2f}"
+        f"not of the declared {declared_rpm:.0f} rpm ({_sure(chance)}): the speed, or else the sampling rate, is off "
+        f"by a factor {ratio:.2f}"
     )
 
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from features.kinematics import Orders, bearing_orders
+from features.kinematics import BEARING_ORDERS, Orders, bearing_orders
 from features.reducers import (
     Stage,
     check_ratio,
@@ -35,8 +35,6 @@ from pipeline.base.ids import axis_id
 
 LONGEST_S = 10 * 366 * 86_400.0
 """Longest time that may be declared between two recordings, s."""
-
-BEARING_ORDERS = ("bpfo", "bpfi", "bsf", "ftf")
 
 FORMS: dict[str, tuple[tuple[Callable[..., Stage], tuple[str, ...], tuple[str, ...]], ...]] = {
     "gear_pair": ((gear_pair, ("driving_teeth", "driven_teeth"), ()),),
@@ -187,6 +185,9 @@ class GeometryEntry(_Strict):
     bsf: Order | None = None
     ftf: Order | None = None
     gear_mesh: tuple[Order, ...] = ()
+    inner_ring: Order | None = None
+    outer_ring: Order | None = None
+    shafts: tuple[Order, ...] = ()
     reducer: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()
     bearing: Name | None = None
     shaft: str = "input"
@@ -199,8 +200,12 @@ class GeometryEntry(_Strict):
         orders = [name for name in BEARING_ORDERS if getattr(self, name) is not None]
         if self.bearing is not None and orders:
             raise ValueError(f"bearing and {', '.join(orders)} exclude each other; keep one of both")
-        if self.reducer and self.gear_mesh:
-            raise ValueError("reducer and gear_mesh exclude each other; keep one of both")
+        rings = [name for name in ("inner_ring", "outer_ring") if getattr(self, name) is not None]
+        if self.bearing is not None and rings:
+            raise ValueError(f"bearing and {', '.join(rings)} exclude each other; name the bearing's shaft instead")
+        for name in ("gear_mesh", "shafts"):
+            if self.reducer and getattr(self, name):
+                raise ValueError(f"reducer and {name} exclude each other; keep one of both")
         if not self.bearing and ({"shaft", "outer_shaft"} & self.model_fields_set):
             raise ValueError("shaft and outer_shaft are the shafts of a bearing; name the bearing")
         return self

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from features.kinematics import Orders, geometry_version, turned_bearing_orders
+from features.kinematics import BEARING_ORDERS, Orders, geometry_version, turned_bearing_orders
 from features.reducers import NamedOrder, Stage, chain
-from pipeline.assets.entries import BEARING_ORDERS, BearingEntry, GeometryEntry, ReducerEntry, bearing_by_designation
+from pipeline.assets.entries import BearingEntry, GeometryEntry, ReducerEntry, bearing_by_designation
 
 BEARING_WORDS = {
     "bpfo": "outer race (bpfo)",
@@ -73,10 +73,18 @@ def resolve_geometry(
         raise ValueError(f"reducer {', '.join(map(repr, missing))} is not defined in this file")
     train = _train(entry, reducers)
     shown = [_with_counts(order, reducers) for order in train.orders]
-    explicit = Orders(entry.bpfo, entry.bpfi, entry.bsf, entry.ftf, entry.gear_mesh)
+    explicit = Orders(
+        entry.bpfo,
+        entry.bpfi,
+        entry.bsf,
+        entry.ftf,
+        entry.gear_mesh,
+        inner_ring=entry.inner_ring or (None if entry.outer_ring else 1.0),
+        outer_ring=entry.outer_ring,
+    )
     shown += characteristic_orders(explicit, entry.source)
     sources = [entry.source, *(f"{item}: {reducers[item].source}" for item in entry.reducer)]
-    orders = Orders(entry.bpfo, entry.bpfi, entry.bsf, entry.ftf, entry.gear_mesh or train.meshes)
+    orders = replace(explicit, gear_mesh=entry.gear_mesh or train.meshes, shafts=entry.shafts or _other_shafts(train))
     if entry.bearing is not None:
         known = bearings.get(entry.bearing)
         at_rest, source = known.at_rest() if known is not None else bearing_by_designation(entry.bearing)
@@ -87,7 +95,7 @@ def resolve_geometry(
         )
         shown += characteristic_orders(turned, source, bearing=entry.bearing, given=False)
         sources.append(f"{entry.bearing}: {source}")
-        orders = Orders(turned.bpfo, turned.bpfi, turned.bsf, turned.ftf, orders.gear_mesh)
+        orders = replace(turned, gear_mesh=orders.gear_mesh, shafts=orders.shafts)
     return ResolvedGeometry(name, orders, tuple(shown), "; ".join(filter(None, sources)), train.notes)
 
 
@@ -110,6 +118,13 @@ def _train(entry: GeometryEntry, reducers: Mapping[str, ReducerEntry]) -> Stage:
     if entry.monitored_shaft != "input":
         raise ValueError("monitored_shaft is a shaft of a reducer; name the reducer")
     return Stage("none", 1.0, (("input", 1.0),))
+
+
+def _other_shafts(train: Stage) -> tuple[float, ...]:
+    """Return the orders of all that turns or repeats besides the monitored shaft and the meshes, each once."""
+    orders = {abs(speed) for _, speed in train.speeds} | {one.order for one in train.orders}
+    meshes = {round(mesh, 9) for mesh in train.meshes}
+    return tuple(sorted({round(order, 9) for order in orders} - meshes - {0.0, 1.0}))
 
 
 def _with_counts(order: NamedOrder, reducers: Mapping[str, ReducerEntry]) -> NamedOrder:

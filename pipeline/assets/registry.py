@@ -110,7 +110,7 @@ def store_geometries(connection: Connection, geometries: Iterable[ResolvedGeomet
         {
             "geometry_version": geometry.version,
             "name": geometry.name,
-            "orders": {**asdict(geometry.orders), "gear_mesh": list(geometry.orders.gear_mesh)},
+            "orders": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(geometry.orders).items()},
             "source": geometry.source,
             "known_at": as_of,
         }
@@ -202,10 +202,4 @@ def known_orders(connection: Connection) -> dict[str, Orders]:
 
 def orders_from(stored: dict[str, Any]) -> Orders:
     """Build orders from their stored form, a dict of numbers and lists."""
-    return Orders(
-        bpfo=stored.get("bpfo"),
-        bpfi=stored.get("bpfi"),
-        bsf=stored.get("bsf"),
-        ftf=stored.get("ftf"),
-        gear_mesh=tuple(stored.get("gear_mesh", ())),
-    )
+    return Orders(**stored)

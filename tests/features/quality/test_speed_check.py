@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from features.extract import FeatureSettings, RecordingWindows, extract_together
-from features.kinematics import Orders, bearing_orders
+from features.kinematics import Orders, bearing_orders, turned_bearing_orders
 from features.quality.quality import Quality
 from features.quality.speed_check import SpeedCheckSettings, judge_speed, judged_windows
 from features.spectra.combs import (
@@ -250,3 +250,50 @@ def test_spectra_that_are_there_already_change_no_verdict(n, shaft_hz):
         alone = judge_speed(x, **asked)
         assert judge_speed(x, power=power, **asked) == alone
         assert (alone is None) == (rpm == 60.0 * shaft_hz)
+
+
+def behind_a_gear(ratio, race, seed, *, shaft=0.0, floor=0.05):
+    """A strong defect on the output shaft of a gear pair, whose comb is in the spectrum; shaft: comb of the motor."""
+    rng = np.random.default_rng([seed, int(10 * ratio)])
+    t = np.arange(4 * LENGTH) / RATE
+    order = (SKF_6205.bpfo if race == "outer" else SKF_6205.bpfi) / ratio
+    passes = np.cumsum((1 + 0.01 * rng.standard_normal(int(order * RPM / 60 * t[-1]))) / order)  # in turns of the motor
+    strike = np.rint(passes * 60 / RPM * RATE).astype(int)
+    height = 1.0 if race == "outer" else (1 + np.cos(2 * np.pi * passes / ratio)) / 2
+    x = np.zeros(t.size + 200)
+    np.add.at(x, np.clip(strike, 0, t.size - 1), height)
+    late = np.arange(200) / RATE
+    x = np.convolve(x, np.exp(-900 * late) * np.cos(2 * np.pi * 3000 * late) + np.exp(-2000 * late))[: t.size]
+    x += sum(shaft * np.cos(2 * np.pi * k * RPM / 60 * t + k) for k in (1, 2, 3))
+    x += floor * rng.standard_normal(t.size)
+    turned = turned_bearing_orders(SKF_6205, inner_speed=-1 / ratio)
+    return x.reshape(4, LENGTH).astype(np.float32), replace(turned, gear_mesh=(20.0,), shafts=(1 / ratio,))
+
+
+@pytest.mark.parametrize("race", ["outer", "inner"])
+@pytest.mark.parametrize("ratio", [2.0, 2.5, 4.0])
+@pytest.mark.parametrize("shaft", [0.0, 0.005, 0.02])
+def test_the_comb_of_a_bearing_on_another_shaft_is_no_wrong_speed(race, ratio, shaft):
+    for seed in range(4):
+        x, orders = behind_a_gear(ratio, race, seed, shaft=shaft)
+        assert judge(x, orders=orders) is None
+
+
+@pytest.mark.parametrize("order", [1.5, 1.79])
+def test_half_of_a_race_whose_comb_is_there_is_no_shaft(order):
+    comb_there = comb(order * RPM, amplitude=0.2, harmonics=range(1, 9)) + comb(2 * order * RPM, amplitude=0.3)
+    assert judge(comb_there.astype(np.float32)) is not None
+    assert judge(comb_there.astype(np.float32), orders=Orders(bpfo=2 * order)) is None
+    assert judge(comb_there.astype(np.float32), orders=Orders(bpfo=2.3 * order)) is not None
+
+
+def test_a_comb_beside_the_declared_speeds_own_lines_is_another_machine():
+    other, own = comb(2430.0, amplitude=0.3), comb(RPM, amplitude=0.3, harmonics=(1, 2, 4), seed=3) - noise(3)
+    assert judge(other)[0] is Quality.WRONG_SPEED
+    assert judge((other + own).astype(np.float32)) is None
+
+
+def test_the_verdict_says_how_sure_it_is():
+    strong, weak = (judge(comb(1345.0, amplitude=a).reshape(1, -1))[1] for a in (0.25, 0.06))
+    chance = [float(re.search(r"once in ([\de+]+) recordings", text)[1]) for text in (strong, weak)]
+    assert 1e5 <= chance[1] < chance[0]
