@@ -36,6 +36,11 @@ class QualitySettings:
         `flatline` too where at least this share of the samples has one and the same value.
     dropout_share, dropout_min_samples : float, int
         `dropout` where one value is held for at least `max(dropout_share * length, dropout_min_samples)` samples.
+    rest_chance : float
+        Held stretches are no dropouts but pauses of a machine, logged in coarse steps, where a signal that froze
+        anywhere would come back to their values with at most this chance.
+    rest_steps : float
+        Steps are coarse where the standard deviation is at most so many of them.
     live_share : float
         Dropouts and clipping are judged only in a window where, outside the stretch in question, at least this share
         of the samples differs from the one before: a slow signal with a coarse step (a temperature) stands still by
@@ -66,6 +71,8 @@ class QualitySettings:
     flat_share: float = 0.995
     dropout_share: float = 0.005
     dropout_min_samples: int = 24
+    rest_chance: float = 0.01
+    rest_steps: float = 100.0
     live_share: float = 0.5
     min_levels: int = 16
     clip_min_samples: int = 8
@@ -78,7 +85,7 @@ class QualitySettings:
     hum: HumSettings = field(default_factory=HumSettings)
 
     def __post_init__(self) -> None:
-        for name in ("flat_share", "dropout_share", "live_share", "clip_min_share"):
+        for name in ("flat_share", "dropout_share", "rest_chance", "live_share", "clip_min_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)!r}.")
         for name in ("min_samples", "dropout_min_samples", "clip_min_samples", "min_levels"):
@@ -349,7 +356,7 @@ def _dropout(row: NDArray[np.float32], settings: QualitySettings) -> tuple[Quali
         # Clipping holds a rail too, but in many stretches of all lengths; a dropout does so only in long ones.
         if n_short:
             long &= held != value
-    if not long.any():
+    if not long.any() or _is_rest(row, ends[long], lengths[long], settings):
         return None
     lost = int(lengths[long].sum())
     rest = row.size - lost
@@ -358,6 +365,39 @@ def _dropout(row: NDArray[np.float32], settings: QualitySettings) -> tuple[Quali
         return None
     place = int(np.argmax(np.where(long, lengths, 0)))
     return Quality.DROPOUT, f"{lengths[place]} samples in a row are exactly {float(held[place]):.6g}"
+
+
+def _is_rest(row: NDArray[np.float32], ends: NDArray[np.intp], lengths: NDArray[np.intp], s: QualitySettings) -> bool:
+    """Return whether long held stretches are pauses: at rest, noise below half a step of a coarse log disappears.
+
+    A machine that stops comes back to the same values, within a step; a plug that loses its contact holds any value,
+    or an open input's 0. At 0 only a rhythm tells a pause: three stretches or more, alike in length and distance.
+    """
+    live = np.ones(row.size, dtype=bool)
+    for end, length in zip(ends, lengths, strict=True):
+        live[end - length + 1 : end + 1] = False
+    moving, levels = row[live].astype(np.float64), np.unique(row).astype(np.float64)
+    if moving.size < s.min_samples or levels.size < s.min_levels:
+        return False
+    step = float(np.quantile(np.diff(levels), 0.1))
+    if float(moving.std()) > s.rest_steps * step:
+        return False
+    chance, values = 1.0, row[ends].astype(np.float64)
+    while values.size:
+        value, same = float(values[0]), np.abs(values - values[0]) <= 1.5 * step
+        times = int(np.count_nonzero(same))
+        if times < 2 or (abs(value) <= 0.5 * step and not _is_rhythm(row.size, ends, lengths)):
+            return False
+        chance *= float(np.mean(np.abs(moving - value) <= 1.5 * step)) ** (times - 1)
+        values = values[~same]
+    return chance <= s.rest_chance
+
+
+def _is_rhythm(size: int, ends: NDArray[np.intp], lengths: NDArray[np.intp]) -> bool:
+    """Return whether stretches, those that the window cuts left out, are alike in length and distance within 10 %."""
+    whole = (ends - lengths >= 0) & (ends < size - 1)
+    inside, apart = lengths[whole], np.diff(ends[whole])
+    return len(inside) >= 3 and all(float(np.ptp(part)) <= 0.1 * float(part.mean()) for part in (inside, apart))
 
 
 def _rails(

@@ -242,7 +242,8 @@ class _Known:
         at a multiple of a known order or at half of a race's, else each by itself.
         """
         first = (self._explained(ratios) & ~self.short) | (self._explained(2.0 * ratios) & self.race)
-        return self.explain(ratios[:, None] * harmonics) | first.any(axis=-1)[:, None]
+        result: NDArray[np.bool_] = self.explain(ratios[:, None] * harmonics) | first.any(axis=-1, keepdims=True)
+        return result
 
     def _explained(self, lines: Vector) -> NDArray[np.bool_]:
         place = lines[..., None] - self.offsets
@@ -327,7 +328,8 @@ def _by_mesh(
         return None
     return Quality.WRONG_SPEED, (
         f"the gear mesh with its sidebands is at multiples of {ratio * declared_rpm:.0f} rpm and not of the declared "
-        f"{declared_rpm:.0f} rpm ({_sure(surely)}): the speed, or else the sampling rate, is off by a factor {ratio:.2f}"
+        f"{declared_rpm:.0f} rpm ({_sure(surely)}): the speed, or else the sampling rate, is off by a factor "
+        f"{ratio:.2f}"
     )
 
 

@@ -300,3 +300,48 @@ def test_shares_of_the_mains_that_are_there_already_change_no_verdict():
     assert assess(windows, mains=shares, **common) == alone
     assert [str(code) for code in alone[0]] == ["mains_hum", "ok", "ok"]
     assert assess(windows, mains=np.zeros((3, 2)), **common)[0][0] == "ok", "the shares are used"
+
+
+def pausing(level, *, step=0.01, seed=0, jitter=0.0, amplitude=0.17):
+    """An axis that moves 2 s and stands 0.6 s, at the levels in turn; 400 samples a second in coarse steps."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for cycle in range(8):
+        at = level[cycle % len(level)]
+        stands = round(240 * (1 + jitter * rng.uniform(-1, 1)))
+        parts += [at + amplitude * rng.standard_normal(800), at + 0.1 * step * rng.standard_normal(stands)]
+    return coarse(np.concatenate(parts), step)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("level", [(0.12,), (-0.98,), (0.12, -0.3), (0.0,)])
+@pytest.mark.parametrize("step", [0.01, 0.04])
+def test_pauses_of_a_robot_in_coarse_steps_are_no_dropout(level, step, seed):
+    x = pausing(level, step=step, seed=seed)
+    assert verdict(x, rate=400.0) is Quality.OK
+    assert verdict(9.80665 * x, rate=400.0) is Quality.OK
+
+
+def test_pauses_of_any_length_are_no_dropout_where_they_are_at_no_zero():
+    assert verdict(pausing((0.12,), jitter=0.5), rate=400.0) is Quality.OK
+
+
+@pytest.mark.parametrize("step", [0.01, 0.04])
+def test_a_loose_plug_is_found_in_coarse_steps_too(step):
+    rng, found = np.random.default_rng(7), {"open": 0, "held": 0, "at rest, then open": 0}
+    for _ in range(40):
+        for kind in found:
+            x = pausing((0.12,)) if kind == "at rest, then open" else coarse(0.12 + 0.17 * noise(rng, 6720), step)
+            for _ in range(int(rng.integers(1, 5))):
+                first, length = int(rng.integers(0, 5400)), int(rng.integers(130, 1300))
+                x[first : first + length] = x[first] if kind == "held" else 0.0
+            found[kind] += verdict(x, rate=400.0) is Quality.DROPOUT
+    assert min(found.values()) >= 38, found
+
+
+def test_zero_without_a_rhythm_is_a_dropout():
+    assert verdict(pausing((0.0,), jitter=0.5), rate=400.0) is Quality.DROPOUT
+    lost = noise()
+    for first in (2000, 5000, 8000):
+        lost[first : first + 300] = 0.0
+    assert verdict(lost) is Quality.DROPOUT  # in rhythm, and yet not in coarse steps
