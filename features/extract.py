@@ -31,7 +31,7 @@ from features.settings import (
 )
 from features.spectra.bearing_lines import bearing_columns, best_spectra, envelope_bins
 from features.spectra.gear_mesh import gear_mesh_statistics, spectrum_reach
-from features.spectra.lines import order_columns
+from features.spectra.line_reader import order_columns
 from features.spectra.profile import SHAFT_HARMONICS, shaft_columns
 from features.spectra.spectrum import NYQUIST_SHARE
 from features.windows import steady_shaft_hz
@@ -302,9 +302,10 @@ def _extract_block(
     spectra += best_spectra(bands, turning.envelope_bins, chunk_windows(block[0].need.sampling.length))
     needs = {id(row.need): row.need for row in block}
     place_of = {key: place for place, key in enumerate(needs)}
-    orders = order_columns([need.orders for need in needs.values()]).take(
-        np.array([place_of[id(row.need)] for row in block])
+    of_needs = order_columns(
+        [need.orders for need in needs.values()], [need.turns for need in needs.values()], settings.lines
     )
+    orders = of_needs.take(np.array([place_of[id(row.need)] for row in block]))
     usable = np.array([int(NYQUIST_SHARE * row.need.sampling.length / 2.0) for row in block])
     with np.errstate(invalid="ignore"):
         columns = (

@@ -17,15 +17,11 @@ from features.spectra.lines import LineSettings
 from features.spectra.profile import PROFILE_NAMES, SHAFT_NAMES
 from features.windows import WindowSettings
 
-FORMULA_VERSION: Final = 2
+FORMULA_VERSION: Final = 3
 """Raised by hand whenever a formula changes, so that features of different formulas are never mixed."""
 
 COUNTED_VERSIONS: Final = ("white", "best")
 """The envelopes in which harmonics and sideband pairs are counted."""
-
-_COMB_UNTIL_NEXT_FORMULA: Final = {"envelope_harmonics": 0, "false_alarm": 1e-3}
-"""Two settings of the comb that are gone. They stay in the version, or all features would be computed again for
-nothing; leave them out when `FORMULA_VERSION` rises."""
 
 _TIME_NAMES: Final = (
     "rms_log10",
@@ -186,9 +182,8 @@ def feature_version(settings: FeatureSettings) -> str:
     >>> feature_version(FeatureSettings()) == feature_version(FeatureSettings(segment_tolerance=0.02))
     False
     """
-    values = dataclasses.asdict(settings)
-    values["speed_check"]["comb"] |= _COMB_UNTIL_NEXT_FORMULA
-    content = {"formula": FORMULA_VERSION, "names": feature_names(settings), "settings": _canonical(values)}
+    values = _canonical(dataclasses.asdict(settings))
+    content = {"formula": FORMULA_VERSION, "names": feature_names(settings), "settings": values}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from features.kinematics import Orders
 from features.settings import COUNTED_VERSIONS, FeatureSettings
 from features.spectra import band_tree, envelope, evidence, line_counts
-from features.spectra.lines import Bins, LineReader, OrderColumns
+from features.spectra.line_reader import LineReader, OrderColumns
+from features.spectra.lines import Bins
 from features.spectra.time_domain import Vector, log10_or_nan
 
 
@@ -104,7 +105,7 @@ def bearing_columns(
     """
     lines = np.full((len(envelope.VERSIONS), n, len(envelope.STATISTICS)), np.nan)
     counts = np.full((len(envelope.VERSIONS), n, len(line_counts.STATISTICS)), np.nan)
-    scores = np.full((len(envelope.VERSIONS), n, len(evidence.CLASSES)), np.nan)
+    scores = np.full((len(envelope.VERSIONS), n, 3, len(evidence.CLASSES)), np.nan)
     for counted in (False, True):
         members = [part for part in spectra if (envelope.VERSIONS[part.version] in COUNTED_VERSIONS) == counted]
         if not members:
@@ -112,8 +113,9 @@ def bearing_columns(
         version = np.concatenate([np.full(len(part.rows), part.version) for part in members])
         rows = np.concatenate([part.rows for part in members])
         usable = np.concatenate([part.usable for part in members])
-        reader = LineReader(_side_by_side(members), turns=turns[rows], usable=usable, settings=settings.lines)
         own = orders.take(rows)
+        power = _side_by_side(members)
+        reader = LineReader(power, turns=turns[rows], usable=usable, settings=settings.lines, orders=own)
         lines[version, rows] = envelope.line_statistics(reader, own)
         scores[version, rows] = evidence.class_scores(reader, own)
         if counted:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import fft as sfft
 
 from features.kinematics import Orders
-from features.spectra.lines import LineReader, Order, OrderColumns
+from features.spectra.line_reader import LineReader, Order, OrderColumns
 from features.spectra.spectrum import HANN_POWER, NYQUIST_SHARE, hann_in_frequency, real_transform, squared_magnitude
 from features.spectra.time_domain import Vector
 
@@ -180,7 +180,8 @@ def highest_position(orders: Orders, turns: float, harmonics: int) -> float:
     """
     known = [order for order in (orders.bpfo, orders.bpfi, orders.ftf) if order is not None]
     known += [2 * orders.bsf] if orders.bsf is not None else []
-    return turns * max([2.0, *(max(harmonics, 3) * order for order in known), *(order + 3 for order in known)])
+    sides = 3 * max(1.0, orders.inner_ring or 0.0, orders.outer_ring or 0.0, orders.ftf or 0.0)
+    return turns * max([2.0, *(max(harmonics, 3) * order for order in known), *(order + sides for order in known)])
 
 
 def line_statistics(reader: LineReader, orders: Orders | OrderColumns) -> Vector:
@@ -196,19 +197,19 @@ def line_statistics(reader: LineReader, orders: Orders | OrderColumns) -> Vector
     Returns
     -------
     float64 array, shape (n, len(STATISTICS))
-        In dB, see `signal_to_floor_db`. `h1` is the first harmonic, `mean13` the mean over harmonics 1 to 3 (over
-        1 and 2 where the third is beyond the spectrum; missing where the second is). Sidebands are the mean of the two
-        at `bpfi -+ 1` and at `2 bsf -+ ftf`. NaN where the order is not known or a line not resolved.
+        In dB, see `signal_to_floor_db`. `h1` is the first harmonic, `mean13` the mean over harmonics 1 to 3, of which
+        two at least are resolved. Sidebands are the mean of the two at `bpfi -+ inner_ring` and at `2 bsf -+ ftf`. NaN
+        where the order is not known or a line not resolved.
     """
     double_spin = times(2.0, orders.bsf)
     bases = (orders.bpfo, orders.bpfi, orders.bsf, double_spin, orders.ftf)
-    sides = beside(orders.bpfi, 1.0) + beside(double_spin, orders.ftf)
-    heights = reader.at(*(times(k, base) for base in bases for k in (1, 2, 3)), 1.0, 2.0, *sides)
+    sides = reader.beside(orders.bpfi, orders.inner_ring) + reader.beside(double_spin, orders.ftf)
+    heights = reader.of_bearing(*(times(k, base) for base in bases for k in (1, 2, 3)), *sides)
     columns: list[Vector] = []
     for place in range(0, 15, 3):
         columns += [heights[place], mean_of_harmonics(heights[place : place + 3])]
-    columns += heights[15:17]
-    columns += [(heights[17] + heights[18]) / 2.0, (heights[19] + heights[20]) / 2.0]
+    columns += reader.at(1.0, 2.0)
+    columns += [(heights[15] + heights[16]) / 2.0, (heights[17] + heights[18]) / 2.0]
     return np.stack(columns, axis=-1)
 
 
@@ -223,26 +224,14 @@ def times(factor: float, order: Order) -> Order:
     return None if order is None else factor * order
 
 
-def beside(centre: Order, distance: Order) -> tuple[Order, Order]:
-    """Return the orders `centre -+ distance`; None where one of the two is not known.
-
-    Examples
-    --------
-    >>> beside(5.0, 1.0), beside(5.0, None)
-    ((4.0, 6.0), (None, None))
-    """
-    if centre is None or distance is None:
-        return None, None
-    return centre - distance, centre + distance
-
-
 def mean_of_harmonics(harmonics: list[Vector]) -> Vector:
-    """Return the mean over three harmonics, over the first two where the third is missing.
+    """Return the mean over those of three harmonics that are resolved; NaN where fewer than two are.
 
     Examples
     --------
     >>> mean_of_harmonics([np.array([9.0]), np.array([6.0]), np.array([math.nan])]).tolist()
     [7.5]
     """
-    first, second, third = harmonics
-    return np.where(np.isnan(third), (first + second) / 2.0, (first + second + third) / 3.0)
+    parts = np.stack(harmonics)
+    known = (~np.isnan(parts)).sum(axis=0)
+    return np.where(known > 1, np.nansum(parts, axis=0) / np.maximum(known, 1), np.nan)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.kinematics import Orders
-from features.spectra.envelope import beside, times
-from features.spectra.lines import LineReader, OrderColumns
+from features.spectra.envelope import times
+from features.spectra.line_reader import LineReader, OrderColumns
 from features.spectra.time_domain import Vector
 
 CLASSES: Final = ("outer", "inner", "ball")
@@ -26,6 +26,8 @@ STATISTICS: Final = (
     *(f"{kind}_max_margin_db" for kind in CLASSES),
     *(f"{kind}_mean_db" for kind in CLASSES),
     *(f"{kind}_mean_margin_db" for kind in CLASSES),
+    *(f"{kind}_h1_db" for kind in CLASSES),
+    *(f"{kind}_offset_percent" for kind in CLASSES),
 )
 """What `evidence_columns` returns, in its order."""
 
@@ -42,7 +44,7 @@ is too low for two of them in 5 % with 10 turns and 0.3 % with 30 (18,000 simula
 
 
 def class_scores(reader: LineReader, orders: Orders | OrderColumns) -> Vector:
-    """Score three defects in squared envelope spectra.
+    """Score three defects in squared envelope spectra, and measure their first lines.
 
     Parameters
     ----------
@@ -53,23 +55,23 @@ def class_scores(reader: LineReader, orders: Orders | OrderColumns) -> Vector:
 
     Returns
     -------
-    float64 array, shape (n, 3)
-        In dB, >= 0, by `CLASSES`: the mean of `max(0, height)` over harmonics 1 to 3 of bpfo, bpfi and twice bsf
-        (over those that are resolved), plus a quarter of the mean height of the sidebands where it is above 0: of
-        `bpfi -+ 1` (the race turns through the load zone) and of `2 bsf -+ ftf` (the cage carries the ball through
-        it). NaN where the first harmonic is missing; sidebands that are missing add nothing.
+    float64 array, shape (n, 3, 3)
+        By `CLASSES` in the last axis. First the score in dB, >= 0: the mean of `max(0, height)` over harmonics 1 to 3
+        of bpfo, bpfi and twice bsf (over those that are resolved), plus a quarter of the mean height of the sidebands
+        where it is above 0: of `bpfo -+ outer_ring`, `bpfi -+ inner_ring` (the race turns through the load) and
+        `2 bsf -+ ftf` (the cage carries the ball through it). NaN where no harmonic is resolved; sidebands that are
+        missing add nothing. Then the height of the first harmonic in dB, and how far it lies from its order, as a share
+        of it; NaN where it is not resolved.
     """
-    double_spin = times(2.0, orders.bsf)
-    columns = [_harmonics(reader.at(*(times(k, orders.bpfo) for k in (1, 2, 3))))]
-    for base, distance in ((orders.bpfi, 1.0), (double_spin, orders.ftf)):
-        *harmonics, low, high = reader.at(*(times(k, base) for k in (1, 2, 3)), *beside(base, distance))
-        columns.append(_harmonics(harmonics) + SIDEBAND_SHARE * np.fmax((low + high) / 2.0, 0.0))
-    return np.stack(columns, axis=-1)
-
-
-def _harmonics(heights: list[Vector]) -> Vector:
-    parts = np.stack(heights)
-    return np.where(np.isnan(parts[0]), np.nan, _mean_of_known(np.maximum(parts, 0.0)))
+    bases = ((orders.bpfo, orders.outer_ring), (orders.bpfi, orders.inner_ring), (times(2.0, orders.bsf), orders.ftf))
+    lines = [(*(times(k, base) for k in (1, 2, 3)), *reader.beside(base, distance)) for base, distance in bases]
+    heights = np.stack(reader.of_bearing(*(order for own in lines for order in own))).reshape(len(bases), 5, -1)
+    scores = [
+        _mean_of_known(np.maximum(own[:3], 0.0)) + SIDEBAND_SHARE * np.fmax((own[3] + own[4]) / 2.0, 0.0)
+        for own in heights
+    ]
+    offsets = reader.offsets(*(own[0] for own in lines))
+    return np.stack([np.stack(scores, axis=-1), heights[:, 0].T, np.stack(offsets, axis=-1)], axis=1)
 
 
 def _mean_of_known(values: Vector) -> Vector:
@@ -83,18 +85,22 @@ def evidence_columns(scores: Vector) -> Vector:
 
     Parameters
     ----------
-    scores : float64 array, shape (versions, n, 3)
+    scores : float64 array, shape (versions, n, 3, 3)
         `class_scores` of each version; NaN where a version is missing.
 
     Returns
     -------
     float64 array, shape (n, len(STATISTICS))
         Over the versions that are there: the highest score of each class and its margins, the mean score and its
-        margins. NaN where no version has the class; a margin also where another class is missing.
+        margins, the mean height of the first line, and in percent how far it lies from its order where it is highest.
+        NaN where no version has the class; a margin also where another class is missing.
     """
-    highest = np.fmax.reduce(scores, axis=0)
-    mean = _mean_of_known(scores)
-    return np.concatenate((highest, _margins(highest), mean, _margins(mean)), axis=-1)
+    total, first, offset = np.moveaxis(scores, 2, 0)
+    highest = np.fmax.reduce(total, axis=0)
+    mean = _mean_of_known(total)
+    clearest = np.where(np.isnan(first), -np.inf, first).argmax(axis=0)
+    where = 100.0 * np.take_along_axis(offset, clearest[None], axis=0)[0]
+    return np.concatenate((highest, _margins(highest), mean, _margins(mean), _mean_of_known(first), where), axis=-1)
 
 
 def _margins(scores: Vector) -> Vector:

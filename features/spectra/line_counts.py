@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 
 from features.kinematics import Orders
-from features.spectra.envelope import beside, times
-from features.spectra.lines import LineReader, OrderColumns
+from features.spectra.envelope import times
+from features.spectra.line_reader import LineReader, OrderColumns
 from features.spectra.time_domain import Vector
 
 SIDEBAND_PAIRS: Final = 3
@@ -44,15 +44,15 @@ def line_counts(reader: LineReader, orders: Orders | OrderColumns) -> Vector:
     -------
     float64 array, shape (n, len(STATISTICS))
         Harmonics: 0 to `count_harmonics` (8), of those that are resolved. Sideband pairs: 0 to 3, at the distance of
-        1, 2 and 3 shaft orders from bpfi and of 1, 2 and 3 cage orders from twice bsf; a pair counts where both of its
-        lines stand out. NaN where the order is not known or no line of the kind is resolved.
+        1, 2 and 3 orders of the inner ring from bpfi and of 1, 2 and 3 cage orders from twice bsf; a pair counts where
+        both of its lines stand out. NaN where the order is not known or no line of the kind is resolved.
     """
     double_spin = times(2.0, orders.bsf)
     n_harmonics = reader.settings.count_harmonics
     bases = (orders.bpfo, orders.bpfi, double_spin, orders.ftf)
     wanted = [times(k, base) for base in bases for k in range(1, n_harmonics + 1)]
-    for base, distance in ((orders.bpfi, 1.0), (double_spin, orders.ftf)):
-        wanted += [side for k in range(1, SIDEBAND_PAIRS + 1) for side in beside(base, times(k, distance))]
+    for base, distance in ((orders.bpfi, orders.inner_ring), (double_spin, orders.ftf)):
+        wanted += [side for k in range(1, SIDEBAND_PAIRS + 1) for side in reader.beside(base, times(k, distance))]
     lines = np.stack(reader.stands_out(*wanted))
     harmonics, sides = np.split(lines, [len(bases) * n_harmonics])
     pairs = sides[::2] * sides[1::2]

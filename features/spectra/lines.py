@@ -9,7 +9,7 @@ colour the statistic has a mean near 0 dB at every order, number of turns and ra
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -18,12 +18,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from features.kinematics import Orders
 from features.spectra.time_domain import Vector, log10_or_nan, ratio
 
 Bins = NDArray[np.int64]
-Order = float | Vector | None
-
 HANN_INDEPENDENT_SHARE: Final = 0.72
 """A search over n neighbouring Hann bins acts like one over `1 + 0.72 (n - 1)` independent bins. Fitted to 40,000 draws
 of complex Gaussian noise; within 0.15 dB from 1 to 400 bins."""
@@ -31,7 +28,7 @@ of complex Gaussian noise; within 0.15 dB from 1 to 400 bins."""
 _FIRST_USABLE_BIN: Final = 2
 """Bins 0 and 1 of a Hann spectrum hold what is left of the mean."""
 
-_GUARD_BINS: Final = 2
+GUARD_BINS: Final = 2
 """The Hann main lobe reaches 2 bins to each side: so far around a search band nothing counts as floor."""
 
 
@@ -59,6 +56,12 @@ class LineSettings:
         So many harmonics are counted at most.
     false_rate : float
         A line counts as standing out where noise reaches its height in no more than this share of cases.
+    shaft_harmonics, mesh_harmonics, mesh_sidebands : int
+        So many harmonics of every shaft (of a slower one up to the same order), and of every gear mesh with so many
+        sidebands of every shaft to each side, are no lines of a bearing. Shafts with fewer than `min_turns` turns in
+        the window are not told apart, and left out.
+    speed_error : float
+        A peak belongs to such a line where it is at most half a bin and this share of the line's frequency away.
 
     Raises
     ------
@@ -73,6 +76,10 @@ class LineSettings:
     min_turns: float = 8.0
     count_harmonics: int = 8
     false_rate: float = 0.01
+    shaft_harmonics: int = 10
+    mesh_harmonics: int = 3
+    mesh_sidebands: int = 3
+    speed_error: float = 0.003
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < self.floor_share < 1:
@@ -88,6 +95,11 @@ class LineSettings:
             raise ValueError(
                 "Wanted count_harmonics of at least 1 and false_rate between 0 and 1, got "
                 f"{self.count_harmonics!r} and {self.false_rate!r}."
+            )
+        if min(self.shaft_harmonics, self.mesh_harmonics, self.mesh_sidebands) < 0 or not 0 <= self.speed_error < 0.1:
+            raise ValueError(
+                "Wanted harmonics and sidebands of at least 0 and a speed_error from 0 to below 0.1, got "
+                f"{self.shaft_harmonics!r}, {self.mesh_harmonics!r}, {self.mesh_sidebands!r} and {self.speed_error!r}."
             )
 
 
@@ -148,6 +160,8 @@ class Lines:
         Where the floor begins and ends; the search band and its guard bins are no part of it.
     resolved : bool array, shape (n,)
         False where there is no such line; its bins mean nothing.
+    gaps : tuple of (int64 array, int64 array), shape (n,) each
+        Parts of the search band, as first and stop, that belong to another line.
     """
 
     first: Bins
@@ -155,6 +169,23 @@ class Lines:
     floor_first: Bins
     floor_stop: Bins
     resolved: NDArray[np.bool_]
+    gaps: tuple[tuple[Bins, Bins], ...] = ()
+
+    def take(self, places: Bins) -> Lines:
+        """Return some of the lines, without gaps."""
+        floor = self.floor_first[places], self.floor_stop[places]
+        return Lines(self.first[places], self.stop[places], *floor, self.resolved[places])
+
+    @property
+    def searched(self) -> Bins:
+        """Number of bins that are searched, shape (n,)."""
+        left = self.stop - self.first
+        before = self.first
+        for first, stop in self.gaps:
+            first, stop = np.maximum(first, before), np.minimum(stop, self.stop)
+            left = left - np.maximum(stop - first, 0)
+            before = np.maximum(before, stop)
+        return left
 
     @property
     def independent_bins(self) -> Vector:
@@ -190,15 +221,15 @@ def place_lines(positions: Vector, usable: Bins, settings: LineSettings) -> Line
     half = np.maximum(settings.tolerance * at, 1.0)
     first, stop = np.ceil(at - half).astype(np.int64), np.floor(at + half).astype(np.int64) + 1
     reach = np.maximum(np.rint(settings.floor_share * at).astype(np.int64), settings.floor_bins)
-    floor_first = np.maximum(first - _GUARD_BINS - reach, _FIRST_USABLE_BIN)
-    floor_stop = np.minimum(stop + _GUARD_BINS + reach, usable)
-    size = np.maximum(first - _GUARD_BINS - floor_first, 0) + np.maximum(floor_stop - stop - _GUARD_BINS, 0)
+    floor_first = np.maximum(first - GUARD_BINS - reach, _FIRST_USABLE_BIN)
+    floor_stop = np.minimum(stop + GUARD_BINS + reach, usable)
+    size = np.maximum(first - GUARD_BINS - floor_first, 0) + np.maximum(floor_stop - stop - GUARD_BINS, 0)
     resolved = known & (first >= _FIRST_USABLE_BIN) & (stop <= usable) & (size >= settings.floor_bins // 2)
     return Lines(first, stop, floor_first, floor_stop, resolved)
 
 
-def line_excess(power: NDArray[Any], rows: Bins, lines: Lines) -> Vector:
-    """Return `10 log10(largest power in the search band / median power of the floor)`, without correction.
+def line_excess(power: NDArray[Any], rows: Bins, lines: Lines) -> tuple[Vector, Bins]:
+    """Return `10 log10(largest power in the search band / median power of the floor)`, without correction, and where.
 
     All lines are read together, each in its own row and at its own place.
 
@@ -212,10 +243,12 @@ def line_excess(power: NDArray[Any], rows: Bins, lines: Lines) -> Vector:
 
     Returns
     -------
-    float64 array, shape (m,)
-        NaN where either is zero or the line is not resolved.
+    excess_db : float64 array, shape (m,)
+        NaN where either is zero, the line is not resolved, or gaps leave nothing of its search band.
+    peak : int64 array, shape (m,)
+        The bin of the largest power; 0 where there is none.
     """
-    result = np.full(len(rows), np.nan)
+    result, peak = np.full(len(rows), np.nan), np.zeros(len(rows), dtype=np.int64)
     size = lines.floor_stop - lines.floor_first
     width = lines.stop - lines.first
     for part in _of_like_size(np.flatnonzero(lines.resolved), size):
@@ -223,13 +256,43 @@ def line_excess(power: NDArray[Any], rows: Bins, lines: Lines) -> Vector:
         # An even width, so that it can be cut in two.
         floor = runs(power, own, lines.floor_first[part], whole, int(whole.max() + 1) // 2 * 2)
         # The search band and its guard bins are no part of the floor; either end may be cut off by the floor's.
-        start = np.maximum(lines.first[part] - _GUARD_BINS - lines.floor_first[part], 0)
-        stop = np.minimum(lines.stop[part] + _GUARD_BINS - lines.floor_first[part], whole)
+        start = np.maximum(lines.first[part] - GUARD_BINS - lines.floor_first[part], 0)
+        stop = np.minimum(lines.stop[part] + GUARD_BINS - lines.floor_first[part], whole)
         median = _medians_without(floor, start, stop, whole)
         band = runs(power, own, lines.first[part], width[part], int(width[part].max()))
         _fill(band, width[part], np.full(len(part), band.shape[-1]), 0.0)
-        result[part] = ratio(band.max(axis=-1).astype(np.float64), median)
-    return 10.0 * log10_or_nan(result)
+        for gap_first, gap_stop in lines.gaps:
+            start = np.maximum(gap_first[part] - lines.first[part], 0)
+            _fill(band, start, np.minimum(gap_stop[part] - lines.first[part], width[part]), 0.0)
+        highest = band.argmax(axis=-1)
+        result[part] = ratio(band[np.arange(len(part)), highest].astype(np.float64), median)
+        peak[part] = lines.first[part] + highest
+    return 10.0 * log10_or_nan(result), peak
+
+
+def peak_positions(power: NDArray[Any], rows: Bins, peak: Bins) -> Vector:
+    """Return where lines lie, between bins, from the bin of their peak and its higher neighbour.
+
+    With amplitudes a of the peak's bin and b of that neighbour, a Hann window puts a steady line
+    `(2 b - a) / (a + b)` bins towards it. Source: M. Gasior and J. L. Gonzalez, "Improving FFT frequency measurement
+    resolution by parabolic and Gaussian spectrum interpolation", AIP Conference Proceedings 732 (2004), and for the
+    Hann window D. C. Rife and G. A. Vincent, Bell System Technical Journal 49 (1970).
+
+    Examples
+    --------
+    >>> n = np.arange(256)
+    >>> wave = (0.5 - 0.5 * np.cos(2 * np.pi * n / 256)) * np.cos(2 * np.pi * 20.3 * n / 256)
+    >>> power = np.abs(np.fft.rfft(wave))[None] ** 2
+    >>> peak_positions(power, np.array([0]), np.array([20])).round(2).tolist()
+    [20.3]
+    """
+    last = power.shape[-1] - 1
+    left, centre, right = (np.sqrt(power[rows, np.clip(peak + k, 0, last)].astype(np.float64)) for k in (-1, 0, 1))
+    towards = np.where(right >= left, 1.0, -1.0)
+    beside = np.maximum(left, right)
+    share = np.divide(2.0 * beside - centre, centre + beside, out=np.zeros(len(rows)), where=centre > 0)
+    result: Vector = peak + towards * np.clip(share, -0.5, 0.5)
+    return result
 
 
 def _of_like_size(places: Bins, size: Bins) -> Iterator[Bins]:
@@ -356,103 +419,14 @@ def signal_to_floor_db(power: NDArray[Any], positions: Vector, *, usable: Bins, 
         return np.full(shape[:2], np.nan)
     rows = np.repeat(np.arange(len(power)), shape[1] * shape[2])
     lines = place_lines(positions.reshape(-1), usable[rows], settings)
-    excess = np.fmax.reduce(line_excess(power, rows, lines).reshape(shape), axis=-1)
+    excess = np.fmax.reduce(line_excess(power, rows, lines)[0].reshape(shape), axis=-1)
     bins = np.where(lines.resolved, lines.independent_bins, 0.0).reshape(shape).sum(axis=-1)
     different, place = np.unique(np.maximum(bins, 1.0), return_inverse=True)
     result: Vector = excess - np.array([expected_noise_db(value) for value in different.tolist()])[place]
     return result
 
 
-@dataclass(frozen=True, eq=False)
-class OrderColumns:
-    """Orders of n windows as columns: `Orders` with an array for each number, NaN where it is not known.
-
-    Attributes
-    ----------
-    bpfo, bpfi, bsf, ftf : float64 arrays, shape (n,)
-    gear_mesh : float64 array, shape (n, m)
-        m is the largest number of meshes.
-    """
-
-    bpfo: Vector
-    bpfi: Vector
-    bsf: Vector
-    ftf: Vector
-    gear_mesh: Vector
-
-    def take(self, rows: Bins) -> OrderColumns:
-        """Return some rows, each as often as it is named."""
-        return OrderColumns(self.bpfo[rows], self.bpfi[rows], self.bsf[rows], self.ftf[rows], self.gear_mesh[rows])
-
-
-def order_columns(orders: Sequence[Orders]) -> OrderColumns:
-    """Put the orders of windows into columns.
-
-    Examples
-    --------
-    >>> columns = order_columns([Orders(bpfo=3.5), Orders(gear_mesh=(14.0,))])
-    >>> columns.bpfo.tolist(), columns.gear_mesh.tolist()
-    ([3.5, nan], [[nan], [14.0]])
-    """
-    single = [[getattr(own, name) for own in orders] for name in ("bpfo", "bpfi", "bsf", "ftf")]
-    mesh = np.full((len(orders), max((len(own.gear_mesh) for own in orders), default=0)), np.nan)
-    for row, own in zip(mesh, orders, strict=True):
-        row[: len(own.gear_mesh)] = own.gear_mesh
-    bpfo, bpfi, bsf, ftf = np.array(single, dtype=np.float64)
-    return OrderColumns(bpfo, bpfi, bsf, ftf, mesh)
-
-
-class LineReader:
-    """Reads lines at shaft orders from Hann power spectra, each order once for all rows.
-
-    An order is one number for all rows, or an array with one for each; None and NaN where not known.
-
-    Parameters
-    ----------
-    power : float array, shape (n, bins)
-    turns : float or float64 array, shape (n,)
-        Shaft turns in the window: order `q` lies at bin `q * turns`.
-    usable : int array, shape (n,)
-        Bins at and above this one are not to be used in that row.
-    settings : LineSettings
-    """
-
-    def __init__(
-        self, power: NDArray[Any], *, turns: float | Vector, usable: NDArray[np.int64], settings: LineSettings
-    ) -> None:
-        self.settings = settings
-        self._power, self._usable = np.ascontiguousarray(power), usable
-        self._turns = np.broadcast_to(np.asarray(turns, dtype=np.float64), len(power))
-        self._known: dict[bytes, tuple[Vector, Vector]] = {}
-
-    def at(self, *orders: Order) -> list[Vector]:
-        """Return `signal_to_floor_db` at each order, shape (n,); NaN where it is not known or not above 0.
-
-        Orders that are asked for together are read together, which costs far less than one after another.
-        """
-        return [height for height, _ in self._read(orders)]
-
-    def stands_out(self, *orders: Order) -> list[Vector]:
-        """Return 1.0 where the line at an order is higher than noise would be (`false_rate`), 0.0 where not, or NaN."""
-        return [above for _, above in self._read(orders)]
-
-    def _read(self, orders: Sequence[Order]) -> list[tuple[Vector, Vector]]:
-        asked = [self._turns * (np.nan if order is None else order) for order in orders]
-        # The key is the positions themselves, so that 2 x bsf and the first harmonic of bsf2x are measured once.
-        keys = [positions.tobytes() for positions in asked]
-        new = {key: positions for key, positions in zip(keys, asked, strict=True) if key not in self._known}
-        if new:
-            rows = np.tile(np.arange(len(self._power)), len(new))
-            lines = place_lines(np.concatenate(list(new.values())), self._usable[rows], self.settings)
-            noise, limit = _noise_by_width(np.where(lines.resolved, lines.stop - lines.first, 1), self.settings)
-            height = line_excess(self._power, rows, lines) - noise
-            above = np.where(np.isnan(height), np.nan, (height > limit).astype(np.float64))
-            shape = len(new), len(self._power)
-            self._known |= zip(new, zip(height.reshape(shape), above.reshape(shape), strict=True), strict=True)
-        return [self._known[key] for key in keys]
-
-
-def _noise_by_width(width: Bins, settings: LineSettings) -> tuple[Vector, Vector]:
+def noise_by_width(width: Bins, settings: LineSettings) -> tuple[Vector, Vector]:
     """Return `expected_noise_db` and `noise_threshold_db` of search bands of so many bins, each width once."""
     tables = np.zeros((2, int(width.max(initial=1)) + 1))
     for own in np.flatnonzero(np.bincount(width)).tolist():

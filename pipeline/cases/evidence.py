@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Row
 from features.health.baseline import Reference, known_median
 from features.quality.quality import Quality
 from features.spectra.envelope import VERSIONS
-from features.spectra.evidence import DIAGNOSES, diagnose
+from features.spectra.evidence import CLASSES, DIAGNOSES, diagnose
 from pipeline.base.settings import ExtractionSettings
 from pipeline.cases.memory import DATA, evidence_noted
 from pipeline.extraction.baselines import Baselines
@@ -179,7 +179,7 @@ def loudest_line(
     -------
     (str, float, float) or None
         None where `features.spectra.evidence.diagnose` names no defect, the order is not known, or the line is not a
-        peak. The order is in multiples of the shaft's speed, the height in dB.
+        peak. The order is where the line was measured, in multiples of the shaft's speed; the height is in dB.
     """
     if not len(values) or not any(name.startswith("evidence_") for name in names):
         return None
@@ -187,7 +187,8 @@ def loudest_line(
     index, _ = diagnose(middle[None, :], names)
     if index[0] < 0 or DIAGNOSES[int(index[0])] not in LINES:
         return None
-    base, times = LINES[DIAGNOSES[int(index[0])]]
+    defect = int(index[0])
+    base, times = LINES[DIAGNOSES[defect]]
     order = orders.get(base)
     line = base if times == 1.0 else "bsf2x"
     places = [list(names).index(name) for version in VERSIONS if (name := f"ses_{version}_{line}_h1_db") in names]
@@ -195,7 +196,9 @@ def loudest_line(
     heights = heights[np.isfinite(heights)]
     if order is None or not len(heights) or heights.max() < least_db:
         return None
-    return line, times * float(order), float(heights.max())
+    off = f"evidence_{CLASSES[defect]}_offset_percent"
+    percent = float(middle[list(names).index(off)]) if off in names else 0.0
+    return line, times * float(order) * (1.0 + percent / 100.0), float(heights.max())
 
 
 def note_evidence(store: Store, lake: Lake, settings: ExtractionSettings, *, as_of: datetime) -> int:

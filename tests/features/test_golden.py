@@ -75,7 +75,20 @@ def envelope_part(spectrum, first, last, turns, out, version):
             pairs = [out_of_noise(ORDER[name] - k * step) and out_of_noise(ORDER[name] + k * step) for k in (1, 2, 3)]
             out[f"ses_{version}_{name}_sideband_pairs"] = sum(pairs)
     score = [np.mean([max(at(k * ORDER[name]), 0) for k in (1, 2, 3)]) for name in ("bpfo", "bpfi", "bsf2x")]
-    return [score[0], score[1] + max(sides[0], 0) / 4, score[2] + max(sides[1], 0) / 4]
+    first, offset = zip(
+        *(measured(power, ORDER[name], turns, usable) for name in ("bpfo", "bpfi", "bsf2x")), strict=True
+    )
+    return [score[0], score[1] + max(sides[0], 0) / 4, score[2] + max(sides[1], 0) / 4], first, offset
+
+
+def measured(power, order, turns, usable):
+    """Height of a line, and how far it lies from its order in percent, from its peak and the higher neighbour."""
+    half = max(0.02 * order * turns, 1.0)
+    peak = max((k for k in range(len(power)) if abs(k - order * turns) <= half), key=lambda k: power[k])
+    to = 1 if power[peak + 1] >= power[peak - 1] else -1
+    a, b = np.sqrt(power[peak]), np.sqrt(power[peak + to])
+    found = peak + to * np.clip((2 * b - a) / (a + b), -0.5, 0.5)
+    return line(power, [order * turns], usable)[0], 100 * (found / (order * turns) - 1)
 
 
 def best_band(spectrum):
@@ -140,12 +153,16 @@ def reference(window):
         np.log10(bursts.max() + 2),
         np.log10(bursts.mean() + 2),
     )
-    scores = [
+    parts = [
         envelope_part(spectrum, 500, 2000, turns, out, "low"),
         envelope_part(spectrum, 2000, 5000, turns, out, "high"),
         envelope_part(spectrum / np.abs(spectrum), 2, 6271, turns, out, "white"),
         envelope_part(spectrum, first, last, turns, out, "best"),
     ]
+    scores, first, offset = (np.array([part[k] for part in parts]) for k in range(3))
+    for k, name in enumerate(("outer", "inner", "ball")):
+        out[f"evidence_{name}_h1_db"] = first[:, k].mean()
+        out[f"evidence_{name}_offset_percent"] = offset[first[:, k].argmax(), k]
     for kind, values in (("max", np.max(scores, axis=0)), ("mean", np.mean(scores, axis=0))):
         for k, name in enumerate(("outer", "inner", "ball")):
             out[f"evidence_{name}_{kind}_db"] = values[k]
@@ -187,7 +204,7 @@ def test_every_feature_equals_the_reference(found, row):
     assert wanted.keys() == {name for name in found[row] if not name.startswith("tsa_")}
     for name, value in wanted.items():
         # In dB, 0.01 is a share of 0.1 % of the amplitude.
-        close = {"abs": 0.01} if name.endswith("_db") else {"rel": 1e-4, "abs": 1e-6}
+        close = {"abs": 0.01} if name.endswith(("_db", "_percent")) else {"rel": 1e-4, "abs": 1e-6}
         assert found[row][name] == pytest.approx(value, **close), name
 
 

@@ -3,7 +3,8 @@ import pytest
 
 from features.kinematics import Orders, bearing_orders
 from features.spectra import envelope as env
-from features.spectra.lines import LineReader, LineSettings
+from features.spectra.line_reader import LineReader
+from features.spectra.lines import LineSettings
 from features.spectra.spectrum import real_transform
 
 RATE, LENGTH, RPM = 12_000.0, 12_032, 1797.0

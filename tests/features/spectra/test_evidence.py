@@ -1,10 +1,11 @@
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import pytest
 
 from features.extract import FeatureSettings, extract, feature_names
-from features.kinematics import Orders, bearing_orders
+from features.kinematics import Orders, bearing_orders, turned_bearing_orders
 from features.spectra.evidence import CLASSES, DIAGNOSES, STATISTICS, THRESHOLD_DB, diagnose, evidence_columns
 from pipeline.simulation.signals import Operation, excite, receive
 from pipeline.simulation.units import draw_unit
@@ -126,8 +127,78 @@ def test_wrong_columns_are_refused_by_name():
 
 def test_versions_are_put_together_and_a_missing_one_is_left_out():
     scores = np.array([[[6.0, 1.0, 2.0]], [[np.nan] * 3], [[2.0, 3.0, 1.0]]])
-    found = dict(zip(STATISTICS, evidence_columns(scores)[0], strict=True))
+    first = np.array([[[7.0, 0.0, np.nan]], [[np.nan] * 3], [[9.0, -2.0, np.nan]]])
+    offset = np.array([[[0.01, 0.02, np.nan]], [[np.nan] * 3], [[-0.01, -0.02, np.nan]]])
+    together = np.stack((scores, first, offset), axis=2)
+    found = dict(zip(STATISTICS, evidence_columns(together)[0], strict=True))
     assert [found[f"{c}_max_db"] for c in CLASSES] == [6.0, 3.0, 2.0]
     assert [found[f"{c}_mean_db"] for c in CLASSES] == [4.0, 2.0, 1.5]
     assert [found[f"{c}_max_margin_db"] for c in CLASSES] == [3.0, -3.0, -4.0]
-    assert np.isnan(evidence_columns(np.full((3, 1, 3), np.nan))).all()
+    assert [found[f"{c}_h1_db"] for c in CLASSES[:2]] == [8.0, -1.0]
+    assert [found[f"{c}_offset_percent"] for c in CLASSES[:2]] == [-1.0, 2.0], "where the line is highest"
+    assert np.isnan(found["ball_h1_db"]) and np.isnan(found["ball_offset_percent"])
+    assert np.isnan(evidence_columns(np.full((3, 1, 3, 3), np.nan))).all()
+
+
+SHAFT_HZ = 30.0
+T = np.arange(12_800) / RATE  # 30 turns
+NEAR_THREE = Orders(bpfo=3.05, bpfi=4.95, bsf=1.99, ftf=0.381)
+
+
+def swelling(order, seed, *, depth=0.8, slip=0.0):
+    """Noise that swells at an order of the shaft; steady where nothing slips."""
+    rng = np.random.default_rng(seed)
+    turns = SHAFT_HZ * T * order + slip * np.cumsum(rng.standard_normal(T.size)) / np.sqrt(RATE)
+    return (1 + depth * np.cos(2 * np.pi * (turns + rng.uniform()))) * rng.standard_normal(T.size)
+
+
+@pytest.mark.parametrize("speed_error", [-0.002, 0.0, 0.0025])
+def test_the_third_harmonic_of_the_shaft_is_no_outer_race(speed_error):
+    windows = np.stack([swelling(3.0 * (1 + speed_error), seed) for seed in range(20)])
+    shaft = features(windows, 60 * SHAFT_HZ, NEAR_THREE)
+    assert (diagnose(shaft, NAMES)[0] == DIAGNOSES.index("none")).mean() >= 0.9
+    outer = features(np.stack([swelling(3.05 * (1 + speed_error), k) for k in range(20)]), 60 * SHAFT_HZ, NEAR_THREE)
+    assert (columns(outer, "evidence_outer_h1_db") > 6.0).mean() >= 0.9, "a line at its own order is kept"
+
+
+def test_lines_of_another_shaft_and_of_a_mesh_are_no_bearing():
+    second = replace(NEAR_THREE, bpfo=3.58, shafts=(0.6,))
+    for name, order, orders in (
+        ("a sixth harmonic of the other shaft", 3.6, second),
+        ("a mesh", 4.92, replace(NEAR_THREE, gear_mesh=(4.92,))),
+        ("a sideband of a mesh", 4.92, replace(NEAR_THREE, gear_mesh=(8.42,), shafts=(3.5,))),
+    ):
+        windows = np.stack([swelling(order, seed) for seed in range(20)])
+        unnamed = features(windows, 60 * SHAFT_HZ, replace(orders, gear_mesh=(), shafts=()))
+        assert (diagnose(unnamed, NAMES)[0] < 2).mean() >= 0.9, name
+        assert (diagnose(features(windows, 60 * SHAFT_HZ, orders), NAMES)[0] == 3).mean() >= 0.9, name
+
+
+@pytest.mark.parametrize("off", [-0.015, -0.004, 0.007, 0.016])
+def test_a_line_is_measured_where_it_is(off):
+    windows = np.stack([swelling(5.4 * (1 + off), seed) for seed in range(10)])
+    rows = features(windows, 60 * SHAFT_HZ, bearing_orders(9, 7.94, 39.04))
+    found = columns(rows, "evidence_inner_offset_percent")[:, 0]
+    expected = 100 * (5.4 * (1 + off) / bearing_orders(9, 7.94, 39.04).bpfi - 1)
+    assert np.median(found) == pytest.approx(expected, abs=0.1)
+
+
+def test_an_inner_race_on_another_shaft_has_sidebands_at_the_speed_of_its_ring():
+    """One physical signal under the name of two monitored shafts."""
+    ring_hz, at_rest = 12.0, bearing_orders(9, 7.94, 39.04)
+    t = np.arange(round(6.0 * RATE)) / RATE
+    rows = {}
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        carrier = (1 + np.cos(2 * np.pi * ring_hz * t)) / 2 * (1 + np.cos(2 * np.pi * at_rest.bpfi * ring_hz * t))
+        x = (0.3 + carrier) * rng.standard_normal(t.size)
+        for name, ratio in (("own", 1.0), ("motor", 2.5)):
+            length = round(30 * RATE / ring_hz / ratio)
+            windows = x[: x.size // length * length].reshape(-1, length)
+            orders = turned_bearing_orders(at_rest, inner_speed=-1 / ratio)
+            rows.setdefault(name, []).append(features(windows, 60 * ring_hz * ratio, orders))
+    names = ("ses_high_bpfi_sidebands_db", "ses_best_bpfi_sidebands_db", "evidence_inner_mean_db")
+    own, motor = (np.median(columns(np.concatenate(rows[k]), *names), axis=0) for k in ("own", "motor"))
+    assert (own > 8.0).all() and (np.abs(own - motor) < 4.5).all(), (own, motor)
+    pairs = [np.median(columns(np.concatenate(rows[k]), "ses_white_bpfi_sideband_pairs")) for k in ("own", "motor")]
+    assert min(pairs) >= 1.0

@@ -38,6 +38,8 @@ def test_a_line_is_named_only_where_it_stands_out() -> None:
     assert loudest_line(np.array([[1.0, 3.0, 2.0, 19.0]]), NAMES, ORDERS) is None, "no evidence above noise"
     assert loudest_line(np.array([[1.0, 8.0, 2.0, 5.9]]), NAMES, ORDERS) is None, "no peak"
     assert loudest_line(clear, NAMES, ORDERS | {"bpfi": None}) is None, "nobody knows where it would be"
+    measured = (*NAMES, "evidence_inner_offset_percent")
+    assert loudest_line(np.array([[1.0, 8.0, 2.0, 19.0, -1.0]]), measured, ORDERS) == ("bpfi", 0.99 * 5.42, 19.0)
     assert loudest_line(np.full((1, 4), np.nan), NAMES, ORDERS) is None
     assert loudest_line(np.empty((0, 4)), NAMES, ORDERS) is None
     ball = (*NAMES, "ses_best_bsf2x_h1_db")

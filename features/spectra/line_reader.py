@@ -1,0 +1,257 @@
+"""Reads the lines of bearings at their orders, apart from lines that are a shaft's or a gear mesh's own.
+
+The third harmonic of a shaft at 3.00 orders lies within the slip of an outer race at 3.05. A line is told by where its
+peak lies: a peak that stands on a multiple of a shaft's speed, on a mesh or on a sideband of a mesh is explained by it,
+and the line of the bearing is what is left of its search band.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.kinematics import BEARING_ORDERS, Orders
+from features.spectra.lines import (
+    GUARD_BINS,
+    Bins,
+    Lines,
+    LineSettings,
+    line_excess,
+    noise_by_width,
+    peak_positions,
+    place_lines,
+)
+from features.spectra.time_domain import Vector
+
+Order = float | Vector | None
+
+_SINGLE: Final = (*BEARING_ORDERS, "inner_ring", "outer_ring")
+
+_APART: Final = 1 << 20
+"""Above any order."""
+
+
+@lru_cache(maxsize=1024)
+def foreign_orders(orders: Orders, turns: float, settings: LineSettings) -> tuple[float, ...]:
+    """Return the orders of lines that are no lines of a bearing: of shafts, gear meshes and their sidebands, ascending.
+
+    Examples
+    --------
+    >>> few = LineSettings(shaft_harmonics=3, mesh_harmonics=1, mesh_sidebands=1)
+    >>> foreign_orders(Orders(gear_mesh=(20.0,), shafts=(0.4, 0.1)), 30.0, few)
+    (0.4, 0.8, 1.0, 1.2, 1.6, 2.0, 2.4, 2.8, 3.0, 3.2, 19.0, 19.6, 20.0, 20.4, 21.0)
+    """
+    shafts = [shaft for shaft in (1.0, *orders.shafts) if shaft * turns >= settings.min_turns]
+    # Of a slower shaft as many as lie where those of the monitored one do.
+    most = {shaft: round(settings.shaft_harmonics / min(shaft, 1.0)) for shaft in shafts}
+    found = {k * shaft for shaft in shafts for k in range(1, most[shaft] + 1)}
+    for mesh in orders.gear_mesh:
+        for k in range(1, settings.mesh_harmonics + 1):
+            sides = range(-settings.mesh_sidebands, settings.mesh_sidebands + 1)
+            found |= {k * mesh} | {k * mesh + j * shaft for j in sides for shaft in shafts}
+    return tuple(sorted({round(order, 9) for order in found if order > 0}))
+
+
+@dataclass(frozen=True, eq=False)
+class OrderColumns:
+    """Orders of n windows as columns: `Orders` with an array for each number, NaN where it is not known.
+
+    Attributes
+    ----------
+    bpfo, bpfi, bsf, ftf, inner_ring, outer_ring : float64 arrays, shape (n,)
+    gear_mesh : float64 array, shape (n, m)
+        m is the largest number of meshes.
+    foreign : float64 array
+        `foreign_orders` of all different windows, one behind the other.
+    own : int64 arrays, shape (n, 2)
+        Where those of each window begin and stop.
+    """
+
+    bpfo: Vector
+    bpfi: Vector
+    bsf: Vector
+    ftf: Vector
+    inner_ring: Vector
+    outer_ring: Vector
+    gear_mesh: Vector
+    foreign: Vector
+    own: Bins
+
+    def take(self, rows: Bins) -> OrderColumns:
+        """Return some rows, each as often as it is named."""
+        single = {name: getattr(self, name)[rows] for name in (*_SINGLE, "gear_mesh")}
+        return OrderColumns(**single, foreign=self.foreign, own=self.own[rows])
+
+
+def order_columns(
+    orders: Sequence[Orders], turns: Sequence[float] = (), settings: LineSettings | None = None
+) -> OrderColumns:
+    """Put the orders of windows into columns; without the turns of the windows no foreign lines are known.
+
+    Examples
+    --------
+    >>> columns = order_columns([Orders(bpfo=3.5), Orders(gear_mesh=(14.0,))])
+    >>> columns.bpfo.tolist(), columns.gear_mesh.tolist()
+    ([3.5, nan], [[nan], [14.0]])
+    """
+    single = {name: np.array([getattr(own, name) for own in orders], dtype=np.float64) for name in _SINGLE}
+    mesh = np.full((len(orders), max((len(own.gear_mesh) for own in orders), default=0)), np.nan)
+    for row, own in zip(mesh, orders, strict=True):
+        row[: len(own.gear_mesh)] = own.gear_mesh
+    lines = [foreign_orders(own, n, settings or LineSettings()) for own, n in zip(orders, turns, strict=False)]
+    lines = lines or [()] * len(orders)
+    stop = np.cumsum([len(own) for own in lines], dtype=np.int64)
+    start = stop - [len(own) for own in lines] if lines else stop
+    foreign = np.array([order for own in lines for order in own], dtype=np.float64)
+    return OrderColumns(**single, gear_mesh=mesh, foreign=foreign, own=np.stack((start, stop), axis=-1))
+
+
+class LineReader:
+    """Reads lines at shaft orders from Hann power spectra, each order once for all rows.
+
+    An order is one number for all rows, or an array with one for each; None and NaN where not known.
+
+    Parameters
+    ----------
+    power : float array, shape (n, bins)
+    turns : float or float64 array, shape (n,)
+        Shaft turns in the window: order `q` lies at bin `q * turns`.
+    usable : int array, shape (n,)
+        Bins at and above this one are not to be used in that row.
+    settings : LineSettings
+    orders : OrderColumns, optional
+        Whose foreign lines are no lines of a bearing; by default the multiples of the shaft.
+    """
+
+    def __init__(
+        self,
+        power: NDArray[Any],
+        *,
+        turns: float | Vector,
+        usable: NDArray[np.int64],
+        settings: LineSettings,
+        orders: OrderColumns | None = None,
+    ) -> None:
+        self.settings = settings
+        self._power, self._usable = np.ascontiguousarray(power), usable
+        self._turns = np.broadcast_to(np.asarray(turns, dtype=np.float64), len(power))
+        if orders is None:
+            shaft = order_columns([Orders()], [math.inf], settings)
+            orders = shaft.take(np.zeros(len(power), dtype=np.int64))
+        self._foreign, self._own = orders.foreign, orders.own
+        # The lines of each different window behind those of the one before, so that all are searched at once.
+        starts, part = np.unique(orders.own[:, 0], return_inverse=True)
+        self._part = _APART * part.reshape(-1).astype(np.float64)
+        place = np.searchsorted(starts, np.arange(len(self._foreign)), side="right") - 1
+        self._keys = self._foreign + _APART * place.astype(np.float64)
+        self._known: dict[tuple[bool, bytes], tuple[Vector, Vector, Bins]] = {}
+
+    def at(self, *orders: Order) -> list[Vector]:
+        """Return `signal_to_floor_db` at each order, shape (n,); NaN where it is not known or not above 0.
+
+        Orders that are asked for together are read together, which costs far less than one after another.
+        """
+        return [height for height, _, _ in self._read(orders, of_bearing=False)]
+
+    def of_bearing(self, *orders: Order) -> list[Vector]:
+        """Return what `at` returns, of bearings: a peak that is a shaft's or a mesh's own is left out of the search.
+
+        NaN also where nothing else is left of the search band: the two lines are not resolved.
+        """
+        return [height for height, _, _ in self._read(orders, of_bearing=True)]
+
+    def stands_out(self, *orders: Order) -> list[Vector]:
+        """Return 1.0 where a bearing's line is higher than noise would be (`false_rate`), 0.0 where not, or NaN."""
+        return [above for _, above, _ in self._read(orders, of_bearing=True)]
+
+    def offsets(self, *orders: Order) -> list[Vector]:
+        """Return how far a bearing's line lies from its order, as a share of it, shape (n,); NaN where it is not."""
+        rows = np.arange(len(self._power))
+        result = []
+        for order, (height, _, peak) in zip(orders, self._read(orders, of_bearing=True), strict=True):
+            expected = self._turns * (np.nan if order is None else order)
+            found = peak_positions(self._power, rows, peak)
+            result.append(np.where(np.isnan(height), np.nan, found / expected - 1.0))
+        return result
+
+    def beside(self, centre: Order, distance: Order) -> tuple[Order, Order]:
+        """Return the orders `centre -+ distance`; NaN or None where one is not known or the two are not resolved.
+
+        That is where the search band of a sideband would reach into the line in the middle.
+        """
+        if centre is None or distance is None:
+            return None, None
+        half = np.maximum(self.settings.tolerance * (centre + distance) * self._turns, 1.0)
+        apart = np.where(distance * self._turns > half + GUARD_BINS, distance, np.nan)
+        return centre - apart, centre + apart
+
+    def _read(self, orders: Sequence[Order], *, of_bearing: bool) -> list[tuple[Vector, Vector, Bins]]:
+        asked = [self._turns * (np.nan if order is None else order) for order in orders]
+        # The key is the positions themselves, so that 2 x bsf and the first harmonic of bsf2x are measured once.
+        keys = [(of_bearing, positions.tobytes()) for positions in asked]
+        new = {key: positions for key, positions in zip(keys, asked, strict=True) if key not in self._known}
+        if new:
+            rows = np.tile(np.arange(len(self._power)), len(new))
+            positions = np.concatenate(list(new.values()))
+            lines = place_lines(positions, self._usable[rows], self.settings)
+            read = self._heights(rows, lines)
+            if of_bearing and len(clear := np.flatnonzero(read[1] == 1.0)):
+                self._explain(read, clear, positions[clear], rows[clear], lines.take(clear))
+            height, above, peak = read
+            shape = len(new), len(self._power)
+            parts = zip(height.reshape(shape), above.reshape(shape), peak.reshape(shape), strict=True)
+            self._known |= zip(new, parts, strict=True)
+        return [self._known[key] for key in keys]
+
+    def _heights(self, rows: Bins, lines: Lines) -> tuple[Vector, Vector, Bins]:
+        height, peak = line_excess(self._power, rows, lines)
+        searched = np.where(lines.resolved, np.maximum(lines.searched, 1), 1)
+        noise, limit = noise_by_width(searched, self.settings)
+        height -= noise
+        return height, np.where(np.isnan(height), np.nan, (height > limit).astype(np.float64)), peak
+
+    def _explain(
+        self, read: tuple[Vector, Vector, Bins], clear: Bins, positions: Vector, rows: Bins, lines: Lines
+    ) -> None:
+        """Read lines that stand out again where what was found is the peak of a foreign line, and leave that out.
+
+        Of each line only the nearest foreign one below and above is looked at.
+        """
+        first, stop = self._own[rows].T
+        above = np.searchsorted(self._keys, positions / self._turns[rows] + self._part[rows])
+        gaps = []
+        for place in (above - 1, above):
+            there = (place >= first) & (place < stop)
+            position = np.full(len(rows), -np.inf)
+            position[there] = self._foreign[place[there]] * self._turns[rows[there]]
+            near = np.flatnonzero((position > lines.first - GUARD_BINS) & (position < lines.stop - 1 + GUARD_BINS))
+            gap = np.zeros((2, len(rows)), dtype=np.int64)
+            gap[:, near] = self._peak_of(position[near], rows[near])
+            gaps.append(gap)
+        peak = read[2][clear]
+        again = np.flatnonzero(np.any([(peak >= gap[0]) & (peak < gap[1]) for gap in gaps], axis=0))
+        if len(again):
+            left = replace(lines.take(again), gaps=tuple((gap[0, again], gap[1, again]) for gap in gaps))
+            for known, values in zip(read, self._heights(rows[again], left), strict=True):
+                known[clear[again]] = values
+
+    def _peak_of(self, position: Vector, rows: Bins) -> Bins:
+        """Return the bins, first and stop, of the main lobe of a peak that lies at each position; 0, 0 if none does."""
+        last = self._power.shape[-1] - 1
+        nearest = np.rint(position).astype(np.int64)
+        bins = np.clip(nearest[:, None] + np.arange(-2, 3), 0, last)
+        around = self._power[rows[:, None], bins]
+        best = around[:, 1:4].argmax(axis=-1) + 1
+        each = np.arange(len(rows))
+        peak = nearest + best - 2
+        is_peak = (around[each, best] >= around[each, best - 1]) & (around[each, best] >= around[each, best + 1])
+        away = np.abs(peak_positions(self._power, rows, np.clip(peak, 0, last)) - position)
+        found = is_peak & (away <= 0.5 + self.settings.speed_error * position)
+        result: Bins = np.where(found, np.stack((peak - GUARD_BINS, peak + GUARD_BINS + 1)), 0)
+        return result
