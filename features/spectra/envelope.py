@@ -204,11 +204,13 @@ def line_statistics(reader: LineReader, orders: Orders | OrderColumns) -> Vector
     double_spin = times(2.0, orders.bsf)
     bases = (orders.bpfo, orders.bpfi, orders.bsf, double_spin, orders.ftf)
     sides = reader.beside(orders.bpfi, orders.inner_ring) + reader.beside(double_spin, orders.ftf)
-    heights = reader.of_bearing(*(times(k, base) for base in bases for k in (1, 2, 3)), *sides)
+    lines = (*(times(k, base) for base in bases for k in (1, 2, 3)), *sides)
+    shaft = reader.at(1.0, 2.0, *lines)[:2]
+    heights = reader.of_bearing(*lines)
     columns: list[Vector] = []
     for place in range(0, 15, 3):
         columns += [heights[place], mean_of_harmonics(heights[place : place + 3])]
-    columns += reader.at(1.0, 2.0)
+    columns += shaft
     columns += [(heights[15] + heights[16]) / 2.0, (heights[17] + heights[18]) / 2.0]
     return np.stack(columns, axis=-1)
 

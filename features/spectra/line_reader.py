@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from features.spectra.lines import (
     peak_positions,
     place_lines,
 )
-from features.spectra.time_domain import Vector
+from features.spectra.time_domain import Vector, log10_or_nan
 
 Order = float | Vector | None
 
@@ -112,6 +112,10 @@ def order_columns(
     return OrderColumns(**single, gear_mesh=mesh, foreign=foreign, own=np.stack((start, stop), axis=-1))
 
 
+_Reading = tuple[Vector, Vector, Bins]
+"""Heights in dB, 1.0 where they are above noise, and the bins of the peaks."""
+
+
 class LineReader:
     """Reads lines at shaft orders from Hann power spectra, each order once for all rows.
 
@@ -150,7 +154,7 @@ class LineReader:
         self._part = _APART * part.reshape(-1).astype(np.float64)
         place = np.searchsorted(starts, np.arange(len(self._foreign)), side="right") - 1
         self._keys = self._foreign + _APART * place.astype(np.float64)
-        self._known: dict[tuple[bool, bytes], tuple[Vector, Vector, Bins]] = {}
+        self._known: dict[tuple[bool, bytes], _Reading] = {}
 
     def at(self, *orders: Order) -> list[Vector]:
         """Return `signal_to_floor_db` at each order, shape (n,); NaN where it is not known or not above 0.
@@ -191,55 +195,67 @@ class LineReader:
         apart = np.where(distance * self._turns > half + GUARD_BINS, distance, np.nan)
         return centre - apart, centre + apart
 
-    def _read(self, orders: Sequence[Order], *, of_bearing: bool) -> list[tuple[Vector, Vector, Bins]]:
+    def _read(self, orders: Sequence[Order], *, of_bearing: bool) -> list[_Reading]:
         asked = [self._turns * (np.nan if order is None else order) for order in orders]
         # The key is the positions themselves, so that 2 x bsf and the first harmonic of bsf2x are measured once.
-        keys = [(of_bearing, positions.tobytes()) for positions in asked]
-        new = {key: positions for key, positions in zip(keys, asked, strict=True) if key not in self._known}
-        if new:
-            rows = np.tile(np.arange(len(self._power)), len(new))
-            positions = np.concatenate(list(new.values()))
+        keys = [positions.tobytes() for positions in asked]
+        for explained in (False, True)[: 1 + of_bearing]:
+            new = {key: own for key, own in zip(keys, asked, strict=True) if (explained, key) not in self._known}
+            if not new:
+                continue
+            rows, positions = np.tile(np.arange(len(self._power)), len(new)), np.concatenate(list(new.values()))
             lines = place_lines(positions, self._usable[rows], self.settings)
-            read = self._heights(rows, lines)
-            if of_bearing and len(clear := np.flatnonzero(read[1] == 1.0)):
-                self._explain(read, clear, positions[clear], rows[clear], lines.take(clear))
-            height, above, peak = read
+            if explained:
+                parts = zip(*(self._known[False, key] for key in new), strict=True)
+                height, above, peak = (np.concatenate(part) for part in parts)
+                self._explain((height, above, peak), positions, rows, lines)
+            else:
+                height, peak = line_excess(self._power, rows, lines)
+                noise, limit = noise_by_width(np.where(lines.resolved, lines.stop - lines.first, 1), self.settings)
+                height -= noise
+                above = np.where(np.isnan(height), np.nan, (height > limit).astype(np.float64))
             shape = len(new), len(self._power)
-            parts = zip(height.reshape(shape), above.reshape(shape), peak.reshape(shape), strict=True)
-            self._known |= zip(new, parts, strict=True)
-        return [self._known[key] for key in keys]
+            readings = zip(height.reshape(shape), above.reshape(shape), peak.reshape(shape), strict=True)
+            self._known |= zip(((explained, key) for key in new), readings, strict=True)
+        return [self._known[of_bearing, key] for key in keys]
 
-    def _heights(self, rows: Bins, lines: Lines) -> tuple[Vector, Vector, Bins]:
-        height, peak = line_excess(self._power, rows, lines)
-        searched = np.where(lines.resolved, np.maximum(lines.searched, 1), 1)
-        noise, limit = noise_by_width(searched, self.settings)
-        height -= noise
-        return height, np.where(np.isnan(height), np.nan, (height > limit).astype(np.float64)), peak
-
-    def _explain(
-        self, read: tuple[Vector, Vector, Bins], clear: Bins, positions: Vector, rows: Bins, lines: Lines
-    ) -> None:
-        """Read lines that stand out again where what was found is the peak of a foreign line, and leave that out.
+    def _explain(self, read: _Reading, positions: Vector, rows: Bins, lines: Lines) -> None:
+        """Where what stands out is the peak of a foreign line, read what else is in the search band, in place.
 
         Of each line only the nearest foreign one below and above is looked at.
         """
-        first, stop = self._own[rows].T
-        above = np.searchsorted(self._keys, positions / self._turns[rows] + self._part[rows])
+        height, above, peak = read
+        clear = np.flatnonzero(above == 1.0)
+        own, position = rows[clear], positions[clear]
+        first, stop = lines.first[clear], lines.stop[clear]
+        begin, end = self._own[own].T
+        next_above = np.searchsorted(self._keys, position / self._turns[own] + self._part[own])
         gaps = []
-        for place in (above - 1, above):
-            there = (place >= first) & (place < stop)
-            position = np.full(len(rows), -np.inf)
-            position[there] = self._foreign[place[there]] * self._turns[rows[there]]
-            near = np.flatnonzero((position > lines.first - GUARD_BINS) & (position < lines.stop - 1 + GUARD_BINS))
-            gap = np.zeros((2, len(rows)), dtype=np.int64)
-            gap[:, near] = self._peak_of(position[near], rows[near])
+        for place in (next_above - 1, next_above):
+            there = (place >= begin) & (place < end)
+            foreign = np.full(len(own), -np.inf)
+            foreign[there] = self._foreign[place[there]] * self._turns[own[there]]
+            near = np.flatnonzero((foreign > first - GUARD_BINS) & (foreign < stop - 1 + GUARD_BINS))
+            gap = np.zeros((2, len(own)), dtype=np.int64)
+            gap[:, near] = self._peak_of(foreign[near], own[near])
             gaps.append(gap)
-        peak = read[2][clear]
-        again = np.flatnonzero(np.any([(peak >= gap[0]) & (peak < gap[1]) for gap in gaps], axis=0))
-        if len(again):
-            left = replace(lines.take(again), gaps=tuple((gap[0, again], gap[1, again]) for gap in gaps))
-            for known, values in zip(read, self._heights(rows[again], left), strict=True):
-                known[clear[again]] = values
+        again = np.flatnonzero(np.any([(peak[clear] >= gap[0]) & (peak[clear] < gap[1]) for gap in gaps], axis=0))
+        if not len(again):
+            return
+        bins = first[again, None] + np.arange(int((stop - first)[again].max()))
+        left = bins < stop[again, None]
+        for gap in gaps:
+            left &= (bins < gap[0, again, None]) | (bins >= gap[1, again, None])
+        changed, each = clear[again], np.arange(len(again))
+        power = np.where(left, self._power[own[again, None], np.minimum(bins, self._power.shape[-1] - 1)], 0.0)
+        highest, before = power.argmax(axis=-1), self._power[own[again], peak[changed]].astype(np.float64)
+        (noise, _), (less, limit) = (
+            noise_by_width(np.maximum(width, 1), self.settings) for width in ((stop - first)[again], left.sum(axis=-1))
+        )
+        # The floor is as it was, and so is known from the first reading.
+        height[changed] += 10.0 * log10_or_nan(power[each, highest] / before) + noise - less
+        above[changed] = np.where(np.isnan(height[changed]), np.nan, height[changed] > limit)
+        peak[changed] = bins[each, highest]
 
     def _peak_of(self, position: Vector, rows: Bins) -> Bins:
         """Return the bins, first and stop, of the main lobe of a peak that lies at each position; 0, 0 if none does."""

@@ -160,8 +160,6 @@ class Lines:
         Where the floor begins and ends; the search band and its guard bins are no part of it.
     resolved : bool array, shape (n,)
         False where there is no such line; its bins mean nothing.
-    gaps : tuple of (int64 array, int64 array), shape (n,) each
-        Parts of the search band, as first and stop, that belong to another line.
     """
 
     first: Bins
@@ -169,23 +167,6 @@ class Lines:
     floor_first: Bins
     floor_stop: Bins
     resolved: NDArray[np.bool_]
-    gaps: tuple[tuple[Bins, Bins], ...] = ()
-
-    def take(self, places: Bins) -> Lines:
-        """Return some of the lines, without gaps."""
-        floor = self.floor_first[places], self.floor_stop[places]
-        return Lines(self.first[places], self.stop[places], *floor, self.resolved[places])
-
-    @property
-    def searched(self) -> Bins:
-        """Number of bins that are searched, shape (n,)."""
-        left = self.stop - self.first
-        before = self.first
-        for first, stop in self.gaps:
-            first, stop = np.maximum(first, before), np.minimum(stop, self.stop)
-            left = left - np.maximum(stop - first, 0)
-            before = np.maximum(before, stop)
-        return left
 
     @property
     def independent_bins(self) -> Vector:
@@ -244,7 +225,7 @@ def line_excess(power: NDArray[Any], rows: Bins, lines: Lines) -> tuple[Vector, 
     Returns
     -------
     excess_db : float64 array, shape (m,)
-        NaN where either is zero, the line is not resolved, or gaps leave nothing of its search band.
+        NaN where either is zero or the line is not resolved.
     peak : int64 array, shape (m,)
         The bin of the largest power; 0 where there is none.
     """
@@ -261,9 +242,6 @@ def line_excess(power: NDArray[Any], rows: Bins, lines: Lines) -> tuple[Vector, 
         median = _medians_without(floor, start, stop, whole)
         band = runs(power, own, lines.first[part], width[part], int(width[part].max()))
         _fill(band, width[part], np.full(len(part), band.shape[-1]), 0.0)
-        for gap_first, gap_stop in lines.gaps:
-            start = np.maximum(gap_first[part] - lines.first[part], 0)
-            _fill(band, start, np.minimum(gap_stop[part] - lines.first[part], width[part]), 0.0)
         highest = band.argmax(axis=-1)
         result[part] = ratio(band[np.arange(len(part)), highest].astype(np.float64), median)
         peak[part] = lines.first[part] + highest
