@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.high_pass import first_bin, high_passed, in_their_scale, is_passed
 from features.quality.mains import mains_shares
 from features.settings import FeatureSettings
 from features.spectra import spectrum
@@ -27,7 +28,7 @@ from features.spectra.bearing_lines import (
     find_best_band,
 )
 from features.spectra.lines import Bins
-from features.spectra.profile import spectral_quantiles
+from features.spectra.profile import FIRST_BIN, spectral_quantiles
 from features.spectra.spectral_kurtosis import spectral_kurtosis_statistics
 from features.spectra.synchronous_average import synchronous_statistics
 from features.spectra.time_domain import Vector
@@ -135,20 +136,32 @@ def transform_chunk(
 ) -> TransformedChunk:
     """Transform windows that are numbered from `first_row` on; all samples are finite."""
     length, bin_hz = sampling.length, sampling.bin_hz
-    normal, m = td.normalise(windows)
-    transform = spectrum.real_transform(normal)
+    passed = is_passed(length, sampling.rate_hz, settings.high_pass_hz)
+    if passed:
+        whole = np.stack(windows)
+        normal, m = td.normalise(list(high_passed(whole, sampling.rate_hz, settings.high_pass_hz)))
+        in_their_scale(whole, m.variance)
+    else:
+        normal, m = td.normalise(windows)
+        whole = normal
+    first = first_bin(length, sampling.rate_hz, settings.high_pass_hz, 1)
+    transform = spectrum.real_transform(whole)
     power = spectrum.power_of_transform(transform, length)
+    # Lines are read from the spectrum, which has all of the signal; bands are cut out without slow motion.
+    spectrum.remove_step(transform, whole)
+    if passed:
+        transform[:, :first] = 0.0
     best = find_best_band(transform, bin_hz, length, settings)
     per_turn = sampling.samples_per_turn
     with np.errstate(invalid="ignore"):
         front = (
             _time_columns(m),
-            _spectrum_columns(power, bin_hz, length, td.log10_or_nan(m.variance), settings),
+            _spectrum_columns(power, bin_hz, length, first, td.log10_or_nan(m.variance), settings),
             _impulse_columns(normal, best, settings),
         )
-        average = synchronous_statistics(normal, per_turn, sampling.gear_mesh)
+        average = synchronous_statistics(whole, per_turn, sampling.gear_mesh)
         average[~(turning.turns > 0)] = np.nan
-        profile = spectral_quantiles(power, bin_hz)
+        profile = spectral_quantiles(power, bin_hz, max(first, FIRST_BIN))
     envelopes = envelope_spectra(
         transform,
         first_row,
@@ -186,15 +199,21 @@ def _time_columns(m: td.Moments) -> Vector:
 
 
 def _spectrum_columns(
-    power: NDArray[np.float32], bin_hz: float, length: int, log_variance: Vector, settings: FeatureSettings
+    power: NDArray[np.float32],
+    bin_hz: float,
+    length: int,
+    first: int,
+    log_variance: Vector,
+    settings: FeatureSettings,
 ) -> Vector:
-    entropy = spectrum.spectral_entropy(power)[:, None]
+    entropy = spectrum.spectral_entropy(power, first)[:, None]
     n_bands = len(settings.band_edges_hz) - 1
     if math.isnan(bin_hz):
         blank = np.full((len(power), 2), np.nan)
         return np.concatenate((blank, entropy, np.full((len(power), 2 * n_bands), np.nan)), axis=-1)
-    centre = np.stack((spectrum.spectral_centroid_hz(power, bin_hz), spectrum.rms_frequency_hz(power, bin_hz)), axis=-1)
-    log_power, share = spectrum.band_features(power, bin_hz, length, settings.band_edges_hz)
+    both = (spectrum.spectral_centroid_hz, spectrum.rms_frequency_hz)
+    centre = np.stack([measure(power, bin_hz, first) for measure in both], axis=-1)
+    log_power, share = spectrum.band_features(power, bin_hz, length, settings.band_edges_hz, first)
     return np.concatenate((centre, entropy, log_power + log_variance[:, None], share), axis=-1)
 
 

@@ -57,6 +57,9 @@ class FeatureSettings:
     quality : QualitySettings
     speed_check : SpeedCheckSettings
         When the signal contradicts the declared speed: a verdict that is stored with the features.
+    high_pass_hz : float
+        Slower motion is no vibration: waveform, spectral shape and shares are taken without it, where a window is long
+        enough (`features.high_pass`). 0 for quantities that are no vibration. Lines at shaft orders are not touched.
     band_edges_hz : tuple of float
         Ascending edges of the energy bands.
     envelope_low_hz, envelope_high_hz : (float, float)
@@ -82,6 +85,7 @@ class FeatureSettings:
     lines: LineSettings = field(default_factory=LineSettings)
     quality: QualitySettings = field(default_factory=QualitySettings)
     speed_check: SpeedCheckSettings = field(default_factory=SpeedCheckSettings)
+    high_pass_hz: float = 0.0
     band_edges_hz: tuple[float, ...] = (10.0, 100.0, 250.0, 500.0, 1000.0, 2000.0, 3000.0, 4000.0, 5000.0)
     envelope_low_hz: tuple[float, float] = (500.0, 2000.0)
     envelope_high_hz: tuple[float, float] = (2000.0, 5000.0)
@@ -98,6 +102,8 @@ class FeatureSettings:
             raise ValueError(f"band_edges_hz must be at least two ascending frequencies above 0, got {edges!r}.")
         if len(set(_band_names(edges))) < len(edges) - 1:
             raise ValueError(f"band_edges_hz must differ in their first six digits, got {edges!r}.")
+        if not 0 <= self.high_pass_hz < math.inf:
+            raise ValueError(f"high_pass_hz must be a finite frequency of at least 0, got {self.high_pass_hz!r}.")
         for name in ("envelope_low_hz", "envelope_high_hz"):
             low, high = getattr(self, name)
             if not 0 < low < high < math.inf:

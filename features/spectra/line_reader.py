@@ -20,7 +20,6 @@ from features.kinematics import BEARING_ORDERS, Orders
 from features.spectra.lines import (
     GUARD_BINS,
     Bins,
-    Lines,
     LineSettings,
     line_excess,
     noise_by_width,
@@ -204,12 +203,12 @@ class LineReader:
             if not new:
                 continue
             rows, positions = np.tile(np.arange(len(self._power)), len(new)), np.concatenate(list(new.values()))
-            lines = place_lines(positions, self._usable[rows], self.settings)
             if explained:
                 parts = zip(*(self._known[False, key] for key in new), strict=True)
                 height, above, peak = (np.concatenate(part) for part in parts)
-                self._explain((height, above, peak), positions, rows, lines)
+                self._explain((height, above, peak), positions, rows)
             else:
+                lines = place_lines(positions, self._usable[rows], self.settings)
                 height, peak = line_excess(self._power, rows, lines)
                 noise, limit = noise_by_width(np.where(lines.resolved, lines.stop - lines.first, 1), self.settings)
                 height -= noise
@@ -219,7 +218,7 @@ class LineReader:
             self._known |= zip(((explained, key) for key in new), readings, strict=True)
         return [self._known[of_bearing, key] for key in keys]
 
-    def _explain(self, read: _Reading, positions: Vector, rows: Bins, lines: Lines) -> None:
+    def _explain(self, read: _Reading, positions: Vector, rows: Bins) -> None:
         """Where what stands out is the peak of a foreign line, read what else is in the search band, in place.
 
         Of each line only the nearest foreign one below and above is looked at.
@@ -227,7 +226,8 @@ class LineReader:
         height, above, peak = read
         clear = np.flatnonzero(above == 1.0)
         own, position = rows[clear], positions[clear]
-        first, stop = lines.first[clear], lines.stop[clear]
+        lines = place_lines(position, self._usable[own], self.settings)
+        first, stop = lines.first, lines.stop
         begin, end = self._own[own].T
         next_above = np.searchsorted(self._keys, position / self._turns[own] + self._part[own])
         gaps = []

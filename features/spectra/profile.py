@@ -25,11 +25,11 @@ PROFILE_NAMES: Final = tuple(f"spectrum_q{q}_log10_hz" for q in QUANTILES)
 
 SHAFT_NAMES: Final = ("raw_shaft_mean14_db",)
 
-_FIRST_BIN: Final = 2
+FIRST_BIN: Final = 2
 """Bins 0 and 1 of a Hann spectrum hold what is left of the mean."""
 
 
-def spectral_quantiles(power: NDArray[Any], bin_hz: float) -> Vector:
+def spectral_quantiles(power: NDArray[Any], bin_hz: float, first: int = FIRST_BIN) -> Vector:
     """Compute below which frequency 10, 20, ... 90 % of the amplitude spectrum lie.
 
     Parameters
@@ -42,8 +42,8 @@ def spectral_quantiles(power: NDArray[Any], bin_hz: float) -> Vector:
     Returns
     -------
     float64 array, shape (n, 9)
-        log10 of Hz, ascending; NaN without variation or frequency. The sum runs over `sqrt(P)` from bin 2 on, each
-        bin's amplitude spread evenly over its width.
+        log10 of Hz, ascending; NaN without variation or frequency. The sum runs over `sqrt(P)` from the first bin
+        on, each bin's amplitude spread evenly over its width.
 
     Examples
     --------
@@ -51,9 +51,9 @@ def spectral_quantiles(power: NDArray[Any], bin_hz: float) -> Vector:
     [[11.5, 21.5, 31.5, 41.5, 51.5, 61.5, 71.5, 81.5, 91.5]]
     """
     result = np.full((len(power), len(QUANTILES)), np.nan)
-    if math.isnan(bin_hz) or power.shape[1] - _FIRST_BIN < len(QUANTILES):
+    if math.isnan(bin_hz) or power.shape[1] - first < len(QUANTILES):
         return result
-    totals = np.cumsum(np.sqrt(power[:, _FIRST_BIN:]), axis=-1)
+    totals = np.cumsum(np.sqrt(power[:, first:]), axis=-1)
     share = np.array(QUANTILES) / 100.0
     for row, total in enumerate(totals):
         if total[-1] > 0:
@@ -64,7 +64,7 @@ def spectral_quantiles(power: NDArray[Any], bin_hz: float) -> Vector:
             above = (place > 0) & (total[place - 1] > wanted)
             place = np.where(above, np.searchsorted(total, rounded), place)
             below = np.where(place > 0, total[place - 1], 0.0).astype(np.float64)
-            low, high = (place + _FIRST_BIN - 0.5) * bin_hz, (place + _FIRST_BIN + 0.5) * bin_hz
+            low, high = (place + first - 0.5) * bin_hz, (place + first + 0.5) * bin_hz
             result[row] = np.log10((high - low) / (total[place] - below) * (wanted - below) + low)
     return result
 

@@ -63,6 +63,36 @@ def real_transform(windows: NDArray[np.float32]) -> NDArray[np.complex64]:
     return result
 
 
+def remove_step(transform: NDArray[np.complex64], windows: NDArray[np.float32]) -> None:
+    """Take the straight line through the ends of windows off their transform, in place.
+
+    A transform takes a window as a circle. Where a window does not end where it began, the step at the seam has energy
+    in every band, though nothing of it is there. The ends are means over a hundredth of the window. The line
+    `j / length`, less its mean, has the transform `-1/2 + i/2 cot(pi k / length)`, and 0 at k = 0.
+
+    Parameters
+    ----------
+    transform : complex64 array, shape (n, length // 2 + 1)
+    windows : float32 array, shape (n, length)
+
+    Examples
+    --------
+    >>> ramp = np.linspace(-1, 1, 1000, dtype=np.float32)[None]
+    >>> transform = real_transform(ramp)
+    >>> remove_step(transform, ramp)
+    >>> bool(np.abs(transform[:, 2:]).max() < 1.0)
+    True
+    """
+    length = windows.shape[1]
+    m = max(length // 100, 1)
+    rise = (windows[:, -m:].mean(axis=-1) - windows[:, :m].mean(axis=-1)) * np.float32(length / max(length - m, 1))
+    line = np.full(transform.shape[-1], -0.5, dtype=np.complex64)
+    line[0] = 0.0
+    line[1:] += 0.5j / np.tan(np.pi * np.arange(1, transform.shape[-1]) / length)
+    for row, own in zip(transform, rise, strict=True):
+        row -= own * line
+
+
 def squared_magnitude(values: NDArray[np.complex64]) -> NDArray[np.float32]:
     """Return |z|^2 in float32.
 
@@ -113,48 +143,49 @@ def power_spectrum(windows: NDArray[Any]) -> Vector:
     return power_of_transform(real_transform(wide.astype(np.float32)), windows.shape[-1]).astype(np.float64)
 
 
-def spectral_centroid_hz(power: NDArray[Any], bin_hz: float) -> Vector:
-    """Centre of gravity `sum(f P) / sum(P)`, bin 0 left out. Hz, 0 to Nyquist; NaN without variation.
+def spectral_centroid_hz(power: NDArray[Any], bin_hz: float, first: int = 1) -> Vector:
+    """Centre of gravity `sum(f P) / sum(P)` from the first bin on. Hz, 0 to Nyquist; NaN without variation.
 
     Examples
     --------
     >>> spectral_centroid_hz(np.array([[9.0, 1.0, 0.0, 1.0]]), bin_hz=10.0).tolist()
     [20.0]
     """
-    return _mean_over_spectrum(power, 1) * bin_hz
+    return _mean_over_spectrum(power, 1, first) * bin_hz
 
 
-def rms_frequency_hz(power: NDArray[Any], bin_hz: float) -> Vector:
-    """Root mean square frequency `sqrt(sum(f^2 P) / sum(P))`, bin 0 left out. Hz, at least the centroid.
+def rms_frequency_hz(power: NDArray[Any], bin_hz: float, first: int = 1) -> Vector:
+    """Root mean square frequency `sqrt(sum(f^2 P) / sum(P))` from the first bin on. Hz, at least the centroid.
 
     Examples
     --------
     >>> rms_frequency_hz(np.array([[9.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]]), bin_hz=10.0).tolist()
     [50.0]
     """
-    return np.sqrt(_mean_over_spectrum(power, 2)) * bin_hz
+    return np.sqrt(_mean_over_spectrum(power, 2, first)) * bin_hz
 
 
-def _mean_over_spectrum(power: NDArray[Any], exponent: int) -> Vector:
-    """Return `sum(k^exponent P) / sum(P)` over the bins k from 1."""
-    line = power[:, 1:]
-    weight = np.arange(1, power.shape[-1], dtype=line.dtype) ** exponent
+def _mean_over_spectrum(power: NDArray[Any], exponent: int, first: int) -> Vector:
+    """Return `sum(k^exponent P) / sum(P)` over the bins k from the first on."""
+    line = power[:, first:]
+    weight = np.arange(first, power.shape[-1], dtype=line.dtype) ** exponent
     # numpy adds pairwise: float32 is good to seven digits here, whatever the length.
     return ratio((line * weight).sum(axis=-1).astype(np.float64), line.sum(axis=-1).astype(np.float64))
 
 
-def spectral_entropy(power: NDArray[Any]) -> Vector:
+def spectral_entropy(power: NDArray[Any], first: int = 1) -> Vector:
     """Shannon entropy of the spectrum over its maximum: `-sum(p log p) / log(number of bins)`, p = P / sum(P).
 
-    Bin 0 is left out. 0 (one line) to 1 (flat); NaN without variation. No unit, and no need to know the rate. Source:
-    C. E. Shannon (1948); as a spectral measure, G. E. Powell and I. C. Percival, Journal of Physics A 12 (1979).
+    Bins below the first are left out. 0 (one line) to 1 (flat); NaN without variation. No unit, and no need to know the
+    rate. Source: C. E. Shannon (1948); as a spectral measure, G. E. Powell and I. C. Percival, Journal of Physics A 12
+    (1979).
 
     Examples
     --------
     >>> spectral_entropy(np.array([[9.0, 1.0, 1.0, 1.0], [9.0, 1.0, 1.0, 0.0]])).round(6).tolist()
     [1.0, 0.63093]
     """
-    line = power[:, 1:]
+    line = power[:, first:]
     if line.shape[-1] < 2:
         return np.full(len(power), np.nan)
     total = line.sum(axis=-1)
@@ -201,9 +232,9 @@ def band_mean_square(power: NDArray[Any], bin_hz: float, length: int, edges_hz: 
 
 
 def band_features(
-    power: NDArray[Any], bin_hz: float, length: int, edges_hz: tuple[float, ...]
+    power: NDArray[Any], bin_hz: float, length: int, edges_hz: tuple[float, ...], first: int = 1
 ) -> tuple[Vector, Vector]:
-    """Return log10 of the mean square in each band, and each band's share (0 to 1) of the whole spectrum.
+    """Return log10 of the mean square in each band, and each band's share (0 to 1) of the spectrum from a bin on.
 
     Examples
     --------
@@ -212,6 +243,6 @@ def band_features(
     [[0.2, 0.4]]
     """
     mean_square = band_mean_square(power, bin_hz, length, edges_hz)
-    total = power[:, 1:].sum(axis=-1).astype(np.float64)
+    total = power[:, first:].sum(axis=-1).astype(np.float64)
     share = ratio(mean_square, np.broadcast_to(total[:, None], mean_square.shape))
     return log10_or_nan(mean_square), share

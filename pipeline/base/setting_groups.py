@@ -112,6 +112,12 @@ class ExtractionSettings(SettingsGroup):
     )
     window_turns: float = Field(30.0, gt=0, description="Window length in shaft turns.")
     window_samples: int = Field(8192, ge=64, description="Window length where no steady speed is known, samples.")
+    high_pass_hz: float = Field(
+        10.0,
+        ge=0,
+        le=1000,
+        description="Accelerations' waveform and shape are taken from here on, Hz; 0: from 0 on.",
+    )
     min_samples_acceleration: int = Field(512, ge=16, description="Shortest scored recording of acceleration, samples.")
     min_samples_other: int = Field(64, ge=16, description="Shortest scored recording of any other quantity, samples.")
     regime_speed_bin_rpm: float = Field(100.0, gt=0, description="Width of the speed bins of a regime, rpm.")

@@ -10,15 +10,17 @@ from pipeline.base.settings import ExtractionSettings
 
 
 def feature_settings(settings: ExtractionSettings, quantity: str) -> FeatureSettings:
-    """Return the feature settings of a quantity: the shortest scored recording and the thresholds of quality differ."""
-    shortest = settings.min_samples_acceleration if quantity == "acceleration" else settings.min_samples_other
+    """Return the feature settings of a quantity: the shortest scored recording, high pass and thresholds differ."""
+    is_vibration = quantity == "acceleration"
+    shortest = settings.min_samples_acceleration if is_vibration else settings.min_samples_other
     windows = WindowSettings(
         turns=settings.window_turns,
         samples=max(settings.window_samples, shortest),
         min_samples=shortest,
         mode=settings.window_mode,
     )
-    return FeatureSettings(windows=windows, quality=quality_settings(quantity))
+    high_pass_hz = settings.high_pass_hz if is_vibration else 0.0
+    return FeatureSettings(windows=windows, quality=quality_settings(quantity), high_pass_hz=high_pass_hz)
 
 
 def feature_versions(settings: ExtractionSettings) -> dict[str, str]:
