@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 BEARING_ORDERS: Final = ("bpfo", "bpfi", "bsf", "ftf")
@@ -167,6 +167,85 @@ def turned_bearing_orders(at_rest: Orders, *, inner_speed: float, outer_speed: f
         inner_ring=abs(inner_speed) or None,
         outer_ring=abs(outer_speed) or None,
     )
+
+
+def check_bearing(orders: Orders) -> Orders:
+    """Refuse orders that no bearing can have; return them, with the speed of the inner ring where they tell it.
+
+    With `r` the speed of one ring against the other and `n` balls, `bpfo + bpfi = n r`; with the outer ring at rest
+    `ftf = bpfo / n`, with the inner one `bpfi / n`; with `g = (bpfi - bpfo) / (bpfi + bpfo)` and the contact angle a,
+    `bsf = r cos(a) (1 - g^2) / (2 g)`. A bearing whose `ftf` gives a whole number of balls may sit on a shaft that is
+    not named; the inner ring then turns at `r`. Source as of `bearing_orders`.
+
+    Raises
+    ------
+    ValueError
+        With the arithmetic. Orders may be rounded: a number of balls is whole within 1 %, the others fit within 3 %.
+
+    Examples
+    --------
+    >>> check_bearing(Orders(bpfo=1.792, bpfi=2.708, ftf=0.1991)).inner_ring
+    0.5
+    >>> check_bearing(Orders(bpfo=3.585, bpfi=5.415, bsf=4.714))
+    Traceback (most recent call last):
+    ValueError: bsf = 4.714 is 2 x bsf: with bpfo 3.585 and bpfi 5.415 a ball spins at 2.357 at most, and its defect \
+strikes twice a turn; give bsf = 2.357.
+    """
+    o = orders
+    if o.bpfo is None or o.bpfi is None:
+        if o.bpfo is not None and o.ftf is not None and _whole(o.bpfo / o.ftf) is None:
+            raise ValueError(f"ftf = bpfo / n: {o.bpfo:g} / {o.ftf:g} = {o.bpfo / o.ftf:.4g} is no number of balls.")
+        return o
+    if o.bpfo >= o.bpfi:
+        raise ValueError(f"bpfo must be below bpfi, got {o.bpfo:g} and {o.bpfi:g}; are they swapped?")
+    total = o.bpfo + o.bpfi
+    named = [_whole(total / speed) for speed in (o.inner_ring, o.outer_ring, *o.shafts, 1.0) if speed is not None]
+    # A shaft that is not named is believed less readily where a named one makes a whole number, too.
+    by_cage = None if o.ftf is None else _whole(o.bpfo / o.ftf, 0.003 if any(named) else _COUNTED)
+    numbers = [balls for balls in dict.fromkeys((*named, by_cage)) if balls is not None]
+    if not numbers:
+        raise ValueError(
+            f"bpfo + bpfi = number of balls x speed of the ring: {o.bpfo:g} + {o.bpfi:g} = {total:g} is no whole number"
+            + ("." if o.ftf is None else f", and bpfo / ftf = {o.bpfo / o.ftf:.4g} is none either.")
+            + " On a shaft that is not monitored, name reducer, bearing and its shaft, or inner_ring."
+        )
+    wrong = [_contradiction(o, balls) for balls in numbers]
+    if all(wrong):
+        raise ValueError(wrong[0])
+    ring = total / numbers[wrong.index("")]
+    is_other = o.outer_ring is None and abs(ring / (o.inner_ring or 1.0) - 1.0) > _ROUNDING
+    return replace(o, inner_ring=round(ring, 3)) if is_other else o
+
+
+_COUNTED: Final = 0.01
+_ROUNDING: Final = 0.03
+_LARGEST_ANGLE_DEG: Final = 60.0
+
+
+def _whole(balls: float, within: float = _COUNTED) -> int | None:
+    """Return the number of balls, 3 or more, that a quotient of rounded orders stands for; None where it is none."""
+    number = round(balls)
+    return number if number >= 3 and abs(balls - number) <= within * number else None
+
+
+def _contradiction(o: Orders, balls: int) -> str:
+    """Say what contradicts a number of balls; '' where nothing does."""
+    assert o.bpfo is not None and o.bpfi is not None
+    total, cages = o.bpfo + o.bpfi, (o.bpfo / balls, o.bpfi / balls)
+    if o.ftf is not None and not any(abs(o.ftf / cage - 1.0) <= _ROUNDING for cage in cages):
+        shown = f"{o.bpfo:g} / {balls} = {cages[0]:.4g}"
+        return f"ftf = bpfo / n: bpfo + bpfi = {total:g} makes {balls} balls and {shown}, got ftf = {o.ftf:g}."
+    if o.bsf is None:
+        return ""
+    g = (o.bpfi - o.bpfo) / total
+    highest = total / balls * (1.0 - g * g) / (2.0 * g)
+    low, high = (1 - _ROUNDING) * highest * math.cos(math.radians(_LARGEST_ANGLE_DEG)), (1 + _ROUNDING) * highest
+    if low <= o.bsf <= high:
+        return ""
+    known = f"with bpfo {o.bpfo:g} and bpfi {o.bpfi:g} a ball spins at {highest:.4g} at most"
+    if low <= o.bsf / 2.0 <= high:
+        return f"bsf = {o.bsf:g} is 2 x bsf: {known}, and its defect strikes twice a turn; give bsf = {o.bsf / 2:.4g}."
+    return f"bsf = cos(a) (1 - g^2) / (2 g), g = {g:.4g}: {known}, got {o.bsf:g}."
 
 
 def geometry_version(orders: Orders | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from features.kinematics import BEARING_ORDERS, Orders, geometry_version, turned_bearing_orders
+from features.kinematics import BEARING_ORDERS, Orders, check_bearing, geometry_version, turned_bearing_orders
 from features.reducers import NamedOrder, Stage, chain
 from pipeline.assets.entries import BearingEntry, GeometryEntry, ReducerEntry, bearing_by_designation
 
@@ -66,7 +66,7 @@ def resolve_geometry(
     Raises
     ------
     ValueError
-        It names a reducer, a bearing or a shaft that does not exist.
+        It names a reducer, a bearing or a shaft that does not exist, or its orders cannot be those of a bearing.
     """
     missing = [reducer for reducer in entry.reducer if reducer not in reducers]
     if missing:
@@ -84,7 +84,9 @@ def resolve_geometry(
     )
     shown += characteristic_orders(explicit, entry.source)
     sources = [entry.source, *(f"{item}: {reducers[item].source}" for item in entry.reducer)]
-    orders = replace(explicit, gear_mesh=entry.gear_mesh or train.meshes, shafts=entry.shafts or _other_shafts(train))
+    orders = check_bearing(
+        replace(explicit, gear_mesh=entry.gear_mesh or train.meshes, shafts=entry.shafts or _other_shafts(train))
+    )
     if entry.bearing is not None:
         known = bearings.get(entry.bearing)
         at_rest, source = known.at_rest() if known is not None else bearing_by_designation(entry.bearing)

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from features.kinematics import Orders, check_bearing
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 
 Scalar = str | int | float | bool
@@ -382,6 +383,7 @@ class MappedGeometry(Part):
     def _has_an_order(self) -> MappedGeometry:
         if not self.gear_mesh and all(order is None for order in (self.bpfo, self.bpfi, self.bsf, self.ftf)):
             raise ValueError("needs at least one of bpfo, bpfi, bsf, ftf, gear_mesh")
+        check_bearing(Orders(self.bpfo, self.bpfi, self.bsf, self.ftf))
         return self
 
 

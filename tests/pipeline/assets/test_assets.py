@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -266,6 +267,24 @@ def test_orders_come_from_reducers_and_bearings(store: Store, read: Callable[...
     assert told["crank: cage (ftf)"]["source"] == "measured"
     axes = {row["axis"]: (row["criticality"], row["expected_every_s"]) for row in dump(store)["axes"]}
     assert axes == {"A1": (5, 3600.0), "A2": (None, None), "A3": (None, None)}
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        (
+            "bpfi = 5.62",
+            "geometry.main: bpfo + bpfi = number of balls x speed of the ring: 3.58 + 5.62 = 9.2 is no whole",
+        ),
+        ("bpfi = 5.42\nbsf = 4.71", "geometry.main: bsf = 4.71 is 2 x bsf"),
+        ("bpfi = 5.42\nftf = 0.45", "geometry.main: ftf = bpfo / n"),
+    ],
+)
+def test_a_geometry_that_cannot_be_is_refused_with_the_arithmetic(
+    read: Callable[..., dict[str, Any]], new: str, message: str
+) -> None:
+    with pytest.raises(AxiswatchError, match=re.escape(message)):
+        read(GOOD.replace("bpfi = 5.42", new))
 
 
 def test_what_one_says_in_numbers_and_by_parts_is_one_geometry(
