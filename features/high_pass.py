@@ -21,6 +21,9 @@ _POINTS: Final = 40
 _MIRRORED: Final = 80
 """So many blocks at most are added at each end: two periods, after which the filter has forgotten."""
 
+_END_BLOCKS: Final = 17
+"""Odd, so that vibration at half of the blocks' rate has little weight."""
+
 _LEAST_PERIODS: Final = 2.0
 _LEAST_RATE: Final = 8.0
 
@@ -73,8 +76,12 @@ def high_passed(windows: NDArray[np.float32], rate_hz: float, high_pass_hz: floa
     count = length // block
     means = np.einsum("nbk->nb", windows[:, : count * block].reshape(n, count, block)) / np.float64(block)
     pad = min(count - 1, _MIRRORED)
-    before = 2.0 * means[:, :1] - means[:, pad:0:-1]
-    after = 2.0 * means[:, -1:] - means[:, -2 : -pad - 2 : -1]
+    # Mirrored through the end of a straight line over some blocks: the end block alone has the vibration's mean, too.
+    m = min(_END_BLOCKS, count)
+    weights = (4 * m - 2 - 6 * np.arange(m)) / (m * (m + 1))
+    first, last = ((part * weights).sum(axis=-1, keepdims=True) for part in (means[:, :m], means[:, : -m - 1 : -1]))
+    before = 2.0 * first - means[:, pad:0:-1]
+    after = 2.0 * last - means[:, -2 : -pad - 2 : -1]
     wide = np.concatenate((before, means, after), axis=-1)
     size = int(sfft.next_fast_len(wide.shape[-1], real=True))
     frequency = sfft.rfftfreq(size, block / rate_hz)

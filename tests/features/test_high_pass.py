@@ -48,7 +48,7 @@ def test_the_motion_of_the_arm_changes_no_waveform_and_no_shape(hz, amplitude, p
     found = dict(zip(NAMES, run(still + swing(hz, amplitude, phase, length, rate), rate=rate)[0], strict=True))
     wanted = dict(zip(NAMES, run(still, rate=rate)[0], strict=True))
     for name in (*feature_groups(ALL)["time"], *(n for n in feature_groups(ALL)["impulses"] if n.endswith("log10"))):
-        assert found[name] == pytest.approx(wanted[name], rel=0.02, abs=0.03), name
+        assert found[name] == pytest.approx(wanted[name], rel=0.03, abs=0.05), name
     for name in ("spectral_centroid_hz", "rms_frequency_hz", "spectral_entropy", "band_2000_3000_share"):
         assert found[name] == pytest.approx(wanted[name], rel=0.02), name
     for q in range(10, 100, 10):
