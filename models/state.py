@@ -215,20 +215,30 @@ def _rebuild_rule(manifest: dict[str, Any]) -> RulePrior | None:
     if not all(isinstance(weight, float) for weight in weights):
         raise ModelInvalid("'weights' of the rule in the manifest must be a list of numbers.")
     return RulePrior(
-        _rebuild_lines(rule, "lines"),
+        _rebuild_lines(rule),
         tuple(weights),
         field_of(rule, "default_nats", float),
-        _rebuild_lines(rule, "others"),
+        _rebuild_words(rule, "evidence"),
+        _rebuild_words(rule, "others"),
+        field_of(rule, "default_db", float),
+        field_of(rule, "db_per_nat", float),
         field_of(rule, "change_prefix", str),
     )
 
 
-def _rebuild_lines(rule: dict[str, Any], name: str) -> tuple[Lines, ...]:
-    lines = field_of(rule, name, list)
+def _rebuild_words(rule: dict[str, Any], name: str) -> tuple[str, ...]:
+    words = field_of(rule, name, list)
+    if not all(isinstance(word, str) for word in words):
+        raise ModelInvalid(f"'{name}' of the rule in the manifest must be a list of strings.")
+    return tuple(words)
+
+
+def _rebuild_lines(rule: dict[str, Any]) -> tuple[Lines, ...]:
+    lines = field_of(rule, "lines", list)
     terms = [term for own in lines if isinstance(own, list) for term in own]
     words = [word for term in terms if isinstance(term, list) for word in term]
     if not all(isinstance(one, list) for one in (*lines, *terms)) or not all(isinstance(one, str) for one in words):
-        raise ModelInvalid(f"'{name}' of the rule in the manifest must be lists of lists of lists of strings.")
+        raise ModelInvalid("'lines' of the rule in the manifest must be lists of lists of lists of strings.")
     return tuple(tuple(tuple(term) for term in own) for own in lines)
 
 

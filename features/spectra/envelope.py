@@ -205,12 +205,11 @@ def line_statistics(reader: LineReader, orders: Orders | OrderColumns) -> Vector
     bases = (orders.bpfo, orders.bpfi, orders.bsf, double_spin, orders.ftf)
     sides = reader.beside(orders.bpfi, orders.inner_ring) + reader.beside(double_spin, orders.ftf)
     lines = (*(times(k, base) for base in bases for k in (1, 2, 3)), *sides)
-    shaft = reader.at(1.0, 2.0, *lines)[:2]
-    heights = reader.of_bearing(*lines)
+    one, two, *heights = reader.at(1.0, 2.0, *lines)
     columns: list[Vector] = []
     for place in range(0, 15, 3):
         columns += [heights[place], mean_of_harmonics(heights[place : place + 3])]
-    columns += shaft
+    columns += [one, two]
     columns += [(heights[15] + heights[16]) / 2.0, (heights[17] + heights[18]) / 2.0]
     return np.stack(columns, axis=-1)
 

@@ -42,8 +42,10 @@ class RulePrior:
         (K,) nats per dB of each term, >= 0.
     default_nats : float
         Logit of a class without lines: what is not above it is called healthy.
-    others : tuple of Lines
-        Terms of faults without a class, see `unmodelled`.
+    evidence, others : tuple of str
+        Features (dB) that are evidence of faults with a class, and of faults without one, see `unmodelled`.
+    default_db, db_per_nat : float
+        For these: height at which nothing stands, dB; so many dB more are e times the odds, > 0.
     change_prefix : str
         Prefix of the name of a feature's change against the unit's own baseline; '' where there are no changes.
     """
@@ -51,7 +53,10 @@ class RulePrior:
     lines: tuple[Lines, ...]
     weights: tuple[float, ...]
     default_nats: float
-    others: tuple[Lines, ...] = ()
+    evidence: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    default_db: float = 6.0
+    db_per_nat: float = 3.0
     change_prefix: str = ""
 
     def __post_init__(self) -> None:
@@ -59,13 +64,15 @@ class RulePrior:
             raise ValueError("A rule's prior needs finite weights of at least 0 and a finite default_nats.")
         if not any(self.lines):
             raise ValueError("A rule's prior needs lines for at least one class.")
-        if any(len(terms) not in (0, len(self.weights)) for terms in (*self.lines, *self.others)):
+        if not np.isfinite(self.default_db) or not 0.0 < self.db_per_nat < np.inf:
+            raise ValueError(f"A rule's prior needs db_per_nat > 0, got {self.default_db}, {self.db_per_nat}.")
+        if any(len(terms) not in (0, len(self.weights)) for terms in self.lines):
             raise ValueError(f"Each class with lines needs {len(self.weights)} terms, one for each weight.")
 
     @property
     def features(self) -> set[str]:
         """Names of all features that it reads, changes apart."""
-        return {name for terms in (*self.lines, *self.others) for term in terms for name in term}
+        return {name for terms in self.lines for term in terms for name in term} | {*self.evidence, *self.others}
 
     def logits(self, x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
         """Return the rule's logits (n, C) for windows x (n, F) with columns `names`; each row by itself.
@@ -84,12 +91,11 @@ class RulePrior:
         return out.astype(np.float32)
 
     def unmodelled(self, x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float64]:
-        """Return the probability (n,) that the rule gives to faults without a class, in [0, 1].
+        """Return the probability (n,) that a textbook rule gives to faults without a class, in [0, 1].
 
-        The rule alone, without the network and alike before it sees the window, between every class it has a line
-        for, nothing (at `default_nats`), and the lines of `others`. Where the changes against the unit's baseline are
-        there as well, the lower of the two: a line that was there from the start is no news. NaN where no line of
-        `others` is known.
+        Without the network, and alike before it sees the window, between each of `evidence`, nothing (at `default_db`)
+        and each of `others`. Where the changes against the unit's baseline are there as well, the lower of the two: a
+        line that was there from the start is no news. NaN where none of `others` is known.
         """
         share = self._others_share(x, names, "")
         if self.change_prefix:
@@ -98,18 +104,19 @@ class RulePrior:
         return share
 
     def _others_share(self, x: NDArray[np.float32], names: Sequence[str], prefix: str) -> NDArray[np.float64]:
-        if not self.others or not {prefix + name for name in self.features} <= set(names):
+        column = {name: number for number, name in enumerate(names)}
+        known, strange = ([prefix + name for name in own] for own in (self.evidence, self.others))
+        if not strange or not all(name in column for name in (*known, *strange)):
             return np.full(len(x), np.nan)
-        modelled = tuple(own for own in self.lines if own)
-        terms, known = heights((*modelled, *self.others), x, names, prefix)
-        evidence = terms @ np.array(self.weights)
-        logits = np.column_stack([np.full(len(x), self.default_nats), evidence])
-        share: NDArray[np.float64] = softmax(logits, axis=1)[:, 1 + len(modelled) :].sum(axis=1)
-        return np.where(known[:, len(modelled) :].any(axis=1), share, np.nan)
+        lines = x[:, [column[name] for name in (*known, *strange)]].astype(np.float64)
+        lines[~np.isfinite(lines)] = np.nan
+        stand = np.column_stack([np.full(len(x), self.default_db), np.nan_to_num(lines)])
+        share: NDArray[np.float64] = softmax(stand / self.db_per_nat, axis=1)[:, 1 + len(known) :].sum(axis=1)
+        return np.where(np.isnan(lines[:, len(known) :]).all(axis=1), np.nan, share)
 
 
 def heights(
-    lines: tuple[Lines, ...], x: NDArray[np.float32], names: Sequence[str], prefix: str = ""
+    lines: tuple[Lines, ...], x: NDArray[np.float32], names: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return the terms' heights (n, C, K) in dB, 0 without a known feature, and which classes have one known, (n, C).
 
@@ -118,7 +125,7 @@ def heights(
     ValueError
         A feature is not among the names.
     """
-    columns = _columns(lines, tuple(names), prefix)
+    columns = _columns(lines, tuple(names))
     values = np.column_stack([x, np.full(len(x), np.nan, np.float32)])[:, columns].astype(np.float64)
     known = np.isfinite(values)
     number = known.sum(axis=-1)
@@ -127,17 +134,17 @@ def heights(
 
 
 @lru_cache(maxsize=64)
-def _columns(lines: tuple[Lines, ...], names: tuple[str, ...], prefix: str) -> NDArray[np.int64]:
+def _columns(lines: tuple[Lines, ...], names: tuple[str, ...]) -> NDArray[np.int64]:
     """Return the column of each feature (C, K, J); the place after the last one where a term has fewer features."""
     place = {name: number for number, name in enumerate(names)}
-    absent = sorted({prefix + name for terms in lines for term in terms for name in term} - set(place))
+    absent = sorted({name for terms in lines for term in terms for name in term} - set(place))
     if absent:
         raise ValueError(f"The rule's features {', '.join(absent)} are not among the columns.")
     most = max((len(term) for terms in lines for term in terms), default=1)
     columns = np.full((len(lines), max(len(terms) for terms in lines), max(most, 1)), len(names), dtype=np.int64)
     for c, terms in enumerate(lines):
         for k, term in enumerate(terms):
-            columns[c, k, : len(term)] = [place[prefix + name] for name in term]
+            columns[c, k, : len(term)] = [place[name] for name in term]
     return columns
 
 

@@ -52,6 +52,15 @@ ENVELOPES: Final = ("low", "high", "white", "best")
 """Envelopes whose lines the rule reads (`features.spectra.envelope`)."""
 
 
+EVIDENCE: Final = {
+    Mode.OUTER_RACE: "evidence_outer_h1_db",
+    Mode.INNER_RACE: "evidence_inner_h1_db",
+    Mode.BALL: "evidence_ball_h1_db",
+    Mode.CAGE: LINES[Mode.CAGE],
+}
+"""The line of each bearing fault where no shaft and no mesh explains it: for faults that the model has no class for."""
+
+
 def lines_of(mode: Mode, names: Sequence[str]) -> Lines:
     """Return the terms of a failure mode among the features; () where it has no line there.
 
@@ -91,6 +100,10 @@ def bearing_rule(modes: Sequence[str | None], names: Sequence[str], *, db_per_na
     if db_per_nat == 0.0 or not any(lines):
         return None
     n_terms = max(map(len, lines))
-    others = tuple(own for mode in unmodelled_modes(modes) if (own := lines_of(mode, names)))
-    rule = RulePrior(lines, (1.0 / (db_per_nat * n_terms),) * n_terms, HEALTHY_DB / db_per_nat, others)
+    told, others = (
+        tuple(EVIDENCE[mode] for mode in some if mode in EVIDENCE and EVIDENCE[mode] in names)
+        for some in (dict.fromkeys(map(mode_of, modes)), unmodelled_modes(modes))
+    )
+    weights = (1.0 / (db_per_nat * n_terms),) * n_terms
+    rule = RulePrior(lines, weights, HEALTHY_DB / db_per_nat, told, others, HEALTHY_DB, db_per_nat)
     return replace(rule, change_prefix=RELATIVE if {RELATIVE + name for name in rule.features} <= set(names) else "")

@@ -40,6 +40,9 @@ def test_a_rule_that_reads_nothing_or_has_no_scale_is_refused() -> None:
     for weights, default in (((-1.0,), 2.0), ((np.nan,), 2.0), ((np.inf,), 2.0), ((1.0,), np.nan), ((), 2.0)):
         with pytest.raises(ValueError, match="finite weights of at least 0"):
             RulePrior((A,), weights, default)
+    for scale in (0.0, -1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match="db_per_nat"):
+            replace(RULE, db_per_nat=scale)
     with pytest.raises(ValueError, match="needs 2 terms"):
         RulePrior((A,), (1.0, 1.0), 2.0)
     with pytest.raises(ValueError, match="line_b"):
@@ -47,7 +50,7 @@ def test_a_rule_that_reads_nothing_or_has_no_scale_is_refused() -> None:
 
 
 def test_the_share_of_faults_without_a_class_is_the_rule_s_softmax() -> None:
-    rule = RulePrior(((), A, (), ()), (1 / 3,), 2.0, others=(B,))
+    rule = RulePrior(((), A, (), ()), (1 / 3,), 2.0, ("line_a",), ("line_b",))
     x = np.array(
         [[0.0, 6.0, 0.0], [6.0, 6.0, 0.0], [0.0, 60.0, 0.0], [0.0, np.nan, 0.0], [np.nan, 6.0, 0.0]], np.float32
     )
@@ -58,7 +61,7 @@ def test_the_share_of_faults_without_a_class_is_the_rule_s_softmax() -> None:
 
 def test_a_line_that_stood_there_from_the_start_is_no_news() -> None:
     names = (*NAMES, "change_line_a", "change_line_b")
-    rule = RulePrior(((), A, (), ()), (1 / 3,), 2.0, others=(B,), change_prefix="change_")
+    rule = RulePrior(((), A, (), ()), (1 / 3,), 2.0, ("line_a",), ("line_b",), change_prefix="change_")
     lines = [0.0, 30.0, 0.0]
     x = np.array([[*lines, 0.0, 0.5], [*lines, 0.0, 30.0], [*lines, np.nan, np.nan]], np.float32)
     found = rule.unmodelled(x, names)
@@ -107,7 +110,7 @@ def test_logits_are_the_network_s_plus_the_rule_s_and_scores_do_not_depend_on_th
 
 
 def test_an_artifact_keeps_the_rule() -> None:
-    model = replace(trained(RULE), rule=replace(RULE, others=((("noise",),),), change_prefix="change_"))
+    model = replace(trained(RULE), rule=replace(RULE, others=("noise",), change_prefix="change_"))
     again = unpack(pack(model))
     assert again.rule == model.rule
     assert pack(again) == pack(model)
@@ -123,7 +126,7 @@ def test_a_rule_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="does not know"):
         replace(model, rule=RulePrior(((), C, (), ()), (1 / 3,), 2.0))
     with pytest.raises(ModelInvalid, match="does not know"):
-        replace(model, rule=replace(RULE, others=(C,)))
+        replace(model, rule=replace(RULE, others=("line_c",)))
 
 
 def labelled(n_units: int, scale: float, classes: tuple[int, ...] = (1, 2)) -> tuple[np.ndarray, np.ndarray]:
