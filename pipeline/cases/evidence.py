@@ -178,8 +178,8 @@ def loudest_line(
     Returns
     -------
     (str, float, float) or None
-        None where `features.spectra.evidence.diagnose` names no defect, the order is not known, or the line is not a
-        peak. The order is where the line was measured, in multiples of the shaft's speed; the height is in dB.
+        None where `features.spectra.evidence.diagnose` names no defect, the order is not known, or the line is no peak
+        of its own. The order is where the line was measured, in multiples of the shaft's speed; the height is in dB.
     """
     if not len(values) or not any(name.startswith("evidence_") for name in names):
         return None
@@ -198,6 +198,8 @@ def loudest_line(
         return None
     off = f"evidence_{CLASSES[defect]}_offset_percent"
     percent = float(middle[list(names).index(off)]) if off in names else 0.0
+    if not np.isfinite(percent):
+        return None
     return line, times * float(order) * (1.0 + percent / 100.0), float(heights.max())
 
 

@@ -53,12 +53,13 @@ ENVELOPES: Final = ("low", "high", "white", "best")
 
 
 EVIDENCE: Final = {
-    Mode.OUTER_RACE: "evidence_outer_h1_db",
-    Mode.INNER_RACE: "evidence_inner_h1_db",
-    Mode.BALL: "evidence_ball_h1_db",
-    Mode.CAGE: LINES[Mode.CAGE],
+    Mode.OUTER_RACE: "evidence_outer_max_db",
+    Mode.INNER_RACE: "evidence_inner_max_db",
+    Mode.BALL: "evidence_ball_max_db",
+    Mode.CAGE: "ses_white_ftf_mean13_db",
 }
-"""The line of each bearing fault where no shaft and no mesh explains it: for faults that the model has no class for."""
+"""Evidence of each bearing fault that no shaft and no mesh explains: for faults that the model has no class for. A cage
+fault has harmonics; a single line at the cage's order is the modulation of a ball fault (Randall and Antoni 2011)."""
 
 
 def lines_of(mode: Mode, names: Sequence[str]) -> Lines:

@@ -75,7 +75,7 @@ def test_windows_of_one_channel_are_averaged() -> None:
         ({"fault_expected_entropy": 0.6}, "ambiguous"),
         ({"novelty_percentile": 99.5}, "novel"),
         ({"program": "calibrate"}, "new_program"),
-        ({"unmodelled_probability": 0.6}, "unmodelled"),
+        ({"unmodelled_probability": 0.75}, "unmodelled"),
     ],
 )
 def test_a_doubt_is_stated_beside_an_alarm_and_never_holds_it_back(change: dict[str, object], code: str) -> None:
@@ -87,7 +87,7 @@ def test_a_fault_without_a_class_is_named_in_words() -> None:
     (flag,) = combine_channels([replace(CALM, unmodelled_probability=0.83)], {"m": LIMITS}).flags
     assert "indicate cage (0.83)" in flag.text
     both = {"m": replace(LIMITS, unmodelled=("outer_race", "cage"))}
-    assert "outer race or cage" in combine_channels([replace(CALM, unmodelled_probability=0.5)], both).flags[0].text
+    assert "outer race or cage" in combine_channels([replace(CALM, unmodelled_probability=0.7)], both).flags[0].text
 
 
 def test_which_part_is_faulty_is_another_question_than_whether_it_is() -> None:
