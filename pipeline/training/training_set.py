@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -116,9 +116,9 @@ def build_training_set(
     """Build the training set of a scope from what was known at `as_of`, without the labels `set_aside` (ids).
 
     Left out and counted are: windows whose data-quality verdict is not ok; recordings with the label `unsure` or
-    `sensor_or_data`; recordings whose evidence has weight 0. A label that an answer has overruled is not known any
-    more. The unit is the serial number from the log or from the asset registry, else the axis. A unit gives at most
-    `max_windows_per_unit` windows, see `even_choice`.
+    `sensor_or_data`; recordings whose evidence has weight 0; the same samples a second time (`_each_once`). A label
+    that an answer has overruled is not known any more. The unit is the serial number from the log or from the asset
+    registry, else the axis. A unit gives at most `max_windows_per_unit` windows, see `even_choice`.
     """
     standing = answered(known_labels(connection, known_by=as_of)).standing
     labels = [label for label in standing if label.label_id not in set_aside]
@@ -137,6 +137,7 @@ def build_training_set(
     labelled, baselines = _after_baseline(labelled, [known.of(item.row) for item in labelled], left_out)
     absolute = read_features(lake, settings, [item.row for item in labelled])
     bad = sum(item.row.n_windows - len(part) for item, part in zip(labelled, absolute, strict=True))
+    absolute = _each_once(labelled, absolute, left_out)
     absolute, over = _capped(labelled, absolute, most=settings.max_windows_per_unit)
     parts = [with_change(part, baseline) for part, baseline in zip(absolute, baselines, strict=True)]
     kept = list(zip(labelled, parts, strict=True))
@@ -231,6 +232,30 @@ def _after_baseline(
         kept.append(item)
         compared.append(None if early else baseline)
     return kept, compared
+
+
+def _each_once(
+    labelled: Sequence[TrainingRecording], features: Sequence[npt.NDArray[np.float32]], left_out: Counter[str]
+) -> list[npt.NDArray[np.float32]]:
+    """Leave out windows of recordings with the same samples (their features are the same, bit by bit): learned once.
+
+    Units that have the same samples and different findings contradict each other: none of those recordings is learned.
+    """
+    same: dict[bytes, list[int]] = {}
+    for index, part in enumerate(features):
+        if len(part):
+            same.setdefault(part.tobytes(), []).append(index)
+    once = list(features)
+    for members in same.values():
+        units = sorted({labelled[index].unit for index in members})
+        differ = len({labelled[index].target for index in members}) > 1
+        again = members if differ else members[1:]
+        for index in again:
+            names = " and ".join(units[:3])
+            end = "findings differ: which of them is right?" if differ else "learned once"
+            left_out[f"the same samples {'under ' if len(units) > 1 else 'twice under '}{names}, {end}"] += 1
+            once[index] = features[index][:0]
+    return once
 
 
 def even_choice(target: npt.NDArray[Any], *, most: int) -> npt.NDArray[np.bool_]:
