@@ -287,6 +287,16 @@ def test_half_of_a_race_whose_comb_is_there_is_no_shaft(order):
     assert judge(comb_there.astype(np.float32), orders=Orders(bpfo=2.3 * order)) is not None
 
 
+@pytest.mark.parametrize("slip", [1.0, 1.01])
+def test_the_cage_s_double_is_no_shaft_where_a_ball_has_its_comb(slip):
+    """As on CWRU's ball of 0.028 in: lines at multiples of twice the cage's order, and none of the shaft."""
+    cage = comb(2 * SKF_6205.ftf * slip * RPM, amplitude=0.2, harmonics=range(1, 9))
+    ball = comb(2 * SKF_6205.bsf * slip * RPM, amplitude=0.3, seed=3)
+    assert judge(cage, orders=SKF_6205)[0] is Quality.WRONG_SPEED, "without a ball's lines it may be a shaft"
+    assert judge((cage + ball).astype(np.float32)) is not None
+    assert judge((cage + ball).astype(np.float32), orders=SKF_6205) is None
+
+
 def test_a_comb_beside_the_declared_speeds_own_lines_is_another_machine():
     other, own = comb(2430.0, amplitude=0.3), comb(RPM, amplitude=0.3, harmonics=(1, 2, 4), seed=3) - noise(3)
     assert judge(other)[0] is Quality.WRONG_SPEED
