@@ -86,6 +86,9 @@ def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Set
         for episode in episodes(plant, bins, own, settings):
             members = tuple(at[round(day_of(item.bin_at) * 86_400)] for item in episode.bins)
             values = [v for row in members if (v := bins.figures[row].mutual_information) is not None]
+            highest = max(
+                (p for row in members if (p := bins.figures[row].fault_probability) is not None), default=np.nan
+            )
             codes = {flag.code for item in episode.bins for flag in item.flags}
             last = members[-1]
             opened.append(
@@ -96,7 +99,7 @@ def cases(plant: Plant, bins: Bins, rows_of: dict[str, list[int]], settings: Set
                     float(plant.day[last]),
                     float(np.mean(values)) if values else np.nan,
                     episode.priority,
-                    np.nan if episode.fault_probability is None else episode.fault_probability,
+                    highest,
                     members,
                     codes == {ALARM},
                     ALARM in codes,
