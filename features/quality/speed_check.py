@@ -227,7 +227,7 @@ class _Known:
             if own is not None:
                 found.append((own, 0.0, order in (o.bpfo, o.bpfi), order == o.ftf))
                 found += [] if side is None else [(own, -side, False, True), (own, side, False, True)]
-            if own is not None and o.ftf is not None and order in (o.bsf, double_spin):
+            if own is not None and order is not None and o.ftf is not None and order in (o.bsf, double_spin):
                 # The cage carries the ball through the load: its multiples come with the lines of a ball.
                 found.append((2.0 * o.ftf * own / order, 0.0, False, False))
         columns = np.array(found, dtype=np.float64).reshape(-1, 4).T

@@ -59,7 +59,7 @@ _BASE_PRIORITY: Final = {
     "data": (0.40, 0.0),
 }
 
-UNMODELLED: Final = 0.7
+UNMODELLED: Final = 0.6
 """From this probability on, the textbook rule reports a fault that the model has no class for."""
 
 BLOCKED: Final = 0.9

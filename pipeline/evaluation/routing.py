@@ -90,6 +90,9 @@ CALLED_FAULTY: Final = 0.5
 LAST: Final = -2.0
 """Place in the order of review of a window that is blocked and not flagged: after all others."""
 
+STRANGE: Final = 0.3
+"""Probability of a fault without a class from which on a window is reviewed first, though nothing is named yet."""
+
 FIRST = ("unmodelled", "new_program")
 """Doubts that are reviewed first: the window has something that was not in the training, whatever its probability."""
 
@@ -104,9 +107,10 @@ def review_order(
 ) -> NDArray[np.float64]:
     """Order windows by the risk of not reviewing them.
 
-    Windows with a doubt of `FIRST` come first. Next are windows that are called healthy, those with the highest fault
-    probability first: there a fault is most likely missed. A window that is called faulty opens a case anyway, so these
-    come last, the least certain ones first. Without fault probabilities, the highest percentile decides.
+    Windows with a doubt of `FIRST`, or `STRANGE`, come first. Next are windows that are called healthy, those with the
+    highest fault probability first: there a fault is most likely missed. A window that is called faulty opens a case
+    anyway, so these come last, the least certain ones first. Without fault probabilities, the highest percentile
+    decides.
 
     Parameters
     ----------
@@ -132,7 +136,8 @@ def review_order(
         quiet = fault_probability < called_faulty
         cost = np.where(quiet, fault_probability, -fault_probability)
         cost = np.where(np.isnan(fault_probability), 1.0, cost)
-    return np.where(first, 2.0 + np.nan_to_num(unmodelled), cost)
+    strange = np.nan_to_num(unmodelled)
+    return np.where(first | (strange >= STRANGE), 2.0 + strange, cost)
 
 
 def doubts_of(figures: AxisFigures) -> list[str]:

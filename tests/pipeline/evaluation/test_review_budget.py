@@ -156,6 +156,8 @@ def test_first_what_cannot_be_known_then_the_likeliest_missed_fault_and_alarms_l
     first = [False, False, False, False, True, True]
     strange = [0.0, 0.0, 0.0, 0.0, 0.0, 0.9]
     assert order(first, strange, p, [0.0] * 6) == [5, 4, 2, 1, 3, 0]
+    strange[1], strange[3] = 0.29, 0.31
+    assert order(first, strange, p, [0.0] * 6) == [5, 3, 4, 2, 1, 0], "strange, though nothing is named yet"
 
 
 def test_a_window_without_a_score_is_reviewed_before_every_probability() -> None:
