@@ -80,8 +80,8 @@ class Bench:
         self.fleet, self.names = fleet, names
         self.features = feature_settings(fleet.settings, SCOPE)
         with fleet.store.read() as connection:
-            found = connection.execute(extractions(*attributed_extraction(), *CONTEXT, any_geometry=True))
-            self.rows = {row.recording_id: row for row in found}
+            extracted = connection.execute(extractions(*attributed_extraction(), *CONTEXT, any_geometry=True))
+            self.rows = {row.recording_id: row for row in extracted}
             known = Baselines(connection, fleet.end)
             self.baselines = {name: known.of(row) for name, row in self.rows.items()}
             self.orders = known_orders(connection)
@@ -150,18 +150,18 @@ def main() -> None:
         root = asked.fleets or Path(scratch)
         training = prepare_fleets(protocol, settings, root).task.training
         fleet = take_in(root, protocol.test.fleets()[0], settings)
-        windows, told = judged_fleet(fleet)
-        judge(asked.recordings, training, Bench(fleet, windows.names), windows, told, rng, asked.seed)
+        windows, truth = judged_fleet(fleet)
+        judge(asked.recordings, training, Bench(fleet, windows.names), windows, truth, rng, asked.seed)
 
 
 def judge(
-    n: int, training: Training, bench: Bench, windows: Windows, told: Any, rng: np.random.Generator, seed: int
+    n: int, training: Training, bench: Bench, windows: Windows, truth: Any, rng: np.random.Generator, seed: int
 ) -> None:
     """Train, make the nonsense, and print what becomes of it."""
     method = METHODS[SHIPPED](with_seed(training, seed, make=True))
-    mode = np.array([item.mode if item.visible else "" for item in told.truth])
-    plain = np.array([not (item.mode or item.sensor_fault or item.unseen_program) for item in told.truth])
-    later = ~told.in_baseline & (windows.quality == OK)
+    mode = np.array([item.mode if item.visible else "" for item in truth.truth])
+    plain = np.array([not (item.mode or item.sensor_fault or item.unseen_program) for item in truth.truth])
+    later = ~truth.in_baseline & (windows.quality == OK)
     sound = rng.permutation(np.flatnonzero(plain & later))
     faulty = rng.permutation(np.flatnonzero(np.isin(mode, ["inner_race", "outer_race", "ball"]) & later))
     print("| signal | windows | data fault or review | data fault | review | called faulty | called healthy |")

@@ -1,8 +1,8 @@
 """Reads the lines of bearings at their orders, apart from lines that are a shaft's or a gear mesh's own.
 
-The third harmonic of a shaft at 3.00 orders lies within the slip of an outer race at 3.05. A line is told by where its
-peak lies: a peak that stands on a multiple of a shaft's speed, on a mesh or on a sideband of a mesh is explained by it,
-and the line of the bearing is what is left of its search band.
+The third harmonic of a shaft at 3.00 orders lies within the slip of an outer race at 3.05. Which of them it is follows
+from where its peak lies: a peak that stands on a multiple of a shaft's speed, on a mesh or on a sideband of a mesh is
+explained by it, and the line of the bearing is what is left of its search band.
 """
 
 from __future__ import annotations

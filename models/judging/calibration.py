@@ -15,7 +15,7 @@ LOWEST, HIGHEST = 0.25, 20.0
 _CHUNK = 2048
 
 LOG_SCALE = 0.25
-"""Scale of the Laplace prior on the log of a temperature: a few units hardly move it from 1, many do."""
+"""Scale of the Laplace priors on the logs of temperature and network share: few units hardly move them."""
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -103,8 +103,9 @@ def fit_temperature(
 ) -> Temperature:
     """Fit the temperature on held-out units (Guo et al. 2017, section 4.2, on the Monte Carlo mean).
 
-    Minimises `mixture_nll` over log T in [log 0.25, log 20]. No prior correction is applied while fitting: weights and
-    logits both refer to the training mix.
+    Minimises `mixture_nll` plus `|log T| / (LOG_SCALE n)`, n held-out units, over log T in [log 0.25, log 20]: a
+    Laplace prior around 1, against one observation a unit. No prior correction is applied while fitting: weights
+    and logits both refer to the training mix.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ def network_share(
     prior_units: float,
 ) -> NetworkShare:
     """Choose the share on held-out units by the lowest `models.judging.calibration.mixture_nll`, each at its own
-    temperature.
+    temperature; both are pulled towards `shrunk_share` and 1 by the prior of `fit_temperature`.
 
     Parameters
     ----------
@@ -105,11 +105,12 @@ def network_share(
         return NetworkShare(shrunk.value, False, f"{reason}; {shrunk.reason}")
     some = logits[:SAMPLES]
     shrunk = shrunk_share(y, unit, n_classes=logits.shape[2], prior_units=prior_units)
+    around = max(shrunk.value, SHARES[0])  # 0 where a class has no unit here
     losses = []
     for share in SHARES:
         mixed = mix(some, offset, share)
         fitted = fit_temperature(mixed, y, unit, weight, healthy=healthy, prior_temperature=1.0, min_units=min_units)
-        pulled = abs(np.log(share / shrunk.value)) + abs(np.log(fitted.value))
+        pulled = abs(np.log(share / around)) + abs(np.log(fitted.value))
         nll = mixture_nll(mixed, y, weight, temperature=fitted.value, healthy=healthy)
         losses.append(nll + pulled / (LOG_SCALE * np.unique(unit).size))
     best = SHARES[int(np.argmin(losses))]

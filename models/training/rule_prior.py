@@ -126,8 +126,8 @@ def heights(
         A feature is not among the names.
     """
     columns = _columns(lines, tuple(names))
-    values = np.column_stack([x, np.full(len(x), np.nan, np.float32)])[:, columns].astype(np.float64)
-    known = np.isfinite(values)
+    values = x[:, np.minimum(columns, x.shape[1] - 1)].astype(np.float64)
+    known = np.isfinite(values) & (columns < x.shape[1])
     number = known.sum(axis=-1)
     total = np.where(known, np.maximum(values, 0.0), 0.0).sum(axis=-1)
     return total / np.maximum(number, 1), number.any(axis=-1)

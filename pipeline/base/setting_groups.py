@@ -197,7 +197,8 @@ class TrainSettings(ExtractionSettings):
         3.0,
         ge=0,
         le=1000,
-        description="Height of a bearing line that makes its fault e times as likely; 0: no rule, dB.",
+        description="Height of all lines of a bearing fault that makes it e times as likely, before training fits it; "
+        "0: no rule, dB.",
     )
     epochs: int = Field(60, ge=1, le=10_000, description="Most passes over the training windows.")
     learning_rate: float = Field(2e-3, gt=0, description="Learning rate of the optimiser.")

@@ -101,10 +101,10 @@ def bearing_rule(modes: Sequence[str | None], names: Sequence[str], *, db_per_na
     if db_per_nat == 0.0 or not any(lines):
         return None
     n_terms = max(map(len, lines))
-    told, others = (
+    known, others = (
         tuple(EVIDENCE[mode] for mode in some if mode in EVIDENCE and EVIDENCE[mode] in names)
         for some in (dict.fromkeys(map(mode_of, modes)), unmodelled_modes(modes))
     )
     weights = (1.0 / (db_per_nat * n_terms),) * n_terms
-    rule = RulePrior(lines, weights, HEALTHY_DB / db_per_nat, told, others, HEALTHY_DB, db_per_nat)
+    rule = RulePrior(lines, weights, HEALTHY_DB / db_per_nat, known, others, HEALTHY_DB, db_per_nat)
     return replace(rule, change_prefix=RELATIVE if {RELATIVE + name for name in rule.features} <= set(names) else "")

@@ -50,6 +50,16 @@ def test_a_network_that_knows_better_than_the_rule_counts_in_full(rng: np.random
     assert find(good, 0.2 * bad).value >= SHARES[-2]
 
 
+def test_a_class_without_a_unit_here_leaves_the_share_defined(rng: np.random.Generator) -> None:
+    """As when the folds are judged one by one, and all units of a class are in one of them."""
+    good, bad = told(rng.uniform(size=N_UNITS) < 0.95, rng), told(rng.uniform(size=N_UNITS) < 0.34, rng)
+    two = np.flatnonzero(Y != 2)
+    given: dict[str, Any] = {"healthy": None, "min_units": 10, "prior_units": 10.0}
+    found = network_share(np.stack([good[two]] * 4), 0.2 * bad[two], Y[two], UNIT[two], np.ones(two.size), **given)
+    assert found.fitted
+    assert found.value > SHARES[0], "the network knows better"
+
+
 def test_with_few_units_the_share_is_shrunk_by_their_number(rng: np.random.Generator) -> None:
     logits = told(np.ones(N_UNITS, dtype=bool), rng)
     found = find(logits, logits, min_units=N_UNITS + 1)
