@@ -290,9 +290,8 @@ def _judged(
     selection: Selection,
 ) -> EvaluationRows:
     windows = join([test, unseen])
-    windows = replace(
-        windows, x=np.where(np.isfinite(windows.x), windows.x, np.float32(np.nan))
-    )  # not every method takes infinity
+    # Not every method takes infinity.
+    windows = replace(windows, x=np.where(np.isfinite(windows.x), windows.x, np.float32(np.nan)))
     unit = windows.cells(_column(protocol, "unit"))
     y = np.array([index[name] for name in targets.tolist()] + [-1] * len(unseen), dtype=np.int64)
     votes = None if protocol.vote is None else windows.cells(protocol.vote)
