@@ -23,6 +23,7 @@ from pipeline.cases.evidence import (
     moved_by,
     newest_extraction,
 )
+from pipeline.cases.queue import evidence_of
 from pipeline.cases.similar import look_alikes, similar_past
 from pipeline.cases.verdicts import get_case
 from pipeline.cases.work import labels_of, work_of
@@ -32,13 +33,12 @@ from pipeline.extraction.reading import read_features
 from pipeline.store.attribution import recordings, scores, unit_at
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Axis, AxisState, CaseEvidence, Geometry, Recording, Score, Unit
+from pipeline.store.tables import Axis, AxisState, Geometry, Recording, Score, Unit
 from review.signals import envelope_of_points, markers, spectra
 
 COURSE_DAYS = 14
 MOST_SCORES = 5000
 MOVED = 10
-EVIDENCE = ("case_id", "channel", "program", "shaft_speed_rpm", "line", "line_order", "line_db")
 
 
 def case_facts(store: Store, case_id: str, *, as_of: datetime) -> dict[str, Any]:
@@ -88,13 +88,6 @@ def case_details(store: Store, case_id: str, *, weights: dict[str, float] | None
             "disagreement": disagreement(connection, case_id, as_of=as_of),
             "effect": effect_of(connection, case_id, weights=weights, as_of=as_of),
         }
-
-
-def evidence_of(connection: Connection, case_ids: list[str]) -> dict[str, dict[str, Any]]:
-    """Return the signal evidence of cases, by case, with one query for all of them."""
-    columns = [getattr(CaseEvidence, name) for name in EVIDENCE]
-    query = sa.select(*columns).where(CaseEvidence.case_id.in_(case_ids))
-    return {row.case_id: dict(row._mapping) for row in connection.execute(query)}
 
 
 def seen_of(case: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pipeline.accounts import log_in, log_out
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
 from pipeline.cases import work as case_work
-from pipeline.cases.queue import REASONS, before_in_queue, place_of, queue_page
+from pipeline.cases.queue import REASONS, before_in_queue, evidence_of, place_of, queue_page
 from pipeline.cases.remembering import recall
 from pipeline.cases.verdicts import give_verdict
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
@@ -20,7 +20,7 @@ from pipeline.store.database import Store
 from pipeline.store.tables import Axis
 from review import plant_pages
 from review.access import COOKIE, Form
-from review.case_view import case_details, case_facts, evidence_of, seen_of
+from review.case_view import case_details, case_facts, seen_of
 from review.forms import (
     Anybody,
     Reviewer,
@@ -35,7 +35,7 @@ from review.forms import (
     time_of,
 )
 from review.page import LANGUAGE_COOKIE, language_of, render
-from review.reasons import effect_lines, headlines
+from review.reasons import case_statement, effect_lines
 from review.sparkline import courses, sparkline
 
 router = APIRouter(include_in_schema=False)
@@ -101,7 +101,7 @@ def queue(request: Request, account: Viewer) -> Response:
     language = language_of(request)
     for row in rows:
         row["trend"] = sparkline(points[row["case_id"]], end=row["last_at"])
-        row["headlines"] = headlines(row, evidence.get(row["case_id"]), language)
+        row["said"] = case_statement(row, evidence.get(row["case_id"]), language)
     recorded = [case for case in request.query_params.get("recorded", "").split(",") if case.isalnum()]
     values: dict[str, Any] = {
         "rows": rows,
@@ -165,7 +165,7 @@ def case_page(request: Request, account: Viewer, case_id: str) -> Response:
     channel = request.query_params.get("channel", "")
     values: dict[str, Any] = {
         "case": case,
-        "headlines": headlines(case, case["evidence"], language_of(request)),
+        "said": case_statement(case, case["evidence"], language_of(request)),
         "effect_lines": effect_lines(case["effect"], language_of(request)),
         "before": before_in_queue(state.store, filters, case, as_of=state.clock()),
         "following": following[0]["case_id"] if following else "",

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from pipeline.assets.events import timeline
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.cases.episodes import CLOSED
+from pipeline.cases.queue import evidence_of
 from pipeline.cases.quiet import mute, muted_axes, mutes_of, unmute
 from pipeline.cases.verdicts import fleet_states
 from pipeline.intake.quarantine import list_quarantine
@@ -22,10 +23,9 @@ from pipeline.scoring.plant_levels import list_levels
 from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case
 from review.access import Form
 from review.calibration import reliability
-from review.case_view import evidence_of
 from review.forms import Reviewer, Viewer, back, text_of, time_of
 from review.page import language_of, render
-from review.reasons import headlines
+from review.reasons import case_statement
 
 router = APIRouter(include_in_schema=False)
 
@@ -65,7 +65,7 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
         cases = _cases(connection, axis_id)
         evidence = evidence_of(connection, [case["case_id"] for case in cases])
     for case in cases:
-        case["headlines"] = headlines(case, evidence.get(case["case_id"]), language)
+        case["said"] = case_statement(case, evidence.get(case["case_id"]), language)
     latest = states[-1] if states else None
     course = {
         "at": [row.bin_at for row in states],

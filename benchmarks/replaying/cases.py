@@ -50,7 +50,7 @@ def episodes(
         figures = bins.figures[row]
         at = START + timedelta(days=float(plant.day[row]))
         flags = tuple(flag for flag in figures.flags if flag.code in only)
-        flagged.append(FlaggedBin(at, at, at, figures.fault_probability, figures.mode, flags))
+        flagged.append(FlaggedBin(at, at, at, figures.fault, flags))
     return find_episodes(
         flagged,
         "machine",

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import instant, stable_id, utc_text
-from pipeline.cases.axis_state import HEALTHY, WATCH
+from pipeline.cases.axis_state import FAULT_FIGURES, HEALTHY, WATCH
 from pipeline.cases.history import SYSTEM, add_event
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import HEALTHY_VERDICTS, Verdict
@@ -139,25 +139,22 @@ def open_once(connection: Connection, case: Mapping[str, Any], details: dict[str
 
 def audit_case(state: Mapping[str, Any], *, rate: float, as_of: datetime) -> dict[str, Any]:
     """Return the row of an audit case."""
-    text = f"Drawn at random (chance {rate:.3g}) from what axiswatch is sure of: is really nothing wrong?"
     name = stable_id(state["axis_id"], AUDIT, instant(state["bin_at"]), length=12)
-    case = _case_of_bin(state, AUDIT, name, text, as_of)
+    case = _case_of_bin(state, AUDIT, name, {"chance": rate}, as_of)
     return case | {"fault_probability": state["fault_probability"], "selection_probability": rate}
 
 
 def model_case(state: Mapping[str, Any], version: str, why: str, *, as_of: datetime) -> dict[str, Any]:
     """Return the row of the one case that reports a model whose probabilities are not used; on any axis it scores."""
-    text = (
-        f"Model {version} tells nothing: {why}. Its fault probabilities raise no alarm on any axis. Label more units, "
-        "or roll back; then close this case with the verdict unsure."
-    )
-    case = _case_of_bin(state, MODEL, stable_id(version, MODEL, length=12), text, as_of)
-    return case | {"fault_probability": None, "selection_probability": None}
+    facts = {"model_version": version, "why": why}
+    return _case_of_bin(state, MODEL, stable_id(version, MODEL, length=12), facts, as_of)
 
 
-def _case_of_bin(state: Mapping[str, Any], family: str, case_id: str, text: str, as_of: datetime) -> dict[str, Any]:
+def _case_of_bin(
+    state: Mapping[str, Any], family: str, case_id: str, facts: Mapping[str, Any], as_of: datetime
+) -> dict[str, Any]:
     times = {"first_at": state["first_at"], "last_at": state["last_at"]}
-    reason = {"code": family, **{name: utc_text(at) for name, at in times.items()}, "n_bins": 1, "text": text}
+    reason = {"code": family, **facts, **{name: utc_text(at) for name, at in times.items()}, "n_bins": 1}
     return {
         "case_id": case_id,
         "axis_id": state["axis_id"],
@@ -167,7 +164,8 @@ def _case_of_bin(state: Mapping[str, Any], family: str, case_id: str, text: str,
         "n_bins": 1,
         "priority": PRIORITY[family],
         "reasons": [reason],
-        "mode": None,
+        **dict.fromkeys(FAULT_FIGURES),
+        "selection_probability": None,
         "known_at": as_of,
         "changed_at": as_of,
     }

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -67,22 +67,6 @@ BLOCKED: Final = 0.9
 
 LEAST_ODDS, MOST_ODDS = -3.5, 4.0
 """One bin counts with log odds between these (0.03 and 0.98), so that a long quiet time hides no sudden fault."""
-
-UNCLEAR: Final = 0.7
-"""Below this share of the fault probability, the most probable part is named together with the second one."""
-
-QUALITY_WORDS: Final = {
-    Quality.FLATLINE: "the signal does not move",
-    Quality.CLIPPING: "the signal is clipped",
-    Quality.DROPOUT: "stretches of the signal are lost",
-    Quality.MAINS_HUM: "mains hum covers the signal",
-    Quality.RATE_MISMATCH: "the sampling rate is not the declared one",
-    Quality.WRONG_SPEED: "the declared speed is contradicted",
-    Quality.GAIN_MISMATCH: "gain or unit is wrong",
-    Quality.LOOSE_MOUNT: "the sensor sits loose",
-    Quality.NON_FINITE: "the score is not finite",
-    Quality.TOO_SHORT: "the recording is too short to be scored",
-}
 
 
 @dataclass(frozen=True)
@@ -245,10 +229,36 @@ def probability_of(odds: float) -> float:
 
 @dataclass(frozen=True)
 class Flag:
-    """One reason to look at an axis."""
+    """One reason to look at an axis: its code, and the numbers and names behind it. It is worded where it is shown."""
 
     code: str
-    text: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """Return it as it is stored."""
+        return {"code": self.code, **self.facts}
+
+
+def flag_of(row: Mapping[str, Any]) -> Flag:
+    """Return a stored flag; one that was stored as a sentence has it as its `text`."""
+    return Flag(row["code"], {name: value for name, value in row.items() if name != "code"})
+
+
+@dataclass(frozen=True)
+class FaultFigures:
+    """Whether it is faulty and which part, from the windows of one channel (see `pipeline.store.tables.AxisState`)."""
+
+    fault_probability: float | None = None
+    fault_q05: float | None = None
+    fault_q95: float | None = None
+    mode: str | None = None
+    fault_shares: dict[str, float] | None = None
+
+
+NOT_SCORED: Final = FaultFigures()
+
+FAULT_FIGURES: Final = tuple(item.name for item in fields(FaultFigures))
+"""The columns of states, cases and tallies that hold them."""
 
 
 @dataclass(frozen=True)
@@ -257,14 +267,23 @@ class AxisFigures:
 
     state: str
     n_windows: int
-    fault_probability: float | None
+    fault: FaultFigures
     recent_probability: float | None
-    mode: str | None
     mutual_information: float | None
     expected_entropy: float | None
     novelty_percentile: float | None
     quality: str
     flags: tuple[Flag, ...]
+
+    @property
+    def fault_probability(self) -> float | None:
+        """Mean over windows, highest channel, 0 to 1."""
+        return self.fault.fault_probability
+
+    @property
+    def mode(self) -> str | None:
+        """Most probable fault class of that channel."""
+        return self.fault.mode
 
 
 def combine_channels(
@@ -282,8 +301,9 @@ def combine_channels(
         Fault probabilities of the bins before this one, newest last; None: the bin is judged alone.
     """
     channels = sorted({window.channel for window in windows})
-    flags: list[Flag] = []
     usable: list[list[ScoredWindow]] = []
+    unusable: list[dict[str, Any]] = []
+    blocked: list[dict[str, Any]] = []
     worst = Quality.OK
     for channel in channels:
         members = [window for window in windows if window.channel == channel]
@@ -291,19 +311,19 @@ def combine_channels(
         if bad:
             worst = min((worst, *(Quality(window.quality) for window in bad)), key=list(Quality).index)
         if len(bad) * 2 > len(members) or len(bad) == len(members):
-            flags.append(_data_flag(channel, bad, len(members)))
+            unusable.append(_bad_channel(channel, bad, len(members)))
             hidden = _mean(bad, "blocked_probability")
             if hidden is not None and hidden >= BLOCKED and not thresholds[bad[0].model_version].tells_nothing:
-                flags.append(_blocked_flag(channel, hidden))
+                blocked.append({"channel": channel, "probability": _short(hidden)})
         else:
             usable.append([window for window in members if window.quality == Quality.OK])
+    flags = [Flag(code, {"channels": found}) for code, found in (("data", unusable), ("blocked", blocked)) if found]
     if not usable:
-        return AxisFigures(DATA_FAULT, len(windows), None, None, None, None, None, None, worst, tuple(flags))
+        return AxisFigures(DATA_FAULT, len(windows), NOT_SCORED, None, None, None, None, worst, tuple(flags))
     loudest = max(usable, key=lambda members: _mean(members, "fault_probability") or -1.0)
     probability = _mean(loudest, "fault_probability")
     limits = thresholds[loudest[0].model_version]
     recent = _recent(probability, before, limits)
-    mode = _mode(loudest)
     novelty = max((value for members in usable if (value := _median_novelty(members)) is not None), default=None)
     doubts = _doubts(usable, thresholds, novelty)
     known_bins = limits.alarm_hits if before is None else len(before) + 1
@@ -311,17 +331,15 @@ def combine_channels(
     alarmed = heard >= limits.alarm_probability and known_bins >= limits.alarm_hits
     watched = not alarmed and heard >= limits.review_probability
     flags += doubts
-    if watched:
-        flags.append(_undecided_flag(heard, limits))
-    if alarmed:
-        flags.append(_fault_flag(loudest, heard, limits, alone=before is None))
+    if watched or alarmed:
+        levels = {"alarm_level": _short(limits.alarm_probability), "review_level": _short(limits.review_probability)}
+        flags.append(Flag("fault" if alarmed else "undecided", {"recent": _short(heard), **levels}))
     state = ALARM if alarmed else UNKNOWN if doubts or limits.tells_nothing else WATCH if watched else HEALTHY
     return AxisFigures(
         state,
         len(windows),
-        probability,
+        _fault_figures(loudest),
         recent,
-        mode,
         _highest(usable, "mutual_information"),
         _highest(usable, "expected_entropy"),
         novelty,
@@ -351,91 +369,40 @@ def _doubts(
         limits = thresholds[members[0].model_version]
         strange = _mean(members, "unmodelled_probability")
         if strange is not None and strange >= UNMODELLED:
-            named = " or ".join(name.replace("_", " ") for name in limits.unmodelled) or "another fault"
-            text = f"The bearing lines indicate {named} ({strange:.2f}), which the model was never trained on."
-            flags.append(Flag("unmodelled", text))
-        new = {window.program for window in members if window.program is not None} - limits.programs
+            flags.append(Flag("unmodelled", {"modes": list(limits.unmodelled), "probability": _short(strange)}))
+        new = {str(window.program) for window in members if window.program is not None} - limits.programs
         if new and limits.programs:
-            text = f"Program {', '.join(sorted(map(str, new)))} was neither in training nor in the plant's first days."
-            flags.append(Flag("new_program", text))
+            flags.append(Flag("new_program", {"programs": sorted(new)}))
         median = _median_novelty(members)
         if median is not None and median == novelty and median >= limits.novelty_percentile:
-            flags.append(
-                Flag(
-                    "novel",
-                    f"Farther from the training data than {median:.1f} % of held-out units: a new load, a new unit, "
-                    "or a bad sensor?",
-                )
-            )
+            flags.append(Flag("novel", {"percentile": _short(median)}))
         for name, limit in limits.entropies.items():
             value = _mean(members, name)
             if value is not None and value > limit and not limits.tells_nothing:
-                code, words = DOUBTS[name]
-                flags.append(
-                    Flag(
-                        code,
-                        f"{words}: {value:.3f} nats, above the {limits.review_quantile:g} % point of held-out units "
-                        f"({limit:.3f}).",
-                    )
-                )
+                facts = {"figure": name, "nats": _short(value), "limit": _short(limit)}
+                flags.append(Flag(DOUBTS[name], facts | {"quantile": limits.review_quantile}))
     return list({flag.code: flag for flag in reversed(flags)}.values())[::-1]
 
 
 DOUBTS: Final = {
-    "fault_mutual_information": ("unseen", "The model has not seen enough of this to tell whether it is faulty"),
-    "fault_expected_entropy": ("ambiguous", "The signal itself does not tell whether it is faulty"),
-    "mutual_information": ("unseen", "The model has not seen enough of this"),
-    "expected_entropy": ("ambiguous", "The signal itself is ambiguous"),
-    "predictive_entropy": ("ambiguous", "The model is unsure, and cannot say why"),
+    "fault_mutual_information": "unseen",
+    "fault_expected_entropy": "ambiguous",
+    "mutual_information": "unseen",
+    "expected_entropy": "ambiguous",
+    "predictive_entropy": "ambiguous",
 }
-"""For each entropy the code of the doubt, and its words."""
+"""For each entropy the code of the doubt."""
 
 
-def _undecided_flag(recent: float, limits: Thresholds) -> Flag:
-    text = (
-        f"Recent fault probability {recent:.2f}: below the alarm level {limits.alarm_probability:.2g}, and at or above "
-        f"the review level {limits.review_probability:.2g}."
-    )
-    return Flag("undecided", text)
-
-
-def _fault_flag(members: list[ScoredWindow], recent: float, limits: Thresholds, *, alone: bool) -> Flag:
-    probability = _mean(members, "fault_probability") or 0.0
-    low, high = _mean(members, "fault_q05"), _mean(members, "fault_q95")
-    interval = "" if low is None or high is None else f" (5-95 %: {low:.2f} to {high:.2f})"
-    level = f", at or above the alarm level {limits.alarm_probability:.2g}"
-    text = f"Fault probability {probability:.2f}{interval}{level}"
-    if not alone:
-        text = f"Recent fault probability {recent:.2f}{level}; this bin alone {probability:.2f}{interval}"
-    return Flag("fault", f"{text}{_part(members)}.")
-
-
-def _part(members: list[ScoredWindow]) -> str:
-    """Return which part is most likely faulty; with the second one where that is not clear."""
-    shares = _fault_shares(members)
-    ranked = sorted(shares, key=lambda name: (-shares[name], name))[:2]
-    named = [f"{name.replace('_', ' ')} {100 * shares[name]:.0f} %" for name in ranked]
-    if not ranked:
-        return ""
-    if len(ranked) > 1 and shares[ranked[0]] < UNCLEAR:
-        return f"; which part is unclear: {', '.join(named)}"
-    return f", most likely {ranked[0].replace('_', ' ')}"
-
-
-def _blocked_flag(channel: str, probability: float) -> Flag:
-    text = (
-        f"Channel {channel}: the signal is bad, so it raises no alarm; as it is, its fault probability would be "
-        f"{probability:.2f}. Check the sensor and the machine."
-    )
-    return Flag("blocked", text)
-
-
-def _data_flag(channel: str, bad: list[ScoredWindow], total: int) -> Flag:
+def _bad_channel(channel: str, bad: list[ScoredWindow], total: int) -> dict[str, Any]:
+    """Return the most frequent verdict of a channel's bad windows, and what it rests on."""
     verdict, _ = Counter(window.quality for window in bad).most_common(1)[0]
     evidence = next(window.quality_evidence for window in bad if window.quality == verdict)
-    words = QUALITY_WORDS.get(Quality(verdict), verdict)
-    detail = f": {evidence}" if evidence else ""
-    return Flag("data", f"Channel {channel}: {words} in {len(bad)} of {total} windows{detail}.")
+    return {"channel": channel, "verdict": str(verdict), "bad": len(bad), "windows": total, "evidence": evidence}
+
+
+def _short(value: float) -> float:
+    return round(value, 4)
 
 
 def _mean(members: Sequence[ScoredWindow], name: str) -> float | None:
@@ -453,18 +420,19 @@ def _median_novelty(members: Sequence[ScoredWindow]) -> float | None:
     return (values[middle] + values[~middle]) / 2.0 if values else None
 
 
-def _mode(members: Sequence[ScoredWindow]) -> str | None:
-    """Return the most probable fault class over the windows."""
-    shares = _fault_shares(members)
-    return max(shares, key=lambda name: (shares[name], name)) if shares else None
-
-
-def _fault_shares(members: Sequence[ScoredWindow]) -> dict[str, float]:
-    """Return the share of each fault class in the fault probability over the windows; they add up to 1."""
+def _fault_figures(members: Sequence[ScoredWindow]) -> FaultFigures:
+    """Return what the windows of a channel say: means of the probability and its band, and each fault's share of it."""
     totals: dict[str, float] = {}
     for window in members:
         for name, value in (window.class_probabilities or {}).items():
             if name != HEALTHY:
                 totals[name] = totals.get(name, 0.0) + value
     whole = sum(totals.values())
-    return {name: total / whole for name, total in totals.items()} if whole > 0 else {}
+    shares = {name: total / whole for name, total in totals.items()} if whole > 0 else None
+    return FaultFigures(
+        fault_probability=_mean(members, "fault_probability"),
+        fault_q05=_mean(members, "fault_q05"),
+        fault_q95=_mean(members, "fault_q95"),
+        mode=max(shares, key=lambda name: (shares[name], name)) if shares else None,
+        fault_shares=None if shares is None else {name: _short(share) for name, share in sorted(shares.items())},
+    )

@@ -9,7 +9,7 @@ from math import floor
 from typing import Any
 
 from pipeline.base.ids import instant, stable_id, utc_text
-from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES, Flag, priority_of
+from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES, NOT_SCORED, FaultFigures, Flag, priority_of
 
 FAMILIES = {"machine": frozenset(MACHINE_CODES), "data": frozenset(DATA_CODES)}
 IMMEDIATE = frozenset({"fault", "silent"})
@@ -23,8 +23,7 @@ class FlaggedBin:
     bin_at: datetime
     first_at: datetime
     last_at: datetime
-    fault_probability: float | None
-    mode: str | None
+    fault: FaultFigures
     flags: tuple[Flag, ...]
 
 
@@ -52,7 +51,7 @@ class Episode:
 
 def bin_priority(item: FlaggedBin) -> float:
     """Return the priority of one flagged bin, 0 to 1."""
-    return priority_of([flag.code for flag in item.flags], item.fault_probability)
+    return priority_of([flag.code for flag in item.flags], item.fault.fault_probability)
 
 
 def find_episodes(
@@ -112,42 +111,38 @@ class Sums:
     n_bins: int = 0
     priority: float = 0.0
     reasons: list[dict[str, Any]] = field(default_factory=list)
-    fault_probability: float | None = None
-    mode: str | None = None
+    fault: FaultFigures = NOT_SCORED
 
 
 def add_up(bins: Sequence[FlaggedBin], before: Sums) -> Sums:
     """Add bins, in time order, to the sums of bins before them; of bins equally loud the last one counts."""
     if not bins:
         return before
-    loudest = max(bins, key=lambda item: (item.fault_probability or 0.0, item.bin_at))
-    louder_before = before.n_bins and (before.fault_probability or 0.0) > (loudest.fault_probability or 0.0)
+    loudest = max(bins, key=lambda item: (item.fault.fault_probability or 0.0, item.bin_at))
+    high, high_before = loudest.fault.fault_probability or 0.0, before.fault.fault_probability or 0.0
     return Sums(
         n_bins=before.n_bins + len(bins),
         priority=round(max(before.priority, *(bin_priority(item) for item in bins)), 6),
         reasons=_reasons_of(bins, before.reasons),
-        fault_probability=before.fault_probability if louder_before else loudest.fault_probability,
-        mode=before.mode if louder_before else loudest.mode,
+        fault=before.fault if before.n_bins and high_before > high else loudest.fault,
     )
 
 
 def _reasons_of(bins: Sequence[FlaggedBin], before: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the reasons of bins: each code with its latest sentence, first and last time, and number of bins."""
-    by_code: dict[str, dict[str, Any]] = {reason["code"]: dict(reason) for reason in before}
+    """Return the reasons of bins: each code with its latest facts, first and last time, and number of bins."""
+    by_code: dict[str, dict[str, Any]] = {reason["code"]: reason for reason in before}
     for item in bins:
         for flag in item.flags:
-            new = {"code": flag.code, "first_at": utc_text(item.first_at), "n_bins": 0}
-            reason = by_code.setdefault(flag.code, new)
-            reason["text"] = flag.text
-            reason["last_at"] = utc_text(item.last_at)
-            reason["n_bins"] += 1
+            old = by_code.get(flag.code, {"first_at": utc_text(item.first_at), "n_bins": 0})
+            times = {"first_at": old["first_at"], "last_at": utc_text(item.last_at), "n_bins": old["n_bins"] + 1}
+            by_code[flag.code] = flag.row() | times
     order = (*MACHINE_CODES, *DATA_CODES)
     return sorted(by_code.values(), key=lambda reason: order.index(reason["code"]))
 
 
 def _of_family(item: FlaggedBin, codes: frozenset[str]) -> FlaggedBin:
     flags = tuple(flag for flag in item.flags if flag.code in codes)
-    return FlaggedBin(item.bin_at, item.first_at, item.last_at, item.fault_probability, item.mode, flags)
+    return FlaggedBin(item.bin_at, item.first_at, item.last_at, item.fault, flags)
 
 
 CLOSED = "closed"
@@ -167,8 +162,7 @@ class CaseState:
     n_bins: int = 0
     priority: float = 0.0
     reasons: list[dict[str, Any]] = field(default_factory=list)
-    fault_probability: float | None = None
-    mode: str | None = None
+    fault: FaultFigures = NOT_SCORED
     closed_priority: float | None = None
     closed_at: datetime | None = None
 
@@ -264,8 +258,8 @@ def what_got_worse(before: CaseState, after: CaseState, *, step: float = 0.1) ->
     worse: dict[str, Any] = {}
     if new := [code for code in codes if code not in {reason["code"] for reason in before.reasons}]:
         worse["reasons"] = new
-    if after.mode is not None and after.mode != before.mode:
-        worse["mode"] = after.mode
+    if after.fault.mode is not None and after.fault.mode != before.fault.mode:
+        worse["mode"] = after.fault.mode
     if floor(after.priority / step + 1e-9) > floor(before.priority / step + 1e-9):
         worse["priority"] = after.priority
     return worse

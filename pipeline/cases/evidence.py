@@ -7,6 +7,7 @@ reading the lake. The model has no part in it: the line is what a reader of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -18,13 +19,13 @@ from sqlalchemy.engine import Connection, Row
 
 from features.health.baseline import Reference, known_median
 from features.quality.quality import Quality
-from features.spectra.envelope import VERSIONS
-from features.spectra.evidence import CLASSES, DIAGNOSES, diagnose
+from features.spectra.evidence import DIAGNOSES, diagnose
 from pipeline.base.settings import ExtractionSettings
 from pipeline.cases.memory import DATA, evidence_noted
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.extraction.reading import read_features
+from pipeline.labels.words import Mode
 from pipeline.store.attribution import attributed_unit, extractions, scores
 from pipeline.store.database import Store, upsert
 from pipeline.store.lake import Lake
@@ -148,11 +149,21 @@ def moved_by(now: Numbers, reference: Reference) -> Numbers:
     return np.where(np.isfinite(moved), moved, np.nan)
 
 
-LINES: Final = {"outer_race": ("bpfo", 1.0), "inner_race": ("bpfi", 1.0), "ball": ("bsf", 2.0)}
-"""For each diagnosis the order of the geometry, and its factor: a ball strikes twice a turn."""
+LINES: Final = {
+    Mode.OUTER_RACE: ("bpfo", "bpfo", 1.0, "evidence_outer_h1_db", "evidence_outer_offset_percent", "outer_ring"),
+    Mode.INNER_RACE: ("bpfi", "bpfi", 1.0, "evidence_inner_h1_db", "evidence_inner_offset_percent", "inner_ring"),
+    Mode.BALL: ("bsf2x", "bsf", 2.0, "evidence_ball_h1_db", "evidence_ball_offset_percent", "ftf"),
+    Mode.CAGE: ("ftf", "ftf", 1.0, "ses_white_ftf_mean13_db", None, None),
+}
+"""For each bearing part its line; the order of the geometry, and its factor (a ball strikes twice a turn); the
+features of height and place, where peaks of shafts and meshes are left out; and what turns it through the load, so that
+sidebands stand at its distance. A cage counts with its harmonics: one line alone is the modulation of a ball fault."""
 
 LEAST_DB: Final = 6.0
 """A line of twice the floor's amplitude, dB; a lower line is no peak, even if its harmonics are high."""
+
+SAME: Final = 0.003
+"""Two lines nearer than this share of their order are one."""
 
 MOST_A_RUN: Final = 2000
 BATCH: Final = 200
@@ -160,10 +171,10 @@ FARTHEST: Final = 100.0
 """In spreads; larger distances are stored as this."""
 
 
-def loudest_line(
+def bearing_lines(
     values: npt.NDArray[Any], names: Sequence[str], orders: Mapping[str, Any], *, least_db: float = LEAST_DB
-) -> tuple[str, float, float] | None:
-    """Return the strongest bearing line in the envelope spectra: its name (`bpfo`, `bpfi` or `bsf2x`), order, height.
+) -> list[dict[str, Any]]:
+    """Return what the envelope spectra show of the line of each bearing part.
 
     Parameters
     ----------
@@ -171,36 +182,61 @@ def loudest_line(
         Features of the windows of one recording; their median is used.
     names : sequence of str, length F
     orders : mapping
-        Orders of the geometry: bpfo, bpfi, bsf (multiples of the shaft's speed).
+        Orders of the geometry: bpfo, bpfi, bsf, ftf, inner_ring, outer_ring (multiples of the shaft's speed).
     least_db
-        The first harmonic must be at least this high over the floor in one of the envelopes, dB.
+        A line is found where it is at least this high over the floor, mean over the envelopes, dB.
 
     Returns
     -------
-    (str, float, float) or None
-        None where `features.spectra.evidence.diagnose` names no defect, the order is not known, or the line is no peak
-        of its own. The order is where the line was measured, in multiples of the shaft's speed; the height is in dB.
+    list of dict
+        For each part whose order is known: `part`; `expected` and measured `order` (None where it is not measured), in
+        multiples of the shaft's speed; `db`, its height (None where it is not resolved, as beside a line of the shaft);
+        `sideband_of`, the part whose line, nearer to its own order, has this one as a sideband (None: there is none);
+        `found`: it is high enough and no sideband. Empty without windows.
+    """
+    place = {name: number for number, name in enumerate(names)}
+    middle = known_median(values)
+    lines: list[dict[str, Any]] = []
+    for part, (_, base, times, height, off, _) in LINES.items() if len(values) else ():
+        if height not in place or orders.get(base) is None:
+            continue
+        db, expected = float(middle[place[height]]), times * float(orders[base])
+        percent = math.nan if off is None else float(middle[place[off]])
+        order = expected * (1.0 + percent / 100.0) if math.isfinite(percent) else None
+        row = {"part": str(part), "expected": expected, "order": order, "db": db if math.isfinite(db) else None}
+        lines.append(row | {"found": math.isfinite(db) and db >= least_db, "sideband_of": None})
+    peaks = {own["part"]: own["order"] for own in lines if own["found"] and own["order"] is not None}
+    off = {own["part"]: abs(peaks[own["part"]] / own["expected"] - 1.0) for own in lines if own["part"] in peaks}
+    for line in [own for own in lines if own["part"] in peaks]:
+        for part, order in peaks.items():
+            apart = orders.get(LINES[Mode(part)][5] or "")
+            if apart and off[part] < off[line["part"]] and abs(abs(order - line["order"]) - apart) <= SAME * order:
+                line |= {"found": False, "sideband_of": part}
+    return lines
+
+
+def loudest_line(values: npt.NDArray[Any], names: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the strongest bearing line in the envelope spectra: `bpfo`, `bpfi` or `bsf2x`.
+
+    Parameters
+    ----------
+    values : float array, shape (n, F)
+        Features of the windows of one recording; their median is used.
+    names : sequence of str, length F
+    lines
+        Of the same windows, from `bearing_lines`.
+
+    Returns
+    -------
+    str or None
+        None where `features.spectra.evidence.diagnose` names no defect, or its line was not found at a measured order.
     """
     if not len(values) or not any(name.startswith("evidence_") for name in names):
         return None
-    middle = known_median(values)
-    index, _ = diagnose(middle[None, :], names)
-    if index[0] < 0 or DIAGNOSES[int(index[0])] not in LINES:
-        return None
-    defect = int(index[0])
-    base, times = LINES[DIAGNOSES[defect]]
-    order = orders.get(base)
-    line = base if times == 1.0 else "bsf2x"
-    places = [list(names).index(name) for version in VERSIONS if (name := f"ses_{version}_{line}_h1_db") in names]
-    heights = middle[places]
-    heights = heights[np.isfinite(heights)]
-    if order is None or not len(heights) or heights.max() < least_db:
-        return None
-    off = f"evidence_{CLASSES[defect]}_offset_percent"
-    percent = float(middle[list(names).index(off)]) if off in names else 0.0
-    if not np.isfinite(percent):
-        return None
-    return line, times * float(order) * (1.0 + percent / 100.0), float(heights.max())
+    index, _ = diagnose(known_median(values)[None, :], names)
+    part = DIAGNOSES[int(index[0])] if index[0] >= 0 else "none"
+    shown = {own["part"] for own in lines if own["found"] and own["order"] is not None}
+    return LINES[Mode(part)][0] if part in shown else None
 
 
 def note_evidence(store: Store, lake: Lake, settings: ExtractionSettings, *, as_of: datetime) -> int:
@@ -267,10 +303,10 @@ def _read(
     values: Numbers, settings: ExtractionSettings, extraction: Any, baseline: Any, orders: Mapping[str, Any]
 ) -> dict[str, Any]:
     names = () if extraction is None else feature_names_of(settings, extraction.scope)
-    line, moved = None, None
+    line, lines, moved = None, None, None
     if len(values) and values.shape[1] == len(names):
-        line = loudest_line(values, names, orders)
+        lines = bearing_lines(values, names, orders)
+        line = loudest_line(values, names, lines)
         if baseline is not None and len(baseline.reference.median) == len(names):
             moved = np.clip(moved_by(known_median(values), baseline.reference), -FARTHEST, FARTHEST)
-    figures: dict[str, Any] = dict(zip(("line", "line_order", "line_db"), line or (None, None, None), strict=True))
-    return figures | {"moved": None if moved is None else moved.astype("<f4").tobytes()}
+    return {"line": line, "lines": lines, "moved": None if moved is None else moved.astype("<f4").tobytes()}

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection, Row
 
 from pipeline.assets.events import NOTE
 from pipeline.base.settings import CaseSettings
-from pipeline.cases.axis_state import SILENT, Flag, bin_start
+from pipeline.cases.axis_state import FAULT_FIGURES, SILENT, FaultFigures, bin_start, flag_of
 from pipeline.cases.episodes import (
     CLOSED,
     FAMILIES,
@@ -47,7 +47,7 @@ _Stretches = list[tuple[list[FlaggedBin], datetime | None]]
 
 LONGEST_BIN: Final = timedelta(hours=24)
 LONG_AGO: Final = datetime(1900, 1, 1, tzinfo=UTC)
-_BIN = ("axis_id", "bin_at", "first_at", "last_at", "fault_probability", "mode", "flags", "known_at")
+_BIN = ("axis_id", "bin_at", "first_at", "last_at", *FAULT_FIGURES, "flags", "known_at")
 _BIN_COLUMNS = [getattr(AxisState, name) for name in _BIN]
 
 
@@ -236,7 +236,7 @@ class CaseKeeper:
             return
         early = [item for item in folded.bins.get(case.case_id, []) if item.bin_at < until]
         sums = add_up(early, Sums() if tally is None else _sums(tally))
-        upsert(self.connection, CaseTally, [{"case_id": case.case_id, "until_at": until, **vars(sums)}])
+        upsert(self.connection, CaseTally, [{"case_id": case.case_id, "until_at": until, **_columns(sums)}])
 
     def _tallies(self, cases: Sequence[Row[Any]]) -> dict[str, Row[Any]]:
         query = sa.select(CaseTally).where(CaseTally.case_id.in_([case.case_id for case in cases]))
@@ -321,12 +321,21 @@ def _reached(
 
 
 def _flagged(row: Row[Any]) -> FlaggedBin:
-    flags = tuple(Flag(**flag) for flag in row.flags)
-    return FlaggedBin(row.bin_at, row.first_at, row.last_at, row.fault_probability, row.mode, flags)
+    flags = tuple(flag_of(flag) for flag in row.flags)
+    return FlaggedBin(row.bin_at, row.first_at, row.last_at, _fault(row), flags)
+
+
+def _fault(row: Row[Any]) -> FaultFigures:
+    return FaultFigures(*(getattr(row, name) for name in FAULT_FIGURES))
+
+
+def _columns(sums: Sums | CaseState) -> dict[str, Any]:
+    """Return the columns of a case or a tally."""
+    return {name: value for name, value in vars(sums).items() if name != "fault"} | vars(sums.fault)
 
 
 def _sums(row: Row[Any]) -> Sums:
-    return Sums(row.n_bins, row.priority, row.reasons, row.fault_probability, row.mode)
+    return Sums(row.n_bins, row.priority, row.reasons, _fault(row))
 
 
 def _case_state(row: Row[Any]) -> CaseState:
@@ -338,8 +347,7 @@ def _case_state(row: Row[Any]) -> CaseState:
         n_bins=row.n_bins,
         priority=row.priority,
         reasons=row.reasons,
-        fault_probability=row.fault_probability,
-        mode=row.mode,
+        fault=_fault(row),
         closed_priority=row.closed_priority,
         closed_at=row.closed_at,
     )
@@ -355,7 +363,7 @@ def _write_case(
     as_of: datetime,
 ) -> None:
     known_at = next((row.known_at for row in stored if row.case_id == case.case_id), as_of)
-    row = {"axis_id": axis_id, "family": family, **vars(case), "known_at": known_at, "changed_at": as_of}
+    row = {"axis_id": axis_id, "family": family, **_columns(case), "known_at": known_at, "changed_at": as_of}
     row |= {"closed_by": None, "snoozed_until": None}
     if case.state == OPEN:
         row |= {"closed_at": None, "closed_priority": None} if happened == "opened" else {}

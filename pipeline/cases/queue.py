@@ -5,12 +5,13 @@ What makes a place in it: `pipeline.cases.ordering`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import instant
@@ -19,7 +20,7 @@ from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.cases.quiet import muted_axes
 from pipeline.labels.labels import CONFIRM
 from pipeline.store.database import Store
-from pipeline.store.tables import Axis, Case, CaseMemory, CaseWork
+from pipeline.store.tables import Axis, Case, CaseEvidence, CaseMemory, CaseWork
 
 LOOKS_FAULTY: Final = 0.75
 LOOKS_HEALTHY: Final = 0.25
@@ -89,6 +90,15 @@ def count_queue(store: Store, filters: Filters = Filters(), *, as_of: datetime) 
     query = _within(sa.select(sa.func.count()).select_from(Case)).where(*_conditions(filters, as_of))
     with store.read() as connection:
         return connection.scalar(query) or 0
+
+
+EVIDENCE: Final = ("case_id", "channel", "program", "shaft_speed_rpm", "line", "lines")
+
+
+def evidence_of(connection: Connection, case_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the signal evidence of cases, by case, with one query for all of them."""
+    query = sa.select(*(getattr(CaseEvidence, name) for name in EVIDENCE)).where(CaseEvidence.case_id.in_(case_ids))
+    return {row.case_id: dict(row._mapping) for row in connection.execute(query)}
 
 
 def place_of(row: dict[str, Any]) -> str:

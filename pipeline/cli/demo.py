@@ -11,6 +11,7 @@ import typer
 
 from pipeline.cli.common import AsJson, emit, moment, out, progress, table
 from pipeline.cli.review import print_queue
+from pipeline.store.database import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +36,6 @@ def demo(
     from pipeline.cases.verdicts import fleet_states
     from pipeline.demo import demo_settings, run_demo
     from pipeline.simulation import FleetSettings
-    from pipeline.store.database import Store
 
     settings = demo_settings(load_settings(), folder)
     fleet = FleetSettings(robots=robots, days=days, seed=seed)
@@ -50,11 +50,11 @@ def demo(
     cases = queue(store, as_of=moment(None))
     states = Counter(axis["state"] for axis in fleet_states(store))
     summary = {**vars(report), "states": dict(states), "open_cases": len(cases)}
-    emit(summary, as_json, lambda: _show(summary, cases, folder))
+    emit(summary, as_json, lambda: _show(store, summary, cases, folder))
 
 
-def _show(summary: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> None:
-    print_queue(cases[:10], total=len(cases))
+def _show(store: Store, summary: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> None:
+    print_queue(store, cases[:10], total=len(cases))
     reasons = Counter(reason["code"] for case in cases for reason in case["reasons"])
     table(["open cases by reason", ""], reasons.most_common(), f"{len(cases)} open cases")
     table(["state of the axes now", ""], sorted(summary["states"].items()))

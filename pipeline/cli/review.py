@@ -26,6 +26,7 @@ from pipeline.cli.common import (
     workplace,
 )
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
+from pipeline.store.database import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -48,11 +49,19 @@ def show_queue(
         raise SettingsError(f"--state {state!r} is none of open, snoozed, closed, all")
     store, wanted, now = opened_store(), Filters(state=state), moment(None)
     cases = queue(store, wanted, as_of=now, limit=limit)
-    emit(cases, as_json, lambda: print_queue(cases, state, total=count_queue(store, wanted, as_of=now)))
+    total = count_queue(store, wanted, as_of=now)
+    emit(cases, as_json, lambda: print_queue(store, cases, state, total=total))
 
 
-def print_queue(cases: list[dict[str, Any]], state: str = "open", total: int | None = None) -> None:
-    """Print cases, each with its reasons below it."""
+def print_queue(
+    store: Store, cases: list[dict[str, Any]], state: str = "open", total: int | None = None, *, lines: bool = False
+) -> None:
+    """Print cases, each with what is said of it (`lines`: also of its bearing lines), in the words of the pages."""
+    from pipeline.cases.queue import evidence_of
+    from review.reasons import case_statement
+
+    with store.read() as connection:
+        evidence = evidence_of(connection, [case["case_id"] for case in cases])
     of = f" of {total}" if total is not None and total != len(cases) else ""
     out.print(f"{len(cases)}{of} case{'' if len(cases) == 1 and not of else 's'} ({state})", style="bold")
     for case in cases:
@@ -60,8 +69,13 @@ def print_queue(cases: list[dict[str, Any]], state: str = "open", total: int | N
         line = f"{case['case_id']}  {axis_name(case)}  {place}"
         span = f"{shown(case['first_at'])} to {shown(case['last_at'])}"
         out.print(f"{line}  {span}", markup=False, highlight=False, style="cyan", soft_wrap=True)
-        for reason in case["reasons"]:
-            out.print(Padding(Text(reason["text"]), (0, 0, 0, 4)))
+        said = case_statement(case, evidence.get(case["case_id"]), "en")
+        answers = [" ".join(pair) for pair in said.questions]
+        notes = [
+            one.text + (f" (since {shown(one.since)})" if one.since else "") for one in (said.headline, *said.notes)
+        ]
+        for text in (notes[0], *answers, *notes[1:], *(said.evidence if lines else ())):
+            out.print(Padding(Text(text), (0, 0, 0, 4)))
         if case["memory"] is not None:
             votes = "; ".join(f"{vote['case_id']} {_finding(vote)}" for vote in case["rests_on"])
             out.print(Padding(Text(f"Look-alikes were {case['memory']:.2f} faulty: {votes}."), (0, 0, 0, 4)))
@@ -73,10 +87,11 @@ def show_case(
     """Show one case and everything that happened to it."""
     from pipeline.cases.verdicts import get_case
 
-    case = get_case(opened_store(), case_id)
+    store = opened_store()
+    case = get_case(store, case_id)
 
     def show() -> None:
-        print_queue([case], case["state"])
+        print_queue(store, [case], case["state"], lines=True)
         rows = [(event["at"], event["who"], event["action"], _details(event["details"])) for event in case["events"]]
         table(["at", "who", "what", ""], rows, "History")
 

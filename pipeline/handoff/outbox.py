@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import utc_text
 from pipeline.store.tables import Axis, Case, CaseMemory, CaseWork, WebhookEvent
+from review.statements import reason_text
 
 PAYLOAD_VERSION: Final = 1
 WAITING: Final = "waiting"
@@ -81,7 +82,7 @@ def put_in_outbox(connection: Connection, event: Mapping[str, Any]) -> None:
 def payload(event: Mapping[str, Any], case: Mapping[str, Any]) -> dict[str, Any]:
     """Return the message about an act: who did what when, and the case after it. `seen` (the screen) is left out."""
     case_values = {name: case[name] for name in (*CASE_FIELDS, *JOINED_FIELDS)}
-    case_values["reasons"] = [{"code": reason["code"], "text": reason.get("text", "")} for reason in case["reasons"]]
+    case_values["reasons"] = [{"code": reason["code"], "text": reason_text(reason, case)} for reason in case["reasons"]]
     return {
         "version": PAYLOAD_VERSION,
         "id": event_id(event["case_id"], event["sequence"]),

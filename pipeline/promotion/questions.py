@@ -40,17 +40,18 @@ def _case(connection: Connection, item: Contradicted, label_id: str, as_of: date
     label = connection.execute(sa.select(Label).where(Label.label_id == label_id)).one()
     axis_id = max(members, key=lambda one: (one.row.started_at, str(one.row.recording_id))).row.axis_id
     times = [one.row.started_at for one in members if one.row.axis_id == axis_id]
-    finding = item.finding.replace("_", " ")
-    by = f"the champion gives it {item.champion_probability:.2f}, " if item.champion_probability is not None else ""
     reason = {
         "code": CONFIRM,
         "first_at": utc_text(min(times)),
         "last_at": utc_text(max(times)),
         "n_bins": 1,
-        "text": f"A label says {finding} ({label.evidence}, by {label.who}, known since {utc_text(label.known_at)}). "
-        f"Models that were trained without it contradict it: {by}the challenger {item.probability:.2f}. Please confirm "
-        "or correct it.",
         "label_id": label_id,
+        "finding": item.finding,
+        "evidence": label.evidence,
+        "who": label.who,
+        "label_known_at": utc_text(label.known_at),
+        "champion": item.champion_probability,
+        "challenger": item.probability,
     }
     return {
         "case_id": question_id(label_id),

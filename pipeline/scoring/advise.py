@@ -323,9 +323,10 @@ def _state_row(
         "bin_at": bin_at,
         "first_at": min(times),
         "last_at": max(times),
-        **{name: value for name, value in vars(figures).items() if name != "flags"},
+        **{name: value for name, value in vars(figures).items() if name != "fault"},
+        **vars(figures.fault),
         "quality": str(figures.quality),
-        "flags": [asdict(flag) for flag in figures.flags],
+        "flags": [flag.row() for flag in figures.flags],
         "model_versions": sorted({window.model_version for window in windows}),
         "known_at": as_of,
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from features.quality.quality import Quality
+from pipeline.base.ids import utc_text
 from pipeline.base.settings import CaseSettings
-from pipeline.cases.axis_state import SILENT, Flag, bin_start
+from pipeline.cases.axis_state import FAULT_FIGURES, SILENT, Flag, bin_start
 from pipeline.store.tables import ARCHIVE, Axis, AxisState, Recording, Unit
 
 SILENT_FACTOR = 3.0
@@ -78,9 +78,6 @@ def not_noted(
 def silent_row(axis_id: str, silent: tuple[datetime, datetime], period: timedelta, as_of: datetime) -> dict[str, Any]:
     """Return the state row of a silent axis, in the bin in which it became silent."""
     seen, certain_at = silent
-    flag = Flag(
-        "silent", f"Nothing has come since {seen:%Y-%m-%d %H:%M} UTC: sensor, cable, logger or a stopped robot?"
-    )
     return {
         "axis_id": axis_id,
         "bin_at": max(bin_start(certain_at, period), bin_start(seen, period) + period),
@@ -88,14 +85,13 @@ def silent_row(axis_id: str, silent: tuple[datetime, datetime], period: timedelt
         "first_at": certain_at,
         "last_at": certain_at,
         "n_windows": 0,
-        "fault_probability": None,
+        **dict.fromkeys(FAULT_FIGURES),
         "recent_probability": None,
-        "mode": None,
         "mutual_information": None,
         "expected_entropy": None,
         "novelty_percentile": None,
         "quality": str(Quality.OK),
-        "flags": [asdict(flag)],
+        "flags": [Flag(SILENT, {"since": utc_text(seen)}).row()],
         "model_versions": [],
         "known_at": as_of,
     }

@@ -7,7 +7,6 @@ import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import plotly
 import pytest
@@ -21,7 +20,6 @@ from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from review.app import POLICY
 from review.forms import address_of, inside
-from review.reasons import headlines
 from review.sparkline import HEIGHT, MOST_POINTS, WIDTH, sparkline
 from review.terms import _TERMS, share_text, term
 
@@ -37,37 +35,6 @@ def test_every_stored_word_has_a_korean_one() -> None:
     assert all(re.search(r"[\uac00-\ud7a3]", term(word, "ko")) for word in _TERMS)
     assert term("<script>", "ko") == "<script>", "what is not known stays as it is"
     assert term(None, "en") == ""
-
-
-def case(*codes: str, **changes: Any) -> dict[str, Any]:
-    reasons = [{"code": code, "text": f"stored text of {code}"} for code in codes]
-    return {"reasons": reasons, "fault_probability": 0.97, "mode": "inner_race", **changes}
-
-
-EVIDENCE = {"program": "weld", "shaft_speed_rpm": 1529.4, "line": "bpfi", "line_order": 5.4152, "line_db": 19.2}
-SILENT = EVIDENCE | {"line": None, "line_order": None, "line_db": None}
-
-
-def test_reasons_are_told_by_what_is_known_of_the_case() -> None:
-    assert headlines(case("fault"), EVIDENCE, "en") == [
-        "Fault probability 0.97, most likely inner race",
-        "Envelope peak at 5.42 × shaft: inner race (19 dB)",
-    ]
-    assert headlines(case("fault"), EVIDENCE, "ko")[0] == "고장 확률 0.97, 가장 유력: 내륜"
-    assert headlines(case("fault", mode=None), None, "en") == ["Fault probability 0.97"]
-    assert headlines(case("fault", "undecided", mode=None), None, "en") == ["Fault probability 0.97"]
-    assert headlines(case("unseen"), SILENT, "en") == ["The model has not seen enough of program weld at 1,529 rpm"]
-    assert headlines(case("new_program"), None, "en") == [
-        "This program is not in the training data nor in the plant's first days"
-    ]
-    assert headlines(case("unmodelled", "undecided"), None, "en") == [
-        "The bearing lines indicate a fault that the model was never trained on",
-        "Recent fault probability below the alarm level, above the review level",
-    ]
-    assert headlines(case("unseen"), SILENT | {"program": None}, "en")[0].endswith("a speed of 1,529 rpm")
-    assert headlines(case("newer_code"), None, "ko") == ["stored text of newer_code"]
-    hostile = headlines(case("unseen"), SILENT | {"program": "{regime} {0} <b>"}, "en")
-    assert hostile == ["The model has not seen enough of program {regime} {0} <b> at 1,529 rpm"]
 
 
 def test_a_probability_that_is_not_quite_certain_is_not_written_as_if_it_were() -> None:

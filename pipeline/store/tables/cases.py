@@ -40,8 +40,13 @@ class Case(Base):
         comment="highest first in the queue: priority, memory, uncertainty, age and criticality, see "
         "pipeline.cases.queue",
     )
-    reasons: Mapped[list[Any]] = mapped_column(comment="code, sentence, first and last time and count of each")
+    reasons: Mapped[list[Any]] = mapped_column(comment="code, facts, first and last time and count of each")
     fault_probability: Mapped[float | None] = mapped_column(comment="highest of its bins")
+    fault_q05: Mapped[float | None] = mapped_column(comment="of that bin, as in axis_states")
+    fault_q95: Mapped[float | None] = mapped_column(comment="of that bin, as in axis_states")
+    fault_shares: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), comment="of that bin, as in axis_states"
+    )
     mode: Mapped[str | None] = mapped_column(comment="most probable fault class at that bin")
     closed_priority: Mapped[float | None] = mapped_column(comment="priority when it was closed; a rise reopens it")
     closed_at: Mapped[datetime | None] = mapped_column(comment="time up to which a verdict has covered it")
@@ -73,6 +78,11 @@ class CaseTally(Base):
     priority: Mapped[float] = mapped_column(comment="highest of those bins, as in cases")
     reasons: Mapped[list[Any]] = mapped_column(comment="of those bins, as in cases")
     fault_probability: Mapped[float | None] = mapped_column(comment="highest of those bins")
+    fault_q05: Mapped[float | None] = mapped_column(comment="of that bin, as in axis_states")
+    fault_q95: Mapped[float | None] = mapped_column(comment="of that bin, as in axis_states")
+    fault_shares: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True), comment="of that bin, as in axis_states"
+    )
     mode: Mapped[str | None] = mapped_column(comment="most probable fault class at that bin")
 
 
@@ -93,8 +103,11 @@ class CaseEvidence(Base):
     line: Mapped[str | None] = mapped_column(
         String(8), comment="bpfo, bpfi or bsf2x; the bearing line that stands out in the envelope; null: none"
     )
-    line_order: Mapped[float | None] = mapped_column(comment="of that line, multiples of the shaft's speed")
-    line_db: Mapped[float | None] = mapped_column(comment="height of its first harmonic over the floor, dB")
+    lines: Mapped[list[Any] | None] = mapped_column(
+        JSON(none_as_null=True),
+        comment="of each bearing part its first line: part, expected and measured order (multiples of the shaft's "
+        "speed), height over the floor (dB), and whether it was found",
+    )
     feature_version: Mapped[str | None] = mapped_column(String(16))
     moved: Mapped[bytes | None] = mapped_column(
         LargeBinary, comment="float32, little endian: each feature's distance from the unit's baseline in its spreads"

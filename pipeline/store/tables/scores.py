@@ -104,6 +104,12 @@ class AxisState(Base):
     last_at: Mapped[datetime] = mapped_column(comment="last recording in the bin")
     n_windows: Mapped[int]
     fault_probability: Mapped[float | None] = mapped_column(comment="mean over windows, highest channel")
+    fault_q05: Mapped[float | None] = mapped_column(comment="mean of the 5 % quantiles of those windows")
+    fault_q95: Mapped[float | None] = mapped_column(comment="mean of the 95 % quantiles of those windows")
+    fault_shares: Mapped[dict[str, Any] | None] = mapped_column(
+        JSON(none_as_null=True),
+        comment="of each fault class in the fault probability of those windows; they add up to 1",
+    )
     recent_probability: Mapped[float | None] = mapped_column(
         comment="from the mean log odds of this bin and those before it; compared with the levels"
     )
@@ -112,7 +118,7 @@ class AxisState(Base):
     expected_entropy: Mapped[float | None] = mapped_column(comment="mean over windows, highest channel, nats")
     novelty_percentile: Mapped[float | None] = mapped_column(comment="median over windows, highest channel")
     quality: Mapped[str] = mapped_column(String(16), comment="worst verdict")
-    flags: Mapped[list[Any]] = mapped_column(comment="reasons for review: code and sentence of each")
+    flags: Mapped[list[Any]] = mapped_column(comment="reasons for review: code and facts of each")
     model_versions: Mapped[list[Any]] = mapped_column(comment="models whose scores it rests on")
     known_at: Mapped[datetime]
 

@@ -70,7 +70,7 @@ def test_a_higher_rate_draws_all_that_a_lower_one_does(hour: int, one: float, ot
         ({"state": "unknown"}, False),
         ({"state": "data_fault"}, False),
         ({"n_windows": 0}, False),
-        ({"flags": [{"code": "data", "text": "one channel"}]}, False),
+        ({"flags": [{"code": "data"}]}, False),
     ],
 )
 def test_only_what_nothing_is_flagged_in_is_audited(changes: dict[str, Any], sure: bool) -> None:

@@ -51,11 +51,10 @@ def test_a_calm_axis_is_healthy_and_raises_nothing() -> None:
     assert state_of(CALM, CALM) == ("healthy", [])
 
 
-def test_a_known_fault_with_low_uncertainty_is_an_alarm_with_its_mode_in_words() -> None:
+def test_a_known_fault_with_low_uncertainty_is_an_alarm_with_its_mode() -> None:
     figures = combine_channels([FAULTY, FAULTY], {"m": LIMITS})
     assert (figures.state, figures.mode) == ("alarm", "inner_race")
-    assert "0.95" in figures.flags[0].text
-    assert "inner race" in figures.flags[0].text
+    assert figures.flags[0].row() == {"code": "fault", "recent": 0.95, "alarm_level": 0.5, "review_level": 0.2}
 
 
 def test_one_sick_channel_is_enough() -> None:
@@ -83,11 +82,27 @@ def test_a_doubt_is_stated_beside_an_alarm_and_never_holds_it_back(change: dict[
     assert state_of(replace(CALM, **change)) == ("unknown", [code])
 
 
-def test_a_fault_without_a_class_is_named_in_words() -> None:
+def test_a_fault_without_a_class_is_named_with_its_probability() -> None:
     (flag,) = combine_channels([replace(CALM, unmodelled_probability=0.83)], {"m": LIMITS}).flags
-    assert "indicate cage (0.83)" in flag.text
+    assert flag.row() == {"code": "unmodelled", "modes": ["cage"], "probability": 0.83}
     both = {"m": replace(LIMITS, unmodelled=("outer_race", "cage"))}
-    assert "outer race or cage" in combine_channels([replace(CALM, unmodelled_probability=0.7)], both).flags[0].text
+    (flag,) = combine_channels([replace(CALM, unmodelled_probability=0.7)], both).flags
+    assert flag.facts["modes"] == ["outer_race", "cage"]
+
+
+def test_the_figures_are_those_of_the_windows_of_one_channel() -> None:
+    """Probability, band and shares: the loudest channel's, mean over its good windows."""
+    first = replace(FAULTY, fault_probability=0.9, fault_q05=0.8, fault_q95=0.92)
+    second = replace(FAULTY, fault_probability=1.0, fault_q05=0.9, fault_q95=1.0)
+    second = replace(second, class_probabilities={"healthy": 0.0, "ball": 0.85, "inner_race": 0.15})
+    bad = replace(FAULTY, quality=Quality.CLIPPING, fault_probability=None, class_probabilities={"cage": 1.0})
+    other = replace(CALM, channel="acc_y")
+    figures = combine_channels([other, first, second, bad], {"m": LIMITS}).fault
+    found = (figures.fault_probability, figures.fault_q05, figures.fault_q95)
+    assert found == (pytest.approx(0.95), pytest.approx(0.85), pytest.approx(0.96))
+    assert figures.fault_shares == {"ball": round(1.0 / 1.95, 4), "inner_race": round(0.95 / 1.95, 4)}
+    assert figures.mode == "ball"
+    assert combine_channels([bad], {"m": LIMITS}).fault.fault_shares is None
 
 
 def test_which_part_is_faulty_is_another_question_than_whether_it_is() -> None:
@@ -99,15 +114,14 @@ def test_which_part_is_faulty_is_another_question_than_whether_it_is() -> None:
     )
     figures = combine_channels([torn], {"m": LIMITS})
     assert (figures.state, [flag.code for flag in figures.flags]) == ("alarm", ["fault"]), "no doubt that it is faulty"
-    assert "which part is unclear: inner race 60 %, ball 40 %" in figures.flags[0].text
-    assert "most likely inner race" in combine_channels([FAULTY], {"m": LIMITS}).flags[0].text
+    assert figures.fault.fault_shares == {"ball": 0.4, "inner_race": 0.6}
 
 
 def test_below_the_alarm_level_the_review_level_asks() -> None:
     assert combine_channels([replace(CALM, fault_probability=0.19)], {"m": LIMITS}).flags == ()
     found = combine_channels([replace(CALM, fault_probability=0.2)], {"m": LIMITS})
     assert (found.state, [flag.code for flag in found.flags]) == ("watch", ["undecided"])
-    assert "0.20" in found.flags[0].text
+    assert found.flags[0].facts["recent"] == 0.2
 
 
 def recent_of(p: float, *before: float, **limits: object) -> tuple[str, float]:
@@ -154,7 +168,8 @@ def test_a_bad_signal_is_a_data_fault_and_never_a_machine_fault() -> None:
     bad = replace(FAULTY, quality=Quality.CLIPPING, quality_evidence="4 % at the rail", fault_probability=None)
     figures = combine_channels([bad, bad], {"m": LIMITS})
     assert (figures.state, figures.fault_probability, figures.quality) == ("data_fault", None, "clipping")
-    assert "4 % at the rail" in figures.flags[0].text
+    channel = {"channel": "acc_x", "verdict": "clipping", "bad": 2, "windows": 2, "evidence": "4 % at the rail"}
+    assert figures.flags[0].facts == {"channels": [channel]}
 
 
 def test_a_dead_channel_is_told_and_the_others_still_speak() -> None:
@@ -214,6 +229,6 @@ def test_a_method_that_cannot_split_its_entropy_asks_by_the_whole_of_it() -> Non
     assert combine_channels([plain], {"m": limits}).flags == ()
     found = combine_channels([replace(plain, predictive_entropy=0.5)], {"m": limits})
     assert [flag.code for flag in found.flags] == ["ambiguous"]
-    assert "cannot say why" in found.flags[0].text
+    assert found.flags[0].facts == {"figure": "predictive_entropy", "nats": 0.5, "limit": 0.3, "quantile": 95.0}
     # Where the two parts are known, they speak and not their sum.
     assert combine_channels([replace(CALM, predictive_entropy=0.5)], {"m": LIMITS}).flags == ()

@@ -8,14 +8,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cases.axis_state import Flag
+from pipeline.cases.axis_state import FaultFigures, Flag
 from pipeline.cases.episodes import CaseState, Episode, FlaggedBin, find_episodes, fold_cases
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 GAP = timedelta(hours=10)
 RULE = {"hits": 2, "span": 3, "gap": GAP}
-TEXT = {"fault": "a fault", "unseen": "not seen", "data": "a bad signal", "silent": "nothing came"}
 
 
 def bins(pattern: str, step: timedelta = HOUR) -> list[FlaggedBin]:
@@ -24,8 +23,9 @@ def bins(pattern: str, step: timedelta = HOUR) -> list[FlaggedBin]:
     made = []
     for index, letter in enumerate(pattern):
         at = START + index * step
-        flags = (Flag(codes[letter], TEXT[codes[letter]]),) if letter in codes else ()
-        made.append(FlaggedBin(at, at, at, 0.9 if letter == "f" else 0.1, "ball" if letter == "f" else None, flags))
+        flags = (Flag(codes[letter], {"bin": index}),) if letter in codes else ()
+        fault = FaultFigures(0.9, 0.8, 0.95, "ball", {"ball": 1.0}) if letter == "f" else FaultFigures(0.1)
+        made.append(FlaggedBin(at, at, at, fault, flags))
     return made
 
 

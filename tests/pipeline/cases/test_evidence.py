@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
-from pipeline.cases.evidence import loudest_line, loudest_recording, note_evidence
+from pipeline.cases.evidence import bearing_lines, loudest_line, loudest_recording, note_evidence
 from pipeline.cases.similar import look_alikes, similar_past, similarity
 from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import undo
@@ -27,23 +27,57 @@ from pipeline.intake.contract import Limits
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Case, CaseEvidence, Extraction
+from review.statements import LINE_OF
 
-NAMES = ("evidence_outer_mean_db", "evidence_inner_mean_db", "evidence_ball_mean_db", "ses_white_bpfi_h1_db")
-ORDERS = {"bpfo": 3.58, "bpfi": 5.42, "bsf": 2.36, "ftf": 0.4, "gear_mesh": []}
+NAMES = tuple(
+    f"evidence_{kind}_{figure}"
+    for figure in ("mean_db", "h1_db", "offset_percent")
+    for kind in ("outer", "inner", "ball")
+)
+ORDERS = {"bpfo": 3.58, "bpfi": 5.42, "bsf": 2.36, "ftf": 0.4, "gear_mesh": [], "inner_ring": 1.0, "outer_ring": None}
+
+
+def window(mean: list[float], height: list[float], off: list[float]) -> np.ndarray:
+    return np.array([[*mean, *height, *off]], dtype=np.float64)
+
+
+def named(values: np.ndarray, **orders: float | None) -> str | None:
+    return loudest_line(values, NAMES, bearing_lines(values, NAMES, ORDERS | orders))
 
 
 def test_a_line_is_named_only_where_it_stands_out() -> None:
-    clear = np.array([[1.0, 8.0, 2.0, 19.0]])
-    assert loudest_line(clear, NAMES, ORDERS) == ("bpfi", 5.42, 19.0)
-    assert loudest_line(np.array([[1.0, 3.0, 2.0, 19.0]]), NAMES, ORDERS) is None, "no evidence above noise"
-    assert loudest_line(np.array([[1.0, 8.0, 2.0, 5.9]]), NAMES, ORDERS) is None, "no peak"
-    assert loudest_line(clear, NAMES, ORDERS | {"bpfi": None}) is None, "nobody knows where it would be"
-    measured = (*NAMES, "evidence_inner_offset_percent")
-    assert loudest_line(np.array([[1.0, 8.0, 2.0, 19.0, -1.0]]), measured, ORDERS) == ("bpfi", 0.99 * 5.42, 19.0)
-    assert loudest_line(np.full((1, 4), np.nan), NAMES, ORDERS) is None
-    assert loudest_line(np.empty((0, 4)), NAMES, ORDERS) is None
-    ball = (*NAMES, "ses_best_bsf2x_h1_db")
-    assert loudest_line(np.array([[1.0, 2.0, 8.0, math.nan, 9.0]]), ball, ORDERS) == ("bsf2x", 4.72, 9.0)
+    nan = math.nan
+    assert named(window([1, 8, 2], [0, 9, 0], [0, -1, 0])) == "bpfi"
+    assert named(window([1, 2, 8], [0, 1, 9], [0, 0, 0.5])) == "bsf2x"
+    assert named(window([1, 3, 2], [0, 9, 0], [0, -1, 0])) is None, "no evidence above noise"
+    assert named(window([1, 8, 2], [0, 5.9, 0], [0, -1, 0])) is None, "no peak"
+    assert named(window([1, 8, 2], [0, 9, 0], [0, -1, 0]), bpfi=None) is None, "nobody knows where it would be"
+    assert named(window([1, 8, 2], [0, nan, 0], [0, nan, 0])) is None, "not told from a line of the shaft"
+    assert named(np.full((1, 9), nan)) is None
+    assert named(np.empty((0, 9))) is None
+    assert bearing_lines(np.empty((0, 9)), NAMES, ORDERS) == []
+
+
+def test_lines_are_measured_with_their_distance_and_what_is_not_resolved_is_not_known() -> None:
+    outer, inner, ball = bearing_lines(window([1, 8, 2], [math.nan, 14, 2], [math.nan, -1, 0]), NAMES, ORDERS)
+    assert (inner["part"], inner["order"], inner["db"], inner["found"]) == ("inner_race", 0.99 * 5.42, 14.0, True)
+    assert (outer["order"], outer["db"], outer["found"]) == (None, None, False)
+    assert (ball["expected"], ball["db"], ball["found"]) == (4.72, 2.0, False)
+    names = ("ses_white_ftf_mean13_db",)
+    assert bearing_lines(np.array([[8.0]]), names, ORDERS) == [
+        {"part": "cage", "expected": 0.4, "order": None, "db": 8.0, "found": True, "sideband_of": None}
+    ], "what was not extracted is not stated"
+
+
+def test_the_sideband_of_another_line_is_no_line_of_its_own() -> None:
+    """Whichever is higher: the one that lies nearer to where it is expected is the line."""
+    off = 100 * ((5.42 * 0.998 - 1.0) / 4.72 - 1.0)
+    for heights in ([0, 14, 12], [0, 12, 14]):
+        _, inner, ball = bearing_lines(window([1, 8, 6], heights, [0, -0.2, off]), NAMES, ORDERS)
+        assert (inner["found"], inner["sideband_of"]) == (True, None)
+        assert (ball["found"], ball["sideband_of"]) == (False, "inner_race")
+    _, _, ball = bearing_lines(window([1, 8, 6], [0, 3, 14], [0, -0.2, off]), NAMES, ORDERS)
+    assert ball["found"], "there is no such other line"
 
 
 def test_similarity_is_about_which_features_moved_to_which_side_and_as_far() -> None:
@@ -113,7 +147,10 @@ def test_the_line_is_that_of_the_fault(plant: Plant) -> None:
     assert right[True, True] >= bearing - 1, [(found[case].line, mode) for case, mode in plant.modes.items()]
     assert right[False, True] >= healthy - 1
     assert all(row.program and row.shaft_speed_rpm > 0 for row in found.values())
-    assert all((row.line is None) == (row.line_order is None) == (row.line_db is None) for row in found.values())
+    for row in found.values():
+        parts = {line["part"]: line for line in row.lines or ()}
+        assert set(parts) in (set(), {"outer_race", "inner_race", "ball", "cage"})
+        assert row.line is None or parts[LINE_OF[row.line]]["found"]
 
 
 def test_nothing_is_done_twice_and_a_change_is_looked_at(plant: Plant) -> None:

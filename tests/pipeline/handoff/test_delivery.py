@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pipeline.base.errors import SettingsError
+from pipeline.cases.axis_state import FaultFigures
 from pipeline.cases.episodes import CaseState, what_got_worse
 from pipeline.cases.history import add_event
 from pipeline.cases.verdicts import get_case, give_verdict
@@ -138,6 +139,22 @@ def tell(store: Store, url: str, *, at: datetime = AT, most: int = 3, seconds: f
 
 def states(store: Store) -> dict[str, str]:
     return {row["id"]: row["state"] for row in list_events(store, state=None, limit=100)}
+
+
+def test_a_reason_of_facts_is_told_in_words(store: Store, receiver: Receiver) -> None:
+    facts = {"first_at": "", "last_at": "", "n_bins": 3}
+    channel = {"channel": "acc_x", "verdict": "clipping", "bad": 2, "windows": 4, "evidence": "at the rail"}
+    reasons = [{"code": "fault", "recent": 0.97} | facts, {"code": "data", "channels": [channel]} | facts]
+    add_cases(store, 1)
+    with store.write() as connection:
+        connection.execute(sa.update(Case).values(reasons=reasons))
+        add_event(connection, "case0", "axiswatch", "changed", {}, AT)
+    tell(store, receiver.url)
+    told = json.loads(receiver.got[-1][1])["case"]["reasons"]
+    assert told == [
+        {"code": "fault", "text": "Alarm: inner race"},
+        {"code": "data", "text": "acc_x: clipped (2 of 4 windows) – lower the gain or choose a wider range"},
+    ]
 
 
 def test_every_act_is_told_once_signed_and_in_order(store: Store, receiver: Receiver) -> None:
@@ -449,7 +466,9 @@ def test_the_history_cannot_be_changed(store: Store) -> None:
 
 def test_what_got_worse_is_told_and_what_goes_on_is_not() -> None:
     def case(priority: float, *codes: str, state: str = "open", mode: str | None = None) -> CaseState:
-        return CaseState("c", state, AT, AT, 1, priority, [{"code": code} for code in codes], 0.5, mode)
+        return CaseState(
+            "c", state, AT, AT, 1, priority, [{"code": code} for code in codes], FaultFigures(0.5, mode=mode)
+        )
 
     before = case(0.31, "novel")
     assert what_got_worse(before, case(0.39, "novel")) == {}

@@ -103,7 +103,8 @@ def test_a_contradicted_label_is_set_aside_asked_about_and_the_batch_goes_on(pla
     assert get_version(plant.store, first["figures"]["with_all_labels"])["lineage"]["set_aside"] == []
     case = get_case(plant.store, question_id(aside[0]))
     assert (case["family"], case["state"], case["known_at"]) == (CONFIRM, "open", plant.end + timedelta(days=1))
-    assert f"the challenger {found[0]['probability']:.2f}. Please confirm or correct it." in case["reasons"][0]["text"]
+    (reason,) = case["reasons"]
+    assert (reason["finding"], reason["challenger"]) == (found[0]["finding"], found[0]["probability"])
     assert [event["action"] for event in case["events"]] == ["opened"]
     before = dump(plant.store)
     assert plant.retrain(1, gate_doubt_probability=between(found)) == first

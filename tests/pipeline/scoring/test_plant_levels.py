@@ -231,7 +231,7 @@ def test_a_model_that_tells_nothing_opens_one_case_and_raises_no_alarm(site: Sit
         connection.execute(sa.update(Score).values(fault_probability=0.99))
     advise(site.store, site.settings, as_of=site.end)
     (case,) = site.rows(sa.select(Case).where(Case.family == "model"))
-    assert "9.00" in case.reasons[0]["text"]
+    assert "9.00" in case.reasons[0]["why"]
     states = {row.state for row in site.rows(sa.select(AxisState.state))}
     assert "alarm" not in states
     with site.store.write() as connection:
