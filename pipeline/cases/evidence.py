@@ -206,11 +206,11 @@ def bearing_lines(
         row = {"part": str(part), "expected": expected, "order": order, "db": db if math.isfinite(db) else None}
         lines.append(row | {"found": math.isfinite(db) and db >= least_db, "sideband_of": None})
     peaks = {own["part"]: own["order"] for own in lines if own["found"] and own["order"] is not None}
-    off = {own["part"]: abs(peaks[own["part"]] / own["expected"] - 1.0) for own in lines if own["part"] in peaks}
+    away = {own["part"]: abs(peaks[own["part"]] / own["expected"] - 1.0) for own in lines if own["part"] in peaks}
     for line in [own for own in lines if own["part"] in peaks]:
         for part, order in peaks.items():
             apart = orders.get(LINES[Mode(part)][5] or "")
-            if apart and off[part] < off[line["part"]] and abs(abs(order - line["order"]) - apart) <= SAME * order:
+            if apart and away[part] < away[line["part"]] and abs(abs(order - line["order"]) - apart) <= SAME * order:
                 line |= {"found": False, "sideband_of": part}
     return lines
 

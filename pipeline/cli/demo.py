@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.cli.common import AsJson, emit, moment, out, progress, table
 from pipeline.cli.review import print_queue
-from pipeline.store.database import Store
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +38,7 @@ def demo(
     from pipeline.cases.verdicts import fleet_states
     from pipeline.demo import demo_settings, run_demo
     from pipeline.simulation import FleetSettings
+    from pipeline.store.database import Store
 
     settings = demo_settings(load_settings(), folder)
     fleet = FleetSettings(robots=robots, days=days, seed=seed)

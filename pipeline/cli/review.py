@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.padding import Padding
@@ -26,7 +26,9 @@ from pipeline.cli.common import (
     workplace,
 )
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
-from pipeline.store.database import Store
+
+if TYPE_CHECKING:
+    from pipeline.store.database import Store
 
 
 def register(app: typer.Typer) -> None:
