@@ -232,7 +232,7 @@ ENUMERATED: dict[str, set[str]] = {
     "axis_states.state": {getattr(axis_state, name) for name in STATES},
     "cases.family": {*episodes.FAMILIES, audit.AUDIT, audit.MODEL, labels.CONFIRM},
     "cases.state": {episodes.OPEN, quiet.SNOOZED, episodes.CLOSED},
-    "case_evidence.line": {"bsf2x" if name == "bsf" else name for name, _ in evidence.LINES.values()},
+    "case_evidence.line": {line for line, *_ in evidence.LINES.values()} - {"ftf"},
     "review_events.action": acts(),
     "webhook_events.kind": {outbox.kind_of(action) for action in acts()},
     "webhook_events.state": {outbox.WAITING, outbox.DELIVERED, outbox.GIVEN_UP, outbox.SKIPPED},

@@ -56,11 +56,11 @@ def show_queue(
 
 
 def print_queue(
-    store: Store, cases: list[dict[str, Any]], state: str = "open", total: int | None = None, *, lines: bool = False
+    store: Store, cases: list[dict[str, Any]], state: str = "open", total: int | None = None, *, whole: bool = False
 ) -> None:
-    """Print cases, each with what is said of it (`lines`: also of its bearing lines), in the words of the pages."""
+    """Print cases, each with what the pages say of it (`whole`: also its evidence)."""
     from pipeline.cases.queue import evidence_of
-    from review.reasons import case_statement
+    from review.statements import statement_of
 
     with store.read() as connection:
         evidence = evidence_of(connection, [case["case_id"] for case in cases])
@@ -71,12 +71,14 @@ def print_queue(
         line = f"{case['case_id']}  {axis_name(case)}  {place}"
         span = f"{shown(case['first_at'])} to {shown(case['last_at'])}"
         out.print(f"{line}  {span}", markup=False, highlight=False, style="cyan", soft_wrap=True)
-        said = case_statement(case, evidence.get(case["case_id"]), "en")
+        said = statement_of(case, evidence.get(case["case_id"]), "en")
         answers = [" ".join(pair) for pair in said.questions]
         notes = [
             one.text + (f" (since {shown(one.since)})" if one.since else "") for one in (said.headline, *said.notes)
         ]
-        for text in (notes[0], *answers, *notes[1:], *(said.evidence if lines else ())):
+        channels = [one for reason in case["reasons"] for one in reason.get("channels", ()) if one.get("evidence")]
+        told = [*said.evidence, *(f"{one['channel']}: {one['evidence']}" for one in channels)] if whole else []
+        for text in (notes[0], *answers, *notes[1:], *told):
             out.print(Padding(Text(text), (0, 0, 0, 4)))
         if case["memory"] is not None:
             votes = "; ".join(f"{vote['case_id']} {_finding(vote)}" for vote in case["rests_on"])
@@ -93,7 +95,7 @@ def show_case(
     case = get_case(store, case_id)
 
     def show() -> None:
-        print_queue(store, [case], case["state"], lines=True)
+        print_queue(store, [case], case["state"], whole=True)
         rows = [(event["at"], event["who"], event["action"], _details(event["details"])) for event in case["events"]]
         table(["at", "who", "what", ""], rows, "History")
 

@@ -11,18 +11,15 @@ branch_labels = None
 depends_on = None
 
 FIGURES = ("fault_q05", "fault_q95")
-FIGURE_COMMENTS = {
-    "axis_states": (
-        "mean of the 5 % quantiles of those windows",
-        "mean of the 95 % quantiles of those windows",
-        "of each fault class in the fault probability of those windows; they add up to 1",
-    ),
-    "cases": ("of that bin, as in axis_states",) * 3,
-    "case_tallies": ("of that bin, as in axis_states",) * 3,
-}
+COMMENTS_OF_STATES = (
+    "mean of their 5 % quantiles",
+    "mean of their 95 % quantiles",
+    "of each fault class in their fault probability; they add up to 1",
+)
+TABLES = {"axis_states": COMMENTS_OF_STATES, "cases": (None,) * 3, "case_tallies": (None,) * 3}
 LINES = (
-    "of each bearing part its first line: part, expected and measured order (multiples of the shaft's speed), "
-    "height over the floor (dB), and whether it was found"
+    "of each bearing part: expected and measured order of its line, height (dB), whether it was found, "
+    "whose sideband it is"
 )
 COMMENTS = (
     ("axis_states", "flags", "reasons for review: code and %s of each"),
@@ -33,7 +30,7 @@ PARTS = {"bpfo": "outer_race", "bpfi": "inner_race", "bsf2x": "ball"}
 
 def upgrade() -> None:
     """Apply. The line of a case that was stored alone becomes the only one of its lines."""
-    for table, comments in FIGURE_COMMENTS.items():
+    for table, comments in TABLES.items():
         for name, comment in zip(FIGURES, comments, strict=False):
             op.add_column(table, sa.Column(name, sa.Double(), nullable=True, comment=comment))
         op.add_column(table, sa.Column("fault_shares", sa.JSON(), nullable=True, comment=comments[2]))
@@ -61,7 +58,7 @@ def downgrade() -> None:
         values = {"line_order": line["order"], "line_db": line["db"]}
         op.execute(sa.update(evidence).where(evidence.c.case_id == row.case_id).values(**values))
     op.drop_column("case_evidence", "lines")
-    for table in FIGURE_COMMENTS:
+    for table in TABLES:
         for name in (*FIGURES, "fault_shares"):
             op.drop_column(table, name)
 

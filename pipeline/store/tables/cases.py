@@ -42,11 +42,9 @@ class Case(Base):
     )
     reasons: Mapped[list[Any]] = mapped_column(comment="code, facts, first and last time and count of each")
     fault_probability: Mapped[float | None] = mapped_column(comment="highest of its bins")
-    fault_q05: Mapped[float | None] = mapped_column(comment="of that bin, as in axis_states")
-    fault_q95: Mapped[float | None] = mapped_column(comment="of that bin, as in axis_states")
-    fault_shares: Mapped[dict[str, Any] | None] = mapped_column(
-        JSON(none_as_null=True), comment="of that bin, as in axis_states"
-    )
+    fault_q05: Mapped[float | None]
+    fault_q95: Mapped[float | None]
+    fault_shares: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     mode: Mapped[str | None] = mapped_column(comment="most probable fault class at that bin")
     closed_priority: Mapped[float | None] = mapped_column(comment="priority when it was closed; a rise reopens it")
     closed_at: Mapped[datetime | None] = mapped_column(comment="time up to which a verdict has covered it")
@@ -78,11 +76,9 @@ class CaseTally(Base):
     priority: Mapped[float] = mapped_column(comment="highest of those bins, as in cases")
     reasons: Mapped[list[Any]] = mapped_column(comment="of those bins, as in cases")
     fault_probability: Mapped[float | None] = mapped_column(comment="highest of those bins")
-    fault_q05: Mapped[float | None] = mapped_column(comment="of that bin, as in axis_states")
-    fault_q95: Mapped[float | None] = mapped_column(comment="of that bin, as in axis_states")
-    fault_shares: Mapped[dict[str, Any] | None] = mapped_column(
-        JSON(none_as_null=True), comment="of that bin, as in axis_states"
-    )
+    fault_q05: Mapped[float | None]
+    fault_q95: Mapped[float | None]
+    fault_shares: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     mode: Mapped[str | None] = mapped_column(comment="most probable fault class at that bin")
 
 
@@ -105,8 +101,8 @@ class CaseEvidence(Base):
     )
     lines: Mapped[list[Any] | None] = mapped_column(
         JSON(none_as_null=True),
-        comment="of each bearing part its first line: part, expected and measured order (multiples of the shaft's "
-        "speed), height over the floor (dB), and whether it was found",
+        comment="of each bearing part: expected and measured order of its line, height (dB), whether it was found, "
+        "whose sideband it is",
     )
     feature_version: Mapped[str | None] = mapped_column(String(16))
     moved: Mapped[bytes | None] = mapped_column(

@@ -104,11 +104,11 @@ class AxisState(Base):
     last_at: Mapped[datetime] = mapped_column(comment="last recording in the bin")
     n_windows: Mapped[int]
     fault_probability: Mapped[float | None] = mapped_column(comment="mean over windows, highest channel")
-    fault_q05: Mapped[float | None] = mapped_column(comment="mean of the 5 % quantiles of those windows")
-    fault_q95: Mapped[float | None] = mapped_column(comment="mean of the 95 % quantiles of those windows")
+    fault_q05: Mapped[float | None] = mapped_column(comment="mean of their 5 % quantiles")
+    fault_q95: Mapped[float | None] = mapped_column(comment="mean of their 95 % quantiles")
     fault_shares: Mapped[dict[str, Any] | None] = mapped_column(
         JSON(none_as_null=True),
-        comment="of each fault class in the fault probability of those windows; they add up to 1",
+        comment="of each fault class in their fault probability; they add up to 1",
     )
     recent_probability: Mapped[float | None] = mapped_column(
         comment="from the mean log odds of this bin and those before it; compared with the levels"
