@@ -27,6 +27,8 @@ LINE_OF: Final = {"bpfo": "outer_race", "bpfi": "inner_race", "bsf2x": "ball"}
 DEGREES: Final = {"fault": "said_alarm", "undecided": "said_below"}
 """Reasons that say whether it is faulty, the stronger first."""
 
+VERDICTS: Final = (*DEGREES, "unmodelled")
+
 ORDER: Final = ("blocked", "new_program", "unseen", "novel", "ambiguous", "data", "silent", "audit", "model", "confirm")
 """Reasons that say neither; the first is the headline where nothing else is."""
 
@@ -98,8 +100,14 @@ def statement_of(case: Mapping[str, Any], evidence: Mapping[str, Any] | None, la
 
 
 def reason_text(reason: Mapping[str, Any], case: Mapping[str, Any]) -> str:
-    """Return one reason of a case in English, for other systems; as it was stored where it was stored as a sentence."""
-    said = statement_of({**case, "reasons": [reason]}, None, "en")
+    """Return one reason of a case in English, for other systems; as it was stored where it was stored as a sentence.
+
+    Reasons about fault and part are told by the one headline of the case.
+    """
+    alone = reason["code"] not in VERDICTS
+    said = statement_of({**case, "reasons": [reason]} if alone else case, None, "en")
+    if not alone:
+        return str(reason.get("text") or said.headline.text)
     return str(reason.get("text") or ". ".join(line.text for line in (said.headline, *said.notes)))
 
 
@@ -108,7 +116,7 @@ def _in_order(by_code: Mapping[str, Any]) -> Iterator[str]:
     alarm = by_code.get("fault", {}).get("last_at", "")
     over = {code for code in DOUBTS if code in by_code and by_code[code].get("last_at", alarm) < alarm}
     yield from (code for code in ORDER if code in by_code and code not in over)
-    yield from (code for code in by_code if code not in (*ORDER, *DEGREES, "unmodelled"))
+    yield from (code for code in by_code if code not in (*ORDER, *VERDICTS))
 
 
 def _verdict(

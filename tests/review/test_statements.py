@@ -197,6 +197,12 @@ def test_what_was_stored_as_a_sentence_is_still_shown() -> None:
     assert reason_text({"code": "data", "text": "A sentence."}, case()) == "A sentence."
 
 
+def test_other_systems_are_told_one_verdict_too() -> None:
+    both = case("fault", "undecided", "novel")
+    told = [reason_text(reason, both) for reason in both["reasons"]]
+    assert told == ["Alarm: inner race", "Alarm: inner race", WORDS["why_novel"]["en"]]
+
+
 CASES = st.builds(
     lambda codes, told, figures: case(*codes, told=told, **figures),
     st.lists(st.sampled_from(CODES), min_size=1, unique=True),
