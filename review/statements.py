@@ -104,11 +104,12 @@ def reason_text(reason: Mapping[str, Any], case: Mapping[str, Any]) -> str:
 
     Reasons about fault and part are told by the one headline of the case.
     """
-    alone = reason["code"] not in VERDICTS
-    said = statement_of({**case, "reasons": [reason]} if alone else case, None, "en")
-    if not alone:
-        return str(reason.get("text") or said.headline.text)
-    return str(reason.get("text") or ". ".join(line.text for line in (said.headline, *said.notes)))
+    if reason.get("text"):
+        return str(reason["text"])
+    if reason["code"] in VERDICTS:
+        return statement_of(case, None, "en").headline.text
+    said = statement_of({**case, "reasons": [reason]}, None, "en")
+    return ". ".join(line.text for line in (said.headline, *said.notes))
 
 
 def _in_order(by_code: Mapping[str, Any]) -> Iterator[str]:
@@ -233,6 +234,10 @@ def _reason(reason: Mapping[str, Any], shown: Mapping[str, Any], t: _Words, lang
         yield Line(t("why_new_program", program=", ".join(reason["programs"])))
     elif code == "confirm" and reason.get("finding"):
         named = {name: term(reason[name], language) for name in ("finding", "evidence")}
+        if reason.get("other_unit"):
+            other = {"unit": str(reason["other_unit"]), "other": term(reason["other_finding"], language)}
+            yield Line(t("why_confirm_same", who=str(reason["who"]), **named, **other))
+            return
         yield Line(t("why_confirm", who=str(reason["who"]), p=share_text(reason["challenger"]), **named))
     elif code in ORDER:
         plain = f"why_{code}_plain"

@@ -46,6 +46,7 @@ _TERMS: Final = {
     "looseness": ("looseness", "풀림"),
     "misalignment": ("misalignment", "축 정렬 불량"),
     "imbalance": ("imbalance", "불균형"),
+    "fault_unknown": ("a fault, part not known", "고장(부위 모름)"),
     # causes
     "new_load": ("new load", "새 부하"),
     "new_speed": ("new speed", "새 속도"),

@@ -297,6 +297,12 @@ _PAIRS: Final = {
         "{who} recorded {finding} ({evidence}); models trained without this label give it {p}: confirm or correct it",
         "{who}의 기록 {finding}({evidence})에 대해 이 라벨 없이 학습한 모델의 확률은 {p}: 확인하거나 고쳐 주십시오",
     ),
+    "why_confirm_same": (
+        "{who} recorded {finding} ({evidence}), yet unit {unit} with the very same samples was found {other}: "
+        "confirm or correct it",
+        "똑같은 신호에 다른 판정: {who}의 기록 {finding}({evidence}), 장치 {unit}의 판정 {other}. "
+        "확인하거나 고쳐 주십시오",
+    ),
     "why_confirm_plain": (
         "A label that two models trained without it contradict: please confirm or correct it",
         "이 라벨 없이 학습한 두 모델이 모두 부정하는 라벨: 확인하거나 고쳐 주십시오",

@@ -131,6 +131,7 @@ def failures(
 
 def train_step(place: Workplace, as_of: datetime, as_json: bool, scope: str | None = None) -> list[dict[str, Any]]:
     """Run the training with a progress bar; return the result of each scope."""
+    from pipeline.promotion.questions import ask_about_twins
     from pipeline.training.train import train_scopes
 
     with progress("train", as_json) as bar:
@@ -142,6 +143,7 @@ def train_step(place: Workplace, as_of: datetime, as_json: bool, scope: str | No
         results = train_scopes(
             place.store, place.lake, place.settings, as_of=as_of, scope=scope, on_progress=on_progress
         )
+    ask_about_twins(place.store, [twin for result in results for twin in result.training_set.twins], as_of=as_of)
     return [result.as_dict() for result in results]
 
 

@@ -31,7 +31,7 @@ from pipeline.promotion.forecast import forecast, in_words
 from pipeline.promotion.gate import Noise, Ruling, most_aside
 from pipeline.promotion.judge import Cleaned, Contradicted, Pair, clean, comparable, contradicted, read_pair, rule
 from pipeline.promotion.noise import NOISE, as_figures, noise_for, stored_noise
-from pipeline.promotion.questions import ask_about
+from pipeline.promotion.questions import ask_about, ask_about_twins
 from pipeline.registry.registry import SYSTEM, check_promotable, current_alias, locked_champion, set_champion
 from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_version, set_alias, set_aside_by
 from pipeline.store.database import Store
@@ -79,7 +79,9 @@ def retrain(
         return decide(store, scope, outcome="refused", reason=reason, **common)
     common["n_labels"] = n_labels = count_labels(store, as_of=as_of)
     try:
-        candidate = train_scopes(store, lake, settings, as_of=as_of, scope=scope)[0].model_version
+        (trained,) = train_scopes(store, lake, settings, as_of=as_of, scope=scope)
+        ask_about_twins(store, trained.training_set.twins, as_of=as_of)
+        candidate = trained.model_version
         if before is None:
             return decide(
                 store, scope, outcome="first", reason="first version of its scope", candidate=candidate, **common

@@ -36,6 +36,21 @@ VIBRATION = "acceleration"
 
 
 @dataclass(frozen=True)
+class Twin:
+    """A label whose recording has the very samples of another unit, which was found to be something else.
+
+    `finding` and `other_finding` are classes; `axis_id` and `started_at` those of the recording.
+    """
+
+    label_id: str
+    axis_id: str
+    started_at: datetime
+    finding: str
+    other_unit: str
+    other_finding: str
+
+
+@dataclass(frozen=True)
 class TrainingSet:
     """Windows with their targets.
 
@@ -65,6 +80,8 @@ class TrainingSet:
         SHA-256 of windows, targets and weights.
     supplement
         Windows made from physics; None: there are none.
+    twins
+        Labels that contradict each other over the same samples; none of them is learned.
     """
 
     x: npt.NDArray[np.float32]
@@ -81,16 +98,18 @@ class TrainingSet:
     left_out: dict[str, int]
     data_hash: str
     supplement: Supplement | None
+    twins: tuple[Twin, ...]
 
 
 @dataclass(frozen=True)
 class TrainingRecording:
-    """A recording for training: its extraction, its unit, its class and the weight of the evidence."""
+    """A recording for training: its extraction, its unit, its class, the weight of the evidence, and the label's id."""
 
     row: Row[Any]
     unit: str
     target: str
     weight: float
+    label_id: str
 
 
 def scopes_with_labels(connection: Connection, settings: TrainSettings, *, as_of: datetime) -> list[str]:
@@ -137,7 +156,7 @@ def build_training_set(
     labelled, baselines = _after_baseline(labelled, [known.of(item.row) for item in labelled], left_out)
     absolute = read_features(lake, settings, [item.row for item in labelled])
     bad = sum(item.row.n_windows - len(part) for item, part in zip(labelled, absolute, strict=True))
-    absolute = _each_once(labelled, absolute, left_out)
+    absolute, twins = _each_once(labelled, absolute, left_out)
     absolute, over = _capped(labelled, absolute, most=settings.max_windows_per_unit)
     parts = [with_change(part, baseline) for part, baseline in zip(absolute, baselines, strict=True)]
     kept = list(zip(labelled, parts, strict=True))
@@ -180,6 +199,7 @@ def build_training_set(
         left_out={reason: count for reason, count in left_out.items() if count},
         data_hash=digest.hexdigest(),
         supplement=supplement,
+        twins=tuple(twins),
     )
 
 
@@ -202,7 +222,7 @@ def _labelled(
             left_out[row.quality] += 1
         else:
             unit = unit_name(row.unit_serial, row.axis_id)
-            labelled.append(TrainingRecording(row, unit, finding.target, finding.weight))
+            labelled.append(TrainingRecording(row, unit, finding.target, finding.weight, label.label_id))
     return labelled, left_out
 
 
@@ -236,16 +256,18 @@ def _after_baseline(
 
 def _each_once(
     labelled: Sequence[TrainingRecording], features: Sequence[npt.NDArray[np.float32]], left_out: Counter[str]
-) -> list[npt.NDArray[np.float32]]:
+) -> tuple[list[npt.NDArray[np.float32]], list[Twin]]:
     """Leave out windows of recordings with the same samples (their features are the same, bit by bit): learned once.
 
-    Units that have the same samples and different findings contradict each other: none of those recordings is learned.
+    Units that have the same samples and different findings contradict each other: none of those recordings is learned,
+    and their labels are returned, each once.
     """
     same: dict[bytes, list[int]] = {}
     for index, part in enumerate(features):
         if len(part):
             same.setdefault(part.tobytes(), []).append(index)
     once = list(features)
+    twins: dict[str, Twin] = {}
     for members in same.values():
         units = sorted({labelled[index].unit for index in members})
         differ = len({labelled[index].target for index in members}) > 1
@@ -255,7 +277,11 @@ def _each_once(
             end = "findings differ: which of them is right?" if differ else "learned once"
             left_out[f"the same samples {'under ' if len(units) > 1 else 'twice under '}{names}, {end}"] += 1
             once[index] = features[index][:0]
-    return once
+            own, row = labelled[index], labelled[index].row
+            for other in (labelled[place] for place in members if labelled[place].target != own.target):
+                told = (own.label_id, row.axis_id, row.started_at, own.target, other.unit, other.target)
+                twins.setdefault(own.label_id, Twin(*told))
+    return once, list(twins.values())
 
 
 def even_choice(target: npt.NDArray[Any], *, most: int) -> npt.NDArray[np.bool_]:

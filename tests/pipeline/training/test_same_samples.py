@@ -16,10 +16,13 @@ from pipeline.base.settings import Settings
 from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
+from pipeline.labels.labels import CONFIRM
+from pipeline.promotion.questions import ask_about_twins
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Label
+from pipeline.store.tables import Case, Label
 from pipeline.training.training_set import TrainingSet, build_training_set
+from review.statements import statement_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KNOWN = START + timedelta(days=2)
@@ -60,17 +63,29 @@ def learned(
     return build
 
 
-def test_units_with_the_same_samples_and_different_findings_teach_nothing(learned: Any) -> None:
+def test_units_with_the_same_samples_and_different_findings_teach_nothing_and_are_asked_about(
+    learned: Any, store: Store
+) -> None:
     found = learned([0, 1, 2, 3, 4, 4], [None, "inner_race", None, "inner_race", None, "inner_race"])
     assert sorted(set(found.unit.tolist())) == ["U0", "U1", "U2", "U3"]
     told = {reason: count for reason, count in found.left_out.items() if "same samples" in reason}
     assert told == {"the same samples under U4 and U5, findings differ: which of them is right?": 2}
+    assert [ask_about_twins(store, found.twins, as_of=KNOWN) for _ in range(2)] == [2, 0], "each is asked about once"
+    with store.read() as connection:
+        cases = connection.execute(sa.select(Case).where(Case.family == CONFIRM)).all()
+    said = {statement_of(dict(case._mapping), None, "en").headline.text for case in cases}
+    assert said == {
+        f"mara recorded {own} (inspected on the machine), yet unit {unit} with the very same samples was found {other}: "
+        "confirm or correct it"
+        for own, unit, other in (("healthy", "U5", "inner race"), ("inner race", "U4", "healthy"))
+    }
 
 
 def test_units_with_the_same_samples_and_one_finding_teach_once(learned: Any) -> None:
     found = learned([0, 1, 0], [None, "inner_race", None])
     assert len(set(found.unit.tolist())) == 2
     assert found.left_out == {"the same samples under U0 and U2, learned once": 1}
+    assert found.twins == ()
 
 
 def test_different_samples_are_all_learned(learned: Any) -> None:

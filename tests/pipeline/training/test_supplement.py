@@ -164,7 +164,7 @@ def test_a_unit_with_nothing_but_its_baseline_period_keeps_it_without_changes() 
     found = UnitBaseline("v", "*|*|*", reference, START + timedelta(hours=2))
 
     def labelled(unit: str, target: str, hour: int) -> TrainingRecording:
-        return TrainingRecording(SimpleNamespace(started_at=START + timedelta(hours=hour)), unit, target, 1.0)
+        return TrainingRecording(SimpleNamespace(started_at=START + timedelta(hours=hour)), unit, target, 1.0, "label")
 
     items = [labelled("a", "healthy", 1), labelled("a", "ball", 3), labelled("b", "ball", 1), labelled("b", "ball", 2)]
     left_out = Counter[str]()
