@@ -75,8 +75,8 @@ def test_units_with_the_same_samples_and_different_findings_teach_nothing_and_ar
         cases = connection.execute(sa.select(Case).where(Case.family == CONFIRM)).all()
     said = {statement_of(dict(case._mapping), None, "en").headline.text for case in cases}
     assert said == {
-        f"mara recorded {own} (inspected on the machine), yet unit {unit} with the very same samples was found {other}: "
-        "confirm or correct it"
+        f"mara recorded {own} (inspected on the machine), yet unit {unit} with the very same samples was found "
+        f"{other}: confirm or correct it"
         for own, unit, other in (("healthy", "U5", "inner race"), ("inner race", "U4", "healthy"))
     }
 
