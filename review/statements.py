@@ -171,8 +171,8 @@ def _questions(
     if p is None or (set(by_code) == {"audit"} and case.get("state") != "closed"):
         return  # a figure would suggest the answer
     band = {"p": share_text(p), "low": share_text(low), "high": share_text(high)}
-    told = {band["p"]} if low is None or high is None else set(band.values())
-    yield t("is_faulty"), t("with_band", **band) if len(told) > 1 else band["p"]
+    narrow = low is None or high is None or band["low"] == band["p"] == share_text(1.0 - 1e-9)
+    yield t("is_faulty"), band["p"] if narrow else t("with_band", **band)
     if not by_code.keys() & DEGREES.keys() or not _is_part(case["mode"]):
         return
     shares = sorted((_shares(case) or {}).items(), key=lambda item: (-item[1], item[0]))
@@ -196,7 +196,7 @@ def _evidence(
         named |= {name for name, share in (_shares(case) or {case["mode"]: 1.0}).items() if share >= LEAST_SHARE}
     lines: Sequence[Mapping[str, Any]] = shown.get("lines") or ()
     for line in sorted(lines, key=lambda line: (not line["found"], -(line["db"] or 0.0))):
-        if line["part"] in named or (line["part"] != CAGE and (line["found"] or line.get("sideband_of") in named)):
+        if line["part"] in named or (line["part"] != CAGE and (line["found"] or line.get("belongs_to") in named)):
             yield _line(line, t, language)
 
 
@@ -207,8 +207,8 @@ def _line(line: Mapping[str, Any], t: _Words, language: str) -> str:
         "expected": "" if expected is None else f"{expected:.2f}",
         "order": "" if order is None else f"{order:.2f}",
     }
-    if line.get("sideband_of"):
-        return t("line_sideband", **texts, other=term(line["sideband_of"], language))
+    if line.get("belongs_to"):
+        return t("line_of_other", **texts, other=term(line["belongs_to"], language))
     if not line["found"]:
         return t("line_unread" if db is None else "line_against", **texts)
     if expected is None:

@@ -224,9 +224,9 @@ _PAIRS: Final = {
         "Neither for nor against {part}: its line at {expected} × shaft cannot be told from other lines here",
         "{part} 고장은 알 수 없음: {expected} × 축 회전의 피크를 다른 피크와 구별할 수 없음",
     ),
-    "line_sideband": (
-        "Neither for nor against {part}: the line at {order} × shaft is a sideband of the {other} ({db} dB)",
-        "{part} 고장은 알 수 없음: {order} × 축 회전의 피크는 {other} 고장의 측대역 ({db} dB)",
+    "line_of_other": (
+        "Neither for nor against {part}: the line at {order} × shaft belongs to the pattern of the {other} ({db} dB)",
+        "{part} 고장은 알 수 없음: {order} × 축 회전의 피크는 {other} 고장에서도 나타남 ({db} dB)",
     ),
     # reasons, with details of the case
     "why_unseen": ("The model has not seen enough of {regime}", "모델이 충분히 배우지 못한 조건: {regime}"),

@@ -191,8 +191,9 @@ def bearing_lines(
     list of dict
         For each part whose order is known: `part`; `expected` and measured `order` (None where it is not measured), in
         multiples of the shaft's speed; `db`, its height (None where it is not resolved, as beside a line of the shaft);
-        `sideband_of`, the part whose line, nearer to its own order, has this one as a sideband (None: there is none);
-        `found`: it is high enough and no sideband. Empty without windows.
+        `belongs_to`, the part that explains this line better (None: none does): it is a sideband of that part's line,
+        which lies nearer to its own order, or a multiple of the cage's, which stand higher; `found`: it is high enough
+        and belongs to no other part. Empty without windows.
     """
     place = {name: number for number, name in enumerate(names)}
     middle = known_median(values)
@@ -204,14 +205,19 @@ def bearing_lines(
         percent = math.nan if off is None else float(middle[place[off]])
         order = expected * (1.0 + percent / 100.0) if math.isfinite(percent) else None
         row = {"part": str(part), "expected": expected, "order": order, "db": db if math.isfinite(db) else None}
-        lines.append(row | {"found": math.isfinite(db) and db >= least_db, "sideband_of": None})
+        lines.append(row | {"found": math.isfinite(db) and db >= least_db, "belongs_to": None})
     peaks = {own["part"]: own["order"] for own in lines if own["found"] and own["order"] is not None}
     away = {own["part"]: abs(peaks[own["part"]] / own["expected"] - 1.0) for own in lines if own["part"] in peaks}
     for line in [own for own in lines if own["part"] in peaks]:
         for part, order in peaks.items():
             apart = orders.get(LINES[Mode(part)][5] or "")
             if apart and away[part] < away[line["part"]] and abs(abs(order - line["order"]) - apart) <= SAME * order:
-                line |= {"found": False, "sideband_of": part}
+                line |= {"found": False, "belongs_to": part}
+    for cage in [own for own in lines if own["part"] == Mode.CAGE and own["found"]]:
+        for line in [own for own in lines if own["found"] and (own["db"] or 0.0) < cage["db"]]:
+            times = line["expected"] / cage["expected"]  # bpfo is a multiple of ftf by its geometry
+            if abs(times - round(times)) < SAME * times:
+                line |= {"found": False, "belongs_to": str(Mode.CAGE)}
     return lines
 
 

@@ -47,7 +47,7 @@ NAMES = {"outer_race": "bpfo", "inner_race": "bpfi", "ball": "bsf2x"}
 def line(part: str, db: float | None, **more: Any) -> dict[str, Any]:
     order = None if db is None else 5.42
     told = {"part": part, "expected": 5.43, "order": order, "db": db, "found": db is not None and db >= 6}
-    return told | {"sideband_of": None} | more
+    return told | {"belongs_to": None} | more
 
 
 def case(*codes: str, told: bool = True, **changes: Any) -> dict[str, Any]:
@@ -93,11 +93,11 @@ def test_lines_speak_for_and_against_each_named_part_with_what_was_measured() ->
         "For inner race: line at 5.42 × shaft (expected 5.43, -0.2 %), 14 dB",
         "Against ball: no clear line at 5.43 × shaft (-1 dB)",
     ), "a cage that nobody names is left out, and so is an outer race without a line"
-    beside = [line("ball", None), line("inner_race", 3.0, sideband_of="ball")]
+    beside = [line("ball", None), line("inner_race", 3.0, belongs_to="ball")]
     found = statement_of(case("fault"), SILENT | {"lines": beside}, "en")
     assert found.headline.text == "Alarm: inner race, but no line of its own stands out"
     assert found.evidence == (
-        "Neither for nor against inner race: the line at 5.42 × shaft is a sideband of the ball (3 dB)",
+        "Neither for nor against inner race: the line at 5.42 × shaft belongs to the pattern of the ball (3 dB)",
         "Neither for nor against ball: its line at 5.43 × shaft cannot be told from other lines here",
     )
     cage = [line("cage", 13.0, order=None)]
@@ -221,7 +221,7 @@ LINES = st.lists(
         line,
         st.sampled_from(PARTS[:4]),
         st.none() | st.floats(-5, 30),
-        sideband_of=st.none() | st.sampled_from(PARTS[:3]),
+        belongs_to=st.none() | st.sampled_from(PARTS[:3]),
     ),
     unique_by=lambda one: one["part"],
 )

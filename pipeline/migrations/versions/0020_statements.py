@@ -17,10 +17,7 @@ COMMENTS_OF_STATES = (
     "of each fault class in their fault probability; they add up to 1",
 )
 TABLES = {"axis_states": COMMENTS_OF_STATES, "cases": (None,) * 3, "case_tallies": (None,) * 3}
-LINES = (
-    "of each bearing part: expected and measured order of its line, height (dB), whether it was found, "
-    "whose sideband it is"
-)
+LINES = "per bearing part: expected and measured order, height (dB), whether found, which part it belongs to"
 COMMENTS = (
     ("axis_states", "flags", "reasons for review: code and %s of each"),
     ("cases", "reasons", "code, %s, first and last time and count of each"),

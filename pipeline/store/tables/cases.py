@@ -101,8 +101,7 @@ class CaseEvidence(Base):
     )
     lines: Mapped[list[Any] | None] = mapped_column(
         JSON(none_as_null=True),
-        comment="of each bearing part: expected and measured order of its line, height (dB), whether it was found, "
-        "whose sideband it is",
+        comment="per bearing part: expected and measured order, height (dB), whether found, which part it belongs to",
     )
     feature_version: Mapped[str | None] = mapped_column(String(16))
     moved: Mapped[bytes | None] = mapped_column(

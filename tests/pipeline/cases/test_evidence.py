@@ -65,19 +65,28 @@ def test_lines_are_measured_with_their_distance_and_what_is_not_resolved_is_not_
     assert (ball["expected"], ball["db"], ball["found"]) == (4.72, 2.0, False)
     names = ("ses_white_ftf_mean13_db",)
     assert bearing_lines(np.array([[8.0]]), names, ORDERS) == [
-        {"part": "cage", "expected": 0.4, "order": None, "db": 8.0, "found": True, "sideband_of": None}
+        {"part": "cage", "expected": 0.4, "order": None, "db": 8.0, "found": True, "belongs_to": None}
     ], "what was not extracted is not stated"
 
 
-def test_the_sideband_of_another_line_is_no_line_of_its_own() -> None:
+def test_the_belongs_to_another_line_is_no_line_of_its_own() -> None:
     """Whichever is higher: the one that lies nearer to where it is expected is the line."""
     off = 100 * ((5.42 * 0.998 - 1.0) / 4.72 - 1.0)
     for heights in ([0, 14, 12], [0, 12, 14]):
         _, inner, ball = bearing_lines(window([1, 8, 6], heights, [0, -0.2, off]), NAMES, ORDERS)
-        assert (inner["found"], inner["sideband_of"]) == (True, None)
-        assert (ball["found"], ball["sideband_of"]) == (False, "inner_race")
+        assert (inner["found"], inner["belongs_to"]) == (True, None)
+        assert (ball["found"], ball["belongs_to"]) == (False, "inner_race")
     _, _, ball = bearing_lines(window([1, 8, 6], [0, 3, 14], [0, -0.2, off]), NAMES, ORDERS)
     assert ball["found"], "there is no such other line"
+
+
+def test_a_multiple_of_the_cages_lines_is_no_line_of_the_outer_race() -> None:
+    """The outer race's order is the cage's times the number of balls, so a cage fault has a line there."""
+    names, orders = (*NAMES, "ses_white_ftf_mean13_db"), ORDERS | {"bpfo": 9 * 0.4}
+    values = window([8, 1, 2], [9, 0, 0], [0, 0, 0])
+    for cage, found in ((15.0, False), (4.0, True), (7.0, True)):
+        outer = bearing_lines(np.append(values, [[cage]], axis=1), names, orders)[0]
+        assert (outer["found"], outer["belongs_to"]) == (found, None if found else "cage")
 
 
 def test_similarity_is_about_which_features_moved_to_which_side_and_as_far() -> None:
