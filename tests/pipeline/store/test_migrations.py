@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from pipeline.store.database import Store, alembic_config, ensure_partitions, head_revision
-from pipeline.store.tables import Base
+from pipeline.store.tables import Axis, Base, Case, CaseEvidence
 
 
 def tables(store: Store) -> set[str]:
@@ -122,3 +122,26 @@ def test_a_registry_of_before_keeps_its_units_and_gets_names(store_url: str) -> 
         command.downgrade(config, "0001")
         assert connection.execute(sa.text("SELECT COUNT(*) FROM units JOIN axes USING (axis_id)")).scalar() == 2
     store.dispose()
+
+
+def test_the_line_of_older_evidence_is_kept(store: Store) -> None:
+    """0020 puts it among the lines, and takes it out again."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    measured = {"part": "inner_race", "expected": 5.43, "order": 5.42, "db": 14.0, "found": True, "belongs_to": None}
+    case = {"case_id": "c", "axis_id": "a", "family": "machine", "state": "open", "n_bins": 1, "priority": 0.5}
+    with store.write() as connection:
+        names = {"site": "", "cell": "", "robot_id": "R1", "axis": "A1"}
+        connection.execute(sa.insert(Axis), {"axis_id": "a", "known_at": at, **names})
+        times = {"first_at": at, "last_at": at, "known_at": at, "changed_at": at}
+        connection.execute(sa.insert(Case), case | times | {"reasons": []})
+        told = {"case_id": "c", "line": "bpfi", "lines": [{**measured, "part": "ball"}, measured]}
+        connection.execute(sa.insert(CaseEvidence), told | {"case_changed_at": at, "known_at": at})
+    config = alembic_config()
+    with store.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0019")
+        old = connection.execute(sa.text("SELECT line, line_order, line_db FROM case_evidence")).one()
+        assert tuple(old) == ("bpfi", 5.42, 14.0)
+        command.upgrade(config, "0020")
+        (lines,) = connection.scalars(sa.select(CaseEvidence.lines))
+    assert lines == [{"part": "inner_race", "expected": None, "order": 5.42, "db": 14.0, "found": True}]
