@@ -61,7 +61,7 @@ class Statement:
     notes
         Doubts, bad signals, stored sentences of older versions.
     evidence
-        What the bearing lines of the recording shown say for and against each part.
+        What the bearing lines of the most suspicious recording say for and against each part.
     """
 
     headline: Line

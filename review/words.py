@@ -192,7 +192,10 @@ _PAIRS: Final = {
     "said_differ": ("{claims}: check both", "{claims}을 가리킴: 모두 점검"),
     "claim_model": ("the model says {part}", "모델은 {part} 고장"),
     "claim_lines": ("the lines fit the {part}", "특성 주파수는 {part} 고장"),
-    "claim_shown": ("those of the recording shown fit the {part}", "표시된 기록의 특성 주파수는 {part} 고장"),
+    "claim_shown": (
+        "those of the most suspicious recording fit the {part}",
+        "가장 의심스러운 기록의 특성 주파수는 {part} 고장",
+    ),
     "claim_rule": (
         "the lines fit a fault of {parts} ({p}), which the model was never trained on",
         "특성 주파수는 {parts} 고장({p}, 모델이 배운 적 없음)",
@@ -203,7 +206,7 @@ _PAIRS: Final = {
     ),
     "the_part": ("the {part}", "{part}"),
     "or": (" or ", " 또는 "),
-    "lines_shown": ("Bearing lines in the recording shown", "표시된 기록의 베어링 특성 주파수"),
+    "lines_shown": ("Bearing lines of the most suspicious recording", "가장 의심스러운 기록의 베어링 특성 주파수"),
     "line_for": (
         "For {part}: line at {order} × shaft (expected {expected}, {off} %), {db} dB",
         "{part} 고장을 뒷받침: {order} × 축 회전에 피크 {db} dB (예상 {expected}, {off} %)",
