@@ -173,7 +173,7 @@ _PAIRS: Final = {
     # what is said of a case, see review/statements.py
     "is_faulty": ("Is it faulty?", "고장 여부"),
     "which_part": ("Which part?", "고장 부위"),
-    "with_band": ("{p} ({low} to {high})", "{p} ({low}–{high})"),
+    "with_band": ("{p} ({low} to {high})", "{p} ({low} ~ {high})"),
     "said_alarm": ("Alarm: {what}", "경보: {what}"),
     "said_below": ("Suspicion below the alarm level: {what}", "경보 기준 아래의 의심: {what}"),
     "said_part": ("{part}", "{part}"),
