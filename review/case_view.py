@@ -15,6 +15,7 @@ from pipeline.assets.geometry import characteristic_orders
 from pipeline.assets.registry import orders_from
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
+from pipeline.cases.audit import is_blind
 from pipeline.cases.effects import disagreement, effect_of
 from pipeline.cases.evidence import (
     channels_of,
@@ -103,6 +104,12 @@ def seen_of(case: dict[str, Any]) -> dict[str, Any]:
     return {name: case[name] for name in names}
 
 
+def blinded(case: dict[str, Any]) -> dict[str, Any]:
+    """Return a case as its page shows it: without what the model says, if it is an audit without a verdict."""
+    hidden = {"fault_probability": None, "mode": None, "memory": None, "rests_on": None, "evidence": None}
+    return case | hidden if is_blind(case) else case
+
+
 def case_figures(
     store: Store, lake: Lake, settings: Settings, case_id: str, channel: str = "", *, as_of: datetime
 ) -> dict[str, Any]:
@@ -125,7 +132,8 @@ def case_figures(
         if channel and channel not in channels_of(connection, case):
             raise PrerequisiteMissing(f"case {case_id} has no recordings of a channel {channel!r}")
         state = _state_of(connection, case)
-        course = _course(connection, case, channel, [] if state is None else state.model_versions)
+        versions = [] if state is None else state.model_versions
+        course = [] if is_blind(case) else _course(connection, case, channel, versions)
         figures: dict[str, Any] = {"recording": None, "reference": None, "markers": [], "course": course, "moved": []}
         figures |= {"case": {name: case[name] for name in ("first_at", "last_at")}, "baseline_regime": None}
         shown = loudest_recording(connection, case, channel)
