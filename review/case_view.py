@@ -25,7 +25,7 @@ from pipeline.cases.evidence import (
     newest_extraction,
 )
 from pipeline.cases.similar import look_alikes, similar_past
-from pipeline.cases.verdicts import get_case
+from pipeline.cases.verdicts import get_case, shown_of
 from pipeline.cases.work import labels_of, work_of
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_names_of, feature_settings
@@ -87,6 +87,7 @@ def case_details(store: Store, case_id: str, *, weights: dict[str, float] | None
             "similar": similar_past(connection, case_id),
             "look_alikes": look_alikes(connection, case_id) if case["state"] == "open" else [],
             "disagreement": disagreement(connection, case_id, as_of=as_of),
+            "shown": shown_of(connection, [case_id])[case_id],
             "effect": effect_of(connection, case_id, weights=weights, as_of=as_of),
         }
 

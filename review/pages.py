@@ -122,7 +122,7 @@ def case_page(request: Request, account: Viewer, case_id: str) -> Response:
     for one in (case, *case["look_alikes"]):
         one["extreme"] = is_extreme(one["fault_probability"]) and not is_blind(one)
     with state.store.read() as connection:
-        shown = shown_of(connection, [case_id, *(other["case_id"] for other in case["look_alikes"])])
+        shown = shown_of(connection, [other["case_id"] for other in case["look_alikes"]]) | {case_id: case["shown"]}
     own = standing(case["events"], who=account.name)
     following, _ = queue_page(state.store, filters, as_of=state.clock(), after=place_of(case), limit=1)
     channel = request.query_params.get("channel", "")
