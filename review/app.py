@@ -17,8 +17,9 @@ from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from review import api, api_acts, pages
+from review import api, pages
 from review.access import PUBLIC, needs, own_account
+from review.acts import api as api_acts
 from review.page import here, refuse
 
 STATIC = Path(__file__).parent / "static"

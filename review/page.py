@@ -15,7 +15,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from features.quality.quality import Quality
 from pipeline.accounts import Account
 from pipeline.base.ids import utc_text
-from review.refusals import code_of, refusals
+from review.acts.refusals import code_of, refusals
 from review.terms import share_text, term
 from review.words import LANGUAGES, WORDS
 
@@ -74,6 +74,8 @@ def refuse(
     lines, path = refusals(error, language_of(request), status=status), here(request).split("/")
     case = path[2] if path[1] == "cases" and len(path) > 3 and status != 404 else ""
     values = {"lines": lines, "code": code_of(error), "case": case, "told": told, "address": ""}
+    if request.method != "GET":  # the address of a write is no page to go back to
+        values["here"] = f"/cases/{case}" if case else "/"
     return render(request, account, "error.html", status=status, **values)
 
 
@@ -95,7 +97,7 @@ def render(request: Request, account: Account | None, template: str, *, status: 
 
     words = {key: t(key) for key in PLOT_WORDS} | {key: w(key) for key in (*PLOT_TERMS, *PLOT_TERMS_OF_AXES)}
     root = request.scope.get("root_path", "")
-    values |= {"account": account, "root": root, "here": here(request), "request": request}
+    values = {"account": account, "root": root, "here": here(request), "request": request} | values
     values |= {"plot_words": words, "detail": detail, "act_words": {key: t(key) for key in ACT_WORDS}}
     text = templates.get_template(template).render(t=t, w=w, language=language, **values)
     return HTMLResponse(text, status)

@@ -1,4 +1,4 @@
-"""The pages of the queue and of a case, and the log-in. What is done on them: `review.act_pages`."""
+"""The pages of the queue and of a case, and the log-in. What is done on them: `review.acts.pages`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from pipeline.cases.work import standing
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis
-from review import act_pages, plant_pages
+from review import plant_pages
 from review.access import COOKIE, Form
+from review.acts import pages as act_pages
+from review.acts.refusals import refusals
 from review.case_view import blinded, case_details, evidence_of, seen_of
 from review.forms import Anybody, Viewer, address_of, back, filters_of, inside, text_of
 from review.page import LANGUAGE_COOKIE, language_of, render
 from review.reasons import effect_lines, headlines
-from review.refusals import refusals
 from review.sparkline import courses, sparkline
 from review.words import WORDS
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.assets.events import timeline
 from pipeline.base.errors import PrerequisiteMissing
+from pipeline.cases.audit import is_blind
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.quiet import mute, muted_axes, mutes_of, unmute
 from pipeline.cases.verdicts import fleet_states
@@ -22,7 +23,7 @@ from pipeline.scoring.plant_levels import list_levels
 from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case
 from review.access import Form
 from review.calibration import reliability
-from review.case_view import evidence_of
+from review.case_view import blinded, evidence_of
 from review.forms import Reviewer, Viewer, back, text_of, time_of
 from review.page import language_of, render
 from review.reasons import headlines
@@ -65,7 +66,8 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
         cases = _cases(connection, axis_id)
         evidence = evidence_of(connection, [case["case_id"] for case in cases])
     for case in cases:
-        case["headlines"] = headlines(case, evidence.get(case["case_id"]), language)
+        told = None if is_blind(case) else evidence.get(case["case_id"])
+        case["headlines"] = headlines(blinded(case), told, language)
     latest = states[-1] if states else None
     course = {
         "at": [row.bin_at for row in states],

@@ -287,12 +287,12 @@ _PAIRS: Final = {
     "not_yet": ("Nothing chosen yet.", "아직 선택한 것이 없습니다."),
     "will_record": ("Not recorded yet:", "아직 기록되지 않음:"),
     "choose_verdict": (
-        "Nothing was recorded: choose a verdict.",
-        "기록하지 않았습니다. 먼저 판정을 고르십시오.",
+        "Nothing new was recorded: choose a verdict.",
+        "새로 기록한 것이 없습니다. 먼저 판정을 고르십시오.",
     ),
     "choose_evidence": (
-        "Nothing was recorded: choose what the verdict rests on.",
-        "기록하지 않았습니다. 판정의 근거를 고르십시오.",
+        "Nothing new was recorded: choose what the verdict rests on.",
+        "새로 기록한 것이 없습니다. 판정의 근거를 고르십시오.",
     ),
     "choose_sure": (
         "Nothing was recorded: the model is almost certain here. Tick that the signal alone is enough, "
@@ -322,7 +322,7 @@ _PAIRS: Final = {
         "로그인이 끝났습니다. 다시 로그인하면 하던 일이 이어집니다. 입력한 내용은 남아 있습니다.",
     ),
     "not_now": ("Not now", "나중에"),
-    "on_cases": ("on", "대상"),
+    "on_cases": ("on", "·"),
     "undone_told": ("Verdict withdrawn", "판정을 취소했습니다"),
     # refusals: by the code of each
     "refused_other": ("This was refused.", "요청이 거부되었습니다."),

@@ -20,8 +20,8 @@ from pipeline.cases.work import claim
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Case, UserSession
+from review.acts.refusals import refusals
 from review.app import create_app
-from review.refusals import refusals
 from review.words import WORDS
 
 AT = datetime(2026, 3, 1, 8, 30, 15, 123456, tzinfo=UTC)
