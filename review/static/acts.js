@@ -1,8 +1,6 @@
 // What people do: a form is sent without leaving the page, and the answer is put into it. Scroll, focus and all that is
 // typed stay. Without this script the forms are sent as forms are.
-import { forget, keep, putBack, setting } from "./drafts.js";
-import "./verdict.js";
-
+const { forget, keep, putBack, setting } = globalThis.drafts;
 const body = document.body, words = JSON.parse(body.dataset.words), root = body.dataset.root;
 const session = document.getElementById("session"), PARTS = ["#told", ".head", ".acts", ".past"], WAIT = 30000;
 const acting = () => [...document.querySelectorAll("form[data-act]")];

@@ -15,16 +15,16 @@ function changed(field) {
   if (field.tagName === "SELECT") return field.value !== ([...field.options].find((option) => option.defaultSelected) || field.options[0]).value;
   return field.value !== field.defaultValue;
 }
-export function keep(form) {
+function keep(form) {
   if (!user || !form.id) return;
   const typed = fields(form).filter(changed).map((field) => [field.name, field.value]);
   storage((store) => typed.length ? store.setItem(place + form.id, JSON.stringify({ at: Date.now(), typed })) : store.removeItem(place + form.id));
 }
-export function forget(form) {
+function forget(form) {
   if (form.id) storage((store) => store.removeItem(place + form.id));
 }
 // Put back what was typed; return whether there was anything.
-export function putBack(form) {
+function putBack(form) {
   const kept = form.id && storage((store) => JSON.parse(store.getItem(place + form.id)));
   let found = false;
   for (const [name, value] of kept?.typed || []) {
@@ -39,7 +39,7 @@ export function putBack(form) {
   }
   return found;
 }
-export function setting(name, value) {
+function setting(name, value) {
   const key = `axiswatch:setting:${user}:${name}`;
   if (value !== undefined) storage((store) => value ? store.setItem(key, "1") : store.removeItem(key));
   return storage((store) => store.getItem(key)) === "1";
@@ -49,3 +49,4 @@ storage((store) => {
     if (!(JSON.parse(store.getItem(key)).at > Date.now() - MONTH)) store.removeItem(key);
   }
 });
+globalThis.drafts = { keep, forget, putBack, setting };
