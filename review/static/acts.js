@@ -5,7 +5,10 @@ const body = document.body, words = JSON.parse(body.dataset.words), root = body.
 const session = document.getElementById("session"), PARTS = ["#told", ".head", ".acts", ".past"], WAIT = 30000;
 const acting = () => [...document.querySelectorAll("form[data-act]")];
 const parse = async (answer) => new DOMParser().parseFromString(await answer.text(), "text/html");
-const wrongOf = (doc) => doc.querySelector("[role=alert]")?.textContent.trim();
+function wrongOf(doc) {
+  showTimes(doc);
+  return doc.querySelector("[role=alert]")?.textContent.trim();
+}
 
 function tell(form, text) {
   let place = form.querySelector(".answer");
