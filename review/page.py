@@ -28,7 +28,7 @@ PLOT_WORDS: Final = (
 )
 ACT_WORDS: Final = (
     *("choose_verdict", "choose_evidence", "choose_sure", "offline", "session_over", "restored", "discard"),
-    *("not_yet", "will_record"),
+    *("not_yet", "will_record", "with_alike"),
 )
 PLOT_TERMS: Final = ("shaft", "bpfo", "bpfi", "bsf", "ftf", "gear mesh", *(str(verdict) for verdict in Quality))
 PLOT_TERMS_OF_AXES: Final = ("healthy", "watch", "alarm", "data_fault", "silent", "unknown", "installed", "replaced")

@@ -285,6 +285,7 @@ _PAIRS: Final = {
     "record_verdict": ("Record the verdict", "판정 기록"),
     "choose": ("choose ...", "선택 ..."),
     "not_yet": ("Nothing chosen yet.", "아직 선택한 것이 없습니다."),
+    "with_alike": ("and similar cases: {n}", "비슷한 사례 {n}건도 함께"),
     "will_record": ("Not recorded yet:", "아직 기록되지 않음:"),
     "choose_verdict": (
         "Nothing new was recorded: choose a verdict.",

@@ -23,7 +23,7 @@ function settle(form) {
   form.elements.mode.disabled = Boolean(verdict) && verdict !== "fault";
   const told = [chosen(form), ...[...form.querySelectorAll("select:enabled")].map((field) => field.selectedOptions[0])].map((one) => one?.dataset.word).filter(Boolean);
   const alike = form.querySelectorAll("[name=also]:checked").length;
-  if (alike) told.push(`+${alike}`);
+  if (alike) told.push(words.with_alike.replace("{n}", alike));
   form.querySelector(".chosen-words").textContent = told.length ? `${words.will_record} ${told.join(" · ")}` : words.not_yet;
 }
 function say(form, text) {
