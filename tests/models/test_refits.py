@@ -1,0 +1,82 @@
+"""The committee of the folds' networks: its mean is scored, and its disagreement is the band."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from models.checks import ModelInvalid
+from models.model import Model
+from models.network import FoldedNetwork
+from models.settings import TrainingSettings
+from models.training.report import TrainingReport
+from models.training.train import train
+
+Trained = tuple[Model, TrainingReport, dict[str, Any]]
+
+
+def pushed(network: FoldedNetwork, by: float) -> FoldedNetwork:
+    """The network with every fault's logit higher by a number."""
+    biases = list(network.biases)
+    biases[-1] = biases[-1].clone()
+    biases[-1][1:] += by
+    return replace(network, biases=tuple(biases))
+
+
+def test_samples_are_shifted_to_the_mean_of_the_committee(trained: Trained) -> None:
+    model, _, data = trained
+    assert model.network is not None
+    x = data["x"][:9]
+    likeness = tuple(replace(one, network=pushed(model.network, 3.0), scaler=model.scaler) for one in model.refits)
+    k = len(likeness)
+    assert k == 3
+    alone, joined = replace(model, refits=()).logits(x), replace(model, refits=likeness).logits(x)
+    np.testing.assert_allclose(
+        joined - alone, np.broadcast_to([0.0, 3.0 * k / (k + 1), 3.0 * k / (k + 1)], joined.shape), atol=1e-4
+    )
+
+
+def test_the_band_is_as_wide_as_the_committee_disagrees(trained: Trained) -> None:
+    model, _, data = trained
+    assert model.network is not None
+    x = data["x"][::17]
+    one = replace(model.refits[0], network=model.network, scaler=model.scaler)
+    pushes = (-2.0, 0.0, 2.0)
+    spread = np.std(pushes, ddof=1) / model.temperature.value
+    apart = tuple(replace(one, network=pushed(model.network, by)) for by in pushes)
+    agreed, found = replace(model, refits=(one,) * 3).score(x), replace(model, refits=apart).score(x)
+    np.testing.assert_allclose(found.class_probabilities, agreed.class_probabilities, rtol=1e-4)
+    centre = logit(found.fault_probability)
+    for side, low in ((-1, agreed.fault_q05), (1, agreed.fault_q95)):
+        wanted = expit(centre + side * np.hypot(logit(low) - centre, 1.6449 * spread))
+        got = found.fault_q05 if side < 0 else found.fault_q95
+        np.testing.assert_allclose(got, wanted, rtol=1e-3)
+    assert (found.fault_q05 < found.fault_probability).all() and (found.fault_probability < found.fault_q95).all()
+
+
+def test_few_units_leave_more_open(make: Callable[..., dict[str, Any]], small: TrainingSettings) -> None:
+    few, many = make(units=9), make(units=60)
+    x = many["x"][:600:7]
+    widths = []
+    for data in (few, many):
+        scores = train(**data, settings=small)[0].score(x)
+        widths.append(float(np.median(scores.fault_q95 - scores.fault_q05)))
+    assert widths[0] > 1.3 * widths[1]
+
+
+def test_only_methods_with_a_committee_keep_refits_and_each_must_fit(trained: Trained) -> None:
+    model = trained[0]
+    with pytest.raises(ModelInvalid, match="has refits"):
+        replace(model, method="temperature")
+    narrow = replace(model.refits[0], scaler=replace(model.scaler, scale=-model.scaler.scale))
+    with pytest.raises(ModelInvalid, match="scale is not positive"):
+        replace(model, refits=(narrow,))
+    assert model.network is not None
+    other = replace(model.refits[0], network=replace(model.network, weights=model.network.weights[1:]))
+    with pytest.raises(ModelInvalid, match="refit 0 has other layers"):
+        replace(model, refits=(other,))
