@@ -81,20 +81,12 @@ def check_members(method: str, network: FoldedNetwork, members: tuple[FoldedNetw
         _same_layers(network, member, f"member {number}")
 
 
-def check_refits(
-    refits: tuple[Refit, ...],
-    method: str,
-    network: FoldedNetwork | None,
-    rule: RulePrior | None,
-    scaler: RobustScaler,
-) -> None:
-    """Check that only a method with a committee has refits, and that each fits the network, the rule and the scaler."""
+def check_refits(refits: tuple[Refit, ...], method: str, network: FoldedNetwork | None, rule: RulePrior | None) -> None:
+    """Check that only a method with a committee has refits, and that each fits the network and the rule."""
     _require(not refits or (network is not None and method_of(method).committee), f"method '{method}' has refits")
     for number, one in enumerate(refits):
         assert network is not None
         _same_layers(network, one.network, f"refit {number}")
-        check_scaler(one.scaler, n_features=scaler.n_features)
-        _require(bool((one.scaler.group == scaler.group).all()), f"refit {number} has other feature groups")
         same = (one.rule is None) == (rule is None)
         same &= one.rule is None or rule is None or replace(one.rule, **_weights(rule)) == rule
         _require(same, f"refit {number} has another rule")

@@ -143,7 +143,7 @@ class Model:
             check_members(self.method, self.network, self.members)
         if self.rule is not None:
             check_rule(self.rule, self.network, feature_names=self.feature_names, n_classes=len(self.classes))
-        check_refits(self.refits, self.method, self.network, self.rule, self.scaler)
+        check_refits(self.refits, self.method, self.network, self.rule)
         check_calibration(
             self.kind, self.temperature, self.log_prior_correction, self.fault_prior, n_classes=len(self.classes)
         )
@@ -225,7 +225,7 @@ class Model:
 
     def _committee(self) -> Committee:
         assert self.network is not None
-        return Committee(self.network, self.refits, self.feature_names)
+        return Committee(Refit(self.network, self.rule), self.refits, self.feature_names)
 
     def _sampled(
         self, sampler: Sampler, committee: Committee | None, scaled: Scaled, block: NDArray[np.float32]
@@ -233,9 +233,11 @@ class Model:
         """Return the logits (T, BLOCK, C) of a block with rule and committee, and those of the refits (K, BLOCK, C)."""
         inputs = self.scaler.network_inputs(scaled)
         logits = sampler.sample(inputs)
-        rule = 0.0 if self.rule is None else self.rule.logits(block, self.feature_names)
-        logits += rule
-        return logits, None if committee is None else committee.join(logits, inputs, rule, block)
+        if committee is not None:
+            return logits, committee.join(logits, inputs, block)
+        if self.rule is not None:
+            logits += self.rule.logits(block, self.feature_names)
+        return logits, None
 
     def _n_scored(self, n_samples: int) -> int:
         return n_samples if method_of(self.method).spread else 1

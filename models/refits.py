@@ -9,14 +9,15 @@ and CV+ (R. F. Barber et al., "Predictive inference with the jackknife+", Annals
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.network import FoldedNetwork
-from models.sampling import BlockSampler, point
-from models.training.rule_prior import RulePrior
+from models.sampling import BLOCK
+from models.training.rule_prior import RulePrior, logits_of
 from models.training.scaler import RobustScaler
 
 Logits = NDArray[np.float32]
@@ -24,11 +25,25 @@ Logits = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Refit:
-    """What a fold fitted: scaler, network (at its share beside the rule), and rule."""
+    """What a fold fitted: a network that takes the inputs of the model's own scaler, and the weights of its rule."""
 
-    scaler: RobustScaler
     network: FoldedNetwork
     rule: RulePrior | None
+
+    def scaled(self, share: float) -> Refit:
+        """Return the refit with `share` times the network's logits."""
+        return replace(self, network=self.network.scaled(share))
+
+
+def rescaled(network: FoldedNetwork, own: RobustScaler, other: RobustScaler) -> FoldedNetwork:
+    """Return a network for inputs of another scaler than its own, with the same logits but where values were clipped,
+    are missing, or are of a feature that its own scaler does not know: that one is ignored.
+    """
+    weight, n = network.weights[0].double(), own.n_features
+    of_features = weight[:, :n] * torch.from_numpy(np.where(own.known, 1.0 / own.scale, 0.0))
+    bias = network.biases[0].double() + of_features @ torch.from_numpy(other.center - own.center)
+    first = torch.cat([of_features * torch.from_numpy(other.scale), weight[:, n:]], dim=1)
+    return replace(network, weights=(first.float(), *network.weights[1:]), biases=(bias.float(), *network.biases[1:]))
 
 
 class Committee:
@@ -36,50 +51,48 @@ class Committee:
 
     Parameters
     ----------
-    network
-        The one that is sampled.
+    first
+        The one that is sampled, with its rule.
     refits
         K of them, at least 1.
     names
         Of the features.
     """
 
-    def __init__(self, network: FoldedNetwork, refits: Sequence[Refit], names: Sequence[str]) -> None:
-        self._refits, self._names = refits, names
-        self._own = BlockSampler(point(network))
-        self._samplers = [BlockSampler(point(one.network)) for one in refits]
-        self._values = np.empty(0)
+    def __init__(self, first: Refit, refits: Sequence[Refit], names: Sequence[str]) -> None:
+        all_of_them = (first, *refits)
+        self._rules, self._names = [one.rule for one in all_of_them if one.rule is not None], names
+        layers = range(len(first.network.weights))
+        self._weights = [torch.stack([one.network.weights[i] for one in all_of_them]) for i in layers]
+        self._biases = [torch.stack([one.network.biases[i] for one in all_of_them])[:, :, None] for i in layers]
+        self._outs = [torch.empty(len(all_of_them), int(bias.shape[1]), BLOCK) for bias in self._biases]
 
-    def join(self, logits: Logits, inputs: Logits, rule: Logits | float, block: Logits) -> Logits:
-        """Shift sampled logits, in place, to the mean of the whole committee.
+    def join(self, logits: Logits, inputs: Logits, block: Logits) -> Logits:
+        """Add the rule to sampled logits and shift them to the mean of the whole committee, in place.
 
         Parameters
         ----------
         logits
-            (T, BLOCK, C) samples of the network, with the rule's logits.
+            (T, BLOCK, C) samples of the first network alone.
         inputs
-            (BLOCK, n_inputs) of the network.
-        rule
-            (BLOCK, C) the rule's logits; 0 without a rule.
+            (BLOCK, n_inputs) of the networks.
         block
             (BLOCK, F) features.
 
         Returns
         -------
         numpy.ndarray
-            float32 (K, BLOCK, C): logits of each refit, nothing dropped.
+            float32 (K, BLOCK, C): logits of each refit with its rule, nothing dropped.
         """
-        if self._values.shape != block.shape:
-            self._values = np.empty(block.shape)
-        own = self._own.sample(inputs)[0] + rule
-        refits = np.stack([self._logits(*one, block) for one in zip(self._refits, self._samplers, strict=True)])
-        logits += (refits - own).sum(axis=0) / np.float32(len(refits) + 1)
-        return refits
-
-    def _logits(self, refit: Refit, sampler: BlockSampler, block: Logits) -> Logits:
-        logits: Logits = sampler.sample(refit.scaler.network_inputs(refit.scaler.scale_features(block, self._values)))[
-            0
-        ]
-        if refit.rule is not None:
-            logits = logits + refit.rule.logits(block, self._names)
-        return logits
+        with torch.inference_mode():
+            below = torch.from_numpy(inputs).T.expand(len(self._outs[0]), -1, -1)
+            for weight, bias, out in zip(self._weights, self._biases, self._outs, strict=True):
+                torch.baddbmm(bias, weight, below, out=out)
+                below = out if out is self._outs[-1] else out.relu_()
+        said: Logits = below.numpy().transpose(0, 2, 1)
+        alone = said[0].copy()
+        if self._rules:
+            said = said + logits_of(self._rules, block, self._names)
+        with np.errstate(invalid="ignore"):  # what is not finite here is told as such: `Scores.finite`
+            logits += said.mean(axis=0) - alone
+        return said[1:]

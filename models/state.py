@@ -80,9 +80,11 @@ def described(model: Model) -> dict[str, Any]:
 
 def arrays_of(model: Model) -> dict[str, Arrays]:
     """Return the arrays of a model by file."""
-    novelty = model.novelty
+    scaler, novelty = model.scaler, model.novelty
     out: dict[str, Arrays] = {
-        "scaler.safetensors": _of_scaler(model.scaler),
+        "scaler.safetensors": {
+            name: getattr(scaler, name) for name in ("center", "scale", "known", "ever_missing", "group")
+        },
         "novelty.safetensors": {name: getattr(novelty, name) for name in ("mean", "components", "shrink", "rows")},
         "calibration.safetensors": {
             "log_prior_correction": model.log_prior_correction,
@@ -94,13 +96,9 @@ def arrays_of(model: Model) -> dict[str, Arrays]:
         if model.members:
             out[MEMBERS] = _numbered([_of_network(one) for one in model.members])
         if model.refits:
-            out[REFITS] = _numbered([{**_of_scaler(one.scaler), **_of_network(one.network)} for one in model.refits])
+            out[REFITS] = _numbered([_of_network(one.network) for one in model.refits])
         out["masks.safetensors"] = {f"layer.{i}": masks for i, masks in enumerate(model.bank.packed)}
     return {name: {key: np.ascontiguousarray(a) for key, a in arrays.items()} for name, arrays in out.items()}
-
-
-def _of_scaler(scaler: RobustScaler) -> Arrays:
-    return {name: getattr(scaler, name) for name in ("center", "scale", "known", "ever_missing", "group")}
 
 
 def _of_network(network: FoldedNetwork) -> Arrays:
@@ -128,14 +126,20 @@ def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
     rule = _rebuild_rule(manifest)
     fault_prior = None if manifest.get("fault_prior") is None else field_of(manifest, "fault_prior", float)
     kind: Any = field_of(manifest, "kind", str)
-    novelty = files["novelty.safetensors"]
+    scaler, novelty = files["scaler.safetensors"], files["novelty.safetensors"]
     f64 = np.dtype(np.float64)
     model = Model(
         kind=kind,
         classes=_names(manifest, "classes"),
         feature_names=_names(manifest, "feature_names"),
         feature_version=field_of(manifest, "feature_version", str),
-        scaler=_rebuild_scaler(files["scaler.safetensors"]),
+        scaler=RobustScaler(
+            _typed(scaler, "center", f64),
+            _typed(scaler, "scale", f64),
+            _typed(scaler, "known", np.dtype(bool)),
+            _typed(scaler, "ever_missing", np.dtype(bool)),
+            _typed(scaler, "group", np.dtype(np.int64)),
+        ),
         network=network,
         bank=bank,
         temperature=Temperature(
@@ -212,9 +216,8 @@ def _rebuild_refits(
         if not isinstance(entry, dict) or set(entry) != (set() if rule is None else {"weights", "default_nats"}):
             raise ModelInvalid("An entry of 'refits' in the manifest is not what the rule needs.")
         own = None if rule is None else replace(rule, **_rebuild_weights(entry))
-        arrays, prefix = files[REFITS], f"{number}."
-        layers = _rebuild_layers(arrays, prefix, len(network.weights), network.dropout)
-        refits.append(Refit(_rebuild_scaler(arrays, prefix), layers, own))
+        layers = _rebuild_layers(files[REFITS], f"{number}.", len(network.weights), network.dropout)
+        refits.append(Refit(layers, own))
     return tuple(refits)
 
 
@@ -224,17 +227,6 @@ def _rebuild_layers(arrays: Arrays, prefix: str, layers: int, dropout: float) ->
         for name in ("weight", "bias")
     )
     return FoldedNetwork(weights, biases, dropout)
-
-
-def _rebuild_scaler(arrays: Arrays, prefix: str = "") -> RobustScaler:
-    f64, yes_no = np.dtype(np.float64), np.dtype(bool)
-    return RobustScaler(
-        _typed(arrays, prefix + "center", f64),
-        _typed(arrays, prefix + "scale", f64),
-        _typed(arrays, prefix + "known", yes_no),
-        _typed(arrays, prefix + "ever_missing", yes_no),
-        _typed(arrays, prefix + "group", np.dtype(np.int64)),
-    )
 
 
 def _rebuild_rule(manifest: dict[str, Any]) -> RulePrior | None:

@@ -225,6 +225,8 @@ class HeldOut:
         The splits.
     notes
         For the reader of the report, in words.
+    refits
+        What each fold fitted, with the scaler of its network's inputs.
     """
 
     fold: IntArray
@@ -234,7 +236,7 @@ class HeldOut:
     novelty: FloatArray
     records: tuple[FoldRecord, ...]
     notes: tuple[str, ...]
-    refits: tuple[Refit, ...] = ()
+    refits: tuple[tuple[RobustScaler, Refit], ...] = ()
 
     def mixed(self, rows: IntArray, share: float) -> NDArray[np.float32]:
         """Logits (T, len(rows), C) with the rule's, at a share of the network."""
@@ -260,7 +262,7 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
     group = 1
     records: list[FoldRecord] = []
     notes: list[str] = list(data.notes)
-    refits: list[Refit] = []
+    refits: list[tuple[RobustScaler, Refit]] = []
     splits = unit_folds(data.y, data.unit, folds=task.settings.folds, seed=task.settings.seed)
     for i, (rows, test) in enumerate(splits):
         progress(i, len(splits))
@@ -275,7 +277,7 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
                 fit, stop = rows[inner[0]], rows[inner[1]]
             rule, epochs = task.rule_of(rows), task.settings.epochs if stop.size else task.fixed_epochs
             fitted = task.fit(scaler, fit, stop, epochs, i + 1, rule)
-            refits.append(Refit(scaler, fitted.network, rule))
+            refits.append((scaler, Refit(fitted.network, rule)))
             predictor = task.method.sample(task.method.parts(fitted.network, fitted.members), bank)
             sampled = predictor.logits(scaler.network_inputs(scaled))
             if logits is None:

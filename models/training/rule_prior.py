@@ -85,10 +85,8 @@ class RulePrior:
         ValueError
             A feature of the rule is not among the names.
         """
-        terms, known = heights(self.lines, x, names)
-        out = np.where([bool(own) for own in self.lines], terms @ np.array(self.weights), self.default_nats)
-        out[~known.any(axis=1)] = 0.0
-        return out.astype(np.float32)
+        logits: NDArray[np.float32] = logits_of([self], x, names)[0]
+        return logits
 
     def unmodelled(self, x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float64]:
         """Return the probability (n,) that a textbook rule gives to faults without a class, in [0, 1].
@@ -113,6 +111,15 @@ class RulePrior:
         stand = np.column_stack([np.full(len(x), self.default_db), np.nan_to_num(lines)])
         share: NDArray[np.float64] = softmax(stand / self.db_per_nat, axis=1)[:, 1 + len(known) :].sum(axis=1)
         return np.where(np.isnan(lines[:, len(known) :]).all(axis=1), np.nan, share)
+
+
+def logits_of(rules: Sequence[RulePrior], x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+    """Return the logits (K, n, C) of rules that differ in nothing but weights and `default_nats`."""
+    terms, known = heights(rules[0].lines, x, names)
+    with_lines = [bool(own) for own in rules[0].lines]
+    out = np.stack([np.where(with_lines, terms @ np.array(one.weights), one.default_nats) for one in rules])
+    out[:, ~known.any(axis=1)] = 0.0
+    return out.astype(np.float32)
 
 
 def heights(

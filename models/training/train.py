@@ -14,6 +14,7 @@ from models.kinds import Kind, kind_of
 from models.methods.mask_bank import MaskBank, draw_mask_bank
 from models.methods.method import Fitted
 from models.model import QUANTILES, Model
+from models.refits import rescaled
 from models.settings import TrainingSettings
 from models.threads import one_thread
 from models.training.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
@@ -129,7 +130,10 @@ def train(
             else tuple(member.scaled(calibration.share.value) for member in fitted.members),
             refits=()
             if calibration is None or not task.method.committee
-            else tuple(replace(one, network=one.network.scaled(calibration.share.value)) for one in held_out.refits),
+            else tuple(
+                replace(one, network=rescaled(one.network, own, scaler)).scaled(calibration.share.value)
+                for own, one in held_out.refits
+            ),
             temperature=report.temperature,
             log_prior_correction=task.correction(),
             fault_prior=settings.fault_prior if kind == "classification" else None,

@@ -11,8 +11,10 @@ import pytest
 from scipy.special import expit, logit
 
 from models.checks import ModelInvalid
+from models.methods.method import sample_point
 from models.model import Model
 from models.network import FoldedNetwork
+from models.refits import rescaled
 from models.settings import TrainingSettings
 from models.training.report import TrainingReport
 from models.training.train import train
@@ -28,11 +30,28 @@ def pushed(network: FoldedNetwork, by: float) -> FoldedNetwork:
     return replace(network, biases=tuple(biases))
 
 
+def test_a_network_reads_the_inputs_of_another_scaler(trained: Trained) -> None:
+    model, _, data = trained
+    assert model.network is not None
+    x = data["x"][np.isfinite(data["x"]).all(axis=1)]
+    n = model.scaler.n_features
+    other = replace(model.scaler, center=model.scaler.center + 0.3, scale=model.scaler.scale * np.linspace(0.8, 1.3, n))
+    own, moved = (
+        sample_point((network,)).logits(scaler.network_inputs(scaler.scale_features(x)))
+        for network, scaler in (
+            (model.network, model.scaler),
+            (rescaled(model.network, model.scaler, other), other),
+        )
+    )
+    assert len(x) > 20
+    np.testing.assert_allclose(moved, own, atol=2e-4)
+
+
 def test_samples_are_shifted_to_the_mean_of_the_committee(trained: Trained) -> None:
     model, _, data = trained
     assert model.network is not None
     x = data["x"][:9]
-    likeness = tuple(replace(one, network=pushed(model.network, 3.0), scaler=model.scaler) for one in model.refits)
+    likeness = tuple(replace(one, network=pushed(model.network, 3.0)) for one in model.refits)
     k = len(likeness)
     assert k == 3
     alone, joined = replace(model, refits=()).logits(x), replace(model, refits=likeness).logits(x)
@@ -45,7 +64,7 @@ def test_the_band_is_as_wide_as_the_committee_disagrees(trained: Trained) -> Non
     model, _, data = trained
     assert model.network is not None
     x = data["x"][::17]
-    one = replace(model.refits[0], network=model.network, scaler=model.scaler)
+    one = replace(model.refits[0], network=model.network)
     pushes = (-2.0, 0.0, 2.0)
     spread = np.std(pushes, ddof=1) / model.temperature.value
     apart = tuple(replace(one, network=pushed(model.network, by)) for by in pushes)
@@ -73,9 +92,6 @@ def test_only_methods_with_a_committee_keep_refits_and_each_must_fit(trained: Tr
     model = trained[0]
     with pytest.raises(ModelInvalid, match="has refits"):
         replace(model, method="temperature")
-    narrow = replace(model.refits[0], scaler=replace(model.scaler, scale=-model.scaler.scale))
-    with pytest.raises(ModelInvalid, match="scale is not positive"):
-        replace(model, refits=(narrow,))
     assert model.network is not None
     other = replace(model.refits[0], network=replace(model.network, weights=model.network.weights[1:]))
     with pytest.raises(ModelInvalid, match="refit 0 has other layers"):
