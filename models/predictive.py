@@ -243,9 +243,9 @@ class Statistics:
         z = refits.astype(np.float64) * self.sharpness + self.correction.numpy().T
         odds = logsumexp(np.delete(z, healthy, axis=-1), axis=-1) - z[..., healthy]
         far = ndtri(0.95) * odds.std(axis=0, ddof=1)
-        centre = logit(columns["fault_probability"])
+        centre = _log_odds(columns["fault_probability"])
         for name, side in (("fault_q05", -1.0), ("fault_q95", 1.0)):
-            columns[name] = expit(centre + side * np.hypot(logit(columns[name]) - centre, far))
+            columns[name] = expit(centre + side * np.hypot(_log_odds(columns[name]) - centre, far))
 
     def _add(self, logits: Tensor, groups: slice) -> None:
         """Add up probabilities and entropies of some sub-banks, and keep the fault probability of each sample."""
@@ -293,6 +293,12 @@ class Statistics:
         std = ordered.std(axis=1, ddof=1, dtype=np.float64)
         low, high = (_quantile(ordered, share) for share in (0.05, 0.95))
         return std, low, high
+
+
+def _log_odds(p: FloatArray) -> FloatArray:
+    """Return log odds of probabilities; float32 samples tell nothing nearer to 0 and 1 than 1e-7."""
+    odds: FloatArray = logit(np.clip(p, 1e-7, 1.0 - 1e-7))
+    return odds
 
 
 def _quantile(ordered: NDArray[np.float32], share: float) -> FloatArray:

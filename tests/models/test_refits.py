@@ -78,6 +78,16 @@ def test_the_band_is_as_wide_as_the_committee_disagrees(trained: Trained) -> Non
     assert (found.fault_q05 < found.fault_probability).all() and (found.fault_probability < found.fault_q95).all()
 
 
+def test_a_band_of_what_is_certain_stays_finite_and_narrow(trained: Trained) -> None:
+    model, _, data = trained
+    assert model.network is not None
+    for sure in (-400.0, 400.0):
+        likeness = tuple(replace(one, network=pushed(model.network, sure)) for one in model.refits)
+        scores = replace(model, refits=likeness).score(data["x"][:5])
+        assert np.isfinite(scores.fault_q05).all() and np.isfinite(scores.fault_q95).all()
+        assert (scores.fault_q95 - scores.fault_q05 < 1e-3).all()
+
+
 def test_few_units_leave_more_open(make: Callable[..., dict[str, Any]], small: TrainingSettings) -> None:
     few, many = make(units=9), make(units=60)
     x = many["x"][:600:7]
