@@ -23,10 +23,10 @@ from safetensors.numpy import save as save_tensors
 
 from models.checks import ModelInvalid
 from models.model import Model
-from models.state import MEMBERS, arrays_of, described, rebuilt
+from models.state import MEMBERS, REFITS, arrays_of, described, rebuilt
 
 FORMAT = "axiswatch-model"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 MANIFEST = "manifest.json"
 MAX_FILE_BYTES = 256 << 20
 MAX_MANIFEST_BYTES = 4 << 20
@@ -194,6 +194,8 @@ def _check_files(files: Mapping[str, bytes], manifest: dict[str, Any]) -> None:
     expected = set(_COMMON if manifest.get("kind") == "baseline_only" else _COMMON + _NETWORK)
     if manifest.get("members"):
         expected.add(MEMBERS)
+    if manifest.get("refits"):
+        expected.add(REFITS)
     listed, given = manifest.get("files"), set(files) - {MANIFEST}
     if not isinstance(listed, dict) or set(listed) != expected:
         raise ArtifactError(f"The manifest must list the files {sorted(expected)} and no others.")

@@ -6,6 +6,8 @@ Every check raises `ModelInvalid` with the first thing that is wrong.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from models.kinds import Kind, TrainingRefused, kind_of
 from models.methods.mask_bank import MaskBank
 from models.methods.method import method_of
 from models.network import FoldedNetwork
+from models.refits import Refit
 from models.training.rule_prior import RulePrior
 from models.training.scaler import RobustScaler
 
@@ -75,12 +78,22 @@ def check_members(method: str, network: FoldedNetwork, members: tuple[FoldedNetw
     except ValueError as error:
         raise ModelInvalid(f"The model does not fit together: {error}") from error
     for number, member in enumerate(members):
-        _require(member.dropout == network.dropout, f"member {number} has another dropout rate")
-        for name in ("weights", "biases"):
-            ours, theirs = getattr(network, name), getattr(member, name)
-            _require(len(ours) == len(theirs), f"member {number} has other layers")
-            for layer, (own, other) in enumerate(zip(ours, theirs, strict=True)):
-                _array(f"{name} of layer {layer} of member {number}", other.numpy(), tuple(own.shape))
+        _same_layers(network, member, f"member {number}")
+
+
+def check_refits(refits: tuple[Refit, ...], method: str, network: FoldedNetwork | None, rule: RulePrior | None) -> None:
+    """Check that only a method with a committee has refits, and that each fits the network and the rule."""
+    _require(not refits or (network is not None and method_of(method).committee), f"method '{method}' has refits")
+    for number, one in enumerate(refits):
+        assert network is not None
+        _same_layers(network, one.network, f"refit {number}")
+        same = (one.rule is None) == (rule is None)
+        same &= one.rule is None or rule is None or replace(one.rule, **_weights(rule)) == rule
+        _require(same, f"refit {number} has another rule")
+
+
+def _weights(rule: RulePrior) -> dict[str, Any]:
+    return {"weights": rule.weights, "default_nats": rule.default_nats}
 
 
 def check_rule(
@@ -133,6 +146,15 @@ def check_quantiles(kind: Kind, method: str, quantiles: Mapping[str, NDArray[np.
     for name, values in quantiles.items():
         _array(f"quantiles of {name}", values, (101,))
         _require(bool((np.diff(values) >= 0).all()), f"quantiles of {name} fall")
+
+
+def _same_layers(network: FoldedNetwork, other: FoldedNetwork, who: str) -> None:
+    _require(other.dropout == network.dropout, f"{who} has another dropout rate")
+    for name in ("weights", "biases"):
+        ours, theirs = getattr(network, name), getattr(other, name)
+        _require(len(ours) == len(theirs), f"{who} has other layers")
+        for layer, (own, its) in enumerate(zip(ours, theirs, strict=True)):
+            _array(f"{name} of layer {layer} of {who}", its.numpy(), tuple(own.shape))
 
 
 def _array(name: str, array: NDArray[np.generic], shape: tuple[int, ...]) -> None:

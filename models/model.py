@@ -17,6 +17,7 @@ from models.checks import (
     check_network,
     check_novelty,
     check_quantiles,
+    check_refits,
     check_rule,
     check_scaler,
 )
@@ -27,9 +28,10 @@ from models.methods.mask_bank import MaskBank
 from models.methods.method import Predictor, method_of, sample_point
 from models.network import FoldedNetwork
 from models.predictive import PREDICTIVE, Predictive, Statistics, empty_columns
-from models.sampling import BLOCK, Workspace, blocks, padded
+from models.refits import Committee, Refit
+from models.sampling import BLOCK, Sampler, Workspace, blocks, padded
 from models.training.rule_prior import RulePrior
-from models.training.scaler import RobustScaler
+from models.training.scaler import RobustScaler, Scaled
 
 FloatArray = NDArray[np.float64]
 QUANTILES = (
@@ -101,6 +103,8 @@ class Model:
         Added to every sample's logits before the temperature; None: nothing is.
     method, members
         See `models.methods`.
+    refits
+        See `models.refits`; empty for a method without a committee.
     training_data_hash, settings, metrics
         Where the model comes from; JSON values, not used in scoring.
     """
@@ -120,6 +124,7 @@ class Model:
     rule: RulePrior | None = None
     method: str = "mc_dropout"
     members: tuple[FoldedNetwork, ...] = ()
+    refits: tuple[Refit, ...] = ()
     training_data_hash: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -138,6 +143,7 @@ class Model:
             check_members(self.method, self.network, self.members)
         if self.rule is not None:
             check_rule(self.rule, self.network, feature_names=self.feature_names, n_classes=len(self.classes))
+        check_refits(self.refits, self.method, self.network, self.rule)
         check_calibration(
             self.kind, self.temperature, self.log_prior_correction, self.fault_prior, n_classes=len(self.classes)
         )
@@ -179,11 +185,11 @@ class Model:
             x does not have one column per feature.
         """
         x = self._checked(x)
-        predictor = self.predictor
+        predictor, committee = self.predictor, bool(self.refits)
         if point_estimate and self.network is not None:
-            predictor = sample_point((self.network,))
+            predictor, committee = sample_point((self.network,)), False
         out = _empty_scores(len(x), len(self.classes), 0 if predictor is None else self._n_scored(predictor.n_samples))
-        self._score_blocks(x, predictor, out)
+        self._score_blocks(x, predictor, out, committee=committee)
         out.novelty_percentile[:] = self.percentile("novelty_raw", out.novelty_raw)
         self._blank(out)
         return out
@@ -198,8 +204,14 @@ class Model:
         """
         if self.predictor is None:
             raise ValueError(f"A '{self.kind}' model has no network.")
-        scaled = self.scaler.scale_features(self._checked(x))
-        return self._with_rule(self.predictor.logits(self.scaler.network_inputs(scaled)), x)
+        x = self._checked(x)
+        out = np.empty((self.predictor.n_samples, len(x), len(self.classes)), dtype=np.float32)
+        sampler, committee = self.predictor.sampler(), self._committee() if self.refits else None
+        for rows in blocks(len(x)):
+            block = padded(x, rows)
+            sampled, _ = self._sampled(sampler, committee, self.scaler.scale_features(block), block)
+            out[:, rows] = sampled[:, : rows.stop - rows.start]
+        return out
 
     def percentile(self, name: str, values: FloatArray) -> FloatArray:
         """Return where values (n,) of the score `name` fall among the held-out units, 0..100; NaN stays NaN."""
@@ -211,20 +223,33 @@ class Model:
         with np.errstate(over="ignore"):
             return np.ascontiguousarray(x, dtype=np.float32)
 
-    def _with_rule(self, logits: NDArray[np.float32], x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Add the rule's logits for x (n, F) to sampled logits (T, n, C), in place."""
+    def _committee(self) -> Committee:
+        assert self.network is not None
+        return Committee(Refit(self.network, self.rule), self.refits, self.feature_names)
+
+    def _sampled(
+        self, sampler: Sampler, committee: Committee | None, scaled: Scaled, block: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return the logits (T, BLOCK, C) of a block with rule and committee, and those of the refits (K, BLOCK, C)."""
+        inputs = self.scaler.network_inputs(scaled)
+        logits = sampler.sample(inputs)
+        if committee is not None:
+            return logits, committee.join(logits, inputs, block)
         if self.rule is not None:
-            logits += self.rule.logits(x, self.feature_names)
-        return logits
+            logits += self.rule.logits(block, self.feature_names)
+        return logits, None
 
     def _n_scored(self, n_samples: int) -> int:
         return n_samples if method_of(self.method).spread else 1
 
-    def _score_blocks(self, x: NDArray[np.float32], predictor: Predictor | None, out: Scores) -> None:
+    def _score_blocks(
+        self, x: NDArray[np.float32], predictor: Predictor | None, out: Scores, *, committee: bool
+    ) -> None:
         """Score x block by block and write the rows of `out`, with buffers that all blocks use."""
         space, values = Workspace(), np.empty((BLOCK, len(self.feature_names)))
         if predictor is not None:
             sampler, statistics = predictor.sampler(), self._statistics(predictor)
+            joined = self._committee() if committee else None
         for rows in blocks(len(x)):
             block, keep = padded(x, rows), rows.stop - rows.start
             scaled = self.scaler.scale_features(block, values)
@@ -235,8 +260,8 @@ class Model:
             if self.rule is not None:
                 out.unmodelled[rows] = self.rule.unmodelled(block, self.feature_names)[:keep]
             if predictor is not None:
-                logits = self._with_rule(sampler.sample(self.scaler.network_inputs(scaled)), block)
-                statistics.write(logits, out, rows)
+                logits, refits = self._sampled(sampler, joined, scaled, block)
+                statistics.write(logits, out, rows, refits)
 
     def _statistics(self, predictor: Predictor) -> Statistics:
         return Statistics(

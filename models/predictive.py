@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import entr
+from scipy.special import entr, expit, logit, logsumexp, ndtri
 from torch import Tensor
 
 from models.sampling import BLOCK, Workspace, blocks
@@ -29,7 +29,9 @@ class Predictive:
     fault_probability
         (n,) 1 - p(healthy), mean over the samples, in [0, 1]; NaN without a healthy class.
     fault_std, fault_q05, fault_q95
-        (n,) standard deviation (ddof 1) and 5 and 95 % quantiles of the fault probability over the samples.
+        (n,) standard deviation (ddof 1) and 5 and 95 % quantiles of the fault probability over the samples. With a
+        committee (`models.refits`) the band is as wide as its members differ besides: what models that were trained on
+        other units, as many, would say.
     class_probabilities
         (n, C) mean class probabilities; rows sum to 1.
     predictive_entropy
@@ -192,11 +194,19 @@ class Statistics:
         self.faults = torch.empty(BLOCK, n_samples)
         self.space = Workspace()
 
-    def write(self, logits: NDArray[np.float32], out: Predictive, rows: slice) -> None:
-        """Write the statistics of a block's logits (T, BLOCK, C) into rows of `out`; padded windows are left out."""
+    def write(
+        self, logits: NDArray[np.float32], out: Predictive, rows: slice, refits: NDArray[np.float32] | None = None
+    ) -> None:
+        """Write the statistics of a block's logits (T, BLOCK, C) into rows of `out`; padded windows are left out.
+
+        `refits`: logits (K, BLOCK, C) of networks that did without some units; None for none.
+        """
         keep = rows.stop - rows.start
         with torch.inference_mode():
-            for name, values in self._columns(torch.from_numpy(logits).transpose(1, 2)).items():
+            columns = self._columns(torch.from_numpy(logits).transpose(1, 2))
+            if refits is not None and len(refits) > 1 and self.spread and self.healthy is not None:
+                self._widen(columns, refits, self.healthy)
+            for name, values in columns.items():
                 getattr(out, name)[rows] = values[:keep]
 
     def _columns(self, logits: Tensor) -> dict[str, FloatArray]:
@@ -227,6 +237,15 @@ class Statistics:
                 for name, values in zip(("fault_std", "fault_q05", "fault_q95"), self._fault_spread(), strict=True):
                     columns[name] = values + finite
         return columns
+
+    def _widen(self, columns: dict[str, FloatArray], refits: NDArray[np.float32], healthy: int) -> None:
+        """Widen the band by how much refits (K, BLOCK, C) differ, on the scale of log odds, where errors add up."""
+        z = refits.astype(np.float64) * self.sharpness + self.correction.numpy().T
+        odds = logsumexp(np.delete(z, healthy, axis=-1), axis=-1) - z[..., healthy]
+        far = ndtri(0.95) * odds.std(axis=0, ddof=1)
+        centre = _log_odds(columns["fault_probability"])
+        for name, side in (("fault_q05", -1.0), ("fault_q95", 1.0)):
+            columns[name] = expit(centre + side * np.hypot(_log_odds(columns[name]) - centre, far))
 
     def _add(self, logits: Tensor, groups: slice) -> None:
         """Add up probabilities and entropies of some sub-banks, and keep the fault probability of each sample."""
@@ -274,6 +293,12 @@ class Statistics:
         std = ordered.std(axis=1, ddof=1, dtype=np.float64)
         low, high = (_quantile(ordered, share) for share in (0.05, 0.95))
         return std, low, high
+
+
+def _log_odds(p: FloatArray) -> FloatArray:
+    """Return log odds of probabilities; float32 samples tell nothing nearer to 0 and 1 than 1e-7."""
+    odds: FloatArray = logit(np.clip(p, 1e-7, 1.0 - 1e-7))
+    return odds
 
 
 def _quantile(ordered: NDArray[np.float32], share: float) -> FloatArray:

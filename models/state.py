@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from models.judging.novelty import NoveltyReference
 from models.methods.mask_bank import MaskBank
 from models.model import Model
 from models.network import FoldedNetwork
+from models.refits import Refit
 from models.training.rule_prior import Lines, RulePrior
 from models.training.scaler import RobustScaler
 
@@ -23,6 +24,7 @@ Arrays = dict[str, NDArray[Any]]
 T = TypeVar("T")
 
 MEMBERS = "members.safetensors"
+REFITS = "refits.safetensors"
 MOST_MEMBERS = 10_000
 
 
@@ -63,6 +65,10 @@ def described(model: Model) -> dict[str, Any]:
         "rule": None if model.rule is None else asdict(model.rule),
         "method": model.method,
         "members": len(model.members),
+        "refits": [
+            {} if one.rule is None else {"weights": list(one.rule.weights), "default_nats": one.rule.default_nats}
+            for one in model.refits
+        ],
         "sub_bank_size": None if bank is None else bank.sub_bank_size,
         "n_samples": None if bank is None else bank.n_samples,
         "novelty_neighbours": model.novelty.k,
@@ -86,21 +92,22 @@ def arrays_of(model: Model) -> dict[str, Arrays]:
         },
     }
     if model.network is not None and model.bank is not None:
-        out["weights.safetensors"] = {
-            **{f"weight.{i}": w.numpy() for i, w in enumerate(model.network.weights)},
-            **{f"bias.{i}": b.numpy() for i, b in enumerate(model.network.biases)},
-        }
+        out["weights.safetensors"] = _of_network(model.network)
         if model.members:
-            out[MEMBERS] = {
-                **{
-                    f"{m}.weight.{i}": w.numpy()
-                    for m, one in enumerate(model.members)
-                    for i, w in enumerate(one.weights)
-                },
-                **{f"{m}.bias.{i}": b.numpy() for m, one in enumerate(model.members) for i, b in enumerate(one.biases)},
-            }
+            out[MEMBERS] = _numbered([_of_network(one) for one in model.members])
+        if model.refits:
+            out[REFITS] = _numbered([_of_network(one.network) for one in model.refits])
         out["masks.safetensors"] = {f"layer.{i}": masks for i, masks in enumerate(model.bank.packed)}
     return {name: {key: np.ascontiguousarray(a) for key, a in arrays.items()} for name, arrays in out.items()}
+
+
+def _of_network(network: FoldedNetwork) -> Arrays:
+    weights = {f"weight.{i}": w.numpy() for i, w in enumerate(network.weights)}
+    return {**weights, **{f"bias.{i}": b.numpy() for i, b in enumerate(network.biases)}}
+
+
+def _numbered(parts: list[Arrays]) -> Arrays:
+    return {f"{number}.{name}": array for number, part in enumerate(parts) for name, array in part.items()}
 
 
 def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
@@ -116,6 +123,7 @@ def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
     temperature = field_of(manifest, "temperature", dict)
     calibration = files["calibration.safetensors"]
     network, bank = _rebuild_network(manifest, files)
+    rule = _rebuild_rule(manifest)
     fault_prior = None if manifest.get("fault_prior") is None else field_of(manifest, "fault_prior", float)
     kind: Any = field_of(manifest, "kind", str)
     scaler, novelty = files["scaler.safetensors"], files["novelty.safetensors"]
@@ -153,9 +161,10 @@ def rebuilt(manifest: dict[str, Any], files: dict[str, Arrays]) -> Model:
             for name in calibration
             if name != "log_prior_correction"
         },
-        rule=_rebuild_rule(manifest),
+        rule=rule,
         method=field_of(manifest, "method", str),
         members=_rebuild_members(manifest, files, network),
+        refits=_rebuild_refits(manifest, files, network, rule),
         training_data_hash=field_of(manifest, "training_data_hash", str),
         settings=field_of(manifest, "settings", dict),
         metrics=field_of(manifest, "metrics", dict),
@@ -172,13 +181,8 @@ def _rebuild_network(
         return None, None
     shape = field_of(manifest, "network", dict)
     hidden, dropout = tuple(field_of(shape, "hidden", list)), field_of(shape, "dropout", float)
-    tensors, masks = files["weights.safetensors"], files["masks.safetensors"]
-    f32, layers = np.dtype(np.float32), range(len(hidden) + 1)
-    network = FoldedNetwork(
-        tuple(torch.from_numpy(_typed(tensors, f"weight.{i}", f32)) for i in layers),
-        tuple(torch.from_numpy(_typed(tensors, f"bias.{i}", f32)) for i in layers),
-        dropout,
-    )
+    masks = files["masks.safetensors"]
+    network = _rebuild_layers(files["weights.safetensors"], "", len(hidden) + 1, dropout)
     if network.hidden != hidden:
         raise ModelInvalid(f"The weights have hidden layers {network.hidden}, the manifest says {hidden}.")
     packed = tuple(_typed(masks, f"layer.{i}", np.dtype(np.uint8)) for i in range(len(hidden)))
@@ -196,34 +200,55 @@ def _rebuild_members(
         raise ModelInvalid(f"A model cannot have {n} members.")
     if n == 0 or network is None:
         return ()
-    tensors, f32 = files[MEMBERS], np.dtype(np.float32)
-    return tuple(
-        FoldedNetwork(
-            tuple(torch.from_numpy(_typed(tensors, f"{m}.weight.{i}", f32)) for i in range(len(network.weights))),
-            tuple(torch.from_numpy(_typed(tensors, f"{m}.bias.{i}", f32)) for i in range(len(network.biases))),
-            network.dropout,
-        )
-        for m in range(n)
+    layers = len(network.weights)
+    return tuple(_rebuild_layers(files[MEMBERS], f"{m}.", layers, network.dropout) for m in range(n))
+
+
+def _rebuild_refits(
+    manifest: dict[str, Any], files: dict[str, Arrays], network: FoldedNetwork | None, rule: RulePrior | None
+) -> tuple[Refit, ...]:
+    listed = field_of(manifest, "refits", list)
+    if len(listed) > MOST_MEMBERS or (listed and network is None):
+        raise ModelInvalid(f"A model cannot have {len(listed)} refits.")
+    refits = []
+    for number, entry in enumerate(listed):
+        assert network is not None
+        if not isinstance(entry, dict) or set(entry) != (set() if rule is None else {"weights", "default_nats"}):
+            raise ModelInvalid("An entry of 'refits' in the manifest is not what the rule needs.")
+        own = None if rule is None else replace(rule, **_rebuild_weights(entry))
+        layers = _rebuild_layers(files[REFITS], f"{number}.", len(network.weights), network.dropout)
+        refits.append(Refit(layers, own))
+    return tuple(refits)
+
+
+def _rebuild_layers(arrays: Arrays, prefix: str, layers: int, dropout: float) -> FoldedNetwork:
+    weights, biases = (
+        tuple(torch.from_numpy(_typed(arrays, f"{prefix}{name}.{i}", np.dtype(np.float32))) for i in range(layers))
+        for name in ("weight", "bias")
     )
+    return FoldedNetwork(weights, biases, dropout)
 
 
 def _rebuild_rule(manifest: dict[str, Any]) -> RulePrior | None:
     if manifest.get("rule") is None:
         return None
     rule = field_of(manifest, "rule", dict)
+    return RulePrior(
+        lines=_rebuild_lines(rule),
+        **_rebuild_weights(rule),
+        evidence=_rebuild_words(rule, "evidence"),
+        others=_rebuild_words(rule, "others"),
+        default_db=field_of(rule, "default_db", float),
+        db_per_nat=field_of(rule, "db_per_nat", float),
+        change_prefix=field_of(rule, "change_prefix", str),
+    )
+
+
+def _rebuild_weights(rule: dict[str, Any]) -> dict[str, Any]:
     weights = field_of(rule, "weights", list)
     if not all(isinstance(weight, float) for weight in weights):
         raise ModelInvalid("'weights' of the rule in the manifest must be a list of numbers.")
-    return RulePrior(
-        _rebuild_lines(rule),
-        tuple(weights),
-        field_of(rule, "default_nats", float),
-        _rebuild_words(rule, "evidence"),
-        _rebuild_words(rule, "others"),
-        field_of(rule, "default_db", float),
-        field_of(rule, "db_per_nat", float),
-        field_of(rule, "change_prefix", str),
-    )
+    return {"weights": tuple(weights), "default_nats": field_of(rule, "default_nats", float)}
 
 
 def _rebuild_words(rule: dict[str, Any], name: str) -> tuple[str, ...]:

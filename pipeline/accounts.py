@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing
 from pipeline.store.database import Store, insert_new, upsert
 from pipeline.store.tables import ApiToken, LoginFailure, User, UserSession
 
@@ -122,7 +122,8 @@ def log_in(store: Store, name: str, password: str, *, at: datetime, hours: float
         past = connection.execute(sa.select(LoginFailure).where(LoginFailure.name == name)).one_or_none()
         recent = past.failures if past is not None and past.known_at > at - WAIT else 0
         if recent >= FREE_TRIES:
-            raise AxiswatchError("too many wrong passwords for this name; wait five minutes")
+            text = "too many wrong passwords for this name; wait five minutes"
+            raise AxiswatchError(Coded(text, "too_many_tries", minutes=WAIT // timedelta(minutes=1)))
         # The try is counted before the password is checked, so that many tries at the same time gain nothing.
         upsert(connection, LoginFailure, [{"name": name, "failures": recent + 1, "known_at": at}])
         user = connection.execute(sa.select(User).where(User.name == name)).one_or_none()

@@ -11,6 +11,7 @@ from fastapi import Depends, HTTPException, Request
 from starlette.datastructures import FormData
 
 from pipeline.accounts import Account, account_of_session, account_of_token
+from pipeline.base.errors import Coded
 
 COOKIE = "axiswatch_session"
 PUBLIC = "nobody"
@@ -53,9 +54,11 @@ class Needs:
         if request.method not in READS and account.csrf:
             token = request.headers.get("x-csrf-token") or str(form.get("csrf", ""))
             if not secrets.compare_digest(token.encode(), account.csrf.encode()):
-                raise HTTPException(403, "the form has no valid CSRF token, or it is too old; load the page again")
+                text = "the form has no valid CSRF token, or it is too old; load the page again"
+                raise HTTPException(403, Coded(text, "csrf"))
         if not account.may(self.role):
-            raise HTTPException(403, f"this needs the role {self.role}; yours is {account.role}")
+            text = f"this needs the role {self.role}; yours is {account.role}"
+            raise HTTPException(403, Coded(text, "role", role=self.role, own=account.role))
         return account
 
 
@@ -78,4 +81,5 @@ def own_account(request: Request) -> Account | None:
 def _refuse_other_origins(request: Request) -> None:
     origin = request.headers.get("origin")
     if origin and urlsplit(origin).netloc != request.headers.get("host"):
-        raise HTTPException(403, f"writes from pages of {origin} are refused; use the pages of this application")
+        text = f"writes from pages of {origin} are refused; use the pages of this application"
+        raise HTTPException(403, Coded(text, "origin"))

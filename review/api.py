@@ -1,4 +1,4 @@
-"""The JSON interface, version 1, for programs: reading. Writing is in `review.api_acts`.
+"""The JSON interface, version 1, for programs: reading. Writing is in `review.acts.api`.
 
 A request needs a token or the session of a browser. OpenAPI describes the interface.
 """

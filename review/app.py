@@ -13,13 +13,14 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException as RouteError
 
 from pipeline.accounts import Account
-from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from review import api, api_acts, pages
+from review import api, pages
 from review.access import PUBLIC, needs, own_account
-from review.page import here, render
+from review.acts import api as api_acts
+from review.page import here, refuse
 
 STATIC = Path(__file__).parent / "static"
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
@@ -69,6 +70,7 @@ def create_app(
     app.middleware("http")(_with_headers)
     for kind in (AxiswatchError, RouteError):
         app.add_exception_handler(kind, _error_response)
+    app.add_exception_handler(Exception, _broken)
     return app
 
 
@@ -84,8 +86,9 @@ def static(name: str) -> Response:
 
 async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:
     if "\0" in request.url.path or "%00" in request.url.query or "\0" in unquote(request.url.path):
-        return JSONResponse({"detail": "the address has a NUL character; remove it"}, 422, headers=HEADERS)
-    response = await proceed(request)
+        response = _error_response(request, HTTPException(422, "the address has a NUL character; remove it"))
+    else:
+        response = await proceed(request)
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
     return response
@@ -98,11 +101,20 @@ def _error_response(request: Request, error: Exception) -> Response:
         status = 404
     elif isinstance(error, RouteError):
         status = error.status_code
-    text = str(error.detail) if isinstance(error, RouteError) else str(error)
     if "/api/" in request.url.path or here(request).startswith("/static"):
-        return JSONResponse({"detail": text}, status)
+        return JSONResponse({"detail": str(error.detail) if isinstance(error, RouteError) else str(error)}, status)
     if status == 401 and request.method == "GET":
         target = here(request) + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{request.scope.get('root_path', '')}/login?next={quote(target)}", 303)
-    nobody: Account | None = None
-    return render(request, nobody, "error.html", status=status, text=text)
+    return refuse(request, request.app.state.account_of(request), error, status=status)
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    """Return a page, or JSON, for an error of our own; the server's log has the details."""
+    del error
+    text = Coded("something in the application went wrong; its log tells what", "broken")
+    if "/api/" in request.url.path:
+        return JSONResponse({"detail": text}, 500, headers=HEADERS)
+    response = refuse(request, None, HTTPException(500, text), status=500)
+    response.headers.update(HEADERS)
+    return response

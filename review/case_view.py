@@ -15,6 +15,8 @@ from pipeline.assets.geometry import characteristic_orders
 from pipeline.assets.registry import orders_from
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.base.settings import Settings
+from pipeline.cases.audit import is_blind
+from pipeline.cases.axis_state import FAULT_FIGURES
 from pipeline.cases.effects import disagreement, effect_of
 from pipeline.cases.evidence import (
     channels_of,
@@ -25,7 +27,7 @@ from pipeline.cases.evidence import (
 )
 from pipeline.cases.queue import evidence_of
 from pipeline.cases.similar import look_alikes, similar_past
-from pipeline.cases.verdicts import get_case
+from pipeline.cases.verdicts import get_case, shown_of
 from pipeline.cases.work import labels_of, work_of
 from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_names_of, feature_settings
@@ -86,6 +88,7 @@ def case_details(store: Store, case_id: str, *, weights: dict[str, float] | None
             "similar": similar_past(connection, case_id),
             "look_alikes": look_alikes(connection, case_id) if case["state"] == "open" else [],
             "disagreement": disagreement(connection, case_id, as_of=as_of),
+            "shown": shown_of(connection, [case_id])[case_id],
             "effect": effect_of(connection, case_id, weights=weights, as_of=as_of),
         }
 
@@ -94,6 +97,12 @@ def seen_of(case: dict[str, Any]) -> dict[str, Any]:
     """Return what the page showed of a case, for its history."""
     names = ("model_versions", "fault_probability", "priority", "n_bins")
     return {name: case[name] for name in names}
+
+
+def blinded(case: dict[str, Any]) -> dict[str, Any]:
+    """Return a case as its page shows it: without what the model says, if it is an audit without a verdict."""
+    hidden = dict.fromkeys((*FAULT_FIGURES, "mode", "memory", "rests_on", "evidence"))
+    return case | hidden if is_blind(case) else case
 
 
 def case_figures(
@@ -118,7 +127,8 @@ def case_figures(
         if channel and channel not in channels_of(connection, case):
             raise PrerequisiteMissing(f"case {case_id} has no recordings of a channel {channel!r}")
         state = _state_of(connection, case)
-        course = _course(connection, case, channel, [] if state is None else state.model_versions)
+        versions = [] if state is None else state.model_versions
+        course = [] if is_blind(case) else _course(connection, case, channel, versions)
         figures: dict[str, Any] = {"recording": None, "reference": None, "markers": [], "course": course, "moved": []}
         figures |= {"case": {name: case[name] for name in ("first_at", "last_at")}, "baseline_regime": None}
         shown = loudest_recording(connection, case, channel)

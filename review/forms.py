@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
@@ -12,7 +12,7 @@ from fastapi.responses import RedirectResponse
 from starlette.datastructures import FormData
 
 from pipeline.accounts import Account
-from pipeline.base.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError, Coded
 from pipeline.base.ids import read_time
 from pipeline.cases.queue import REASONS, Filters
 from review.access import PUBLIC, needs
@@ -23,7 +23,7 @@ Reviewer = Annotated[Account, needs("reviewer")]
 
 FINDING = ("verdict", "evidence", "component", "mode", "cause", "severity", "note", "from_at", "to_at")
 TIMES = ("from_at", "to_at")
-PASSING = ("after", "channel", "recorded")
+PASSING = ("after", "channel", "recorded", "undone")
 """Parameters of an address that are about one page; the others are filters of the queue."""
 
 
@@ -87,7 +87,18 @@ def finding_of(form: FormData, names: tuple[str, ...] = FINDING) -> dict[str, st
 
 
 def seen_by(form: FormData) -> dict[str, object]:
-    """Read what the page showed when the form was sent.
+    """Read what the page showed when the form was sent. Raises as `json_of`."""
+    return json_of(form, "seen", most=2000)
+
+
+def shown_by(form: FormData) -> dict[str, int] | None:
+    """Read the number of the newest act of each case that the page knew; None where the form does not say."""
+    shown = {case: act for case, act in json_of(form, "shown", most=20_000).items() if isinstance(act, int)}
+    return shown or None
+
+
+def json_of(form: FormData, name: str, *, most: int) -> dict[str, Any]:
+    """Read a field with a JSON object of at most `most` characters; empty where it is missing.
 
     Raises
     ------
@@ -95,10 +106,16 @@ def seen_by(form: FormData) -> dict[str, object]:
         The field is no JSON.
     """
     try:
-        seen = json.loads(text_of(form, "seen")[:2000] or "{}")
-    except json.JSONDecodeError as error:
-        raise AxiswatchError(f"form field `seen` is no JSON ({error}); load the page again") from error
-    return seen if isinstance(seen, dict) else {}
+        told = json.loads(text_of(form, name)[:most] or "{}")
+    except (json.JSONDecodeError, RecursionError) as error:
+        text = f"form field `{name}` is no JSON; load the page again"
+        raise AxiswatchError(Coded(text, "old_page")) from error
+    return told if isinstance(told, dict) else {}
+
+
+def cases_of(form: FormData, name: str, *, most: int) -> list[str]:
+    """Return the ids of the cases that were ticked, each once and at most so many."""
+    return list(dict.fromkeys(str(value).replace("\0", "") for value in form.getlist(name)))[:most]
 
 
 def _with_offset(text: str) -> str:

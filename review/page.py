@@ -15,6 +15,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from features.quality.quality import Quality
 from pipeline.accounts import Account
 from pipeline.base.ids import utc_text
+from review.acts.refusals import code_of, refusals
 from review.terms import share_text, term
 from review.words import LANGUAGES, WORDS
 
@@ -24,6 +25,10 @@ PLOT_WORDS: Final = (
     *("mutual_information", "expected_entropy", "novelty", "hertz", "orders", "marks", "seconds", "timeline"),
     *("feature", "was", "now", "distance", "shown", "channel", "program", "speed", "regime", "quality"),
     *("plot_zoom", "plot_pan", "plot_in", "plot_out", "plot_reset"),
+)
+ACT_WORDS: Final = (
+    *("choose_verdict", "choose_evidence", "choose_sure", "offline", "session_over", "restored", "discard"),
+    *("not_yet", "will_record", "with_alike"),
 )
 PLOT_TERMS: Final = ("shaft", "bpfo", "bpfi", "bsf", "ftf", "gear mesh", *(str(verdict) for verdict in Quality))
 PLOT_TERMS_OF_AXES: Final = ("healthy", "watch", "alarm", "data_fault", "silent", "unknown", "installed", "replaced")
@@ -62,6 +67,18 @@ def here(request: Request) -> str:
     return request.url.path.removeprefix(request.scope.get("root_path", "")) or "/"
 
 
+def refuse(
+    request: Request, account: Account | None, error: Exception, *, status: int, told: dict[str, Any] | None = None
+) -> Response:
+    """Return an error as a page in the viewer's language, with the navigation; `told`: what was done all the same."""
+    lines, path = refusals(error, language_of(request), status=status), here(request).split("/")
+    case = path[2] if path[1] == "cases" and len(path) > 3 and status != 404 else ""
+    values = {"lines": lines, "code": code_of(error), "case": case, "told": told, "address": ""}
+    if request.method != "GET":  # the address of a write is no page to go back to
+        values["here"] = f"/cases/{case}" if case else "/"
+    return render(request, account, "error.html", status=status, **values)
+
+
 def render(request: Request, account: Account | None, template: str, *, status: int = 200, **values: Any) -> Response:
     """Render a template. The templates escape all values, so text from outside cannot become markup."""
     language = language_of(request)
@@ -80,7 +97,7 @@ def render(request: Request, account: Account | None, template: str, *, status: 
 
     words = {key: t(key) for key in PLOT_WORDS} | {key: w(key) for key in (*PLOT_TERMS, *PLOT_TERMS_OF_AXES)}
     root = request.scope.get("root_path", "")
-    values |= {"account": account, "root": root, "here": here(request), "request": request}
-    values |= {"plot_words": words, "detail": detail}
+    values = {"account": account, "root": root, "here": here(request), "request": request} | values
+    values |= {"plot_words": words, "detail": detail, "act_words": {key: t(key) for key in ACT_WORDS}}
     text = templates.get_template(template).render(t=t, w=w, language=language, **values)
     return HTMLResponse(text, status)

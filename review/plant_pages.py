@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.assets.events import timeline
 from pipeline.base.errors import PrerequisiteMissing
+from pipeline.cases.audit import is_blind
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.queue import evidence_of
 from pipeline.cases.quiet import mute, muted_axes, mutes_of, unmute
@@ -23,6 +24,7 @@ from pipeline.scoring.plant_levels import list_levels
 from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case
 from review.access import Form
 from review.calibration import reliability
+from review.case_view import blinded
 from review.forms import Reviewer, Viewer, back, text_of, time_of
 from review.page import language_of, render
 from review.reasons import case_statement
@@ -65,7 +67,8 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
         cases = _cases(connection, axis_id)
         evidence = evidence_of(connection, [case["case_id"] for case in cases])
     for case in cases:
-        case["said"] = case_statement(case, evidence.get(case["case_id"]), language)
+        told = None if is_blind(case) else evidence.get(case["case_id"])
+        case["said"] = case_statement(blinded(case), told, language)
     latest = states[-1] if states else None
     course = {
         "at": [row.bin_at for row in states],

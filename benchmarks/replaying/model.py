@@ -171,7 +171,7 @@ def fit(plant: Plant, labels: Sequence[Label], settings: Settings, *, day: float
         programs=programs,
         classes=classes,
         fault_prior=settings.fault_prior,
-        nll=report.overall.get("nll"),
+        metrics=model.metrics,
     )
     return Version(
         model,

@@ -39,4 +39,4 @@ def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
     return Predictor(partial(BlockSampler, thin(network, bank)), network.n_classes, bank.n_samples, bank.sub_bank_size)
 
 
-METHOD: Final = Method(fit=fit_once, parts=network_alone, sample=sample)
+METHOD: Final = Method(fit=fit_once, parts=network_alone, sample=sample, committee=True)

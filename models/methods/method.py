@@ -125,6 +125,8 @@ class Method:
         does not define is null.
     calibrated
         Whether a temperature, and a share beside the rule, are fitted on held-out units.
+    committee
+        Whether the networks of the folds are kept beside the final one, see `models.refits`.
     """
 
     fit: Callable[[TrainOne, TrainingSettings], Fitted]
@@ -132,6 +134,7 @@ class Method:
     sample: Callable[[tuple[FoldedNetwork, ...], MaskBank], Predictor]
     spread: bool = True
     calibrated: bool = True
+    committee: bool = False
 
 
 def method_of(name: str) -> Method:

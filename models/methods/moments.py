@@ -149,4 +149,4 @@ def sample(networks: tuple[FoldedNetwork, ...], bank: MaskBank) -> Predictor:
     return Predictor(partial(MomentSampler, network), network.n_classes, POINTS, 1)
 
 
-METHOD: Final = Method(fit=fit_once, parts=network_alone, sample=sample, spread=False)
+METHOD: Final = Method(fit=fit_once, parts=network_alone, sample=sample, spread=False, committee=True)

@@ -15,6 +15,7 @@ from models.kinds import UNKNOWN_MODE, Kind, healthy_index
 from models.methods.mask_bank import MaskBank
 from models.methods.method import Fitted, GoOn, Method, method_of
 from models.predictive import Predictive, summarise
+from models.refits import Refit
 from models.settings import TrainingSettings
 from models.training.fit import Examples, fit_network
 from models.training.network_share import mix
@@ -224,6 +225,8 @@ class HeldOut:
         The splits.
     notes
         For the reader of the report, in words.
+    refits
+        What each fold fitted, with the scaler of its network's inputs.
     """
 
     fold: IntArray
@@ -233,6 +236,7 @@ class HeldOut:
     novelty: FloatArray
     records: tuple[FoldRecord, ...]
     notes: tuple[str, ...]
+    refits: tuple[tuple[RobustScaler, Refit], ...] = ()
 
     def mixed(self, rows: IntArray, share: float) -> NDArray[np.float32]:
         """Logits (T, len(rows), C) with the rule's, at a share of the network."""
@@ -258,6 +262,7 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
     group = 1
     records: list[FoldRecord] = []
     notes: list[str] = list(data.notes)
+    refits: list[tuple[RobustScaler, Refit]] = []
     splits = unit_folds(data.y, data.unit, folds=task.settings.folds, seed=task.settings.seed)
     for i, (rows, test) in enumerate(splits):
         progress(i, len(splits))
@@ -272,6 +277,7 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
                 fit, stop = rows[inner[0]], rows[inner[1]]
             rule, epochs = task.rule_of(rows), task.settings.epochs if stop.size else task.fixed_epochs
             fitted = task.fit(scaler, fit, stop, epochs, i + 1, rule)
+            refits.append((scaler, Refit(fitted.network, rule)))
             predictor = task.method.sample(task.method.parts(fitted.network, fitted.members), bank)
             sampled = predictor.logits(scaler.network_inputs(scaled))
             if logits is None:
@@ -285,7 +291,7 @@ def hold_out(task: Task, progress: Callable[[int, int], None]) -> HeldOut:
         records.append(FoldRecord(task.units(fit), task.units(stop), task.units(test), epochs, stop.size > 0))
     if bank is not None and not any(record.stopped_early for record in records):
         notes.append(f"too few units to stop early: {task.fixed_epochs} epochs, fixed beforehand")
-    return HeldOut(fold, logits, group, offset, novelty, tuple(records), tuple(notes))
+    return HeldOut(fold, logits, group, offset, novelty, tuple(records), tuple(notes), tuple(refits))
 
 
 def _unseen_classes(data: TrainingData, i: int, rows: IntArray, test: IntArray) -> list[str]:

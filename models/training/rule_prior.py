@@ -85,10 +85,8 @@ class RulePrior:
         ValueError
             A feature of the rule is not among the names.
         """
-        terms, known = heights(self.lines, x, names)
-        out = np.where([bool(own) for own in self.lines], terms @ np.array(self.weights), self.default_nats)
-        out[~known.any(axis=1)] = 0.0
-        return out.astype(np.float32)
+        logits: NDArray[np.float32] = logits_of([self], x, names)[0]
+        return logits
 
     def unmodelled(self, x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float64]:
         """Return the probability (n,) that a textbook rule gives to faults without a class, in [0, 1].
@@ -113,6 +111,15 @@ class RulePrior:
         stand = np.column_stack([np.full(len(x), self.default_db), np.nan_to_num(lines)])
         share: NDArray[np.float64] = softmax(stand / self.db_per_nat, axis=1)[:, 1 + len(known) :].sum(axis=1)
         return np.where(np.isnan(lines[:, len(known) :]).all(axis=1), np.nan, share)
+
+
+def logits_of(rules: Sequence[RulePrior], x: NDArray[np.float32], names: Sequence[str]) -> NDArray[np.float32]:
+    """Return the logits (K, n, C) of rules that differ in nothing but weights and `default_nats`."""
+    terms, known = heights(rules[0].lines, x, names)
+    with_lines = [bool(own) for own in rules[0].lines]
+    out = np.stack([np.where(with_lines, terms @ np.array(one.weights), one.default_nats) for one in rules])
+    out[:, ~known.any(axis=1)] = 0.0
+    return out.astype(np.float32)
 
 
 def heights(
@@ -195,3 +202,62 @@ def fit_rule(
     bounds = [(0.0, None)] * len(rule.weights) + [(None, None)]
     found = minimize(loss, mean, jac=True, method="L-BFGS-B", bounds=bounds).x
     return replace(rule, weights=tuple(found[:-1].tolist()), default_nats=float(found[-1]))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """On how many units the labels and the rule name the same class.
+
+    Attributes
+    ----------
+    units, agreed
+        Units in one class each that the rule knows, and those it puts into the class of their label.
+    expected
+        As many would agree by chance.
+    deviation
+        (agreed - expected) in standard deviations of chance; 0 where chance leaves nothing open.
+    """
+
+    units: int
+    agreed: int
+    expected: float
+    deviation: float
+
+
+def agreement(
+    rule: RulePrior, x: NDArray[np.float32], names: Sequence[str], y: NDArray[np.int64], unit: NDArray[np.str_]
+) -> Agreement:
+    """Compare labels with what the rule says of each unit, by the mean of its logits.
+
+    Labels that were exchanged consistently pass every held-out test, for all units are wrong alike; only the physics of
+    the lines shows them. Chance is a random exchange of the labels among the units.
+
+    Parameters
+    ----------
+    x, names
+        (n, F) features, NaN = missing, and their names.
+    y, unit
+        (n,) class index, below 0: left out; physical unit.
+
+    Examples
+    --------
+    >>> rule = RulePrior(((), (("a",),), (("b",),)), (1.0,), 2.0)
+    >>> x, unit = np.array([[9.0, 0.0], [0.0, 9.0]], np.float32).repeat(6, 0), np.arange(12).astype(str)
+    >>> agreement(rule, x, ["a", "b"], np.array([1, 2]).repeat(6), unit).agreed
+    12
+    >>> round(agreement(rule, x, ["a", "b"], np.array([2, 1]).repeat(6), unit).deviation, 1)
+    -3.3
+    """
+    used = (y >= 0) & heights(rule.lines, x, names)[1].any(axis=1)
+    logits, n_classes = rule.logits(x[used], names), len(rule.lines)
+    code = np.unique(unit[used], return_inverse=True)[1]
+    pairs, of_pair = np.unique(code * n_classes + y[used], return_inverse=True)
+    total = np.zeros((len(pairs), n_classes))
+    np.add.at(total, of_pair, logits)
+    labels, said, n = pairs % n_classes, total.argmax(axis=1), len(pairs)
+    a, b = (np.bincount(values, minlength=n_classes).astype(float) for values in (labels, said))
+    agreed, both = int((labels == said).sum()), float(a @ b)
+    variance = (n * n * both - n * float((a * b) @ (a + b)) + both * both) / max(n * n * (n - 1), 1)
+    expected = both / max(n, 1)
+    deviation = (agreed - expected) / variance**0.5 if variance > 1e-9 else 0.0
+    return Agreement(n, agreed, round(expected, 2), round(deviation, 3))

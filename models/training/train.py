@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from statistics import median
 
 import numpy as np
@@ -14,12 +14,13 @@ from models.kinds import Kind, kind_of
 from models.methods.mask_bank import MaskBank, draw_mask_bank
 from models.methods.method import Fitted
 from models.model import QUANTILES, Model
+from models.refits import rescaled
 from models.settings import TrainingSettings
 from models.threads import one_thread
 from models.training.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
 from models.training.judge import calibrate, held_out_scores, judge
 from models.training.report import TrainingReport
-from models.training.rule_prior import RulePrior
+from models.training.rule_prior import RulePrior, agreement
 from models.training.scaler import RobustScaler
 from models.training.shared_fits import SharedFits
 from models.training.training_data import Supplement, checked_rule, checked_supplement, checked_training_data
@@ -127,6 +128,12 @@ def train(
             members=()
             if fitted is None or calibration is None
             else tuple(member.scaled(calibration.share.value) for member in fitted.members),
+            refits=()
+            if calibration is None or not task.method.committee
+            else tuple(
+                replace(one, network=rescaled(one.network, own, scaler)).scaled(calibration.share.value)
+                for own, one in held_out.refits
+            ),
             temperature=report.temperature,
             log_prior_correction=task.correction(),
             fault_prior=settings.fault_prior if kind == "classification" else None,
@@ -136,6 +143,7 @@ def train(
             metrics={
                 "overall": report.overall,
                 "network_share": None if calibration is None else calibration.share.value,
+                "labels_and_lines": _labels_and_lines(task),
                 "n_units": report.n_units,
                 "n_windows": report.n_windows,
                 "tuning": report.as_dict()["tuning"],
@@ -186,6 +194,12 @@ def _quantiles(task: Task, held_out: HeldOut, scores: dict[str, FloatArray]) -> 
     values = {name: v for name, v in scores.items() if name in QUANTILES and not np.isnan(v).all()}
     values["novelty_raw"] = held_out.novelty
     return {name: weighted_quantiles(v, weight) for name, v in values.items()}
+
+
+def _labels_and_lines(task: Task) -> dict[str, float] | None:
+    """Return on how many units the labels and the rule as declared agree; None without a rule."""
+    data = task.data
+    return None if task.rule is None else asdict(agreement(task.rule, data.x, task.feature_names, data.y, data.unit))
 
 
 def _bank(kind: Kind, settings: TrainingSettings) -> MaskBank | None:

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+
+class Coded(str):
+    """A sentence that also carries a code and the values in it, so that a page can word it in its own language."""
+
+    code: str
+    values: dict[str, Any]
+
+    def __new__(cls, text: str, code: str = "", **values: Any) -> Coded:
+        """Make the sentence `text` with its code and its values."""
+        made = super().__new__(cls, text)
+        made.code, made.values = code, values
+        return made
+
 
 class AxiswatchError(Exception):
-    """Something was refused or failed. The message says what was wrong, where, and what to do."""
+    """Something was refused or failed. The message says what was wrong, where, and what to do.
+
+    `sentences` says the same one by one; those that are `Coded` can be worded in another language.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str = "", sentences: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        self.sentences: tuple[str, ...] = tuple(sentences) or (text,)
 
 
 class PrerequisiteMissing(AxiswatchError):

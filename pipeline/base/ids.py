@@ -6,7 +6,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
-from pipeline.base.errors import SettingsError
+from pipeline.base.errors import Coded, SettingsError
 
 
 def stable_id(*parts: str | int | float | None, length: int = 32) -> str:
@@ -43,9 +43,11 @@ def read_time(text: str, name: str) -> datetime:
     try:
         value = datetime.fromisoformat(text)
     except ValueError as error:
-        raise SettingsError(f"{name} {text!r} is no ISO 8601 time; write for example 2026-01-31T08:00:00Z") from error
+        told = f"{name} {text!r} is no ISO 8601 time; write for example 2026-01-31T08:00:00Z"
+        raise SettingsError(Coded(told, "no_time", name=name)) from error
     if value.tzinfo is None:
-        raise SettingsError(f"{name} {text!r} has no offset; write for example {text}Z")
+        told = f"{name} {text!r} has no offset; write for example {text}Z"
+        raise SettingsError(Coded(told, "no_time", name=name))
     return value.astimezone(UTC)
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import instant, stable_id, utc_text
 from pipeline.cases.axis_state import FAULT_FIGURES, HEALTHY, WATCH
+from pipeline.cases.episodes import CLOSED
 from pipeline.cases.history import SYSTEM, add_event
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import HEALTHY_VERDICTS, Verdict
@@ -54,6 +55,11 @@ def is_drawn(axis_id: str, bin_at: datetime, *, rate: float, seed: int) -> bool:
 def is_confident(state: Mapping[str, Any]) -> bool:
     """Return whether nothing points to a fault: a scored bin without a flag of any kind and without an alarm."""
     return state["state"] in (HEALTHY, WATCH) and state["n_windows"] > 0 and not state["flags"]
+
+
+def is_blind(case: Mapping[str, Any]) -> bool:
+    """Return whether what the model says about a case stays hidden: that of an audit, until a verdict closes it."""
+    return bool(case["family"] == AUDIT and case["state"] != CLOSED)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ dies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -68,8 +68,14 @@ def lock_axis_of(connection: Connection, case_id: str) -> bool:
     Every writer locks the axis first and its cases after, as advise does. Two different orders could wait for each
     other for ever.
     """
-    owner = sa.select(Case.axis_id).where(Case.case_id == case_id).scalar_subquery()
-    return connection.scalar(sa.select(Axis.axis_id).where(Axis.axis_id == owner).with_for_update()) is not None
+    return lock_axes_of(connection, [case_id]) > 0
+
+
+def lock_axes_of(connection: Connection, case_ids: Collection[str]) -> int:
+    """Lock the axes of cases until the transaction ends, always in the same order; return how many there are."""
+    owners = sa.select(Case.axis_id).where(Case.case_id.in_(case_ids))
+    query = sa.select(Axis.axis_id).where(Axis.axis_id.in_(owners)).order_by(Axis.axis_id)
+    return len(connection.scalars(query.with_for_update()).all())
 
 
 def _models(connection: Connection, axis_id: str, until: datetime) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError, Coded
 from pipeline.base.ids import instant
 from pipeline.cases.audit import AUDIT, MODEL
 from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
@@ -116,11 +116,15 @@ def _behind(after: str) -> sa.ColumnElement[bool]:
         priority, first_at, case_id = after.split("~")
         key = (float(priority), datetime.fromisoformat(first_at))
     except ValueError as error:
-        raise AxiswatchError(f"{after!r} is not a position in the queue; start at its first page") from error
+        raise AxiswatchError(_no_position(after)) from error
     if key[1].tzinfo is None or "\0" in case_id:
-        raise AxiswatchError(f"{after!r} is not a position in the queue; start at its first page")
+        raise AxiswatchError(_no_position(after))
     later = sa.or_(Case.first_at > key[1], sa.and_(Case.first_at == key[1], Case.case_id > case_id))
     return sa.and_(Case.queue_priority <= key[0], sa.or_(Case.queue_priority < key[0], later))
+
+
+def _no_position(after: str) -> Coded:
+    return Coded(f"{after!r} is not a position in the queue; start at its first page", "no_position")
 
 
 def has_reason(code: str) -> sa.ColumnElement[bool]:

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing
 from pipeline.base.ids import utc_text
 from pipeline.cases.episodes import OPEN
 from pipeline.cases.history import SYSTEM, add_event, axis_on_record, lock_axis_of
@@ -38,7 +38,8 @@ def mute(store: Store, axis_id: str, *, reason: str, until: datetime, who: str, 
         There is no such axis.
     """
     if until <= at:
-        raise AxiswatchError(f"cannot mute until {utc_text(until)}: that time has passed; choose a later one")
+        text = f"cannot mute until {utc_text(until)}: that time has passed; choose a later one"
+        raise AxiswatchError(Coded(text, "time_passed", until=until))
     with store.write() as connection:
         return _add(connection, axis_id, until, reason, who, at)
 
@@ -56,7 +57,7 @@ def unmute(store: Store, axis_id: str, *, reason: str, who: str, at: datetime) -
     with store.write() as connection:
         _hold(connection, axis_id)
         if connection.scalar(muted_axes(at).where(AxisMute.axis_id == axis_id)) is None:
-            raise AxiswatchError(f"axis {axis_id} is not muted")
+            raise AxiswatchError(Coded(f"axis {axis_id} is not muted", "not_muted"))
         return _add(connection, axis_id, at, reason, who, at)
 
 
@@ -68,16 +69,19 @@ def mutes_of(connection: Connection, axis_id: str) -> list[dict[str, Any]]:
 
 def _hold(connection: Connection, axis_id: str) -> None:
     if connection.scalar(sa.select(Axis.axis_id).where(Axis.axis_id == axis_id).with_for_update()) is None:
-        raise PrerequisiteMissing(f"there is no axis {axis_id}; `axiswatch status` shows them")
+        text = f"there is no axis {axis_id}; `axiswatch status` shows them"
+        raise PrerequisiteMissing(Coded(text, "no_axis", axis=axis_id))
 
 
 def _add(connection: Connection, axis_id: str, until: datetime, reason: str, who: str, at: datetime) -> dict[str, Any]:
     if not reason.strip() or len(reason) > LONGEST_REASON or "\0" in reason:
-        raise AxiswatchError(f"a reason is needed, with 1 to {LONGEST_REASON} characters")
+        text = f"a reason is needed, with 1 to {LONGEST_REASON} characters"
+        raise AxiswatchError(Coded(text, "length", most=LONGEST_REASON))
     _hold(connection, axis_id)
     row = {"axis_id": axis_id, "known_at": at, "until_at": until, "reason": reason, "who": who}
     if not insert_new(connection, AxisMute, row | {"seen": axis_on_record(connection, axis_id)}):
-        raise AxiswatchError(f"somebody else muted or unmuted axis {axis_id} at the same moment; check, then try again")
+        text = f"somebody else muted or unmuted axis {axis_id} at the same moment; check, then try again"
+        raise AxiswatchError(Coded(text, "same_moment"))
     return row
 
 

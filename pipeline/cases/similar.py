@@ -103,8 +103,9 @@ def look_alikes(
 
 
 def _described(connection: Connection, closest: dict[str, float]) -> list[dict[str, Any]]:
+    about = (Case.family, Case.state, Case.fault_probability)
     query = (
-        sa.select(Case.case_id, Case.first_at, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+        sa.select(Case.case_id, Case.first_at, *about, Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
         .join(Axis, Axis.axis_id == Case.axis_id)
         .where(Case.case_id.in_(list(closest)))
     )

@@ -6,20 +6,20 @@ database holds now. The command line and the web both use it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError, Coded
 from pipeline.base.ids import utc_text
 from pipeline.cases.episodes import CLOSED, OPEN
 from pipeline.cases.history import add_event
 from pipeline.cases.memory import answer_given
 from pipeline.cases.quiet import SNOOZED
-from pipeline.cases.verdicts import read_case, refuse_claimed
+from pipeline.cases.verdicts import SETTLING, read_case, refuse_claimed
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Case, CaseWork, Label, LabelWithdrawal, ReviewEvent, User
 
@@ -39,7 +39,8 @@ def claim(store: Store, case_id: str, *, who: str, at: datetime, minutes: float,
         case = read_case(connection, case_id, lock=True)
         refuse_claimed(connection, case_id, who, at)
         if case["state"] == CLOSED:
-            raise AxiswatchError(f"case {case_id} is closed; to record a later finding you need no claim")
+            text = f"case {case_id} is closed; to record a later finding you need no claim"
+            raise AxiswatchError(Coded(text, "closed_claim", case=case_id))
         until = at + timedelta(minutes=minutes)
         _set_work(connection, case_id, at, claimed_by=who, claimed_until=until)
         add_event(connection, case_id, who, "claimed", {"until": utc_text(until)}, at, seen=seen)
@@ -65,7 +66,8 @@ def hand_over(
             return
         query = sa.select(User.name).where(User.name == to, User.disabled.is_(False), User.role != "viewer")
         if connection.scalar(query) is None:
-            raise AxiswatchError(f"there is no reviewer {to!r}; `axiswatch user list` shows them")
+            text = f"there is no reviewer {to!r}; `axiswatch user list` shows them"
+            raise AxiswatchError(Coded(text, "no_reviewer", who=to))
         until = at + timedelta(minutes=minutes)
         _set_work(connection, case_id, at, claimed_by=to, claimed_until=until)
         add_event(connection, case_id, who, "handed_over", {"to": to, "until": utc_text(until)}, at, seen=seen)
@@ -80,12 +82,14 @@ def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetim
         The case is closed, another user has claimed it, or the time has passed.
     """
     if until is not None and until <= at:
-        raise AxiswatchError(f"cannot snooze until {utc_text(until)}: that time has passed; choose a later one")
+        text = f"cannot snooze until {utc_text(until)}: that time has passed; choose a later one"
+        raise AxiswatchError(Coded(text, "time_passed", until=until))
     with store.write() as connection:
         case = read_case(connection, case_id, lock=True)
         refuse_claimed(connection, case_id, who, at)
         if case["state"] == CLOSED:
-            raise AxiswatchError(f"case {case_id} is closed; only open cases are snoozed")
+            text = f"case {case_id} is closed; only open cases are snoozed"
+            raise AxiswatchError(Coded(text, "closed_snooze", case=case_id))
         values = {"state": SNOOZED, "snoozed_until": until, "changed_at": at}
         connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
         priority = case["priority"]
@@ -95,7 +99,7 @@ def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetim
 
 
 def comment(store: Store, case_id: str, text: str, *, who: str, at: datetime, seen: Seen = None) -> None:
-    """Add a comment to the history.
+    """Add a comment to the history; the same one sent twice, with nothing in between, is stored once.
 
     Raises
     ------
@@ -103,9 +107,14 @@ def comment(store: Store, case_id: str, text: str, *, who: str, at: datetime, se
         The comment is empty or longer than 4,000 characters.
     """
     if not text.strip() or len(text) > LONGEST_COMMENT or "\0" in text:
-        raise AxiswatchError(f"a comment has 1 to {LONGEST_COMMENT} characters, this one has {len(text.strip())}")
+        told = f"a comment has 1 to {LONGEST_COMMENT} characters, this one has {len(text.strip())}"
+        raise AxiswatchError(Coded(told, "length", most=LONGEST_COMMENT))
     with store.write() as connection:
         read_case(connection, case_id, lock=True)
+        query = sa.select(ReviewEvent).where(ReviewEvent.case_id == case_id).order_by(ReviewEvent.sequence.desc())
+        last = connection.execute(query.limit(1)).one_or_none()
+        if last is not None and (last.who, last.action, last.details.get("text")) == (who, "comment", text):
+            return
         add_event(connection, case_id, who, "comment", {"text": text}, at, seen=seen)
 
 
@@ -118,35 +127,81 @@ def set_work_order(store: Store, case_id: str, number: str, *, who: str, at: dat
         The number is longer than 100 characters or has characters that cannot be printed.
     """
     if len(number) > 100 or not all(character.isprintable() for character in number):
-        raise AxiswatchError("a work order number has at most 100 characters, all of them printable")
+        told = "a work order number has at most 100 characters, all of them printable"
+        raise AxiswatchError(Coded(told, "length", most=100))
     with store.write() as connection:
         read_case(connection, case_id, lock=True)
         _set_work(connection, case_id, at, work_order=number or None)
         add_event(connection, case_id, who, "work_order", {"number": number}, at, seen=seen)
 
 
-def undo(store: Store, case_id: str, *, who: str, at: datetime, seen: Seen = None) -> dict[str, Any]:
-    """Withdraw one's own verdict if nothing happened to the case since: its label counts no more, the case opens.
+def undo(
+    store: Store, case_id: str, *, who: str, at: datetime, label_id: str = "", seen: Seen = None
+) -> dict[str, Any]:
+    """Withdraw one's own newest verdict: its label counts no more.
+
+    The case opens again, unless something else has settled it: a finding that stands, or a step of axiswatch.
+
+    Parameters
+    ----------
+    label_id
+        Withdraw this finding, if it is one's own and stands. '': the newest.
 
     Raises
     ------
     AxiswatchError
-        The last action is not a verdict of this user.
+        There is no such verdict of this user.
     """
     with store.write() as connection:
-        read_case(connection, case_id, lock=True)
-        query = sa.select(ReviewEvent).where(ReviewEvent.case_id == case_id).order_by(ReviewEvent.sequence.desc())
-        last = [row for row in connection.execute(query.limit(2)) if row.action in ("verdict", "closed")]
-        verdict = next((row for row in last if row.action == "verdict" and row.who == who), None)
-        if verdict is None or last[0].who != who or (verdict is not last[0] and last[0].action != "closed"):
-            raise AxiswatchError(f"case {case_id}: the last action is not a verdict of {who}; there is nothing to undo")
-        label_id = verdict.details["label_id"]
-        insert_new(connection, LabelWithdrawal, {"label_id": label_id, "who": who, "known_at": at})
-        values = {"state": OPEN, "closed_at": None, "closed_by": None, "closed_priority": None, "changed_at": at}
-        connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
-        add_event(connection, case_id, who, "undone", {"label_id": label_id}, at, seen=seen)
+        case = read_case(connection, case_id, lock=True)
+        query = sa.select(ReviewEvent).where(ReviewEvent.case_id == case_id, ReviewEvent.action.in_(SETTLING))
+        events = [dict(row._mapping) for row in connection.execute(query.order_by(ReviewEvent.sequence))]
+        own = [label for label in standing(events, who=who) if label_id in ("", label)]
+        if not own:
+            text = f"case {case_id}: no verdict of {who} stands on it; there is nothing to undo"
+            raise AxiswatchError(Coded(text, "nothing_to_undo", case=case_id, who=who))
+        insert_new(connection, LabelWithdrawal, {"label_id": own[-1], "who": who, "known_at": at})
+        state = case["state"]
+        if state == CLOSED:
+            settled = _settled_by(events, {own[-1], *_undone(events)})
+            values = {"closed_at": None, "closed_by": None, "closed_priority": None}
+            if settled is None:
+                state = OPEN
+            else:
+                values = {"closed_by": settled["who"], "closed_at": min(case["closed_at"], settled["at"])}
+            connection.execute(
+                sa.update(Case).where(Case.case_id == case_id).values(state=state, changed_at=at, **values)
+            )
+        add_event(connection, case_id, who, "undone", {"label_id": own[-1]}, at, seen=seen)
         answer_given(connection, case_id, "undone", at=at)
-    return {"case_id": case_id, "label_id": label_id, "state": OPEN}
+    return {"case_id": case_id, "label_id": own[-1], "state": state}
+
+
+def standing(events: Iterable[Mapping[str, Any]], *, who: str) -> list[str]:
+    """Return the labels that a user gave a case and has not withdrawn, oldest first, from the case's history."""
+    events = list(events)
+    given = [event["details"]["label_id"] for event in events if event["action"] == "verdict" and event["who"] == who]
+    gone = _undone(events)
+    return [label for label in given if label not in gone]
+
+
+def _undone(events: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {event["details"]["label_id"] for event in events if event["action"] == "undone"}
+
+
+def _settled_by(events: Iterable[Mapping[str, Any]], gone: Collection[str]) -> Mapping[str, Any] | None:
+    """Return the newest act that closed a case, is not undone by `gone` labels, and came after the last reopening."""
+    settled: Mapping[str, Any] | None = None
+    before: Mapping[str, Any] | None = None
+    for event in events:
+        if event["action"] == "reopened":
+            settled = None
+        elif event["action"] == "closed":
+            by_verdict = before is not None and (before["action"], before["who"]) == ("verdict", event["who"])
+            if before is None or not by_verdict or before["details"]["label_id"] not in gone:
+                settled = event
+        before = event
+    return settled
 
 
 def work_of(connection: Connection, case_id: str) -> Mapping[str, Any]:

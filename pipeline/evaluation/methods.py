@@ -164,7 +164,7 @@ class Network:
             held_out_quantiles(self.model),
             programs=self.programs | windows.site_programs if self.programs else self.programs,
             classes=self.words,
-            nll=self.model.metrics.get("overall", {}).get("nll"),
+            metrics=self.model.metrics,
         )
         routed = route(judged, limits, self.model)
         return Prediction(

@@ -13,7 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError, Coded
 from pipeline.base.ids import axis_id, instant, stable_id
 from pipeline.labels.words import LABEL_CSV_COLUMNS, STRENGTH, Cause, Component, Evidence, Mode, Severity, Verdict
 from pipeline.store.database import Store, insert_ignore
@@ -102,13 +102,14 @@ def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None)
     for name, choices in CHOICES.items():
         value = cells.get(name, "")
         if value and value not in set(choices):
-            wrong.append(f"{name} is {value!r}; write one of {', '.join(choices)}")
+            text = f"{name} is {value!r}; write one of {', '.join(choices)}"
+            wrong.append(Coded(text, "unknown_word", name=name, value=value))
         row[name] = value or None
     for name in ("from_at", "to_at", "known_at"):
         row[name] = _time(cells.get(name, ""), name, wrong)
     for name in ("verdict", "evidence"):
         if not cells.get(name):
-            wrong.append(f"{name} is empty")
+            wrong.append(Coded(f"{name} is empty", f"empty_{name}"))
     place = [cells.get(name, "") for name in ("site", "cell", "robot_id", "axis")]
     row["axis_id"] = axis_id(*place) if place[2] and place[3] else None
     row["unit_serial"] = cells.get("unit_serial") or None
@@ -116,11 +117,12 @@ def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None)
     if row["axis_id"] is None and row["unit_serial"] is None:
         wrong.append("the label names no unit and no axis; fill in unit_serial, or robot_id and axis")
     if row["from_at"] and row["to_at"] and row["to_at"] <= row["from_at"]:
-        wrong.append("to_at is not after from_at")
+        wrong.append(Coded("to_at is not after from_at", "range_order"))
     if row["from_at"] and row["known_at"] and row["known_at"] < row["from_at"]:
-        wrong.append("known_at is before from_at: a finding cannot be known before its time range begins")
+        text = "known_at is before from_at: a finding cannot be known before its time range begins"
+        wrong.append(Coded(text, "range_future"))
     if row["mode"] and row["verdict"] != Verdict.FAULT:
-        wrong.append(f"mode {row['mode']} goes with verdict fault only")
+        wrong.append(Coded(f"mode {row['mode']} goes with verdict fault only", "mode_needs_fault"))
     row["confidence"] = _share(cells.get("confidence", ""), wrong)
     if not wrong:
         row["label_id"] = _label_id(row)
@@ -192,15 +194,16 @@ def _time(text: str, name: str, wrong: list[str]) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        wrong.append(f"{name} {text!r} is no ISO 8601 time")
+        wrong.append(Coded(f"{name} {text!r} is no ISO 8601 time", "no_time", name=name))
         return None
     if moment.tzinfo is None:
-        wrong.append(f"{name} {text!r} has no offset; write for example 2026-01-31T08:00:00Z")
+        told = f"{name} {text!r} has no offset; write for example 2026-01-31T08:00:00Z"
+        wrong.append(Coded(told, "no_time", name=name))
         return None
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        wrong.append(f"{name} {text!r} is out of range in UTC; write the offset Z")
+        wrong.append(Coded(f"{name} {text!r} is out of range in UTC; write the offset Z", "no_time", name=name))
         return None
 
 

@@ -44,6 +44,13 @@ EXPLAINED: Final = 0.9
 EFFICIENCY: Final = 0.37
 """Of the spread of a lower half against the standard deviation, for a normal distribution."""
 
+KNOWS_NOTHING: Final = 0.95
+"""Of the loss of equal probabilities: a model whose held-out loss is not below that tells next to nothing."""
+
+CONTRADICTED: Final = -2.5
+"""Deviation of the agreement of labels and lines below which they contradict each other: chance alone goes so far in 6
+of 1000 trainings."""
+
 PAST: Final = 0.5
 """A level that is raised over a false alarm lies this far above it: the unit must become clearly louder, nats."""
 
@@ -188,7 +195,7 @@ def read_thresholds(connection: Connection, settings: CaseSettings, versions: It
             programs=frozenset(row.settings.get("programs", ())),
             classes=row.settings.get("classes", ()),
             fault_prior=row.settings.get("fault_prior"),
-            nll=row.metrics.get("overall", {}).get("nll"),
+            metrics=row.metrics,
         )
         for row in connection.execute(query)
     }
@@ -201,22 +208,17 @@ def thresholds_of(
     programs: frozenset[str],
     classes: Sequence[str],
     fault_prior: float | None = None,
-    nll: float | None = None,
+    metrics: Mapping[str, Any] | None = None,
 ) -> Thresholds:
     """Return the thresholds of a model that was trained on these programs and classes.
 
     Parameters
     ----------
-    nll
-        Its held-out NLL at the balanced mix, nats. Where it is not below that of equal probabilities, the model tells
-        nothing, and its probabilities are not used.
+    metrics
+        Its figures on held-out units, for `why_it_tells_nothing`.
     """
     default = default_levels(settings)
-    chance = math.log(len(classes)) if len(classes) > 1 else math.inf
     alarm = settings.alarm_probability or default.alarm
-    tells_nothing = ""
-    if nll is not None and nll >= chance:
-        tells_nothing = f"its held-out NLL {nll:.2f} is not below {chance:.2f}, that of equal probabilities"
     return Thresholds(
         alarm_probability=alarm,
         review_probability=min(settings.review_probability or default.review, alarm),
@@ -232,8 +234,34 @@ def thresholds_of(
         },
         unmodelled=tuple(str(mode) for mode in unmodelled_modes(classes)),
         programs=programs,
-        tells_nothing=tells_nothing,
+        tells_nothing=why_it_tells_nothing(metrics or {}, len(classes)),
     )
+
+
+def why_it_tells_nothing(metrics: Mapping[str, Any], n_classes: int) -> str:
+    """Return why a model's probabilities must not be used, as a sentence; empty where nothing speaks against them.
+
+    Percentiles of held-out units cannot show it: of a model that knows nothing all windows are alike, and consistently
+    exchanged labels are predicted well. So both limits are absolute.
+
+    Parameters
+    ----------
+    metrics
+        Of the model: `overall` with the held-out `nll` at the balanced mix, nats, and `labels_and_lines`
+        (`models.training.rule_prior.Agreement`).
+    n_classes
+        Number of classes.
+    """
+    nll, chance = (metrics.get("overall") or {}).get("nll"), math.log(max(n_classes, 1))
+    if nll is not None and n_classes > 1 and nll >= KNOWS_NOTHING * chance:
+        return f"its held-out NLL {nll:.2f} is hardly below {chance:.2f}, that of equal probabilities"
+    lines = metrics.get("labels_and_lines")
+    if lines is not None and lines["deviation"] < CONTRADICTED:
+        return (
+            f"its labels contradict the bearing lines: they agree on {lines['agreed']} of {lines['units']} units, "
+            f"by chance alone it would be {lines['expected']:.0f}"
+        )
+    return ""
 
 
 @dataclass(frozen=True)

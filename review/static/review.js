@@ -13,12 +13,16 @@ function showTimes(inside) {
 }
 if (window.top !== window) window.focus(); // inside Airflow's page: get the keyboard focus
 // A typed time is in the viewer's time zone; it is sent as UTC.
-for (const form of document.querySelectorAll("form")) {
+const utcOf = (typed) => `${new Date(typed).toISOString().slice(0, 19)}Z`;
+const isTyping = (field) => /^(INPUT|SELECT|TEXTAREA)$/.test(field.tagName) && !/^(checkbox|radio)$/.test(field.type);
+// The letter of a key, also where the keyboard writes Hangul.
+const keyOf = (event) => /^Key[A-Z]$/.test(event.code) && event.key.charCodeAt(0) > 127 ? event.code[3].toLowerCase() : event.key;
+for (const form of document.querySelectorAll("form:not([data-act])")) {
   form.addEventListener("submit", () => {
     for (const field of form.querySelectorAll("input[type=datetime-local]")) {
       if (!field.value) continue;
       const sent = document.createElement("input");
-      sent.type = "hidden"; sent.name = field.name; sent.value = new Date(field.value).toISOString().slice(0, 19) + "Z";
+      sent.type = "hidden"; sent.name = field.name; sent.value = utcOf(field.value);
       field.removeAttribute("name");
       form.append(sent);
     }
@@ -46,9 +50,13 @@ function readRows() {
 async function refresh() {
   const place = document.getElementById("rows");
   if (!place) return;
-  const answer = await fetch(location.href);
-  if (!answer.ok || answer.redirected) { location.reload(); return; }
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("rows");
+  const answer = await fetch(location.href).catch(() => null);
+  if (answer?.redirected) document.dispatchEvent(new CustomEvent("axiswatch:session"));
+  if (!answer?.ok || answer.redirected) return;
+  showRows(new DOMParser().parseFromString(await answer.text(), "text/html"));
+}
+function showRows(page) {
+  const place = document.getElementById("rows"), fresh = page.getElementById("rows");
   if (!fresh) return;
   const chosen = new Set([...document.querySelectorAll("#rows input[name=case]:checked")].map((box) => box.value));
   const focused = place.contains(document.activeElement), old = here;
@@ -70,7 +78,7 @@ function press(selector) {
   if (button) button.click();
 }
 const onPage = {
-  j: () => go(page.dataset.following), k: () => go(page.dataset.before), c: () => press("#claim-form button"), u: () => press("#undo-form button"),
+  j: () => go(page.dataset.following), k: () => go(page.dataset.before), c: () => press("#claim-form button"), u: () => press(document.getElementById("take-back") ? "#take-back" : "#undo-form button"),
   q: () => { location.href = `${root}/${page.dataset.query}`; },
 };
 const inQueue = {
@@ -79,23 +87,24 @@ const inQueue = {
 };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.altKey || event.metaKey) return;
-  const field = event.target, typing = /^(INPUT|SELECT|TEXTAREA)$/.test(field.tagName) && field.type !== "checkbox";
-  if (event.key === "Escape" && typing) field.blur();
+  const field = event.target, typing = isTyping(field), key = keyOf(event);
+  if (key === "Escape" && typing) field.blur();
   if (typing) return;
-  if (event.key === "?") { help.open ? help.close() : help.showModal(); return; }
-  if (help.open) return;
+  if (key === "?") { help.open ? help.close() : help.showModal(); return; }
+  if (document.querySelector("dialog[open]")) return;
   const keys = page ? onPage : rows.length || document.getElementById("search") ? inQueue : {};
-  if (page && /^[1-5]$/.test(event.key)) press(`#verdict-form button[data-key="${event.key}"]`);
-  else if (Object.hasOwn(keys, event.key)) { keys[event.key](); event.preventDefault(); }
+  if (Object.hasOwn(keys, key)) { keys[key](); event.preventDefault(); }
 });
 document.getElementById("help-button").addEventListener("click", () => help.showModal());
 help.addEventListener("click", () => help.close());
 document.addEventListener("change", (event) => { if (event.target.name === "case") count(); });
-document.getElementById("range-from-plot")?.addEventListener("click", () => {
+document.addEventListener("click", (event) => {
+  if (event.target.id !== "range-from-plot") return;
   const plot = document.getElementById("plot-course"), form = document.getElementById("verdict-form");
   if (!plot.layout) return;
   // Plotly holds local times without an offset, as the two fields do.
   plot.layout.xaxis.range.forEach((moment, place) => { form.querySelectorAll("input[type=datetime-local]")[place].value = new Date(moment.replace(" ", "T")).toLocaleString("sv").replace(" ", "T"); });
+  form.dispatchEvent(new Event("input", { bubbles: true }));
 });
 showTimes(document);
 readRows();
@@ -106,11 +115,9 @@ document.getElementById("refresh")?.addEventListener("click", refresh);
 // Refresh once a minute while the page is visible and no field is in use.
 setInterval(() => {
   const field = document.activeElement, busy = field && /^(INPUT|SELECT|TEXTAREA)$/.test(field.tagName);
-  if (document.visibilityState === "visible" && !busy && !help.open) refresh();
+  if (document.visibilityState === "visible" && !busy && !document.querySelector("dialog[open]")) refresh();
 }, 60000);
-// Show the message about recorded verdicts only once: remove it from the address.
-if (new URLSearchParams(location.search).has("recorded")) {
-  const address = new URL(location.href);
-  address.searchParams.delete("recorded");
-  history.replaceState(null, "", address);
-}
+// Show the message about the act before only once: remove it from the address.
+const address = new URL(location.href);
+for (const name of ["recorded", "undone"]) address.searchParams.delete(name);
+if (address.href !== location.href) history.replaceState(null, "", address);

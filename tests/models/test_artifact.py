@@ -136,7 +136,10 @@ def test_sizes_are_checked_before_reading(files: Files, tmp_path: Path) -> None:
 
 MANIFEST_FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
     "format": lambda m: m.update(format="other"),
-    "format version": lambda m: m.update(format_version=5),
+    "a refit too many": lambda m: m["refits"].append({}),
+    "a rule for a refit alone": lambda m: m["refits"].__setitem__(0, {"weights": [0.1], "default_nats": 2.0, "x": 1}),
+    "refits that are no list": lambda m: m.update(refits={}),
+    "format version": lambda m: m.update(format_version=models.artifact.FORMAT_VERSION + 1),
     "kind": lambda m: m.update(kind="baseline_only"),
     "kind unknown": lambda m: m.update(kind="oracle"),
     "kind no string": lambda m: m.update(kind=["classification"]),

@@ -30,7 +30,7 @@ def made(trained: Trained) -> Model:
     head[1, UNIT] = PUSH
     network = FoldedNetwork((first, second, head), biases, model.network.dropout)
     temperature = Temperature(TEMPERATURE, True, "")
-    return dataclasses.replace(model, network=network, temperature=temperature, log_prior_correction=PRIOR)
+    return dataclasses.replace(model, network=network, refits=(), temperature=temperature, log_prior_correction=PRIOR)
 
 
 def shares(logit: float) -> np.ndarray:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from pipeline.accounts import add_user, set_user
 from pipeline.base.errors import AxiswatchError
+from pipeline.base.ids import utc_text
+from pipeline.cases.history import add_event
 from pipeline.cases.queue import Filters, queue_page
 from pipeline.cases.quiet import mute, muted_axes, unmute, wake_snoozed
 from pipeline.cases.verdicts import get_case, give_verdict
@@ -113,6 +116,169 @@ def test_a_later_finding_is_added(cases: Store) -> None:
     give_verdict(cases, "case0000", torn, who="jun", at=AT + timedelta(days=30), period_hours=1)
     with cases.read() as connection:
         assert [row["verdict"] for row in labels_of(connection, "case0000")] == ["fault", "healthy"]
+
+
+def give(store: Store, who: str, hour: float, case: str = "case0000", **finding: str) -> str:
+    at = AT + timedelta(hours=hour)
+    label: str = give_verdict(store, case, FINDING | finding, who=who, at=at, period_hours=1)["label_id"]
+    return label
+
+
+def stands(store: Store, case: str = "case0000") -> list[str]:
+    with store.read() as connection:
+        return [row["label_id"] for row in labels_of(connection, case) if row["withdrawn_at"] is None]
+
+
+@pytest.mark.parametrize("first_one_goes", [True, False])
+def test_undo_takes_back_ones_own_finding_and_leaves_what_settles_the_case(cases: Store, first_one_goes: bool) -> None:
+    first = give(cases, "mara", 0)
+    torn = give(cases, "jun", 1, verdict="healthy", evidence="teardown")
+    who, left, other = ("mara", torn, "jun") if first_one_goes else ("jun", first, "mara")
+    told = undo(cases, "case0000", who=who, at=AT + timedelta(hours=2))
+    case = get_case(cases, "case0000")
+    assert (told["state"], case["state"], case["closed_by"], stands(cases)) == ("closed", "closed", other, [left])
+    told = undo(cases, "case0000", who=other, at=AT + timedelta(hours=3))
+    case = get_case(cases, "case0000")
+    assert (told["state"], case["state"], case["closed_at"], stands(cases)) == ("open", "open", None, [])
+
+
+def test_undo_opens_a_case_that_only_a_finding_before_its_reopening_had_closed(cases: Store) -> None:
+    give(cases, "jun", 0)
+    with cases.write() as connection:
+        connection.execute(sa.update(Case).where(Case.case_id == "case0000").values(state="open"))
+        add_event(connection, "case0000", "axiswatch", "reopened", {}, AT)
+    give(cases, "mara", 1, verdict="healthy")
+    assert undo(cases, "case0000", who="mara", at=AT + timedelta(hours=2))["state"] == "open"
+
+
+def test_undo_does_not_reopen_what_a_step_closed_and_wakes_nothing(cases: Store) -> None:
+    give(cases, "mara", 0, verdict="unsure")
+    with cases.write() as connection:
+        connection.execute(sa.update(Case).where(Case.case_id == "case0000").values(state="closed", closed_at=AT))
+        add_event(connection, "case0000", "axiswatch", "closed", {"why": "recordings arrive again"}, AT)
+    assert undo(cases, "case0000", who="mara", at=AT + timedelta(hours=2))["state"] == "closed"
+    give(cases, "mara", 0, "case0001", verdict="unsure")
+    snooze(cases, "case0001", who="mara", at=AT, until=None)
+    assert undo(cases, "case0001", who="mara", at=AT + timedelta(hours=2))["state"] == "snoozed"
+
+
+def test_undo_pressed_twice_takes_back_one_finding(cases: Store) -> None:
+    first, second = give(cases, "mara", 0), give(cases, "mara", 1, mode="ball")
+    undo(cases, "case0000", who="mara", at=AT + timedelta(hours=2), label_id=second)
+    with pytest.raises(AxiswatchError, match="nothing to undo"):
+        undo(cases, "case0000", who="mara", at=AT + timedelta(hours=3), label_id=second)
+    assert stands(cases) == [first]
+
+
+def test_the_same_finding_given_twice_is_stored_once(cases: Store) -> None:
+    first = give(cases, "mara", 0)
+    assert give(cases, "mara", 1) == first
+    later = give(cases, "jun", 2)
+    assert give(cases, "mara", 3) not in (first, later), "somebody else has said something since"
+    assert len(get_case(cases, "case0000")["events"]) == 6
+    undo(cases, "case0000", who="mara", at=AT + timedelta(hours=4))
+    give(cases, "mara", 5)
+    assert len(stands(cases)) == 3, "what was taken back can be said again"
+
+
+@pytest.mark.parametrize("who", [("mara",) * 6, ("mara", "jun") * 3])
+def test_of_the_same_page_sent_many_times_at_once_one_is_stored(cases: Store, who: tuple[str, ...]) -> None:
+    """A person's second press is done and stores nothing; another person's page has become old."""
+    barrier, done, refused = threading.Barrier(len(who)), list[str](), list[str]()
+
+    def press(name: str, number: int) -> None:
+        barrier.wait()
+        at = AT + timedelta(seconds=number)
+        shown = {"case0000": 0, "case0001": 0}
+        finding = FINDING | {"note": f"by {name}"}
+        act = {"who": name, "at": at, "period_hours": 1.0, "shown": shown}
+        try:
+            give_verdict(cases, "case0000", finding, also=["case0001"], **act)
+            done.append(name)
+        except AxiswatchError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=press, args=(name, number)) for number, name in enumerate(who)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(done)) == 1
+    assert len(done) == who.count(done[0])
+    assert all("has changed since the page was made" in text for text in refused)
+    for case in ("case0000", "case0001"):
+        assert len(stands(cases, case)) == 1
+        assert [event["action"] for event in get_case(cases, case)["events"]] == ["verdict", "closed"]
+
+
+def test_two_people_with_each_others_look_alikes_wait_for_nobody_for_ever(cases: Store) -> None:
+    barrier, ended = threading.Barrier(4), list[str]()
+
+    def press(name: str, order: list[str]) -> None:
+        for number in range(5):
+            barrier.wait()
+            at = AT + timedelta(minutes=number)
+            finding = FINDING | {"note": f"{name} {number}", "verdict": "unsure"}
+            give_verdict(cases, order[0], finding, also=order[1:], who=name, at=at, period_hours=1)
+            ended.append(name)
+
+    names = [f"case{number:04d}" for number in range(6)]
+    threads = [
+        threading.Thread(target=press, args=(f"user{number}", names if number % 2 else names[::-1]))
+        for number in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(ended) == 20
+    assert [len(stands(cases, name)) for name in names] == [20] * 6
+
+
+def test_a_case_and_its_look_alikes_are_one_act(cases: Store) -> None:
+    """All or nothing; the words are the same, the time is each case's own."""
+    claim(cases, "case0002", who="jun", at=AT, minutes=30)
+    part = {"from_at": utc_text(AT - timedelta(days=2)), "to_at": utc_text(AT - timedelta(days=1, hours=12))}
+    finding = FINDING | {"mode": "ball", "severity": "plan", "note": "one look"} | part
+    act: dict[str, Any] = {"who": "mara", "at": AT, "period_hours": 1}
+    with pytest.raises(AxiswatchError, match="claimed by jun"):
+        give_verdict(cases, "case0000", finding, also=["case0001", "case0002"], **act)
+    assert [stands(cases, f"case000{number}") for number in range(3)] == [[], [], []]
+    told = give_verdict(cases, "case0000", finding, also=["case0001", "case0000"], **act)
+    assert [one["case_id"] for one in told["also"]] == ["case0001"]
+    with cases.read() as connection:
+        (own,), (other,) = (labels_of(connection, f"case000{number}") for number in range(2))
+    names = ("verdict", "evidence", "mode", "severity", "note", "who")
+    assert [own[name] for name in names] == [other[name] for name in names]
+    assert own["to_at"] == AT - timedelta(days=1, hours=12)
+    assert other["to_at"] > AT - timedelta(days=1)
+    give_verdict(cases, "case0003", FINDING, who="jun", at=AT, period_hours=1)
+    with pytest.raises(AxiswatchError, match="case0003 is closed"):
+        give_verdict(cases, "case0004", finding, also=["case0003"], **act)
+
+
+@pytest.mark.parametrize("figure", [0.99, 0.95, 0.05, 0.0])
+@pytest.mark.parametrize("verdict", ["healthy", "fault", "benign_change"])
+def test_an_extreme_figure_needs_a_confirmation_once(cases: Store, figure: float, verdict: str) -> None:
+    with cases.write() as connection:
+        connection.execute(sa.update(Case).values(fault_probability=figure))
+    light = {"verdict": verdict, "evidence": "signal_only"}
+    act: dict[str, Any] = {"who": "mara", "at": AT, "period_hours": 1}
+    with pytest.raises(AxiswatchError, match="signal alone"):
+        give_verdict(cases, "case0000", light, sure=False, **act)
+    with pytest.raises(AxiswatchError, match="signal alone"):
+        give_verdict(cases, "case0000", light | {"evidence": "signal_only"}, also=["case0001"], sure=False, **act)
+    give_verdict(cases, "case0000", light, sure=True, **act)
+    give_verdict(cases, "case0001", light | {"evidence": "inspected"}, sure=False, **act)
+    give_verdict(cases, "case0002", light | {"verdict": "unsure"}, sure=False, **act)
+
+
+def test_the_same_comment_sent_twice_is_stored_once(cases: Store) -> None:
+    for text in ("loud", "loud", "louder", "loud"):
+        comment(cases, "case0000", text, who="mara", at=AT)
+    comment(cases, "case0000", "loud", who="jun", at=AT)
+    told = [(event["who"], event["details"]["text"]) for event in get_case(cases, "case0000")["events"]]
+    assert told == [("mara", "loud"), ("mara", "louder"), ("mara", "loud"), ("jun", "loud")]
 
 
 def test_snooze_ends_at_its_date_or_when_it_gets_worse(cases: Store) -> None:

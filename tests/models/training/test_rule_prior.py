@@ -12,7 +12,7 @@ from models.checks import ModelInvalid
 from models.kinds import TrainingRefused
 from models.model import Model
 from models.settings import TrainingSettings
-from models.training.rule_prior import RulePrior, fit_rule
+from models.training.rule_prior import RulePrior, agreement, fit_rule
 from models.training.train import train
 
 NAMES = ("line_a", "line_b", "noise")
@@ -100,19 +100,27 @@ def test_the_rule_speaks_where_the_training_data_were_silent() -> None:
 
 
 def test_logits_are_the_network_s_plus_the_rule_s_and_scores_do_not_depend_on_the_batch() -> None:
-    model = trained(RULE)
+    whole_committee = trained(RULE)
+    model = replace(whole_committee, refits=())
     assert model.rule is not None
     x = np.random.default_rng(1).normal(5, 4, (300, 3)).astype(np.float32)
     bare = replace(model, rule=None)
     np.testing.assert_allclose(model.logits(x), bare.logits(x) + model.rule.logits(x, NAMES), rtol=1e-6)
-    whole, alone = model.score(x), model.score(x[7:8])
+    whole, alone = whole_committee.score(x), whole_committee.score(x[7:8])
     np.testing.assert_array_equal(whole.class_probabilities[7], alone.class_probabilities[0])
 
 
 def test_an_artifact_keeps_the_rule() -> None:
-    model = replace(trained(RULE), rule=replace(RULE, others=("noise",), change_prefix="change_"))
+    rule = replace(RULE, others=("noise",), change_prefix="change_")
+    model = trained(RULE)
+    fitted = [
+        replace(rule, weights=one.rule.weights, default_nats=one.rule.default_nats) for one in model.refits if one.rule
+    ]
+    refits = tuple(replace(one, rule=own) for one, own in zip(model.refits, fitted, strict=True))
+    model = replace(model, rule=rule, refits=refits)
     again = unpack(pack(model))
     assert again.rule == model.rule
+    assert [one.rule for one in again.refits] == fitted
     assert pack(again) == pack(model)
     assert unpack(pack(trained(None))).rule is None
 
@@ -171,3 +179,28 @@ def test_windows_without_a_class_a_weight_or_a_line_teach_the_rule_nothing() -> 
     again = fit_rule(RULE, more, NAMES, np.append(y, [-1, 1, 2]), np.append(weight, [1.0, 0.0, 0.0]), 8)
     assert again == rule
     assert fit_rule(RULE, x, NAMES, np.full(len(y), -1), weight, 8) == RULE
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2])
+def test_labels_that_were_exchanged_consistently_contradict_the_lines(turn: int) -> None:
+    rng = np.random.default_rng(turn)
+    truth, unit = np.arange(24).repeat(5) % 3, np.arange(24).repeat(5).astype(str)
+    x = rng.normal(2.0, 2.0, (120, 2)).astype(np.float32)
+    x[truth > 0, truth[truth > 0] - 1] += 12.0
+    rule = RulePrior(((), (("a",),), (("b",),)), (1.0 / 3.0,), 2.0)
+    found = agreement(rule, x, ["a", "b"], (truth + turn) % 3, unit)
+    assert found.units == 24
+    assert (
+        (found.agreed == 24 and found.deviation > 4.0) if turn == 0 else (found.agreed == 0 and found.deviation < -2.5)
+    )
+
+
+def test_chance_of_an_agreement_is_that_of_exchanged_labels() -> None:
+    rng = np.random.default_rng(0)
+    x, unit = rng.normal(0.0, 8.0, (20, 2)).astype(np.float32), np.arange(20).astype(str)
+    rule, y = RulePrior(((), (("a",),), (("b",),)), (1.0,), 2.0), rng.integers(0, 3, 20)
+    told = rule.logits(x, ["a", "b"]).argmax(1)
+    drawn = [int((rng.permutation(y) == told).sum()) for _ in range(20_000)]
+    found = agreement(rule, x, ["a", "b"], y, unit)
+    assert found.expected == pytest.approx(np.mean(drawn), abs=0.05)
+    assert found.deviation == pytest.approx((found.agreed - np.mean(drawn)) / np.std(drawn), abs=0.03)

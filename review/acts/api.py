@@ -13,7 +13,7 @@ from pipeline.cases import quiet as muting
 from pipeline.cases import work as case_work
 from pipeline.cases.effects import settle
 from pipeline.cases.remembering import recall
-from pipeline.cases.verdicts import give_verdict, give_verdicts
+from pipeline.cases.verdicts import LONGEST_NOTE, give_verdict, give_verdicts
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from review.access import needs
 from review.api import REFUSED
@@ -56,7 +56,7 @@ class FindingBody(BaseModel, extra="forbid"):
     cause: Text = _words(Cause)
     severity: Text = _words(Severity)
     confidence: float | None = Field(None, ge=0, le=1)
-    note: Text = Field("", max_length=4000)
+    note: Text = Field("", max_length=LONGEST_NOTE)
     channel: Text = Field("", max_length=200)
     from_at: Text = ""
     to_at: Text = ""
@@ -65,6 +65,21 @@ class FindingBody(BaseModel, extra="forbid"):
         """Return the fields of a label as text; empty fields are left out."""
         values = {name: "" if value is None else str(value) for name, value in self.model_dump().items()}
         return {name: value for name, value in values.items() if value or name in ("verdict", "evidence")}
+
+
+class CaseFinding(FindingBody):
+    """A finding on one case and on look-alikes of it.
+
+    `also`: open cases that get it in the same transaction. `shown`: what the case's `shown` was when it was read; where
+    something was found since, the finding is refused.
+    """
+
+    also: list[Text] = Field(default_factory=list, max_length=MOST_IN_BULK)
+    shown: int | None = None
+
+    def cells(self) -> dict[str, str]:
+        """Return the fields of a label as text; empty fields are left out."""
+        return {name: value for name, value in super().cells().items() if name not in ("also", "shown")}
 
 
 class BulkFinding(BaseModel, extra="forbid"):
@@ -129,14 +144,17 @@ def hand_over(request: Request, account: Reviewer, case_id: str, body: HandOver)
 
 
 @router.post("/cases/{case_id}/verdict")
-def verdict(request: Request, account: Reviewer, case_id: str, finding: FindingBody) -> dict[str, Any]:
+def verdict(request: Request, account: Reviewer, case_id: str, finding: CaseFinding) -> dict[str, Any]:
     """Record a finding, and return what it changes (`effect`).
 
     On a closed case it is added as a later finding, with the time at which it became known.
     """
     app = request.app.state
     hours, at = app.settings.state_period_hours, app.clock()
-    told = give_verdict(app.store, case_id, finding.cells(), who=account.name, at=at, period_hours=hours)
+    shown = None if finding.shown is None else {case_id: finding.shown}
+    act: dict[str, Any] = {"who": account.name, "at": at, "period_hours": hours, "shown": shown}
+    told = give_verdict(app.store, case_id, finding.cells(), also=finding.also, **act)
+    recall(app.store, finding.also, weights=app.settings.memory_weights, as_of=at)
     return told | {"effect": settle(app.store, case_id, weights=app.settings.memory_weights, as_of=at)}
 
 
