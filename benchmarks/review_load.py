@@ -117,7 +117,11 @@ async def one_user(place: int, client: httpx.AsyncClient, cases: list[str], unti
     while time.perf_counter() < until:
         begin = time.perf_counter()
         case = cases[int(rng.integers(len(cases)))]
-        what, paths = ("queue", ["/"]) if place % 3 else ("case", [f"/cases/{case}", f"/api/v1/cases/{case}/figures"])
+        what, paths = (
+            ("queue", ["/"])
+            if place % 3
+            else ("case", [f"/cases/{case}", f"/api/v1/cases/{case}/figures?part=signals"])
+        )
         for path in paths:
             answer = await client.get(path)
             assert answer.status_code == 200, (path, answer.status_code, answer.text[:200])

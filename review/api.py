@@ -25,7 +25,7 @@ from pipeline.registry.versions import list_versions
 from pipeline.store.tables import Axis, AxisState
 from review.access import PUBLIC, needs
 from review.calibration import reliability
-from review.case_view import case_details, case_figures, stretch_of_signal
+from review.case_view import case_details
 
 REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"description": "not logged in and no token"},
@@ -116,27 +116,6 @@ def case(request: Request, account: Viewer, case_id: str) -> dict[str, Any]:
     del account
     app = request.app.state
     return case_details(app.store, case_id, weights=app.settings.memory_weights, as_of=app.clock())
-
-
-@router.get("/cases/{case_id}/figures")
-def figures(request: Request, account: Viewer, case_id: str, channel: str = "") -> dict[str, Any]:
-    """Return the data of a case's plots, for one channel or (empty) for the most suspicious one."""
-    del account
-    app = request.app.state
-    return case_figures(app.store, app.lake, app.settings, case_id, channel.replace("\0", ""), as_of=app.clock())
-
-
-@router.get("/recordings/{recording_id}/waveform")
-def waveform(
-    request: Request,
-    account: Viewer,
-    recording_id: str,
-    start: Annotated[int, Query(ge=0, le=10**9)] = 0,
-    stop: Annotated[int, Query(ge=0, le=10**9)] = 10**9,
-) -> dict[str, Any]:
-    """Return part of a waveform, with fewer points but all peaks."""
-    del account
-    return stretch_of_signal(request.app.state.store, request.app.state.lake, recording_id, start, stop)
 
 
 @router.get("/fleet")

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from pathlib import Path
 from urllib.parse import quote, unquote
 
-import plotly
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException as RouteError
+from starlette.middleware.gzip import GZipMiddleware
 
 from pipeline.accounts import Account
 from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing
 from pipeline.base.settings import Settings
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from review import api, pages
+from review import api, api_figures, pages
 from review.access import PUBLIC, needs, own_account
 from review.acts import api as api_acts
-from review.page import here, refuse
+from review.page import STATIC_FILES, here, refuse
 
-STATIC = Path(__file__).parent / "static"
-PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-# Plotly's styles are in plotly.css, so plotly adds no inline styles and the policy can forbid them. The hash allows one
-# style element that plotly.min.js always adds: its rules are for maps, which no page draws.
 POLICY = (
-    "default-src 'none'; script-src 'self'; "
-    "style-src 'self' 'sha256-ji27qzEtxXZW+7dun6UwjHXJ18e6WAin1VvNtkzIE/o='; img-src 'self' data: blob:; "
-    "connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
+KEPT_FOR_EVER = "public, max-age=31536000, immutable"
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -65,23 +59,26 @@ def create_app(
     app.state.account_of, app.state.own_log_in = account_of, account_of is own_account
     app.include_router(pages.router)
     app.include_router(api.router)
+    app.include_router(api_figures.router)
     app.include_router(api_acts.router)
     app.get("/static/{name}", dependencies=[needs(PUBLIC)], include_in_schema=False)(static)
     app.middleware("http")(_with_headers)
+    # A page holds a word of the session and words from its address; a stranger's page cannot ask for it, since the
+    # cookie is sent on the application's own pages only (SameSite=strict), so its length tells nobody anything.
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
     for kind in (AxiswatchError, RouteError):
         app.add_exception_handler(kind, _error_response)
     app.add_exception_handler(Exception, _broken)
     return app
 
 
-def static(name: str) -> Response:
-    """Serve the application's own files, and plotly.js from its wheel, because plants have no internet."""
-    if name == "plotly.min.js":
-        return FileResponse(PLOTLY, headers={"Cache-Control": "max-age=86400"})
-    file = {path.name: path for path in STATIC.iterdir()}.get(name)
+def static(request: Request, name: str) -> Response:
+    """Serve the application's own files; one that is asked for by its hash never changes, so a browser keeps it."""
+    file = STATIC_FILES.get(name)
     if file is None:
         raise HTTPException(404, "there is no such file")
-    return FileResponse(file, headers={"Cache-Control": "max-age=300"})
+    kept = request.query_params.get("v") == file.digest
+    return FileResponse(file.path, headers={"Cache-Control": KEPT_FOR_EVER if kept else "no-cache"})
 
 
 async def _with_headers(request: Request, proceed: Callable[[Request], Awaitable[Response]]) -> Response:

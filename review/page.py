@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,27 +17,50 @@ from jinja2.utils import htmlsafe_json_dumps
 from features.quality.quality import Quality
 from pipeline.accounts import Account
 from pipeline.base.ids import utc_text
+from pipeline.labels.words import Mode
 from review.acts.refusals import code_of, refusals
+from review.figures.feature_words import GROUPS
 from review.terms import share_text, term
 from review.words import LANGUAGES, WORDS
 
 LANGUAGE_COOKIE = "axiswatch_language"
 PLOT_WORDS: Final = (
     *("recording", "reference", "no_reference", "no_signal", "no_baseline", "fault_probability", "case_time"),
-    *("mutual_information", "expected_entropy", "novelty", "hertz", "orders", "marks", "seconds", "timeline"),
-    *("feature", "was", "now", "distance", "shown", "channel", "program", "speed", "regime", "quality"),
-    *("plot_zoom", "plot_pan", "plot_in", "plot_out", "plot_reset"),
+    *("mutual_information", "expected_entropy", "novelty", "hertz", "orders", "seconds", "recent", "alarm_level"),
+    *("review_level", "feature", "was", "now", "change", "distance", "shown", "channel", "program", "speed", "load"),
+    *("quality", "plot_zoom", "plot_pan", "plot_in", "plot_out", "plot_reset", "plot_keys", "loading", "not_loaded"),
+    *("health_index", "running_median", "threshold", "baseline_band", "change_point", "no_trend", "nothing_moved"),
+    *("any_regime", "far_off", "clearly_off", "off", "no_classes", "most_suspicious", "no_sound", "harmonics"),
+    *("sidebands", "no_sidebands", "log_axis", "over_floor", "from_line", "waterfall_scale"),
+    *(f"group_{group}" for group in GROUPS),
 )
 ACT_WORDS: Final = (
     *("choose_verdict", "choose_evidence", "choose_sure", "offline", "session_over", "restored", "discard"),
     *("not_yet", "will_record", "with_alike"),
 )
-PLOT_TERMS: Final = ("shaft", "bpfo", "bpfi", "bsf", "ftf", "gear mesh", *(str(verdict) for verdict in Quality))
-PLOT_TERMS_OF_AXES: Final = ("healthy", "watch", "alarm", "data_fault", "silent", "unknown", "installed", "replaced")
+PLOT_TERMS: Final = (
+    *("shaft", "bpfo", "bpfi", "bsf", "ftf", "gear mesh", "healthy", "fault"),
+    *(str(word) for words in (Quality, Mode) for word in words),
+)
+PLOT_TERMS_OF_AXES: Final = ("watch", "alarm", "data_fault", "silent", "unknown", "installed", "replaced", "removed")
 
 templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined
 )
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A script or style of the application, and a hash of its content."""
+
+    path: Path
+    digest: str
+
+
+STATIC_FILES: Final = {
+    path.name: StaticFile(path, hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+    for path in sorted((Path(__file__).parent / "static").iterdir())
+}
 
 
 def _plotted(values: Any) -> Any:
@@ -97,7 +122,12 @@ def render(request: Request, account: Account | None, template: str, *, status: 
 
     words = {key: t(key) for key in PLOT_WORDS} | {key: w(key) for key in (*PLOT_TERMS, *PLOT_TERMS_OF_AXES)}
     root = request.scope.get("root_path", "")
+
+    def static(name: str) -> str:
+        """Return the address of a script or style, which changes with its content."""
+        return f"{root}/static/{name}?v={STATIC_FILES[name].digest}"
+
     values = {"account": account, "root": root, "here": here(request), "request": request} | values
     values |= {"plot_words": words, "detail": detail, "act_words": {key: t(key) for key in ACT_WORDS}}
-    text = templates.get_template(template).render(t=t, w=w, language=language, **values)
+    text = templates.get_template(template).render(t=t, w=w, language=language, static=static, **values)
     return HTMLResponse(text, status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,10 +24,11 @@ from review.access import COOKIE, Form
 from review.acts import pages as act_pages
 from review.acts.refusals import refusals
 from review.case_view import blinded, case_details, seen_of
+from review.figures.levels import levels_of
+from review.figures.sparkline import courses, sparkline
 from review.forms import Anybody, Viewer, address_of, back, filters_of, inside, text_of
 from review.page import LANGUAGE_COOKIE, language_of, render
 from review.reasons import case_statement, effect_lines
-from review.sparkline import courses, sparkline
 from review.words import WORDS
 
 router = APIRouter(include_in_schema=False)
@@ -93,10 +95,12 @@ def queue(request: Request, account: Viewer) -> Response:
     with state.store.read() as connection:
         evidence = evidence_of(connection, [row["case_id"] for row in rows])
         shown = shown_of(connection, [row["case_id"] for row in rows])
+        levels = levels_of(connection, state.settings, {row["axis_id"] for row in rows}, as_of=state.clock())
     language = language_of(request)
     for row in rows:
         blind = is_blind(row)
-        row["trend"] = sparkline([] if blind else points[row["case_id"]], end=row["last_at"])
+        course = [] if blind else points[row["case_id"]]
+        row["trend"] = sparkline(course, end=row["last_at"], levels=astuple(levels[row["axis_id"]]))
         row["said"] = case_statement(blinded(row), None if blind else evidence.get(row["case_id"]), language)
     values: dict[str, Any] = {
         "rows": rows,

@@ -25,6 +25,7 @@ from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case
 from review.access import Form
 from review.calibration import reliability
 from review.case_view import blinded
+from review.figures.levels import levels_of
 from review.forms import Reviewer, Viewer, back, text_of, time_of
 from review.page import language_of, render
 from review.reasons import case_statement
@@ -66,6 +67,8 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
         states = _states(connection, axis_id)
         cases = _cases(connection, axis_id)
         evidence = evidence_of(connection, [case["case_id"] for case in cases])
+        app = request.app.state
+        levels = levels_of(connection, app.settings, [axis_id], as_of=app.clock())[axis_id]
     for case in cases:
         told = None if is_blind(case) else evidence.get(case["case_id"])
         case["said"] = case_statement(blinded(case), told, language)
@@ -73,6 +76,7 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
     course = {
         "at": [row.bin_at for row in states],
         **{name: [getattr(row, name) for row in states] for name in FIGURES},
+        "levels": vars(levels),
         "events": [{"at": event["at"], "kind": event["kind"]} for event in events],
     }
     values: dict[str, Any] = {"axis": axis, "events": events, "mutes": mutes, "cases": cases, "course": course}
@@ -132,7 +136,7 @@ def calibration(request: Request, account: Viewer) -> Response:
 _ALIAS_HISTORY = (
     sa.select(AliasEvent).order_by(AliasEvent.at.desc(), AliasEvent.scope, AliasEvent.alias, AliasEvent.sequence.desc())
 ).limit(100)
-FIGURES = ("fault_probability", "mutual_information", "expected_entropy", "novelty_percentile", "state")
+FIGURES = ("fault_probability", "recent_probability", "mutual_information", "expected_entropy", "state")
 
 
 def _states(connection: Connection, axis_id: str) -> list[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from review.figures.plot_words import PLOT_PAIRS
+
 LANGUAGES: Final = ("en", "ko")
 
 _PAIRS: Final = {
@@ -58,7 +60,7 @@ _PAIRS: Final = {
     "spectrum": ("Spectrum", "스펙트럼"),
     "envelope": ("Squared envelope spectrum", "제곱 포락선 스펙트럼"),
     "doubt": ("Uncertainty by kind", "종류별 불확실성"),
-    "moved": ("Features that changed most against the unit's own baseline", "자체 기준선에서 가장 많이 벗어난 특징"),
+    "moved": ("What changed against the unit's own baseline", "자체 기준선에서 달라진 것"),
     "no_signal": ("There is no signal to show.", "표시할 신호가 없습니다."),
     "versions": ("Model versions", "모델 버전"),
     "quality": ("Data quality", "데이터 품질"),
@@ -115,7 +117,6 @@ _PAIRS: Final = {
     "program": ("Program", "프로그램"),
     "speed": ("Shaft speed", "축 속도"),
     "shown": ("Recording shown", "표시된 기록"),
-    "regime": ("Regime", "운전 조건"),
     "waveform": ("Waveform", "파형"),
     "course": ("Fault probability with its 5-95 % band", "고장 확률과 5–95 % 구간"),
     "recording": ("this case", "이 사례"),
@@ -124,12 +125,11 @@ _PAIRS: Final = {
     "no_baseline": ("There is no baseline of this unit yet.", "이 장치의 기준선이 아직 없습니다."),
     "hertz": ("Hz", "Hz"),
     "orders": ("× shaft speed", "× 축 회전"),
-    "marks": ("Mark", "표시"),
     "case_time": ("time of the case", "사례 기간"),
     "feature": ("Feature", "특징"),
     "was": ("Baseline", "기준선"),
     "now": ("Now", "현재"),
-    "distance": ("Deviation (σ)", "편차 (σ)"),
+    "distance": ("How unusual", "이례적인 정도"),
     "loading": ("Loading ...", "불러오는 중 ..."),
     "seconds": ("s", "초"),
     "look_alikes": ("Similar open cases", "비슷한 열린 사례"),
@@ -165,11 +165,6 @@ _PAIRS: Final = {
     "who": ("Who", "담당"),
     "mute_reason": ("Reason (shown to other users)", "사유 (다른 사용자에게 표시)"),
     "times_note": ("Times are in your time zone.", "시각은 현지 시간대로 표시됩니다."),
-    "plot_zoom": ("Zoom", "확대"),
-    "plot_pan": ("Pan", "이동"),
-    "plot_in": ("Zoom in", "더 확대"),
-    "plot_out": ("Zoom out", "축소"),
-    "plot_reset": ("Whole plot", "전체 보기"),
     # what is said of a case, see review/statements.py
     "is_faulty": ("Is it faulty?", "고장 여부"),
     "which_part": ("Which part?", "고장 부위"),
@@ -549,4 +544,4 @@ _PAIRS: Final = {
     ),
     "back": ("Back to the queue", "목록으로"),
 }
-WORDS: Final = {key: dict(zip(LANGUAGES, pair, strict=True)) for key, pair in _PAIRS.items()}
+WORDS: Final = {key: dict(zip(LANGUAGES, pair, strict=True)) for key, pair in (_PAIRS | PLOT_PAIRS).items()}

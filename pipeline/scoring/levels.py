@@ -301,17 +301,8 @@ class PlantThresholds:
         return found
 
     def of_axes(self, connection: Connection, axes: Collection[str]) -> dict[str, AxisThresholds]:
-        """Return the thresholds of axes. A unit that was found healthy alarms only where it becomes clearly louder."""
-        rows = connection.execute(sa.select(Axis.axis_id, Axis.site).where(Axis.axis_id.in_(axes))).all()
-        by_site = {site: self.of_site(site) for site in {row.site for row in rows}}
-        usual = {row.axis_id: dict(by_site[row.site]) for row in rows}
-        if self.settings.alarm_probability is None:
-            for row in connection.execute(_found_healthy(axes, self.shared, self.as_of)):
-                limits = usual[row.axis_id][row.model_version]
-                lowest = self.levels.get(row.site, {}).get(row.model_version, {}).get("figures", {}).get("lowest_fault")
-                faults = [] if lowest is None else [log_odds(lowest)]
-                alarm = raised(log_odds(limits.alarm_probability), row.value, faults, self.settings)
-                usual[row.axis_id][row.model_version] = replace(limits, alarm_probability=probability_of(alarm))
+        """Return the thresholds of axes, and when the first days of their units were."""
+        usual = self.usual_of_axes(connection, axes)
         first_days: dict[str, list[tuple[datetime, datetime]]] = {axis: [] for axis in usual}
         begin = sa.func.min(Baseline.from_at, type_=Baseline.from_at.type)
         end = sa.func.min(Baseline.to_at, type_=Baseline.to_at.type)
@@ -326,6 +317,23 @@ class PlantThresholds:
             )
             for axis, limits in usual.items()
         }
+
+    def usual_of_axes(self, connection: Connection, axes: Collection[str]) -> dict[str, dict[str, Thresholds]]:
+        """Return the thresholds of axes after the first days of their units, by axis and model version.
+
+        A unit that was found healthy alarms only where it becomes clearly louder.
+        """
+        rows = connection.execute(sa.select(Axis.axis_id, Axis.site).where(Axis.axis_id.in_(axes))).all()
+        by_site = {site: self.of_site(site) for site in {row.site for row in rows}}
+        usual = {row.axis_id: dict(by_site[row.site]) for row in rows}
+        if self.settings.alarm_probability is None:
+            for row in connection.execute(_found_healthy(axes, self.shared, self.as_of)):
+                limits = usual[row.axis_id][row.model_version]
+                lowest = self.levels.get(row.site, {}).get(row.model_version, {}).get("figures", {}).get("lowest_fault")
+                faults = [] if lowest is None else [log_odds(lowest)]
+                alarm = raised(log_odds(limits.alarm_probability), row.value, faults, self.settings)
+                usual[row.axis_id][row.model_version] = replace(limits, alarm_probability=probability_of(alarm))
+        return usual
 
 
 @dataclass(frozen=True)

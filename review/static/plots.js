@@ -1,208 +1,252 @@
 "use strict";
-// Draws the plots of the pages from the JSON interface. Plotly comes from its Python wheel, not from the internet.
-const INK = "#16202a", LOUD = "#b33000", CALM = "#5b6770", BLUE = "#0b4f8a", OCHRE = "#9a7400";
+// Draws the plots of a case and of an axis from the JSON interface, by chart.js.
 const NEAR_ORDERS = 20; // bearing lines lie below this shaft order
 const DASHES = { shaft: "dot", bpfo: "dash", bpfi: "dashdot", bsf: "longdash", ftf: "longdashdot", "gear mesh": "solid" };
 const HEIGHTS = { bpfi: 0.7, bsf: 0.85, ftf: 0.55 }; // so that the names of close lines do not overlap
-const COLORS = { shaft: CALM, bpfo: BLUE, bpfi: "#7a3e9d", bsf: "#1b7f5c", ftf: OCHRE, "gear mesh": "#33404b" };
-// On a touch screen a finger scrolls the page; it zooms only after a choice in plotly's mode bar.
-const TOUCHED = matchMedia("(pointer: coarse)").matches;
-// Plotly reads some HTML in texts; names from logs are escaped.
-const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
-const layout = (x, y, more) => ({
-  margin: { l: 62, r: 15, t: 8, b: 44 }, xaxis: { title: { text: x } }, yaxis: { title: { text: y } }, dragmode: TOUCHED ? false : "zoom", showlegend: true,
-  legend: { orientation: "h", y: 1.16 }, font: { color: INK, size: 13 }, paper_bgcolor: "#fff", plot_bgcolor: "#fff", ...more,
-});
-const dates = () => ({
-  type: "date",
-  ...(document.documentElement.lang === "ko" ? { tickformatstops: [{ dtickrange: [null, 86399999], value: "%H:%M\n%-m월 %-d일" }, { dtickrange: [86400000, "M1"], value: "%-m월 %-d일\n%Y" }, { dtickrange: ["M1", null], value: "%Y.%-m" }] } : {}),
-});
-function settings(words) {
-  const dictionary = { Zoom: words.plot_zoom, Pan: words.plot_pan, "Zoom in": words.plot_in, "Zoom out": words.plot_out, "Reset axes": words.plot_reset };
-  const lang = document.documentElement.lang;
-  return {
-    responsive: true, displaylogo: false, displayModeBar: true, locale: lang, locales: { [lang]: { dictionary, format: {} } },
-    modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
-  };
-}
-function draw(name, traces, shape, words) {
-  return Plotly.newPlot(`plot-${name}`, traces, shape, settings(words));
-}
-const line = (name, x, y, color, dash) => ({ x, y, name, mode: "lines", line: { color, width: 1.3, dash: dash || "solid" } });
+const COLORS = { shaft: "soft", bpfo: "blue", bpfi: "violet", bsf: "green", ftf: "ochre", "gear mesh": "ink" };
+const SYMBOLS = { healthy: "disc", watch: "ring", alarm: "triangle", data_fault: "cross", silent: "ring", unknown: "diamond" };
 const element = (id) => document.getElementById(id);
-function cell(tag, text) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  return made;
+const time = (text) => new Date(text).getTime();
+const rootOf = () => document.body.dataset.root;
+const shortTime = (text) => new Date(text).toLocaleString(LOCALE, { dateStyle: "short", timeStyle: "short" });
+const percent = (share) => (share > 0.995 && share < 1 ? ">99 %" : share > 0 && share < 0.005 ? "<1 %" : `${Math.round(100 * share)} %`);
+// A plot in its element: made once, then changed.
+function plot(name, shape, words) {
+  const place = element(`plot-${name}`);
+  if (place.chart) place.chart.update(shape);
+  else new Chart(place, place.closest("section")?.querySelector("h2")?.firstChild.textContent.trim() ?? name, shape, words);
+  return place.chart;
 }
-// Times of the interface are UTC. Plotly ignores offsets, so times are converted to local times without an offset.
-function local(text) {
-  const moment = new Date(text);
-  return new Date(moment.getTime() - moment.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+function levelLines(levels, words) {
+  if (!levels) return [];
+  if (levels.alarm === levels.review) return [{ at: levels.alarm, color: "loud", dash: "longdash", name: `${words.alarm_level}, ${words.review_level}: ${levels.alarm.toFixed(2)}` }];
+  return [{ at: levels.alarm, color: "loud", dash: "longdash", name: `${words.alarm_level}: ${levels.alarm.toFixed(2)}` }, { at: levels.review, color: "ochre", dash: "longdash", name: `${words.review_level}: ${levels.review.toFixed(2)}` }];
 }
-const band = (from, to) => ({ type: "rect", layer: "below", xref: "x", yref: "paper", x0: from, x1: to, y0: 0, y1: 1, line: { width: 0 }, fillcolor: "rgba(154,116,0,.13)" });
 
-async function drawCase(page) {
-  const root = document.body.dataset.root, words = JSON.parse(page.dataset.words), channel = page.dataset.channel;
-  const answer = await fetch(`${root}/api/v1/cases/${page.dataset.case}/figures?channel=${encodeURIComponent(channel)}`);
-  const figures = await answer.json();
-  if (!answer.ok) { element("shown").textContent = figures.detail; return; }
-  describe(figures, words);
-  await drawCourse(figures, words);
-  drawMoved(figures, words);
-  if (!figures.recording) {
-    for (const name of ["waveform", "spectrum", "envelope"]) element(`plot-${name}`).textContent = words.no_signal;
-  } else {
-    await drawSpectra(figures, words);
-    await drawWaveform(figures, words, root);
+class CasePlots {
+  constructor(page) {
+    Object.assign(this, { page, words: JSON.parse(page.dataset.words), chosen: { recording: "", other: "" }, states: {} });
   }
-  page.dataset.drawn = "yes";
+  address(id, part, channel = "") {
+    const { recording, other } = id === this.page.dataset.case ? this.chosen : {};
+    return `${rootOf()}/api/v1/cases/${id}/figures?part=${part}&language=${LANGUAGE}&channel=${encodeURIComponent(channel)}` + (recording || other ? `&recording=${recording}&other=${other}` : "");
+  }
+  async load() {
+    const { page, words } = this, shown = element("shown");
+    if (!this.figures) shown.textContent = words.loading;
+    // What a reader looks at first comes first.
+    for (const part of ["signals", "changes"]) {
+      try {
+        const answer = await fetch(this.address(page.dataset.case, part, page.dataset.channel)), figures = await answer.json();
+        if (!answer.ok) { shown.textContent = figures.detail; return; }
+        this.figures = { ...this.figures, ...figures };
+      } catch { shown.textContent = words.not_loaded; return; }
+      if (part === "signals") this.draw(); else this.changes();
+      page.dataset[part === "signals" ? "drawn" : "complete"] = "yes";
+      page.dispatchEvent(new CustomEvent("drawn", { detail: part }));
+    }
+  }
+  draw() {
+    const { figures, words } = this;
+    this.describe();
+    this.course();
+    drawClasses(figures, words);
+    if (!figures.recording) {
+      for (const name of ["waveform", "spectrum", "envelope"]) element(`plot-${name}`).textContent = words.no_signal;
+      return;
+    }
+    this.spectra();
+    this.waveform();
+  }
+  describe() {
+    const { figures, words } = this, now = figures.recording, place = element("shown");
+    if (!now) { place.textContent = words.no_signal; return; }
+    for (const tab of document.querySelectorAll("[data-channel-tab]")) if (tab.dataset.channelTab === now.channel) tab.setAttribute("aria-current", "page");
+    const parts = [[words.shown, shortTime(now.started_at)], [words.channel, now.channel], [words.program, now.program], [words.speed, now.shaft_speed_rpm === null ? null : `${now.shaft_speed_rpm.toFixed(0)} rpm`],
+      [words.load, now.load === null ? null : figure(now.load)], [words.quality, now.quality && (words[now.quality] || now.quality) + (now.evidence ? `: ${now.evidence}` : "")]];
+    if (!figures.reference) parts.push([words.reference, words.no_reference]);
+    place.replaceChildren(...parts.filter((part) => part[1]).map(([name, value]) => made("span", {}, `${name}: `, made("b", {}, value))));
+  }
+  course() {
+    const { figures, words } = this, at = figures.course.map((row) => time(row.started_at)), column = (name) => figures.course.map((row) => row[name]);
+    const bands = [{ from: time(figures.case.first_at), to: time(figures.case.last_at) }], legend = [{ name: words.case_time, color: "time", area: true }];
+    const known = figures.recent.filter((row) => row.recent_probability !== null);
+    plot("course", {
+      x: { time: true }, left: { from: 0, to: 1 }, bands, legend, levels: levelLines(figures.levels, words),
+      series: [
+        { name: words.recent, x: known.map((row) => time(row.bin_at)), y: known.map((row) => row.recent_probability), color: "blue", dash: "dash" },
+        { name: words.fault_probability, x: at, y: column("fault_probability"), low: column("fault_q05"), high: column("fault_q95"), color: "loud", dots: 2.5 },
+      ],
+    }, words);
+    plot("doubt", {
+      x: { time: true }, left: { name: "nat", zero: true }, right: { name: "%", from: 0, to: 100 }, bands, legend,
+      series: [
+        { name: words.mutual_information, x: at, y: column("mutual_information"), color: "blue" },
+        { name: words.expected_entropy, x: at, y: column("expected_entropy"), color: "ochre", dash: "dash" },
+        { name: words.novelty, x: at, y: column("novelty_percentile"), color: "soft", dash: "dot", right: true },
+      ],
+    }, words);
+  }
+  changes() {
+    const { figures, words } = this;
+    drawMoved(figures, words);
+    drawTrends(element("trends"), figures.trends, words, [{ from: time(figures.case.first_at), to: time(figures.case.last_at) }]);
+  }
+  // Reference and recording, so far as they have what is drawn.
+  pairs(read) {
+    const { figures, words } = this, other = this.chosen.other && figures.reference ? shortTime(figures.reference.started_at) : words.reference;
+    return [[other, figures.reference, "soft"], [this.chosen.recording ? shortTime(figures.recording.started_at) : words.recording, figures.recording, "loud"]].filter(([, record]) => record && read(record));
+  }
+  spectra() {
+    const { figures } = this, now = figures.recording, near = figures.markers.filter((mark) => mark.order * mark.harmonic <= NEAR_ORDERS);
+    element("band").textContent = now.envelope ? `${(now.envelope.band_hz[0] / 1000).toFixed(2)}–${(now.envelope.band_hz[1] / 1000).toFixed(2)} kHz` : "";
+    const highest = Math.max(50, ...near.map((mark) => mark.hz)) * 1.12; // zoom out to see higher frequencies
+    this.spectrum("envelope", { read: (r) => r.envelope, value: "power", decibel: 10, unit: `(${now.unit})²`, on: ["bpfo", "bpfi", "bsf", "ftf"], first: highest });
+    this.spectrum("spectrum", { read: (r) => r.spectrum, value: "rms", decibel: 20, unit: `${now.unit} rms`, on: ["shaft", "gear mesh"], first: null });
+  }
+  spectrum(name, how) {
+    const { figures, words } = this, shaft = figures.recording.shaft_speed_rpm ? figures.recording.shaft_speed_rpm / 60 : null, pairs = this.pairs(how.read);
+    if (!pairs.length) { element(`plot-${name}`).textContent = words.no_signal; return; }
+    const state = (this.states[name] ??= { kinds: new Set(how.on), orders: false, log: false, harmonics: false, spacing: "" });
+    if (!shaft) state.orders = false;
+    const scale = () => (state.orders ? 1 / shaft : 1), label = (mark) => (mark.kind ? words[mark.kind] : mark.name);
+    const lines = [...new Map(figures.markers.filter((mark) => mark.harmonic === 1).map((mark) => [mark.kind || mark.name, mark])).entries()];
+    const shape = () => {
+      const apart = lines.find(([kind]) => kind === state.spacing);
+      return {
+        x: { name: state.orders ? words.orders : words.hertz, unit: state.orders ? "×" : "Hz", from: 0, first: how.first ? [0, how.first * scale()] : undefined },
+        left: { name: how.unit, zero: true, log: state.log },
+        series: pairs.map(([title, record, shade]) => ({ name: title, x: how.read(record).hz.map((hz) => hz * scale()), y: how.read(record)[how.value], color: shade, width: 1.3 })),
+        marks: figures.markers.filter((mark) => state.kinds.has(mark.kind || mark.name)).map((mark) => ({
+          at: mark.hz * scale(), color: COLORS[mark.kind] ?? "blue", dash: DASHES[mark.kind] ?? "dash", width: mark.harmonic === 1 ? 1.6 : 1, height: HEIGHTS[mark.kind],
+          text: mark.harmonic === 1 || mark.order > 1.5 ? (mark.harmonic > 1 ? `${mark.harmonic} × ` : "") + label(mark) : "",
+        })),
+        harmonics: state.harmonics ? 10 : 0, sidebands: apart ? apart[1].hz * scale() : 0,
+        read: (x) => this.read(x / scale(), how, shaft, lines, label),
+      };
+    };
+    const chart = plot(name, shape(), words), again = () => chart.update(shape());
+    const chip = (text, shape_, press) => { const button = made("button", { type: "button", class: "chip", ...shape_ }, text); button.addEventListener("click", () => press(button)); return button; };
+    const switched = (text, key) => chip(text, { "aria-pressed": state[key], "data-switch": key }, (button) => { state[key] = !state[key]; button.setAttribute("aria-pressed", state[key]); again(); });
+    const spacing = made("select", { "aria-label": words.sidebands, class: "chip" }, made("option", { value: "" }, words.no_sidebands), ...lines.map(([kind, mark]) => made("option", { value: kind }, `± ${label(mark)}`)));
+    spacing.value = state.spacing;
+    spacing.addEventListener("change", () => { state.spacing = spacing.value; again(); });
+    const unit = chip(`${words.hertz} ↔ ${words.orders}`, { "data-switch": "orders" }, () => { const at = chart.cursor, from = scale(); state.orders = !state.orders; chart.range = null; chart.cursor = at === null ? null : at * scale() / from; again(); chart.tell(); });
+    element(`marks-${name}`).replaceChildren(
+      ...lines.map(([kind, mark]) => chip(`${label(mark)} ${mark.order.toFixed(2)} ×`, { "data-kind": kind, "aria-pressed": state.kinds.has(kind) }, (button) => { if (!state.kinds.delete(kind)) state.kinds.add(kind); button.setAttribute("aria-pressed", state.kinds.has(kind)); again(); })),
+      made("span", { class: "gap" }), switched(words.harmonics, "harmonics"), spacing, switched(words.log_axis, "log"), ...(shaft ? [unit] : []));
+  }
+  // What the cursor tells at a frequency: order, height over the floor, the nearest line that is known.
+  read(hz, how, shaft, lines, label) {
+    const { figures, words } = this, part = how.read(figures.recording), parts = [];
+    if (!part) return parts;
+    if (shaft) parts.push(`${(hz / shaft).toFixed(3)} × (${figure(hz)} Hz)`);
+    const { floor } = part, value = part[how.value][nearest(part.hz, hz)];
+    if (floor.hz.length && value > 0) {
+      const usual = floor.power[nearest(floor.hz, hz)], height = 10 * Math.log10((how.decibel === 20 ? value ** 2 : value) / usual);
+      if (Number.isFinite(height)) parts.push(`${height.toFixed(1)} dB ${words.over_floor}`);
+    }
+    let best = null;
+    for (const [, mark] of lines) {
+      const k = Math.max(1, Math.min(mark.kind === "ftf" ? 3 : 10, Math.round(hz / mark.hz))), off = hz - k * mark.hz;
+      if (!best || Math.abs(off) < Math.abs(best.off)) best = { off, k, mark };
+    }
+    if (best) parts.push(words.from_line.replace("{hz}", `${best.off < 0 ? "−" : "+"}${figure(Math.abs(best.off))} Hz`).replace("{line}", (best.k > 1 ? `${best.k} × ` : "") + label(best.mark)));
+    return parts;
+  }
+  waveform() {
+    const { figures, words } = this, pairs = this.pairs((record) => record.waveform);
+    const shape = () => ({ x: { name: words.seconds, unit: words.seconds }, left: { name: figures.recording.unit }, series: series.slice() });
+    const series = pairs.map(([title, record, shade]) => ({ name: title, x: record.waveform.s, y: record.waveform.value, color: shade, width: 1.1 }));
+    // After a zoom the visible part of both signals is loaded in finer detail; only the last zoom counts.
+    const zoomed = async (range) => {
+      const number = (this.zooms = (this.zooms ?? 0) + 1);
+      const parts = await Promise.all(pairs.map(async ([, record]) => {
+        if (!range) return record.waveform;
+        const start = Math.max(0, Math.floor(range[0] * record.sampling_rate_hz)), stop = Math.max(0, Math.ceil(range[1] * record.sampling_rate_hz) + 1);
+        const answer = await fetch(`${rootOf()}/api/v1/recordings/${record.recording_id}/waveform?start=${start}&stop=${stop}`);
+        return answer.ok ? answer.json() : record.waveform;
+      }));
+      if (number !== this.zooms) return;
+      parts.forEach((part, place) => { series[place] = { ...series[place], x: part.s, y: part.value }; });
+      chart.update(shape());
+      element("plot-waveform").dataset.finer = String(Number(element("plot-waveform").dataset.finer || 0) + 1);
+    };
+    const longest = Math.max(...pairs.map(([, record]) => record.n_samples / record.sampling_rate_hz));
+    const chart = plot("waveform", { ...shape(), zoomed }, words);
+    chart.whole = () => [0, longest];
+    chart.later();
+  }
 }
-function describe(figures, words) {
-  const now = figures.recording, place = element("shown");
-  if (!now) { place.textContent = words.no_signal; return; }
-  for (const tab of document.querySelectorAll("[data-channel-tab]")) if (tab.dataset.channelTab === now.channel) tab.setAttribute("aria-current", "page");
-  const when = new Date(now.started_at).toLocaleString(spoken, { dateStyle: "short", timeStyle: "medium" });
-  const parts = [[words.shown, when], [words.channel, now.channel], [words.program, now.program], [words.speed, now.shaft_speed_rpm === null ? null : `${now.shaft_speed_rpm.toFixed(0)} rpm`], [words.regime, now.regime],
-    [words.quality, now.quality && (words[now.quality] || now.quality) + (now.evidence ? `: ${now.evidence}` : "")]];
-  if (!figures.reference) parts.push([words.reference, words.no_reference]);
-  place.replaceChildren(...parts.filter((part) => part[1]).map(([name, value]) => {
-    const made = cell("span", `${name}: `);
-    made.append(cell("b", value));
-    return made;
-  }));
-}
-// One band for each part with known values, so that gaps are not filled.
-function bands(at, low, high) {
-  const stretches = [];
-  at.forEach((moment, place) => {
-    if (low[place] === null || high[place] === null) { stretches.push([]); return; }
-    if (!stretches.length) stretches.push([]);
-    stretches.at(-1).push(place);
+function drawTrends(place, trends, words, bands = []) {
+  if (!trends.length) { place.textContent = words.no_trend; return; }
+  const names = trends.map((trend) => `${trend.channel} · ${trend.unit_serial}`);
+  if (place.dataset.names !== names.join()) place.replaceChildren(...trends.map((_, number) => made("section", {}, made("h3", {}, names[number]), made("div", { class: "plot", id: `plot-trend-${number}` }))));
+  place.dataset.names = names.join();
+  const all = trends.flatMap((trend) => [trend.at[0], trend.at.at(-1)]).filter(Boolean).map(time), ends = { from: Math.min(...all), to: Math.max(...all) };
+  trends.forEach((trend, number) => {
+    const at = trend.at.map(time), limits = trend.threshold === null ? [] : [{ at: trend.threshold, color: "loud", dash: "longdash", name: `${words.threshold}: ${figure(trend.threshold)}` }];
+    const shape = {
+      x: { time: true, ...(all.length ? ends : {}) }, left: { name: "σ", zero: true }, bands, levels: limits,
+      areas: trend.low === null ? [] : [{ low: trend.low, high: trend.high, color: "usual" }], legend: trend.low === null ? [] : [{ name: words.baseline_band, color: "usual", area: true }],
+      series: [{ name: words.health_index, x: at, y: trend.index, color: "soft", dash: "none", dots: 2 }, { name: words.running_median, x: at, y: trend.median, color: "blue", width: 2 }],
+      marks: trend.changes.map((change) => ({ at: time(change.at), color: "ochre", dash: "dash", width: 1.5, text: `${words.change_point}: ${figure(change.before)} → ${figure(change.after)}` })),
+    };
+    const there = element(`plot-trend-${number}`);
+    if (there.chart) there.chart.update(shape); else new Chart(there, `${words.health_index}, ${names[number]}`, shape, words);
   });
-  return stretches.filter((stretch) => stretch.length).flatMap((stretch, number) => {
-    const pick = (values) => stretch.map((place) => values[place]), alone = stretch.length === 1;
-    const shared = { x: pick(at), mode: "lines", line: { width: alone ? 5 : 0, color: "rgba(11,79,138,.28)" }, hoverinfo: "skip", legendgroup: "band" };
-    if (alone) return [{ ...shared, x: [shared.x[0], shared.x[0]], y: [low[stretch[0]], high[stretch[0]]], name: "5-95 %", showlegend: number === 0 }];
-    return [{ ...shared, y: pick(high), showlegend: false }, { ...shared, y: pick(low), fill: "tonexty", fillcolor: "rgba(11,79,138,.28)", name: "5-95 %", showlegend: number === 0 }];
-  });
-}
-async function drawCourse(figures, words) {
-  const at = figures.course.map((row) => local(row.started_at)), column = (name) => figures.course.map((row) => row[name]);
-  const shapes = [band(local(figures.case.first_at), local(figures.case.last_at))];
-  await draw("course", [
-    ...bands(at, column("fault_q05"), column("fault_q95")),
-    { x: at, y: column("fault_probability"), mode: "lines+markers", line: { color: LOUD, width: 1.5 }, marker: { size: 5, color: LOUD }, name: words.fault_probability },
-    { x: [null], y: [null], mode: "markers", marker: { symbol: "square", size: 12, color: "rgba(154,116,0,.35)" }, name: words.case_time },
-  ], layout("", "", { xaxis: dates(), yaxis: { range: [-0.02, 1.02] }, shapes }), words);
-  await draw("doubt", [
-    line(words.mutual_information, at, column("mutual_information"), BLUE),
-    line(words.expected_entropy, at, column("expected_entropy"), OCHRE, "dash"),
-    { ...line(words.novelty, at, column("novelty_percentile"), CALM, "dot"), yaxis: "y2" },
-  ], layout("", "nat", { xaxis: dates(), yaxis: { title: { text: "nat" }, rangemode: "tozero" }, yaxis2: { overlaying: "y", side: "right", range: [0, 101], tickmode: "auto", showgrid: false, title: { text: "%" } }, margin: { l: 62, r: 60, t: 8, b: 44 }, shapes }), words);
 }
 function drawMoved(figures, words) {
   const place = element("plot-moved");
-  if (!figures.moved.length) { place.textContent = words.no_baseline; return; }
-  if (figures.baseline_regime) element("baseline-regime").textContent = `(${figures.baseline_regime})`;
-  const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody();
-  for (const name of [words.feature, words.was, words.now, words.distance, ""]) head.append(cell("th", name));
-  const most = Math.max(...figures.moved.map((row) => Math.abs(row.sigmas)));
+  const [program, speed] = (figures.baseline_regime ?? "").split(/\|(?=[^|]*\|[^|]*$)|\|(?=[^|]*$)/);
+  const of = [program && !"*?".includes(program) ? `${words.program} ${program}` : "", speed && !"*?".includes(speed) ? `${speed} rpm` : ""].filter(Boolean).join(", ");
+  element("baseline-regime").textContent = figures.baseline_regime ? `(${of || words.any_regime})` : "";
+  if (!figures.baseline_regime) { place.textContent = words.no_baseline; return; }
+  if (!figures.moved.length) { place.textContent = words.nothing_moved; return; }
+  const table = made("table"), head = table.createTHead().insertRow();
+  for (const name of [words.feature, words.was, words.now, words.change, words.distance]) head.append(made("th", { scope: "col" }, name));
+  let group = "", body;
   for (const row of figures.moved) {
-    const made = body.insertRow();
-    for (const text of [row.name, row.baseline.toPrecision(3), row.now.toPrecision(3), `${row.sigmas > 0 ? "+" : ""}${row.sigmas.toFixed(1)} σ`]) made.append(cell("td", text));
-    const bar = document.createElement("meter");
-    bar.max = most; bar.value = Math.abs(row.sigmas);
-    made.insertCell().append(bar);
-  }
-  place.replaceChildren(table);
-}
-function pairs(figures, words, read) {
-  const list = [];
-  if (figures.reference && read(figures.reference)) list.push([words.reference, read(figures.reference), CALM]);
-  if (read(figures.recording)) list.push([words.recording, read(figures.recording), LOUD]);
-  return list;
-}
-async function drawSpectra(figures, words) {
-  const now = figures.recording, shaft = now.shaft_speed_rpm === null ? null : now.shaft_speed_rpm / 60;
-  const near = figures.markers.filter((mark) => mark.order * mark.harmonic <= NEAR_ORDERS);
-  if (now.envelope) element("band").textContent = `${(now.envelope.band_hz[0] / 1000).toFixed(2)}–${(now.envelope.band_hz[1] / 1000).toFixed(2)} kHz`;
-  const highest = Math.max(50, ...near.map((mark) => mark.hz)) * 1.12; // zoom out or drag to see higher frequencies
-  await spectrum("envelope", figures, words, shaft, { traces: pairs(figures, words, (r) => r.envelope), value: "power", unit: `${plain(now.unit)}²`, on: ["bpfo", "bpfi", "bsf", "ftf"], range: highest });
-  await spectrum("spectrum", figures, words, shaft, { traces: pairs(figures, words, (r) => r.spectrum), value: "rms", unit: `${plain(now.unit)} rms`, on: ["shaft", "gear mesh"], range: null });
-}
-async function spectrum(name, figures, words, shaft, how) {
-  if (!how.traces.length) { element(`plot-${name}`).textContent = words.no_signal; return; }
-  const chosen = { kinds: new Set(how.on), orders: false };
-  const scale = () => (chosen.orders ? 1 / shaft : 1);
-  const label = (mark) => (mark.kind ? words[mark.kind] : mark.name);
-  const marks = () => {
-    const shown = figures.markers.filter((mark) => chosen.kinds.has(mark.kind || mark.name));
-    return {
-      shapes: shown.map((mark) => ({ type: "line", layer: "below", x0: mark.hz * scale(), x1: mark.hz * scale(), yref: "paper", y0: 0, y1: 1, line: { color: COLORS[mark.kind] || BLUE, width: mark.harmonic === 1 ? 1.6 : 1, dash: DASHES[mark.kind] || "dash" } })),
-      annotations: shown.filter((mark) => mark.harmonic === 1 || mark.order > 1.5).map((mark) => ({ x: mark.hz * scale(), yref: "paper", y: HEIGHTS[mark.kind] ?? 1, yanchor: "top", xanchor: "left", textangle: -90, showarrow: false, font: { size: 11, color: COLORS[mark.kind] || BLUE }, text: plain((mark.harmonic > 1 ? `${mark.harmonic} × ` : "") + label(mark)) })),
-    };
-  };
-  const axis = () => ({ title: { text: chosen.orders ? words.orders : words.hertz }, ...(how.range ? { range: [0, how.range * scale()] } : { rangemode: "tozero" }) });
-  const xs = () => how.traces.map(([, part]) => part.hz.map((hz) => hz * scale()));
-  await draw(name, how.traces.map(([title, part, color], place) => line(title, xs()[place], part[how.value], color)), layout("", "", { xaxis: axis(), yaxis: { title: { text: how.unit }, rangemode: "tozero" }, ...marks() }), words);
-  const plot = element(`plot-${name}`), chips = element(`marks-${name}`);
-  const kinds = [...new Map(figures.markers.map((mark) => [mark.kind || mark.name, mark])).entries()];
-  for (const [kind, mark] of kinds) {
-    const chip = document.createElement("button");
-    chip.type = "button"; chip.className = "chip"; chip.dataset.kind = kind;
-    chip.textContent = `${label(mark)} ${mark.order.toFixed(2)} ×`;
-    chip.setAttribute("aria-pressed", chosen.kinds.has(kind));
-    chip.addEventListener("click", () => {
-      if (!chosen.kinds.delete(kind)) chosen.kinds.add(kind);
-      chip.setAttribute("aria-pressed", chosen.kinds.has(kind));
-      Plotly.relayout(plot, marks());
-    });
-    chips.append(chip);
-  }
-  if (shaft) {
-    const unit = document.createElement("button");
-    unit.type = "button"; unit.className = "chip unit"; unit.textContent = `${words.hertz} ↔ ${words.orders}`;
-    unit.addEventListener("click", () => {
-      chosen.orders = !chosen.orders;
-      Plotly.update(plot, { x: xs() }, { xaxis: axis(), ...marks() });
-    });
-    chips.append(unit);
-  }
-}
-async function drawWaveform(figures, words, root) {
-  const shown = [[words.reference, figures.reference, CALM], [words.recording, figures.recording, LOUD]].filter((one) => one[1]);
-  await draw("waveform", shown.map(([name, record, color]) => line(name, record.waveform.s, record.waveform.value, color)), layout(words.seconds, plain(figures.recording.unit)), words);
-  const plot = element("plot-waveform");
-  plot.on("plotly_relayout", async (change) => {
-    const full = change["xaxis.autorange"], range = change["xaxis.range"] || [change["xaxis.range[0]"], change["xaxis.range[1]"]];
-    if (!full && range[0] === undefined) return;
-    // After a zoom, load the visible part of both signals in finer detail.
-    for (const [place, [, record]] of shown.entries()) {
-      const start = full ? 0 : Math.max(0, Math.floor(range[0] * record.sampling_rate_hz)), stop = full ? record.n_samples : Math.max(0, Math.ceil(range[1] * record.sampling_rate_hz));
-      const answer = await fetch(`${root}/api/v1/recordings/${record.recording_id}/waveform?start=${start}&stop=${stop}`);
-      if (!answer.ok) continue;
-      const part = await answer.json();
-      await Plotly.restyle(plot, { x: [part.s], y: [part.value] }, [place]);
+    if (row.group !== group) {
+      group = row.group;
+      body = table.createTBody();
+      body.insertRow().append(made("th", { scope: "rowgroup", colspan: "5", class: "group" }, words[`group_${group}`]));
     }
-    plot.dataset.finer = String(Number(plot.dataset.finer || 0) + 1);
-  });
+    const size = Math.abs(row.sigmas), told = size >= 10 ? words.far_off : size >= 5 ? words.clearly_off : words.off;
+    const line = body.insertRow(), sigmas = size >= 30 ? `> 30 σ` : `${size.toFixed(0)} σ`;
+    line.append(made("th", { scope: "row", title: row.name }, row.text), ...[row.was_text, row.now_text, row.change_text].map((text) => made("td", { class: "number" }, text)), made("td", {}, `${row.sigmas > 0 ? "↑" : "↓"} ${told} `, made("small", {}, `(${sigmas})`)));
+  }
+  place.replaceChildren(made("div", { class: "wide-table", tabindex: "0", role: "group", "aria-label": words.feature }, table));
+}
+function drawClasses(figures, words) {
+  const place = element("plot-classes");
+  if (!figures.classes.length) { place.textContent = words.no_classes; return; }
+  place.replaceChildren(made("ul", { class: "bars" }, ...figures.classes.map((one) => {
+    const fill = made("i", { class: one.name === "healthy" ? "calm" : "" });
+    fill.style.width = `${100 * one.share}%`;
+    return made("li", {}, made("span", {}, words[one.name] ?? one.name), made("span", { class: "bar-of", "aria-hidden": "true" }, fill), made("b", {}, percent(one.share)));
+  })));
 }
 function drawStates(place) {
-  const course = JSON.parse(place.dataset.course), words = JSON.parse(place.dataset.words), at = course.at.map(local);
-  const marks = { healthy: "circle", watch: "circle-open", alarm: "triangle-up", data_fault: "x", silent: "circle-dot", unknown: "diamond-open" };
-  draw("states", [
-    { x: at, y: course.fault_probability, text: course.state.map((state) => words[state] || plain(state)), mode: "lines+markers", name: words.fault_probability, line: { color: LOUD, width: 1.2 }, marker: { symbol: course.state.map((state) => marks[state] || "circle"), size: 6, color: LOUD } },
-    { ...line(words.mutual_information, at, course.mutual_information, BLUE, "dash"), yaxis: "y2" },
-    { ...line(words.expected_entropy, at, course.expected_entropy, OCHRE, "dot"), yaxis: "y2" },
-  ], layout("", "", {
-    xaxis: { ...dates(), ...(at.length > 1 ? { range: [at[0], at.at(-1)] } : {}) }, yaxis: { range: [-0.02, 1.02], title: { text: words.fault_probability } }, yaxis2: { overlaying: "y", side: "right", tickmode: "auto", showgrid: false, title: { text: "nat" }, rangemode: "tozero" }, margin: { l: 62, r: 60, t: 8, b: 44 },
-    shapes: course.events.map((event) => ({ type: "line", x0: local(event.at), x1: local(event.at), yref: "paper", y0: 0, y1: 1, line: { color: INK, width: 1.5, dash: "dot" } })),
-    annotations: course.events.map((event) => ({ x: local(event.at), yref: "paper", y: 1, yanchor: "top", xanchor: "left", textangle: -90, showarrow: false, text: words[event.kind] || plain(event.kind) })),
-  }), words).then(() => { place.dataset.drawn = "yes"; });
+  const course = JSON.parse(place.dataset.course), words = JSON.parse(place.dataset.words), at = course.at.map(time);
+  const right = (name, color, dash) => ({ name: words[name], x: at, y: course[name], color, dash, right: true });
+  plot("states", {
+    x: { time: true, ...(at.length > 1 ? { from: at[0], to: at.at(-1) } : {}) }, left: { name: words.fault_probability, from: 0, to: 1 }, right: { name: "nat", zero: true }, levels: levelLines(course.levels, words),
+    series: [
+      right("mutual_information", "blue", "dash"), right("expected_entropy", "ochre", "dot"),
+      { name: words.recent, x: at, y: course.recent_probability, color: "violet", dash: "dashdot" },
+      { name: words.fault_probability, x: at, y: course.fault_probability, color: "loud", dots: 3, symbols: course.state.map((state) => SYMBOLS[state] ?? "disc"), words: course.state.map((state) => words[state] ?? state) },
+    ],
+    marks: course.events.map((event) => ({ at: time(event.at), color: "ink", dash: "dot", width: 1.5, text: words[event.kind] ?? event.kind })),
+  }, words);
+  place.dataset.drawn = "yes";
+  fetch(`${rootOf()}/api/v1/axes/${place.dataset.axis}/trend`).then((answer) => (answer.ok ? answer.json() : [])).then((trends) => { drawTrends(element("trends"), trends, words); element("trends").dataset.drawn = "yes"; });
 }
+let plots = null;
 document.addEventListener("DOMContentLoaded", () => {
   const page = element("case"), states = element("plot-states");
-  if (page) drawCase(page);
+  if (page) { plots = new CasePlots(page); plots.load(); }
+  // An audit shows its scores after the verdict.
+  document.addEventListener("axiswatch:shown", () => { if (plots?.figures?.blind) plots.load(); });
   if (states) drawStates(states);
 });

@@ -101,9 +101,8 @@ document.addEventListener("change", (event) => { if (event.target.name === "case
 document.addEventListener("click", (event) => {
   if (event.target.id !== "range-from-plot") return;
   const plot = document.getElementById("plot-course"), form = document.getElementById("verdict-form");
-  if (!plot.layout) return;
-  // Plotly holds local times without an offset, as the two fields do.
-  plot.layout.xaxis.range.forEach((moment, place) => { form.querySelectorAll("input[type=datetime-local]")[place].value = new Date(moment.replace(" ", "T")).toLocaleString("sv").replace(" ", "T"); });
+  if (!plot.chart) return;
+  plot.chart.view().forEach((moment, place) => { form.querySelectorAll("input[type=datetime-local]")[place].value = new Date(moment).toLocaleString("sv").replace(" ", "T"); });
   form.dispatchEvent(new Event("input", { bubbles: true }));
 });
 showTimes(document);

@@ -25,7 +25,7 @@ from pipeline.store.tables import Axis, Case
 from review.access import PUBLIC, Needs
 from review.app import create_app
 from review.calibration import reliability
-from review.signals import SCREEN_POINTS, envelope_of_points, highest_of_pieces
+from review.figures.signals import SCREEN_POINTS, envelope_of_points, highest_of_pieces
 from review.words import WORDS
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -176,7 +176,8 @@ def test_every_answer_has_the_headers_that_protect(app: FastAPI) -> None:
         policy = headers["content-security-policy"]
         assert "default-src 'none'" in policy, path
         assert "frame-ancestors 'self'" in policy, path
-        assert headers["cache-control"] == ("max-age=300" if path.startswith("/static") else "no-store"), path
+        assert "unsafe" not in policy, path
+        assert headers["cache-control"] == ("no-cache" if path.startswith("/static") else "no-store"), path
 
 
 @SQLITE

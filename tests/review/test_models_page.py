@@ -68,7 +68,7 @@ def test_the_page_shows_decisions_that_changed_and_how_far_doubt_fell(store: Sto
     token = make_token(store, "viewer", purpose="test", at=AT, days=1)
     page = TestClient(app, base_url="https://testserver", headers={"Authorization": f"Bearer {token}"}).get("/models")
     assert page.status_code == 200
-    table = page.text.split('<table id="payback">')[1]
+    table = page.text.split('<table id="payback" ')[1]
     assert "old → new" in table
     assert "1 (1, 0)" in table, "one decision changed, for the better"
     assert 'href="/cases/case0000">case0000</a> healthy → alarm' in table

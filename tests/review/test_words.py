@@ -1,15 +1,10 @@
-"""What is said and drawn without a browser: stored words, reasons, the line of a row, addresses, plotly's own rules."""
+"""What is said and drawn without a browser: stored words, reasons, the line of a row, addresses."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import plotly
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
@@ -18,14 +13,11 @@ from features.quality.quality import Quality
 from pipeline.cases.audit import AUDIT
 from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
-from review.app import POLICY
+from review.figures.sparkline import HEIGHT, MOST_POINTS, WIDTH, sparkline
 from review.forms import address_of, inside
-from review.sparkline import HEIGHT, MOST_POINTS, WIDTH, sparkline
 from review.terms import _TERMS, share_text, term
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
-PLOTLY = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_text("utf-8")
-STATIC = Path(__file__).parents[2] / "review" / "static"
 
 
 def test_every_stored_word_has_a_korean_one() -> None:
@@ -82,27 +74,3 @@ def test_one_goes_on_only_inside_of_the_application() -> None:
     ]
     for hostile in ("//evil.example", "/\\evil.example", "https://evil.example", "/review//evil.example", "/a\nb"):
         assert inside(mounted, hostile) == "/", hostile
-
-
-def test_plotlys_own_rules_are_in_our_file() -> None:
-    """Else plots would lose them, since the policy lets no style be written into the page."""
-    told = re.search(r'\{"X,X div":.*?\}(?=;)', PLOTLY, re.DOTALL)
-    assert told is not None, "plotly writes its rules in another way now; see how plotly.css was made"
-    pair = r"""(?:"((?:[^"\\]|\\.)*)"|(\w+)):(?:"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)')"""
-    ours = (STATIC / "plotly.css").read_text("utf-8")
-    rules = re.findall(pair, told[0])
-    assert len(rules) > 50
-    for quoted, plain, double, single in rules:
-        selector = (quoted or plain).replace("X", ".js-plotly-plot .plotly").replace("Y", ".plotly-notifier")
-        assert f"{selector} {{ {double or single} }}" in ours
-
-
-def test_the_one_style_that_is_let_through_is_that_of_maps() -> None:
-    """Its hash stands in the policy; plotly brings it along for maps."""
-    told = re.search(r"\.textContent='(\.maplibregl-map\{.*?)',document\.head", PLOTLY, re.DOTALL)
-    if told is None:
-        pytest.fail("plotly brings its rules for maps in another way now; mend POLICY in review/app.py")
-    text = told[1].encode().decode("unicode_escape").encode("latin-1").decode("utf-8")
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    assert f"'sha256-{digest}'" in POLICY
-    assert "unsafe" not in POLICY

@@ -32,12 +32,15 @@ class Sparkline:
         Newest point in pixels.
     first_value, last_value : float or None
         First and last known fault probability.
+    levels : tuple of float
+        Heights of the alarm and the review level in pixels.
     """
 
     lines: tuple[str, ...]
     last: tuple[float, float] | None
     first_value: float | None
     last_value: float | None
+    levels: tuple[float, ...] = ()
 
 
 def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = DAYS) -> dict[str, list[Point]]:
@@ -66,8 +69,10 @@ def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = D
     return by_case
 
 
-def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS) -> Sparkline:
+def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS, levels: Sequence[float] = ()) -> Sparkline:
     """Convert a course to the points of a line, 0 at the bottom and 1 at the top, with gaps where no value is known.
+
+    `levels` are probabilities at which a line stands across.
 
     Of more than `MOST_POINTS` points, the highest of each piece is kept, so that no peak is lost.
     """
@@ -82,11 +87,15 @@ def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS) -> 
             continue
         share = (at - start) / (end - start)
         x = EDGE + min(max(share, 0.0), 1.0) * (WIDTH - 2 * EDGE)
-        y = EDGE + (1.0 - min(max(value, 0.0), 1.0)) * (HEIGHT - 2 * EDGE)
-        pieces[-1].append((round(x, 1), round(y, 1)))
+        pieces[-1].append((round(x, 1), _height_of(value)))
     drawn = [piece for piece in pieces if piece]
     lines = tuple(" ".join(f"{x},{y}" for x, y in piece) for piece in drawn)
-    return Sparkline(lines, drawn[-1][-1], known[0][1], known[-1][1])
+    across = tuple(dict.fromkeys(_height_of(level) for level in levels))
+    return Sparkline(lines, drawn[-1][-1], known[0][1], known[-1][1], across)
+
+
+def _height_of(value: float) -> float:
+    return round(EDGE + (1.0 - min(max(value, 0.0), 1.0)) * (HEIGHT - 2 * EDGE), 1)
 
 
 def _thinned(points: Sequence[Point]) -> list[Point]:

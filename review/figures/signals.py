@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ SCREEN_POINTS = 1500
 LONGEST_SPECTRUM = 1 << 18
 """Most samples for a spectrum; its lines are then already finer than a screen can show."""
 
+FLOOR_LINES, FLOOR_RATIO = 32, 1.2
 HARMONICS = 3
 KINDS = ("shaft", "bpfo", "bpfi", "bsf", "ftf", "gear mesh")
 
@@ -39,19 +41,58 @@ def envelope_of_points(values: npt.NDArray[Any], start: int, stop: int) -> tuple
     piece = values[start:stop]
     if not len(piece):
         return [], []
-    places = np.union1d(_first_of_pieces(piece, np.minimum), _first_of_pieces(piece, np.maximum))
-    return (start + places).tolist(), piece[places].astype(float).tolist()
+    places = np.union1d(first_of_pieces(piece, np.minimum), first_of_pieces(piece, np.maximum))
+    return (start + places).tolist(), rounded(piece[places])
 
 
 def highest_of_pieces(values: npt.NDArray[Any], step: float) -> tuple[list[float], list[float]]:
     """Reduce a spectrum (n,) to the highest line of each of 1,500 pieces; return places (bin x step) and values."""
     if not len(values):
         return [], []
-    places = _first_of_pieces(values, np.maximum)
-    return (places * step).tolist(), values[places].astype(float).tolist()
+    places = first_of_pieces(values, np.maximum)
+    return rounded(places * step, digits=7), values[places].astype(float).tolist()
 
 
-def _first_of_pieces(values: npt.NDArray[Any], extreme: np.ufunc) -> npt.NDArray[np.int64]:
+def rounded(values: npt.NDArray[Any], *, digits: int = 4) -> list[float]:
+    """Return numbers with so many digits that count: a screen shows no more, and they travel in half the bytes."""
+    wide = np.asarray(values, dtype=np.float64)
+    with np.errstate(divide="ignore"):
+        lead = np.floor(np.log10(np.abs(wide)))
+    power = digits - 1 - np.where(np.isfinite(lead), np.clip(lead, -280.0, 280.0), 0.0)
+    up, down = 10.0 ** np.maximum(power, 0.0), 10.0 ** np.maximum(-power, 0.0)  # whole numbers, so decimals stay short
+    tidy: list[float] = (np.round(wide * up / down) * down / up).tolist()
+    return tidy
+
+
+def floor_of(power: npt.NDArray[Any], step: float) -> dict[str, list[float]]:
+    """Return the usual power over frequency: the median of the lines in bands that each are a fifth higher.
+
+    A line's height in dB is told over this floor. A band has at least 32 lines.
+
+    Parameters
+    ----------
+    power
+        (n,) power of every line.
+    step
+        Distance of two lines, Hz.
+
+    Returns
+    -------
+    dict
+        hz, power: middle and median of each band, with rising frequency; empty for fewer than 3 lines.
+    """
+    edges, last = [1], len(power)
+    while edges[-1] + FLOOR_LINES < last:
+        edges.append(max(edges[-1] + FLOOR_LINES, int(FLOOR_RATIO * edges[-1])))
+    if len(edges) > 1 or last < 3:
+        edges = edges[:-1]
+    bands = list(pairwise([*edges, last])) if last >= 3 else []
+    middle = np.array([(low + high - 1) / 2 for low, high in bands])
+    usual = np.array([np.median(power[low:high]) for low, high in bands])
+    return {"hz": rounded(middle * step, digits=6), "power": rounded(usual, digits=3)}
+
+
+def first_of_pieces(values: npt.NDArray[Any], extreme: np.ufunc) -> npt.NDArray[np.int64]:
     """Return the index of the first lowest or highest value of each of 1,500 pieces."""
     starts = np.unique(np.linspace(0, len(values), SCREEN_POINTS + 1).astype(np.int64))[:-1]
     reached = extreme.reduceat(values, starts)
@@ -75,13 +116,16 @@ def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureS
     Returns
     -------
     dict
-        spectrum: hz, rms (in the signal's unit). envelope: hz, power, band_hz; None where the recording is too short.
+        spectrum: hz, rms (in the signal's unit), floor. envelope: hz, power, floor, band_hz; None where the recording
+        is too short. floor: hz, power (`floor_of`).
     """
     part = samples[:LONGEST_SPECTRUM][None, :].astype(np.float32)
     part = part - part.mean(dtype=np.float64).astype(np.float32)
     length, bin_hz = part.shape[1], rate_hz / part.shape[1]
-    at, power = highest_of_pieces(power_spectrum(part)[0], bin_hz)
-    drawn: dict[str, Any] = {"spectrum": {"hz": at, "rms": np.sqrt(power).tolist()}, "envelope": None}
+    whole = power_spectrum(part)[0]
+    at, power = highest_of_pieces(whole, bin_hz)
+    shown = {"hz": at, "rms": rounded(np.sqrt(power)), "floor": floor_of(whole, bin_hz)}
+    drawn: dict[str, Any] = {"spectrum": shown, "envelope": None}
     transform = real_transform(part)
     best = find_best_band(transform, bin_hz, length, settings)
     band = best.bands[int(best.index[0])] if best.bands and best.index[0] >= 0 else whole_band_bins(length)
@@ -89,7 +133,8 @@ def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureS
         lines = squared_envelope_spectrum(transform, band)[0]
         usable = min(len(lines), max(1, int(0.9 * len(lines))))
         hz, values = highest_of_pieces(lines[:usable], bin_hz)
-        drawn["envelope"] = {"hz": hz, "power": values, "band_hz": [band[0] * bin_hz, band[1] * bin_hz]}
+        floor, limits = floor_of(lines[:usable], bin_hz), [band[0] * bin_hz, band[1] * bin_hz]
+        drawn["envelope"] = {"hz": hz, "power": rounded(np.array(values)), "floor": floor, "band_hz": limits}
     return drawn
 
 
