@@ -495,5 +495,5 @@ def test_an_audit_shows_no_figure_before_its_verdict(plant: tuple[Store, str], e
     assert "0.0123" not in page.evaluate(f"fetch('/api/v1/cases/{row['case_id']}/figures').then(one => one.text())")
     choose(page, "1", "e", "1")
     record(page)
-    assert "0.01" in page.inner_text(".facts")
+    assert "0.01" in page.inner_text(".head")
     assert get_case(store, row["case_id"])["events"][0]["details"]["seen"]["fault_probability"] is None
