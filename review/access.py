@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -76,6 +77,19 @@ def own_account(request: Request) -> Account | None:
         return account_of_token(state.store, token.strip(), at=clock())
     cookie = request.cookies.get(COOKIE)
     return account_of_session(state.store, cookie, at=clock()) if cookie else None
+
+
+def source_of(request: Request) -> str:
+    """Return where a request comes from: its address, of IPv6 the network of 64 bits that one customer has.
+
+    Behind a proxy the server must know it (uvicorn's `forwarded_allow_ips`), or all have the proxy's address.
+    """
+    host = request.client.host if request.client is not None else ""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host[:64]
+    return str(ip_network(f"{host}/64", strict=False)) if address.version == 6 else host
 
 
 def _refuse_other_origins(request: Request) -> None:

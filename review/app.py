@@ -19,6 +19,7 @@ from pipeline.store.lake import Lake
 from review import api, api_figures, pages
 from review.access import PUBLIC, needs, own_account
 from review.acts import api as api_acts
+from review.limits import BodyLimit
 from review.page import STATIC_FILES, here, refuse
 
 POLICY = (
@@ -66,6 +67,7 @@ def create_app(
     # A page holds a word of the session and words from its address; a stranger's page cannot ask for it, since the
     # cookie is sent on the application's own pages only (SameSite=strict), so its length tells nobody anything.
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=4)
+    app.add_middleware(BodyLimit)
     for kind in (AxiswatchError, RouteError):
         app.add_exception_handler(kind, _error_response)
     app.add_exception_handler(Exception, _broken)

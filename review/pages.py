@@ -20,7 +20,7 @@ from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Ve
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis
 from review import plant_pages
-from review.access import COOKIE, Form
+from review.access import COOKIE, Form, source_of
 from review.acts import pages as act_pages
 from review.acts.refusals import refusals
 from review.case_view import blinded, case_details, seen_of
@@ -53,9 +53,8 @@ def login(request: Request, account: Anybody, form: Form) -> Response:
     state = request.app.state
     hours = state.settings.review_session_hours
     try:
-        cookie = log_in(
-            state.store, text_of(form, "name"), str(form.get("password", "")), at=state.clock(), hours=hours
-        )
+        given = text_of(form, "name"), str(form.get("password", ""))
+        cookie = log_in(state.store, *given, at=state.clock(), hours=hours, source=source_of(request))
     except AxiswatchError as error:
         return render(request, None, "login.html", wrong=refusals(error, language_of(request)), status=429)
     if cookie is None:

@@ -433,9 +433,13 @@ _PAIRS: Final = {
         "Something in the application went wrong; nothing was stored. Try again; if it stays, tell your administrator.",
         "프로그램에 문제가 생겨 저장하지 못했습니다. 다시 시도하고, 계속되면 관리자에게 알리십시오.",
     ),
+    "refused_busy": (
+        "Many people log in at this moment. Try again in a few seconds.",
+        "지금 로그인 요청이 많습니다. 잠시 뒤에 다시 시도하십시오.",
+    ),
     "refused_too_many_tries": (
-        "Too many wrong passwords for this name. Wait {minutes} minutes, then try again.",
-        "이 이름으로 비밀번호를 너무 많이 틀렸습니다. {minutes}분 뒤에 다시 시도하십시오.",
+        "Too many wrong passwords from here. Wait {minutes} minutes, then try again.",
+        "이 기기나 망에서 비밀번호를 너무 많이 틀렸습니다. {minutes}분 뒤에 다시 시도하십시오.",
     ),
     "refused_no_case": (
         "Not found: there is no case {case}. Look for it in the queue.",

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
+
+_USER_INFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+def without_secrets(text: str) -> str:
+    """Return text in which no URL has a name and a password.
+
+    >>> without_secrets("cannot reach s3://key:secret@store/lake")
+    'cannot reach s3://***@store/lake'
+    """
+    return _USER_INFO.sub("***@", text)
 
 
 class Coded(str):

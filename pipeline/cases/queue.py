@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from math import isfinite
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -114,17 +115,17 @@ def _within(query: Any) -> Any:
 def _behind(after: str) -> sa.ColumnElement[bool]:
     try:
         priority, first_at, case_id = after.split("~")
-        key = (float(priority), datetime.fromisoformat(first_at))
-    except ValueError as error:
+        key = (float(priority), datetime.fromisoformat(first_at).astimezone(UTC))
+    except (ValueError, OverflowError) as error:
         raise AxiswatchError(_no_position(after)) from error
-    if key[1].tzinfo is None or "\0" in case_id:
+    if datetime.fromisoformat(first_at).tzinfo is None or not isfinite(key[0]) or "\0" in case_id:
         raise AxiswatchError(_no_position(after))
     later = sa.or_(Case.first_at > key[1], sa.and_(Case.first_at == key[1], Case.case_id > case_id))
     return sa.and_(Case.queue_priority <= key[0], sa.or_(Case.queue_priority < key[0], later))
 
 
 def _no_position(after: str) -> Coded:
-    return Coded(f"{after!r} is not a position in the queue; start at its first page", "no_position")
+    return Coded(f"{after[:80]!r} is not a position in the queue; start at its first page", "no_position")
 
 
 def has_reason(code: str) -> sa.ColumnElement[bool]:

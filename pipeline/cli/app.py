@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.base.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError, without_secrets
 from pipeline.cli import airflow, config, data, demo, evaluate, handoff, levels, models, review, steps, trend, watch
 from pipeline.cli import review_app as accounts
 from pipeline.cli.common import err
@@ -64,7 +64,7 @@ def main() -> None:
     try:
         app()
     except AxiswatchError as error:
-        err.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        err.print(f"error: {without_secrets(str(error))}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.filename is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from pipeline.base.errors import without_secrets
 from pipeline.cli.common import AsJson, emit, table
 
 if TYPE_CHECKING:
@@ -61,4 +62,4 @@ def _shown(settings: Settings, name: str) -> str:
     if name in ("webhook_url", "case_webhook_url", "case_webhook_secret"):
         return "set, not shown" if getattr(settings, name) else ""
     places = {"lake_url": settings.lake, "landing": str(settings.landing_zone)}
-    return places.get(name, str(getattr(settings, name)))
+    return without_secrets(places.get(name, str(getattr(settings, name))))

@@ -101,11 +101,36 @@ def user_token(
     name: Name,
     purpose: Annotated[str, typer.Option(help="The program that will use it.")],
     days: Annotated[float, typer.Option(min=0.01, max=3660, help="Number of days for which it is valid.")] = 90,
+    role: Annotated[
+        str, typer.Option(help="The most it may do: viewer, reviewer or admin (default: as much as the user).")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Make a token for a program that acts as a user. It is shown once."""
     from pipeline.accounts import make_token
 
-    token = make_token(opened_store(), name, purpose=purpose, at=now(), days=days)
+    token = make_token(opened_store(), name, purpose=purpose, at=now(), days=days, role=role)
     facts = {"token": token}
     emit(facts, as_json, counts("Token", facts))
+
+
+@user_app.command("tokens", epilog="Example: axiswatch user tokens --json")
+def user_tokens(as_json: AsJson = False) -> None:
+    """List the tokens of programs: whose they are, what for, what they may do, and until when."""
+    from pipeline.accounts import list_tokens
+
+    rows = list_tokens(opened_store())
+    names = ["id", "name", "role", "purpose", "expires_at"]
+    emit(rows, as_json, lambda: table(names, [[row[name] for name in names] for row in rows]))
+
+
+@user_app.command("revoke", epilog="Example: axiswatch user revoke 0a1b2c3d4e5f")
+def user_revoke(
+    token_id: Annotated[str, typer.Argument(help="The token's id, or its beginning.")], as_json: AsJson = False
+) -> None:
+    """End a token at once."""
+    from pipeline.accounts import revoke_token
+
+    revoke_token(opened_store(), token_id)
+    facts = {"id": token_id}
+    emit(facts, as_json, counts("Revoked", facts))

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError
+from pipeline.base.spreadsheet import guarded
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, Case, CaseWork, Label, LabelWithdrawal, UtcDateTime
 
@@ -93,8 +94,14 @@ def _csv(header: list[str], rows: Sequence[Sequence[Any]]) -> bytes:
     sink = io.StringIO()
     writer = csv.writer(sink)
     writer.writerow(header)
-    writer.writerows([value.isoformat() if isinstance(value, datetime) else value for value in row] for row in rows)
+    writer.writerows([_cell(value) for value in row] for row in rows)
     return sink.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return guarded(value) if isinstance(value, str) else value
 
 
 def _parquet(schema: pa.Schema, rows: Sequence[Sequence[Any]]) -> bytes:

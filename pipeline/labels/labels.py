@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError, Coded
 from pipeline.base.ids import axis_id, instant, stable_id
+from pipeline.base.spreadsheet import unguarded
 from pipeline.labels.words import LABEL_CSV_COLUMNS, STRENGTH, Cause, Component, Evidence, Mode, Severity, Verdict
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import Label, LabelWithdrawal
@@ -86,7 +87,9 @@ def read_labels(path: Path, *, who: str) -> list[dict[str, Any]]:
             if None in line:
                 problems.append(f"line {number}: more cells than columns")
                 continue
-            row, wrong = label_row({name: (line.get(name) or "").strip() for name in LABEL_CSV_COLUMNS}, who=who)
+            row, wrong = label_row(
+                {name: unguarded((line.get(name) or "").strip()) for name in LABEL_CSV_COLUMNS}, who=who
+            )
             problems += [f"line {number}: {text}" for text in wrong]
             rows.append(row)
     if problems:

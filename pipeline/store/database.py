@@ -63,6 +63,8 @@ class Store:
             current = store.revision()
             if current is None:
                 store.upgrade()
+            elif current > head_revision():
+                raise PrerequisiteMissing(_newer(current))
             elif current != head_revision():
                 raise PrerequisiteMissing(
                     f"the database is at revision {current}, this axiswatch needs {head_revision()}; "
@@ -95,9 +97,18 @@ class Store:
             return current
 
     def upgrade(self) -> None:
-        """Migrate the tables to the newest revision. Of two callers at once, the second waits and has nothing to do."""
+        """Migrate the tables to the newest revision. Of two callers at once, the second waits and has nothing to do.
+
+        Raises
+        ------
+        PrerequisiteMissing
+            The tables belong to a newer axiswatch.
+        """
         from alembic import command
 
+        current = self.revision()
+        if current is not None and current > head_revision():
+            raise PrerequisiteMissing(_newer(current))
         with self.write() as connection:
             if not self.is_sqlite:
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
@@ -172,6 +183,13 @@ def alembic_config() -> Config:
 def head_revision() -> str:
     """Return the revision of the newest migration in this package: the number that its file begins with."""
     return max(path.name[:4] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _newer(current: str) -> str:
+    return (
+        f"the database is at revision {current}, which a newer axiswatch made; this one knows {head_revision()}: "
+        "install the newer one, or go back to a backup"
+    )
 
 
 def _engine(url: str) -> Engine:

