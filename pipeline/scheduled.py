@@ -31,14 +31,18 @@ def _open() -> Iterator[Workplace]:
 
 
 def plan_acquire(as_of: datetime) -> Json:
-    """Split the log files that are due into batches."""
+    """Split the log files that are due into batches; first, rows of the quarantine whose time has come are judged."""
     from pipeline.intake.acquire import plan_landing
+    from pipeline.intake.quarantine import judge_due
 
     with _open() as place:
         landing = place.settings.landing_zone
         landing.mkdir(parents=True, exist_ok=True)
         size = int(place.settings.batch_mib * MIB)
-        return plan_landing(place.store, landing, as_of=as_of, size=size, most=place.settings.max_batches).as_dict()
+        _, problems = judge_due(place.store, place.lake, limits_of(place.settings, as_of))
+        plan = plan_landing(place.store, landing, as_of=as_of, size=size, most=place.settings.max_batches)
+        plan.problems += problems
+        return plan.as_dict()
 
 
 def acquire_batch(names: Sequence[str], as_of: datetime) -> Json:

@@ -132,7 +132,7 @@ def test_variables_in_documents_exist() -> None:
 def reason_codes() -> set[str]:
     """Codes that the code gives as `Reason("code", ...)`, also by way of a name in the same file."""
     found: set[str] = set()
-    for name in ("contract", "ingest", "acquire"):
+    for name in ("contract", "ingest", "reading", "acquire"):
         tree = ast.parse((ROOT / "pipeline" / "intake" / f"{name}.py").read_text(encoding="utf-8"))
         wanted: set[str] = set()
         for node in ast.walk(tree):

@@ -42,9 +42,9 @@ def register(app: typer.Typer) -> None:
 def acquire(as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Copy new log files from the landing zone to the lake; rows and files that cannot be read go to quarantine.
 
-    Files in the landing zone are never changed. Hidden files and folders (names that start with . or _) and files that
-    end in .tmp, .part, .partial, .crdownload or .filepart are skipped. Check `quarantined` and `problems`: the exit
-    code is 0 even if they are not zero.
+    Hidden files and folders (names that start with . or _) and files that
+    end in .tmp, .part, .partial, .crdownload or .filepart are skipped. Check `quarantined` and `problems`. Exit code 1:
+    the lake cannot be written, or no file be read; they are due again.
     """
     _take("acquire", as_of, as_json)
 

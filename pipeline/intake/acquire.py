@@ -9,19 +9,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError
-from pipeline.intake.contract import Limits, Reason, judge_columns, printable
+from pipeline.intake.contract import Limits, Reason
 from pipeline.intake.ingest import Harvester, Origin, Raced, commit_harvest
+from pipeline.intake.quarantine import judge_due
+from pipeline.intake.reading import DAMAGE, Refused, Unread, begun_by, is_damage, read_log, survives
 from pipeline.store.database import Store, insert_new, upsert
 from pipeline.store.lake import Lake
 from pipeline.store.tables import LandingEntry, LogFile
@@ -79,21 +80,6 @@ def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, mos
     return plan
 
 
-def begun_by(path: Path, as_of: datetime) -> bool:
-    """Return whether all recordings of a log file started by a time; False where the file cannot be read."""
-    import pyarrow.compute as pc
-
-    try:
-        with path.open("rb") as file:
-            column = pq.read_table(file, columns=["started_at"], use_threads=False).column("started_at")
-        newest = pc.max(column).as_py()
-    except (pa.ArrowException, OSError, ValueError, KeyError):
-        return False
-    if not isinstance(newest, datetime):
-        return False
-    return (newest if newest.tzinfo else newest.replace(tzinfo=UTC)) <= as_of
-
-
 def encode_name(relative: Path) -> str:
     """Return the name of a file in ASCII, even if its bytes are not text."""
     return quote_from_bytes(os.fsencode(relative.as_posix()))
@@ -106,9 +92,10 @@ def decode_names(names: Sequence[str], landing: Path) -> Iterator[Path]:
 
 
 UNFINISHED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".filepart")
-BATCH_BYTES = 16 * 1024 * 1024
 TRIES = 5
 PAGE = 1000
+NOTED = 20
+"""Files that are noted at a time as being read."""
 
 
 @dataclass
@@ -132,13 +119,15 @@ class AcquireReport:
 class LandingFile:
     """A file of the landing zone, with size and time of change when it was listed.
 
-    `name` is its path below the landing zone, `relative` the same as text that can be stored.
+    `name` is its path below the landing zone, `relative` the same as text that can be stored. `tries`: runs that ended
+    while it was being read.
     """
 
     name: str
     relative: str
     size_bytes: int
     modified_ns: int
+    tries: int = 0
 
 
 def acquire(
@@ -165,34 +154,91 @@ def acquire(
     Raises
     ------
     AxiswatchError
-        The landing zone is not a folder.
+        The landing zone is not a folder, or a fault of the machine let none of the files be read.
+    LakeUnavailable
+        The lake cannot be written; what was not committed is due again.
     """
     if not landing.is_dir():
         raise AxiswatchError(f"the landing zone {landing} is not a folder; create it, or set `landing`")
     report = AcquireReport()
     if only is None:
         files, report.problems = walk(landing)
+        report.recordings, problems = judge_due(store, lake, limits)
+        report.problems += problems
     else:
-        files = [found for path in only for found in _landed(path.relative_to(landing).as_posix(), path)]
+        names = [path.relative_to(landing).as_posix() for path in only]
+        files = [file for name in names for file in _landed(landing, name, landing / name, report.problems)]
     waiting = unseen_files(store, files, report)
-    for done, landed in enumerate(waiting):
-        if on_progress:
-            on_progress(done, len(waiting))
-        try:
-            _take(store, lake, landing / landed.name, landed, limits, settled_before, report)
-        except PermissionError as error:
-            report.problems.append(f"{landing / landed.name}: {error.strerror}; allow the user of axiswatch to read it")
+    failed = 0
+    for first in range(0, len(waiting), NOTED):
+        page = waiting[first : first + NOTED]
+        with _noted(store, page, report) as kept:
+            for done, landed in enumerate(page, first):
+                if on_progress:
+                    on_progress(done, len(waiting))
+                try:
+                    _take(store, lake, landing / landed.name, landed, limits, settled_before, report)
+                except (OSError, MemoryError) as error:
+                    report.problems.append(_left(landing / landed.name, error))
+                    failed += not isinstance(error, PermissionError)
+                    if isinstance(error, MemoryError):
+                        kept.add(landed.relative)
+    if failed and failed == len(waiting):
+        raise AxiswatchError(f"none of {failed} log files could be read: {report.problems[-1]}")
     if on_progress:
         on_progress(len(waiting), len(waiting))
     store.refresh_statistics(report.recordings)
     return report
 
 
+def _left(path: Path | str, error: OSError | MemoryError) -> str:
+    """Return a line about a file or folder that is left for a later run, because of a fault that is not its own."""
+    if isinstance(error, PermissionError):
+        return f"{path}: {error.strerror}; allow the user of axiswatch to read it"
+    what = error.strerror if isinstance(error, OSError) else f"not enough memory ({error})"
+    return f"{path}: {what or error}; it is left for the next run"
+
+
+@contextmanager
+def _noted(store: Store, files: Sequence[LandingFile], report: AcquireReport) -> Iterator[set[str]]:
+    """Note in the database that files are being read, until they are taken; a run that dies leaves these notes.
+
+    Notes of the paths that are added to the set stay as well.
+    """
+    notes = [
+        {
+            "path": file.relative,
+            "size_bytes": file.size_bytes,
+            "modified_ns": file.modified_ns,
+            "file_hash": "",
+            "tries": file.tries + 1,
+        }
+        for file in files
+    ]
+    with store.write() as connection:
+        upsert(connection, LandingEntry, notes)
+    before = report.files + report.files_known
+    kept: set[str] = set()
+    try:
+        yield kept
+    finally:
+        if report.files + report.files_known - before < len(files):
+            ours = LandingEntry.path.in_([file.relative for file in files if file.relative not in kept])
+            with suppress(sa.exc.SQLAlchemyError), store.write() as connection:
+                connection.execute(sa.delete(LandingEntry).where(ours, LandingEntry.tries > 0))
+
+
 def walk(landing: Path) -> tuple[list[LandingFile], list[str]]:
     """List the landing zone: its log files in order of their names, and a line about each thing that is never read.
 
-    Hidden and unfinished files are left out. Linked folders, broken links, pipes and folders that may not be listed are
-    never read. Only names are handled here: a landing zone may hold a year of files that are known.
+    Hidden and unfinished files are left out. Linked folders, links that are broken or lead out of the landing zone,
+    pipes, and what may not be listed are never read. Only names are handled here: a landing zone may hold a year of
+    files that are known.
+
+    Raises
+    ------
+    AxiswatchError
+        The landing zone itself cannot be listed.
     """
     files: list[LandingFile] = []
     problems: list[str] = []
@@ -204,30 +250,42 @@ def walk(landing: Path) -> tuple[list[LandingFile], list[str]]:
                 entries = list(found)
         except FileNotFoundError:
             continue
-        except PermissionError as error:
-            problems.append(f"{landing / below}: {error.strerror}; allow the user of axiswatch to list it")
+        except OSError as error:
+            problems.append(_left(landing / below, error))
+            if not below:
+                raise AxiswatchError(problems[0]) from error
             continue
         for entry in entries:
             hidden = is_hidden or entry.name.startswith((".", "_"))
-            if entry.is_dir(follow_symlinks=False):
+            try:
+                is_folder, is_file = entry.is_dir(follow_symlinks=False), entry.is_file()
+                if not is_folder and not is_file and (entry.is_dir() or not entry.is_symlink()):
+                    link = "a link to a folder, which is not read; mount it there, or move it"
+                    problems.append(f"{entry.path} is {link if entry.is_dir() else 'not an ordinary file; remove it'}")
+                    continue
+            except OSError as error:
+                problems.append(_left(entry.path, error))
+                continue
+            if is_folder:
                 folders.append((f"{below}{entry.name}/", hidden))
-            elif entry.is_file():
-                if not hidden and not entry.name.lower().endswith(UNFINISHED_SUFFIXES):
-                    files += _landed(f"{below}{entry.name}", entry)
-            elif entry.is_dir():
-                problems.append(f"{entry.path} is a link to a folder, which is not read; mount it there, or move it")
-            elif entry.is_symlink():
+            elif not is_file:
                 problems.append(f"{entry.path} is a broken link; remove it")
-            else:
-                problems.append(f"{entry.path} is not an ordinary file; remove it")
+            elif not hidden and not entry.name.lower().endswith(UNFINISHED_SUFFIXES):
+                files += _landed(landing, f"{below}{entry.name}", entry, problems)
     return sorted(files, key=lambda landed: landed.name.split("/")), sorted(problems)
 
 
-def _landed(name: str, at: Path | os.DirEntry[str]) -> list[LandingFile]:
-    """Return the file with its size and time of change; nothing where it is gone."""
+def _landed(landing: Path, name: str, at: Path | os.DirEntry[str], problems: list[str]) -> list[LandingFile]:
+    """Return the file with its size and time of change; nothing where it is gone, or where it may not be read."""
     try:
+        if at.is_symlink() and not Path(at).resolve().is_relative_to(landing.resolve()):
+            problems.append(f"{landing / name} is a link that leads out of the landing zone; copy the file there")
+            return []
         stat = at.stat()
     except FileNotFoundError:
+        return []
+    except OSError as error:
+        problems.append(_left(landing / name, error))
         return []
     shown = name if name.isascii() else name.encode("utf-8", "backslashreplace").decode("utf-8")
     return [LandingFile(name, shown, stat.st_size, stat.st_mtime_ns)]
@@ -235,12 +293,18 @@ def _landed(name: str, at: Path | os.DirEntry[str]) -> list[LandingFile]:
 
 def unseen_files(store: Store, files: Sequence[LandingFile], report: AcquireReport) -> list[LandingFile]:
     """Return the files that are new or changed; count the known ones in the report."""
-    query = sa.select(LandingEntry.path, LandingEntry.size_bytes, LandingEntry.modified_ns)
+    query = sa.select(LandingEntry.path, LandingEntry.size_bytes, LandingEntry.modified_ns, LandingEntry.tries)
     if len(files) <= PAGE:  # of many, one pass over all entries is faster
         query = query.where(LandingEntry.path.in_([landed.relative for landed in files]))
     with store.read() as connection:
-        entries = {path: (size, modified) for path, size, modified in connection.execute(query)}
-    unseen = [file for file in files if entries.get(file.relative) != (file.size_bytes, file.modified_ns)]
+        entries = {path: (size, modified, tries) for path, size, modified, tries in connection.execute(query)}
+    unseen = []
+    for file in files:
+        size, modified, tries = entries.get(file.relative, (-1, -1, 0))
+        if (size, modified) != (file.size_bytes, file.modified_ns):
+            unseen.append(file)
+        elif tries:
+            unseen.append(replace(file, tries=tries))
     report.files_known += len(files) - len(unseen)
     return unseen
 
@@ -263,6 +327,7 @@ def _take(
         "size_bytes": landed.size_bytes,
         "modified_ns": landed.modified_ns,
         "file_hash": file_hash,
+        "tries": 0,
     }
     with store.read() as connection:
         known = connection.scalar(sa.select(LogFile.file_hash).where(LogFile.file_hash == file_hash)) is not None
@@ -288,37 +353,38 @@ def _take(
 
 def _read_log(path: Path, landed: LandingFile, harvester: Harvester, *, young: bool) -> str | None:
     """Judge all rows of a log file; return a note for its database row; None where the file has to wait."""
+    ignored: list[str] = []
+    unread: list[Unread] = []
+    damaged: list[Reason] = []
     try:
-        # Opened here, because Arrow refuses a path that is not UTF-8.
-        with path.open("rb") as file, pq.ParquetFile(file) as parquet:
-            reasons, ignored = judge_columns(parquet.schema_arrow)
-            if not reasons:
-                _read_batches(parquet, harvester)
-                harvester.flush()
-                return f"columns ignored: {', '.join(map(printable, ignored))}" if ignored else ""
+        if landed.tries and not survives(path, harvester.limits):
+            raise Refused(Reason("killed_runs", "reading it ended a run, and a second time when tried aside; split it"))
+        for part in read_log(path, harvester.limits, ignored):
+            if isinstance(part, Unread):
+                unread.append(part)
+                damaged += [part.reason] if part.reason.code == "unreadable_rows" else []
+            else:
+                harvester.add_batch(part[1], part[0])
+        if damaged and young:
+            return None
+        if not damaged or harvester.harvest.n_rows or len(damaged) < len(unread):
+            harvester.refuse_unread(path, unread)
+            harvester.flush()
+            return f"columns ignored: {', '.join(ignored)}" if ignored else ""
+        reasons = [Reason("unreadable_file", damaged[0].text)]
     except FileNotFoundError:
         return None
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except Refused as refused:
+        reasons = list(refused.reasons)
+    except DAMAGE as error:
+        if not is_damage(error):
+            raise
         if young:
             return None
         kind = "empty_file" if landed.size_bytes == 0 else "unreadable_file"
         reasons = [Reason(kind, f"not a whole Parquet file: {str(error).strip()[:300]}; write it again")]
-        fresh = Harvester(harvester.store, harvester.lake, harvester.origin, harvester.limits)
-        harvester.harvest = fresh.harvest
     harvester.refuse_file(path, reasons)
     return "refused"
-
-
-def _read_batches(parquet: pq.ParquetFile, harvester: Harvester) -> None:
-    metadata = parquet.metadata
-    if metadata.num_rows == 0:
-        return
-    size = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    rows = max(1, int(BATCH_BYTES * metadata.num_rows // max(1, size)))
-    first = 0
-    for batch in parquet.iter_batches(batch_size=rows, use_threads=False):
-        harvester.add_batch(batch, first)
-        first += batch.num_rows
 
 
 def _commit(
@@ -338,7 +404,7 @@ def _commit(
         "n_rows": harvest.n_rows,
         "n_accepted": 0,
         "n_known": 0,
-        "n_quarantined": len(harvest.quarantine),
+        "n_quarantined": harvest.n_quarantined,
         "note": note,
         "known_at": harvester.limits.as_of,
     }
@@ -353,7 +419,7 @@ def _commit(
     report.files += 1
     report.recordings += new
     report.recordings_known += known
-    report.quarantined += len(harvest.quarantine)
+    report.quarantined += harvest.n_quarantined
 
 
 def _hash_file(path: Path) -> str:

@@ -29,6 +29,8 @@ from pipeline.base.log_schema import (
 )
 
 TEXT_LIMIT: Final = 200
+KEPT_LETTERS: Final = 1_000
+"""Letters of a text that quarantine keeps."""
 EARLIEST_CLOCK: Final = datetime(2000, 1, 1, tzinfo=UTC)
 SIGNAL_COLUMNS: Final = ("samples", "speed_trace_rpm")
 NAME_COLUMNS: Final = ("site", "cell", "robot_id", "axis", "channel")
@@ -71,11 +73,12 @@ class GoodRow:
 
 @dataclass(frozen=True)
 class BadRow:
-    """A row that is not a recording, with all reasons."""
+    """A row that is not a recording, with all reasons. From `due_at` on it may be one; None: not by waiting."""
 
     row_number: int
     what: str
     reasons: tuple[Reason, ...]
+    due_at: datetime | None = None
 
 
 def judge_columns(schema: pa.Schema) -> tuple[list[Reason], list[str]]:
@@ -129,7 +132,8 @@ def _judge_row(
     if reasons:
         names = (row[name] for name in NAME_COLUMNS)
         what = "/".join(printable(name) if isinstance(name, str) else "?" for name in names)
-        return BadRow(number, what, tuple(reasons))
+        waits = any(reason.code == "time_in_future" for reason in reasons)
+        return BadRow(number, what, tuple(reasons), _instant(row["started_at"]) if waits else None)
     samples = np.ascontiguousarray(arrays["samples"], dtype=np.float32)
     trace = arrays["speed_trace_rpm"]
     trace = None if trace is None else np.ascontiguousarray(trace, dtype=np.float32)
@@ -265,6 +269,24 @@ def _sample_reasons(samples: npt.NDArray[Any] | None, max_samples: int) -> Itera
             )
 
 
+def shortened(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with plain texts, those beyond `KEPT_LETTERS` cut: they are refused, whatever follows."""
+    for index, field in enumerate(batch.schema):
+        column = batch.column(index)
+        texts = column.dictionary if pa.types.is_dictionary(field.type) else column
+        if not _is_text(texts.type):
+            continue
+        if (pc.max(pc.binary_length(texts)).as_py() or 0) > KEPT_LETTERS:
+            kept = [_single(text) for text in texts]
+            kept = [text[:KEPT_LETTERS] if isinstance(text, str) else None for text in kept]
+            texts = pa.array(kept, texts.type)
+        elif texts is column:
+            continue
+        column = texts if texts.type == column.type else texts.take(column.indices)
+        batch = batch.set_column(index, pa.field(field.name, column.type), column)
+    return batch
+
+
 def printable(text: str) -> str:
     """Return text from a log in a form for database and screen: no control characters, at most 200 characters."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:TEXT_LIMIT])
@@ -295,7 +317,9 @@ def _content_hash(
     }
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, ensure_ascii=False).encode("utf-8"))
     for array in (samples, trace):
-        digest.update(b"-" if array is None else len(array).to_bytes(8, "little") + array.astype("<f4").tobytes())
+        digest.update(b"-" if array is None else len(array).to_bytes(8, "little"))
+        if array is not None:
+            digest.update(array.astype("<f4", copy=False).data)
     return digest.hexdigest()[:32]
 
 
@@ -336,6 +360,9 @@ def _values(batch: pa.RecordBatch, name: str) -> list[Any]:
         return [None] * batch.num_rows
     column = batch.column(name)
     if pa.types.is_dictionary(column.type):
+        if _is_text(column.type.value_type):  # each text once: decoded, a long one would be there in every row
+            texts = [*map(_single, column.dictionary), None]
+            return [texts[-1 if index is None else index] for index in column.indices.to_pylist()]
         column = column.dictionary_decode()
     contract_type = LOG_SCHEMA.field(name).type
     if pa.types.is_timestamp(column.type):

@@ -17,7 +17,8 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.ids import stable_id
 from pipeline.base.log_schema import LOG_SCHEMA
-from pipeline.intake.contract import BadRow, GoodRow, Limits, Reason, judge_rows
+from pipeline.intake.contract import BadRow, GoodRow, Limits, Reason, judge_rows, shortened
+from pipeline.intake.reading import Unread
 from pipeline.store import due
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.lake import Lake
@@ -43,6 +44,7 @@ class Harvest:
     axes: dict[str, dict[str, Any]] = field(default_factory=dict)
     recordings: list[dict[str, Any]] = field(default_factory=list)
     known: int = 0
+    n_quarantined: int = 0
     quarantine: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -118,25 +120,38 @@ class Harvester:
         self._good, self._bytes = [], 0
 
     def refuse_file(self, source: Path, reasons: Sequence[Reason]) -> None:
-        """Put the whole file into quarantine."""
-        path = self.lake.put_file("quarantine", source, self.origin.file_hash)
+        """Put the whole file into quarantine, and forget what was read of it."""
+        self.harvest, self._good, self._bytes, self._taken = Harvest(), [], 0, {}
+        self._keep(source, [BadRow(-1, self.origin.path, tuple(reasons))], 1)
+
+    def refuse_unread(self, source: Path, unread: Sequence[Unread]) -> None:
+        """Put rows that were not read into quarantine: one entry for each stretch, and the file that they are in."""
+        if unread:
+            rows = [
+                BadRow(part.first_row, f"rows {part.first_row} to {part.first_row + part.count - 1}", (part.reason,))
+                for part in unread
+            ]
+            count = sum(part.count for part in unread)
+            self.harvest.n_rows += count
+            self._keep(source, rows, count)
+
+    def _keep(self, source: Path, bad: Sequence[BadRow], count: int) -> None:
+        """Keep a log file in the lake as it is, for entries of the quarantine."""
+        path, as_of = self.lake.put_file("quarantine", source, self.origin.file_hash), self.limits.as_of
+        size = source.stat().st_size
         self.harvest.lake_files.append(
-            {
-                "path": path,
-                "kind": "quarantine",
-                "size_bytes": source.stat().st_size,
-                "n_rows": 0,
-                "known_at": self.limits.as_of,
-            }
+            {"path": path, "kind": "quarantine", "size_bytes": size, "n_rows": 0, "known_at": as_of}
         )
-        bad = BadRow(-1, self.origin.path, tuple(reasons))
-        self.harvest.quarantine.append(quarantine_row(self.origin, bad, path, -1, self.limits.as_of))
+        self.harvest.n_quarantined += count
+        self.harvest.quarantine += [quarantine_row(self.origin, row, path, -1, as_of) for row in bad]
 
     def _put_aside(self, batch: pa.RecordBatch, first_row: int, bad: list[BadRow]) -> None:
         if not bad:
             return
         bad = sorted(bad, key=lambda row: row.row_number)
-        table = pa.Table.from_batches([batch.take(pa.array([row.row_number - first_row for row in bad]))])
+        taken = batch.take(pa.array([row.row_number - first_row for row in bad]))
+        table = pa.Table.from_batches([shortened(taken)])
+        self.harvest.n_quarantined += len(bad)
         path, size = self.lake.put_table("quarantine", table)
         as_of = self.limits.as_of
         self.harvest.lake_files.append(
@@ -210,6 +225,7 @@ def quarantine_row(origin: Origin, bad: BadRow, lake_path: str, lake_row: int, a
         "lake_path": lake_path,
         "lake_row": lake_row,
         "state": "open",
+        "due_at": bad.due_at,
         "known_at": as_of,
         "resolved_at": None,
     }

@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
-from pipeline.intake.contract import Limits, judge_columns
+from pipeline.intake.contract import Limits, Reason
 from pipeline.intake.ingest import Harvester, Origin, Raced, commit_harvest
+from pipeline.intake.reading import DAMAGE, Refused, Unread, is_damage, read_log, survives
 from pipeline.store.database import Store
-from pipeline.store.lake import Lake
+from pipeline.store.lake import Lake, LakeError, LakeUnavailable
 from pipeline.store.tables import QuarantineRow
 
 TRIES = 5
+DUE_ROWS = 1_000
+"""Rows of the quarantine that one run judges again by itself."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,31 @@ def replay(store: Store, lake: Lake, limits: Limits, ids: Sequence[str] | None =
     return [_replay_one(store, lake, limits, entry) for entry in entries if entry["state"] == "open"]
 
 
+def judge_due(store: Store, lake: Lake, limits: Limits) -> tuple[int, list[str]]:
+    """Judge again the open rows that were in the future and are not any more, the first `DUE_ROWS` of them.
+
+    Returns
+    -------
+    accepted : int
+        Rows that are recordings now.
+    problems : list of str
+        A line for each row that is missing or damaged in the lake.
+    """
+    is_due = (QuarantineRow.state == "open", QuarantineRow.due_at <= limits.as_of)
+    query = sa.select(QuarantineRow).where(*is_due).order_by(QuarantineRow.due_at).limit(DUE_ROWS)
+    with store.read() as connection:
+        entries = [dict(row._mapping) for row in connection.execute(query)]
+    accepted, problems = 0, []
+    for entry in entries:
+        try:
+            accepted += _replay_one(store, lake, limits, entry).accepted
+        except LakeUnavailable:
+            raise
+        except LakeError as error:
+            problems.append(f"quarantine {entry['quarantine_id']}: {error}")
+    return accepted, problems
+
+
 def _replay_one(store: Store, lake: Lake, limits: Limits, entry: dict[str, Any]) -> Replayed:
     for _ in range(TRIES):
         try:
@@ -97,32 +125,53 @@ def _replay_one(store: Store, lake: Lake, limits: Limits, entry: dict[str, Any])
 
 def _judge_again(store: Store, lake: Lake, limits: Limits, entry: dict[str, Any]) -> Replayed:
     harvester = Harvester(store, lake, Origin(entry["file_hash"], entry["path"]), limits)
-    whole_file = entry["lake_row"] < 0
-    try:
-        table = _as_it_came(lake.read(entry["lake_path"])) if whole_file else lake.table(entry["lake_path"])
-    except (pa.ArrowException, OSError):
-        return Replayed(entry["quarantine_id"], 0, entry["reasons"])
-    if judge_columns(table.schema)[0]:
-        return Replayed(entry["quarantine_id"], 0, entry["reasons"])
-    if not whole_file:
-        table = table.slice(entry["lake_row"], 1)
-    first_row = max(entry["row_number"], 0)
-    for batch in table.combine_chunks().to_batches():
-        harvester.add_batch(batch, first_row)
-        first_row += batch.num_rows
+    is_file = entry["lake_row"] < 0
+    if is_file:
+        try:
+            _judge_file(lake, harvester, entry["lake_path"])
+        except Refused as refused:
+            return Replayed(entry["quarantine_id"], 0, [reason.as_dict() for reason in refused.reasons])
+        except DAMAGE as error:
+            if not is_damage(error):
+                raise
+            return Replayed(entry["quarantine_id"], 0, entry["reasons"])
+    else:
+        table = lake.table(entry["lake_path"]).slice(entry["lake_row"], 1)
+        for batch in table.combine_chunks().to_batches():
+            harvester.add_batch(batch, entry["row_number"])
     harvester.flush()
     harvest = harvester.harvest
-    reasons = [row["reasons"] for row in harvest.quarantine]
-    resolved = whole_file or not reasons
-    if not whole_file:
+    still = [row for row in harvest.quarantine if row["quarantine_id"] == entry["quarantine_id"]]
+    if not is_file:
         harvest.quarantine = []
         harvest.lake_files = [file for file in harvest.lake_files if file["kind"] == "recordings"]
-    change: dict[str, Any] = {"state": "replayed", "resolved_at": limits.as_of} if resolved else {"reasons": reasons[0]}
+    change: dict[str, Any] = {"state": "replayed", "due_at": None, "resolved_at": limits.as_of}
+    if still:
+        change = {"reasons": still[0]["reasons"], "due_at": still[0]["due_at"]}
     with store.write() as connection:
         new, known = commit_harvest(connection, harvest)
         ours = QuarantineRow.quarantine_id == entry["quarantine_id"]
         connection.execute(sa.update(QuarantineRow).where(ours).values(**change))
-    return Replayed(entry["quarantine_id"], new + known, [reason for row in reasons for reason in row])
+    reasons = [reason for row in (harvest.quarantine if is_file else still) for reason in row["reasons"]]
+    return Replayed(entry["quarantine_id"], new + known, reasons)
+
+
+def _judge_file(lake: Lake, harvester: Harvester, lake_path: str) -> None:
+    """Judge all rows of a log file that is in quarantine. It may not be Parquet: that is no damage of the lake."""
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "log"
+        lake.fetch(lake_path, copy)
+        if not survives(copy, harvester.limits):
+            raise Refused(Reason("killed_runs", "reading it takes too much memory or time; split it"))
+        unread = []
+        for part in read_log(copy, harvester.limits, []):
+            if isinstance(part, Unread):
+                unread.append(part)
+            else:
+                harvester.add_batch(part[1], part[0])
+        if unread and not harvester.harvest.n_rows:
+            raise Refused(*(part.reason for part in unread))
+        harvester.refuse_unread(copy, unread)
 
 
 def _entry(store: Store, quarantine_id: str) -> dict[str, Any]:
@@ -134,8 +183,3 @@ def _entry(store: Store, quarantine_id: str) -> dict[str, Any]:
             f"nothing in quarantine has the id {quarantine_id}; `axiswatch quarantine list` shows them"
         )
     return dict(row._mapping)
-
-
-def _as_it_came(data: bytes) -> pa.Table:
-    """Read a log file that is in quarantine as a whole. It may not be Parquet: that is no damage of the lake."""
-    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)

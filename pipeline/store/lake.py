@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +31,11 @@ ROW_GROUP_BYTES = 2 * 1024 * 1024
 
 
 class LakeError(AxiswatchError):
-    """A file of the lake is missing, or the lake cannot be reached."""
+    """A file of the lake is missing or damaged, or the lake cannot be reached."""
+
+
+class LakeUnavailable(LakeError):
+    """The lake cannot be written or read just now: no space, no rights, no network. No file of it is to blame."""
 
 
 class Lake:
@@ -50,7 +55,8 @@ class Lake:
             raise LakeError(f"lake_url {url} cannot be opened: {error}") from error
         self.is_local = "file" in self.fs.protocol
         if self.is_local:
-            Path(self.root).mkdir(parents=True, exist_ok=True)
+            with self._reached("write to"):
+                Path(self.root).mkdir(parents=True, exist_ok=True)
 
     def put(self, kind: Kind, data: bytes, suffix: str) -> str:
         """Write bytes under the name of their SHA-256; return the path relative to the lake."""
@@ -60,34 +66,53 @@ class Lake:
         return path
 
     def put_at(self, path: str, data: bytes) -> None:
-        """Write bytes to a relative path, all or nothing. On a local disk an existing file is not written again."""
-        if self._renewed(path, len(data)):
-            return
-        if not self.is_local:
-            self.fs.pipe_file(self._full(path), data)
-            return
+        """Write bytes to a relative path, all or nothing. On a local disk an existing file is not written again.
+
+        Raises
+        ------
+        LakeUnavailable
+            The lake cannot be written. So do all `put` methods.
+        """
+        with self._reached("write to"):
+            if self._renewed(path, len(data)):
+                return
+            if self.is_local:
+                self._place(io.BytesIO(data), path)
+            else:
+                self.fs.pipe_file(self._full(path), data)
+
+    def put_file(self, kind: Kind, source: Path, digest: str) -> str:
+        """Copy a local file in pieces, under the name of its SHA-256 (`digest`); return its relative path.
+
+        An OSError means that the source cannot be opened.
+        """
+        path = f"{kind}/{digest[:2]}/{digest}.bin"
+        with source.open("rb") as file, self._reached("write to"):
+            if not self._renewed(path, os.fstat(file.fileno()).st_size):
+                if self.is_local:
+                    self._place(file, path)
+                else:
+                    self.fs.put_file(str(source), self._full(path))
+        return path
+
+    def _place(self, source: BinaryIO, path: str) -> None:
+        """Write a file aside, rename it, and sync file and folders: neither a kill nor a power cut halves it."""
         target = Path(self._full(path))
         temporary = Path(self.root) / ASIDE / uuid.uuid4().hex
+        renamed_in = [target.parent, *(folder.parent for folder in target.parents if not folder.exists())]
         for folder in (target.parent, temporary.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            file.write(data)
+            shutil.copyfileobj(source, file, 1024 * 1024)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-
-    def put_file(self, kind: Kind, source: Path, digest: str) -> str:
-        """Copy a local file in pieces, under the name of its SHA-256 (`digest`); return its relative path."""
-        path = f"{kind}/{digest[:2]}/{digest}.bin"
-        if self._renewed(path, source.stat().st_size):
-            return path
-        temporary = f"{ASIDE}/{uuid.uuid4().hex}" if self.is_local else path
-        for target in (temporary, path):
-            self.fs.makedirs(self._full(target).rsplit("/", 1)[0], exist_ok=True)
-        self.fs.put_file(str(source), self._full(temporary))
-        if self.is_local:
-            Path(self._full(temporary)).replace(self._full(path))
-        return path
+        for folder in renamed_in:
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
     def put_table(self, kind: Kind, table: pa.Table) -> tuple[str, int]:
         """Write a table as Parquet; return its relative path and its size in bytes. Equal tables make equal files."""
@@ -113,34 +138,33 @@ class Lake:
         ------
         LakeError
             The file is missing, although the database names it.
+        LakeUnavailable
+            The lake cannot be read.
         """
-        try:
+        with self._reached("read"):
             return self.fs.open(self._full(path), "rb")  # type: ignore[no-any-return]
-        except FileNotFoundError as error:
-            raise LakeError(
-                f"{path} is not in the lake {self.root} though the database names it; restore it from a backup"
-            ) from error
 
     def size(self, path: str) -> int:
-        """Return the size of a file in bytes without reading it; raises `LakeError` as `open` does."""
-        try:
+        """Return the size of a file in bytes without reading it; raises as `open` does."""
+        with self._reached("read"):
             return int(self.fs.size(self._full(path)))
-        except FileNotFoundError as error:
-            raise LakeError(
-                f"{path} is not in the lake {self.root} though the database names it; restore it from a backup"
-            ) from error
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file."""
-        with self.open(path) as file:
+        """Return the content of a file; raises as `open` does."""
+        with self._reached("read"), self.open(path) as file:
             return file.read()
+
+    def fetch(self, path: str, target: Path) -> None:
+        """Copy a file of the lake in pieces to a local file; raises as `open` does."""
+        with target.open("wb") as copy, self._reached("read"), self.open(path) as file:
+            shutil.copyfileobj(file, copy, 1024 * 1024)
 
     def table(self, path: str, columns: list[str] | None = None) -> pa.Table:
         """Return a Parquet file as a table, with all columns or some.
 
         It uses one thread: pyarrow's thread pools have aborted processes that ended while the pools were alive.
         """
-        with self.open(path) as file, _whole(path, self.root):
+        with self.open(path) as file, self._whole(path):
             return _checked(file).read(columns=columns, use_threads=False)
 
     def rows(
@@ -149,14 +173,14 @@ class Lake:
         """Yield some rows of a Parquet file (number and values) in order; reads only the row groups that hold them."""
         ordered = sorted(set(row_numbers))
         with self.open(path) as file:
-            with _whole(path, self.root):
+            with self._whole(path):
                 parquet = _checked(file)
             first = 0
             for group in range(parquet.num_row_groups):
                 count = parquet.metadata.row_group(group).num_rows
                 inside = [row for row in ordered if first <= row < first + count]
                 if inside:
-                    with _whole(path, self.root):
+                    with self._whole(path):
                         table = parquet.read_row_group(group, columns=columns, use_threads=False)
                     for row in inside:
                         yield row, {name: table.column(name)[row - first] for name in table.column_names}
@@ -205,6 +229,40 @@ class Lake:
         except FileNotFoundError:
             return False
 
+    @contextmanager
+    def _reached(self, doing: str) -> Iterator[None]:
+        """Turn whatever a disk or an object store answers into a LakeUnavailable, and a missing file into a LakeError.
+
+        Each store raises errors of its own, so all kinds are meant. A lack of memory is not the lake's.
+        """
+        try:
+            yield
+        except (AxiswatchError, MemoryError):
+            raise
+        except Exception as error:
+            if doing == "read" and isinstance(error, FileNotFoundError):
+                raise LakeError(
+                    f"{error.filename or error} is not in the lake {self.root} though the database names it; "
+                    "restore it from a backup"
+                ) from error
+            raise LakeUnavailable(
+                f"cannot {doing} the lake {self.url}: {error or type(error).__name__}; nothing is lost: see to its "
+                "space, rights and network, and run again"
+            ) from error
+
+    @contextmanager
+    def _whole(self, path: str) -> Iterator[None]:
+        """Turn damage found while reading into a LakeError that names the file; the rest is as in `_reached`."""
+        with self._reached("read"):
+            try:
+                yield
+            except (pa.ArrowException, OSError) as error:
+                if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+                    raise
+                raise LakeError(
+                    f"{path} in the lake {self.root} is damaged ({error}); restore it from a backup"
+                ) from error
+
     def _full(self, path: str) -> str:
         if path.startswith("/") or ".." in path.split("/"):
             raise LakeError(f"{path} is no path inside the lake")
@@ -213,12 +271,3 @@ class Lake:
 
 def _checked(file: BinaryIO) -> pq.ParquetFile:
     return pq.ParquetFile(file, page_checksum_verification=True)
-
-
-@contextmanager
-def _whole(path: str, root: str) -> Iterator[None]:
-    """Turn an error while reading into a LakeError that names the damaged file."""
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise LakeError(f"{path} in the lake {root} is damaged ({error}); restore it from a backup") from error

@@ -51,6 +51,10 @@ class LandingEntry(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     modified_ns: Mapped[int] = mapped_column(BigInteger, comment="modification time, ns since 1970")
     file_hash: Mapped[str] = mapped_column(String(64))
+    tries: Mapped[int] = mapped_column(server_default=text("0"), comment="runs that began to read it; 0: taken")
+
+
+DUE = text("due_at IS NOT NULL")
 
 
 class QuarantineRow(Base):
@@ -67,8 +71,11 @@ class QuarantineRow(Base):
     lake_path: Mapped[str] = mapped_column(comment="where the row or the file is kept")
     lake_row: Mapped[int] = mapped_column(comment="row in that file; -1 is the whole file")
     state: Mapped[str] = mapped_column(String(16), comment="open or replayed; replayed once the row was accepted")
+    due_at: Mapped[datetime | None] = mapped_column(comment="judged again then; null: only when asked")
     known_at: Mapped[datetime]
     resolved_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "due_at", sqlite_where=DUE, postgresql_where=DUE),)
 
 
 ARCHIVE = text("time_basis <> 'clock'")

@@ -19,6 +19,7 @@ import pytest
 
 import pipeline.intake.acquire
 import pipeline.intake.ingest
+import pipeline.intake.reading
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.intake.acquire import AcquireReport, acquire
@@ -401,7 +402,7 @@ def test_large_file_in_pieces_is_the_same_as_in_one(
     write_log(landing / "a.parquet", rows)
     whole = Store.open(f"sqlite:///{tmp_path / 'whole.db'}")
     acquire(whole, lake, landing, limits=limits, settled_before=datetime.now(UTC))
-    monkeypatch.setattr(pipeline.intake.acquire, "BATCH_BYTES", 8 * 2_048 * 4)
+    monkeypatch.setattr(pipeline.intake.reading, "BATCH_BYTES", 8 * 2_048 * 4)
     monkeypatch.setattr(pipeline.intake.ingest, "CHUNK_BYTES", 12 * 2_048 * 4)
     report = take()
     assert (report.recordings, report.quarantined) == (58, 3)
@@ -470,12 +471,16 @@ def test_links_and_pipes_in_the_landing_zone_are_told(
     write_log(tmp_path / "outside/a.parquet", [make_row(1)])
     (landing / "folder").symlink_to(tmp_path / "outside")
     (landing / "nowhere.parquet").symlink_to("gone.parquet")
-    (landing / "file.parquet").symlink_to(tmp_path / "outside/a.parquet")
+    (landing / "outside.parquet").symlink_to(tmp_path / "outside/a.parquet")
+    write_log(landing / ".hidden/b.parquet", [make_row(2)])
+    (landing / "file.parquet").symlink_to(landing / ".hidden/b.parquet")
     os.mkfifo(landing / "pipe.parquet")
     report = take()
-    assert report.recordings == 1, "a link to a file is followed"
+    assert report.recordings == 1, "a link to a file inside is followed"
     assert [problem.split(" is ", 1)[1].split(";")[0] for problem in report.problems] == [
         "a link to a folder, which is not read",
         "a broken link",
+        "a link that leads out of the landing zone",
         "not an ordinary file",
     ]
+    assert take(only=[landing / "outside.parquet"]).recordings == 0

@@ -120,7 +120,7 @@ def test_file_refused_by_an_older_version_is_read_again_as_a_whole(
 
     with monkeypatch.context() as older:
         older.setattr(
-            "pipeline.intake.acquire.judge_columns", lambda _: ([Reason("wrong_type", "an older version")], [])
+            "pipeline.intake.reading.judge_columns", lambda _: ([Reason("wrong_type", "an older version")], [])
         )
         take()
     assert dump(store)["recordings"] == []
@@ -164,7 +164,8 @@ def test_overtaken_by_another_run(
     def put_late(kind: Any, table: Any) -> tuple[str, int]:
         if not overtaken:
             overtaken.append(True)
-            acquire(store, Lake(lake.root), tmp_path / "other", limits=later, settled_before=soon)
+            theirs = {"only": [tmp_path / "other/b.parquet"], "limits": later, "settled_before": soon}
+            acquire(store, Lake(lake.root), tmp_path / "other", **theirs)
         return put(kind, table)
 
     monkeypatch.setattr(lake, "put_table", put_late)

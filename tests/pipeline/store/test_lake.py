@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.store.database import Store, insert_ignore
-from pipeline.store.lake import ROW_GROUP_BYTES, Lake, LakeError
+from pipeline.store.lake import ROW_GROUP_BYTES, Lake, LakeError, LakeUnavailable
 from pipeline.store.retention import sweep_lake
 from pipeline.store.tables import LakeFile, ModelVersion
 
@@ -86,7 +86,7 @@ def test_a_failure_leaves_no_half_file_under_a_name(lake: Lake, monkeypatch: pyt
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(LakeUnavailable, match="No space left"):
             lake.put("features", b"x" * 10_000, ".bin")
     assert all(path.startswith("aside/") for path in here(lake))
     path = lake.put("features", b"x" * 10_000, ".bin")
