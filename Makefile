@@ -1,4 +1,4 @@
-# make demo   a simulated fleet, from its first log to the review queue (own environment, SQLite)
+# make demo   a simulated fleet, from its first log to the review application (own environment, SQLite; SERVE=0: without it)
 # make airflow  the schedule on a real Airflow and PostgreSQL, fed with simulated logs (own environment, no Docker)
 # make test   every test, in an environment with every extra
 # make test-tools   what tests need that is no Python package; `make test` calls it (Debian, as root)
@@ -11,6 +11,7 @@
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
 PIP_FLAGS ?=
 DEMO_FOLDER ?= demo
+SERVE ?= $(if $(CI),0,1)
 AIRFLOW_FOLDER ?= local-airflow
 BENCH_FOLDER ?= bench
 BENCH_FLAGS ?=
@@ -19,7 +20,7 @@ PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 .PHONY: demo airflow test test-tools bench bench-peers docs lint clean
 
 demo: .venv-demo/installed
-	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER)
+	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER) $(if $(filter-out 0,$(SERVE)),--serve)
 
 airflow: .venv-airflow/installed
 	.venv-airflow/bin/axiswatch airflow --folder $(AIRFLOW_FOLDER) --dags dags
@@ -44,10 +45,10 @@ lint: .venv-test/installed
 	.venv-test/bin/mypy
 	.venv-test/bin/lint-imports
 
-.venv-demo/installed: pyproject.toml constraints.txt
+.venv-demo/installed: pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv .venv-demo
 	.venv-demo/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
-	.venv-demo/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e .
+	.venv-demo/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e '.[review]'
 	touch $@
 
 .venv-airflow/installed: pyproject.toml constraints.txt

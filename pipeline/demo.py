@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,8 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.accounts import add_user, list_users, set_user
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
+from pipeline.base.sources import CONFIG_FILE
 from pipeline.evaluation.fleet_truth import judge_fleet
 from pipeline.labels.labels import import_labels
 from pipeline.registry.versions import list_versions
@@ -20,9 +24,11 @@ from pipeline.simulation import FleetSettings, simulate
 from pipeline.steps import MONITOR
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Label
+from pipeline.store.tables import Label, ReviewEvent
 from pipeline.training.train import train_scopes
 from pipeline.workplace import Workplace
+
+ACCOUNT = "demo"
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of the step, how much is done, and how much there is."""
@@ -42,6 +48,41 @@ def demo_settings(settings: Settings, folder: Path) -> Settings:
     return settings.model_copy(update={"home": folder, "database_url": "", "lake_url": "", "landing": Path()})
 
 
+def keep_own_clock(store: Store, folder: Path, fleet: FleetSettings, *, true_time: datetime) -> dict[str, Any]:
+    """Give the demonstration a clock of its own, in the settings file of its folder; return the settings that it has.
+
+    The clock goes on at the end of the recordings, or at the newest act on a case, so that a later run finds no axis
+    silent. The session's cookie may go over plain HTTP, as `review serve` answers on this computer.
+
+    Parameters
+    ----------
+    true_time
+        Time of this computer.
+    """
+    with store.read() as connection:
+        newest = connection.scalar(sa.select(sa.func.max(ReviewEvent.at, type_=ReviewEvent.at.type)))
+    at = max(_end(fleet), newest or _end(fleet))
+    own = {"clock_offset_s": float(round((at - true_time).total_seconds())), "review_secure_cookie": False}
+    lines = {"home": str(folder.absolute()), **own}
+    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
+    (folder / CONFIG_FILE).write_text(f"# written by `axiswatch demo`\n{text}", encoding="utf-8")
+    return own
+
+
+def open_account(store: Store, *, at: datetime) -> str:
+    """Let the reviewer `demo` log in, with a new password at each call; return the password."""
+    password = secrets.token_urlsafe(9)
+    if any(user["name"] == ACCOUNT for user in list_users(store)):
+        set_user(store, ACCOUNT, role="reviewer", password=password, disabled=False)
+    else:
+        add_user(store, ACCOUNT, "reviewer", password, at=at)
+    return password
+
+
+def _end(fleet: FleetSettings) -> datetime:
+    return fleet.start + timedelta(days=fleet.days)
+
+
 def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress) -> DemoReport:
     """Simulate a fleet, then run every step of a monitoring run at its end; train once before the first score.
 
@@ -50,7 +91,7 @@ def run_demo(settings: Settings, fleet: FleetSettings, *, on_progress: Progress)
     A second run finds everything done.
     """
     folder = settings.home
-    end = fleet.start + timedelta(days=fleet.days)
+    end = _end(fleet)
 
     def report(step: str) -> Callable[[int, int], None]:
         return lambda done, total: on_progress(step, done, total)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.base.settings import IntakeSettings, Settings
+    from pipeline.base.settings import IntakeSettings, PlaceSettings, Settings
     from pipeline.intake.contract import Limits
     from pipeline.store.database import Store
     from pipeline.store.lake import Lake
@@ -20,7 +21,7 @@ class Workplace:
     Attributes
     ----------
     true_time
-        Time by which files must have settled; None: the time of the run.
+        Time of this computer, by which files must have settled; None: the time of the run.
     """
 
     settings: Settings
@@ -29,9 +30,22 @@ class Workplace:
     true_time: datetime | None = None
 
 
-def now() -> datetime:
-    """Return the time of this moment, UTC: the one place that reads the clock. Steps take `as_of` instead."""
+def true_now() -> datetime:
+    """Return the time of this computer, UTC: the one place that reads its clock."""
     return datetime.now(UTC)
+
+
+def clock_of(settings: PlaceSettings) -> Callable[[], datetime]:
+    """Return the clock by which people and programs work at a place: this computer's, moved by `clock_offset_s`."""
+    ahead = timedelta(seconds=settings.clock_offset_s)
+    return lambda: true_now() + ahead
+
+
+def now() -> datetime:
+    """Return the time of this moment by the clock of the settings, UTC. Steps take `as_of` instead."""
+    from pipeline.base.sources import load_settings
+
+    return clock_of(load_settings())()
 
 
 def workplace() -> Workplace:

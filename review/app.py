@@ -7,12 +7,14 @@ from datetime import datetime
 from urllib.parse import quote, unquote
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException as RouteError
 from starlette.middleware.gzip import GZipMiddleware
 
 from pipeline.accounts import Account
-from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing
+from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing, problem_text
 from pipeline.base.settings import Settings
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
@@ -70,6 +72,7 @@ def create_app(
     app.add_middleware(BodyLimit)
     for kind in (AxiswatchError, RouteError):
         app.add_exception_handler(kind, _error_response)
+    app.add_exception_handler(RequestValidationError, _wrong_body)
     app.add_exception_handler(Exception, _broken)
     return app
 
@@ -106,6 +109,14 @@ def _error_response(request: Request, error: Exception) -> Response:
         target = here(request) + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{request.scope.get('root_path', '')}/login?next={quote(target)}", 303)
     return refuse(request, request.app.state.account_of(request), error, status=status)
+
+
+def _wrong_body(request: Request, error: Exception) -> Response:
+    """Return all that is wrong with the body or the query of a program, as FastAPI does."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    del request
+    wrong = [{**{name: one[name] for name in ("type", "loc")}, "msg": problem_text(one)} for one in found]
+    return JSONResponse({"detail": jsonable_encoder(wrong)}, 422)
 
 
 def _broken(request: Request, error: Exception) -> Response:

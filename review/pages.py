@@ -13,7 +13,7 @@ from pipeline.accounts import log_in, log_out
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
 from pipeline.cases.audit import is_blind
-from pipeline.cases.queue import REASONS, before_in_queue, evidence_of, place_of, queue_page
+from pipeline.cases.queue import REASONS, before_in_queue, evidence_of, lacking, place_of, queue_page
 from pipeline.cases.verdicts import is_extreme, shown_of
 from pipeline.cases.work import standing
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
@@ -103,6 +103,7 @@ def queue(request: Request, account: Viewer) -> Response:
         row["said"] = case_statement(blinded(row), None if blind else evidence.get(row["case_id"]), language)
     values: dict[str, Any] = {
         "rows": rows,
+        "lacks": "" if rows else lacking(state.store),
         "filters": filters,
         "following": address_of(request, after=after) if after else "",
         "address": address_of(request, without=("recorded", "undone", "channel")),

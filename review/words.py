@@ -36,11 +36,20 @@ _PAIRS: Final = {
     "more": ("Next page", "다음 페이지"),
     "first_page": ("First page", "첫 페이지"),
     "empty_queue": ("There are no cases to review.", "검토할 항목이 없습니다."),
+    "lacks_recordings": (
+        "Nothing was taken in yet. Next step: put log files into the landing zone and start a run.",
+        "아직 수집된 기록이 없습니다. 다음 단계: 로그 파일을 수집 폴더에 넣고 실행을 시작하십시오.",
+    ),
+    "lacks_model": (
+        "Nothing was scored yet: there is no model. Next step: import findings, train a model, then start a run.",
+        "모델이 없어 아직 점수가 없습니다. 다음 단계: 판정 기록을 가져와 모델을 학습한 뒤 실행을 시작하십시오.",
+    ),
     "bulk": ("Verdict for the chosen cases", "선택한 항목에 일괄 판정"),
     "record": ("Record", "기록"),
     "claim": ("Claim", "담당하기"),
     "release": ("Release", "담당 해제"),
     "hand_over": ("Hand over to", "인계 대상"),
+    "wake": ("End the snooze", "보류 해제"),
     "undo": ("Undo my verdict", "내 판정 취소"),
     "snooze": ("Snooze", "보류하기"),
     "comment": ("Comment", "의견"),
@@ -521,6 +530,12 @@ _PAIRS: Final = {
         "{until} has passed. Choose a later time.",
         "이미 지난 시각입니다: {until}. 더 늦은 시각을 고르십시오.",
     ),
+    "refused_time_far": (
+        "{until} is too far away. Choose a time within {days} days.",
+        "너무 먼 시각입니다: {until}. {days}일 이내의 시각을 고르십시오.",
+    ),
+    "refused_not_claimed": ("Nobody has claimed case {case}.", "담당자가 없는 사례입니다: {case}."),
+    "refused_not_snoozed": ("Case {case} is not snoozed.", "보류 중인 사례가 아닙니다: {case}."),
     "refused_no_end": (
         "The end of the snooze is missing. Give a time, or snooze until it gets worse.",
         "보류 기한이 없습니다. 시각을 넣거나 악화될 때까지 보류하십시오.",

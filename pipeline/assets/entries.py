@@ -30,7 +30,7 @@ from features.reducers import (
     toothed_belt,
 )
 from pipeline.assets.catalogue import find_bearing
-from pipeline.base.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError, problem_text
 from pipeline.base.ids import axis_id
 
 LONGEST_S = 10 * 366 * 86_400.0
@@ -272,5 +272,5 @@ def wrong_entries(where: str, errors: list[Any]) -> list[str]:
     lines = []
     for item in errors:
         key = ".".join(str(part) for part in item["loc"])
-        lines.append(f"{where}{separator}{key}: {item['msg']}" if key else f"{where}: {item['msg']}")
+        lines.append(f"{where}{separator}{key}: {problem_text(item)}" if key else f"{where}: {problem_text(item)}")
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 _USER_INFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
@@ -42,6 +42,18 @@ class AxiswatchError(Exception):
     def __init__(self, text: str = "", sentences: Sequence[str] = ()) -> None:
         super().__init__(text)
         self.sentences: tuple[str, ...] = tuple(sentences) or (text,)
+
+
+def problem_text(problem: Mapping[str, Any]) -> str:
+    """Return the text of a problem that pydantic found; of one that a check of ours raised, only what that check said.
+
+    Parameters
+    ----------
+    problem
+        One of `ValidationError.errors()`.
+    """
+    ours = problem["type"] in ("value_error", "assertion_error")
+    return str(problem["ctx"]["error"] if ours else problem["msg"])
 
 
 class PrerequisiteMissing(AxiswatchError):

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 ENV_PREFIX = "AXISWATCH_"
 Width = Annotated[int, Field(ge=1, le=65_536)]
 TEN_YEARS_H = 10 * 366 * 24.0
+CENTURY_S = 100 * 366 * 86_400.0
 
 
 class SettingsGroup(BaseSettings):
@@ -58,6 +59,12 @@ class PlaceSettings(SettingsGroup):
         "", description="Folder of the lake, or fsspec URL such as s3://bucket/prefix; empty: lake below home."
     )
     landing: Path = Field(Path(), description="Folder where robots drop logs; not set: landing below home.")
+    clock_offset_s: float = Field(
+        0.0,
+        ge=-CENTURY_S,
+        le=CENTURY_S,
+        description="Added to this computer's clock, s: a demonstration's time goes on where its recordings end.",
+    )
     retention_months: int = Field(
         0, ge=0, le=1200, description="Whole months of data that `axiswatch retention` keeps; 0: all."
     )

@@ -1,8 +1,8 @@
 """Where settings come from.
 
 Sources, strongest first: `AXISWATCH_*` environment variables, a TOML file (`AXISWATCH_CONFIG`, else `axiswatch.toml` in
-the working directory if there is one), the defaults in `pipeline.base.settings`. Nothing else in the code reads the
-environment.
+`AXISWATCH_HOME` or in the working directory if there is one), the defaults in `pipeline.base.settings`. Nothing else in
+the code reads the environment.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as SourceError
 
-from pipeline.base.errors import SettingsError
+from pipeline.base.errors import SettingsError, problem_text
 from pipeline.base.settings import ENV_PREFIX, Settings
 
 CONFIG_VARIABLE = "AXISWATCH_CONFIG"
@@ -37,7 +37,8 @@ def config_file(environ: Mapping[str, str]) -> Path | None:
         if not Path(named).is_file():
             raise SettingsError(f"{CONFIG_VARIABLE} names {named}, which is not a file; unset it or create the file")
         return Path(named)
-    return Path(CONFIG_FILE) if Path(CONFIG_FILE).is_file() else None
+    there = (Path(environ.get(f"{ENV_PREFIX}HOME", ""), CONFIG_FILE), Path(CONFIG_FILE))
+    return next((path for path in there if path.is_file()), None)
 
 
 def read_config_file(path: Path | None) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     except ValidationError as error:
         for item in error.errors():
             where = ".".join(str(part) for part in item["loc"]) or "settings"
-            problems.append(f"{where}: {item['msg']}")
+            problems.append(f"{where}: {problem_text(item)}")
     except SourceError as error:
         problems.append(str(error))
     if problems:

@@ -42,6 +42,7 @@ ALARM: Final = "alarm"
 DATA_FAULT: Final = "data_fault"
 SILENT: Final = "silent"
 UNKNOWN: Final = "unknown"
+STATES: Final = (HEALTHY, WATCH, ALARM, DATA_FAULT, SILENT, UNKNOWN)
 
 MACHINE_CODES: Final = ("fault", "blocked", "unmodelled", "new_program", "unseen", "novel", "ambiguous", "undecided")
 DATA_CODES: Final = ("data", "silent")

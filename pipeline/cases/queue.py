@@ -21,7 +21,7 @@ from pipeline.cases.axis_state import DATA_CODES, MACHINE_CODES
 from pipeline.cases.quiet import muted_axes
 from pipeline.labels.labels import CONFIRM
 from pipeline.store.database import Store
-from pipeline.store.tables import Axis, Case, CaseEvidence, CaseMemory, CaseWork
+from pipeline.store.tables import Axis, Case, CaseEvidence, CaseMemory, CaseWork, ModelVersion, Recording
 
 LOOKS_FAULTY: Final = 0.75
 LOOKS_HEALTHY: Final = 0.25
@@ -100,6 +100,13 @@ def evidence_of(connection: Connection, case_ids: Sequence[str]) -> dict[str, di
     """Return the signal evidence of cases, by case, with one query for all of them."""
     query = sa.select(*(getattr(CaseEvidence, name) for name in EVIDENCE)).where(CaseEvidence.case_id.in_(case_ids))
     return {row.case_id: dict(row._mapping) for row in connection.execute(query)}
+
+
+def lacking(store: Store) -> str:
+    """Return what a store needs before there can be cases: `recordings` or a `model`; '' where it has both."""
+    needs = {"recordings": Recording.recording_id, "model": ModelVersion.model_version}
+    with store.read() as connection:
+        return next((name for name, key in needs.items() if connection.scalar(sa.select(key).limit(1)) is None), "")
 
 
 def place_of(row: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,8 @@ from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import TO_PLACE, Axis, AxisMute, Case, CaseWork
 
 LONGEST_REASON = 4000
+LONGEST_MUTE = timedelta(days=366)
+"""A mute or a snooze without end would hide a fault from everybody; one that still holds then is said again."""
 
 
 def muted_axes(as_of: datetime) -> sa.Select[str]:
@@ -33,13 +35,12 @@ def mute(store: Store, axis_id: str, *, reason: str, until: datetime, who: str, 
     Raises
     ------
     AxiswatchError
-        The reason is empty or too long, the time has passed, or somebody muted the axis at the same moment.
+        The reason is empty or too long, the time has passed or is too far away, or somebody muted the axis at the same
+        moment.
     PrerequisiteMissing
         There is no such axis.
     """
-    if until <= at:
-        text = f"cannot mute until {utc_text(until)}: that time has passed; choose a later one"
-        raise AxiswatchError(Coded(text, "time_passed", until=until))
+    refuse_end(until, at=at, longest=LONGEST_MUTE)
     with store.write() as connection:
         return _add(connection, axis_id, until, reason, who, at)
 
@@ -65,6 +66,22 @@ def mutes_of(connection: Connection, axis_id: str) -> list[dict[str, Any]]:
     """Return all mutes of an axis, oldest first. One that ends when it starts ended the one before it."""
     query = sa.select(AxisMute).where(AxisMute.axis_id == axis_id).order_by(AxisMute.known_at)
     return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def refuse_end(until: datetime, *, at: datetime, longest: timedelta) -> None:
+    """Check that a time is later than now, and not too far away.
+
+    Raises
+    ------
+    AxiswatchError
+        It is not.
+    """
+    if until <= at:
+        text = f"{utc_text(until)} has passed; choose a later time"
+        raise AxiswatchError(Coded(text, "time_passed", until=until))
+    if until - at > longest:
+        text = f"{utc_text(until)} is too far away; choose a time within {longest.days} days"
+        raise AxiswatchError(Coded(text, "time_far", until=until, days=longest.days))
 
 
 def _hold(connection: Connection, axis_id: str) -> None:

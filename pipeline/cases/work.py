@@ -1,4 +1,4 @@
-"""Working together on cases: claim, hand over, snooze, comment, undo. Each is one locked transaction.
+"""Working together on cases: claim, release, hand over, snooze, wake, comment, undo. Each is one locked transaction.
 
 Every action is an event in the history of the case, with what was on the screen: `seen`, or without it what the
 database holds now. The command line and the web both use it.
@@ -18,12 +18,13 @@ from pipeline.base.ids import utc_text
 from pipeline.cases.episodes import CLOSED, OPEN
 from pipeline.cases.history import add_event
 from pipeline.cases.memory import answer_given
-from pipeline.cases.quiet import SNOOZED
+from pipeline.cases.quiet import SNOOZED, refuse_end
 from pipeline.cases.verdicts import SETTLING, read_case, refuse_claimed
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Case, CaseWork, Label, LabelWithdrawal, ReviewEvent, User
 
 LONGEST_COMMENT = 4000
+LONGEST_SNOOZE = timedelta(days=90)
 Seen = Mapping[str, Any] | None
 
 
@@ -47,6 +48,24 @@ def claim(store: Store, case_id: str, *, who: str, at: datetime, minutes: float,
     return {"case_id": case_id, "claimed_by": who, "claimed_until": until}
 
 
+def release(store: Store, case_id: str, *, who: str, at: datetime, seen: Seen = None) -> None:
+    """End one's own claim.
+
+    Raises
+    ------
+    AxiswatchError
+        Another user has claimed the case, or nobody has.
+    """
+    with store.write() as connection:
+        read_case(connection, case_id, lock=True)
+        refuse_claimed(connection, case_id, who, at)
+        work = work_of(connection, case_id)
+        if work["claimed_by"] is None or work["claimed_until"] <= at:
+            raise AxiswatchError(Coded(f"nobody has claimed case {case_id}", "not_claimed", case=case_id))
+        _set_work(connection, case_id, at, claimed_by=None, claimed_until=None)
+        add_event(connection, case_id, who, "released", {}, at, seen=seen)
+
+
 def hand_over(
     store: Store, case_id: str, *, to: str, who: str, at: datetime, minutes: float, seen: Seen = None
 ) -> None:
@@ -57,13 +76,12 @@ def hand_over(
     AxiswatchError
         There is no such reviewer, or a third user has claimed the case.
     """
+    if not to:
+        release(store, case_id, who=who, at=at, seen=seen)
+        return
     with store.write() as connection:
         read_case(connection, case_id, lock=True)
         refuse_claimed(connection, case_id, who, at)
-        if not to:
-            _set_work(connection, case_id, at, claimed_by=None, claimed_until=None)
-            add_event(connection, case_id, who, "released", {}, at, seen=seen)
-            return
         query = sa.select(User.name).where(User.name == to, User.disabled.is_(False), User.role != "viewer")
         if connection.scalar(query) is None:
             text = f"there is no reviewer {to!r}; `axiswatch user list` shows them"
@@ -79,11 +97,10 @@ def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetim
     Raises
     ------
     AxiswatchError
-        The case is closed, another user has claimed it, or the time has passed.
+        The case is closed, another user has claimed it, or the time has passed or is more than 90 days away.
     """
-    if until is not None and until <= at:
-        text = f"cannot snooze until {utc_text(until)}: that time has passed; choose a later one"
-        raise AxiswatchError(Coded(text, "time_passed", until=until))
+    if until is not None:
+        refuse_end(until, at=at, longest=LONGEST_SNOOZE)
     with store.write() as connection:
         case = read_case(connection, case_id, lock=True)
         refuse_claimed(connection, case_id, who, at)
@@ -96,6 +113,24 @@ def snooze(store: Store, case_id: str, *, who: str, at: datetime, until: datetim
         _set_work(connection, case_id, at, claimed_by=None, claimed_until=None, snoozed_priority=priority)
         until_text = "it gets worse" if until is None else utc_text(until)
         add_event(connection, case_id, who, "snoozed", {"until": until_text, "priority": priority}, at, seen=seen)
+
+
+def wake(store: Store, case_id: str, *, who: str, at: datetime, seen: Seen = None) -> None:
+    """End the snooze of a case: it is in the queue again.
+
+    Raises
+    ------
+    AxiswatchError
+        The case is not snoozed, or another user has claimed it.
+    """
+    with store.write() as connection:
+        case = read_case(connection, case_id, lock=True)
+        refuse_claimed(connection, case_id, who, at)
+        if case["state"] != SNOOZED:
+            raise AxiswatchError(Coded(f"case {case_id} is not snoozed", "not_snoozed", case=case_id))
+        values = {"state": OPEN, "snoozed_until": None, "changed_at": at}
+        connection.execute(sa.update(Case).where(Case.case_id == case_id).values(**values))
+        add_event(connection, case_id, who, "woken", {}, at, seen=seen)
 
 
 def comment(store: Store, case_id: str, text: str, *, who: str, at: datetime, seen: Seen = None) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.cli.common import AsJson, emit, err, out
-from pipeline.workplace import now
+from pipeline.cli.common import ADMINISTRATION, AsJson, emit, err, out
+from pipeline.workplace import true_now
 
 if TYPE_CHECKING:
     from pipeline.local_airflow import LocalAirflow
@@ -27,7 +27,9 @@ LOOK_SECONDS = 5.0
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command(epilog="Example: axiswatch airflow --folder local-airflow --dags dags")(airflow)
+    app.command(rich_help_panel=ADMINISTRATION, epilog="Example: axiswatch airflow --folder local-airflow --dags dags")(
+        airflow
+    )
 
 
 def airflow(
@@ -60,7 +62,7 @@ def airflow(
         port,
         {"AXISWATCH_LANDING": str(fleet_folder / "landing"), "AXISWATCH_MONITOR_SCHEDULE": schedule},
     )
-    today = now().replace(hour=0, minute=0, second=0, microsecond=0)
+    today = true_now().replace(hour=0, minute=0, second=0, microsecond=0)
     fleet = FleetSettings(robots=robots, days=days, start=_start(fleet_folder, today - timedelta(days=days)))
     with _ends_on_signals():
         try:
@@ -101,8 +103,8 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
     started, beat = time.monotonic(), 0
     first = _beats_done(folder)
     while not beats or beat < beats:
-        count = drop_beat(folder / "landing", fleet, first + beat, now())
-        err.print(f"{now():%H:%M:%S} dropped {count} recordings", highlight=False)
+        count = drop_beat(folder / "landing", fleet, first + beat, true_now())
+        err.print(f"{true_now():%H:%M:%S} dropped {count} recordings", highlight=False)
         beat += 1
         while (left := started + beat * every - time.monotonic()) > 0:
             time.sleep(min(left, LOOK_SECONDS))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -13,6 +14,9 @@ from pipeline.base.errors import AxiswatchError, without_secrets
 from pipeline.cli import airflow, config, data, demo, evaluate, handoff, levels, models, review, steps, trend, watch
 from pipeline.cli import review_app as accounts
 from pipeline.cli.common import err
+
+CLOSED_PIPE = 128 + 13
+"""Exit code of a program that SIGPIPE ended."""
 
 app = typer.Typer(
     name="axiswatch",
@@ -24,19 +28,9 @@ app = typer.Typer(
 )
 
 
-config.register(app)
-steps.register(app)
-data.register(app)
-review.register(app)
-models.register(app)
-levels.register(app)
-demo.register(app)
-trend.register(app)
-evaluate.register(app)
-airflow.register(app)
-accounts.register(app)
-watch.register(app)
-handoff.register(app)
+# The help shows the groups in the order of their first commands.
+for room in (review, trend, demo, data, config, models, levels, watch, evaluate, steps, accounts, handoff, airflow):
+    room.register(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -62,15 +56,30 @@ def main() -> None:
     gc.set_threshold(50_000, 20, 20)  # imports make many objects that stay: looking for cycles took a tenth of `queue`
     _write_utf8()
     try:
+        _run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has read enough, as `| head -1` does; what is left in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(CLOSED_PIPE)
+
+
+def _run() -> None:
+    try:
         app()
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
+        sys.stdout.flush()
+        raise
     except AxiswatchError as error:
-        err.print(f"error: {without_secrets(str(error))}", markup=False, highlight=False, soft_wrap=True)
+        err.print(f"error: {without_secrets(str(error))}", markup=False, highlight=False, soft_wrap=not err.is_terminal)
         sys.exit(error.exit_code)
     except OSError as error:
         if error.filename is None:
             raise
         message = f"error: cannot use {error.filename}: {error.strerror}; `axiswatch config` shows the folders in force"
-        err.print(message, markup=False, highlight=False, soft_wrap=True)
+        err.print(message, markup=False, highlight=False, soft_wrap=not err.is_terminal)
         sys.exit(AxiswatchError.exit_code)
 
 

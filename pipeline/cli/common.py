@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from enum import StrEnum
+from itertools import zip_longest
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.base.errors import SettingsError
+from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.base.ids import read_time, utc_text
 from pipeline.workplace import Workplace as Workplace
 from pipeline.workplace import limits_of as limits_of
@@ -47,15 +50,43 @@ Who = Annotated[
     str | None, typer.Option("--who", help="Name to record this under (default: the user of this computer).")
 ]
 
+
+MOST_COMPLETED = 200
+
+
+def case_ids(incomplete: str) -> list[tuple[str, str]]:
+    """Return the ids of cases that begin so, each with its axis, for the completion of the shell; open ones first."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from pipeline.base.sources import load_settings
+    from pipeline.cases.queue import Filters, queue
+
+    try:
+        settings = load_settings()
+        if settings.database.startswith("sqlite") and not Path(settings.database.partition("///")[2]).is_file():
+            return []
+        rows = queue(opened_store(), Filters(state="all", search=incomplete), as_of=now(), limit=MOST_COMPLETED)
+    except (AxiswatchError, SQLAlchemyError):
+        return []
+    found = [row for row in rows if row["case_id"].startswith(incomplete)]
+    found.sort(key=lambda row: row["state"] != "open")
+    return [(row["case_id"], f"{row['robot_id']}/{row['axis']}") for row in found]
+
+
+CaseId = Annotated[str, typer.Argument(help="Id from `axiswatch queue`.", autocompletion=case_ids)]
+DAILY, SET_UP, MODELS, DATA, ADMINISTRATION = "Daily work", "Set-up", "Models", "Data", "Administration"
+"""Groups of commands in the help."""
+
 PIPED_WIDTH = 120
+"""Width of tables in a file or a pipe, where COLUMNS says nothing; rich would take 80."""
 
 out = Console()
 err = Console(stderr=True)
-if not out.is_terminal and out.width == 80:  # a file or a pipe: rich would fold lines at 80 characters
-    out = Console(width=PIPED_WIDTH)
+if not out.is_terminal:
+    out = Console(width=get_terminal_size((PIPED_WIDTH, 24)).columns)
 
-WHOLE_UP_TO = 40
-"""A first column up to this width is never folded: it holds the ids that other commands need."""
+GAP = 3
+"""Characters of a table between two cells: a border and two blanks."""
 
 
 def moment(text: str | None, name: str = "--as-of") -> datetime:
@@ -115,18 +146,56 @@ def plain(value: Any) -> Any:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """Print a table. Text is printed as it is, never read as markup of `rich`."""
-    made = Table(title=title or None, title_justify="left", show_header=any(columns))
-    cells = [[shown(cell) for cell in row] for row in rows]
-    widest = max((len(str(row[0])) for row in cells), default=0)
-    for index, column in enumerate(columns):
-        made.add_column(column, overflow="fold", no_wrap=index == 0 and widest <= WHOLE_UP_TO)
-    for row in cells:
-        made.add_row(*row)
+    """Print a table in which no word is split. Text is printed as it is, never read as markup of `rich`.
+
+    Where the longest words of all columns do not fit beside each other, the table has no lines. Where they do not fit
+    even so, each row is turned: the names of the columns stand before its values.
+    """
+    head = [Text(column.replace("_", " ")) for column in columns]
+    lines = [[Text(shown(cell)) for cell in row] for row in rows]
+    boxed = _widths([head, *lines], out.width - GAP * len(head) - 1)
+    widths, ends = boxed or _widths([head, *lines], out.width - len(head)), 1
+    if widths is None and len(head) > 2 and lines:
+        ends, lines = len(head), [[name, cell] for line in lines for name, cell in zip(head, line, strict=True)]
+        head = [Text(), Text()]
+        widths = boxed = _widths([head, *lines], out.width - GAP * len(head) - 1)
+    if title:
+        out.print(Text(title, style="table.title"))
+    made = Table(show_header=any(map(len, head)))
+    if widths is not boxed:
+        made.box, made.padding = None, (0, 1, 0, 0)
+    for column, width in zip_longest(head, widths or ()):
+        made.add_column(column, overflow="fold", width=width)
+    for number, line in enumerate(lines, start=1):
+        made.add_row(*line, end_section=ends > 1 and number % ends == 0)
     out.print(made)
 
 
-def shown(value: Any) -> Any:
+def _widths(cells: Sequence[Sequence[Text]], room: int) -> list[int] | None:
+    """Return the width of each column in characters; None where not even the longest words have room.
+
+    A column wider than others becomes narrower first. The first one does so last: it names what other commands need.
+    """
+    whole, least = ([max(1, *map(ask, column)) for column in zip(*cells, strict=True)] for ask in (_whole, _word))
+    if sum(least) > room:
+        return None
+    while (excess := sum(whole) - room) > 0:
+        loose = [index for index in range(1, len(whole)) if whole[index] > least[index]] or [0]
+        widest = max(loose, key=lambda index: whole[index])
+        others = max((whole[index] for index in loose if whole[index] < whole[widest]), default=0)
+        whole[widest] = max(whole[widest] - excess, least[widest], min(others, whole[widest] - 1))
+    return whole
+
+
+def _whole(cell: Text) -> int:
+    return max((line.cell_len for line in cell.split()), default=0)
+
+
+def _word(cell: Text) -> int:
+    return max((cell_len(word) for word in cell.plain.split()), default=0)
+
+
+def shown(value: Any) -> str:
     """Write the value of one cell."""
     if value is None:
         return "-"
@@ -134,7 +203,7 @@ def shown(value: Any) -> Any:
         return f"{value:.3g}"
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
-    return Text("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value)))
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
 def counts(title: str, data: dict[str, Any]) -> Callable[[], None]:

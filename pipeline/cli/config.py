@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from pipeline.base.errors import without_secrets
-from pipeline.cli.common import AsJson, emit, table
+from pipeline.cli.common import SET_UP, AsJson, emit, table
 
 if TYPE_CHECKING:
     from pipeline.base.settings import Settings
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command(epilog="Example: axiswatch config --json")(config)
+    app.command(rich_help_panel=SET_UP, epilog="Example: axiswatch config --json")(config)
 
 
 def config(as_json: AsJson = False) -> None:

@@ -10,6 +10,9 @@ import typer
 
 from pipeline.cli.assets import assets_app
 from pipeline.cli.common import (
+    ADMINISTRATION,
+    DATA,
+    SET_UP,
     AsJson,
     AsOf,
     Who,
@@ -33,17 +36,23 @@ lake_app = typer.Typer(no_args_is_help=True, help="The lake.")
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command(epilog="Example: axiswatch simulate fleet --robots 4 --days 10 --seed 7")(simulate)
-    app.command(epilog="Example: axiswatch retention --dry-run")(retention)
-    app.command("import", epilog="Example: axiswatch import manifest.csv --mapping cwru --landing landing")(import_logs)
-    for group, name in (
-        (assets_app, "assets"),
-        (labels_app, "labels"),
-        (quarantine_app, "quarantine"),
-        (db_app, "db"),
-        (lake_app, "lake"),
+    app.command(rich_help_panel=SET_UP, epilog="Example: axiswatch simulate fleet --robots 4 --days 10 --seed 7")(
+        simulate
+    )
+    app.command(rich_help_panel=DATA, epilog="Example: axiswatch retention --dry-run")(retention)
+    app.command(
+        "import",
+        rich_help_panel=SET_UP,
+        epilog="Example: axiswatch import manifest.csv --mapping cwru --landing landing",
+    )(import_logs)
+    for group, name, panel in (
+        (assets_app, "assets", SET_UP),
+        (labels_app, "labels", SET_UP),
+        (quarantine_app, "quarantine", DATA),
+        (lake_app, "lake", DATA),
+        (db_app, "db", ADMINISTRATION),
     ):
-        app.add_typer(group, name=name)
+        app.add_typer(group, name=name, rich_help_panel=panel)
 
 
 def simulate(

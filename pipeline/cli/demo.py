@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, emit, moment, out, progress, table
+from pipeline.cli.common import SET_UP, AsJson, emit, err, out, progress, table
 from pipeline.cli.review import print_queue
+from pipeline.cli.review_app import needs_review
+from pipeline.cli.review_app import serve as serve_review
+from pipeline.workplace import Workplace, clock_of, true_now
+
+if TYPE_CHECKING:
+    from pipeline.base.settings import Settings
+    from pipeline.store.database import Store
+
+HOST = "127.0.0.1"
 
 if TYPE_CHECKING:
     from pipeline.store.database import Store
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command(epilog="Example: axiswatch demo --folder demo")(demo)
+    app.command(rich_help_panel=SET_UP, epilog="Example: axiswatch demo --folder demo")(demo)
 
 
 def demo(
@@ -26,20 +37,32 @@ def demo(
     robots: Annotated[int, typer.Option(min=1, help="Robots in the fleet, six axes each.")] = 12,
     days: Annotated[int, typer.Option(min=4, help="Days to simulate.")] = 14,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the fleet.")] = 1,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Then serve the review application, where there is a terminal.")
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=1, max=65_535, help="Port of the review application; the next free one is taken.")
+    ] = 8090,
     as_json: AsJson = False,
 ) -> None:
     """Process a simulated fleet from its first log to the review queue, and compare the result with the truth.
 
     All files stay in the folder; the settings home, database_url, lake_url and landing are not used. A second call
-    repeats no step.
+    repeats no step. The demonstration has a clock of its own, which goes on where the recordings end. With --serve the
+    user demo may log in, with a password that is printed once; Ctrl-C ends it.
     """
     from pipeline.base.sources import load_settings
     from pipeline.cases.queue import queue
     from pipeline.cases.verdicts import fleet_states
-    from pipeline.demo import demo_settings, run_demo
+    from pipeline.demo import demo_settings, keep_own_clock, run_demo
     from pipeline.simulation import FleetSettings
     from pipeline.store.database import Store
 
+    if serve and (as_json or not (sys.stdin.isatty() and sys.stdout.isatty())):
+        err.print("no terminal: the review application is not started; `axiswatch review serve` starts it")
+        serve = False
+    if serve:
+        needs_review()
     settings = demo_settings(load_settings(), folder)
     fleet = FleetSettings(robots=robots, days=days, seed=seed)
     with progress("demo", as_json) as bar:
@@ -50,10 +73,44 @@ def demo(
 
         report = run_demo(settings, fleet, on_progress=on_progress)
     store = Store.open(settings.database)
-    cases = queue(store, as_of=moment(None))
+    settings = settings.model_copy(update=keep_own_clock(store, folder, fleet, true_time=true_now()))
+    cases = queue(store, as_of=clock_of(settings)())
     states = Counter(axis["state"] for axis in fleet_states(store))
     summary = {**vars(report), "states": dict(states), "open_cases": len(cases)}
     emit(summary, as_json, lambda: _show(store, summary, cases, folder))
+    if serve:
+        _serve(settings, store, port)
+
+
+def _serve(settings: Settings, store: Store, port: int) -> None:
+    """Serve the review application on this computer until Ctrl-C."""
+    from pipeline.demo import ACCOUNT, open_account
+    from pipeline.store.lake import Lake
+
+    password, port = open_account(store, at=clock_of(settings)()), _free(port)
+    out.print(
+        f"\nThe review application runs at http://{HOST}:{port}/\n"
+        f"  name      {ACCOUNT}\n  password  {password}   (shown once; the next start makes another one)\n"
+        "Ctrl-C ends it.",
+        markup=False,
+        highlight=False,
+    )
+    with suppress(KeyboardInterrupt):
+        serve_review(Workplace(settings, store, Lake(settings.lake)), host=HOST, port=port)
+
+
+def _free(port: int) -> int:
+    """Return the first port from this one on at which nobody listens."""
+    while port < 65_535:
+        with socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind((HOST, port))
+            except OSError:
+                port += 1
+            else:
+                break
+    return port
 
 
 def _show(store: Store, summary: dict[str, Any], cases: list[dict[str, Any]], folder: Path) -> None:
@@ -94,6 +151,7 @@ def _show(store: Store, summary: dict[str, Any], cases: list[dict[str, Any]], fo
     out.print(
         f"Next:\n  export AXISWATCH_HOME={folder}\n  {here} queue            the review queue\n"
         f"  {here} case ID          one case\n  {here} label ID VERDICT record a finding\n"
+        f"  {here} user add NAME --role reviewer\n  {here} review serve     the same in a browser\n"
         f"  {here} --help           all other commands",
         markup=False,
         highlight=False,

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.base.errors import SettingsError
-from pipeline.cli.common import AsJson, emit, out, progress, table
+from pipeline.cli.common import MODELS, AsJson, emit, out, progress, table
 
 STDOUT_KEYS = ("protocol", "commit", "summary", "runs")
 """Keys of the document that --json prints."""
@@ -19,7 +19,7 @@ STDOUT_KEYS = ("protocol", "commit", "summary", "runs")
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
     example = "axiswatch evaluate --manifest manifest.csv --protocol cwru-fault-type-7-14-to-21 --out results"
-    app.command(epilog=f"Example: {example}")(evaluate)
+    app.command(rich_help_panel=MODELS, epilog=f"Example: {example}")(evaluate)
 
 
 def evaluate(

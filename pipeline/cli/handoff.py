@@ -12,7 +12,19 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.base.errors import AxiswatchError, SettingsError
-from pipeline.cli.common import AsJson, counts, emit, err, moment, opened_store, table, workplace
+from pipeline.cli.common import (
+    ADMINISTRATION,
+    DATA,
+    AsJson,
+    case_ids,
+    counts,
+    emit,
+    err,
+    moment,
+    opened_store,
+    table,
+    workplace,
+)
 from pipeline.workplace import Workplace
 
 webhook_app = typer.Typer(no_args_is_help=True, help="The webhook of cases: sent and waiting messages.")
@@ -34,8 +46,8 @@ Out = Annotated[Path, typer.Option(help="File to write; an existing file is repl
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.add_typer(webhook_app, name="webhook")
-    app.add_typer(export_app, name="export")
+    app.add_typer(webhook_app, name="webhook", rich_help_panel=ADMINISTRATION)
+    app.add_typer(export_app, name="export", rich_help_panel=DATA)
 
 
 @webhook_app.command("deliver", epilog="Example: axiswatch webhook deliver --json")
@@ -62,7 +74,7 @@ def webhook_list(
 @webhook_app.command("again", epilog="Example: axiswatch webhook again --state given_up")
 def webhook_again(
     state: Annotated[str, typer.Option(help="Messages to send again: given_up, skipped or delivered.")] = "given_up",
-    case: Annotated[str, typer.Option(help="Only messages of this case.")] = "",
+    case: Annotated[str, typer.Option(help="Only messages of this case.", autocompletion=case_ids)] = "",
     as_json: AsJson = False,
 ) -> None:
     """Send messages again that were given up, for example after the receiver was repaired."""

@@ -6,7 +6,20 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, moment, opened_store, out, table, user, workplace
+from pipeline.cli.common import (
+    MODELS,
+    AsJson,
+    AsOf,
+    Who,
+    counts,
+    emit,
+    moment,
+    opened_store,
+    out,
+    table,
+    user,
+    workplace,
+)
 
 Site = Annotated[str, typer.Argument(help="Site; '' where the axes name none.")]
 Scope = Annotated[str, typer.Option(help="Scope of the model, e.g. acceleration.")]
@@ -20,7 +33,7 @@ def register(app: typer.Typer) -> None:
     levels.command("estimate", epilog="Example: axiswatch levels estimate")(estimate)
     levels.command("back", epilog='Example: axiswatch levels back plant-a --reason "too many reviews"')(back)
     levels.command("release", epilog='Example: axiswatch levels release plant-a --reason "sensors are mended"')(release)
-    app.add_typer(levels, name="levels")
+    app.add_typer(levels, name="levels", rich_help_panel=MODELS)
 
 
 def list_levels(as_of: AsOf = None, as_json: AsJson = False) -> None:

@@ -6,7 +6,21 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, opened_store, out, table, user, workplace
+from pipeline.cli.common import (
+    MODELS,
+    AsJson,
+    AsOf,
+    Who,
+    counts,
+    emit,
+    flat,
+    moment,
+    opened_store,
+    out,
+    table,
+    user,
+    workplace,
+)
 
 models_app = typer.Typer(no_args_is_help=True, help="Trained models: versions, champion and challenger of each scope.")
 
@@ -24,10 +38,10 @@ ScopeOption = Annotated[str | None, typer.Option(help="Model scope, e.g. acceler
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command(epilog="Example: axiswatch retrain --scope acceleration")(retrain)
-    app.add_typer(models_app, name="models")
-    app.command(epilog="Example: axiswatch rescore --scope acceleration")(rescore)
-    app.command(epilog="Example: axiswatch payback --limit 1")(payback)
+    app.command(rich_help_panel=MODELS, epilog="Example: axiswatch retrain --scope acceleration")(retrain)
+    app.add_typer(models_app, name="models", rich_help_panel=MODELS)
+    app.command(rich_help_panel=MODELS, epilog="Example: axiswatch rescore --scope acceleration")(rescore)
+    app.command(rich_help_panel=MODELS, epilog="Example: axiswatch payback --limit 1")(payback)
 
 
 @models_app.command("list", epilog="Example: axiswatch models list --json")

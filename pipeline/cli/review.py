@@ -11,8 +11,10 @@ from rich.text import Text
 
 from pipeline.base.errors import SettingsError
 from pipeline.cli.common import (
+    DAILY,
     AsJson,
     AsOf,
+    CaseId,
     Who,
     counts,
     emit,
@@ -33,10 +35,13 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command("queue", epilog="Example: axiswatch queue --limit 20")(show_queue)
-    app.command("case", epilog="Example: axiswatch case 3fa9c1d27be0")(show_case)
-    app.command(epilog="Example: axiswatch label 3fa9c1d27be0 fault --mode inner_race --evidence inspected")(label)
-    app.command(epilog="Example: axiswatch status --json")(status)
+    app.command("queue", rich_help_panel=DAILY, epilog="Example: axiswatch queue --limit 20")(show_queue)
+    app.command("case", rich_help_panel=DAILY, epilog="Example: axiswatch case 3fa9c1d27be0")(show_case)
+    app.command(
+        rich_help_panel=DAILY,
+        epilog="Example: axiswatch label 3fa9c1d27be0 fault --mode inner_race --evidence inspected",
+    )(label)
+    app.command(rich_help_panel=DAILY, epilog="Example: axiswatch status --json")(status)
 
 
 def show_queue(
@@ -51,8 +56,36 @@ def show_queue(
         raise SettingsError(f"--state {state!r} is none of open, snoozed, closed, all")
     store, wanted, now = opened_store(), Filters(state=state), moment(None)
     cases = queue(store, wanted, as_of=now, limit=limit)
-    total = count_queue(store, wanted, as_of=now)
-    emit(cases, as_json, lambda: print_queue(store, cases, state, total=total))
+
+    def show() -> None:
+        print_queue(store, cases, state, total=count_queue(store, wanted, as_of=now))
+        if not cases:
+            print_next_step(store)
+
+    emit(cases, as_json, show)
+
+
+def print_next_step(store: Store) -> None:
+    """Say what to do where a plant has no recording, or nothing that scores them; nothing where it has both."""
+    from pipeline.base.sources import load_settings
+    from pipeline.cases.queue import lacking
+
+    place, what = load_settings(), lacking(store)
+    if what == "recordings":
+        out.print(
+            f"Nothing was taken in yet: no recording is stored in {place.home} (AXISWATCH_HOME chooses the folder).\n"
+            f"Next step: put log files into {place.landing_zone}, then `axiswatch run`; "
+            "`axiswatch demo` shows what comes of it.",
+            markup=False,
+            highlight=False,
+        )
+    elif what == "model":
+        out.print(
+            "Nothing was scored yet: there is no model.\n"
+            "Next step: `axiswatch labels import`, then `axiswatch train` and `axiswatch run`.",
+            markup=False,
+            highlight=False,
+        )
 
 
 def print_queue(
@@ -68,9 +101,8 @@ def print_queue(
     out.print(f"{len(cases)}{of} case{'' if len(cases) == 1 and not of else 's'} ({state})", style="bold")
     for case in cases:
         place = f"queue priority {case['queue_priority']:.2f} (priority {case['priority']:.2f})"
-        line = f"{case['case_id']}  {axis_name(case)}  {place}"
+        out.print(f"{case['case_id']}  {axis_name(case)}  {place}", markup=False, highlight=False, style="cyan")
         span = f"{shown(case['first_at'])} to {shown(case['last_at'])}"
-        out.print(f"{line}  {span}", markup=False, highlight=False, style="cyan", soft_wrap=True)
         said = statement_of(case, evidence.get(case["case_id"]), "en")
         answers = [" ".join(pair) for pair in said.questions]
         notes = [
@@ -78,16 +110,14 @@ def print_queue(
         ]
         channels = [one for reason in case["reasons"] for one in reason.get("channels", ()) if one.get("evidence")]
         told = [*said.evidence, *(f"{one['channel']}: {one['evidence']}" for one in channels)] if whole else []
-        for text in (notes[0], *answers, *notes[1:], *told):
+        for text in (span, notes[0], *answers, *notes[1:], *told):
             out.print(Padding(Text(text), (0, 0, 0, 4)))
         if case["memory"] is not None:
             votes = "; ".join(f"{vote['case_id']} {_finding(vote)}" for vote in case["rests_on"])
             out.print(Padding(Text(f"Look-alikes were {case['memory']:.2f} faulty: {votes}."), (0, 0, 0, 4)))
 
 
-def show_case(
-    case_id: Annotated[str, typer.Argument(help="Id from `axiswatch queue`.")], as_json: AsJson = False
-) -> None:
+def show_case(case_id: CaseId, as_json: AsJson = False) -> None:
     """Show one case and everything that happened to it."""
     from pipeline.cases.verdicts import get_case
 
@@ -103,7 +133,7 @@ def show_case(
 
 
 def label(
-    case_id: Annotated[str, typer.Argument(help="Id from `axiswatch queue`.")],
+    case_id: CaseId,
     verdict: Annotated[Verdict, typer.Argument(help="The verdict on the machine.")],
     evidence: Annotated[Evidence, typer.Option(help="How the finding was made.")] = Evidence.SIGNAL_ONLY,
     component: Annotated[Component | None, typer.Option(help="The component.")] = None,
@@ -192,6 +222,7 @@ def _finding(row: dict[str, Any]) -> str:
 
 
 def status(
+    state: Annotated[str, typer.Option(help="Only axes in this state, for example alarm.")] = "",
     audit: Annotated[
         bool, typer.Option("--audit", help="With --json: also print audits and levels, as {axes, audit, levels}.")
     ] = False,
@@ -202,23 +233,30 @@ def status(
     The state is that of the newest bin. An axis that was never scored is `unknown`, without a time.
     """
     from pipeline.cases.audit import audit_figures
+    from pipeline.cases.axis_state import STATES
     from pipeline.cases.verdicts import fleet_states
     from pipeline.scoring.plant_levels import list_levels
 
+    if state and state not in STATES:
+        raise SettingsError(f"--state {state!r} is none of {', '.join(STATES)}")
     store = opened_store()
-    axes, audited, levels = fleet_states(store), audit_figures(store), list_levels(store, as_of=moment(None))
+    fleet, audited, levels = fleet_states(store), audit_figures(store), list_levels(store, as_of=moment(None))
+    axes = [axis for axis in fleet if state in ("", axis["state"])]
     names = ["state", "fault_probability", "mutual_information", "novelty_percentile", "last_at"]
 
     def show() -> None:
-        head = ["axis", "state", "fault probability", "mutual information", "novelty percentile", "last seen"]
-        table(head, [(axis_name(axis), *(axis[name] for name in names)) for axis in axes])
-        total = Counter(axis["state"] for axis in axes)
-        out.print(", ".join(f"{state}: {count}" for state, count in sorted(total.items())) or "there are no axes yet")
+        print_next_step(store)
+        total = Counter(axis["state"] for axis in fleet)
+        named = ", ".join(f"{name}: {count}" for name, count in sorted(total.items()))
+        out.print(f"{len(fleet)} axes: {named}" if fleet else "there are no axes yet")
         for row in levels:
             figures = f"alarm {row['alarm_probability']:.3g}, review {row['review_probability']:.3g}"
             out.print(f"levels of {row['site'] or 'axes without a site'}, {row['scope']}: {figures} ({row['reason']})")
         if audited["audits"]:
             out.print(audit_sentence(audited))
+        head = ["axis", "state", "fault probability", "mutual information", "novelty percentile", "last seen"]
+        if axes:
+            table(head, [(axis_name(axis), *(axis[name] for name in names)) for axis in axes])
 
     emit({"axes": axes, "audit": audited, "levels": levels} if audit else axes, as_json, show)
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
-from pipeline.cli.common import AsJson, counts, emit, opened_store, table, workplace
+from pipeline.cli.common import ADMINISTRATION, DAILY, AsJson, counts, emit, opened_store, table, workplace
 from pipeline.cli.handoff import delivering
-from pipeline.workplace import now
+from pipeline.workplace import Workplace, clock_of, now
 
 review_app = typer.Typer(no_args_is_help=True, help="The review application, in which engineers work on cases.")
 user_app = typer.Typer(no_args_is_help=True, help="Users of the review application.")
@@ -22,8 +22,8 @@ Password = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.add_typer(review_app, name="review")
-    app.add_typer(user_app, name="user")
+    app.add_typer(review_app, name="review", rich_help_panel=DAILY)
+    app.add_typer(user_app, name="user", rich_help_panel=ADMINISTRATION)
 
 
 @review_app.callback()
@@ -38,16 +38,37 @@ def review_serve(
     as_json: AsJson = False,
 ) -> None:
     """Serve the review application over HTTP until it is stopped. Put a proxy with TLS in front of it."""
+    needs_review()
+    facts = {"address": f"http://{host}:{port}"}
+    place = workplace()
+    emit(facts, as_json, counts("Serving", facts))
+    serve(place, host=host, port=port)
+
+
+def needs_review() -> None:
+    """Check that the libraries of the review application are installed.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        They are not.
+    """
     try:
         import uvicorn
 
-        from review.app import create_app
+        import review.app
     except ModuleNotFoundError as error:
         raise PrerequisiteMissing(f"{error.name} is missing: pip install 'axiswatch[review]'") from error
-    place = workplace()
-    app = create_app(place.store, place.lake, place.settings, clock=now)
-    facts = {"address": f"http://{host}:{port}"}
-    emit(facts, as_json, counts("Serving", facts))
+    del uvicorn, review
+
+
+def serve(place: Workplace, *, host: str, port: int) -> None:
+    """Serve the review application over a place until it is stopped."""
+    import uvicorn
+
+    from review.app import create_app
+
+    app = create_app(place.store, place.lake, place.settings, clock=clock_of(place.settings))
     with delivering(place):
         uvicorn.run(app, host=host, port=port, log_level="warning")
 

@@ -8,8 +8,24 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, AsOf, Workplace, counts, emit, moment, opened_store, progress, table, workplace
+from pipeline.cli.common import (
+    ADMINISTRATION,
+    DAILY,
+    DATA,
+    MODELS,
+    AsJson,
+    AsOf,
+    Workplace,
+    counts,
+    emit,
+    moment,
+    opened_store,
+    progress,
+    table,
+    workplace,
+)
 from pipeline.steps import MONITOR
+from pipeline.workplace import true_now
 
 Scope = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration (default: every scope with labels).")]
 
@@ -29,14 +45,14 @@ FEW_UNITS = "fewer than 10 units: the held-out figures are very uncertain, and o
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command(epilog="Example: axiswatch acquire --json")(acquire)
-    app.command(epilog="Example: axiswatch extract")(extract)
-    app.command(epilog="Example: axiswatch baseline")(baseline)
-    app.command(epilog="Example: axiswatch train --scope acceleration")(train)
-    app.command(epilog="Example: axiswatch score --as-of 2026-01-31T08:00:00Z")(score)
-    app.command(epilog="Example: axiswatch advise")(advise)
-    app.command(epilog="Example: axiswatch run --json")(run)
-    app.command(epilog="Example: axiswatch failures --limit 5")(failures)
+    app.command(rich_help_panel=DATA, epilog="Example: axiswatch acquire --json")(acquire)
+    app.command(rich_help_panel=DATA, epilog="Example: axiswatch extract")(extract)
+    app.command(rich_help_panel=DATA, epilog="Example: axiswatch baseline")(baseline)
+    app.command(rich_help_panel=MODELS, epilog="Example: axiswatch train --scope acceleration")(train)
+    app.command(rich_help_panel=DATA, epilog="Example: axiswatch score --as-of 2026-01-31T08:00:00Z")(score)
+    app.command(rich_help_panel=DATA, epilog="Example: axiswatch advise")(advise)
+    app.command(rich_help_panel=DAILY, epilog="Example: axiswatch run --json")(run)
+    app.command(rich_help_panel=ADMINISTRATION, epilog="Example: axiswatch failures --limit 5")(failures)
 
 
 def acquire(as_of: AsOf = None, as_json: AsJson = False) -> None:
@@ -85,7 +101,7 @@ def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 
 def _place() -> Workplace:
-    return replace(workplace(), true_time=moment(None))
+    return replace(workplace(), true_time=true_now())
 
 
 def _take(name: str, as_of: str | None, as_json: bool) -> None:

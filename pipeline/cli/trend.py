@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.base.errors import SettingsError
-from pipeline.cli.common import AsJson, emit, moment, opened_store, out, shown, table
+from pipeline.cli.common import DAILY, AsJson, emit, moment, opened_store, out, shown, table
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the application."""
-    app.command("trend", epilog="Example: axiswatch trend R07 A3 --png r07-a3.png")(show_trend)
+    app.command("trend", rich_help_panel=DAILY, epilog="Example: axiswatch trend R07 A3 --png r07-a3.png")(show_trend)
 
 
 def show_trend(
@@ -50,7 +50,7 @@ def print_trends(report: dict[str, Any], png: Path | None = None) -> None:
     """Print one line for each channel and unit, and below them the change points."""
     name = f"{report['robot_id']} {report['axis']}"
     if not report["trends"]:
-        out.print(f"{name}: no trend; {report['no_trend']}.", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{name}: no trend; {report['no_trend']}.", markup=False, highlight=False)
     else:
         rows = [
             (
@@ -70,9 +70,9 @@ def print_trends(report: dict[str, Any], png: Path | None = None) -> None:
     for trend in report["trends"]:
         for change in trend["changes"]:
             line = f"{trend['channel']} {trend['unit_serial']}: {change_words(change)}"
-            out.print(line, markup=False, highlight=False, soft_wrap=True)
+            out.print(line, markup=False, highlight=False)
     if png is not None:
-        out.print(f"drawn to {png}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"drawn to {png}", markup=False, highlight=False)
 
 
 def slope_words(trend: dict[str, Any]) -> str:

@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.cli.common import AsJson, AsOf, emit, moment, table, workplace
+from pipeline.cli.common import MODELS, AsJson, AsOf, emit, moment, table, workplace
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    app.command(epilog="Example: axiswatch watch --json")(watch)
-    app.command(epilog="Example: axiswatch ask --n 5")(ask)
+    app.command(rich_help_panel=MODELS, epilog="Example: axiswatch watch --json")(watch)
+    app.command(rich_help_panel=MODELS, epilog="Example: axiswatch ask --n 5")(ask)
 
 
 def ask(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from pipeline.base.errors import AxiswatchError, SettingsError
+from pipeline.base.errors import AxiswatchError, SettingsError, problem_text
 from pipeline.importing.mapping import Filters
 from pipeline.simulation import FleetSettings
 
@@ -291,5 +291,5 @@ def _explain(detail: dict[str, Any], content: dict[str, Any]) -> str:
         case "string_pattern_mismatch" if key == "name":
             text = f"may hold letters, digits, '.', '_', '-', the first a letter or digit; got {detail['input']!r:.80}"
         case _:
-            text = f"{detail['msg'].removeprefix('Value error, ')}; got {detail['input']!r:.80}"
+            text = f"{problem_text(detail)}; got {detail['input']!r:.80}"
     return f"key {key}: {text}" if key else text

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from pipeline.base.errors import problem_text
 from pipeline.importing.mapping import REQUIRED_FIELDS, Mapping
 from pipeline.importing.problems import Problems
 from pipeline.importing.signal_files import FORMATS
@@ -104,5 +105,5 @@ def _explain(item: dict[str, Any]) -> str:
         case "timezone_aware":
             text = "has no offset from UTC; write it as 2000-01-01T00:00:00Z"
         case _:
-            text = f"{item['msg'].removeprefix('Value error, ')}; got {item['input']!r:.80}"
+            text = f"{problem_text(item)}; got {item['input']!r:.80}"
     return f"key {key}: {text}" if key else text

@@ -134,6 +134,14 @@ def claim(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
     return case_work.claim(app.store, case_id, who=account.name, at=app.clock(), minutes=minutes)
 
 
+@router.post("/cases/{case_id}/release")
+def release(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
+    """End your own claim."""
+    app = request.app.state
+    case_work.release(app.store, case_id, who=account.name, at=app.clock())
+    return {"case_id": case_id, "claimed_by": None}
+
+
 @router.post("/cases/{case_id}/hand-over")
 def hand_over(request: Request, account: Reviewer, case_id: str, body: HandOver) -> dict[str, str]:
     """Hand the claim over to another reviewer, or release the case."""
@@ -183,6 +191,14 @@ def snooze(request: Request, account: Reviewer, case_id: str, body: Snooze) -> d
     app = request.app.state
     case_work.snooze(app.store, case_id, who=account.name, at=app.clock(), until=body.until)
     return {"case_id": case_id, "state": "snoozed", "until": body.until}
+
+
+@router.post("/cases/{case_id}/wake")
+def wake(request: Request, account: Reviewer, case_id: str) -> dict[str, Any]:
+    """End the snooze of a case."""
+    app = request.app.state
+    case_work.wake(app.store, case_id, who=account.name, at=app.clock())
+    return {"case_id": case_id, "state": "open"}
 
 
 @router.post("/cases/{case_id}/comment")

@@ -106,6 +106,10 @@ def act_on_case(request: Request, account: Reviewer, case_id: str, act: str, for
             text = "the end of the snooze is missing; give a time, or snooze until the case gets worse"
             raise AxiswatchError(Coded(text, "no_end"))
         case_work.snooze(store, case_id, who=who, at=at, until=time_of(form, "until") if dated else None)
+    elif act == "wake":
+        case_work.wake(store, case_id, who=who, at=at)
+    elif act == "release":
+        case_work.release(store, case_id, who=who, at=at)
     elif act == "comment":
         case_work.comment(store, case_id, text_of(form, "text"), who=who, at=at)
     elif act == "hand-over":

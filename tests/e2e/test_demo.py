@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import pty
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from pipeline.steps import MONITOR
 from pipeline.store.database import Store
@@ -74,3 +84,77 @@ def test_the_demonstration_never_touches_what_is_configured(
     assert files_of(real) == before
     assert sum(shown["states"].values()) == 3 * 6
     assert (cli.home / "fleet" / "axiswatch.db").exists()
+
+
+def codes_of(cli: Any, home: Path) -> Counter[str]:
+    """How many cases of any state have each reason."""
+    cases = cli("queue", "--state", "all", "--json", home=home).json()
+    return Counter(reason["code"] for case in cases for reason in case["reasons"])
+
+
+def test_a_demonstration_keeps_its_own_clock_and_serves_where_there_is_a_terminal(cli: Any) -> None:
+    """A label and a run later no axis has fallen silent; without a terminal it ends; with one a browser can log in."""
+    home = cli.home / "fleet"
+    arguments = ("demo", "--folder", "fleet", "--robots", "3", "--days", "5")
+    ended = cli(*arguments, "--serve", timeout_s=300)
+    assert ended.code == 0
+    assert "axiswatch review serve" in " ".join(ended.out.split())
+    assert "password" not in ended.out
+    before = codes_of(cli, home)
+    case = cli("queue", "--json", home=home).json()[0]
+    label = cli("label", case["case_id"], "fault", "--evidence", "inspected", "--json", home=home).json()
+    known_at = datetime.fromisoformat(cli("case", label["case_id"], "--json", home=home).json()["closed_at"])
+    assert timedelta() <= known_at - datetime(2026, 1, 10, tzinfo=UTC) < timedelta(hours=12)
+    assert cli("run", "--json", home=home).json()["advise"]["opened"] == 0
+    assert codes_of(cli, home)["silent"] == before["silent"]
+    first, second = (serve_and_log_in(cli, arguments) for _ in range(2))
+    assert first != second
+    assert len(first) >= 10
+    undone = cli("label", case["case_id"], "healthy", "--evidence", "teardown", "--json", home=home).json()
+    again = cli("case", undone["case_id"], "--json", home=home).json()["events"][-1]["at"]
+    assert datetime.fromisoformat(again) >= known_at, "the clock does not go back over what was done"
+
+
+def serve_and_log_in(cli: Any, arguments: tuple[str, ...]) -> str:
+    """Start `axiswatch demo --serve` on a terminal, log in as it says, end it as Ctrl-C does; return the password."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [cli.program, *arguments, "--serve"],
+        env=cli.environment(),
+        cwd=cli.home,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    said = ""
+    try:
+        while "Ctrl-C" not in said:
+            said += os.read(ours, 65_536).decode()
+        address, password = re.search(r"http://\S+", said), re.search(r"password\s+(\S+)", said)
+        assert address is not None
+        assert password is not None
+        with httpx.Client(base_url=address[0], follow_redirects=True) as browser:
+            answers(browser)
+            page = browser.post("/login", data={"name": "demo", "password": password[1]})
+            assert page.status_code == 200
+            assert 'data-case="' in page.text
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        cli.kill(process)
+        os.close(ours)
+    return password[1]
+
+
+def answers(browser: httpx.Client, tries: int = 600) -> None:
+    """Wait until the application answers."""
+    for number in range(tries):
+        try:
+            browser.get("/login")
+            return
+        except httpx.ConnectError:
+            if number + 1 == tries:
+                raise
+            time.sleep(0.1)

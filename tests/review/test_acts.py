@@ -23,7 +23,7 @@ from pipeline.cases.verdicts import get_case
 from pipeline.handoff.exporting import export, write_export
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Axis, AxisState, Case
+from pipeline.store.tables import Axis, AxisState, Case, LakeFile, Recording
 from review.app import create_app
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -121,9 +121,11 @@ def test_a_case_goes_its_whole_way(app: FastAPI, clock: Clock) -> None:
     assert ids(jun, mine=True) == ["case0"]
     assert ids(mara, mine=True) == []
     assert mara.post("/api/v1/cases/case0/verdict", json=FINDING).status_code == 409
-    do(jun, "cases/case0/hand-over", to="")
+    do(jun, "cases/case0/release")
     do(jun, "cases/case0/snooze", until=utc_text(AT + DAY))
     assert ids(jun, state="snoozed") == ["case0"]
+    assert (do(jun, "cases/case0/wake")["state"], "case0" in ids(jun)) == ("open", True)
+    assert jun.post("/api/v1/cases/case0/snooze", json={"until": "9999-12-31T00:00:00Z"}).status_code == 409
     do(jun, "cases/case0/comment", text="gearbox is on order")
     assert do(jun, "cases/case0/verdict", **FINDING)["state"] == "closed"
     assert do(jun, "cases/case0/undo")["state"] == "open"
@@ -146,6 +148,7 @@ def test_a_case_goes_its_whole_way(app: FastAPI, clock: Clock) -> None:
         "handed_over",
         "released",
         "snoozed",
+        "woken",
         "comment",
         "verdict",
         "closed",
@@ -213,6 +216,8 @@ def test_a_viewer_sees_and_does_nothing(app: FastAPI) -> None:
     acts = (
         ("cases/case0/claim", None),
         ("cases/case0/hand-over", {"to": ""}),
+        ("cases/case0/release", None),
+        ("cases/case0/wake", None),
         ("cases/case0/verdict", FINDING),
         ("bulk/verdict", {"case_ids": ["case0"], "finding": FINDING}),
         ("cases/case0/undo", None),
@@ -276,3 +281,23 @@ def test_the_export_command(cli: Any) -> None:
     assert refused.code == 1
     assert "cannot write" in refused.err
     store.dispose()
+
+
+def test_an_empty_plant_says_what_comes_next(store: Store, lake: Lake, tmp_path: Path, clock: Clock) -> None:
+    """And with recordings but no model, that; a queue that is only filtered empty says neither."""
+    add_user(store, "viv", "viewer", "password of viv", at=AT)
+    viv = acting(create_app(store, lake, Settings(home=tmp_path), clock=clock), "viv")
+    assert "put log files into the landing zone" in viv.get("/").text
+    assert "다음 단계" in viv.get("/", headers={"accept-language": "ko"}).text
+    add_axis(store, 0)
+    signal: dict[str, Any] = {"channel": "acc_x", "unit": "g", "n_samples": 9, "quantity": "acceleration"}
+    signal |= {"time_basis": "clock", "sampling_rate_hz": 1.0, "rate_basis": "declared"}
+    names = ("shaft_speed_rpm", "speed_is_steady", "load", "payload_kg", "temperature_c", "program", "unit_serial")
+    keys = {"recording_id": "r", "axis_id": "axis0", "started_at": AT, "lake_path": "f", "lake_row": 0}
+    keys |= {"content_hash": "c", "file_hash": "h", "known_at": AT}
+    with store.write() as connection:
+        file = {"path": "f", "kind": "recordings", "size_bytes": 1, "n_rows": 9, "known_at": AT}
+        connection.execute(sa.insert(LakeFile), file)
+        connection.execute(sa.insert(Recording), signal | keys | dict.fromkeys(names))
+    assert "train a model" in viv.get("/?state=closed").text
+    assert "Next step" not in viv.get("/").text

@@ -16,7 +16,7 @@ from pipeline.cases.history import add_event
 from pipeline.cases.queue import Filters, queue_page
 from pipeline.cases.quiet import mute, muted_axes, unmute, wake_snoozed
 from pipeline.cases.verdicts import get_case, give_verdict
-from pipeline.cases.work import claim, comment, hand_over, labels_of, snooze, undo
+from pipeline.cases.work import claim, comment, hand_over, labels_of, release, snooze, undo, wake
 from pipeline.labels.labels import known_labels
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, AxisMute, Case
@@ -292,6 +292,47 @@ def test_snooze_ends_at_its_date_or_when_it_gets_worse(cases: Store) -> None:
             connection.execute(sa.update(Case).where(Case.case_id == "case0001").values(priority=priority))
         assert wake_snoozed(cases, as_of=AT + timedelta(days=2), margin=0.1) == woken
     assert get_case(cases, "case0001")["events"][-1]["details"] == {"why": "it got worse"}
+
+
+def test_a_snooze_is_ended_by_hand(cases: Store) -> None:
+    """By its date or until it gets worse; the priority it had is forgotten, nobody else's claim is passed over."""
+    for case, until in (("case0000", AT + timedelta(days=90)), ("case0001", None)):
+        snooze(cases, case, who="mara", at=AT, until=until)
+        claim(cases, case, who="jun", at=AT, minutes=30)
+        with pytest.raises(AxiswatchError, match="claimed by jun"):
+            wake(cases, case, who="mara", at=AT)
+        wake(cases, case, who="jun", at=AT + timedelta(hours=1))
+        told = get_case(cases, case)
+        assert (told["state"], told["snoozed_until"]) == ("open", None)
+        assert [(event["who"], event["action"]) for event in told["events"]][-1] == ("jun", "woken")
+        with pytest.raises(AxiswatchError, match="not snoozed"):
+            wake(cases, case, who="jun", at=AT + timedelta(hours=1))
+    assert wake_snoozed(cases, as_of=AT + timedelta(days=99), margin=0.1) == 0
+
+
+def test_nothing_sleeps_for_ever(cases: Store) -> None:
+    day = timedelta(days=1)
+    for until in (AT + 90 * day + timedelta(seconds=1), datetime(9999, 12, 31, tzinfo=UTC)):
+        with pytest.raises(AxiswatchError, match="within 90 days"):
+            snooze(cases, "case0000", who="mara", at=AT, until=until)
+    for until in (AT + 366 * day + timedelta(seconds=1), datetime(9999, 12, 31, tzinfo=UTC)):
+        with pytest.raises(AxiswatchError, match="within 366 days"):
+            mute(cases, "axis0000", reason="x", until=until, who="mara", at=AT)
+    assert get_case(cases, "case0000")["events"] == []
+    mute(cases, "axis0000", reason="x", until=AT + 366 * day, who="mara", at=AT)
+
+
+def test_a_claim_is_released_by_its_owner(cases: Store) -> None:
+    claim(cases, "case0000", who="mara", at=AT, minutes=30)
+    with pytest.raises(AxiswatchError, match="claimed by mara"):
+        release(cases, "case0000", who="jun", at=AT)
+    release(cases, "case0000", who="mara", at=AT)
+    claim(cases, "case0001", who="mara", at=AT, minutes=30)
+    for case, who in (("case0000", "mara"), ("case0001", "mara"), ("case0001", "jun")):
+        with pytest.raises(AxiswatchError, match="nobody has claimed"):
+            release(cases, case, who=who, at=AT + timedelta(minutes=30))
+    claim(cases, "case0000", who="jun", at=AT, minutes=30)
+    assert [event["action"] for event in get_case(cases, "case0000")["events"]] == ["claimed", "released", "claimed"]
 
 
 def test_pages_hold_every_case_once_in_order(cases: Store) -> None:
