@@ -133,6 +133,7 @@ def case_page(request: Request, account: Viewer, case_id: str) -> Response:
     channel = request.query_params.get("channel", "")
     values: dict[str, Any] = {
         "case": case,
+        "now": state.clock(),
         "said": case_statement(case, case["evidence"], language_of(request)),
         "effect_lines": effect_lines(case["effect"], language_of(request)),
         "before": before_in_queue(state.store, filters, case, as_of=state.clock()),

@@ -105,6 +105,7 @@ _PAIRS: Final = {
     "trend": ("Trend", "추이"),
     "trend_words": ("Fault probability, 7 days", "고장 확률, 7일"),
     "refresh": ("Refresh", "새로 고침"),
+    "print": ("Print", "인쇄"),
     "as_of": ("As of", "기준 시각"),
     "recorded": ("Recorded", "기록됨"),
     "take_back": ("Undo", "취소"),

@@ -16,6 +16,8 @@ const COARSE = matchMedia("(pointer: coarse)").matches; // there a finger scroll
 const dark = matchMedia("(prefers-color-scheme: dark)");
 let colors = {};
 dark.addEventListener("change", () => { colors = {}; });
+for (const when of ["beforeprint", "afterprint"]) addEventListener(when, () => { colors = {}; });
+const ON_PAPER = [350, 112, 9]; // width, height and letters in px, as in print.css
 const color = (name) => (colors[name] ??= getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim() || name);
 function made(tag, shape = {}, ...inside) {
   const element = document.createElement(tag);
@@ -85,7 +87,8 @@ class Chart {
     new ResizeObserver(() => this.later()).observe(body);
     // A plot far below the screen is drawn when it comes near.
     new IntersectionObserver((seen) => { this.isNear = seen.at(-1).isIntersecting; this.later(); }, { rootMargin: "400px" }).observe(body);
-    addEventListener("beforeprint", () => this.draw());
+    addEventListener("beforeprint", () => this.draw(...ON_PAPER));
+    addEventListener("afterprint", () => this.later());
     dark.addEventListener("change", () => this.later());
     this.update(shape);
   }
@@ -244,11 +247,11 @@ class Chart {
     const pad = (high - low) * 0.06 || Math.abs(high) * 0.1 || 1;
     return [low - pad, high + pad];
   }
-  draw() {
-    const { canvas, shape } = this, ratio = devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight;
+  draw(width = this.canvas.clientWidth, height = this.canvas.clientHeight, letters = 0) {
+    const { canvas, shape } = this, ratio = letters ? 3 : devicePixelRatio || 1;
     if (!width || !height || !shape.x) return;
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) { canvas.width = Math.round(width * ratio); canvas.height = Math.round(height * ratio); }
-    const pen = canvas.getContext("2d"), [from, to] = this.view(), series = shape.series ?? [], size = parseFloat(getComputedStyle(canvas).fontSize);
+    const pen = canvas.getContext("2d"), [from, to] = this.view(), series = shape.series ?? [], size = letters || parseFloat(getComputedStyle(canvas).fontSize);
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, width, height);
     pen.font = `${size}px ${getComputedStyle(canvas).fontFamily}`;

@@ -11,6 +11,9 @@ function showTimes(inside) {
     element.title = element.dateTime;
   }
 }
+// Paper is white, also where the screen is dark.
+for (const [when, isPaper] of [["beforeprint", true], ["afterprint", false]]) addEventListener(when, () => document.documentElement.classList.toggle("paper", isPaper));
+for (const button of document.querySelectorAll("[data-print]")) button.addEventListener("click", () => print());
 if (window.top !== window) window.focus(); // inside Airflow's page: get the keyboard focus
 // A typed time is in the viewer's time zone; it is sent as UTC.
 const utcOf = (typed) => `${new Date(typed).toISOString().slice(0, 19)}Z`;
