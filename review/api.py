@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
-from pydantic import AfterValidator
+from pydantic import AfterValidator, AwareDatetime
 
 from pipeline.accounts import Account
 from pipeline.assets.events import timeline
 from pipeline.base.errors import PrerequisiteMissing
 from pipeline.cases.queue import REASONS, Filters, queue, queue_page
 from pipeline.cases.quiet import mutes_of
+from pipeline.cases.shift import shift_summary
 from pipeline.cases.verdicts import count_cases, fleet_states
 from pipeline.handoff import exporting
 from pipeline.handoff.delivery import count_events
@@ -24,6 +25,7 @@ from pipeline.intake.quarantine import list_quarantine
 from pipeline.registry.versions import list_versions
 from pipeline.store.tables import Axis, AxisState
 from review.access import PUBLIC, needs
+from review.board import since_of
 from review.calibration import reliability
 from review.case_view import case_details
 
@@ -44,6 +46,10 @@ def _known_reason(text: str) -> str:
     return text
 
 
+SHIFT = (
+    *("case_id", "site", "cell", "robot_id", "axis", "state", "family", "first_at", "action", "at"),
+    *("who", "verdict", "found_mode", "evidence", "note"),
+)
 Reason = Annotated[str, AfterValidator(_known_reason), Query(json_schema_extra={"enum": ["", *REASONS]})]
 
 
@@ -116,6 +122,21 @@ def case(request: Request, account: Viewer, case_id: str) -> dict[str, Any]:
     del account
     app = request.app.state
     return case_details(app.store, case_id, weights=app.settings.memory_weights, as_of=app.clock())
+
+
+@router.get("/shift")
+def shift(
+    request: Request,
+    account: Viewer,
+    hours: Annotated[float, Query(gt=0, le=744)] = 8.0,
+    since: AwareDatetime | None = None,
+) -> dict[str, Any]:
+    """Return what came and was answered in the last hours, or since a time, and what waits, oldest first."""
+    del account
+    now = request.app.state.clock()
+    summary = vars(shift_summary(request.app.state.store, since=since_of(now, hours=hours, since=since), as_of=now))
+    lists = ("came", "answered", "waits")
+    return summary | {name: [{key: row[key] for key in SHIFT if key in row} for row in summary[name]] for name in lists}
 
 
 @router.get("/fleet")

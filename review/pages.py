@@ -19,7 +19,7 @@ from pipeline.cases.work import standing
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis
-from review import plant_pages
+from review import board, plant_pages
 from review.access import COOKIE, Form, source_of
 from review.acts import pages as act_pages
 from review.acts.refusals import refusals
@@ -34,6 +34,7 @@ from review.words import WORDS
 router = APIRouter(include_in_schema=False)
 router.include_router(act_pages.router)
 router.include_router(plant_pages.router)
+router.include_router(board.router)
 
 CHOICES = {"evidence": Evidence, "mode": Mode, "severity": Severity, "component": Component, "cause": Cause}
 KEYS = {"evidence": "e", "mode": "m", "severity": "v", "component": "p", "cause": "w", "note": "n"}

@@ -105,6 +105,15 @@ _PAIRS: Final = {
     "trend": ("Trend", "추이"),
     "trend_words": ("Fault probability, 7 days", "고장 확률, 7일"),
     "refresh": ("Refresh", "새로 고침"),
+    "shift": ("Shift", "교대 요약"),
+    "shift_came": ("Came", "새로 들어온 사례"),
+    "shift_answered": ("Answered", "판정한 사례"),
+    "shift_waits": ("Waiting, oldest first", "대기 중인 사례 (오래된 순)"),
+    "shift_nothing": ("Nothing in this time.", "이 시간에는 없습니다."),
+    "shift_cut": ("Only the first {n} are shown.", "처음 {n}건만 표시합니다."),
+    "shift_since": ("Since (your time)", "시작 (현지 시각)"),
+    "last_hours": ("Last {n} hours", "최근 {n}시간"),
+    "show": ("Show", "보기"),
     "print": ("Print", "인쇄"),
     "as_of": ("As of", "기준 시각"),
     "recorded": ("Recorded", "기록됨"),
@@ -526,6 +535,10 @@ _PAIRS: Final = {
     "refused_no_time": (
         "{name}: this is no time. Give day and time.",
         "{name}: 시각이 아닙니다. 날짜와 시간을 넣으십시오.",
+    ),
+    "refused_shift_range": (
+        "The start must lie in the past, at most {days} days back. Choose another time.",
+        "시작은 현재보다 앞서야 하며 최대 {days}일 전까지입니다. 다른 시각을 고르십시오.",
     ),
     "refused_time_passed": (
         "{until} has passed. Choose a later time.",

@@ -42,13 +42,13 @@ def read_time(text: str, name: str) -> datetime:
     """
     try:
         value = datetime.fromisoformat(text)
-    except ValueError as error:
+        if value.tzinfo is not None:
+            return value.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         told = f"{name} {text!r} is no ISO 8601 time; write for example 2026-01-31T08:00:00Z"
         raise SettingsError(Coded(told, "no_time", name=name)) from error
-    if value.tzinfo is None:
-        told = f"{name} {text!r} has no offset; write for example {text}Z"
-        raise SettingsError(Coded(told, "no_time", name=name))
-    return value.astimezone(UTC)
+    told = f"{name} {text!r} has no offset; write for example {text}Z"
+    raise SettingsError(Coded(told, "no_time", name=name))
 
 
 def axis_id(site: str, cell: str, robot_id: str, axis: str) -> str:

@@ -12,6 +12,7 @@ __all__ = [
     "quiet",
     "remembering",
     "replacement",
+    "shift",
     "similar",
     "verdicts",
     "work",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from playwright.sync_api import Page
 
+from pipeline.accounts import make_token
+from pipeline.cases.history import add_event
 from pipeline.cases.verdicts import give_verdict
-from pipeline.cases.work import comment
+from pipeline.cases.work import comment, undo
 from pipeline.store.database import Store
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -47,3 +50,68 @@ def test_a_case_is_one_page_of_paper(enter: Callable[..., Page], plant: tuple[St
         assert page.locator(name).locator("visible=true").count() == 0, name
     assert page.locator("#history li").locator("visible=true").count() == 4
     assert page.locator("#plot-moved tbody tr").locator("visible=true").count() > 1
+
+
+@pytest.fixture
+def program(plant: tuple[Store, str]) -> httpx.Client:
+    """A program with the token of a reviewer."""
+    store, address = plant
+    token = make_token(store, "mara", purpose="test", at=AT, days=1)
+    return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"})
+
+
+def open_at(store: Store, case_id: str, at: datetime) -> None:
+    with store.write() as connection:
+        add_event(connection, case_id, "axiswatch", "opened", {"priority": 0.5}, at)
+
+
+def test_a_shift_is_told_what_came_what_was_answered_and_what_waits(
+    program: httpx.Client, plant: tuple[Store, str]
+) -> None:
+    """Of its own time only, to the second; a withdrawn finding is no answer."""
+    store, _ = plant
+    for case, hours in (("case0", 8), ("case1", 7.99), ("case2", 2)):
+        open_at(store, case, AT - timedelta(hours=hours))
+    finding = {"verdict": "fault", "evidence": "teardown", "mode": "outer_race", "note": "changed it"}
+    give_verdict(store, "case2", finding, who="jun", at=AT - timedelta(hours=1), period_hours=1.0)
+    give_verdict(store, "case1", finding, who="mara", at=AT - timedelta(hours=10), period_hours=1.0)
+    told = program.get("/api/v1/shift").json()
+    assert [row["case_id"] for row in told["came"]] == ["case2", "case1"]
+    assert [(row["case_id"], row["who"], row["found_mode"]) for row in told["answered"]] == [
+        ("case2", "jun", "outer_race")
+    ]
+    assert [row["case_id"] for row in told["waits"]] == ["case0"]
+    assert told["counts"] == {"came": 2, "answered": 1, "waits": 1}
+    assert program.get("/api/v1/shift", params={"hours": 12}).json()["counts"]["answered"] == 2
+    since = {"since": (AT - timedelta(hours=1.5)).isoformat()}
+    assert program.get("/api/v1/shift", params=since).json()["counts"] == {"came": 0, "answered": 1, "waits": 1}
+    page = program.get("/shift", headers={"Accept-Language": "ko"}).text
+    assert "jun: 고장, 외륜" in page
+    assert "changed it" in page
+    undo(store, "case2", who="jun", at=AT)
+    assert program.get("/api/v1/shift").json()["counts"] == {"came": 2, "answered": 0, "waits": 2}
+
+
+@pytest.mark.parametrize("since", ["2026-03-01T00:00:01Z", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00+23:00"])
+def test_a_shift_lies_in_the_last_month(program: httpx.Client, since: str) -> None:
+    assert program.get("/api/v1/shift", params={"since": since}).status_code == 409
+    page = program.get("/shift", params={"since": since})
+    assert page.status_code == 409
+    assert "at most 31 days back" in page.text or "no time" in page.text
+    assert program.get("/api/v1/shift", params={"since": "2026-02-28T20:00:00"}).status_code == 422, "whose time?"
+
+
+def test_the_start_of_a_shift_is_typed_in_the_viewers_zone(
+    enter: Callable[..., Page], plant: tuple[Store, str]
+) -> None:
+    store, address = plant
+    open_at(store, "case0", AT - timedelta(hours=20))
+    page = enter(zone="Asia/Seoul")
+    page.goto(f"{address}/shift")
+    assert page.inner_text("#came .count") == "0"
+    page.fill("[name=since]", "2026-02-28T12:59")  # 03:59 UTC
+    page.click("text=Show")
+    page.wait_for_selector("#came .count:has-text('1')")
+    page.fill("[name=since]", "2026-02-28T13:01")
+    page.click("text=Show")
+    page.wait_for_selector("#came .count:has-text('0')")
