@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 
 from pipeline.base.ids import read_time
-from pipeline.cases.shift import shift_summary
+from pipeline.cases.episodes import OPEN
+from pipeline.cases.quiet import muted_axes
+from pipeline.cases.shift import shift_summary, waiting
+from pipeline.cases.verdicts import fleet_states
+from pipeline.store.tables import Axis, Case
 from review.case_view import blinded
 from review.forms import Viewer
-from review.page import language_of, render
+from review.page import SHAPES, language_of, render
 from review.reasons import case_statement
 
 router = APIRouter(include_in_schema=False)
 
 HOURS: Final = (8, 12, 24)
+WORST_FIRST: Final = ("alarm", "data_fault", "silent", "watch", "unknown", "healthy")
 
 
 def since_of(now: datetime, *, hours: float, since: datetime | None) -> datetime:
@@ -36,6 +42,56 @@ def shift(request: Request, account: Viewer) -> Response:
     for part in (summary.came, summary.answered, summary.waits):
         _say(part, language)
     return render(request, account, "shift.html", shift=summary, hours=0 if typed else hours, choices=HOURS)
+
+
+@router.get("/wall")
+def wall(request: Request, account: Viewer) -> Response:
+    """Show each cell as a tile for a screen on the wall; its script loads it again and again."""
+    state = request.app.state
+    now = state.clock()
+    axes = fleet_states(state.store)
+    with state.store.read() as connection:
+        waits = waiting(connection, as_of=now, limit=1)
+        query = sa.select(Axis.site, Axis.cell, sa.func.count(), sa.func.min(Case.first_at, type_=Case.first_at.type))
+        query = query.join(Axis, Axis.axis_id == Case.axis_id).where(Case.state == OPEN)
+        query = query.where(Case.axis_id.not_in(muted_axes(now))).group_by(Axis.site, Axis.cell)
+        cases = {(site, cell): (number, oldest) for site, cell, number, oldest in connection.execute(query)}
+    _say(waits, language_of(request))
+    newest = max((axis["last_at"] for axis in axes if axis["last_at"]), default=None)
+    values: dict[str, Any] = {
+        "tiles": tiles_of(axes, cases),
+        "shapes": SHAPES,
+        "newest": newest,
+        "is_old": newest is None or now - newest > timedelta(hours=state.settings.silent_after_hours),
+        "oldest": waits[0] if waits else None,
+        "now": now,
+    }
+    return render(request, account, "wall.html", **values)
+
+
+def tiles_of(
+    axes: Iterable[dict[str, Any]], cases: Mapping[tuple[str, str], tuple[int, datetime]]
+) -> list[dict[str, Any]]:
+    """Return a tile for each cell: its worst state, its axes by state, the worst first, and its open cases.
+
+    Parameters
+    ----------
+    axes
+        Rows of `pipeline.cases.verdicts.fleet_states`.
+    cases
+        Number of open cases and the time of the first, by site and cell.
+    """
+    tiles: dict[tuple[str, str], dict[str, Any]] = {}
+    for axis in axes:
+        place = (axis["site"], axis["cell"])
+        number, oldest = cases.get(place, (0, None))
+        blank = {"site": place[0], "cell": place[1], "axes": {}, "n_cases": number, "first_at": oldest}
+        tile = tiles.setdefault(place, blank)
+        tile["axes"].setdefault(axis["state"], []).append(f"{axis['robot_id']}/{axis['axis']}")
+    for tile in tiles.values():
+        tile["axes"] = {state: tile["axes"][state] for state in WORST_FIRST if state in tile["axes"]}
+        tile["worst"] = next(iter(tile["axes"]))
+    return list(tiles.values())
 
 
 def _say(cases: Iterable[dict[str, Any]], language: str) -> None:

@@ -23,6 +23,9 @@ from review.figures.feature_words import GROUPS
 from review.terms import share_text, term
 from review.words import LANGUAGES, WORDS
 
+SHAPES: Final = {"healthy": "●", "watch": "◐", "alarm": "▲", "data_fault": "✖", "silent": "◌", "unknown": "?"}
+"""A shape for each state of an axis, for those who cannot tell the colours apart."""
+
 LANGUAGE_COOKIE = "axiswatch_language"
 PLOT_WORDS: Final = (
     *("recording", "reference", "no_reference", "no_signal", "no_baseline", "fault_probability", "case_time"),

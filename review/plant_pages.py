@@ -27,12 +27,11 @@ from review.calibration import reliability
 from review.case_view import blinded
 from review.figures.levels import levels_of
 from review.forms import Reviewer, Viewer, back, text_of, time_of
-from review.page import language_of, render
+from review.page import SHAPES, language_of, render
 from review.reasons import case_statement
 
 router = APIRouter(include_in_schema=False)
 
-SHAPES = {"healthy": "●", "watch": "◐", "alarm": "▲", "data_fault": "✖", "silent": "◌", "unknown": "?"}
 MOST_STATES = 2000
 MOST_CASES = 100
 

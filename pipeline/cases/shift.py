@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError, Coded
 from pipeline.cases.episodes import OPEN
@@ -17,6 +18,8 @@ from pipeline.store.tables import Axis, Case, Label, LabelWithdrawal, ReviewEven
 LONGEST: Final = timedelta(days=31)
 ROWS: Final = 200
 PLACE: Final = (Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
+ALL: Final = sa.func.count().over().label("n")
+"""The number of rows that there are without a limit, in each row."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def shift_summary(store: Store, *, since: datetime, as_of: datetime) -> Shift:
     if not timedelta(0) < as_of - since <= LONGEST:
         text = f"the time must lie in the past and at most {LONGEST.days} days back"
         raise AxiswatchError(Coded(text, "shift_range", days=LONGEST.days))
-    columns = (*Case.__table__.c, *PLACE, sa.func.count().over().label("n"))
+    columns = (*Case.__table__.c, *PLACE, ALL)
     came = (
         sa.select(*columns, ReviewEvent.action, ReviewEvent.at)
         .join(Case, Case.case_id == ReviewEvent.case_id)
@@ -68,18 +71,25 @@ def shift_summary(store: Store, *, since: datetime, as_of: datetime) -> Shift:
         .where(Label.known_at > since, Label.known_at <= as_of, Label.label_id.not_in(withdrawn))
         .order_by(Label.known_at.desc(), Label.label_id)
     )
-    waits = (
-        sa.select(*columns)
-        .where(Case.state == OPEN, Case.axis_id.not_in(muted_axes(as_of)))
-        .order_by(Case.first_at, Case.case_id)
-    )
     rows: dict[str, list[dict[str, Any]]] = {}
     with store.read() as connection:
-        for name, query in {"came": came, "answered": answered, "waits": waits}.items():
+        for name, query in {"came": came, "answered": answered}.items():
             query = query.join(Axis, Axis.axis_id == Case.axis_id).limit(ROWS)
             rows[name] = [dict(row._mapping) for row in connection.execute(query)]
+        rows["waits"] = waiting(connection, as_of=as_of, limit=ROWS)
     counts = {name: int(part[0].pop("n")) if part else 0 for name, part in rows.items()}
     for part in rows.values():
         for row in part:
             row.pop("n", None)
     return Shift(since, as_of, **rows, counts=counts)
+
+
+def waiting(connection: Connection, *, as_of: datetime, limit: int) -> list[dict[str, Any]]:
+    """Return the open cases that were seen first, oldest first; `n` in each is the number of all that are open."""
+    query = (
+        sa.select(*Case.__table__.c, *PLACE, ALL)
+        .join(Axis, Axis.axis_id == Case.axis_id)
+        .where(Case.state == OPEN, Case.axis_id.not_in(muted_axes(as_of)))
+        .order_by(Case.first_at, Case.case_id)
+    )
+    return [dict(row._mapping) for row in connection.execute(query.limit(limit))]

@@ -18,7 +18,7 @@ from pipeline.store.tables import Axis, AxisState, Case
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=2</script>\'"&<b>'
-PATHS = ("/", "/fleet", "/cases/case0", "/axes/{axis}", "/models", "/quarantine", "/calibration")
+PATHS = ("/", "/shift", "/wall", "/fleet", "/cases/case0", "/axes/{axis}", "/models", "/quarantine", "/calibration")
 
 
 def acts(store: Store, case_id: str) -> list[str]:

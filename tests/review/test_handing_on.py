@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Page
 
 from pipeline.accounts import make_token
@@ -15,6 +16,7 @@ from pipeline.cases.history import add_event
 from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import comment, undo
 from pipeline.store.database import Store
+from pipeline.store.tables import Axis, AxisState, Case
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 FINDING = {"verdict": "fault", "evidence": "teardown", "mode": "outer_race", "note": "a long note " * 40}
@@ -115,3 +117,48 @@ def test_the_start_of_a_shift_is_typed_in_the_viewers_zone(
     page.fill("[name=since]", "2026-02-28T13:01")
     page.click("text=Show")
     page.wait_for_selector("#came .count:has-text('0')")
+
+
+def test_the_wall_tells_each_cell_by_colour_word_and_shape(program: httpx.Client, plant: tuple[Store, str]) -> None:
+    """Its worst state first; old data are said in words; the case that waits longest is named."""
+    store, _ = plant
+    with store.write() as connection:
+        axes = connection.scalars(sa.select(Axis.axis_id).order_by(Axis.robot_id)).all()
+        connection.execute(sa.update(AxisState).values(last_at=AT - timedelta(hours=1), state="healthy"))
+        for axis, state in ((axes[0], "silent"), (axes[1], "alarm")):
+            connection.execute(sa.update(AxisState).where(AxisState.axis_id == axis).values(state=state))
+        connection.execute(sa.update(Case).where(Case.case_id == "case2").values(first_at=AT - timedelta(days=90)))
+    text = program.get("/wall").text
+    assert 'class="tile alarm"' in text
+    assert re.findall(r"<li><b>(.*?)</b>", text) == ["▲ 1 alarm", "◌ 1 silent", "● 1 healthy"]
+    assert re.search(r'class="oldest">⚑ 3 open cases.*?/cases/case2"', text)
+    assert 'id="old"' not in text
+    with store.write() as connection:
+        connection.execute(sa.update(AxisState).values(last_at=AT - timedelta(days=9)))
+    assert "OLD DATA" in program.get("/wall").text
+
+
+def test_the_wall_refreshes_itself_and_says_when_it_cannot(
+    enter: Callable[..., Page], plant: tuple[Store, str]
+) -> None:
+    store, address = plant
+    page = enter()
+    page.clock.install()
+    page.goto(f"{address}/wall")
+    assert "3 open cases" in page.inner_text(".oldest")
+    give_verdict(store, "case0", {"verdict": "healthy", "evidence": "inspected"}, who="jun", at=AT, period_hours=1.0)
+    page.clock.run_for(21_000)
+    page.wait_for_selector(".oldest:has-text('2 open cases')")
+    assert page.inner_text("#lost") == ""
+    page.context.set_offline(True)
+    page.wait_for_selector("#lost:has-text('CONNECTION LOST')")
+    assert page.locator("#wall.stale").count() == 1
+    page.context.set_offline(False)
+    page.clock.run_for(21_000)
+    page.wait_for_selector("#wall:not(.stale)")
+    page.context.clear_cookies()
+    page.clock.run_for(21_000)
+    page.wait_for_selector("#lost:has-text('LOG-IN ENDED')")
+    page.route("**/wall", lambda route: route.fulfill(status=503))
+    page.clock.run_for(21_000)
+    page.wait_for_selector("#lost:has-text('CONNECTION LOST')")

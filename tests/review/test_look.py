@@ -15,7 +15,18 @@ from pipeline.store.database import Store
 from pipeline.store.tables import Axis, AxisState, Case
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
-PATHS = ("/", "/cases/case0", "/axes/{axis}", "/fleet", "/models", "/quarantine", "/calibration", "/nowhere")
+PATHS = (
+    "/",
+    "/cases/case0",
+    "/axes/{axis}",
+    "/fleet",
+    "/shift",
+    "/wall",
+    "/models",
+    "/quarantine",
+    "/calibration",
+    "/nowhere",
+)
 LONG = [
     {"code": code, "text": "", "n_bins": 1}
     for code in ("fault", "unseen", "novel", "new_program", "unmodelled", "ambiguous", "audit", "confirm")
