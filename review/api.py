@@ -5,7 +5,8 @@ A request needs a token or the session of a browser. OpenAPI describes the inter
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
@@ -15,7 +16,7 @@ from pydantic import AfterValidator, AwareDatetime
 from pipeline.accounts import Account
 from pipeline.assets.events import timeline
 from pipeline.base.errors import PrerequisiteMissing
-from pipeline.cases.queue import REASONS, Filters, queue, queue_page
+from pipeline.cases.queue import REASONS, Filters, choices_of, count_choices, queue, queue_page
 from pipeline.cases.quiet import mutes_of
 from pipeline.cases.shift import shift_summary
 from pipeline.cases.verdicts import count_cases, fleet_states
@@ -46,7 +47,9 @@ def _known_reason(text: str) -> str:
     return text
 
 
-SHIFT = (
+COUNTS_KEPT: Final = timedelta(seconds=30)
+MOST_COUNTS: Final = 100
+SHIFT: Final = (
     *("case_id", "site", "cell", "robot_id", "axis", "state", "family", "first_at", "action", "at"),
     *("who", "verdict", "found_mode", "evidence", "note"),
 )
@@ -114,6 +117,30 @@ def cases(
     filters = Filters(state=state, site=site, cell=cell, robot_id=robot, reason=reason, mine=own, search=search)
     rows, following = queue_page(app.store, filters, as_of=app.clock(), after=after, limit=limit)
     return {"cases": rows, "after": following}
+
+
+@router.get("/counts")
+def counts(
+    request: Request,
+    account: Viewer,
+    state: Literal["open", "snoozed", "closed", "all"] = "open",
+    site: str = "",
+    cell: str = "",
+    robot: str = "",
+    reason: Reason = "",
+    mine: bool = False,
+    search: str = "",
+) -> dict[str, dict[str, int]]:
+    """Return how many cases each choice of reason, site, cell and robot would show; numbers of up to 30 s before."""
+    app = request.app.state
+    own, now, kept = account.name if mine else "", app.clock(), app.counts
+    filters = Filters(state=state, site=site, cell=cell, robot_id=robot, reason=reason, mine=own, search=search)
+    wanted = (state, own, search)
+    if wanted not in kept or not timedelta(0) <= now - kept[wanted][0] < COUNTS_KEPT:
+        if len(kept) >= MOST_COUNTS:
+            kept.clear()
+        kept[wanted] = (now, count_choices(app.store, filters, as_of=now))
+    return choices_of(kept[wanted][1], filters)
 
 
 @router.get("/cases/{case_id}")

@@ -59,6 +59,7 @@ def create_app(
     """
     app = FastAPI(title="axiswatch review", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.store, app.state.lake, app.state.settings, app.state.clock = store, lake, settings, clock
+    app.state.counts = {}  # of cases by choice of a filter, for some seconds
     app.state.account_of, app.state.own_log_in = account_of, account_of is own_account
     app.include_router(pages.router)
     app.include_router(api.router)

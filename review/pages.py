@@ -37,6 +37,7 @@ router.include_router(plant_pages.router)
 router.include_router(board.router)
 
 CHOICES = {"evidence": Evidence, "mode": Mode, "severity": Severity, "component": Component, "cause": Cause}
+VIEW_WORDS = ("view_save", "view_name", "view_remove", "view_kept")
 KEYS = {"evidence": "e", "mode": "m", "severity": "v", "component": "p", "cause": "w", "note": "n"}
 """The key that goes to each field of a verdict; static/acts.js reads them from the page."""
 
@@ -116,6 +117,7 @@ def queue(request: Request, account: Viewer) -> Response:
         "shown": json.dumps(shown),
         "told": act_pages.told_of(request, account),
         "now": utc_text(state.clock()),
+        "view_words": {key: WORDS[key][language] for key in VIEW_WORDS},
     }
     return render(request, account, "queue.html", **values)
 

@@ -6,7 +6,7 @@ What makes a place in it: `pipeline.cases.ordering`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Final
@@ -91,6 +91,51 @@ def count_queue(store: Store, filters: Filters = Filters(), *, as_of: datetime) 
     query = _within(sa.select(sa.func.count()).select_from(Case)).where(*_conditions(filters, as_of))
     with store.read() as connection:
         return connection.scalar(query) or 0
+
+
+def count_choices(store: Store, filters: Filters, *, as_of: datetime) -> list[dict[str, Any]]:
+    """Count the cases of each robot, and those with each reason (by code), in one query.
+
+    The filters by place and reason are not applied: `choices_of` does that, for each choice its own.
+    """
+    open_to_all = replace(filters, site="", cell="", robot_id="", reason="")
+    by_reason = [sa.func.sum(sa.case((has_reason(code), 1), else_=0)).label(code) for code in REASONS]
+    place = (Axis.site, Axis.cell, Axis.robot_id)
+    query = _within(sa.select(*place, sa.func.count().label("n"), *by_reason).select_from(Case))
+    with store.read() as connection:
+        counted = connection.execute(query.where(*_conditions(open_to_all, as_of)).group_by(*place))
+        return [dict(row._mapping) for row in counted]
+
+
+def choices_of(counted: Sequence[Mapping[str, Any]], filters: Filters) -> dict[str, dict[str, int]]:
+    """Return how many cases each choice of a filter would show, with the other filters as they are.
+
+    Parameters
+    ----------
+    counted
+        Rows of `count_choices`.
+
+    Returns
+    -------
+    dict
+        By `reason`, `site`, `cell`, `robot_id`: the number of each choice; `""` is any.
+    """
+    places = {name: getattr(filters, name) for name in ("site", "cell", "robot_id")}
+
+    def within(row: Mapping[str, Any], besides: str) -> bool:
+        return all(name == besides or not value or row[name] == value for name, value in places.items())
+
+    here = [row for row in counted if within(row, "")]
+    choices = {"reason": {code: sum(row[code] for row in here) for code in REASONS}}
+    choices["reason"][""] = sum(row["n"] for row in here)
+    for name in places:
+        numbers = choices[name] = {"": 0}
+        for row in counted:
+            if within(row, name):
+                n = row[filters.reason or "n"]
+                for choice in {"", row[name]}:
+                    numbers[choice] = numbers.get(choice, 0) + n
+    return choices
 
 
 EVIDENCE: Final = ("case_id", "channel", "program", "shaft_speed_rpm", "line", "lines")

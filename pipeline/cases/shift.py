@@ -86,10 +86,9 @@ def shift_summary(store: Store, *, since: datetime, as_of: datetime) -> Shift:
 
 def waiting(connection: Connection, *, as_of: datetime, limit: int) -> list[dict[str, Any]]:
     """Return the open cases that were seen first, oldest first; `n` in each is the number of all that are open."""
-    query = (
-        sa.select(*Case.__table__.c, *PLACE, ALL)
-        .join(Axis, Axis.axis_id == Case.axis_id)
-        .where(Case.state == OPEN, Case.axis_id.not_in(muted_axes(as_of)))
-        .order_by(Case.first_at, Case.case_id)
-    )
-    return [dict(row._mapping) for row in connection.execute(query.limit(limit))]
+    is_waiting = (Case.state == OPEN, Case.axis_id.not_in(muted_axes(as_of)))
+    n = sa.select(sa.func.count()).select_from(Case).where(*is_waiting).scalar_subquery().label("n")
+    first = sa.select(Case.case_id).where(*is_waiting).order_by(Case.first_at, Case.case_id).limit(limit)
+    query = sa.select(*Case.__table__.c, *PLACE, n).join(Axis, Axis.axis_id == Case.axis_id)
+    query = query.where(Case.case_id.in_(first)).order_by(Case.first_at, Case.case_id)
+    return [dict(row._mapping) for row in connection.execute(query)]

@@ -71,6 +71,7 @@ function showRows(page) {
   if (here >= 0) mark(here, focused);
   count();
   document.getElementById("refresh").addEventListener("click", refresh);
+  document.dispatchEvent(new CustomEvent("axiswatch:rows"));
   place.dataset.refreshed = String(Number(place.dataset.refreshed || 0) + 1);
 }
 function go(id) {

@@ -162,3 +162,48 @@ def test_the_wall_refreshes_itself_and_says_when_it_cannot(
     page.route("**/wall", lambda route: route.fulfill(status=503))
     page.clock.run_for(21_000)
     page.wait_for_selector("#lost:has-text('CONNECTION LOST')")
+
+
+def test_each_choice_of_a_filter_tells_how_many_cases_it_shows(program: httpx.Client, plant: tuple[Store, str]) -> None:
+    """The number beside a choice is that of the queue with this choice and the other filters as they are."""
+    store, _ = plant
+    ways = [["fault", "data"], ["fault"], ["silent"]]
+    with store.write() as connection:
+        for number, codes in enumerate(ways):
+            values = {"reasons": [{"code": code} for code in codes], "state": "closed" if number == 2 else "open"}
+            connection.execute(sa.update(Case).where(Case.case_id == f"case{number}").values(**values))
+        axis = sa.select(Case.axis_id).where(Case.case_id == "case1").scalar_subquery()
+        connection.execute(sa.update(Axis).where(Axis.axis_id == axis).values(cell="c2"))
+    names = {"reason": "reason", "site": "site", "cell": "cell", "robot_id": "robot"}
+    for given in ({}, {"reason": "fault"}, {"state": "all", "cell": "c1"}, {"reason": "data", "cell": "c2"}):
+        counted = program.get("/api/v1/counts", params=given).json()
+        assert set(counted["cell"]) >= {"", "c1"}
+        for name, choices in counted.items():
+            for choice, number in choices.items():
+                asked = given | {names[name]: choice}
+                assert number == len(program.get("/api/v1/cases", params=asked).json()["cases"]), (given, name, choice)
+
+
+def test_counts_stand_beside_the_choices_and_a_view_is_kept(
+    enter: Callable[..., Page], plant: tuple[Store, str]
+) -> None:
+    store, address = plant
+    page = enter()
+    page.wait_for_selector("[name=robot] option:has-text('R01 (1)')", state="attached")
+    page.select_option("[name=robot]", "R01")
+    page.click("#filters button.main")
+    page.wait_for_selector("[name=robot] option:has-text('R01 (1)')", state="attached")
+    assert page.locator("tr[data-case]").count() == 1
+    name = "my <b>robot</b>"
+    page.fill("#views input", name)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#views a[aria-current=page]")
+    assert page.inner_text("#views a") == name
+    assert page.locator("#views input").count() == 0, "it is kept already"
+    page.goto(address)
+    assert page.locator("tr[data-case]").count() == 3
+    page.click("#views a")
+    page.wait_for_url("**/?robot=R01")
+    give_verdict(store, "case1", {"verdict": "healthy", "evidence": "inspected"}, who="jun", at=AT, period_hours=1.0)
+    page.click("#views button")
+    page.wait_for_selector("#views a", state="detached")
