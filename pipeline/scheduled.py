@@ -167,6 +167,7 @@ def advise(as_of: datetime) -> Json:
 def deliver(started_at: datetime) -> Json:
     """Send the webhook the news about cases that it has not got yet. `started_at` is the true time, not the run's."""
     from pipeline.handoff.delivery import deliver as step
+    from pipeline.handoff.mail import mailbox
 
     with _open() as place:
         return step(
@@ -174,6 +175,7 @@ def deliver(started_at: datetime) -> Json:
             url=place.settings.case_webhook_url,
             secret=place.settings.case_webhook_secret,
             most_attempts=place.settings.case_webhook_attempts,
+            box=mailbox(place.settings),
             at=started_at,
         ).as_dict()
 

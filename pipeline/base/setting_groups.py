@@ -521,6 +521,13 @@ class HandoffSettings(SettingsGroup):
     case_webhook_attempts: int = Field(
         20, ge=1, le=1000, description="Tries after which a message is given up; 20 take about three days."
     )
+    case_mail_host: str = Field("", description="SMTP server of e-mails in place of the webhook; empty: none.")
+    case_mail_port: int = Field(587, ge=1, le=65_535, description="Its port.")
+    case_mail_security: Literal["starttls", "tls", "none"] = Field("starttls", description="Encryption of the line.")
+    case_mail_user: str = Field("", description="Name of the log-in; empty: without.")
+    case_mail_password: str = Field("", description="Its password.")
+    case_mail_from: str = Field("", description="Address of the sender.")
+    case_mail_to: str = Field("", description="Addresses of the receivers, with commas.")
 
 
 class ReviewSettings(SettingsGroup):

@@ -90,6 +90,10 @@ class Settings(
                 "case_webhook_url needs a case_webhook_secret of at least 24 characters; make one with "
                 '`python -c "import secrets; print(secrets.token_urlsafe(32))"`'
             )
+        if self.case_mail_host and self.case_webhook_url:
+            raise ValueError("case_mail_host and case_webhook_url are both set; the outbox has one receiver: take one")
+        if self.case_mail_password and self.case_mail_security == "none":
+            raise ValueError("case_mail_password would travel in plain text; set case_mail_security to starttls or tls")
         for name in ("monitor_schedule", "watch_schedule", "levels_schedule"):
             if len(getattr(self, name).split()) != 5:
                 raise ValueError(f"{name} is no cron expression of five fields; write for example */10 * * * *")

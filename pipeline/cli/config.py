@@ -59,7 +59,7 @@ def _shown(settings: Settings, name: str) -> str:
         from sqlalchemy.engine import make_url
 
         return make_url(settings.database).render_as_string(hide_password=True)
-    if name in ("webhook_url", "case_webhook_url", "case_webhook_secret"):
+    if name in ("webhook_url", "case_webhook_url", "case_webhook_secret", "case_mail_password"):
         return "set, not shown" if getattr(settings, name) else ""
     places = {"lake_url": settings.lake, "landing": str(settings.landing_zone)}
     return without_secrets(places.get(name, str(getattr(settings, name))))

@@ -102,7 +102,7 @@ def export_cases(out: Out, form: Format = Form.CSV, as_json: AsJson = False) -> 
 @contextmanager
 def delivering(place: Workplace) -> Iterator[None]:
     """Send due messages every few seconds in the background while the block runs; nothing without an address."""
-    if not place.settings.case_webhook_url:
+    if not (place.settings.case_webhook_url or place.settings.case_mail_host):
         yield
         return
     stop = threading.Event()
@@ -127,6 +127,7 @@ def delivering(place: Workplace) -> Iterator[None]:
 
 def _deliver(place: Workplace) -> dict[str, Any]:
     from pipeline.handoff.delivery import deliver
+    from pipeline.handoff.mail import mailbox
 
     settings = place.settings
     return deliver(
@@ -134,6 +135,7 @@ def _deliver(place: Workplace) -> dict[str, Any]:
         url=settings.case_webhook_url,
         secret=settings.case_webhook_secret,
         most_attempts=settings.case_webhook_attempts,
+        box=mailbox(settings),
         at=moment(None),
     ).as_dict()
 

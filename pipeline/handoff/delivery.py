@@ -12,6 +12,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ import sqlalchemy as sa
 
 from pipeline.base.errors import SettingsError
 from pipeline.handoff.http import SECONDS, post
+from pipeline.handoff.mail import MAILED, Mailbox, letter, send
 from pipeline.handoff.outbox import DELIVERED, GIVEN_UP, SKIPPED, WAITING, event_id
 from pipeline.store.database import Store
 from pipeline.store.tables import WebhookEvent
@@ -106,6 +108,7 @@ def deliver(
     secret: str,
     most_attempts: int,
     at: datetime,
+    box: Mailbox | None = None,
     seconds: float = SECONDS,
     budget_s: float = 600.0,
 ) -> DeliveryReport:
@@ -117,6 +120,8 @@ def deliver(
         Empty: waiting messages are skipped. An address that is set later gets only the messages from then on.
     at
         The true time now: receivers refuse messages with an old time.
+    box
+        Without an address: e-mails go there, about cases that came or got worse; other acts are skipped.
     seconds
         Time of one try, s.
     budget_s
@@ -133,17 +138,24 @@ def deliver(
     def now() -> datetime:
         return at + timedelta(seconds=time.monotonic() - begun)
 
-    if not url:
-        report.skipped = _skip(store, at)
+    if not url and box is None:
+        report.skipped = _skip(store, at, "no case_webhook_url")
         return report
-    secret_key(secret)
+    if url:
+        secret_key(secret)
+    else:
+        acts = sa.or_(*(WebhookEvent.body.startswith(f'{{"action": "{act}"') for act in MAILED))
+        report.skipped = _skip(store, at, "no e-mail about this", sa.not_(acts))
     silent = 0
     while silent < DOWN_AFTER and time.monotonic() - begun < budget_s:
         event = _lease_next(store, now())
         if event is None:
             break
         name, body = event_id(event["case_id"], event["sequence"]), event["body"].encode()
-        answer = post(url, body, signed(name, body, secret, at=now()), seconds=seconds)
+        if box is None or url:
+            answer = post(url, body, signed(name, body, secret, at=now()), seconds=seconds)
+        else:
+            answer = send(letter(json.loads(body), box, at=now()), box, seconds=seconds)
         silent = silent + 1 if answer.is_down else 0
         state = _end_try(store, event, answer.good, answer.outcome, now(), most_attempts)
         report.delivered += state == DELIVERED
@@ -191,10 +203,10 @@ def _forget_old(store: Store, at: datetime) -> None:
         connection.execute(sa.delete(WebhookEvent).where(*old))
 
 
-def _skip(store: Store, at: datetime) -> int:
-    change = sa.update(WebhookEvent).where(WebhookEvent.state == WAITING)
+def _skip(store: Store, at: datetime, why: str, *which: sa.ColumnElement[bool]) -> int:
+    change = sa.update(WebhookEvent).where(WebhookEvent.state == WAITING, *which)
     with store.write() as connection:
-        done = connection.execute(change.values(state=SKIPPED, answer="no case_webhook_url", ended_at=at))
+        done = connection.execute(change.values(state=SKIPPED, answer=why, ended_at=at))
         return int(done.rowcount)
 
 
