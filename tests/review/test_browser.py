@@ -82,7 +82,7 @@ def test_what_is_drawn(enter: Callable[..., Page], plant: tuple[Store, str]) -> 
     page.goto(f"{plant[1]}/cases/case0")
     page.wait_for_selector("[data-drawn=yes]")
     names = "document.getElementById('plot-waveform').chart.shape.series.map(one => one.name)"
-    assert page.evaluate(names) == ["healthy reference, same regime", "this case"]
+    assert page.evaluate(names) == ["healthy recording, same program and speed", "this case"]
     page.click("[data-channel-tab=acc_y]")
     page.wait_for_selector("[data-drawn=yes]")
     assert "acc_y" in page.inner_text("#shown")
