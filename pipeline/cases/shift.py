@@ -23,7 +23,7 @@ ALL: Final = sa.func.count().over().label("n")
 
 
 @dataclass(frozen=True)
-class Shift:
+class ShiftSummary:
     """The summary of a stretch of time; each list has `ROWS` rows at most, `counts` their whole numbers by name.
 
     Attributes
@@ -45,7 +45,7 @@ class Shift:
     counts: dict[str, int]
 
 
-def shift_summary(store: Store, *, since: datetime, as_of: datetime) -> Shift:
+def shift_summary(store: Store, *, since: datetime, as_of: datetime) -> ShiftSummary:
     """Return what came and what was answered from `since` to `as_of`, and what waits at `as_of`; one query for each.
 
     Raises
@@ -81,7 +81,7 @@ def shift_summary(store: Store, *, since: datetime, as_of: datetime) -> Shift:
     for part in rows.values():
         for row in part:
             row.pop("n", None)
-    return Shift(since, as_of, **rows, counts=counts)
+    return ShiftSummary(since, as_of, **rows, counts=counts)
 
 
 def waiting(connection: Connection, *, as_of: datetime, limit: int) -> list[dict[str, Any]]:
