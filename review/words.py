@@ -166,7 +166,7 @@ _PAIRS: Final = {
     "course": ("Fault probability with its 5-95 % band", "고장 확률과 5–95 % 구간"),
     "recording": ("this case", "이 사례"),
     "reference": ("healthy recording, same program and speed", "같은 프로그램·속도의 정상 기록"),
-    "no_reference": ("no healthy recording at this program and speed", "같은 프로그램·속도의 정상 기록 없음"),
+    "no_reference": ("none", "없음"),
     "no_baseline": ("What is usual for this unit is not known yet.", "이 장치의 평소 상태를 아직 모릅니다."),
     "hertz": ("Hz", "Hz"),
     "orders": ("× shaft speed", "× 축 회전"),
