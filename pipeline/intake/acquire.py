@@ -119,8 +119,8 @@ class AcquireReport:
 class LandingFile:
     """A file of the landing zone, with size and time of change when it was listed.
 
-    `name` is its path below the landing zone, `relative` the same as text that can be stored. `tries`: runs that ended
-    while it was being read.
+    `name` is its path below the landing zone, `relative` the same as text that can be stored. `tries`: 1 where
+    a run ended while it was being read.
     """
 
     name: str
@@ -203,7 +203,8 @@ def _left(path: Path | str, error: OSError | MemoryError) -> str:
 def _noted(store: Store, files: Sequence[LandingFile], report: AcquireReport) -> Iterator[set[str]]:
     """Note in the database that files are being read, until they are taken; a run that dies leaves these notes.
 
-    Notes of the paths that are added to the set stay as well.
+    A file that has a note keeps it: each life of a run that dies again and again must bring something further. Notes of
+    the paths that are added to the set stay as well.
     """
     notes = [
         {
@@ -211,12 +212,14 @@ def _noted(store: Store, files: Sequence[LandingFile], report: AcquireReport) ->
             "size_bytes": file.size_bytes,
             "modified_ns": file.modified_ns,
             "file_hash": "",
-            "tries": file.tries + 1,
+            "tries": 1,
         }
         for file in files
+        if not file.tries
     ]
-    with store.write() as connection:
-        upsert(connection, LandingEntry, notes)
+    if notes:
+        with store.write() as connection:
+            upsert(connection, LandingEntry, notes)
     before = report.files + report.files_known
     kept: set[str] = set()
     try:

@@ -15,7 +15,7 @@ DUE = sa.text("due_at IS NOT NULL")
 
 def upgrade() -> None:
     """Apply; what was refused as `time_in_future` is due at once."""
-    comment = "runs that began to read it; 0: taken"
+    comment = "1: a run began to read it; 0: taken"
     op.add_column(
         "landing_entries", sa.Column("tries", sa.Integer(), nullable=False, server_default="0", comment=comment)
     )

@@ -51,7 +51,7 @@ class LandingEntry(Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     modified_ns: Mapped[int] = mapped_column(BigInteger, comment="modification time, ns since 1970")
     file_hash: Mapped[str] = mapped_column(String(64))
-    tries: Mapped[int] = mapped_column(server_default=text("0"), comment="runs that began to read it; 0: taken")
+    tries: Mapped[int] = mapped_column(server_default=text("0"), comment="1: a run began to read it; 0: taken")
 
 
 DUE = text("due_at IS NOT NULL")
