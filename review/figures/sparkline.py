@@ -47,18 +47,16 @@ def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = D
     """Return the fault probability over the last days of each case, by case, with one query for all of them."""
     if not cases:
         return {}
+    columns = AxisState.__table__.c  # without the objects of the mapper: half the time of building the query
+    wanted = {(case["axis_id"], case["last_at"]) for case in cases}
     stretches = [
-        sa.and_(
-            AxisState.axis_id == case["axis_id"],
-            AxisState.bin_at >= case["last_at"] - timedelta(days=days),
-            AxisState.bin_at <= case["last_at"],
-        )
-        for case in cases
+        sa.and_(columns.axis_id == axis, columns.bin_at.between(last - timedelta(days=days), last))
+        for axis, last in sorted(wanted)
     ]
-    columns = sa.select(AxisState.axis_id, AxisState.bin_at, AxisState.fault_probability)
+    query = sa.select(columns.axis_id, columns.bin_at, columns.fault_probability).where(sa.or_(*stretches))
     by_axis: dict[str, list[Point]] = {}
     with store.read() as connection:
-        for axis, at, value in connection.execute(columns.where(sa.or_(*stretches)).order_by(AxisState.bin_at)):
+        for axis, at, value in connection.execute(query.order_by(columns.bin_at)):
             by_axis.setdefault(axis, []).append((at, value))
     by_case = {}
     for case in cases:
