@@ -151,8 +151,8 @@ def table_lines() -> Iterator[str]:
         facts = {column.name: list(_facts(column)) for column in table.columns}
         for column, texts in facts.items():
             if texts not in ([], ["key"], ["nullable"]):
-                told = [text for text in texts if text != "nullable"]
-                yield item(f"`{column}`{'?' if told != texts else ''}: {'; '.join(told)}")
+                facts_but_null = [text for text in texts if text != "nullable"]
+                yield item(f"`{column}`{'?' if 'nullable' in texts else ''}: {'; '.join(facts_but_null)}")
         for word, texts in (("key: ", ["key"]), ("nullable: ", ["nullable"]), ("", [])):
             alike = ", ".join(f"`{column}`" for column, own in facts.items() if own == texts)
             if alike:

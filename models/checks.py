@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,12 +87,12 @@ def check_refits(refits: tuple[Refit, ...], method: str, network: FoldedNetwork 
         assert network is not None
         _same_layers(network, one.network, f"refit {number}")
         same = (one.rule is None) == (rule is None)
-        same &= one.rule is None or rule is None or replace(one.rule, **_weights(rule)) == rule
+        same &= (
+            one.rule is None
+            or rule is None
+            or replace(one.rule, weights=rule.weights, default_nats=rule.default_nats) == rule
+        )
         _require(same, f"refit {number} has another rule")
-
-
-def _weights(rule: RulePrior) -> dict[str, Any]:
-    return {"weights": rule.weights, "default_nats": rule.default_nats}
 
 
 def check_rule(

@@ -89,10 +89,10 @@ class Committee:
             for weight, bias, out in zip(self._weights, self._biases, self._outs, strict=True):
                 torch.baddbmm(bias, weight, below, out=out)
                 below = out if out is self._outs[-1] else out.relu_()
-        said: Logits = below.numpy().transpose(0, 2, 1)
-        alone = said[0].copy()
+        each: Logits = below.numpy().transpose(0, 2, 1)
+        alone = each[0].copy()
         if self._rules:
-            said = said + logits_of(self._rules, block, self._names)
+            each = each + logits_of(self._rules, block, self._names)
         with np.errstate(invalid="ignore"):  # what is not finite here is told as such: `Scores.finite`
-            logits += said.mean(axis=0) - alone
-        return said[1:]
+            logits += each.mean(axis=0) - alone
+        return each[1:]

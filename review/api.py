@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import AfterValidator, AwareDatetime
 
@@ -97,9 +97,7 @@ def me(request: Request, account: Viewer) -> dict[str, str]:
     return {"name": account.name, "role": account.role}
 
 
-@router.get("/cases")
-def cases(
-    request: Request,
+def filters_asked(
     account: Viewer,
     state: Literal["open", "snoozed", "closed", "all"] = "open",
     site: str = "",
@@ -108,13 +106,26 @@ def cases(
     reason: Reason = "",
     mine: bool = False,
     search: str = "",
+) -> Filters:
+    """Return the filters of the queue that the address names."""
+    own = account.name if mine else ""
+    return Filters(state=state, site=site, cell=cell, robot_id=robot, reason=reason, mine=own, search=search)
+
+
+Asked = Annotated[Filters, Depends(filters_asked)]
+
+
+@router.get("/cases")
+def cases(
+    request: Request,
+    account: Viewer,
+    filters: Asked,
     after: str = "",
     limit: Annotated[int, Query(ge=1, le=1000)] = 50,
 ) -> dict[str, Any]:
     """Return a page of cases, highest priority first, and `after`, the start of the next page."""
+    del account
     app = request.app.state
-    own = account.name if mine else ""
-    filters = Filters(state=state, site=site, cell=cell, robot_id=robot, reason=reason, mine=own, search=search)
     rows, following = queue_page(app.store, filters, as_of=app.clock(), after=after, limit=limit)
     return {"cases": rows, "after": following}
 
@@ -123,19 +134,13 @@ def cases(
 def counts(
     request: Request,
     account: Viewer,
-    state: Literal["open", "snoozed", "closed", "all"] = "open",
-    site: str = "",
-    cell: str = "",
-    robot: str = "",
-    reason: Reason = "",
-    mine: bool = False,
-    search: str = "",
+    filters: Asked,
 ) -> dict[str, dict[str, int]]:
     """Return how many cases each choice of reason, site, cell and robot would show; numbers of up to 30 s before."""
+    del account
     app = request.app.state
-    own, now, kept = account.name if mine else "", app.clock(), app.counts
-    filters = Filters(state=state, site=site, cell=cell, robot_id=robot, reason=reason, mine=own, search=search)
-    wanted = (state, own, search)
+    now, kept = app.clock(), app.counts
+    wanted = (filters.state, filters.mine, filters.search)
     if wanted not in kept or not timedelta(0) <= now - kept[wanted][0] < COUNTS_KEPT:
         if len(kept) >= MOST_COUNTS:
             kept.clear()
