@@ -37,6 +37,23 @@ FIRST, LAST = datetime(2026, 1, 6, 4, tzinfo=UTC), datetime(2026, 1, 6, 20, tzin
 CHROMIUM = shutil.which("chromium")
 
 
+@pytest.fixture
+def until() -> Callable[[Page, str], None]:
+    """Wait until an expression of the page is true, at most 30 s.
+
+    Playwright's own wait evaluates a text inside the page when its first look was too early; the Content Security Policy of the pages forbids that.
+    """
+
+    def wait(page: Page, expression: str) -> None:
+        for _ in range(600):
+            if page.evaluate(expression):
+                return
+            page.wait_for_timeout(50)
+        raise AssertionError(f"never true: {expression}")
+
+    return wait
+
+
 @pytest.fixture(autouse=True)
 def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hash passwords at the least cost; `tests/pipeline/test_accounts.py` has them as they are."""

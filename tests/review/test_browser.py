@@ -76,7 +76,9 @@ def test_after_a_verdict_the_next_case_is_a_key_away(enter: Callable[..., Page],
     page.wait_for_url("**/cases/case0?search=R0")
 
 
-def test_what_is_drawn(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+def test_what_is_drawn(
+    enter: Callable[..., Page], plant: tuple[Store, str], until: Callable[[Page, str], None]
+) -> None:
     """Two channels, the healthy reference over the signal, marks that can be chosen, a finer signal when zoomed."""
     page = enter()
     page.goto(f"{plant[1]}/cases/case0")
@@ -93,10 +95,10 @@ def test_what_is_drawn(enter: Callable[..., Page], plant: tuple[Store, str]) -> 
     marks = "document.getElementById('plot-envelope').chart.shape.marks.length"
     before = page.evaluate(marks)
     chip.click()
-    page.wait_for_function(f"{marks} === {before + 3}")
+    until(page, f"{marks} === {before + 3}")
     page.click("#marks-envelope [data-switch=orders]")
     title = "document.getElementById('plot-envelope').chart.shape.x.name"
-    page.wait_for_function(f"{title} === '× shaft speed'")
+    until(page, f"{title} === '× shaft speed'")
     points = "document.getElementById('plot-waveform').chart.shape.series[1].x"
     step = page.evaluate(f"{points}[2] - {points}[0]")
     page.evaluate("document.getElementById('plot-waveform').chart.zoom([0.1, 0.12])")

@@ -299,7 +299,9 @@ def test_colours_follow_the_preference_and_nothing_moves(browser: Browser, plant
     assert page.evaluate("getComputedStyle(document.querySelector('button')).transitionDuration") == "0s"
 
 
-def test_an_audit_shows_its_scores_after_the_verdict(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+def test_an_audit_shows_its_scores_after_the_verdict(
+    enter: Callable[..., Page], plant: tuple[Store, str], until: Callable[[Page, str], None]
+) -> None:
     """And no browser keeps what it showed before."""
     store, address = plant
     with store.write() as connection:
@@ -313,4 +315,4 @@ def test_an_audit_shows_its_scores_after_the_verdict(enter: Callable[..., Page],
     for key in "1e2s":
         page.keyboard.press(key)
     page.wait_for_selector("#history li[data-action=closed]")
-    page.wait_for_function(f"{seen} > 0")
+    until(page, f"{seen} > 0")
