@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
-from wiring import DEFAULT_ARGS, FEATURES, SCORES, START, as_of, extract, score, watch
+from wiring import DEFAULT_ARGS, FEATURES, NEWS, SCORES, START, TIME, announce, as_of, extract, parameters, score, watch
 
 DOCS = """
 ### What it does
@@ -32,12 +32,8 @@ has the time of its own interval. See docs/operations.md.
     description="Extract and score a past period again",
     doc_md=DOCS,
     params={
-        "from_at": Param(
-            "2026-01-01T00:00:00Z", type="string", format="date-time", description="First started_at, with an offset"
-        ),
-        "to_at": Param(
-            "2026-01-02T00:00:00Z", type="string", format="date-time", description="End of started_at, not included"
-        ),
+        "from_at": Param(type="string", description="First started_at, with an offset", **TIME),
+        "to_at": Param(type="string", description="End of started_at, not included", **TIME),
         "extract": Param(True, type="boolean", description="Extract features that are missing"),
         "score": Param(True, type="boolean", description="Score what has no score of the model"),
         "model_version": Param(None, type=["null", "string"], description="Model to score with; empty: the champions"),
@@ -50,7 +46,7 @@ def axiswatch_backfill() -> None:
     def check() -> dict[str, Any]:
         from pipeline import scheduled
 
-        asked = get_current_context()["params"]
+        asked = parameters()
         return scheduled.check_backfill(asked["from_at"], asked["to_at"], asked["model_version"])
 
     @task
@@ -61,22 +57,23 @@ def axiswatch_backfill() -> None:
             return []
         return scheduled.plan_extract(as_of(), between)["batches"]
 
-    @task(trigger_rule=TriggerRule.NONE_FAILED, outlets=[FEATURES])
+    @task(trigger_rule=TriggerRule.NONE_FAILED, inlets=[FEATURES], outlets=[NEWS])
     def plan_score(between: dict[str, Any], extracted: Any, *, outlet_events: Any) -> list[dict[str, Any]]:
         from pipeline import scheduled
 
-        outlet_events[FEATURES].extra = scheduled.total(extracted)
+        announce(outlet_events, {"extract": scheduled.total(extracted)})
         asked = get_current_context()["params"]
         if not asked["score"]:
             return []
         return scheduled.plan_score(as_of(), between, asked["model_version"])["batches"]
 
-    @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[SCORES])
+    @task(trigger_rule=TriggerRule.ALL_DONE, inlets=[SCORES], outlets=[NEWS])
     def finish(scored: Any, *, outlet_events: Any) -> dict[str, Any]:
         from pipeline import scheduled
 
-        outlet_events[SCORES].extra = scheduled.total(scored)
-        return scheduled.advise(as_of())
+        counts = scheduled.advise(as_of())
+        announce(outlet_events, {"score": scheduled.total(scored), "advise": counts})
+        return counts
 
     between = check()
     recordings = plan_extract(between)

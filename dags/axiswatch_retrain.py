@@ -5,9 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import Param, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, SETTINGS, START, as_of, watch
+from wiring import (
+    CHAMPION,
+    DEFAULT_ARGS,
+    FEATURES,
+    HEAVY,
+    LABELS,
+    NEWS,
+    SETTINGS,
+    START,
+    STRETCH,
+    as_of,
+    parameters,
+    watch,
+)
 
 DOCS = """
 ### What it does
@@ -45,43 +58,52 @@ def axiswatch_retrain() -> None:
     def scopes() -> list[str]:
         from pipeline import scheduled
 
-        asked = get_current_context()["params"]
+        asked = parameters()
         return scheduled.scopes_to_train(as_of(), asked["trigger"], asked["scopes"])
 
-    @task(pool=HEAVY, execution_timeout=timedelta(hours=3))
+    @task(
+        pool=HEAVY,
+        execution_timeout=timedelta(hours=3),
+        map_index_template="{{ task.op_kwargs['scope'] }}",
+        inlets=[LABELS, FEATURES],
+    )
     def retrain(scope: str) -> dict[str, Any]:
         from pipeline import scheduled
 
-        return scheduled.retrain(scope, as_of(), get_current_context()["params"]["trigger"])
+        return scheduled.retrain(scope, as_of(), parameters()["trigger"])
 
-    @task
-    def question(decisions: Any) -> str:
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def question() -> str:
         from pipeline import scheduled
 
-        lines = scheduled.waiting(decisions)
+        lines = scheduled.waiting(as_of())
         if not lines:
             raise AirflowSkipException("no challenger waits for a person")
         return "\n\n".join(lines)
 
     @task
-    def promote(decisions: Any, answer: Any) -> list[dict[str, Any]]:
+    def answer(given: Any) -> list[dict[str, Any]]:
         from pipeline import scheduled
 
-        return scheduled.approve_waiting(list(decisions), answer)
+        return scheduled.answer_waiting(as_of(), given)
 
-    @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[CHAMPION])
-    def finish(decisions: Any, *, outlet_events: Any) -> list[dict[str, Any]]:
-        rows = list(decisions or [])
-        outlet_events[CHAMPION].extra = {item["scope"]: f"{item['outcome']}: {item['reason']}" for item in rows}
+    @task(trigger_rule=TriggerRule.ALL_DONE, outlets=[NEWS])
+    def finish(*, outlet_events: Any) -> list[dict[str, Any]]:
+        from pipeline import scheduled
+
+        rows = scheduled.decisions(as_of())
+        changed = {row["scope"]: row["reason"] for row in rows if row["outcome"] in ("first", "promoted")}
+        if changed:
+            outlet_events[NEWS].add(CHAMPION, extra=changed)
         return rows
 
-    @task(trigger_rule=TriggerRule.ALL_DONE)
+    @task(trigger_rule=TriggerRule.ALL_DONE, inlets=[CHAMPION])
     def plan_rescore(decisions: Any) -> list[dict[str, Any]]:
         from pipeline import scheduled
 
         return scheduled.plan_rescore(list(decisions or []), as_of())
 
-    @task(pool=HEAVY)
+    @task(pool=HEAVY, map_index_template=STRETCH)
     def rescore(batch: dict[str, Any]) -> dict[str, Any]:
         from pipeline import scheduled
 
@@ -95,31 +117,36 @@ def axiswatch_retrain() -> None:
         return scheduled.write_payback(as_of())
 
     named = scopes()
-    decisions = retrain.expand(scope=named)
-    finished = finish(decisions)
-    tasks = [named, decisions, finished]
+    trained = retrain.expand(scope=named)
+    finished = finish()
+    tasks = [named, trained, finished]
+    trained >> finished
     if SETTINGS.promotion_approval:
-        asked = question(decisions)
-        promoted = promote(decisions, approval(asked))
-        promoted >> finished
-        tasks += [asked, promoted]
+        asked = question()
+        answered = answer(approval(asked))
+        trained >> asked
+        answered >> finished
+        tasks += [asked, answered]
     batches = plan_rescore(finished)
     rescored = rescore.expand(batch=batches)
     [*tasks, batches, rescored, payback(rescored)] >> watch()
 
 
 def approval(asked: Any) -> Any:
-    """Ask a person and wait for the answer for a limited time; no answer is no.
+    """Ask a person and wait for the answer for a limited time; no answer leaves the challenger waiting.
 
     An answer in the same second as the question fails the task in Airflow 3.3 (its retry asks again), so programs wait.
     """
-    from airflow.providers.standard.operators.hitl import ApprovalOperator
+    from airflow.providers.standard.operators.hitl import HITLOperator
 
-    return ApprovalOperator(
+    names = [name.strip() for name in SETTINGS.promotion_approvers.split(",") if name.strip()]
+    return HITLOperator(
         task_id="approval",
         subject="Promote the challenger?",
         body=asked,
-        defaults=ApprovalOperator.REJECT,
+        options=["Approve", "Reject"],
+        defaults="Reject",
+        assigned_users=[{"id": name, "name": name} for name in names] or None,
         response_timeout=WAIT,
         execution_timeout=WAIT + timedelta(minutes=30),
     ).output

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Asset, TriggerRule, get_current_context, task
+from airflow.sdk import (
+    Asset,
+    AssetAlias,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryRule,
+    TriggerRule,
+    get_current_context,
+    task,
+)
 from airflow.sdk.exceptions import AirflowFailException
 
 from pipeline.base.sources import load_settings
@@ -24,10 +34,43 @@ CASES = Asset(name="cases", uri="axiswatch://cases")
 LABELS = Asset(name="labels", uri="axiswatch://labels")
 CHAMPION = Asset(name="champion", uri="axiswatch://champion")
 
+NEWS = AssetAlias(name="axiswatch")
+"""Outlet of every task that updates an asset: an asset gets an event where something changed, and no other."""
+
+CHANGED_BY = {
+    "acquire": (RECORDINGS, "recordings"),
+    "extract": (FEATURES, "recordings"),
+    "score": (SCORES, "recordings"),
+    "advise": (CASES, "bins"),
+    "labels": (LABELS, "new_labels"),
+}
+"""The asset that a step updates, and the count that is 0 where it changed nothing."""
+
+
+def announce(events: Any, reports: Mapping[str, Mapping[str, Any]]) -> None:
+    """Update the assets of steps that changed something, with their counts."""
+    for step, (asset, changed) in CHANGED_BY.items():
+        if reports.get(step, {}).get(changed):
+            events[NEWS].add(asset, extra=dict(reports[step]))
+
 
 def run_time(context: Any) -> datetime:
     """Return the time that a run stands for: the end of its interval, or without one the time when it was asked for."""
     return context.get("data_interval_end") or context["dag_run"].run_after
+
+
+TIME = {"format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$"}
+"""Schema of a parameter that is a time with an offset; Airflow itself looks at no `format`."""
+
+
+def parameters() -> dict[str, Any]:
+    """Return the parameters of a run by hand; a mistyped name fails the run, because it would change nothing."""
+    context = get_current_context()
+    unknown = set(context["dag_run"].conf or {}) - set(context["dag"].params)
+    if unknown:
+        known = ", ".join(sorted(context["dag"].params)) or "none"
+        raise AirflowFailException(f"there is no parameter {', '.join(sorted(unknown))}; this DAG takes: {known}")
+    return dict(context["params"])
 
 
 def as_of() -> datetime:
@@ -62,16 +105,29 @@ def report_failure(context: Any) -> None:
 
 DEFAULT_ARGS = {
     "owner": "axiswatch",
-    "retries": 3,
-    "retry_delay": timedelta(seconds=20),
+    "retries": 5,  # 0.5 + 1 + 2 + 4 + 8 min at least: a restart of a database or of Airflow fits in
+    "retry_delay": timedelta(seconds=30),
     "retry_exponential_backoff": True,
-    "max_retry_delay": timedelta(minutes=5),
+    "max_retry_delay": timedelta(minutes=10),
+    "retry_policy": ExceptionRetryPolicy(
+        [
+            RetryRule(
+                ["pipeline.base.errors.SettingsError", "pipeline.base.errors.PrerequisiteMissing"],
+                RetryAction.FAIL,
+                reason="a person has to change something first",
+            )
+        ]
+    ),
     "execution_timeout": timedelta(minutes=30),
     "on_failure_callback": report_failure,
 }
 
 
-@task(pool=HEAVY)
+STRETCH = "{{ task.op_kwargs['batch']['recordings'] }} recordings from {{ task.op_kwargs['batch']['first_at'] }}"
+"""What a mapped task of a batch of recordings is called in Airflow's pages."""
+
+
+@task(pool=HEAVY, map_index_template=STRETCH)
 def extract(batch: dict[str, Any]) -> dict[str, Any]:
     """Extract the features of a batch of recordings."""
     from pipeline import scheduled
@@ -79,7 +135,7 @@ def extract(batch: dict[str, Any]) -> dict[str, Any]:
     return scheduled.extract_batch(batch, as_of())
 
 
-@task(pool=HEAVY)
+@task(pool=HEAVY, map_index_template=STRETCH)
 def score(batch: dict[str, Any]) -> dict[str, Any]:
     """Score a batch of recordings."""
     from pipeline import scheduled

@@ -63,6 +63,7 @@ def keep_own_clock(store: Store, folder: Path, fleet: FleetSettings, *, true_tim
         newest = connection.scalar(sa.select(sa.func.max(ReviewEvent.at, type_=ReviewEvent.at.type)))
     at = max(_end(fleet), newest or _end(fleet))
     own = {"clock_offset_s": float(round((at - true_time).total_seconds())), "review_secure_cookie": False}
+    own["monitor_silent_minutes"] = 0  # no schedule runs
     lines = {"home": str(folder.absolute()), **own}
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
     (folder / CONFIG_FILE).write_text(f"# written by `axiswatch demo`\n{text}", encoding="utf-8")

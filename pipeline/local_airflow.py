@@ -6,6 +6,7 @@ For trials and for tests of the schedule. One folder holds everything; stopping 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -14,8 +15,8 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from pipeline.store.database import create_database
 ADMIN = "admin"
 POOL = "axiswatch_heavy"
 STOP_SECONDS = 20
+POSTGRES_SECONDS = 120
 UNHEALTHY_SECONDS = 45
 """Airflow is restarted after being unhealthy for this long."""
 
@@ -76,6 +78,8 @@ class LocalAirflow:
         ------
         PrerequisiteMissing
             The package pgserver is not installed.
+        AxiswatchError
+            PostgreSQL does not start.
         """
         try:
             with warnings.catch_warnings():
@@ -85,9 +89,41 @@ class LocalAirflow:
             raise PrerequisiteMissing("pgserver is not installed; `pip install 'axiswatch[local]'`") from error
         self.folder = self.folder.absolute()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._server = pgserver.postgres_server.get_server(self.folder / "postgres", cleanup_mode=None)
+        data = self.folder / "postgres"
+        logging.getLogger("pgserver").setLevel(logging.CRITICAL)  # of a slow start it prints all that the server said
+        self._until_started(lambda: pgserver.postgres_server.get_server(data, cleanup_mode=None))
         for name in ("airflow", "axiswatch"):
             create_database(self.database_url(name))
+
+    def _until_started(self, start: Callable[[], Any]) -> None:
+        """Start PostgreSQL. After it was killed it reads its log first, which takes longer than pgserver waits.
+
+        Raises
+        ------
+        AxiswatchError
+            It does not answer in time.
+        """
+        give_up = time.monotonic() + POSTGRES_SECONDS
+        while time.monotonic() < give_up:
+            with suppress(subprocess.SubprocessError, AssertionError, OSError):
+                self._server = start() or self._server
+            if self._answers():
+                return
+            time.sleep(0.5)
+        log = self.folder / "postgres" / "log"
+        raise AxiswatchError(f"PostgreSQL does not start; see {log}, or take another folder")
+
+    def _answers(self) -> bool:
+        """Return whether PostgreSQL answers."""
+        import psycopg
+
+        if self._server is None:
+            return False
+        try:
+            with closing(psycopg.connect(self.database_url("postgres").replace("+psycopg", ""), connect_timeout=10)):
+                return True
+        except psycopg.OperationalError:
+            return False
 
     def database_url(self, name: str) -> str:
         """Return the SQLAlchemy URL of a database of this PostgreSQL (a socket, no password)."""
@@ -117,6 +153,7 @@ class LocalAirflow:
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
             "AXISWATCH_DATABASE_URL": self.database_url("axiswatch"),
             "AXISWATCH_HOME": str(self.folder / "axiswatch"),
+            "AXISWATCH_MONITOR_SILENT_MINUTES": "6",
             "OMP_NUM_THREADS": "1",
         }
         return base | dict(self.settings)
@@ -151,15 +188,18 @@ class LocalAirflow:
         return done.stdout
 
     def processes(self) -> list[Any]:
-        """Return every process (psutil) that is alive now, without PostgreSQL."""
+        """Return every process (psutil) that is alive now, without PostgreSQL.
+
+        A process whose parent was killed is found by its session.
+        """
         import psutil
 
-        alive = []
-        for process in self._processes:
-            if psutil.pid_exists(process.pid):
-                parent = psutil.Process(process.pid)
-                alive += [parent, *parent.children(recursive=True)]
-        return alive
+        started = {process.pid for process in self._processes}
+        alive = {process.pid: process for process in psutil.process_iter() if _session(process.pid) in started}
+        for process in list(alive.values()):
+            with suppress(psutil.NoSuchProcess):
+                alive |= {child.pid: child for child in process.children(recursive=True)}
+        return list(alive.values())
 
     def wait_until_healthy(self, seconds: float) -> None:
         """Wait for scheduler, DAG processor and REST interface, then make the pool.
@@ -184,12 +224,15 @@ class LocalAirflow:
         raise AxiswatchError(f"airflow was not healthy within {seconds:g} s; see {self.log}")
 
     def look_after(self) -> bool:
-        """Restart `airflow standalone` if it has been unhealthy for a while; return whether it was restarted.
+        """Restart PostgreSQL if it died, and Airflow if it was unhealthy for a while; return whether this was done.
 
         Call it every few seconds. Airflow's scheduler does not restart by itself when it is killed. It hangs when a
         worker of its local executor is killed while it waits for work, because the worker has the lock of their queue.
         """
         now = time.monotonic()
+        if self._server is not None and not self._answers():
+            self._until_started(self._server.ensure_postgres_running)
+            return True
         if self._healthy() and not self._hangs(now):
             self._healthy_at = now
         if now - self._healthy_at < UNHEALTHY_SECONDS:
@@ -271,6 +314,14 @@ class LocalAirflow:
         with urllib.request.urlopen(request, timeout=30) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+
+def _session(pid: int) -> int | None:
+    """Return the session of a process; None where it has ended."""
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
 
 
 def _pg_ctl() -> list[str]:

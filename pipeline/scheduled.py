@@ -6,7 +6,7 @@ second run has done since then is no longer due and is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,6 +28,53 @@ def _open() -> Iterator[Workplace]:
         yield Workplace(place.settings.model_copy(update={"workers": 1}), place.store, place.lake)
     finally:
         place.store.dispose()
+
+
+def interval(as_of: datetime, started_at: datetime) -> Json:
+    """Do the whole interval where no step has more than one batch of work.
+
+    Parameters
+    ----------
+    started_at
+        The true time, for the webhook.
+
+    Returns
+    -------
+    dict
+        Counts of each step by its name; empty where a step has more than one batch, and nothing was done.
+
+    Raises
+    ------
+    AxiswatchError
+        Several steps failed. The others were done. Where one failed, its own error is raised.
+    """
+    files = plan_acquire(as_of)
+    if any(len(plan["batches"]) > 1 for plan in (files, plan_extract(as_of), plan_score(as_of))):
+        return {}
+    reports: Json = {}
+    failed: dict[str, Exception] = {}
+    works: dict[str, Callable[[], Any]] = {
+        "acquire": lambda: total(acquire_batch(names, as_of) for names in files["batches"]),
+        "extract": lambda: total(extract_batch(batch, as_of) for batch in plan_extract(as_of)["batches"]),
+        "baseline": lambda: baselines(as_of),
+        "trend": lambda: trends(as_of),
+        "score": lambda: total(score_batch(batch, as_of) for batch in plan_score(as_of)["batches"]),
+        "advise": lambda: advise(as_of),
+        "deliver": lambda: deliver(started_at),
+        "labels": lambda: {"new_labels": new_labels(as_of)},
+    }
+    for name, work in works.items():
+        try:
+            reports[name] = work()
+        except Exception as error:  # noqa: BLE001, all are raised below
+            failed[name] = error
+    if len(failed) > 1:
+        text = "; ".join(f"{name}: {type(one).__name__}: {one}" for name, one in failed.items())
+        raise AxiswatchError(text) from next(iter(failed.values()))
+    for one in failed.values():
+        raise one
+    beat(reports, as_of, started_at)
+    return {**reports, "problems": files["problems"]}
 
 
 def plan_acquire(as_of: datetime) -> Json:
@@ -222,34 +269,71 @@ def retrain(scope: str, as_of: datetime, trigger: str) -> Json:
         return step(place.store, place.lake, place.settings, scope, as_of=as_of, trigger=trigger)
 
 
-def waiting(decisions: Iterable[Json] | None) -> list[str]:
-    """Return a line of text for each challenger that waits for a person."""
-    rows = [row for row in decisions or () if row["outcome"] == "waiting"]
-    return [f"{row['scope']}: {row['candidate']} after {row['champion']}. {row['reason']}" for row in rows]
+def decisions(as_of: datetime) -> list[Json]:
+    """Return the decisions of the retraining of a time as they stand now, by scope."""
+    from pipeline.promotion.decisions import decisions_at
+
+    with _open() as place:
+        return decisions_at(place.store, as_of=as_of)
 
 
-def approve_waiting(decisions: Iterable[Json], answer: Json) -> list[Json]:
-    """Promote the challengers of a run that a person has approved in Airflow; `answer` has the user and the time.
+def waiting(as_of: datetime) -> list[str]:
+    """Return a paragraph of Markdown for each challenger of a retraining that waits for a person."""
+    from pipeline.registry.versions import get_version
 
-    A challenger that no longer waits, because somebody has answered with the command meanwhile, is left as it is.
+    def named(place: Workplace, version: str) -> str:
+        model = get_version(place.store, version)
+        return f"`{version}` (trained {model['known_at']:%Y-%m-%d %H:%M})"
+
+    lines = []
+    for row in decisions(as_of):
+        if row["outcome"] == "waiting":
+            with _open() as place:
+                new, old = named(place, row["candidate"]), named(place, row["champion"])
+            lines.append(f"**{row['scope']}**: {new} in place of {old}. {row['reason']} ([models](/axiswatch/models))")
+    return lines
+
+
+def answer_waiting(as_of: datetime, answer: Json) -> list[Json]:
+    """Promote or refuse the challengers of a retraining as a person said in Airflow.
+
+    `answer` has the choice, the user and the time. Without an answer in time they go on waiting. A challenger that no
+    longer waits, because somebody has answered with the command meanwhile, is left as it is.
+
+    Raises
+    ------
+    AxiswatchError
+        A challenger could not be promoted; the others were.
     """
     from pipeline.base.errors import PrerequisiteMissing
-    from pipeline.promotion.promotion import approve
+    from pipeline.promotion.promotion import approve, refuse
 
-    user = answer.get("responded_by_user") or {}
-    who = f"{user.get('name') or user.get('id') or 'somebody'} (Airflow)"
-    at = datetime.fromisoformat(str(answer["responded_at"]))
-    approved = []
-    with _open() as place:
-        for row in decisions:
-            if row["outcome"] != "waiting":
-                continue
-            version, why = row["candidate"], "asked by the run that trained it"
-            try:
-                approved.append(approve(place.store, place.lake, place.settings, version, who=who, reason=why, at=at))
-            except PrerequisiteMissing as error:
-                print(f"{row['scope']}: {error}")
-    return approved
+    user = answer.get("responded_by_user")
+    if not user:
+        print("nobody answered; `axiswatch models approve` and `refuse` still work")
+        return []
+    told: Json = {
+        "who": f"{user.get('name') or user.get('id')} (Airflow)",
+        "reason": "asked by the run that trained it",
+        "at": datetime.fromisoformat(str(answer["responded_at"])),
+    }
+    done, failed = [], []
+    for row in decisions(as_of):
+        if row["outcome"] != "waiting":
+            continue
+        try:
+            with _open() as place:
+                if "Approve" in answer["chosen_options"]:
+                    done.append(approve(place.store, place.lake, place.settings, row["candidate"], **told))
+                else:
+                    done.append(refuse(place.store, row["candidate"], **told))
+        except PrerequisiteMissing as error:
+            print(f"{row['scope']}: {error}")
+        except AxiswatchError as error:
+            failed.append(f"{row['scope']}: {error}")
+    if failed:
+        raise AxiswatchError("; ".join(failed))
+    return done
 
 
 def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
@@ -323,6 +407,28 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
         with _open() as place:
             get_version(place.store, model_version)
     return {"from_at": utc_text(times[0]), "to_at": utc_text(times[1])}
+
+
+def beat(counts: Json, as_of: datetime, started_at: datetime) -> None:
+    """Note that a run of the monitor went through all its steps."""
+    from pipeline.handoff.heartbeat import beat as note
+
+    with _open() as place:
+        note(place.store, counts, as_of=as_of, at=started_at, webhook_url=place.settings.webhook_url)
+
+
+def retain(as_of: datetime) -> Json:
+    """Delete what the settings keep no longer; nothing where they keep everything."""
+    with _open() as place:
+        return steps.retain(place, as_of)
+
+
+def sweep(as_of: datetime) -> int:
+    """Delete files of the lake that no row names and that are older than a day; return their number."""
+    from pipeline.store.retention import sweep_lake
+
+    with _open() as place:
+        return sweep_lake(place.store, place.lake, older_than=as_of - timedelta(days=1))
 
 
 def record_failure(failure: Json, known_at: datetime) -> str:

@@ -105,3 +105,34 @@ MONITOR: tuple[Step, ...] = (
     Step("advise", advise),
 )
 """The steps of a monitoring run, in order."""
+
+
+def retain(place: Workplace, as_of: datetime, *, dry_run: bool = False) -> dict[str, dict[str, Any]]:
+    """Delete what the settings keep no longer: old data, scores of former champions, log files that were taken in.
+
+    Returns
+    -------
+    dict
+        Counts by what was asked for: `data`, `scores`, `landing`; empty where the settings keep everything.
+    """
+    from pipeline.intake.prune import prune_landing
+    from pipeline.store.retention import apply_retention, prune_superseded
+
+    settings = place.settings
+    reports: dict[str, dict[str, Any]] = {}
+    if settings.retention_months:
+        data = apply_retention(place.store, place.lake, settings, as_of=as_of, dry_run=dry_run)
+        reports["data"] = data.as_dict()
+    if settings.superseded_days:
+        before = as_of - timedelta(days=settings.superseded_days)
+        reports["scores"] = prune_superseded(place.store, before=before, dry_run=dry_run).as_dict()
+    if settings.landing_keep_days:
+        landed = prune_landing(
+            place.store,
+            settings.landing_zone,
+            before=as_of - timedelta(days=settings.landing_keep_days),
+            archive=settings.landing_archive,
+            dry_run=dry_run,
+        )
+        reports["landing"] = landed.as_dict()
+    return reports

@@ -19,9 +19,10 @@ from pipeline.base.errors import PrerequisiteMissing
 from pipeline.cases.queue import REASONS, Filters, choices_of, count_choices, queue, queue_page
 from pipeline.cases.quiet import mutes_of
 from pipeline.cases.shift import shift_summary
-from pipeline.cases.verdicts import count_cases, fleet_states
+from pipeline.cases.verdicts import fleet_states
 from pipeline.handoff import exporting
-from pipeline.handoff.delivery import count_events
+from pipeline.handoff.gauges import gauges
+from pipeline.handoff.heartbeat import silence
 from pipeline.intake.quarantine import list_quarantine
 from pipeline.registry.versions import list_versions
 from pipeline.store.tables import Axis, AxisState
@@ -66,27 +67,22 @@ def openapi(request: Request, account: Viewer) -> dict[str, Any]:
 
 @router.get("/health")
 def health(request: Request, account: Anybody) -> dict[str, str]:
-    """Return `ok` if the application and its database answer."""
+    """Return `ok` if the application and its database answer, and whether the monitor is `silent`."""
     del account
-    with request.app.state.store.read() as connection:
-        connection.execute(sa.select(1))
-    return {"status": "ok"}
+    state = request.app.state
+    quiet = silence(state.store, state.settings.monitor_silent_minutes, at=state.clock())
+    return {"status": "ok", "monitor": "silent" if quiet else "ok"}
 
 
 @router.get("/metrics")
 def metrics(request: Request, account: Viewer) -> Response:
-    """Return the numbers of cases, axes and messages by state, in the format of Prometheus."""
+    """Return the numbers of cases, axes, messages and waiting work, and the monitor's last run, for Prometheus."""
     del account
-    store, registry = request.app.state.store, CollectorRegistry()
-    cases = Gauge("axiswatch_cases", "Cases by state", ["state"], registry=registry)
-    for state in ("open", "snoozed", "closed"):
-        cases.labels(state).set(count_cases(store, state=state))
-    axes = Gauge("axiswatch_axes", "Axes by state", ["state"], registry=registry)
-    for axis in fleet_states(store):
-        axes.labels(axis["state"]).inc()
-    waiting = Gauge("axiswatch_webhook_events", "Messages of the webhook by state", ["state"], registry=registry)
-    for state, count in count_events(store).items():
-        waiting.labels(state).set(count)
+    state, registry = request.app.state, CollectorRegistry()
+    for name, (text, values) in gauges(state.store, state.settings, at=state.clock()).items():
+        gauge = Gauge(name, text, sorted({label for key in values for label, _ in key}), registry=registry)
+        for key, value in values.items():
+            (gauge.labels(**dict(key)) if key else gauge).set(value)
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -68,6 +68,15 @@ class PlaceSettings(SettingsGroup):
     retention_months: int = Field(
         0, ge=0, le=1200, description="Whole months of data that `axiswatch retention` keeps; 0: all."
     )
+    superseded_days: float = Field(
+        0.0, ge=0, le=36_600, description="How long scores of a former champion are kept, days; 0: for ever."
+    )
+    landing_keep_days: float = Field(
+        0.0, ge=0, le=36_600, description="How long files stay in the landing zone that were taken in, days; 0: ever."
+    )
+    landing_archive: Path | None = Field(
+        None, description="Folder that such files are moved to then; not set: they are deleted."
+    )
 
     @property
     def database(self) -> str:
@@ -484,6 +493,9 @@ class GateSettings(CaseSettings, TrainSettings, ScoreSettings):
         le=8784,
         description="How long a run in Airflow waits for the approval; the command works after that too, h.",
     )
+    promotion_approvers: str = Field(
+        "", description="Ids of the Airflow users who may answer, with commas; empty: all who may answer there."
+    )
 
 
 class ScheduleSettings(SettingsGroup):
@@ -495,6 +507,10 @@ class ScheduleSettings(SettingsGroup):
     monitor_schedule: str = Field("*/10 * * * *", description="Cron expression (UTC) of the monitor's intervals.")
     watch_schedule: str = Field("0 3 * * *", description="Cron expression (UTC) of the daily look at the triggers.")
     levels_schedule: str = Field("30 2 * * *", description="Cron expression (UTC) of the daily estimate of the levels.")
+    retention_schedule: str = Field("0 1 * * *", description="Cron expression (UTC) of the daily retention.")
+    airflow_keep_days: int = Field(
+        90, ge=7, le=3660, description="How long Airflow's own rows and log files are kept, days."
+    )
     batch_mib: float = Field(64.0, gt=0, le=65_536, description="Log files or samples that one task takes, MiB.")
     score_batch_windows: int = Field(40_000, ge=1, description="Windows that one scoring task takes.")
     max_batches: int = Field(
@@ -511,6 +527,9 @@ class HandoffSettings(SettingsGroup):
 
     webhook_url: str = Field(
         "", description="Address that a failed task is reported to by an HTTP POST of JSON; empty: none."
+    )
+    monitor_silent_minutes: float = Field(
+        30.0, ge=0, le=527_040, description="Time without a whole run of the monitor that is reported, min; 0: never."
     )
     case_webhook_url: str = Field(
         "", description="Address that every act on a case is reported to by a signed HTTP POST; empty: none."

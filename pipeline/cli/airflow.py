@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pipeline.local_airflow import LocalAirflow
     from pipeline.simulation import FleetSettings
 
-HEALTHY_SECONDS = 180
+HEALTHY_SECONDS = 900
+"""On a busy machine the first start migrates a database and imports everything, some at a time."""
+
 LOOK_SECONDS = 5.0
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.base.errors import SettingsError
 from pipeline.cli.assets import assets_app
 from pipeline.cli.common import (
     ADMINISTRATION,
@@ -117,16 +118,24 @@ def retention(
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete recordings, features and scores older than retention_months from the database and the lake.
+    """Delete what is older than `retention_months`, `superseded_days` and `landing_keep_days` allow.
 
-    Recordings with a label, recordings of a baseline period, and their features are kept. States, cases, labels and
-    models are kept too. Exit code 2: retention_months is 0.
+    `retention_months`: recordings, features and scores, from database and lake. Recordings with a label, recordings of
+    a baseline period, and their features are kept. States, cases, labels and models are kept too. `superseded_days`:
+    scores of former champions, but for the last one and for what cases quote. `landing_keep_days`: log files that are
+    safely in the lake. Exit code 2: all three are 0.
     """
-    from pipeline.store.retention import apply_retention
+    from pipeline.steps import retain
 
-    place = workplace()
-    report = apply_retention(place.store, place.lake, place.settings, as_of=moment(as_of), dry_run=dry_run)
-    emit(report.as_dict(), as_json, counts("Retention", report.as_dict()))
+    reports = retain(workplace(), moment(as_of), dry_run=dry_run)
+    if not reports:
+        raise SettingsError("retention_months, superseded_days and landing_keep_days are 0, which keeps everything")
+
+    def show() -> None:
+        for name, report in reports.items():
+            counts(name.capitalize(), report)()
+
+    emit(reports, as_json, show)
 
 
 @labels_app.command("import", epilog="Example: axiswatch labels import labels.csv --who inspection")

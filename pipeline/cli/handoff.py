@@ -52,7 +52,10 @@ def register(app: typer.Typer) -> None:
 
 @webhook_app.command("deliver", epilog="Example: axiswatch webhook deliver --json")
 def webhook_deliver(as_json: AsJson = False) -> None:
-    """Send every message that is due to the webhook of cases. The monitor and `review serve` do this automatically."""
+    """Send every message that is due to the webhook of cases, and word of a monitor that has been silent for too long.
+
+    The monitor sends the first, `review serve` both.
+    """
     report = _deliver(workplace())
     emit(report, as_json, counts("Webhook", report))
 
@@ -101,8 +104,9 @@ def export_cases(out: Out, form: Format = Form.CSV, as_json: AsJson = False) -> 
 
 @contextmanager
 def delivering(place: Workplace) -> Iterator[None]:
-    """Send due messages every few seconds in the background while the block runs; nothing without an address."""
-    if not (place.settings.case_webhook_url or place.settings.case_mail_host):
+    """Send due messages and word of a silent monitor every few seconds in the background while the block runs."""
+    settings = place.settings
+    if not (settings.case_webhook_url or settings.case_mail_host or settings.webhook_url):
         yield
         return
     stop = threading.Event()
@@ -127,9 +131,12 @@ def delivering(place: Workplace) -> Iterator[None]:
 
 def _deliver(place: Workplace) -> dict[str, Any]:
     from pipeline.handoff.delivery import deliver
+    from pipeline.handoff.heartbeat import report_silence
     from pipeline.handoff.mail import mailbox
 
     settings = place.settings
+    minutes = settings.monitor_silent_minutes
+    report_silence(place.store, minutes, at=moment(None), webhook_url=settings.webhook_url)
     return deliver(
         place.store,
         url=settings.case_webhook_url,

@@ -91,7 +91,11 @@ def advise(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
     """Run acquire, extract, baseline, trend, score and advise once, in this order. It does not train: see `train`."""
-    reports = run_steps(_place(), moment(as_of), as_json)
+    from pipeline.handoff.heartbeat import beat
+
+    place, at = _place(), moment(as_of)
+    reports = run_steps(place, at, as_json)
+    beat(place.store, reports, as_of=at, at=moment(None), webhook_url=place.settings.webhook_url)
 
     def show() -> None:
         for name, report in reports.items():

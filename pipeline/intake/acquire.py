@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -30,7 +30,7 @@ from pipeline.store.tables import LandingEntry, LogFile
 
 @dataclass
 class LandingPlan:
-    """Batches of files, oldest first, and what was left out.
+    """Batches of files, those of the last hours first, and what was left out.
 
     Attributes
     ----------
@@ -56,7 +56,11 @@ class LandingPlan:
 
 
 def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, most: int) -> LandingPlan:
-    """Cut the files that are due into batches of up to `size` bytes (at least one file), `most` at most."""
+    """Cut the files that are due into batches of up to `size` bytes and `BATCH_FILES` files, `most` batches at most.
+
+    Files that changed in the last `LIVE` before `as_of` come first, so that they do not wait behind what has piled up.
+    Both kinds are taken oldest first: a unit's first days have to be known before its later ones.
+    """
     files, problems = walk(landing)
     plan = LandingPlan(problems=problems)
     due = []
@@ -65,9 +69,15 @@ def plan_landing(store: Store, landing: Path, *, as_of: datetime, size: int, mos
             plan.waiting += 1
         else:
             due.append(landed)
+    live, now = (as_of - LIVE).timestamp() * 1e9, as_of.timestamp() * 1e9
+
+    def turn(landed: LandingFile) -> tuple[bool, int, str]:
+        return not live < landed.modified_ns <= now, landed.modified_ns, landed.relative
+
     size_so_far = 0
-    for landed in sorted(due, key=lambda item: (item.modified_ns, item.relative)):
-        if not plan.batches or (plan.batches[-1] and size_so_far + landed.size_bytes > size):
+    for landed in sorted(due, key=turn):
+        full = plan.batches and (len(plan.batches[-1]) == BATCH_FILES or size_so_far + landed.size_bytes > size)
+        if not plan.batches or full:
             if len(plan.batches) == most:
                 break
             plan.batches.append([])
@@ -90,6 +100,12 @@ def decode_names(names: Sequence[str], landing: Path) -> Iterator[Path]:
     for name in names:
         yield landing / os.fsdecode(unquote_to_bytes(name))
 
+
+LIVE = timedelta(hours=6)
+"""Files that changed so shortly before a run are taken before all others; much shorter than a baseline period."""
+
+BATCH_FILES = 500
+"""Files that one task takes at most; their names go through Airflow's database."""
 
 UNFINISHED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".filepart")
 TRIES = 5
@@ -322,7 +338,7 @@ def _take(
     report: AcquireReport,
 ) -> None:
     try:
-        file_hash = _hash_file(path)
+        file_hash = hash_file(path)
     except FileNotFoundError:
         return
     entry: dict[str, str | int] = {
@@ -425,7 +441,8 @@ def _commit(
     report.quarantined += harvest.n_quarantined
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, as `log_files` has it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

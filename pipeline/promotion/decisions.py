@@ -82,14 +82,8 @@ def _last_look(connection: Connection) -> tuple[datetime | None, int]:
 
 def standing_decision(store: Store, scope: str, *, as_of: datetime) -> dict[str, Any] | None:
     """Return the decision that was made for a scope at a time; None if there is none yet or the training crashed."""
-    at = (
-        RetrainingDecision.scope == scope,
-        RetrainingDecision.decided_at == as_of,
-        RetrainingDecision.outcome != FAILED,
-    )
-    with store.read() as connection:
-        row = connection.execute(sa.select(RetrainingDecision).where(*at)).one_or_none()
-    return None if row is None else {name: row._mapping[name] for name in SHOWN}
+    rows = decisions_at(store, as_of=as_of)
+    return next((row for row in rows if row["scope"] == scope and row["outcome"] != FAILED), None)
 
 
 def decide(
@@ -150,6 +144,14 @@ def write_decision(connection: Connection, row: dict[str, Any]) -> None:
     at = (RetrainingDecision.scope == row["scope"], RetrainingDecision.decided_at == row["decided_at"])
     connection.execute(sa.delete(RetrainingDecision).where(*at, RetrainingDecision.outcome == FAILED))
     insert_new(connection, RetrainingDecision, row)
+
+
+def decisions_at(store: Store, *, as_of: datetime) -> list[dict[str, Any]]:
+    """Return the decisions of the retraining of a time, by scope, as they stand now."""
+    query = sa.select(RetrainingDecision).where(RetrainingDecision.decided_at == as_of)
+    with store.read() as connection:
+        rows = connection.execute(query.order_by(RetrainingDecision.scope)).all()
+    return [{name: row._mapping[name] for name in SHOWN} for row in rows]
 
 
 def list_decisions(store: Store, *, limit: int) -> list[dict[str, Any]]:

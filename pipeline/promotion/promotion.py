@@ -347,9 +347,10 @@ def _waiting(connection: Connection, scope: str, version: str) -> Any:
     newest = connection.execute(query.order_by(RetrainingDecision.decided_at.desc()).limit(1)).first()
     named = current_alias(connection, scope, CHALLENGER) == version
     if newest is None or newest.outcome != WAITING or not named:
+        stands = "" if newest is None else f" ({newest.outcome}: {newest.reason})"
         raise PrerequisiteMissing(
-            f"model {version} does not wait for approval; `axiswatch models decisions` shows the outcome of each "
-            "retraining, and `axiswatch models promote` promotes any version"
+            f"model {version} does not wait for approval{stands}; `axiswatch models decisions` shows the outcome of "
+            "each retraining, and `axiswatch models promote` promotes any version"
         )
     return newest
 

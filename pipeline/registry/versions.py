@@ -203,7 +203,24 @@ def set_alias(
         "at": at,
     }
     connection.execute(sa.insert(AliasEvent), event)
+    _end_waiting(connection, scope, alias, version, action, reason)
     return True
+
+
+def _end_waiting(connection: Connection, scope: str, alias: str, version: str | None, action: str, reason: str) -> None:
+    """Give the decisions whose challenger stops waiting with a change of an alias their final outcome."""
+
+    def end(outcome: str, why: str, *which: sa.ColumnElement[bool]) -> None:
+        waits = (RetrainingDecision.scope == scope, RetrainingDecision.outcome == "waiting", *which)
+        text = RetrainingDecision.reason + f"; {why}"
+        connection.execute(sa.update(RetrainingDecision).where(*waits).values(outcome=outcome, reason=text))
+
+    if version is not None:
+        end("kept", f"then {version} became {alias}", RetrainingDecision.candidate != version)
+    if alias == CHAMPION:
+        end("promoted", reason, RetrainingDecision.candidate == version)
+    elif action == "refused":
+        end("refused", reason)
 
 
 def history(store: Store, *, scope: str | None = None, version: str | None = None) -> list[dict[str, Any]]:

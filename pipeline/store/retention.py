@@ -24,11 +24,14 @@ from pipeline.store.attribution import attributed_unit, recordings
 from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
+    AliasEvent,
     Baseline,
+    Case,
     DueWork,
     Extraction,
     Label,
     LakeFile,
+    ModelAlias,
     ModelVersion,
     Recording,
     Score,
@@ -102,6 +105,67 @@ def apply_retention(
             report.files += 1
             report.size_bytes += size
     return report
+
+
+@dataclass
+class SupersededReport:
+    """Counts of one run: versions that gave up scores, and recordings whose scores of such a version were deleted."""
+
+    versions: int = 0
+    scorings: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts by name."""
+        return asdict(self)
+
+
+def prune_superseded(store: Store, *, before: datetime, dry_run: bool = False) -> SupersededReport:
+    """Delete the scores of models that stopped being champion before a time; with `dry_run` only count them.
+
+    Those of the champion, of the one before it (a rollback counts them again), of challengers and of what cases quote
+    (their axis, from first to last flagged recording) stay. States, decisions and the payback hold their own figures.
+    """
+    report = SupersededReport()
+    with store.read() as connection:
+        versions = _superseded(connection, before)
+    for version in versions:
+        found = 0
+        quoted = sa.exists().where(
+            Case.axis_id == Scoring.axis_id, Case.first_at <= Scoring.started_at, Case.last_at >= Scoring.started_at
+        )
+        mine = (Scoring.model_version == version, sa.not_(quoted))
+        if dry_run:
+            with store.read() as connection:
+                found = connection.scalar(sa.select(sa.func.count()).select_from(Scoring).where(*mine)) or 0
+        while not dry_run:
+            with store.write() as connection:
+                page = sa.select(Scoring.recording_id, Scoring.started_at).where(*mine).order_by(Scoring.started_at)
+                rows = connection.execute(page.limit(PAGE)).all()
+                ids = {row.recording_id for row in rows}
+                if not ids:
+                    break
+                span = (Score.started_at >= rows[0].started_at, Score.started_at <= rows[-1].started_at)
+                for table, where in ((Score, span), (Scoring, ())):
+                    own = (table.model_version == version, table.recording_id.in_(ids), *where)
+                    connection.execute(sa.delete(table).where(*own))
+                found += len(rows)
+        report.versions += bool(found)
+        report.scorings += found
+    return report
+
+
+def _superseded(connection: Connection, before: datetime) -> list[str]:
+    """Return the versions that were champion, are not named by an alias and gave way before a time."""
+    events: dict[str, list[Any]] = {}
+    order = (AliasEvent.scope, AliasEvent.sequence)
+    for event in connection.execute(sa.select(AliasEvent).where(AliasEvent.alias == "champion").order_by(*order)):
+        events.setdefault(event.scope, []).append(event)
+    kept = set(connection.scalars(sa.select(ModelAlias.model_version)))
+    last: dict[str, datetime] = {}
+    for changes in events.values():
+        kept |= {changes[-1].previous_version}
+        last |= {change.previous_version: change.at for change in changes if change.previous_version}
+    return sorted(version for version, at in last.items() if at < before and version not in kept)
 
 
 def _needed(limit: datetime) -> sa.Select[Any]:

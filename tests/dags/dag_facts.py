@@ -18,6 +18,7 @@ facts = {
             "timeout_s": dag.dagrun_timeout.total_seconds() if dag.dagrun_timeout else None,
             "catchup": dag.catchup,
             "schedule": type(dag.timetable).__name__,
+            "required": sorted(name for name in dag.params if not dag.params.get_param(name).has_value),
             "params": {name: dag.params.get_param(name).schema for name in dag.params},
             "tasks": {
                 task.task_id: {
@@ -28,6 +29,14 @@ facts = {
                     "pool": task.pool,
                     "tells": bool(task.on_failure_callback),
                     "outlets": sorted(asset.name for asset in task.outlets),
+                    "inlets": sorted(asset.name for asset in task.inlets),
+                    "rule": str(task.trigger_rule.value),
+                    "map_name": task.map_index_template,
+                    "gives_up_on": sorted(
+                        path.rsplit(".", 1)[-1]
+                        for rule in (task.retry_policy.rules if task.retry_policy else ())
+                        for path in rule.exception
+                    ),
                     "upstream": sorted(task.upstream_task_ids),
                 }
                 for task in dag.tasks

@@ -18,12 +18,14 @@ import sqlalchemy as sa
 from pipeline import scheduled
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.handoff.failures import Failure, list_failures, record_failure
+from pipeline.handoff.heartbeat import beat, last_beat, report_silence, silence
 from pipeline.intake.acquire import acquire, decode_names, encode_name, plan_landing
 from pipeline.intake.contract import Limits
+from pipeline.steps import MONITOR
 from pipeline.store.batches import Stretch, stretches
 from pipeline.store.database import Store
-from pipeline.store.lake import Lake
-from pipeline.store.tables import Recording
+from pipeline.store.lake import Lake, LakeUnavailable
+from pipeline.store.tables import Heartbeat, Recording
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 Write = Callable[..., Path]
@@ -97,6 +99,28 @@ def test_files_are_taken_oldest_first_and_by_size(
     assert (plan.files, plan.waiting) == (4, 0)
     first = plan_landing(sqlite_store, landing, as_of=at(10), size=1, most=3)
     assert (first.batches, first.waiting) == ([["z9.parquet"], ["z8.parquet"], ["z7.parquet"]], 1)
+
+
+def test_new_files_do_not_wait_behind_what_piled_up(
+    sqlite_store: Store, landing: Path, make_file: Callable[..., Path]
+) -> None:
+    for hours in (1, 2, 47, 48):
+        make_file(f"h{hours:02}.parquet", at(hours), at(hours))
+    plan = plan_landing(sqlite_store, landing, as_of=at(49), size=1, most=3)
+    assert plan.batches == [["h47.parquet"], ["h48.parquet"], ["h01.parquet"]]
+    assert plan.waiting == 1
+
+
+def test_a_batch_is_bounded_by_the_number_of_files(sqlite_store: Store, landing: Path) -> None:
+    """Their names go through Airflow's database."""
+    folder = landing / "plant1" / "hall4" / "2026-01-10"
+    folder.mkdir(parents=True)
+    for number in range(1200):
+        (folder / f"recording_{number:06}.parquet").write_bytes(b"x")
+    plan = plan_landing(sqlite_store, landing, as_of=datetime.now(UTC), size=1 << 40, most=9)
+    assert [len(batch) for batch in plan.batches] == [500, 500, 200]
+    assert max(len(json.dumps(batch)) for batch in plan.batches) < 100_000
+    assert plan_landing(sqlite_store, landing, as_of=datetime.now(UTC), size=1 << 40, most=1).waiting == 700
 
 
 def test_a_run_takes_what_had_begun_by_its_time(
@@ -185,6 +209,72 @@ def test_a_webhook_that_is_down_loses_nothing(store: Store, webhook: tuple[str, 
     assert "500" in record_failure(store, replace(FAILURE, map_index=3), webhook_url=webhook[0] + "/broken")
     assert "not delivered" in record_failure(store, replace(FAILURE, map_index=4), webhook_url="http://127.0.0.1:9/x")
     assert [bool(row["webhook"]) for row in list_failures(store, limit=9)] == [False, True, True]
+
+
+# ---------------------------------------------------------------------------------------- intervals, and silence
+
+
+@pytest.fixture
+def place(tmp_path: Path, landing: Path, store_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with two recordings in its landing zone, on both databases."""
+    for name, value in (("HOME", tmp_path), ("LANDING", landing), ("DATABASE_URL", store_url)):
+        monkeypatch.setenv(f"AXISWATCH_{name}", str(value))
+    return landing
+
+
+def test_a_small_interval_is_done_whole_and_a_large_one_left_to_batches(
+    place: Path, store_url: str, make_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the same work: two files in two batches are left, in one they are taken; then nothing is left to do."""
+    make_file("a.parquet", at(1), at(1))
+    make_file("b.parquet", at(2), at(2))
+    monkeypatch.setenv("AXISWATCH_BATCH_MIB", "0.0001")
+    assert scheduled.interval(at(3), at(3)) == {}
+    with Store.open(store_url).read() as connection:
+        assert not connection.scalar(sa.select(sa.func.count()).select_from(Recording))
+        assert not connection.scalar(sa.select(sa.func.count()).select_from(Heartbeat))
+    monkeypatch.setenv("AXISWATCH_BATCH_MIB", "64")
+    done = scheduled.interval(at(3), at(3.5))
+    assert [step.name for step in MONITOR] == [name for name in done if name not in ("deliver", "labels", "problems")]
+    assert (done["acquire"]["recordings"], done["extract"]["recordings"]) == (2, 2)
+    again = scheduled.interval(at(4), at(4.5))
+    assert not again["acquire"]
+    assert not again["extract"]
+    beat = last_beat(Store.open(store_url), at(9))
+    assert (beat["as_of"], beat["at"]) == (at(4), at(4.5))
+
+
+def test_a_step_that_fails_keeps_no_other_from_its_work(
+    place: Path, store_url: str, make_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run fails with what went wrong, and is no sign of life."""
+    make_file("a.parquet", at(1), at(1))
+    monkeypatch.setattr(scheduled, "trends", lambda as_of: (_ for _ in ()).throw(LakeUnavailable("the lake is away")))
+    with pytest.raises(LakeUnavailable, match="the lake is away"):
+        scheduled.interval(at(3), at(3))
+    monkeypatch.setattr(scheduled, "advise", lambda as_of: (_ for _ in ()).throw(OSError("no space")))
+    with pytest.raises(AxiswatchError, match=r"trend: LakeUnavailable: .*advise: OSError: no space"):
+        scheduled.interval(at(3), at(3))
+    with Store.open(store_url).read() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(Recording)) == 1
+        assert not connection.scalar(sa.select(sa.func.count()).select_from(Heartbeat))
+
+
+def test_a_silent_monitor_is_told_once_and_its_return_too(
+    store: Store, webhook: tuple[str, list[dict[str, Any]]]
+) -> None:
+    """Also one that never started; two that look at the same time send one message; what failed is sent later."""
+    url, told = webhook
+    assert silence(store, 30, at=at(0)) == "", "the first look: from now on it is waited for"
+    assert "none ever did" in silence(store, 30, at=at(0.6))
+    assert silence(store, 0, at=at(99)) == "", "0 minutes: never"
+    assert not report_silence(store, 30, at=at(0.6), webhook_url=url + "/broken")
+    assert [report_silence(store, 30, at=at(0.7), webhook_url=url) for _ in range(2)] == [True, False]
+    beat(store, {}, as_of=at(1), at=at(1.1), webhook_url=url)
+    assert silence(store, 30, at=at(1.6)) == ""
+    assert report_silence(store, 30, at=at(1.7), webhook_url=url)
+    texts = [item["text"] for item in told[1:]]
+    assert ["none ever did" in texts[0], texts[1], "stood for" in texts[2]] == [True, "the monitor runs again", True]
 
 
 # ---------------------------------------------------------------------------------------------------- backfill

@@ -41,7 +41,8 @@ CHROMIUM = shutil.which("chromium")
 def until() -> Callable[[Page, str], None]:
     """Wait until an expression of the page is true, at most 30 s.
 
-    Playwright's own wait evaluates a text inside the page when its first look was too early; the Content Security Policy of the pages forbids that.
+    Playwright's own wait evaluates a text inside the page when its first look was too early, which the pages' Content
+    Security Policy forbids.
     """
 
     def wait(page: Page, expression: str) -> None:

@@ -257,7 +257,9 @@ def test_exports_hold_every_label_and_case(app: FastAPI) -> None:
     table = pq.read_table(io.BytesIO(browser.get("/api/v1/export/cases.parquet").content))
     assert table.column("case_id").to_pylist() == ["case0000"]
     assert table.column("state").to_pylist() == ["closed"]
-    assert 'axiswatch_cases{state="closed"} 1.0' in browser.get("/api/v1/metrics").text
+    told = browser.get("/api/v1/metrics").text
+    assert 'axiswatch_cases{state="closed"} 1.0' in told
+    assert "axiswatch_monitor_silent 0.0" in told
     assert reliability(app.state.store) == [{"from": 0.9, "to": 1.0, "said": 0.97, "found": 1.0, "n": 1}]
 
 

@@ -25,6 +25,7 @@ from pipeline.store.tables.due import DueBasis, DueWork
 from pipeline.store.tables.models import (
     AliasEvent,
     CaseRescore,
+    Heartbeat,
     LevelReference,
     ModelAlias,
     ModelVersion,
@@ -70,6 +71,7 @@ __all__ = [
     "Extraction",
     "Geometry",
     "GeometryName",
+    "Heartbeat",
     "Label",
     "LabelWithdrawal",
     "LakeFile",

@@ -151,6 +151,18 @@ class TaskFailure(Base):
     known_at: Mapped[datetime] = mapped_column(comment="as_of of the run")
 
 
+class Heartbeat(Base):
+    """When the monitor last went through all its steps, and whether its silence was reported. One row."""
+
+    __tablename__ = "heartbeats"
+
+    name: Mapped[str] = mapped_column(primary_key=True, comment="monitor")
+    as_of: Mapped[datetime | None] = mapped_column(comment="of the last whole run; null: there was none yet")
+    at: Mapped[datetime] = mapped_column(comment="true time of its end; without one, when somebody first looked")
+    counts: Mapped[dict[str, Any]] = mapped_column(JSON, comment="of its steps")
+    reported_at: Mapped[datetime | None] = mapped_column(comment="when its silence was reported; null: it is not")
+
+
 class PlantLevel(Base):
     """Alarm and review level of a site for the scores of one model, with the reason. Never changed.
 

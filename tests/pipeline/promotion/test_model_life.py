@@ -27,7 +27,7 @@ from pipeline.promotion.gate import Ruling
 from pipeline.promotion.judge import read_pair, rule
 from pipeline.promotion.promotion import approve, refuse, retrain
 from pipeline.registry.held_out import read_predictions
-from pipeline.registry.registry import ChampionChanged, load_model, promote, rollback
+from pipeline.registry.registry import load_model, promote, rollback
 from pipeline.registry.versions import champion_stack, champions, compare_versions, get_version, history, show_version
 from pipeline.scoring.score import score_due
 from pipeline.store.database import Store
@@ -483,9 +483,11 @@ def test_a_challenger_that_was_refused_or_overtaken_cannot_be_approved(plant: Pl
         refuse(plant.store, version, **act)
     other = plant.retrain(day=3, seed=3, promotion_approval=True)["candidate"]
     plant.promote(version, at=plant.end + timedelta(days=4))
-    with pytest.raises(ChampionChanged, match="has to be judged again"):
+    with pytest.raises(PrerequisiteMissing, match=f"does not wait .*kept: .*then {version} became champion"):
         approve(plant.store, plant.lake, plant.settings, other, **act)
     assert plant.champion() == version
+    stands = sa.select(RetrainingDecision.outcome).order_by(RetrainingDecision.decided_at)
+    assert [row.outcome for row in plant.rows(stands)] == ["first", "refused", "kept"]
     plant.whole()
 
 

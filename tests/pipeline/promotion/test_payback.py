@@ -221,7 +221,7 @@ def test_the_tasks_of_the_schedule_after_a_promotion(
     decision = scheduled.retrain(SCOPE, later, "labels")
     assert decision["outcome"] == "waiting"
     assert scheduled.plan_rescore([decision], later) == [], "nobody was promoted yet"
-    told = scheduled.waiting([decision])[0]
+    told = scheduled.waiting(later)[0]
     assert decision["candidate"] in told
     assert "of the 2 newest closed cases it would decide" in told, "who approves sees it"
     before = decision["figures"]["payback"]
@@ -231,8 +231,15 @@ def test_the_tasks_of_the_schedule_after_a_promotion(
     answer = {
         "responded_by_user": {"id": "7", "name": "mara"},
         "responded_at": (later + timedelta(hours=1)).isoformat(),
+        "chosen_options": ["Approve"],
     }
-    assert scheduled.approve_waiting([decision], answer)[0]["champion"] == decision["candidate"]
+    assert scheduled.answer_waiting(later, answer | {"responded_by_user": None, "chosen_options": ["Reject"]}) == []
+    assert scheduled.decisions(later)[0]["outcome"] == "waiting", "nobody has answered"
+    assert scheduled.answer_waiting(later, answer)[0]["champion"] == decision["candidate"]
+    decision = scheduled.decisions(later)[0]
+    assert decision["outcome"] == "promoted"
+    assert "approved by mara (Airflow)" in decision["reason"]
+    assert scheduled.answer_waiting(later, answer) == [], "answered twice, it changes nothing"
     batches = scheduled.plan_rescore([decision], later)
     done = [scheduled.rescore_batch(batch, later) for batch in batches]
     assert sum(report["windows"] for report in done) > 0

@@ -16,11 +16,24 @@ from pipeline.base.settings import Settings
 from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
+from pipeline.registry.versions import set_alias
 from pipeline.store import due
 from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions
 from pipeline.store.lake import Lake
-from pipeline.store.retention import apply_retention, first_month_kept
-from pipeline.store.tables import Axis, Baseline, Extraction, Label, LakeFile, Recording, Score, TrendPoint
+from pipeline.store.retention import apply_retention, first_month_kept, prune_superseded
+from pipeline.store.tables import (
+    Axis,
+    Baseline,
+    Case,
+    Extraction,
+    Label,
+    LakeFile,
+    ModelVersion,
+    Recording,
+    Score,
+    Scoring,
+    TrendPoint,
+)
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -216,3 +229,50 @@ def test_trends_that_lose_points_are_computed_again(store: Store, lake: Lake, fi
     first = min(point["started_at"] for point in points if point["recording_id"] not in left)
     series = {json.dumps([point["axis_id"], point["unit_serial"], point["channel"]]) for point in points}
     assert marks.at == dict.fromkeys(series, first)
+
+
+def test_scores_of_former_champions_go_and_what_is_quoted_stays(store: Store, filled: Settings) -> None:
+    """The champion, the one before it, a challenger and the time of a case keep theirs. On both databases."""
+    whole = dict.fromkeys(("one", "two", "three", "other"), 16)
+    with store.write() as connection:
+        rows = connection.execute(sa.select(Recording).order_by(Recording.started_at)).all()
+        connection.execute(sa.delete(Score))
+        for version in whole:
+            bulk_insert(connection, Score, [score(row) | {"model_version": version} for row in rows])
+            names = {"feature_version": "f", "geometry_version": "none", "baseline_version": "", "advised": True}
+            scored = [names | {"model_version": version, "known_at": AS_OF} for _ in rows]
+            keys = ("recording_id", "axis_id", "started_at")
+            bulk_insert(
+                connection,
+                Scoring,
+                [one | {key: row._mapping[key] for key in keys} for one, row in zip(scored, rows, strict=True)],
+            )
+        case = {"case_id": "c", "axis_id": rows[0].axis_id, "family": "machine", "state": "closed", "reasons": []}
+        case |= {"first_at": rows[2].started_at, "last_at": rows[3].started_at, "n_bins": 1, "priority": 0.5}
+        connection.execute(sa.insert(Case), case | dict.fromkeys(("known_at", "changed_at"), AS_OF))
+        at = AS_OF - timedelta(days=40)
+        model = {"scope": "acceleration", "kind": "classification", "feature_version": "f", "lake_prefix": ""}
+        model |= {"label_cutoff": at, "known_at": at, "training_data_hash": "", "n_units": 1, "n_windows": 1}
+        model |= {"settings": {}, "metrics": {}}
+        for version in whole:
+            connection.execute(sa.insert(ModelVersion), model | {"model_version": version})
+        for number, version in enumerate(("one", "two", "three")):
+            told = {"action": "promoted", "who": "mara", "reason": "", "at": at + timedelta(days=10 * number)}
+            set_alias(connection, "acceleration", "champion", version, **told)
+        set_alias(connection, "acceleration", "challenger", "other", action="kept", who="mara", reason="", at=at)
+
+    def scores() -> dict[str, int]:
+        with store.read() as connection:
+            found = sa.select(Score.model_version, sa.func.count()).group_by(Score.model_version)
+            return dict(connection.execute(found).all())
+
+    early = prune_superseded(store, before=at + timedelta(days=5))
+    assert (early.scorings, scores()) == (0, whole), "it was champion until then"
+    told = prune_superseded(store, before=AS_OF, dry_run=True)
+    assert (told.versions, told.scorings, scores()) == (1, 14, whole)
+    assert prune_superseded(store, before=AS_OF).scorings == 14
+    assert scores() == whole | {"one": 2}, "the two that the case quotes"
+    assert prune_superseded(store, before=AS_OF).scorings == 0
+    with store.read() as connection:
+        left = connection.scalar(sa.select(sa.func.count()).where(Scoring.model_version == "one"))
+    assert left == 2

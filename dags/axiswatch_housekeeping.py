@@ -1,0 +1,51 @@
+"""DAG axiswatch_housekeeping: remove Airflow's own old rows and log files."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import CronDataIntervalTimetable, dag
+from wiring import DEFAULT_ARGS, SETTINGS, START, watch
+
+DOCS = """
+### What it does
+Weekly: deletes rows of Airflow's own database (runs, tasks, events, XCom) and log files that are older than
+`airflow_keep_days`. It touches nothing of axiswatch. `axiswatch failures` keeps what failed.
+
+Its worker needs Airflow's database in its environment (`AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`), as compose sets it, and
+the folder of the logs. Where logs go to S3, let a rule of the bucket remove them.
+"""
+
+OLD = f"{{{{ macros.ds_add(data_interval_end | ds, -{SETTINGS.airflow_keep_days}) }}}}"
+
+
+@dag(
+    dag_id="axiswatch_housekeeping",
+    schedule=CronDataIntervalTimetable("0 4 * * 0", timezone="UTC"),
+    start_date=START,
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULT_ARGS,
+    dagrun_timeout=timedelta(hours=6),
+    tags=["axiswatch", "housekeeping"],
+    description="Remove Airflow's own old rows and log files",
+    doc_md=DOCS,
+)
+def axiswatch_housekeeping() -> None:
+    """Connect the tasks."""
+    rows = BashOperator(
+        task_id="rows",
+        bash_command=f"airflow db clean --clean-before-timestamp {OLD} --skip-archive --yes",
+        execution_timeout=timedelta(hours=4),
+    )
+    logs = BashOperator(
+        task_id="logs",
+        bash_command='find "$(airflow config get-value logging base_log_folder)" -type f -mtime '
+        f"+{SETTINGS.airflow_keep_days} -delete",
+        execution_timeout=timedelta(hours=1),
+    )
+    [rows, logs] >> watch()
+
+
+axiswatch_housekeeping()
