@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pgserver
 import pytest
 import sqlalchemy as sa
 import yaml
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(pgserver.__file__).parent / "pginstall" / "bin"
 FILE = ROOT / "docker-compose.yml"
-NEEDED = ("AIRFLOW_URL", "AIRFLOW_USERS", "AIRFLOW_SECRET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_FERNET_KEY")
-SECRETS = ("POSTGRES_PASSWORD", "REDIS_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+NEEDED = ("AIRFLOW_URL", "AIRFLOW_SECRET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_FERNET_KEY")
+SECRETS = ("POSTGRES_PASSWORD", "DB_PASSWORD_AIRFLOW", "DB_PASSWORD_AXISWATCH", "REDIS_PASSWORD")
+SECRETS += ("FIRST_ADMIN_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 OURS = ("init", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
 
 
@@ -115,34 +118,62 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def test_the_init_job_migrates_both_databases_twice_over(postgres: Any, folder: Path, compose: dict[str, Any]) -> None:
-    """The script itself, on a real PostgreSQL, against the installed package; with the variables of the file."""
+def test_the_init_job_makes_what_is_missing_and_undoes_nothing(
+    postgres: Any, folder: Path, compose: dict[str, Any]
+) -> None:
+    """The scripts themselves, on a real PostgreSQL, against the installed package; with the variables of the file.
+
+    Each application has a role and a database of its own, and cannot enter the other's.
+    """
     assert compose["services"]["init"]["command"] == ["axiswatch-init"]
-    airflow = postgres.create()
-    told = set(compose["x-axiswatch"]["environment"])
-    assert {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AXISWATCH_DATABASE_URL", "HEAVY_SLOTS"} <= told
+    told = compose["x-axiswatch"]["environment"]
     env = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{Path(sys.executable).parent}:{PROGRAMS}:{os.environ['PATH']}",
         "HOME": str(folder),
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": postgres.url(airflow),
-        "AXISWATCH_DATABASE_URL": postgres.url("compose_axiswatch"),
+        "AIRFLOW__CORE__AUTH_MANAGER": told["AIRFLOW__CORE__AUTH_MANAGER"],
+        "AIRFLOW__CELERY__WORKER_CONCURRENCY": "3",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": as_role(postgres.url("airflow"), "airflow"),
+        "AXISWATCH_DATABASE_URL": as_role(postgres.url("axiswatch"), "axiswatch"),
         "AXISWATCH_LAKE_URL": str(folder / "lake"),
-        "HEAVY_SLOTS": "7",
+        "FIRST_ADMIN_PASSWORD": "a long password",
+        "WORKERS": "2",
+        "DB_PASSWORD_AIRFLOW": "one",
+        "DB_PASSWORD_AXISWATCH": "two",
+        "PGHOST": postgres.url("postgres").split("host=")[1],
     }
-    for created in ("true", "false"):
-        done = subprocess.run(
-            [str(ROOT / "docker" / "axiswatch-init")], env=env, cwd=folder, capture_output=True, text=True, check=False
-        )
+    assert {"FIRST_ADMIN_PASSWORD", "WORKERS", "AXISWATCH_DATABASE_URL"} <= set(told)
+
+    def run(*command: str) -> str:
+        done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert f'"created": {created}' in done.stdout
-    engine = sa.create_engine(postgres.url(airflow), poolclass=sa.NullPool)
+        return done.stdout
+
+    run(str(ROOT / "docker" / "databases.sh"))
+    run(str(ROOT / "docker" / "axiswatch-init"))
+    run("airflow", "pools", "set", "axiswatch_heavy", "11", "as an operator set it")
+    run("airflow", "users", "reset-password", "--username", "admin", "--password", "of the plant's own")
+    again = run(str(ROOT / "docker" / "axiswatch-init"))
+    assert '"created": false' in again
+    assert "reset" not in again
+    engine = sa.create_engine(postgres.url("airflow"), poolclass=sa.NullPool)
     with engine.connect() as connection:
         slots = connection.scalar(sa.text("SELECT slots FROM slot_pool WHERE pool = 'axiswatch_heavy'"))
-    assert slots == 7
-    postgres.drop(airflow)
-    postgres.drop("compose_axiswatch")
+        roles = sa.text("SELECT rolname, rolsuper FROM pg_roles WHERE rolname IN ('airflow', 'axiswatch') ORDER BY 1")
+        assert [tuple(row) for row in connection.execute(roles)] == [("airflow", False), ("axiswatch", False)]
+        enters = sa.text("SELECT has_database_privilege('axiswatch', 'airflow', 'CONNECT')")
+        assert not connection.scalar(enters)
+    assert slots == 11, "what people set stays"
+    engine.dispose()
+    for name in ("airflow", "axiswatch"):
+        postgres.drop(name)
+        postgres.execute(f"DROP ROLE {name}")
+
+
+def as_role(url: str, role: str) -> str:
+    """A database's URL for a role of its own."""
+    return re.sub(r"//[^@]*@", f"//{role}@", url)
 
 
 def test_the_image_holds_what_it_copies_and_no_more() -> None:
