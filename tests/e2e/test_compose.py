@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ import pgserver
 import pytest
 import sqlalchemy as sa
 import yaml
+
+from pipeline.base.settings import Settings
+from pipeline.handoff.gauges import gauges
+from pipeline.store.database import Store
+from pipeline.store.tables import Axis, Case
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(pgserver.__file__).parent / "pginstall" / "bin"
@@ -188,3 +194,37 @@ def test_the_image_holds_what_it_copies_and_no_more() -> None:
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
     assert users[-1:] == ["axiswatch"]
     assert lines.index("ARG BASE=python:3.11-slim-bookworm") < lines.index("FROM ${BASE}")
+
+
+def test_the_files_for_kubernetes_name_what_the_image_and_the_settings_have() -> None:
+    """The values of the chart and the review application agree with each other, the image and the pinned Airflow."""
+    values = yaml.safe_load((ROOT / "docker" / "helm-values.yaml").read_text(encoding="utf-8"))
+    deployment, _ = yaml.safe_load_all((ROOT / "docker" / "kubernetes-review.yaml").read_text(encoding="utf-8"))
+    [review] = deployment["spec"]["template"]["spec"]["containers"]
+    assert review["image"] == f"{values['defaultAirflowRepository']}:{values['defaultAirflowTag']}"
+    pinned = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert f"apache-airflow-core=={values['airflowVersion']}\n" in pinned
+    names = {one["name"] for one in (*values["env"], *review["env"])} | {one["envName"] for one in values["secret"]}
+    ours = {name.removeprefix("AXISWATCH_").lower() for name in names if name.startswith("AXISWATCH_")}
+    assert ours <= set(Settings.model_fields)
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    [dags] = [one["value"] for one in values["env"] if one["name"] == "AIRFLOW__CORE__DAGS_FOLDER"]
+    assert f"AIRFLOW__CORE__DAGS_FOLDER={dags}" in image
+    assert values["migrateDatabaseJob"]["args"] == ["axiswatch-init"]
+
+
+def test_the_dashboard_shows_metrics_that_there_are(store: Store) -> None:
+    """Every metric of a panel is one of the interface, and every one of the interface has a panel."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    case = {"case_id": "c", "axis_id": "a", "family": "machine", "state": "open", "reasons": [], "n_bins": 1}
+    with store.write() as connection:
+        axis = {"axis_id": "a", "site": "", "cell": "", "robot_id": "R", "axis": "A", "known_at": at}
+        connection.execute(sa.insert(Axis), axis)
+        times = dict.fromkeys(("first_at", "last_at", "known_at", "changed_at"), at)
+        connection.execute(sa.insert(Case), case | times | {"priority": 0.5})
+    board = json.loads((ROOT / "docker" / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    found = gauges(store, Settings(), at=at)
+    assert set(re.findall(r"axiswatch_\w+", " ".join(asked))) == set(found)
+    labels = {label for _, values in found.values() for key in values for label, _ in key}
+    assert labels == {"state"}, "without due work; `step` has its own panel"
