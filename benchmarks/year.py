@@ -82,7 +82,8 @@ def run(folder: Path, landing: Path, fleet: Any) -> dict[str, Any]:
     from pipeline.store.tables import Axis
     from pipeline.workplace import workplace
 
-    create_database(workplace().settings.database)
+    if "AXISWATCH_DATABASE_URL" in os.environ:
+        create_database(os.environ["AXISWATCH_DATABASE_URL"])
     place = workplace()
     import_assets(place.store, folder / "fleet" / "assets.toml", as_of=fleet.start)
     import_labels(place.store, folder / "fleet" / "labels.csv", who="inspection")
