@@ -6,7 +6,21 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
-from wiring import DEFAULT_ARGS, FEATURES, NEWS, SCORES, START, TIME, announce, as_of, extract, parameters, score, watch
+from wiring import (
+    DEFAULT_ARGS,
+    FEATURES,
+    NEWS,
+    SCORES,
+    START,
+    TIME,
+    announce,
+    as_of,
+    extract,
+    parameters,
+    report_run,
+    score,
+    watch,
+)
 
 DOCS = """
 ### What it does
@@ -27,6 +41,7 @@ has the time of its own interval. See docs/operations.md.
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=report_run,
     dagrun_timeout=timedelta(days=7),
     tags=["axiswatch", "backfill"],
     description="Extract and score a past period again",

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import CronDataIntervalTimetable, dag
-from wiring import DEFAULT_ARGS, SETTINGS, START, watch
+from wiring import DEFAULT_ARGS, SETTINGS, START, report_run, watch
 
 DOCS = """
 ### What it does
@@ -27,6 +27,7 @@ OLD = f"{{{{ macros.ds_add(data_interval_end | ds, -{SETTINGS.airflow_keep_days}
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=report_run,
     dagrun_timeout=timedelta(hours=6),
     tags=["axiswatch", "housekeeping"],
     description="Remove Airflow's own old rows and log files",

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
-from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, SETTINGS, START, as_of, watch
+from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, SETTINGS, START, as_of, report_run, watch
 
 DOCS = """
 ### What it does
@@ -29,6 +29,7 @@ It changes no score, no state and no case that exists. A repeated run writes not
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=report_run,
     dagrun_timeout=timedelta(hours=2),
     tags=["axiswatch", "levels"],
     description="Estimate each site's alarm and review level",

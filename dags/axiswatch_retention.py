@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, dag, task
-from wiring import DEFAULT_ARGS, FEATURES, RECORDINGS, SCORES, SETTINGS, START, as_of, watch
+from wiring import DEFAULT_ARGS, FEATURES, RECORDINGS, SCORES, SETTINGS, START, as_of, report_run, watch
 
 DOCS = """
 ### What it does
@@ -27,6 +27,7 @@ It deletes nothing that a label, a baseline, a case, a decision or an audit need
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=report_run,
     dagrun_timeout=timedelta(hours=12),
     tags=["axiswatch", "retention"],
     description="Delete what the settings keep no longer",

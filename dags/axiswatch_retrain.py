@@ -19,6 +19,7 @@ from wiring import (
     STRETCH,
     as_of,
     parameters,
+    report_run,
     watch,
 )
 
@@ -42,6 +43,7 @@ WAIT = timedelta(hours=SETTINGS.promotion_approval_hours if SETTINGS.promotion_a
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=report_run,
     dagrun_timeout=timedelta(hours=12) + WAIT,
     params={
         "scopes": Param([], type="array", items={"type": "string"}, description="Model scopes; none: all with labels"),

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from wiring import DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, watch
+from wiring import DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, report_run, watch
 
 DOCS = """
 ### What it does
@@ -36,6 +36,7 @@ class StartRun(TriggerDagRunOperator):
     catchup=False,
     max_active_runs=1,
     default_args=DEFAULT_ARGS,
+    on_failure_callback=report_run,
     dagrun_timeout=timedelta(hours=2),
     tags=["axiswatch", "watch"],
     description="Decide whether a retraining is due, and start it",

@@ -103,6 +103,16 @@ def report_failure(context: Any) -> None:
     )
 
 
+def report_run(context: Any) -> None:
+    """Store a run that failed although none of its tasks was reported, as after its time limit, and report it."""
+    from pipeline import scheduled
+
+    run = context["dag_run"]
+    told = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": "", "map_index": -1, "try_number": 0, "log_url": ""}
+    told["message"] = str(context.get("reason") or "the run failed")
+    scheduled.record_failure(told, run.data_interval_end or run.run_after, whole_run=True)
+
+
 DEFAULT_ARGS = {
     "owner": "axiswatch",
     "retries": 5,  # 0.5 + 1 + 2 + 4 + 8 min at least: a restart of a database or of Airflow fits in

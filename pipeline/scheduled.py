@@ -431,12 +431,17 @@ def sweep(as_of: datetime) -> int:
         return sweep_lake(place.store, place.lake, older_than=as_of - timedelta(days=1))
 
 
-def record_failure(failure: Json, known_at: datetime) -> str:
-    """Store the failure of a task and report it to the webhook; return '', `sent`, or why it could not be sent."""
-    from pipeline.handoff.failures import Failure
+def record_failure(failure: Json, known_at: datetime, *, whole_run: bool = False) -> str:
+    """Store the failure of a task and report it to the webhook; return '', `sent`, or why it could not be sent.
+
+    `whole_run`: of a run, which is left out where one of its tasks was stored.
+    """
+    from pipeline.handoff.failures import Failure, is_recorded
     from pipeline.handoff.failures import record_failure as record
 
     with _open() as place:
+        if whole_run and is_recorded(place.store, failure["dag_id"], failure["run_id"]):
+            return ""
         return record(place.store, Failure(**failure, known_at=known_at), webhook_url=place.settings.webhook_url)
 
 

@@ -51,6 +51,13 @@ def record_failure(store: Store, failure: Failure, *, webhook_url: str) -> str:
     return str(row["webhook"])
 
 
+def is_recorded(store: Store, dag_id: str, run_id: str) -> bool:
+    """Return whether a failure of a run was stored."""
+    mine = sa.select(TaskFailure.task_id).where(TaskFailure.dag_id == dag_id, TaskFailure.run_id == run_id)
+    with store.read() as connection:
+        return connection.execute(mine.limit(1)).first() is not None
+
+
 def list_failures(store: Store, *, limit: int) -> list[dict[str, Any]]:
     """Return the newest `limit` failures as rows, newest first."""
     query = sa.select(TaskFailure).order_by(TaskFailure.known_at.desc(), TaskFailure.task_id, TaskFailure.map_index)
@@ -59,6 +66,7 @@ def list_failures(store: Store, *, limit: int) -> list[dict[str, Any]]:
 
 
 def _send(url: str, row: Mapping[str, Any]) -> str:
-    message = {"text": f"{row['dag_id']}.{row['task_id']} failed: {row['message'][:500]}", "failure": dict(row)}
+    name = ".".join(word for word in (row["dag_id"], row["task_id"]) if word)
+    message = {"text": f"{name} failed: {row['message'][:500]}", "failure": dict(row)}
     answer = post(url, json.dumps(message).encode(), {"Content-Type": "application/json"})
     return "sent" if answer.good else answer.outcome

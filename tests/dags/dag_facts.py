@@ -17,6 +17,7 @@ facts = {
             "max_active_runs": dag.max_active_runs,
             "timeout_s": dag.dagrun_timeout.total_seconds() if dag.dagrun_timeout else None,
             "catchup": dag.catchup,
+            "tells": bool(dag.on_failure_callback),
             "schedule": type(dag.timetable).__name__,
             "required": sorted(name for name in dag.params if not dag.params.get_param(name).has_value),
             "params": {name: dag.params.get_param(name).schema for name in dag.params},

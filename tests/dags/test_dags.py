@@ -75,6 +75,7 @@ def test_dags_say_who_what_and_how_long(facts: dict[str, Any], dag: str) -> None
     assert told["max_active_runs"] == 1
     assert told["timeout_s"]
     assert told["catchup"] is False
+    assert told["tells"], "a run can fail although no task did: by its time limit"
     for name, task in told["tasks"].items():
         assert task["owner"] == "axiswatch", name
         assert task["timeout_s"], name

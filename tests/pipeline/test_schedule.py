@@ -204,6 +204,21 @@ def test_a_failure_is_stored_once_and_told(store: Store, webhook: tuple[str, lis
     assert told[0]["failure"]["map_index"] == 2
 
 
+def test_a_run_that_failed_without_a_task_is_told_once(
+    place: Path, store_url: str, webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its time limit; where a task was told of, that is enough."""
+    url, told = webhook
+    monkeypatch.setenv("AXISWATCH_WEBHOOK_URL", url)
+    run = {"dag_id": "axiswatch_monitor", "run_id": "r", "task_id": "", "map_index": -1, "try_number": 0, "log_url": ""}
+    assert scheduled.record_failure(run | {"message": "timed_out"}, at(1), whole_run=True) == "sent"
+    task = run | {"run_id": "s", "task_id": "score", "message": "killed"}
+    assert scheduled.record_failure(task, at(1)) == "sent"
+    assert scheduled.record_failure(run | {"run_id": "s", "message": "task_failure"}, at(1), whole_run=True) == ""
+    texts = [item["text"] for item in told]
+    assert texts == ["axiswatch_monitor failed: timed_out", "axiswatch_monitor.score failed: killed"]
+
+
 def test_a_webhook_that_is_down_loses_nothing(store: Store, webhook: tuple[str, list[dict[str, Any]]]) -> None:
     assert record_failure(store, FAILURE, webhook_url="") == ""
     assert "500" in record_failure(store, replace(FAILURE, map_index=3), webhook_url=webhook[0] + "/broken")
