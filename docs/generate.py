@@ -74,24 +74,13 @@ def commands(command: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 def command_lines() -> Iterator[str]:
-    """Yield a section for each command: its help, the names of its arguments and options, an example."""
+    """Yield a section for each command: its help and an example. `--help` explains arguments and options."""
     for name, command in sorted(commands()):
         yield f"### `axiswatch {name}`"
         yield ""
         yield from paragraphs(command.help)
-        taken = ", ".join(_called(each) for each in command.params if each.name != "as_json")
-        if taken:
-            yield from paragraphs(f"Takes {taken}.")
         yield f"    $ {command.epilog.removeprefix('Example: ')}"
         yield ""
-
-
-def _called(parameter: Any) -> str:
-    """Return an argument as `NAME`, an option by its names; what need not be given stands in brackets."""
-    if parameter.param_type_name == "argument":
-        return f"`{parameter.name.upper()}`" if parameter.required else f"`[{parameter.name.upper()}]`"
-    names = "|".join((*parameter.opts, *parameter.secondary_opts))
-    return f"`{names}`" if parameter.required else f"`[{names}]`"
 
 
 def setting_lines() -> Iterator[str]:
@@ -120,32 +109,20 @@ def setting_item(name: str, field: FieldInfo) -> str:
 
 
 def table_lines() -> Iterator[str]:
-    """Yield a section for each table: what a row is, its key, its columns with their comments."""
+    """Yield a section for each table: what a row is, its key, and the columns that need a comment."""
     classes = {mapper.local_table.name: mapper.class_ for mapper in Base.registry.mappers}
     for name, table in sorted(Base.metadata.tables.items()):
         yield f"### `{name}`"
         yield ""
         yield from paragraphs(classes[name].__doc__ or "")
-        facts = {column.name: list(_facts(column)) for column in table.columns}
-        for column, texts in facts.items():
-            if texts not in ([], ["key"], ["nullable"]):
-                facts_but_null = [text for text in texts if text != "nullable"]
-                yield item(f"`{column}`{'?' if 'nullable' in texts else ''}: {'; '.join(facts_but_null)}")
-        for word, texts in (("key: ", ["key"]), ("nullable: ", ["nullable"]), ("", [])):
-            alike = ", ".join(f"`{column}`" for column, own in facts.items() if own == texts)
-            if alike:
-                yield item(word + alike)
+        for column in table.columns:
+            if column.comment:
+                yield item(f"`{column.name}`{_optional(column)}: {column.comment}")
         yield ""
 
 
-def _facts(column: Any) -> Iterator[str]:
-    if column.primary_key:
-        yield "key"
-    if column.comment:
-        yield column.comment
-    if column.nullable and "null" not in (column.comment or ""):
-        yield "nullable"
-    yield from (f"see `{key.column.table.name}`" for key in column.foreign_keys)
+def _optional(column: Any) -> str:
+    return "?" if column.nullable and "null" not in column.comment else ""
 
 
 if __name__ == "__main__":
