@@ -16,10 +16,10 @@ from wiring import (
     announce,
     as_of,
     extract,
+    outcome,
     parameters,
     report_run,
     score,
-    watch,
 )
 
 DOCS = """
@@ -96,7 +96,7 @@ def axiswatch_backfill() -> None:
     windows = plan_score(between, extracted)
     scored = score.expand(batch=windows)
     finished = finish(scored)
-    [between, recordings, extracted, windows, scored, finished] >> watch()
+    [between, recordings, extracted, windows, scored, finished] >> outcome()
 
 
 axiswatch_backfill()

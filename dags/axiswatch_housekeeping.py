@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import CronDataIntervalTimetable, dag
-from wiring import DEFAULT_ARGS, SETTINGS, START, report_run, watch
+from wiring import DEFAULT_ARGS, SETTINGS, START, outcome, report_run
 
 DOCS = """
 ### What it does
@@ -46,7 +46,7 @@ def axiswatch_housekeeping() -> None:
         f"+{SETTINGS.airflow_keep_days} -delete",
         execution_timeout=timedelta(hours=1),
     )
-    [rows, logs] >> watch()
+    [rows, logs] >> outcome()
 
 
 axiswatch_housekeeping()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
-from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, SETTINGS, START, as_of, report_run, watch
+from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, SETTINGS, START, as_of, outcome, report_run
 
 DOCS = """
 ### What it does
@@ -32,7 +32,7 @@ It changes no score, no state and no case that exists. A repeated run writes not
     on_failure_callback=report_run,
     dagrun_timeout=timedelta(hours=2),
     tags=["axiswatch", "levels"],
-    description="Estimate each site's alarm and review level",
+    description=f"Estimate each site's levels: with a new champion, and at {SETTINGS.levels_schedule} UTC",
     doc_md=DOCS,
 )
 def axiswatch_levels() -> None:
@@ -44,7 +44,7 @@ def axiswatch_levels() -> None:
 
         return scheduled.estimate_levels(as_of())
 
-    estimate() >> watch()
+    estimate() >> outcome()
 
 
 axiswatch_levels()

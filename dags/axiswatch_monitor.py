@@ -19,10 +19,10 @@ from wiring import (
     announce,
     as_of,
     extract,
+    outcome,
     report_run,
     score,
     true_time,
-    watch,
 )
 
 DOCS = """
@@ -35,8 +35,8 @@ Where no step has more than one batch, as in most intervals, the task `interval`
 skipped. Else they work in batches, side by side.
 
 ### When a task is red
-The other batches go on; `watch` makes the run red. What was not done is due again in the next run. The reason is in the
-log of the red task and in `axiswatch failures`. See docs/operations.md.
+The other batches go on; `outcome` makes the run red. What was not done is due again in the next run. The reason is in
+the log of the red task and in `axiswatch failures`. See docs/operations.md.
 """
 
 
@@ -160,7 +160,7 @@ def axiswatch_monitor() -> None:
     ]
     ended = whole()
     tasks >> ended
-    [*tasks, ended] >> watch()
+    [*tasks, ended] >> outcome()
 
 
 axiswatch_monitor()

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, dag, task
-from wiring import DEFAULT_ARGS, FEATURES, RECORDINGS, SCORES, SETTINGS, START, as_of, report_run, watch
+from wiring import DEFAULT_ARGS, FEATURES, RECORDINGS, SCORES, SETTINGS, START, as_of, outcome, report_run
 
 DOCS = """
 ### What it does
@@ -50,7 +50,7 @@ def axiswatch_retention() -> None:
 
     kept, swept = retain(), sweep()
     kept >> swept
-    [kept, swept] >> watch()
+    [kept, swept] >> outcome()
 
 
 axiswatch_retention()

@@ -18,9 +18,9 @@ from wiring import (
     START,
     STRETCH,
     as_of,
+    outcome,
     parameters,
     report_run,
-    watch,
 )
 
 DOCS = """
@@ -131,7 +131,7 @@ def axiswatch_retrain() -> None:
         tasks += [asked, answered]
     batches = plan_rescore(finished)
     rescored = rescore.expand(batch=batches)
-    [*tasks, batches, rescored, payback(rescored)] >> watch()
+    [*tasks, batches, rescored, payback(rescored)] >> outcome()
 
 
 def approval(asked: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from wiring import DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, report_run, watch
+from wiring import DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, outcome, report_run
 
 DOCS = """
 ### What it does
@@ -39,7 +39,7 @@ class StartRun(TriggerDagRunOperator):
     on_failure_callback=report_run,
     dagrun_timeout=timedelta(hours=2),
     tags=["axiswatch", "watch"],
-    description="Decide whether a retraining is due, and start it",
+    description=f"Is a retraining due? With new findings, and at {SETTINGS.watch_schedule} UTC",
     doc_md=DOCS,
 )
 def axiswatch_watch() -> None:
@@ -69,7 +69,7 @@ def axiswatch_watch() -> None:
         skip_when_already_exists=True,
     )
     asked >> started
-    [decided, asked, started] >> watch()
+    [decided, asked, started] >> outcome()
 
 
 axiswatch_watch()

@@ -154,6 +154,6 @@ def score(batch: dict[str, Any]) -> dict[str, Any]:
 
 
 @task(trigger_rule=TriggerRule.ONE_FAILED, retries=0, on_failure_callback=None)
-def watch() -> None:
+def outcome() -> None:
     """Make the run red where any task before it failed."""
     raise AirflowFailException("a task of this run failed: see the red tasks")

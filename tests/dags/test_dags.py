@@ -79,9 +79,9 @@ def test_dags_say_who_what_and_how_long(facts: dict[str, Any], dag: str) -> None
     for name, task in told["tasks"].items():
         assert task["owner"] == "axiswatch", name
         assert task["timeout_s"], name
-        if name == "watch":
+        if name == "outcome":
             assert task["retries"] == 0
-            assert set(task["upstream"]) == set(told["tasks"]) - {"watch"}, "whatever fails makes the run red"
+            assert set(task["upstream"]) == set(told["tasks"]) - {"outcome"}, "whatever fails makes the run red"
             continue
         assert task["tells"], name
         assert task["backoff"], name
@@ -119,7 +119,7 @@ def test_a_retraining_has_no_schedule_and_says_what_it_takes(facts: dict[str, An
     assert told["schedule"] == "NullTimetable"
     assert {name: schema["type"] for name, schema in told["params"].items()} == {"scopes": "array", "trigger": "string"}
     assert set(told["tasks"]) == {
-        "scopes", "retrain", "finish", "plan_rescore", "rescore", "payback", "watch"
+        "scopes", "retrain", "finish", "plan_rescore", "rescore", "payback", "outcome"
     }  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def test_with_the_setting_a_person_is_asked_before_a_promotion(facts_with_approv
     assert "answer" in tasks["finish"]["upstream"], "what is scored again is known after the answer"
     assert told["timeout_s"] == 17 * 3600.0
     assert tasks["approval"]["timeout_s"] == 5.5 * 3600.0
-    assert "approval" not in tasks["watch"]["upstream"], "a refusal would skip it, and hide what else went wrong"
+    assert "approval" not in tasks["outcome"]["upstream"], "a refusal would skip it, and hide what else went wrong"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
