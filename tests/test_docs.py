@@ -325,7 +325,7 @@ def test_the_robot_of_the_documents_can_be_imported_and_shown(tmp_path: Path) ->
     (tmp_path / "units.csv").write_text(rows, encoding="utf-8")
     store = Store.open(f"sqlite:///{tmp_path / 'x.db'}")
     as_of = datetime(2026, 3, 1, tzinfo=UTC)
-    assert import_assets(store, tmp_path / "robot.toml", as_of=as_of)["units"] == 4
+    assert import_assets(store, tmp_path / "robot.toml", as_of=as_of)["units"] == 2
     orders = {order["name"]: order["order"] for order in show_asset(store, "R02", "A1")["units"][0]["orders"]}
     assert orders["rv: output shaft"] == pytest.approx(1 / 121)
     assert orders["motor: outer race (bpfo)"] == pytest.approx(3.585, abs=1e-3)
@@ -409,7 +409,7 @@ def test_the_examples_of_labels_and_assets_can_be_imported(tmp_path: Path) -> No
         text = (DOCS / f"{name}.md").read_text(encoding="utf-8")
         path = tmp_path / f"{name}.{language}"
         path.write_text(re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)[0], encoding="utf-8")
-        assert len(read(path)) == {"labels": 2, "assets": 4}[name]
+        assert len(read(path)) == {"labels": 2, "assets": 2}[name]
 
 
 def test_the_settings_example_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
