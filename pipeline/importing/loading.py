@@ -10,9 +10,9 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from pipeline.base.errors import problem_text
+from pipeline.importing.formats import FORMATS
 from pipeline.importing.mapping import REQUIRED_FIELDS, Mapping
 from pipeline.importing.problems import Problems
-from pipeline.importing.signal_files import FORMATS
 
 
 def shipped_mappings() -> list[str]:

@@ -123,7 +123,9 @@ def list_folder(folder: Path, files: Files, problems: Problems) -> Manifest | No
     return Manifest(where, ("file", *(pattern.groupindex if pattern else ())), tuple(rows))
 
 
-def resolve(source: Source, cells: dict[str, str], variable: Callable[[str], float] | None = None) -> Scalar | None:
+def resolve(
+    source: Source, cells: dict[str, str], variable: Callable[[str], float | str] | None = None
+) -> Scalar | None:
     """Return a value of a row: from a column or template (then map or suffix are applied), or from a variable.
 
     Parameters

@@ -144,7 +144,7 @@ class SampleRules(Part):
 
 
 class Signal(SampleRules):
-    """Where the samples are. `format` is one of `pipeline.importing.signal_files.FORMATS`, which loading passes in."""
+    """Where the samples are. `format` is one of `pipeline.importing.formats.FORMATS`, which loading passes in."""
 
     format: Name
     file: Source | None = None

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pipeline.importing.formats import open_signal
+from pipeline.importing.formats.interface import ReadColumn, SignalFile
 from pipeline.importing.mapping import Mapping, Process, Signal
 from pipeline.importing.problems import Problems, SignalUnreadable
-from pipeline.importing.samples import Asked, read_samples
-from pipeline.importing.signal_files import ParquetSignals, SignalFile, open_signal
+from pipeline.importing.sample_times import Intervals
+from pipeline.importing.samples import Asked, Samples, read_signals
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -38,6 +41,16 @@ def add_complaints(problems: Problems, where: str, row: int | str, file: str, er
             problems.add(where, complaint.what, row=row)
 
 
+@dataclass(frozen=True)
+class SignalCheck:
+    """A signal to check: its row of the manifest, what to read, and what the mapping and the manifest declare."""
+
+    row: int | str
+    asked: Asked
+    rate_hz: float | None
+    n_samples: float | None
+
+
 class FileCheck:
     """Opens each signal file and checks it against the rows of the manifest. It keeps one file open at a time."""
 
@@ -64,23 +77,49 @@ class FileCheck:
             raise opened
         return path, opened
 
-    def scalar(self, file: str | None, variable: str) -> float:
-        """Return the number in a variable; KeyError where the file cannot be opened, which `check` reports."""
+    def value(self, file: str | None, variable: str) -> float | str:
+        """Return what a variable of a file says; KeyError where the file cannot be opened, which `check` reports."""
         try:
             opened = self.open(file or "")[1]
         except SignalUnreadable as error:
             raise KeyError(file) from error
-        return opened.scalar(variable)
+        return opened.value(variable)
 
-    def check(
-        self, row: int | str, asked: Asked, *, rate_hz: float | None, n_samples: float | None
-    ) -> SignalInfo | None:
-        """Check one signal; None, and an entry in the problems, where it cannot be read."""
+    def check(self, file: str, signals: Sequence[SignalCheck]) -> list[SignalInfo | None]:
+        """Check the signals of one file; None, and an entry in the problems, where one cannot be read."""
         try:
-            return self._look(asked, rate_hz, n_samples)
+            path, opened = self.open(file)
         except SignalUnreadable as error:
-            self._report(row, asked.file, error)
-            return None
+            for signal in signals:
+                self._report(signal.row, file, error)
+            return [None] * len(signals)
+        found: dict[int, SignalInfo | SignalUnreadable] = {}
+        reading: list[tuple[int, Intervals]] = []
+        for at, signal in enumerate(signals):
+            asked = signal.asked
+            try:
+                length = None if asked.time or asked.rules.rows else opened.n_rows(asked.columns)
+                if length is None:
+                    reading.append((at, Intervals()))
+                else:
+                    found[at] = _info(path, signal, length, length, None)
+            except SignalUnreadable as error:
+                found[at] = error
+        wanted = [(signals[at].asked, _only_times(intervals)) for at, intervals in reading]
+        for (at, intervals), read in zip(reading, read_signals(opened, wanted) if wanted else [], strict=True):
+            try:
+                if isinstance(read, SignalUnreadable):
+                    raise read
+                found[at] = _info(path, signals[at], read.n_file, read.n_used, intervals)
+            except SignalUnreadable as error:
+                found[at] = error
+        infos: list[SignalInfo | None] = []
+        for at, signal in enumerate(signals):
+            info = found[at]
+            if isinstance(info, SignalUnreadable):
+                self._report(signal.row, file, info)
+            infos.append(None if isinstance(info, SignalUnreadable) else info)
+        return infos
 
     def _report(self, row: int | str, file: str, error: SignalUnreadable) -> None:
         new = [
@@ -91,40 +130,6 @@ class FileCheck:
         self._reported |= {(file, complaint.what) for complaint in new if complaint.rows}
         add_complaints(self._problems, self._where, row, file, SignalUnreadable(*new))
 
-    def _look(self, asked: Asked, rate_hz: float | None, n_samples: float | None) -> SignalInfo:
-        path, opened = self.open(asked.file)
-        complaints: list[str] = []
-        info = None
-        if isinstance(opened, ParquetSignals) and asked.time is None and not asked.rules.rows:
-            for key, name, numeric in asked.columns:
-                complaints += opened.complaints(key, name, numeric=numeric)
-            n_file = n_used = opened.n_rows
-        else:
-            samples = read_samples(opened, asked, rate_hz=rate_hz)
-            n_file, n_used = samples.n_file, len(samples.values)
-            if samples.times is not None and asked.time is not None and n_used:
-                first, last = int(samples.times[0]), int(samples.times[-1])
-                absolute = asked.time.is_absolute
-                zero = 0 if asked.time.zero == "start" else first
-                interval = 1 / rate_hz if rate_hz and rate_hz > 0 else 0.0
-                info = SignalInfo(
-                    path,
-                    n_used,
-                    EPOCH + timedelta(microseconds=first) if absolute else None,
-                    zero,
-                    (first - zero) / 1e6,
-                    (last - first) / 1e6 + interval,
-                )
-        if n_samples is not None and n_samples != n_file:
-            complaints.append(
-                f"signal.n_samples: says {n_samples:g} samples, {asked.file!r} has {n_file}; one of them is wrong"
-            )
-        if n_used == 0:
-            complaints.append(f"signal.file: {asked.file!r} has no samples; remove the row")
-        if complaints:
-            raise SignalUnreadable(*complaints)
-        return info or SignalInfo(path, n_used)
-
     def _inside_root(self, file: str) -> Path | None:
         try:
             path = (self._root / file).resolve()
@@ -133,14 +138,49 @@ class FileCheck:
         return path if path.is_relative_to(self._root) and path != self._root else None
 
 
-def extra_columns(steps: tuple[Process, ...]) -> tuple[tuple[str, str, bool], ...]:
-    """Return the columns that cutting needs: key in the mapping, name, and whether it has to be numbers."""
+def _only_times(intervals: Intervals) -> Callable[[Samples], None]:
+    def take(samples: Samples) -> None:
+        if samples.times is not None:
+            intervals.add(samples.times)
+
+    return take
+
+
+def _info(path: Path, signal: SignalCheck, n_file: int, n_used: int, intervals: Intervals | None) -> SignalInfo:
+    """Return what a signal's file and times say; SignalUnreadable where that is not what was declared."""
+    asked, rate_hz = signal.asked, signal.rate_hz
+    complaints: list[str] = []
+    if signal.n_samples is not None and signal.n_samples != n_file:
+        says = f"signal.n_samples: says {signal.n_samples:g} samples, {asked.file!r} has {n_file}"
+        complaints.append(f"{says}; one of them is wrong")
+    if n_used == 0:
+        complaints.append(f"signal.file: {asked.file!r} has no samples; remove the row")
+    if complaints:
+        raise SignalUnreadable(*complaints)
+    if asked.time is None or intervals is None:
+        return SignalInfo(path, n_used)
+    if rate_hz is not None:
+        intervals.check_rate(rate_hz, asked.time, asked.file)
+    first, last = intervals.first, intervals.last
+    zero = 0 if asked.time.zero == "start" else first
+    return SignalInfo(
+        path,
+        n_used,
+        EPOCH + timedelta(microseconds=first) if asked.time.is_absolute else None,
+        zero,
+        (first - zero) / 1e6,
+        (last - first) / 1e6 + (1 / rate_hz if rate_hz and rate_hz > 0 else 0.0),
+    )
+
+
+def extra_columns(steps: tuple[Process, ...]) -> tuple[ReadColumn, ...]:
+    """Return the columns that cutting needs."""
     columns = []
     for step in steps:
         if step.kind == "cut_at_changes":
-            columns.append(("process.column", step.column, False))
+            columns.append(ReadColumn("process.column", step.column, False))
             if step.start_s_column is not None:
-                columns.append(("process.start_s_column", step.start_s_column, True))
+                columns.append(ReadColumn("process.start_s_column", step.start_s_column, True))
     return tuple(columns)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from pipeline.importing.mapping import (
     Scalar,
     Source,
 )
-from pipeline.importing.metadata import FileCheck, SignalInfo, check_steps, extra_columns
+from pipeline.importing.metadata import FileCheck, SignalCheck, SignalInfo, check_steps, extra_columns
 from pipeline.importing.problems import Problems
 from pipeline.importing.samples import Asked
 from pipeline.importing.signals import PlannedRow
@@ -70,6 +70,17 @@ class _About:
     installed_at: datetime | None
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """A signal of a row before its file was read."""
+
+    row: ManifestRow
+    fields: dict[str, Any]
+    check: SignalCheck
+    about: _About
+    steps: tuple[Process, ...]
+
+
 class Planner:
     """Checks rows one by one; everything wrong is added to the problems."""
 
@@ -80,13 +91,30 @@ class Planner:
         self._problems = problems
         self._numbers: dict[str, int] = {}
 
-    def plan(self, row: ManifestRow) -> Iterator[PlannedRow]:
-        """Yield the signals of a row that can be imported."""
+    def plan(self, rows: Sequence[ManifestRow]) -> list[PlannedRow]:
+        """Return the signals of rows that can be imported, in the order of the manifest; each file is read once."""
+        drafts = [draft for row in rows for draft in self._drafts(row)]
+        by_file: dict[str, list[int]] = {}
+        for at, draft in enumerate(drafts):
+            by_file.setdefault(draft.check.asked.file, []).append(at)
+        planned: dict[int, PlannedRow] = {}
+        for file, places in by_file.items():
+            infos = self._files.check(file, [drafts[at].check for at in places])
+            for at, info in zip(places, infos, strict=True):
+                draft = drafts[at]
+                if info is not None and all(draft.fields[key] is not None for key in REQUIRED_FIELDS):
+                    row = self._row(draft, info)
+                    if row is not None:
+                        planned[at] = row
+        return [planned[at] for at in sorted(planned)]
+
+    def _drafts(self, row: ManifestRow) -> Iterator[_Draft]:
+        """Yield the signals of a row with all that the manifest and the mapping say about them."""
         mapping = self._mapping
         name = self._value(row, "signal.file", mapping.signal.file or Source(column="file"))
 
-        def variable(pattern: str) -> float:
-            return self._files.scalar(name, pattern)
+        def variable(pattern: str) -> float | str:
+            return self._files.value(name, pattern)
 
         about = self._about(row)
         steps = tuple(step for step in mapping.process if row.matches(step.where))
@@ -99,14 +127,9 @@ class Planner:
             column = self._value(row, "signal.column", channel.column)
             if name is None or column is None:
                 continue
-            rate = fields["sampling_rate_hz"]
             asked = self._asked(name, column, channel, f"{fields['axis']} {fields['channel']}", steps)
-            signal = self._files.check(row.number, asked, rate_hz=rate, n_samples=about.n_samples)
-            if signal is None or any(fields[key] is None for key in REQUIRED_FIELDS):
-                continue
-            planned = self._row(row, name, asked, fields, signal, about, steps)
-            if planned is not None:
-                yield planned
+            check = SignalCheck(row.number, asked, fields["sampling_rate_hz"], about.n_samples)
+            yield _Draft(row, fields, check, about, steps)
 
     def _about(self, row: ManifestRow) -> _About:
         asset = self._mapping.asset
@@ -126,16 +149,9 @@ class Planner:
         time = self._mapping.signal.time
         return Asked(file, name, column, channel.factor, rules, time, extra_columns(steps))
 
-    def _row(
-        self,
-        row: ManifestRow,
-        file: str,
-        asked: Asked,
-        fields: dict[str, Any],
-        signal: SignalInfo,
-        about: _About,
-        steps: tuple[Process, ...],
-    ) -> PlannedRow | None:
+    def _row(self, draft: _Draft, signal: SignalInfo) -> PlannedRow | None:
+        row, fields, about, steps = draft.row, draft.fields, draft.about, draft.steps
+        asked = draft.check.asked
         mapping = self._mapping
         began = signal.started_at
         if began is None and about.started_at is not None:
@@ -150,7 +166,7 @@ class Planner:
             lasts_s = signal.n_samples / rate if rate > 0 else 0.0
         return PlannedRow(
             row=row,
-            file=file,
+            file=asked.file,
             path=signal.path,
             signal=mapping.signal,
             asked=asked,
@@ -177,7 +193,7 @@ class Planner:
         key: str,
         source: Source | None,
         parse: Callable[[Scalar], Any] | None = None,
-        variable: Callable[[str], float] | None = None,
+        variable: Callable[[str], float | str] | None = None,
     ) -> Any:
         """Return one parsed value; None where it is not declared, is empty and optional, or is wrong."""
         if source is None:
@@ -293,7 +309,7 @@ def plan_import(
     selected = _select(where, loaded, table, problems)
     files = FileCheck(root or manifest.parent, table.where, loaded.signal, problems)
     planner = Planner(loaded, table.where, files, problems)
-    planned = [planned_row for row in selected for planned_row in planner.plan(row)]
+    planned = planner.plan(selected)
     check_recordings(table.where, loaded, planned, problems)
     problems.refuse_if_any()
     notes = tuple(

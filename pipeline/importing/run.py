@@ -8,19 +8,25 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.base.log_schema import LOG_SCHEMA, SCHEMA_VERSION
+from pipeline.importing.formats import open_signal
+from pipeline.importing.formats.packed import SUFFIXES
 from pipeline.importing.metadata import add_complaints
 from pipeline.importing.outputs import RowSpan, assets_toml, label_rows, labels_csv
 from pipeline.importing.plan import ImportPlan, plan_import
 from pipeline.importing.problems import Problems, SignalUnreadable
-from pipeline.importing.signal_files import SignalFile, open_signal
-from pipeline.importing.signals import Cuts, Piece, PlannedRow, read_pieces
+from pipeline.importing.samples import Samples, read_signals
+from pipeline.importing.signals import Cuts, Cutter, Piece, PlannedRow
+
+BUFFER_BYTES: Final = 1 << 26
+"""Samples that wait to be written, all signals of a file together; then they are."""
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of signal files done, the number of all, and the name of the last one done."""
@@ -126,16 +132,19 @@ def names_of(files: list[str]) -> list[str]:
     A name that begins with a dot or underscore gets `log` before it, because acquire does not read such files.
     """
     parts = [[part for part in PurePosixPath(file).parts if part not in ("/", "..")] for file in files]
-    stems = Counter(PurePosixPath(file).stem for file in files)
+    stems = Counter(_stem(file) for file in files)
     names = [
-        PurePosixPath(file).stem
-        if stems[PurePosixPath(file).stem] == 1
-        else "__".join(part).removesuffix(PurePosixPath(file).suffix)
+        _stem(file) if stems[_stem(file)] == 1 else "__".join([*part[:-1], _stem(file)])
         for file, part in zip(files, parts, strict=True)
     ]
     if len(set(names)) < len(names):
         names = [f"{number:06d}-{'__'.join(part)}" for number, part in enumerate(parts, 1)]
     return [f"{'log' if name.startswith(('.', '_')) else ''}{name}.parquet" for name in names]
+
+
+def _stem(file: str) -> str:
+    path = PurePosixPath(file)
+    return PurePosixPath(path.stem).stem if path.suffix in SUFFIXES else path.stem
 
 
 class _Writer:
@@ -165,38 +174,48 @@ class _Writer:
         self._problems.refuse_if_any()
 
     def _write_file(self, name: str, rows: list[PlannedRow]) -> None:
-        writer = None
-        target = self._aside / f"{name}.part"
+        logs = _Log(self._aside / f"{name}.part")
+        cutters = [Cutter(planned) for planned in rows]
+
+        def take(cutter: Cutter, samples: Samples) -> None:
+            cutter.feed(samples)
+            if sum(piece.samples.nbytes for one in cutters for piece in one.cuts.pieces) > BUFFER_BYTES:
+                self._flush(cutters, rows, logs)
+
         try:
             opened = open_signal(rows[0].path, rows[0].file, rows[0].signal)
-            for planned in rows:
-                table = self._table(planned, opened)
-                if table is None:
-                    continue
-                writer = writer or pq.ParquetWriter(target, LOG_SCHEMA, compression="zstd", use_dictionary=False)
-                writer.write_table(table)
+            wanted = [(planned.asked, partial(take, cutter)) for planned, cutter in zip(rows, cutters, strict=True)]
+            for planned, cutter, read in zip(rows, cutters, read_signals(opened, wanted), strict=True):
+                if isinstance(read, SignalUnreadable):
+                    raise read
+                cutter.finish()
+                self._flush([cutter], [planned], logs)
+                self._account(planned, cutter.cuts)
         except SignalUnreadable as error:
             add_complaints(self._problems, self._where, rows[0].row.number, rows[0].file, error)
         finally:
-            if writer is not None:
-                writer.close()
+            if logs.close():
                 self.names_written.append(name)
 
-    def _table(self, planned: PlannedRow, opened: SignalFile) -> pa.Table | None:
-        try:
-            cuts = read_pieces(planned, opened)
-        except SignalUnreadable as error:
-            add_complaints(self._problems, self._where, planned.row.number, planned.file, error)
-            return None
-        self._account(planned, cuts)
-        if not cuts.pieces:
-            return None
-        self.recordings += len(cuts.pieces)
-        self.spans.append(RowSpan(planned, cuts.pieces[0].started_at, max(piece.ends_at for piece in cuts.pieces)))
-        return pa.Table.from_pylist([_log_row(planned, piece) for piece in cuts.pieces], schema=LOG_SCHEMA)
+    def _flush(self, cutters: list[Cutter], rows: list[PlannedRow], logs: _Log) -> None:
+        """Write the recordings that are ready, signal by signal, in order of time; check that no key comes twice."""
+        for planned, cutter in zip(rows, cutters, strict=True):
+            pieces = sorted(cutter.cuts.pieces, key=lambda piece: piece.started_at)
+            cutter.cuts.pieces.clear()
+            if not pieces:
+                continue
+            self.recordings += len(pieces)
+            self.spans.append(RowSpan(planned, pieces[0].started_at, max(piece.ends_at for piece in pieces)))
+            logs.write([_log_row(planned, piece) for piece in pieces])
+            for piece in pieces:
+                key = (*planned.point, piece.started_at)
+                if key in self._keys:
+                    text = f"two recordings have the same key, the other in {self._keys[key]}"
+                    self._problems.add(self._where, f"{text} ({piece.started_at.isoformat()})", row=planned.row.number)
+                self._keys[key] = planned.row.name
 
     def _account(self, planned: PlannedRow, cuts: Cuts) -> None:
-        """Record what was left out, and check that no recording key comes twice."""
+        """Record what was left out."""
         row, reasons = planned.row.number, []
         if cuts.missing:
             reasons.append(f"{cuts.missing} of {planned.n_source} samples are missing; cut there")
@@ -204,12 +223,26 @@ class _Writer:
             reasons.append(f"{cuts.short} pieces shorter than {planned.min_samples} samples")
         prefix = f"{planned.asked.name}: " if planned.is_one_of_many else ""
         self.skipped += [Skipped(row, planned.file, prefix + reason) for reason in reasons]
-        for piece in cuts.pieces:
-            key = (*planned.point, piece.started_at)
-            if key in self._keys:
-                text = f"two recordings have the same key, the other in {self._keys[key]}"
-                self._problems.add(self._where, f"{text} ({piece.started_at.isoformat()})", row=row)
-            self._keys[key] = planned.row.name
+
+
+class _Log:
+    """A log file that is made when its first recordings come."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        """Add recordings as one row group."""
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._target, LOG_SCHEMA, compression="zstd", use_dictionary=False)
+        self._writer.write_table(pa.Table.from_pylist(rows, schema=LOG_SCHEMA))
+
+    def close(self) -> bool:
+        """End the file; return whether there is one."""
+        if self._writer is not None:
+            self._writer.close()
+        return self._writer is not None
 
 
 def _log_row(planned: PlannedRow, piece: Piece) -> dict[str, Any]:

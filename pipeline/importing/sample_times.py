@@ -24,36 +24,108 @@ LAST_US: Final = 7_258_118_400_000_000
 """2200-01-01 in microseconds since 1970. A later time means that the declared unit is wrong."""
 
 
-def parse_times(
-    column: pa.ChunkedArray, declared: TimeColumn
-) -> tuple[Times, NDArray[np.bool_], list[tuple[str, Any]]]:
-    """Read a time column as declared.
+class TimeReader:
+    """Reads a time column block by block, and collects what is wrong with it."""
 
-    Returns
-    -------
-    times : int64 array, microseconds
-        Since 1970-01-01T00:00:00Z, or elapsed time; 0 where a sample has none.
-    good : bool array
-        False where a sample has no usable time.
-    problems : list of (sentence, bool array)
-        What is wrong, and True for the samples concerned.
-    """
-    absent = np.array(column.is_null().to_numpy(zero_copy_only=False))
-    if declared.kind == "text":
-        absent |= pc.fill_null(pc.equal(column.cast(pa.string()), ""), True).to_numpy(zero_copy_only=False)
-        times, problems = _parse_text(column, declared, absent)
-    else:
-        times, problems = _parse_number(column, declared, absent)
-    if absent.any():
-        problems.append(("has no time; remove the line, nothing is filled in", absent))
-    bad = np.zeros(len(column), dtype=bool)
-    for _, where in problems:
-        bad |= where
-    return np.where(bad, 0, times), ~bad, problems
+    def __init__(self, declared: TimeColumn) -> None:
+        self._declared = declared
+        self._wrong: dict[str, list[int]] = {}
+        self._last: int | None = None
+
+    def feed(self, column: pa.Array, numbers: NDArray[np.int64]) -> Times:
+        """Return the times of the next samples as declared.
+
+        Parameters
+        ----------
+        column : arrow array, shape (n,)
+        numbers : int array, shape (n,)
+            Row of each sample in the file, for messages.
+
+        Returns
+        -------
+        int64 array, shape (n,), microseconds
+            Since 1970-01-01T00:00:00Z, or elapsed time; 0 where a sample has none, which `finish` refuses.
+        """
+        absent = np.array(column.is_null().to_numpy(zero_copy_only=False))
+        if self._declared.kind == "text":
+            absent |= pc.fill_null(pc.equal(column.cast(pa.string()), ""), True).to_numpy(zero_copy_only=False)
+            times, problems = _parse_text(column, self._declared, absent)
+        else:
+            times, problems = _parse_number(column, self._declared, absent)
+        if absent.any():
+            problems.append(("has no time; remove the line, nothing is filled in", absent))
+        for text, where in problems:
+            self._add(f"time column {self._declared.column!r}: {text}", numbers[where])
+        if not self._wrong and len(times):
+            self._check_rise(times, numbers)
+            self._last = int(times[-1])
+        return times
+
+    def _check_rise(self, times: Times, numbers: NDArray[np.int64]) -> None:
+        steps = np.diff(times, prepend=times[0] - 1 if self._last is None else self._last)
+        for wrong, text in (
+            (steps == 0, "has the time of the row before it"),
+            (steps < 0, "is earlier than the row before"),
+        ):
+            if wrong.any():
+                self._add(f"time column: {text}; times have to rise, sort or correct them", numbers[wrong])
+
+    def _add(self, what: str, rows: NDArray[np.int64]) -> None:
+        self._wrong.setdefault(what, []).extend(rows.tolist())
+
+    def finish(self) -> None:
+        """Raise SignalUnreadable where something is wrong."""
+        if self._wrong:
+            raise SignalUnreadable(*(Complaint(what, tuple(rows)) for what, rows in self._wrong.items()))
+
+
+class Intervals:
+    """Counts the intervals between the times of a signal, and measures its sampling rate from them."""
+
+    def __init__(self) -> None:
+        self._values: Times = np.empty(0, dtype=np.int64)
+        self._counts: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self.first = self.last = 0
+        self.n = 0
+
+    def add(self, times: Times) -> None:
+        """Add the next times of the signal, microseconds, rising."""
+        if not len(times):
+            return
+        if not self.n:
+            self.first = self.last = int(times[0])
+        steps = np.diff(times, prepend=self.last)[0 if self.n else 1 :]
+        values, counts = np.unique(np.concatenate([self._values, steps]), return_inverse=True)
+        self._counts = np.bincount(
+            counts, weights=np.concatenate([self._counts, np.ones(len(steps))]), minlength=len(values)
+        ).astype(np.int64)
+        self._values = values
+        self.last = int(times[-1])
+        self.n += len(times)
+
+    @property
+    def median_us(self) -> float | None:
+        """The median interval; None with fewer than two times."""
+        if self.n < 2:
+            return None
+        total = np.cumsum(self._counts)
+        low, high = np.searchsorted(total, [(total[-1] + 1) // 2, total[-1] // 2 + 1])
+        return float(self._values[low] + self._values[high]) / 2
+
+    def check_rate(self, rate_hz: float, declared: TimeColumn, file: str) -> None:
+        """Refuse a declared rate that contradicts the median interval of the times, with SignalUnreadable."""
+        if self.median_us is None or rate_hz <= 0:
+            return
+        interval = self.median_us / 1e6
+        if abs(interval * rate_hz - 1) > declared.rate_tolerance:
+            raise SignalUnreadable(
+                f"recording.sampling_rate_hz: {rate_hz:g} Hz is declared, the times of {file!r} say {1 / interval:.6g} "
+                f"Hz (median interval {interval:g} s); correct the rate, or raise signal.time.rate_tolerance"
+            )
 
 
 def _parse_text(
-    column: pa.ChunkedArray, declared: TimeColumn, absent: NDArray[np.bool_]
+    column: pa.Array, declared: TimeColumn, absent: NDArray[np.bool_]
 ) -> tuple[Times, list[tuple[str, Any]]]:
     text = column.cast(pa.string())
     has_offset = pc.fill_null(pc.match_substring_regex(text, OFFSET), False).to_numpy(zero_copy_only=False)
@@ -103,18 +175,18 @@ def _parse_text(
 
 
 def _parse_number(
-    column: pa.ChunkedArray, declared: TimeColumn, absent: NDArray[np.bool_]
+    column: pa.Array, declared: TimeColumn, absent: NDArray[np.bool_]
 ) -> tuple[Times, list[tuple[str, Any]]]:
     per_second = PER_SECOND[declared.unit or "s"]
     limit = LAST_US if declared.is_absolute else LAST_US // 2
     if pa.types.is_integer(column.type):
-        whole = pc.fill_null(column, 0).to_numpy().astype(np.int64)
+        whole = pc.fill_null(column, 0).to_numpy(zero_copy_only=False).astype(np.int64)
         most = min(limit // 1_000_000 * per_second, np.iinfo(np.int64).max)
         wrong = (whole > most) | (whole < (0 if declared.is_absolute else -most))
         whole = np.where(wrong, 0, whole)
         times = whole * (1_000_000 // per_second) if per_second <= 1_000_000 else whole // (per_second // 1_000_000)
     else:
-        seconds = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy() / per_second
+        seconds = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False) / per_second
         with np.errstate(invalid="ignore"):
             wrong = ~(np.abs(seconds) * 1e6 <= limit) | ((seconds < 0) & declared.is_absolute)
         wrong &= ~absent
@@ -127,32 +199,7 @@ def _parse_number(
     ]
 
 
-def check_rise(times: Times, numbers: Any) -> None:
-    """Refuse times that do not rise; SignalUnreadable names the rows (`numbers`: the row number of each sample)."""
-    steps = np.diff(times)
-    for wrong, text in (
-        (steps == 0, "has the time of the row before it"),
-        (steps < 0, "is earlier than the row before"),
-    ):
-        at = np.flatnonzero(wrong) + 1
-        if len(at):
-            rows = tuple(numbers[index] for index in at.tolist())
-            raise SignalUnreadable(Complaint(f"time column: {text}; times have to rise, sort or correct them", rows))
-
-
-def check_rate(times: Times, rate_hz: float, declared: TimeColumn, file: str) -> None:
-    """Refuse a declared rate that contradicts the median interval of the time column, with SignalUnreadable."""
-    if len(times) < 2 or rate_hz <= 0:
-        return
-    interval = float(np.median(np.diff(times))) / 1e6
-    if abs(interval * rate_hz - 1) > declared.rate_tolerance:
-        raise SignalUnreadable(
-            f"recording.sampling_rate_hz: {rate_hz:g} Hz is declared, the times of {file!r} say {1 / interval:.6g} Hz "
-            f"(median interval {interval:g} s); correct the rate, or raise signal.time.rate_tolerance"
-        )
-
-
-def gaps(times: Times, rate_hz: float, declared: TimeColumn) -> NDArray[np.int64]:
-    """Return indices of samples that do not follow the one before at the declared rate; recordings are cut there."""
-    intervals = np.diff(times) / 1e6 * rate_hz
-    return np.flatnonzero(np.abs(intervals - 1) > declared.interval_tolerance) + 1
+def is_gap(steps: NDArray[np.int64], rate_hz: float, declared: TimeColumn) -> NDArray[np.bool_]:
+    """Return where a step in time (microseconds) is no interval at the declared rate; recordings are cut there."""
+    cut: NDArray[np.bool_] = np.abs(steps / 1e6 * rate_hz - 1) > declared.interval_tolerance
+    return cut

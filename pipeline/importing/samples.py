@@ -1,8 +1,8 @@
-"""Read the samples of one signal: its rows of the file, which of them are usable, and their times."""
+"""Read the samples of signals block by block: their rows of the file, which of them are usable, and their times."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.importing.formats.interface import Block, ReadColumn, SignalFile
 from pipeline.importing.mapping import Filters, SampleRules, TimeColumn
-from pipeline.importing.problems import Complaint, SignalUnreadable
-from pipeline.importing.sample_times import Times, check_rate, check_rise, parse_times
-from pipeline.importing.signal_files import SignalFile
+from pipeline.importing.problems import SignalUnreadable
+from pipeline.importing.sample_times import TimeReader, Times
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Asked:
         Which rows belong to the signal, and which of them are usable.
     time : TimeColumn or None
         The declared time column.
-    extra : tuple of (key, column, is a number)
+    extra : tuple of ReadColumn
         Other columns, which cutting needs.
     """
 
@@ -45,22 +45,22 @@ class Asked:
     factor: float | None
     rules: SampleRules
     time: TimeColumn | None
-    extra: tuple[tuple[str, str, bool], ...]
+    extra: tuple[ReadColumn, ...]
 
     @property
-    def columns(self) -> list[tuple[str, str, bool]]:
-        """Every column to read: key in the mapping, name, and whether it has to be numbers."""
-        columns = [("signal.column", self.column, True), *self.extra]
-        columns += [("signal.rows", name, False) for name in self.rules.rows]
-        columns += [("signal.missing_where", name, False) for name in self.rules.missing_where]
+    def columns(self) -> list[ReadColumn]:
+        """Every column to read."""
+        columns = [ReadColumn("signal.column", self.column, True), *self.extra]
+        columns += [ReadColumn("signal.rows", name, False) for name in self.rules.rows]
+        columns += [ReadColumn("signal.missing_where", name, False) for name in self.rules.missing_where]
         if self.time is not None:
-            columns.append(("signal.time.column", self.time.column, self.time.kind != "text"))
+            columns.append(ReadColumn("signal.time.column", self.time.column, self.time.kind != "text"))
         return columns
 
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of one signal.
+    """Some samples of one signal, after one another.
 
     Attributes
     ----------
@@ -71,76 +71,115 @@ class Samples:
     columns : dict
         The columns that cutting needs, n values each.
     times : int64 array or None
-        Microseconds, rising, see `sample_times.parse_times`.
-    n_file : int
-        Rows of the whole file.
+        Microseconds, rising, see `sample_times.TimeReader`.
     """
 
     values: NDArray[np.float64]
     usable: NDArray[np.bool_]
-    columns: dict[str, pa.ChunkedArray]
+    columns: dict[str, pa.Array]
     times: Times | None
-    n_file: int
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """Return a column as floats, NaN where it is null."""
         return as_floats(self.columns[column])
 
 
-def as_floats(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """Return a column as 64-bit floats, NaN where it is null."""
-    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(), dtype=np.float64)
+class SampleReader:
+    """Makes the samples of one signal out of the blocks of its file.
+
+    Attributes
+    ----------
+    n_file, n_used : int
+        Rows of the file, and rows that belong to the signal, so far.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.n_file = self.n_used = 0
+        self._times = TimeReader(asked.time) if asked.time is not None else None
+
+    def feed(self, block: Block) -> Samples:
+        """Return the samples of the next block."""
+        asked, n = self.asked, len(block.numbers)
+        columns, numbers = block.columns, block.numbers
+        self.n_file += n
+        if asked.rules.rows:
+            rows = matches({name: columns[name, False] for name in asked.rules.rows}, asked.rules.rows, n)
+            if not rows.all():
+                keep = pa.array(rows)
+                columns = {
+                    key: columns[key].filter(keep)
+                    for key in {(name, is_number) for _, name, is_number in asked.columns}
+                }
+                numbers = numbers[rows]
+        values = as_floats(columns[asked.column, True])
+        self.n_used += len(values)
+        usable = _readings(values, asked.rules)
+        if asked.rules.missing_where:
+            gone = {name: columns[name, False] for name in asked.rules.missing_where}
+            usable &= ~matches(gone, asked.rules.missing_where, len(values))
+        if asked.factor is not None:
+            values = values * asked.factor
+        extra = {name: columns[name, is_number] for _, name, is_number in asked.extra}
+        times = None
+        if self._times is not None and asked.time is not None:
+            times = self._times.feed(columns[asked.time.column, asked.time.kind != "text"], numbers)
+        return Samples(values, usable, extra, times)
+
+    def finish(self) -> None:
+        """Raise SignalUnreadable with everything wrong that the samples showed."""
+        if self.asked.rules.rows and self.n_file and not self.n_used:
+            filters = "; ".join(f"{name} = {patterns}" for name, patterns in self.asked.rules.rows.items())
+            raise SignalUnreadable(f"signal.rows: no row of {self.asked.file!r} matches {filters}")
+        if self._times is not None:
+            self._times.finish()
 
 
-def read_samples(opened: SignalFile, asked: Asked, *, rate_hz: float | None = None) -> Samples:
-    """Read one signal.
+def read_signals(
+    opened: SignalFile, wanted: Sequence[tuple[Asked, Callable[[Samples], None]]]
+) -> list[SampleReader | SignalUnreadable]:
+    """Read signals of one file, in one pass where its columns have the same rows, and hand their samples on in order.
 
     Parameters
     ----------
     opened : SignalFile
-    asked : Asked
-    rate_hz : float, optional
-        The declared rate; where it is passed, it is checked against the time column.
+    wanted : sequence of (Asked, callable)
+        Each signal, and what takes its samples.
 
-    Raises
-    ------
-    SignalUnreadable
-        With everything that is wrong with the file for this signal.
+    Returns
+    -------
+    list of SampleReader or SignalUnreadable
+        For each signal the reader, which has the counts; or what is wrong with it.
     """
-    read: dict[tuple[str, bool], pa.ChunkedArray] = {}
-    complaints: list[Complaint] = []
-    for key, name, numeric in asked.columns:
+    passes = [list(range(len(wanted)))] if opened.is_table else [[at] for at in range(len(wanted))]
+    results: list[SampleReader | SignalUnreadable] = [SampleReader(asked) for asked, _ in wanted]
+    for together in passes:
+        columns = list(dict.fromkeys(column for at in together for column in wanted[at][0].columns))
         try:
-            read[name, numeric] = opened.column(key, name, numeric=numeric)
+            for block in opened.blocks(columns):
+                for at in together:
+                    reader = results[at]
+                    if isinstance(reader, SampleReader):
+                        try:
+                            wanted[at][1](reader.feed(block))
+                        except SignalUnreadable as error:
+                            results[at] = error
         except SignalUnreadable as error:
-            complaints += error.complaints
-    if complaints:
-        raise SignalUnreadable(*complaints)
-    signal = read[asked.column, True]
-    n_file = len(signal)
-    for key, name, numeric in asked.columns:
-        if len(read[name, numeric]) != n_file:
-            lengths = f"{len(read[name, numeric])} values, the signal {asked.column!r} has {n_file}"
-            complaints.append(Complaint(f"{key}: {name!r} of {asked.file!r} has {lengths}"))
-    if complaints:
-        raise SignalUnreadable(*complaints)
-    rows = _matches({name: read[name, False] for name in asked.rules.rows}, asked.rules.rows, n_file)
-    if asked.rules.rows and not rows.any():
-        filters = "; ".join(f"{name} = {patterns}" for name, patterns in asked.rules.rows.items())
-        raise SignalUnreadable(f"signal.rows: no row of {asked.file!r} matches {filters}")
-    if not rows.all():
-        keep = pa.array(rows)
-        read = {key: column.filter(keep) for key, column in read.items()}
-    values = as_floats(read[asked.column, True])
-    gone = _matches(
-        {name: read[name, False] for name in asked.rules.missing_where}, asked.rules.missing_where, len(values)
-    )
-    usable = _readings(values, asked.rules) & ~(gone if asked.rules.missing_where else np.zeros(len(values), bool))
-    if asked.factor is not None:
-        values = values * asked.factor
-    columns = {name: read[name, numeric] for _, name, numeric in asked.extra}
-    times = _times(opened, asked, read, rows, rate_hz)
-    return Samples(values, usable, columns, times, n_file)
+            for at in together:
+                results[at] = error
+        for at in together:
+            reader = results[at]
+            if isinstance(reader, SampleReader):
+                try:
+                    reader.finish()
+                except SignalUnreadable as error:
+                    results[at] = error
+    return results
+
+
+def as_floats(column: pa.Array) -> NDArray[np.float64]:
+    """Return a column as 64-bit floats, NaN where it is null."""
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _readings(values: NDArray[np.float64], rules: SampleRules) -> NDArray[np.bool_]:
@@ -153,7 +192,7 @@ def _readings(values: NDArray[np.float64], rules: SampleRules) -> NDArray[np.boo
     return usable
 
 
-def _matches(columns: dict[str, pa.ChunkedArray], filters: Filters, n: int) -> NDArray[np.bool_]:
+def matches(columns: dict[str, pa.Array], filters: Filters, n: int) -> NDArray[np.bool_]:
     """Return which rows match every filter; a null counts as empty text."""
     matching = np.ones(n, dtype=bool)
     for name, patterns in filters.items():
@@ -162,29 +201,3 @@ def _matches(columns: dict[str, pa.ChunkedArray], filters: Filters, n: int) -> N
         fitting = [value for value in values if any(fnmatchcase(value, pattern) for pattern in patterns)]
         matching &= pc.is_in(text, value_set=pa.array(fitting, pa.string())).to_numpy(zero_copy_only=False)
     return matching
-
-
-def _times(
-    opened: SignalFile,
-    asked: Asked,
-    read: dict[tuple[str, bool], pa.ChunkedArray],
-    rows: NDArray[np.bool_],
-    rate_hz: float | None,
-) -> Times | None:
-    if asked.time is None:
-        return None
-    numbers = np.asarray(opened.row_numbers() or range(1, len(rows) + 1))[rows].tolist()
-    times, _, problems = parse_times(read[asked.time.column, asked.time.kind != "text"], asked.time)
-    if problems:
-        raise SignalUnreadable(
-            *(
-                Complaint(
-                    f"time column {asked.time.column!r}: {text}", tuple(numbers[at] for at in np.flatnonzero(bad))
-                )
-                for text, bad in problems
-            )
-        )
-    check_rise(times, numbers)
-    if rate_hz is not None:
-        check_rate(times, rate_hz, asked.time, asked.file)
-    return times

@@ -7,22 +7,25 @@ sample.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.signal import firwin, kaiserord, upfirdn
 
+from pipeline.importing.formats import open_signal
 from pipeline.importing.manifest import ManifestRow
-from pipeline.importing.mapping import CutToLength, Decimate, LabelValue, Process, Scale, Signal
+from pipeline.importing.mapping import CutAtChanges, CutEvery, CutToLength, Decimate, LabelValue, Process, Scale, Signal
 from pipeline.importing.problems import SignalUnreadable
-from pipeline.importing.sample_times import gaps
-from pipeline.importing.samples import Asked, Samples, read_samples
-from pipeline.importing.signal_files import SignalFile, open_signal
+from pipeline.importing.sample_times import is_gap
+from pipeline.importing.samples import Asked, Samples, read_signals
 
 PASSBAND: Final = 0.9
 """Decimation keeps frequencies below this share of the new Nyquist frequency (within 0.001 dB)."""
@@ -98,55 +101,62 @@ class Piece:
     ends_at: datetime
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cuts:
-    """The recordings of a signal, its number of missing samples, and its number of pieces that were too short."""
+    """The recordings of a signal so far, and what was cut; all counts are samples of the source unless they say else.
 
-    pieces: list[Piece]
-    missing: int
-    short: int
+    Attributes
+    ----------
+    pieces : list of Piece
+        In the order of the file.
+    taken : int
+        In pieces.
+    missing : int
+    short, short_samples : int
+        Pieces with fewer samples than `min_samples`, and their samples.
+    edges : int
+        Used up by a filter at the ends of pieces.
+    gaps : int
+        Places where the time column jumps.
+    longest : int
+        Samples of the longest piece, as written.
+    """
+
+    pieces: list[Piece] = field(default_factory=list)
+    taken: int = 0
+    missing: int = 0
+    short: int = 0
+    short_samples: int = 0
+    edges: int = 0
+    gaps: int = 0
+    longest: int = 0
 
 
-@dataclass(frozen=True)
-class _EvenStretch:
-    samples: NDArray[np.float64]
-    offset_s: float
-    rate_hz: float
-
-
-def read_pieces(planned: PlannedRow, opened: SignalFile | None = None) -> Cuts:
+def read_pieces(planned: PlannedRow) -> Cuts:
     """Read the signal of one planned row and cut it.
 
     Parameters
     ----------
     planned : PlannedRow
-    opened : SignalFile, optional
-        The row's signal file, if it is open already.
 
     Returns
     -------
     Cuts
-        The recordings in order of time, and the numbers of missing samples and of pieces shorter than `min_samples`.
+        The recordings in order of time, and what was cut.
 
     Raises
     ------
     SignalUnreadable
         The file is damaged, a start time is missing, or a value does not fit into float32.
     """
-    opened = opened or open_signal(planned.path, planned.file, planned.signal)
-    samples = read_samples(opened, planned.asked)
-    stretches = _cut(planned, samples)
-    for step in planned.steps:
-        match step:
-            case Scale():
-                stretches = [replace(stretch, samples=stretch.samples * step.factor) for stretch in stretches]
-            case Decimate():
-                stretches = [_decimate(stretch, step.factor) for stretch in stretches]
-            case CutToLength():
-                stretches = [part for stretch in stretches for part in _cut_to_length(stretch, step.seconds)]
-    long_enough = [stretch for stretch in stretches if len(stretch.samples) >= planned.min_samples]
-    pieces = [_piece(planned, stretch) for stretch in sorted(long_enough, key=lambda stretch: stretch.offset_s)]
-    return Cuts(pieces, int(np.count_nonzero(~samples.usable)), len(stretches) - len(long_enough))
+    cutter = Cutter(planned)
+    opened = open_signal(planned.path, planned.file, planned.signal)
+    (read,) = read_signals(opened, [(planned.asked, cutter.feed)])
+    if isinstance(read, SignalUnreadable):
+        raise read
+    cutter.finish()
+    cutter.cuts.pieces.sort(key=lambda piece: piece.started_at)
+    return cutter.cuts
 
 
 def decimate(samples: NDArray[np.float64], factor: int) -> tuple[NDArray[np.float64], int]:
@@ -169,9 +179,7 @@ def decimate(samples: NDArray[np.float64], factor: int) -> tuple[NDArray[np.floa
     -----
     Passband up to 0.9 of the new Nyquist frequency, -6 dB at 0.95, at least 80 dB down from the new Nyquist on.
     """
-    taps, beta = kaiserord(STOPBAND_DB, (1 - PASSBAND) / factor)
-    half = factor * -(-int(taps) // (2 * factor))
-    kernel = firwin(2 * half + 1, (1 + PASSBAND) / 2 / factor, window=("kaiser", beta))
+    kernel, half = _filter(factor)
     if len(samples) <= 2 * half:
         return np.empty(0), half
     kept = (len(samples) - 1 - 2 * half) // factor + 1
@@ -180,69 +188,230 @@ def decimate(samples: NDArray[np.float64], factor: int) -> tuple[NDArray[np.floa
     return filtered[begin : begin + kept], half
 
 
-def _cut(planned: PlannedRow, samples: Samples) -> list[_EvenStretch]:
-    """Cut at declared places, at gaps in time and around missing values; all indices count samples of the source."""
-    n, rate = len(samples.values), planned.source_rate_hz
-    edges: list[NDArray[Any]] = [np.array([0, n]), np.flatnonzero(np.diff(samples.usable)) + 1]
-    origins: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
-    origin_s: NDArray[np.float64] = np.zeros(1)
-    for step in planned.steps:
-        if step.kind not in ("cut_every", "cut_at_changes"):
-            continue
+@cache
+def _filter(factor: int) -> tuple[NDArray[np.float64], int]:
+    taps, beta = kaiserord(STOPBAND_DB, (1 - PASSBAND) / factor)
+    half = factor * -(-int(taps) // (2 * factor))
+    return firwin(2 * half + 1, (1 + PASSBAND) / 2 / factor, window=("kaiser", beta)), half
+
+
+class Cutter:
+    """Cuts the samples of one signal into recordings while they come; `cuts` has what is ready.
+
+    It cuts at declared places, at gaps in time and around missing values. All indices count samples of the source.
+    """
+
+    def __init__(self, planned: PlannedRow) -> None:
+        self.cuts = Cuts()
+        self._planned = planned
+        self._rate = planned.source_rate_hz
+        self._cut_steps = [step for step in planned.steps if step.kind in ("cut_every", "cut_at_changes")]
+        says_when = [step for step in self._cut_steps if step.spacing_s or getattr(step, "start_s_column", None)]
+        self._starts = says_when[-1] if says_when else None
+        self._later = tuple(step for step in planned.steps if step not in self._cut_steps)
+        self._n = 0
+        self._was_usable = False
+        self._before: dict[str, pa.Array] = {}
+        self._time_before: int | None = None
+        self._origin, self._origin_s, self._seams = 0, 0.0, 0
+        self._open: _Sink | None = None
+
+    def feed(self, samples: Samples) -> None:
+        """Take the next samples of the signal."""
+        n, usable = len(samples.values), samples.usable
+        if not n:
+            return
+        self.cuts.missing += int(np.count_nonzero(~usable))
+        cut = np.diff(usable, prepend=self._was_usable)
+        origins: dict[int, float] = {}
+        for step in self._cut_steps:
+            seams = self._seams_of(step, samples)
+            cut[seams] = True
+            if step is self._starts:
+                origins = self._origins_of(step, samples, seams)
+        if samples.times is not None and self._planned.signal.time is not None:
+            before = samples.times[0] if self._time_before is None else self._time_before
+            gap = is_gap(np.diff(samples.times, prepend=before), self._rate, self._planned.signal.time)
+            gap[0] &= self._time_before is not None
+            cut |= gap
+            self.cuts.gaps += int(np.count_nonzero(gap))
+            self._time_before = int(samples.times[-1])
+        bounds = [0, *np.flatnonzero(cut[1:]) + 1, n]
+        for low, high in pairwise(bounds):
+            if low in origins:
+                self._origin, self._origin_s = self._n + low, origins[low]
+            if not usable[low] or cut[low]:
+                self._close()
+            if usable[low]:
+                if self._open is None:
+                    self._open = self._begin(low, samples)
+                self._open.push(samples.values[low:high])
+        self._was_usable = bool(usable[-1])
+        self._n += n
+
+    def finish(self) -> None:
+        """End the last recording."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _seams_of(self, step: CutEvery | CutAtChanges, samples: Samples) -> NDArray[np.int64]:
         if step.kind == "cut_every":
-            seams = np.arange(step.samples, n, step.samples)
-        else:
-            seams = _changes(samples.columns[step.column])
-        edges.append(seams)
+            first = -self._n % step.samples
+            return np.arange(first or (0 if self._n else step.samples), len(samples.values), step.samples)
+        column = samples.columns[step.column]
+        column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        before = self._before.get(step.column)
+        self._before[step.column] = column[-1:]
+        return _changes(column if before is None else pa.concat_arrays([before, column])) - (before is not None)
+
+    def _origins_of(
+        self, step: CutEvery | CutAtChanges, samples: Samples, seams: NDArray[np.int64]
+    ) -> dict[int, float]:
+        """Return the seams after which a step says when a recording starts, and that time, seconds."""
+        places = seams.tolist() if self._n else [0, *seams.tolist()]
         if step.kind == "cut_at_changes" and step.start_s_column is not None:
-            origins = np.concatenate([[0], seams])
-            origin_s = samples.numbers(step.start_s_column)[origins]
-        elif step.spacing_s is not None:
-            origins = np.concatenate([[0], seams])
-            origin_s = np.arange(len(origins), dtype=np.float64) * float(step.spacing_s)
-    starts = None
-    if samples.times is not None and planned.signal.time is not None:
-        edges.append(gaps(samples.times, rate, planned.signal.time))
-        starts = (samples.times - planned.first_us) / 1e6
-    bounds = np.unique(np.concatenate(edges))
-    stretches = []
-    for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        if samples.usable[low]:
-            at = int(np.searchsorted(origins, low, side="right")) - 1
-            offset = float(origin_s[at]) + (low - int(origins[at])) / rate if starts is None else float(starts[low])
-            if not np.isfinite(offset):
-                raise SignalUnreadable(
-                    f"process.start_s_column: no start time at sample {int(origins[at])} of {planned.file!r}"
-                )
-            stretches.append(_EvenStretch(samples.values[low:high], offset, rate))
-    return stretches
+            starts = samples.numbers(step.start_s_column)
+            return {at: float(starts[at]) for at in places}
+        first = self._seams
+        self._seams += len(places)
+        return {at: number * float(step.spacing_s or 0) for number, at in enumerate(places, first)}
+
+    def _begin(self, low: int, samples: Samples) -> _Sink:
+        planned = self._planned
+        if samples.times is not None:
+            offset = float((int(samples.times[low]) - planned.first_us) / 1e6)
+        else:
+            offset = self._origin_s + (self._n + low - self._origin) / self._rate
+        if not np.isfinite(offset):
+            raise SignalUnreadable(
+                f"process.start_s_column: no start time at sample {self._origin} of {planned.file!r}"
+            )
+        return _chain(planned, self.cuts, self._later, offset, self._rate, 1)
 
 
-def _changes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+def _changes(column: pa.Array) -> NDArray[np.int64]:
     """Return the indices at which a column differs from the sample before; a null is a value of its own."""
-    codes = (column if pa.types.is_dictionary(column.type) else column.dictionary_encode()).unify_dictionaries()
-    indices = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in codes.chunks]
-    return np.flatnonzero(np.diff(np.concatenate(indices).astype(np.int64))) + 1
+    codes = column.dictionary_encode().indices
+    return np.flatnonzero(np.diff(codes.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64))) + 1
 
 
-def _decimate(stretch: _EvenStretch, factor: int) -> _EvenStretch:
-    samples, first = decimate(stretch.samples, factor)
-    return _EvenStretch(samples, stretch.offset_s + first / stretch.rate_hz, stretch.rate_hz / factor)
+class _Sink(Protocol):
+    """Takes the samples of a stretch without seams, in parts."""
+
+    def push(self, samples: NDArray[np.float64]) -> None:
+        """Take the next samples."""
+
+    def close(self) -> None:
+        """End the stretch."""
 
 
-def _cut_to_length(stretch: _EvenStretch, seconds: float) -> list[_EvenStretch]:
-    length = max(1, int(seconds * stretch.rate_hz + 1e-9))
-    return [
-        replace(stretch, samples=stretch.samples[low : low + length], offset_s=stretch.offset_s + low / stretch.rate_hz)
-        for low in range(0, max(1, len(stretch.samples)), length)
-    ]
+def _chain(
+    planned: PlannedRow, cuts: Cuts, steps: tuple[Process, ...], offset_s: float, rate_hz: float, worth: int
+) -> _Sink:
+    """Return what takes a stretch that starts at an offset; one of its samples stands for `worth` of the source."""
+    if not steps:
+        return _Recording(planned, cuts, offset_s, rate_hz, worth)
+    step, later = steps[0], steps[1:]
+    match step:
+        case Scale():
+            return _Scaled(step.factor, _chain(planned, cuts, later, offset_s, rate_hz, worth))
+        case Decimate():
+            half = _filter(step.factor)[1]
+            kept = _chain(planned, cuts, later, offset_s + half / rate_hz, rate_hz / step.factor, worth * step.factor)
+            return _Decimated(step.factor, kept, cuts, worth)
+        case CutToLength():
+            length = max(1, int(step.seconds * rate_hz + 1e-9))
+            return _CutToLength(
+                length, lambda at: _chain(planned, cuts, later, offset_s + at / rate_hz, rate_hz, worth)
+            )
+    raise AssertionError(f"{step.kind} cuts before stretches are made")
 
 
-def _piece(planned: PlannedRow, stretch: _EvenStretch) -> Piece:
-    with np.errstate(over="ignore"):
-        samples = stretch.samples.astype(np.float32)
-    if not np.isfinite(samples).all():
-        raise SignalUnreadable(f"signal.column: a value of {planned.asked.column!r} does not fit 32-bit floats")
-    started_at = planned.started_at + timedelta(microseconds=round(stretch.offset_s * 1e6))
-    seconds = len(samples) / stretch.rate_hz
-    return Piece(samples, started_at, started_at + timedelta(microseconds=max(1, round(seconds * 1e6))))
+class _Recording:
+    """The end of a chain: makes one recording of a stretch, or counts it as too short."""
+
+    def __init__(self, planned: PlannedRow, cuts: Cuts, offset_s: float, rate_hz: float, worth: int) -> None:
+        self._planned, self._cuts = planned, cuts
+        self._offset_s, self._rate_hz, self._worth = offset_s, rate_hz, worth
+        self._parts: list[NDArray[np.float32]] = []
+
+    def push(self, samples: NDArray[np.float64]) -> None:
+        with np.errstate(over="ignore"):
+            part = samples.astype(np.float32)
+        if not np.isfinite(part).all():
+            column = self._planned.asked.column
+            raise SignalUnreadable(f"signal.column: a value of {column!r} does not fit 32-bit floats")
+        self._parts.append(part)
+
+    def close(self) -> None:
+        cuts, planned = self._cuts, self._planned
+        samples = np.concatenate(self._parts) if self._parts else np.empty(0, np.float32)
+        if len(samples) < planned.min_samples:
+            cuts.short += 1
+            cuts.short_samples += len(samples) * self._worth
+            return
+        started_at = planned.started_at + timedelta(microseconds=round(self._offset_s * 1e6))
+        seconds = len(samples) / self._rate_hz
+        ends_at = started_at + timedelta(microseconds=max(1, round(seconds * 1e6)))
+        cuts.pieces.append(Piece(samples, started_at, ends_at))
+        cuts.taken += len(samples) * self._worth
+        cuts.longest = max(cuts.longest, len(samples))
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    factor: float
+    then: _Sink
+
+    def push(self, samples: NDArray[np.float64]) -> None:
+        self.then.push(samples * self.factor)
+
+    def close(self) -> None:
+        self.then.close()
+
+
+class _Decimated:
+    """Decimates a stretch; keeps the samples that the filter still needs."""
+
+    def __init__(self, factor: int, then: _Sink, cuts: Cuts, worth: int) -> None:
+        self._factor, self._then, self._cuts, self._worth = factor, then, cuts, worth
+        self._kept: NDArray[np.float64] = np.empty(0)
+        self._used = self._came = 0
+
+    def push(self, samples: NDArray[np.float64]) -> None:
+        self._came += len(samples)
+        self._kept = np.concatenate([self._kept, samples])
+        done, _ = decimate(self._kept, self._factor)
+        if len(done):
+            self._used += len(done) * self._factor
+            self._kept = self._kept[len(done) * self._factor :]
+            self._then.push(done)
+
+    def close(self) -> None:
+        self._cuts.edges += (self._came - self._used) * self._worth
+        self._then.close()
+
+
+class _CutToLength:
+    """Cuts a stretch into stretches of at most `length` samples; `begin` makes the one that starts at a sample."""
+
+    def __init__(self, length: int, begin: Callable[[int], _Sink]) -> None:
+        self._length, self._begin = length, begin
+        self._at = 0
+        self._open = begin(0)
+
+    def push(self, samples: NDArray[np.float64]) -> None:
+        while len(samples):
+            if self._at and self._at % self._length == 0:
+                self._open.close()
+                self._open = self._begin(self._at)
+            part, samples = np.split(samples, [self._length - self._at % self._length])
+            self._open.push(part)
+            self._at += len(part)
+
+    def close(self) -> None:
+        self._open.close()

@@ -163,7 +163,7 @@ def test_all_errors_of_all_files_come_at_once(folder: Folder) -> None:
     folder.csv("", "void.csv")
     found = folder.problems()
     assert [problem.partition(":")[0] for problem in found] == [
-        "ragged.csv, row 3", "data, file void.csv", "words.csv, rows 2, 4",
+        "ragged.csv, row 3", "ragged.csv, row 2", "data, file void.csv", "words.csv, rows 2, 4",
     ]  # fmt: skip
 
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.importing.formats.interface import Block, ReadColumn, block_rows
 from pipeline.importing.problems import SignalUnreadable
 
 MAX_BYTES: Final = 2**31
@@ -138,46 +140,90 @@ class MatReader:
             kind = "complex"
         return name.decode("ascii", errors="replace"), kind, shape, at
 
-    def read(self, variable: Variable) -> NDArray[Any]:
-        """Return the numbers of a real numeric variable as an array (n,), in MATLAB's order (columns first).
+    def stream(self, variable: Variable, count: int) -> Iterator[NDArray[Any]]:
+        """Yield the numbers of a real numeric variable, `count` at a time, in MATLAB's order (columns first).
 
         Raises
         ------
         MatDamaged
-            The data do not agree with the header.
+            The data do not agree with the header; some may have been yielded before.
         """
         dtype = np.dtype(NUMERIC[variable.kind])
-        count: int = math.prod(int(size) for size in variable.shape)
-        if count * dtype.itemsize > MAX_BYTES:
+        total: int = math.prod(int(size) for size in variable.shape)
+        if total * dtype.itemsize > MAX_BYTES:
             raise MatDamaged(f"variable {variable.name!r} claims {variable.shape}: too large, or damaged")
         with self._path.open("rb") as file:
             file.seek(variable.at)
-            body = file.read(variable.n_bytes)
-        if variable.is_compressed:
-            body = self._unpack(body, count * 8)
-        _, _, _, at = self._head(body)
-        kind, data, _ = self._element(body, at)
-        if kind not in STORED:
-            raise MatDamaged(f"variable {variable.name!r} is stored as unknown type {kind}")
-        stored = np.dtype(self._order + STORED[kind])
-        if len(data) != count * stored.itemsize:
-            raise MatDamaged(f"variable {variable.name!r} has {len(data)} bytes for {count} numbers")
-        return np.frombuffer(data, stored).astype(dtype)
+            body = _Body(file, variable.n_bytes, is_compressed=variable.is_compressed, limit=total * 8)
+            head = body.read(HEAD_BYTES)
+            _, _, _, at = self._head(head)
+            kind, data, _ = self._element(head, at)
+            is_small = bool(self._tag(head[at : at + 8])[0] >> 16)
+            n_bytes = len(data) if is_small else self._tag(head[at : at + 8])[1]
+            if kind not in STORED:
+                raise MatDamaged(f"variable {variable.name!r} is stored as unknown type {kind}")
+            stored = np.dtype(self._order + STORED[kind])
+            if n_bytes != total * stored.itemsize:
+                raise MatDamaged(f"variable {variable.name!r} has {n_bytes} bytes for {total} numbers")
+            left = total
+            while left:
+                size = min(left, count) * stored.itemsize
+                data += body.read(size - len(data)) if len(data) < size else b""
+                if len(data) < size:
+                    raise MatDamaged(f"variable {variable.name!r} is cut off")
+                yield np.frombuffer(data[:size], stored).astype(dtype)
+                data = data[size:]
+                left -= size // stored.itemsize
+            body.finish()
 
-    def _unpack(self, packed: bytes, expected: int) -> bytes:
-        unpacker = zlib.decompressobj()
-        limit = expected + 2 * HEAD_BYTES
-        try:
-            body = unpacker.decompress(packed, limit)
-        except zlib.error as error:
-            raise MatDamaged(str(error)) from error
-        if not unpacker.eof:
-            raise MatDamaged("the compressed data of a variable are cut off or too long")
-        return body[8:]
+
+class _Body:
+    """The bytes of a variable, unpacked while they are read."""
+
+    def __init__(self, file: IO[bytes], n_bytes: int, *, is_compressed: bool, limit: int) -> None:
+        self._file, self._left = file, n_bytes
+        self._unpacker = zlib.decompressobj() if is_compressed else None
+        self._room = limit + 2 * HEAD_BYTES
+        if is_compressed:
+            self.read(8)  # the tag of the element inside
+
+    def read(self, n: int) -> bytes:
+        """Return the next n bytes, or fewer at the end."""
+        if self._unpacker is None:
+            data = self._file.read(min(n, self._left))
+            self._left -= len(data)
+            return data
+        parts: list[bytes] = []
+        while n > 0 and not self._unpacker.eof:
+            packed = self._unpacker.unconsumed_tail
+            if not packed:
+                packed = self._file.read(min(HEAD_BYTES * 16, self._left))
+                self._left -= len(packed)
+                if not packed:
+                    break
+            try:
+                parts.append(self._unpacker.decompress(packed, n))
+            except zlib.error as error:
+                raise MatDamaged(str(error)) from error
+            n -= len(parts[-1])
+            self._room -= len(parts[-1])
+            if self._room < 0:
+                break
+        return b"".join(parts)
+
+    def finish(self) -> None:
+        """Read to the end of packed data, so that their checksum is compared; MatDamaged where there is no end."""
+        if self._unpacker is not None:
+            self.read(self._room + 1)
+            if not self._unpacker.eof:
+                raise MatDamaged("the compressed data of a variable are cut off or too long")
 
 
 class MatSignals:
     """A MATLAB v5 file; a variable is read only when it is needed."""
+
+    is_table = False
+    notes: Sequence[str] = ()
 
     def __init__(self, path: Path, file: str) -> None:
         self._path, self._file = path, file
@@ -197,6 +243,7 @@ class MatSignals:
         except ValueError as error:
             message = f"signal.file: {file!r} is not a MATLAB v5 file; save it with save(..., '-v7')"
             raise SignalUnreadable(message) from error
+        self.names: Sequence[str] = [variable.name for variable in self._reader.variables]
 
     def _variable(self, key: str, pattern: str) -> Variable:
         variables = self._reader.variables
@@ -212,34 +259,55 @@ class MatSignals:
             raise SignalUnreadable(f"{message}, not a vector of real numbers; save the signal as one")
         return matching[0]
 
-    def _read(self, variable: Variable) -> NDArray[Any]:
+    def _stream(self, variable: Variable, count: int) -> Iterator[NDArray[Any]]:
         try:
-            return self._reader.read(variable)
+            yield from self._reader.stream(variable, count)
         except MatDamaged as error:
             raise SignalUnreadable(f"signal.file: {self._file!r} is a damaged MATLAB file ({error})") from error
         except OSError as error:
             raise SignalUnreadable(f"signal.file: {self._file!r} cannot be read ({error})") from error
 
-    def column(self, key: str, name: str, *, numeric: bool) -> pa.ChunkedArray:
-        """Return a column, as numbers or unchanged; SignalUnreadable (names the key `key`) where it cannot be."""
-        variable = self._variable(key, name)
-        shape = " x ".join(map(str, variable.shape))
-        if sum(size != 1 for size in variable.shape) > 1 and 0 not in variable.shape:
-            message = f"{key}: variable {variable.name!r} of {self._file!r} is a matrix of {shape}, not a vector"
-            raise SignalUnreadable(f"{message}; save each channel as a variable of its own")
-        return pa.chunked_array([pa.array(self._read(variable))])
+    def n_rows(self, columns: Sequence[ReadColumn]) -> int | None:
+        """Return None: only reading tells whether the data are whole."""
+        return None
 
-    def row_numbers(self) -> tuple[int, ...]:
-        """Return the line or row number of each sample in the file; empty where samples are counted from 1."""
-        return ()
+    def blocks(self, columns: Sequence[ReadColumn]) -> Iterator[Block]:
+        """Yield the samples of some variables in their order."""
+        found, complaints = {}, []
+        for column in columns:
+            variable = self._variable(column.key, column.name)
+            shape = " x ".join(map(str, variable.shape))
+            if sum(size != 1 for size in variable.shape) > 1 and 0 not in variable.shape:
+                message = f"{column.key}: variable {variable.name!r} of {self._file!r} is a matrix of {shape}"
+                complaints.append(f"{message}, not a vector; save each channel as a variable of its own")
+            found[column] = variable
+        sizes = {column: math.prod(variable.shape) for column, variable in found.items()}
+        first = columns[0]
+        complaints += [
+            f"{column.key}: {column.name!r} of {self._file!r} has {size} values, the signal {first.name!r} has "
+            f"{sizes[first]}"
+            for column, size in sizes.items()
+            if size != sizes[first]
+        ]
+        if complaints:
+            raise SignalUnreadable(*complaints)
+        streams = {column: self._stream(variable, block_rows(len(found))) for column, variable in found.items()}
+        done = 0
+        while done < sizes[first]:
+            block = {(column.name, column.numeric): pa.array(next(stream)) for column, stream in streams.items()}
+            n = len(next(iter(block.values())))
+            yield Block(np.arange(done + 1, done + n + 1), block)
+            done += n
+        for stream in streams.values():
+            next(stream, None)  # to the end, so that a checksum is compared
 
-    def scalar(self, name: str) -> float:
+    def value(self, pattern: str) -> float | str:
         """Return the number in a variable; SignalUnreadable where there is no such number."""
-        variable = self._variable("variable", name)
+        variable = self._variable("variable", pattern)
         shape = " x ".join(map(str, variable.shape))
-        numbers = self._read(variable) if set(variable.shape) <= {1} else np.empty(0)
+        numbers = next(self._stream(variable, 1)) if set(variable.shape) <= {1} else np.empty(0)
         if len(numbers) != 1 or not np.isfinite(numbers[0]):
             raise SignalUnreadable(
-                f"variable {name!r} of {self._file!r} is not one finite number (it is {shape}); declare a value"
+                f"variable {pattern!r} of {self._file!r} is not one finite number (it is {shape}); declare a value"
             )
         return float(numbers[0])

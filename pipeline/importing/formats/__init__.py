@@ -1,0 +1,48 @@
+"""Formats of signal files. A format is one function that opens a file; `interface` says what an opened file can do.
+
+To add one: write a file here with a class as `interface.SignalFile` describes it, that holds at most a block in memory,
+and name its function in `FORMATS`. The mapping, the checks and the documents take the name from there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pipeline.importing.formats.interface import SignalFile
+from pipeline.importing.formats.mat import MatSignals
+from pipeline.importing.formats.parquet import ParquetSignals
+from pipeline.importing.formats.text import TextSignals
+from pipeline.importing.mapping import Signal
+from pipeline.importing.problems import SignalUnreadable
+
+FORMATS: Final[dict[str, Callable[[Path, str, Signal], SignalFile]]] = {
+    "parquet": lambda path, file, _: ParquetSignals(path, file),
+    "csv": lambda path, file, signal: TextSignals(path, file, signal.csv),
+    "mat": lambda path, file, _: MatSignals(path, file),
+}
+"""Function that opens a file, for each format that a mapping may name."""
+
+
+def open_signal(path: Path, file: str, signal: Signal) -> SignalFile:
+    """Open a signal file in the format that the mapping declares.
+
+    Parameters
+    ----------
+    path : Path
+    file : str
+        Its name in the manifest, for messages.
+    signal : Signal
+
+    Raises
+    ------
+    SignalUnreadable
+        The file does not exist, or does not have the declared format.
+    """
+    if not path.is_file():
+        raise SignalUnreadable(f"signal.file: {file!r} does not exist; correct the manifest or the root folder")
+    return FORMATS[signal.format](path, file, signal)
+
+
+__all__ = ["FORMATS", "open_signal"]

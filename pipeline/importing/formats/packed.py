@@ -1,0 +1,54 @@
+"""Open a file that may be packed: gzip, or zip with one file in it. What is packed is told by the first bytes."""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Final
+
+from pipeline.importing.problems import SignalUnreadable
+
+GZIP: Final = b"\x1f\x8b"
+ZIP: Final = b"PK\x03\x04"
+SUFFIXES: Final = (".gz", ".zip")
+
+
+@contextmanager
+def open_bytes(path: Path, file: str) -> Iterator[IO[bytes]]:
+    """Open a file to read what is in it, unpacked while it is read.
+
+    Raises
+    ------
+    SignalUnreadable
+        The packed data are damaged, or a zip holds more or less than one file, or asks for a password.
+    OSError
+        The file cannot be read.
+    """
+    with ExitStack() as stack:
+        raw: IO[bytes] = stack.enter_context(path.open("rb"))
+        head = raw.read(4)
+        raw.seek(0)
+        try:
+            if head.startswith(GZIP):
+                yield stack.enter_context(gzip.open(raw))  # type: ignore[arg-type]
+            elif head == ZIP:
+                yield stack.enter_context(_only_member(stack.enter_context(zipfile.ZipFile(raw)), file))
+            else:
+                yield raw
+        except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise SignalUnreadable(f"signal.file: {file!r} is damaged where it is packed ({error})") from error
+
+
+def _only_member(archive: zipfile.ZipFile, file: str) -> IO[bytes]:
+    members = [item for item in archive.infolist() if not item.is_dir()]
+    if len(members) != 1:
+        names = ", ".join(item.filename for item in members[:5]) or "nothing"
+        raise SignalUnreadable(f"signal.file: {file!r} is a zip of {len(members)} files ({names}); unpack it")
+    try:
+        return archive.open(members[0])
+    except (NotImplementedError, RuntimeError) as error:  # a method that is not known here; a password
+        raise SignalUnreadable(f"signal.file: {file!r} cannot be unpacked ({error}); unpack it") from error

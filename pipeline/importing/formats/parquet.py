@@ -1,0 +1,70 @@
+"""Parquet files: one column per signal, read block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.importing.formats.interface import Block, ReadColumn, block_rows
+from pipeline.importing.problems import SignalUnreadable
+
+
+class ParquetSignals:
+    """A Parquet file; only the columns that are asked for are read."""
+
+    is_table = True
+    notes: Sequence[str] = ()
+
+    def __init__(self, path: Path, file: str) -> None:
+        self._path, self._file = path, file
+        try:
+            with pq.ParquetFile(path) as opened:
+                self._schema: pa.Schema = opened.schema_arrow
+                self._rows: int = opened.metadata.num_rows
+        except (OSError, pa.ArrowException) as error:
+            first_line = str(error).splitlines()[0]
+            raise SignalUnreadable(f"signal.file: {file!r} is not a readable Parquet file ({first_line})") from error
+        self.names: Sequence[str] = self._schema.names
+
+    def n_rows(self, columns: Sequence[ReadColumn]) -> int:
+        """Check columns and return their length, both by the schema alone."""
+        complaints = [text for column in dict.fromkeys(columns) if (text := self._complaint(column))]
+        if complaints:
+            raise SignalUnreadable(*complaints)
+        return self._rows
+
+    def _complaint(self, column: ReadColumn) -> str | None:
+        key, name, numeric = column
+        times = self._schema.names.count(name)
+        if times != 1:
+            there = ", ".join(self._schema.names)
+            return f"{key}: {self._file!r} has {times or 'no'} column{'s' * (times > 1)} {name!r}; it has: {there}"
+        kind = self._schema.field(name).type
+        if numeric and not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            return f"{key}: column {name!r} of {self._file!r} is {kind}, not a number"
+        if pa.types.is_nested(kind):
+            return f"{key}: column {name!r} of {self._file!r} is {kind}, not a plain value"
+        return None
+
+    def blocks(self, columns: Sequence[ReadColumn]) -> Iterator[Block]:
+        """Yield the samples of some columns in their order."""
+        self.n_rows(columns)
+        names = list(dict.fromkeys(column.name for column in columns))
+        done = 0
+        try:
+            with pq.ParquetFile(self._path) as file:
+                for batch in file.iter_batches(block_rows(len(names)), columns=names):
+                    read = {name: batch.column(batch.schema.get_field_index(name)) for name in names}
+                    numbers = np.arange(done + 1, done + len(batch) + 1)
+                    done += len(batch)
+                    yield Block(numbers, {(name, numeric): read[name] for _, name, numeric in columns})
+        except (OSError, pa.ArrowException) as error:
+            raise SignalUnreadable(f"signal.file: {self._file!r} is damaged ({str(error).splitlines()[0]})") from error
+
+    def value(self, pattern: str) -> float | str:
+        """Refuse: a Parquet file says nothing about itself here."""
+        raise SignalUnreadable(f"variable {pattern!r}: a Parquet file has no variables")

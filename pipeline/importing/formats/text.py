@@ -1,0 +1,204 @@
+"""Text files (CSV): each cell is read as declared, and each bad line is named."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.importing.formats.interface import Block, ReadColumn, block_rows
+from pipeline.importing.formats.packed import open_bytes
+from pipeline.importing.mapping import CsvText
+from pipeline.importing.problems import Complaint, SignalUnreadable
+
+NUMBER: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+"""What counts as a number: digits, a point, an exponent; no words, no underscores, no thousands separators."""
+
+LINE_CHARACTERS: Final = 1 << 22
+"""A longer line is no line of a table, and is not read whole."""
+
+MANY_LINES: Final = 100_000
+"""With so many bad lines the rest of the file is not read."""
+
+
+class TextSignals:
+    """A text file, plain or packed (gzip, zip). It is read once for all columns, block by block."""
+
+    is_table = True
+
+    def __init__(self, path: Path, file: str, text: CsvText) -> None:
+        """Read the header; SignalUnreadable where there is none."""
+        self._path, self._file, self._text = path, file, text
+        self.notes: Sequence[str] = ()
+        self.names: Sequence[str] = ()
+        for _ in self._rows():
+            break
+
+    def n_rows(self, columns: Sequence[ReadColumn]) -> int | None:
+        """Return None: only reading tells how many lines there are, and whether they are numbers."""
+        return None
+
+    def blocks(self, columns: Sequence[ReadColumn]) -> Iterator[Block]:
+        """Yield the samples of some columns in their order; at the end SignalUnreadable with everything wrong."""
+        places = self._places(columns)
+        wrong: dict[str, list[int]] = {}
+        n_good, rows = 0, self._rows()
+        expected = f"where the {'header names' if self._text.header else 'first line has'} {len(self.names)}"
+        while chunk := list(islice(rows, block_rows(len(self.names)))):
+            for number, cells in chunk:
+                if len(cells) != len(self.names):
+                    what = f"has {len(cells)} cells {expected}; correct the line, or signal.csv.delimiter"
+                    wrong.setdefault(what, []).append(number)
+            good = [(number, cells) for number, cells in chunk if len(cells) == len(self.names)]
+            if good:
+                numbers = np.array([number for number, _ in good], dtype=np.int64)
+                cells_of = list(zip(*(cells for _, cells in good), strict=True))
+                n_good += len(good)
+                yield Block(
+                    numbers,
+                    {
+                        (column.name, column.numeric): self._column(
+                            cells_of[places[column.name]], column, numbers, wrong
+                        )
+                        for column in dict.fromkeys(columns)
+                    },
+                )
+            if sum(map(len, wrong.values())) > MANY_LINES:
+                break
+        if wrong:
+            raise SignalUnreadable(*(Complaint(what, tuple(lines)) for what, lines in wrong.items()))
+        if not n_good:
+            raise SignalUnreadable(f"signal.file: {self._file!r} has a header and no samples; remove it")
+
+    def _places(self, columns: Sequence[ReadColumn]) -> dict[str, int]:
+        complaints = []
+        for key, name, _ in dict.fromkeys(columns):
+            times = list(self.names).count(name)
+            if times != 1:
+                there = ", ".join(map(repr, self.names))
+                hint = "; one column only: is signal.csv.delimiter right?" if len(self.names) == 1 else ""
+                what = f"has {times or 'no'} column{'s' * (times > 1)} {name!r}; it has: {there}{hint}"
+                complaints.append(f"{key}: {self._file!r} {what}")
+        if complaints:
+            raise SignalUnreadable(*complaints)
+        return {column.name: self.names.index(column.name) for column in columns}
+
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield line number and cells of each line of samples; the names of the columns are known before the first."""
+        text = self._text
+        encoding = "utf-8-sig" if text.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else text.encoding
+        try:
+            with (
+                open_bytes(self._path, self._file) as raw,
+                io.TextIOWrapper(raw, encoding=encoding, newline="") as opened,
+            ):
+                lines = _Lines(opened, text, self._file)
+                yield from self._parsed(lines)
+        except OSError as error:
+            raise SignalUnreadable(f"signal.file: {self._file!r} cannot be read ({error.strerror or error})") from error
+        except UnicodeError as error:
+            message = f"signal.file: {self._file!r} is not text in {text.encoding} ({error})"
+            raise SignalUnreadable(f"{message}; declare signal.csv.encoding") from error
+
+    def _parsed(self, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
+        reader = csv.reader(lines, delimiter=self._text.delimiter, strict=True)
+        try:
+            first = next((cells for cells in reader if cells), None)
+            if first is None:
+                raise SignalUnreadable(f"signal.file: {self._file!r} is empty; remove it, or narrow the selection")
+            if self._text.header:
+                self.names = [name.strip() for name in first]
+                for _ in range(self._text.skip_after_header):
+                    next(reader, None)
+            else:
+                self.names = [str(n) for n in range(1, len(first) + 1)]
+                yield lines.number, first
+            for cells in reader:
+                if cells:
+                    yield lines.number, cells
+        except csv.Error as error:
+            raise SignalUnreadable(
+                Complaint(f"cannot be read as CSV ({error}); correct the line", (lines.number,))
+            ) from error
+
+    def _column(
+        self, texts: Sequence[str], column: ReadColumn, lines: NDArray[np.int64], wrong: dict[str, list[int]]
+    ) -> pa.Array:
+        cells = pc.utf8_trim_whitespace(pa.array(texts, pa.string()))
+        missing = pc.is_in(cells, value_set=pa.array([text.strip() for text in self._text.missing_texts], pa.string()))
+        cells = pc.if_else(missing, pa.scalar(None, pa.string()), cells)
+        if not column.numeric:
+            return cells
+        text, decimal = cells, self._text.decimal
+        if decimal == ",":
+            # Here a point is a thousands separator, so the cell is not a number.
+            text = pc.replace_substring(pc.replace_substring(text, ".", "?"), ",", ".")
+        good = pc.fill_null(pc.match_substring_regex(text, NUMBER), True)
+        if not pc.all(good).as_py():
+            at = np.flatnonzero(~good.to_numpy(zero_copy_only=False))
+            self._add(column.name, cells, at, f"is not a number with {decimal!r} as the decimal mark", lines, wrong)
+            text = pc.if_else(good, text, pa.scalar(None, pa.string()))
+        plain = pc.replace_substring_regex(text, r"^\+", "")
+        if pc.all(pc.fill_null(pc.match_substring_regex(plain, r"^-?[0-9]{1,18}$"), True)).as_py():
+            return plain.cast(pa.int64())
+        values = plain.cast(pa.float64())
+        finite = pc.fill_null(pc.is_finite(values), True)
+        if not pc.all(finite).as_py():
+            at = np.flatnonzero(~finite.to_numpy(zero_copy_only=False))
+            self._add(column.name, cells, at, "is too large", lines, wrong)
+        return values
+
+    @staticmethod
+    def _add(
+        name: str,
+        cells: pa.Array,
+        at: NDArray[np.intp],
+        why: str,
+        lines: NDArray[np.int64],
+        wrong: dict[str, list[int]],
+    ) -> None:
+        """Add the cells at some places to what is wrong; the sentence of a column shows its first bad cell."""
+        first = cells[int(at[0])].as_py()
+        start = f"column {name!r}: " if first else f"column {name!r} is empty"
+        what = next((known for known in wrong if known.startswith(start) and (not first or why in known)), None)
+        if what is None and first:
+            what = f"{start}{first!r:.60} {why}; correct it, or declare it in signal.csv.missing_texts"
+        elif what is None:
+            what = f"{start}; declare the empty cell in signal.csv.missing_texts if it means no reading"
+        wrong.setdefault(what, []).extend(lines[at].tolist())
+
+    def value(self, pattern: str) -> float | str:
+        """Refuse: a text file has no variables."""
+        raise SignalUnreadable(f"variable {pattern!r}: a text file has no variables")
+
+
+class _Lines:
+    """The lines of a file without the skipped ones; `number` is that of the last line returned."""
+
+    def __init__(self, opened: io.TextIOWrapper, text: CsvText, file: str) -> None:
+        self._opened, self._text, self._file = opened, text, file
+        self.number = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        while True:
+            line = self._opened.readline(LINE_CHARACTERS)
+            if not line:
+                raise StopIteration
+            self.number += 1
+            if len(line) == LINE_CHARACTERS:
+                what = f"a line has more than {LINE_CHARACTERS} characters; is it a text file?"
+                raise SignalUnreadable(Complaint(what, (self.number,)))
+            commented = self._text.comment is not None and line.startswith(self._text.comment)
+            if self.number > self._text.skip_lines and not commented:
+                return line
