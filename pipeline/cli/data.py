@@ -84,6 +84,7 @@ def import_logs(
     mapping: Annotated[str, typer.Option(help="Mapping: a TOML file, or the name of a shipped one, such as cwru.")],
     landing: Annotated[Path | None, typer.Option(help="Landing zone to write logs to (default: the setting).")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, but write nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Convert an archive of CSV, MATLAB or Parquet signals to contract logs, labels and an asset registry.
@@ -92,9 +93,12 @@ def import_logs(
     next.
     """
     from pipeline.base.sources import load_settings
+    from pipeline.extraction.in_force import feature_settings
     from pipeline.importing import import_archive, shipped_mappings
+    from pipeline.workplace import now
 
-    target = landing if landing is not None else load_settings().landing_zone
+    settings = load_settings()
+    target = landing if landing is not None else settings.landing_zone
     chosen = mapping if mapping in shipped_mappings() else Path(mapping)
     with progress("import", as_json) as bar:
 
@@ -102,7 +106,16 @@ def import_logs(
             if bar is not None:
                 bar(done, total)
 
-        report = import_archive(manifest, chosen, target, root=root, on_progress=on_progress)
+        report = import_archive(
+            manifest,
+            chosen,
+            target,
+            root=root,
+            as_of=now(),
+            shortest=lambda quantity: feature_settings(settings, quantity).windows.min_samples,
+            dry_run=dry_run,
+            on_progress=on_progress,
+        )
     facts = dict(vars(report))
     facts["skipped"] = [dict(vars(item)) for item in report.skipped]
 

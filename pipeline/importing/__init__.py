@@ -9,7 +9,8 @@ from pipeline.importing.loading import load_mapping, shipped_mappings
 from pipeline.importing.mapping import Mapping
 from pipeline.importing.plan import ImportPlan, plan_import
 from pipeline.importing.problems import ImportRefused
-from pipeline.importing.run import ImportReport, Skipped, import_archive
+from pipeline.importing.report import ImportReport, Skipped
+from pipeline.importing.run import import_archive
 from pipeline.importing.signals import Cuts, Piece, PlannedRow, read_pieces
 
 __all__ = [

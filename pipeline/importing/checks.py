@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
+from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.base.log_schema import QUANTITY_UNITS, RATE_BASES
 from pipeline.importing.mapping import Mapping
@@ -14,18 +15,61 @@ from pipeline.intake.contract import EARLIEST_CLOCK, NAME_COLUMNS, TEXT_LIMIT
 if TYPE_CHECKING:
     from pipeline.importing.signals import PlannedRow
 
+AHEAD: Final = timedelta(days=1)
+"""So far ahead of ours a logger's clock may be."""
 
-def check_recordings(where: str, mapping: Mapping, rows: list[PlannedRow], problems: Problems) -> None:
+RATE_OFF: Final = 0.001
+"""A measured rate that differs by more is worth a word: a bearing's line is searched within 2 %."""
+
+
+def check_recordings(
+    where: str, mapping: Mapping, rows: list[PlannedRow], problems: Problems, as_of: datetime | None
+) -> None:
     """Check the values of each row, and the rows together; add everything wrong to `problems`."""
     for planned in rows:
-        for complaint in _complaints(planned, mapping):
+        for complaint in _complaints(planned, mapping, as_of):
             problems.add(where, complaint, row=planned.row.number)
     _check_keys(where, rows, problems)
     _check_units(where, rows, problems)
     _check_labels(where, rows, problems)
 
 
-def _complaints(planned: PlannedRow, mapping: Mapping) -> list[str]:
+def rate_notes(rows: list[PlannedRow]) -> tuple[str, ...]:
+    """Return sentences about the rates that the time columns say, and about uneven intervals, each with its worst."""
+    timed = [planned for planned in rows if planned.measured is not None]
+    if not timed:
+        return ()
+
+    def off(planned: PlannedRow) -> float:
+        used = planned.source_rate_hz
+        return round(planned.measured.hz / used - 1, 4) + 0.0 if planned.measured and used > 0 else 0.0
+
+    worst = max(timed, key=lambda planned: abs(off(planned)))
+    assert worst.measured is not None
+    rates = f"the times say {worst.measured.hz:.6g} Hz, {worst.source_rate_hz:.6g} Hz is used ({off(worst):+.2%})"
+    notes = [f"rate: {rates} in {worst.file!r}, the farthest of {len(timed)} signals"]
+    n_off = sum(abs(off(planned)) > RATE_OFF for planned in timed)
+    if n_off:
+        notes[0] += (
+            f"; {n_off} are more than {RATE_OFF:.1%} off, and so is every line of a spectrum: "
+            "sampling_rate_hz = { from_times = true } takes the rate of each file"
+        )
+    uneven = [planned for planned in timed if planned.measured is not None and planned.measured.is_uneven]
+    if uneven:
+        worst = max(uneven, key=lambda planned: planned.measured.jitter if planned.measured else 0)
+        measured = worst.measured
+        assert measured is not None
+        low, high = measured.shortest_s * measured.hz - 1, measured.longest_s * measured.hz - 1
+        resampled = any(step.kind == "resample" for step in worst.steps)
+        then = "resampled at equal steps" if resampled else 'taken as even; process kind "resample" makes them so'
+        notes.append(
+            f"uneven: intervals differ by {low:+.0%} to {high:+.0%} from their mean (rms {measured.jitter:.0%}) in "
+            f"{worst.file!r}, the worst of {len(uneven)} signals; {then}"
+        )
+    return tuple(notes)
+
+
+def _complaints(planned: PlannedRow, mapping: Mapping, as_of: datetime | None) -> list[str]:
     fields, complaints = planned.fields, []
     for name in (*NAME_COLUMNS, "unit_serial", "program"):
         text = fields[name] or ""
@@ -38,6 +82,8 @@ def _complaints(planned: PlannedRow, mapping: Mapping) -> list[str]:
         complaints.append(
             f"time.start: {planned.started_at.isoformat()} is before {EARLIEST_CLOCK:%Y}: a clock that was reset?"
         )
+    if planned.time_basis == "clock" and as_of is not None and planned.started_at > as_of + AHEAD:
+        complaints.append(f"time.start: {planned.started_at.isoformat()} is in the future: a clock that was set wrong?")
     quantity, unit = fields["quantity"], fields["unit"]
     if quantity not in QUANTITY_UNITS:
         complaints.append(f"recording.quantity: {quantity!r} is not one of {', '.join(QUANTITY_UNITS)}")

@@ -45,11 +45,12 @@ class ManifestRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest: its name for messages, its columns and its rows."""
+    """A manifest: its name for messages, its columns, its rows, and the number of files that the mapping excludes."""
 
     where: str
     columns: tuple[str, ...]
     rows: tuple[ManifestRow, ...]
+    excluded: int = 0
 
 
 def read_manifest(path: Path, problems: Problems) -> Manifest | None:
@@ -110,9 +111,15 @@ def list_folder(folder: Path, files: Files, problems: Problems) -> Manifest | No
     if not names:
         problems.add(where, f"key files.glob: no file matches {files.glob!r}; correct the pattern or the folder")
         return None
+    kept = [name for name in names if not any(fnmatchcase(name, exclude) for exclude in files.exclude)]
+    for exclude in files.exclude:
+        if not any(fnmatchcase(name, exclude) for name in names):
+            problems.add(where, f"key files.exclude: no file matches {exclude!r}; correct the pattern, or remove it")
+    if not kept:
+        problems.add(where, "key files.exclude: no file is left")
     pattern = re.compile(files.pattern) if files.pattern is not None else None
     rows = []
-    for name in names:
+    for name in kept:
         match = pattern.fullmatch(name) if pattern else None
         if pattern and not match:
             text = f"key files.pattern: the name does not match {files.pattern!r}; correct it, or narrow files.glob"
@@ -120,7 +127,8 @@ def list_folder(folder: Path, files: Files, problems: Problems) -> Manifest | No
             continue
         groups = {key: text or "" for key, text in match.groupdict().items()} if match else {}
         rows.append(ManifestRow(name, {"file": name, **groups}))
-    return Manifest(where, ("file", *(pattern.groupindex if pattern else ())), tuple(rows))
+    columns = ("file", *(pattern.groupindex if pattern else ()))
+    return Manifest(where, columns, tuple(rows), len(names) - len(kept))
 
 
 def resolve(
@@ -150,11 +158,15 @@ def resolve(
     """
     if source.value is not None:
         return source.value
+    if source.from_times:
+        raise ValueError("from_times is for recording.sampling_rate_hz only")
     if source.variable is not None:
         if variable is None:
-            raise ValueError(f"variable {source.variable!r}: variables are there for recording and channel only")
-        return variable(source.variable)
-    if source.column is not None:
+            raise ValueError(
+                f"variable {source.variable!r}: variables are there for recording, channel and time.start only"
+            )
+        text, origin = str(variable(source.variable)), f"variable {source.variable!r}"
+    elif source.column is not None:
         text, origin = cells[source.column], f"column {source.column!r}"
     else:
         parts = {name: cells[name] for name in source.columns()}

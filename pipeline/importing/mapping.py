@@ -42,6 +42,7 @@ class Source(Part):
     value: Scalar | None = None
     template: Name | None = None
     variable: Name | None = None
+    from_times: Literal[True] | None = None
     suffix: Name | None = None
     map: dict[str, Scalar] | None = None
     default: Scalar | None = None
@@ -55,13 +56,12 @@ class Source(Part):
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Source:
-        if sum(part is not None for part in (self.column, self.value, self.template, self.variable)) != 1:
-            raise ValueError("needs exactly one of column, value, template and (MATLAB files) variable")
+        ways = (self.column, self.value, self.template, self.variable, self.from_times)
+        if sum(part is not None for part in ways) != 1:
+            raise ValueError("needs exactly one of column, value, template, variable and (the rate) from_times")
         alone = self.suffix is None and self.map is None and self.default is None
-        if not alone and (self.value is not None or self.variable is not None):
-            raise ValueError(
-                "a value or variable takes no suffix, map or default; they belong to a column or a template"
-            )
+        if not alone and (self.value is not None or self.from_times is not None):
+            raise ValueError("a value takes no suffix, map or default; they belong to a column or a template")
         if self.suffix is not None and self.map is not None:
             raise ValueError("takes a suffix or a map, not both")
         self.columns()
@@ -83,6 +83,7 @@ class CsvText(Part):
     skip_after_header: Annotated[int, Field(ge=0)] = 0
     comment: Name | None = None
     missing_texts: list[str] = Field(default_factory=list)
+    drop_cut_off_end: bool = False
 
     @model_validator(mode="after")
     def _can_be_read(self) -> CsvText:
@@ -105,10 +106,14 @@ class TimeColumn(Part):
     """The column of a signal file with the time of each sample."""
 
     column: Name
+    time_of_day_column: Name | None = None
     kind: Literal["text", "epoch", "elapsed"]
-    unit: Literal["s", "ms", "us", "ns"] | None = None
+    unit: Literal["d", "h", "min", "s", "ms", "us", "100ns", "ns"] | None = None
+    since: Literal["1601", "excel", "1904", "1970", "matlab"] | None = None
     format: Name | None = None
     zone: Name | None = None
+    ambiguous: Literal["refuse", "infer"] = "refuse"
+    repeated: Literal["refuse", "spread"] = "refuse"
     zero: Literal["start", "first_row"] | None = None
     rate_tolerance: Annotated[float, Field(gt=0, le=0.5)] = 0.02
     interval_tolerance: Annotated[float, Field(gt=0, le=0.9)] = 0.5
@@ -119,10 +124,16 @@ class TimeColumn(Part):
             raise ValueError("unit (s, ms, us, ns) goes with kind epoch and elapsed, which have to declare it")
         if (self.zero is None) != (self.kind != "elapsed"):
             raise ValueError('zero ("start" or "first_row") goes with kind elapsed, which has to declare it')
-        if self.kind != "text" and (self.format is not None or self.zone is not None):
-            raise ValueError("format and zone go with kind text only")
+        if self.kind != "text" and (self.format is not None or self.time_of_day_column is not None):
+            raise ValueError("format and time_of_day_column go with kind text only")
+        if self.kind == "elapsed" and self.zone is not None:
+            raise ValueError("zone goes with kind text and, for numbers that count local time, with kind epoch")
+        if self.kind != "epoch" and self.since is not None:
+            raise ValueError("since goes with kind epoch only")
         if self.format is not None and "%z" not in self.format and self.zone is None:
             raise ValueError("a format without %z needs a zone, such as Europe/Berlin or UTC")
+        if self.ambiguous == "infer" and self.zone is None:
+            raise ValueError("ambiguous needs the zone whose clocks change")
         if self.zone is not None:
             known_zone(self.zone)
         return self
@@ -131,6 +142,11 @@ class TimeColumn(Part):
     def is_absolute(self) -> bool:
         """Whether the column alone has the times, without a start in the manifest's row."""
         return self.kind != "elapsed"
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the file that it reads."""
+        return [self.column] if self.time_of_day_column is None else [self.column, self.time_of_day_column]
 
 
 class SampleRules(Part):
@@ -150,6 +166,7 @@ class Signal(SampleRules):
     file: Source | None = None
     column: Source | None = None
     n_samples: Source | None = None
+    on_bad_file: Literal["refuse", "leave out"] = "refuse"
     csv: CsvText = CsvText()
     time: TimeColumn | None = None
 
@@ -175,6 +192,7 @@ class Files(Part):
 
     glob: Name
     pattern: Name | None = None
+    exclude: list[Name] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _stays_below(self) -> Files:
@@ -309,6 +327,13 @@ class Decimate(Part):
     where: Filters = Field(default_factory=dict)
 
 
+class Resample(Part):
+    """Resample at equal steps of the sampling rate, from the times of the samples."""
+
+    kind: Literal["resample"]
+    where: Filters = Field(default_factory=dict)
+
+
 class Scale(Part):
     """Multiply by a declared factor; the new unit is `unit`."""
 
@@ -332,7 +357,7 @@ class CutToLength(Part):
     where: Filters = Field(default_factory=dict)
 
 
-Process = CutEvery | CutAtChanges | Decimate | Scale | CutToLength
+Process = CutEvery | CutAtChanges | Resample | Decimate | Scale | CutToLength
 
 
 class Pieces(Part):
@@ -425,6 +450,8 @@ class Mapping(Part):
             raise ValueError("[time]: basis clock needs start, or a [signal.time] of kind text or epoch, and not both")
         if self.time.basis == "synthetic" and absolute:
             raise ValueError('[time]: [signal.time] says when, so basis is "clock"')
+        if column is None and any(step.kind == "resample" for step in self.process):
+            raise ValueError("resample needs the times of the samples: declare [signal.time]")
         for step in self.process:
             spacing = getattr(step, "spacing_s", None)
             if column is not None and (spacing is not None or getattr(step, "start_s_column", None) is not None):

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 from pipeline.importing.formats import open_signal
 from pipeline.importing.formats.interface import ReadColumn, SignalFile
 from pipeline.importing.mapping import Mapping, Process, Signal
+from pipeline.importing.measured_rate import Intervals, MeasuredRate
 from pipeline.importing.problems import Problems, SignalUnreadable
-from pipeline.importing.sample_times import Intervals
-from pipeline.importing.samples import Asked, Samples, read_signals
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from pipeline.importing.sample_times import EPOCH
+from pipeline.importing.samples import Asked, SampleReader, Samples, read_signals
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class SignalInfo:
     """The file of a signal, its number of samples, and the times of its time column.
 
     `first_us` is the zero of the offsets, in microseconds of the time column. `lasts_s` is None without a time column.
+    `rate_hz` is the declared rate, or the measured one where the mapping takes it from the times.
     """
 
     path: Path
@@ -30,6 +31,8 @@ class SignalInfo:
     first_us: int = 0
     starts_s: float = 0.0
     lasts_s: float | None = None
+    rate_hz: float | None = None
+    measured: MeasuredRate | None = None
 
 
 def add_complaints(problems: Problems, where: str, row: int | str, file: str, error: SignalUnreadable) -> None:
@@ -47,7 +50,7 @@ class SignalCheck:
 
     row: int | str
     asked: Asked
-    rate_hz: float | None
+    rate_hz: float | Literal["from_times"] | None
     n_samples: float | None
 
 
@@ -59,6 +62,7 @@ class FileCheck:
         self._where = where
         self._signal = signal
         self._problems = problems
+        self.left_out: dict[str, list[str]] = {}
         self._open: tuple[Path, SignalFile | SignalUnreadable] | None = None
         self._reported: set[tuple[str, str]] = set()
 
@@ -78,12 +82,29 @@ class FileCheck:
         return path, opened
 
     def value(self, file: str | None, variable: str) -> float | str:
-        """Return what a variable of a file says; KeyError where the file cannot be opened, which `check` reports."""
+        """Return what a variable of a file says; KeyError where the file cannot be opened, which `check` reports.
+
+        SignalUnreadable where there is no such variable; KeyError where the file is left out because of that.
+        """
         try:
             opened = self.open(file or "")[1]
         except SignalUnreadable as error:
             raise KeyError(file) from error
-        return opened.value(variable)
+        try:
+            return opened.value(variable)
+        except SignalUnreadable as error:
+            if self._leaves_out:
+                self._leave_out(file or "", error)
+                raise KeyError(file) from error
+            raise
+
+    @property
+    def _leaves_out(self) -> bool:
+        return self._signal.on_bad_file == "leave out"
+
+    def _leave_out(self, file: str, error: SignalUnreadable) -> None:
+        reasons = self.left_out.setdefault(file, [])
+        reasons += [text for text in error.sentences() if text not in reasons]
 
     def check(self, file: str, signals: Sequence[SignalCheck]) -> list[SignalInfo | None]:
         """Check the signals of one file; None, and an entry in the problems, where one cannot be read."""
@@ -102,7 +123,7 @@ class FileCheck:
                 if length is None:
                     reading.append((at, Intervals()))
                 else:
-                    found[at] = _info(path, signal, length, length, None)
+                    found[at] = _info(path, signal, SampleReader(asked, length), None)
             except SignalUnreadable as error:
                 found[at] = error
         wanted = [(signals[at].asked, _only_times(intervals)) for at, intervals in reading]
@@ -110,7 +131,7 @@ class FileCheck:
             try:
                 if isinstance(read, SignalUnreadable):
                     raise read
-                found[at] = _info(path, signals[at], read.n_file, read.n_used, intervals)
+                found[at] = _info(path, signals[at], read, intervals)
             except SignalUnreadable as error:
                 found[at] = error
         infos: list[SignalInfo | None] = []
@@ -122,6 +143,9 @@ class FileCheck:
         return infos
 
     def _report(self, row: int | str, file: str, error: SignalUnreadable) -> None:
+        if self._leaves_out:
+            self._leave_out(file, error)
+            return
         new = [
             complaint
             for complaint in error.complaints
@@ -146,30 +170,37 @@ def _only_times(intervals: Intervals) -> Callable[[Samples], None]:
     return take
 
 
-def _info(path: Path, signal: SignalCheck, n_file: int, n_used: int, intervals: Intervals | None) -> SignalInfo:
+def _info(path: Path, signal: SignalCheck, read: SampleReader, intervals: Intervals | None) -> SignalInfo:
     """Return what a signal's file and times say; SignalUnreadable where that is not what was declared."""
     asked, rate_hz = signal.asked, signal.rate_hz
     complaints: list[str] = []
-    if signal.n_samples is not None and signal.n_samples != n_file:
-        says = f"signal.n_samples: says {signal.n_samples:g} samples, {asked.file!r} has {n_file}"
+    if signal.n_samples is not None and signal.n_samples != read.n_file:
+        says = f"signal.n_samples: says {signal.n_samples:g} samples, {asked.file!r} has {read.n_file}"
         complaints.append(f"{says}; one of them is wrong")
-    if n_used == 0:
+    if read.n_used == 0:
         complaints.append(f"signal.file: {asked.file!r} has no samples; remove the row")
     if complaints:
         raise SignalUnreadable(*complaints)
     if asked.time is None or intervals is None:
-        return SignalInfo(path, n_used)
-    if rate_hz is not None:
-        intervals.check_rate(rate_hz, asked.time, asked.file)
+        return SignalInfo(path, read.n_used, rate_hz=rate_hz if rate_hz != "from_times" else None)
     first, last = intervals.first, intervals.last
+    measured = intervals.measure(asked.time, None if rate_hz == "from_times" else rate_hz)
+    if rate_hz == "from_times":
+        if measured is None:
+            raise SignalUnreadable(f"recording.sampling_rate_hz: {asked.file!r} has too few even intervals to measure")
+        rate_hz = float(f"{measured.hz:.6g}")
+    elif rate_hz is not None:
+        intervals.check_rate(rate_hz, asked.time, asked.file)
     zero = 0 if asked.time.zero == "start" else first
     return SignalInfo(
         path,
-        n_used,
+        read.n_used,
         EPOCH + timedelta(microseconds=first) if asked.time.is_absolute else None,
         zero,
         (first - zero) / 1e6,
         (last - first) / 1e6 + (1 / rate_hz if rate_hz and rate_hz > 0 else 0.0),
+        rate_hz,
+        measured,
     )
 
 
@@ -188,7 +219,11 @@ def check_steps(where: str, mapping: Mapping, problems: Problems) -> None:
     """Check the order of steps: cuts that count samples of the source come before steps that change their number."""
     later: str | None = None
     for number, step in enumerate(mapping.process, 1):
-        if step.kind in ("decimate", "cut_to_length"):
+        if step.kind == "resample" and later is not None:
+            problems.add(
+                where, f"key process.{number}: resample needs the times of the samples; move it before {later}"
+            )
+        if step.kind in ("resample", "decimate", "cut_to_length"):
             later = later or f"process.{number} ({step.kind})"
         elif step.kind in ("cut_every", "cut_at_changes") and later is not None:
             problems.add(where, f"key process.{number}: {step.kind} counts source samples; move it before {later}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel
 
-from pipeline.importing.checks import check_recordings
+from pipeline.importing.checks import AHEAD, check_recordings, rate_notes
 from pipeline.importing.loading import read_mapping
 from pipeline.importing.manifest import (
     Manifest,
@@ -84,7 +84,10 @@ class _Draft:
 class Planner:
     """Checks rows one by one; everything wrong is added to the problems."""
 
-    def __init__(self, mapping: Mapping, where: str, files: FileCheck, problems: Problems) -> None:
+    def __init__(
+        self, mapping: Mapping, where: str, files: FileCheck, problems: Problems, as_of: datetime | None
+    ) -> None:
+        self._latest = as_of + AHEAD if as_of is not None else None
         self._mapping = mapping
         self._where = where
         self._files = files
@@ -102,11 +105,14 @@ class Planner:
             infos = self._files.check(file, [drafts[at].check for at in places])
             for at, info in zip(places, infos, strict=True):
                 draft = drafts[at]
-                if info is not None and all(draft.fields[key] is not None for key in REQUIRED_FIELDS):
-                    row = self._row(draft, info)
-                    if row is not None:
-                        planned[at] = row
-        return [planned[at] for at in sorted(planned)]
+                if info is not None and info.rate_hz is not None:
+                    draft.fields["sampling_rate_hz"] = info.rate_hz
+                    if all(draft.fields[key] is not None for key in REQUIRED_FIELDS):
+                        row = self._row(draft, info)
+                        if row is not None:
+                            planned[at] = row
+        whole = [planned[at] for at in sorted(planned)]
+        return [row for row in whole if row.file not in self._files.left_out]
 
     def _drafts(self, row: ManifestRow) -> Iterator[_Draft]:
         """Yield the signals of a row with all that the manifest and the mapping say about them."""
@@ -116,29 +122,32 @@ class Planner:
         def variable(pattern: str) -> float | str:
             return self._files.value(name, pattern)
 
-        about = self._about(row)
+        about = self._about(row, variable)
         steps = tuple(step for step in mapping.process if row.matches(step.where))
         for channel in mapping.channels():
+            measured = channel.sampling_rate_hz is not None and channel.sampling_rate_hz.from_times
             fields = {
                 key: self._value(row, f"recording.{key}", getattr(channel, key), variable=variable)
                 for key in MappedRecording.model_fields
+                if not (key == "sampling_rate_hz" and measured)
             }
             fields["cell"] = fields["cell"] or ""
             column = self._value(row, "signal.column", channel.column)
             if name is None or column is None:
                 continue
             asked = self._asked(name, column, channel, f"{fields['axis']} {fields['channel']}", steps)
-            check = SignalCheck(row.number, asked, fields["sampling_rate_hz"], about.n_samples)
+            rate: Any = "from_times" if measured else fields["sampling_rate_hz"]
+            check = SignalCheck(row.number, asked, rate, about.n_samples)
             yield _Draft(row, fields, check, about, steps)
 
-    def _about(self, row: ManifestRow) -> _About:
+    def _about(self, row: ManifestRow, variable: Callable[[str], float | str]) -> _About:
         asset = self._mapping.asset
         installed_at = asset.installed_at if asset else None
         if isinstance(installed_at, Source):
             installed_at = self._value(row, "asset.installed_at", installed_at, as_moment)
         return _About(
             self._value(row, "signal.n_samples", self._mapping.signal.n_samples, as_number),
-            self._start(row),
+            self._start(row, variable),
             *self._label(row),
             self._value(row, "asset.geometry", asset.geometry if asset else None),
             installed_at,
@@ -147,7 +156,7 @@ class Planner:
     def _asked(self, file: str, column: str, channel: Channel, name: str, steps: tuple[Process, ...]) -> Asked:
         rules = SampleRules.model_construct(**{key: getattr(channel, key) for key in SampleRules.model_fields})
         time = self._mapping.signal.time
-        return Asked(file, name, column, channel.factor, rules, time, extra_columns(steps))
+        return Asked(file, name, column, channel.factor, rules, time, extra_columns(steps), self._latest)
 
     def _row(self, draft: _Draft, signal: SignalInfo) -> PlannedRow | None:
         row, fields, about, steps = draft.row, draft.fields, draft.about, draft.steps
@@ -176,6 +185,7 @@ class Planner:
             n_source=signal.n_samples,
             first_us=round(signal.first_us + signal.starts_s * 1e6) if signal.lasts_s is not None else 0,
             lasts_s=lasts_s,
+            measured=signal.measured,
             steps=steps,
             min_samples=mapping.pieces.min_samples,
             started_at=began,
@@ -214,11 +224,11 @@ class Planner:
             return None  # no such column, or the file cannot be opened; both are reported elsewhere
         return None
 
-    def _start(self, row: ManifestRow) -> datetime | None:
+    def _start(self, row: ManifestRow, variable: Callable[[str], float | str]) -> datetime | None:
         time = self._mapping.time
         if time.basis == "clock":
             start: datetime | None = self._value(
-                row, "time.start", time.start, lambda value: as_moment(value, time.zone)
+                row, "time.start", time.start, lambda value: as_moment(value, time.zone), variable
             )
             return start
         recording = self._value(row, "time.recording", time.recording)
@@ -262,6 +272,14 @@ class ImportPlan:
     rows: tuple[PlannedRow, ...]
     geometries: dict[str, MappedGeometry]
     notes: tuple[str, ...]
+    left_out: dict[str, list[str]]
+    excluded: int
+    unselected: int
+
+    @property
+    def n_files(self) -> int:
+        """Number of the selected signal files, those that were left out included."""
+        return len(self.by_file()) + len(self.left_out)
 
     def by_file(self) -> dict[Path, list[PlannedRow]]:
         """Return the rows of each signal file, files in manifest order."""
@@ -272,7 +290,12 @@ class ImportPlan:
 
 
 def plan_import(
-    manifest: Path, mapping: Path | str, *, root: Path | None = None, only: frozenset[int] | None = None
+    manifest: Path,
+    mapping: Path | str,
+    *,
+    root: Path | None = None,
+    only: frozenset[int] | None = None,
+    as_of: datetime | None = None,
 ) -> ImportPlan:
     """Check an import without writing anything.
 
@@ -286,6 +309,8 @@ def plan_import(
         Folder that the manifest's file names start from; default: the manifest's folder.
     only : set of int, optional
         Numbers of the manifest rows to use; default: all that the mapping selects.
+    as_of : datetime, optional
+        The time now; measured times more than a day later are refused. Default: nothing is refused for that.
 
     Raises
     ------
@@ -298,26 +323,35 @@ def plan_import(
         root = root or manifest
         table = list_folder(manifest, loaded.files, problems)
     else:
-        table = read_manifest(manifest, problems)
+        table = read_manifest(manifest, problems) if loaded is not None or not manifest.is_dir() else None
     if loaded is None or table is None:
         problems.refuse_if_any()
     assert loaded is not None and table is not None
     if only is not None:
-        table = Manifest(table.where, table.columns, tuple(row for row in table.rows if row.number in only))
+        table = replace(table, rows=tuple(row for row in table.rows if row.number in only))
     _check_columns(where, loaded, table, problems)
     check_steps(where, loaded, problems)
     selected = _select(where, loaded, table, problems)
     files = FileCheck(root or manifest.parent, table.where, loaded.signal, problems)
-    planner = Planner(loaded, table.where, files, problems)
+    planner = Planner(loaded, table.where, files, problems, as_of)
     planned = planner.plan(selected)
-    check_recordings(table.where, loaded, planned, problems)
+    check_recordings(table.where, loaded, planned, problems, as_of)
     problems.refuse_if_any()
     notes = tuple(
         f"process {number} ({step.kind}) applies to none of the selected rows"
         for number, step in enumerate(loaded.process, 1)
         if not any(row.matches(step.where) for row in selected)
     )
-    return ImportPlan(loaded.name, loaded, tuple(planned), dict(loaded.geometry), notes)
+    return ImportPlan(
+        loaded.name,
+        loaded,
+        tuple(planned),
+        dict(loaded.geometry),
+        notes + rate_notes(planned),
+        files.left_out,
+        table.excluded,
+        len(table.rows) - len(selected),
+    )
 
 
 def sources_of(part: BaseModel, prefix: str = "") -> Iterator[tuple[str, Source]]:

@@ -46,6 +46,10 @@ class SignalUnreadable(ValueError):
         self.complaints = tuple(Complaint(item) if isinstance(item, str) else item for item in complaints)
         super().__init__("; ".join(complaint.what for complaint in self.complaints))
 
+    def sentences(self) -> list[str]:
+        """Return each reason with its rows."""
+        return [f"{_name_rows(list(one.rows)).lstrip(', ')}: {one.what}".lstrip(": ") for one in self.complaints]
+
 
 class Problems:
     """A list of problems. The same problem in many rows of the manifest is one entry that names the rows."""

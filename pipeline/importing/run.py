@@ -6,8 +6,9 @@ import filecmp
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -22,7 +23,8 @@ from pipeline.importing.metadata import add_complaints
 from pipeline.importing.outputs import RowSpan, assets_toml, label_rows, labels_csv
 from pipeline.importing.plan import ImportPlan, plan_import
 from pipeline.importing.problems import Problems, SignalUnreadable
-from pipeline.importing.samples import Samples, read_signals
+from pipeline.importing.report import ImportReport, SampleBalance, ShortRecordings, Skipped
+from pipeline.importing.samples import SampleReader, Samples, read_signals
 from pipeline.importing.signals import Cuts, Cutter, Piece, PlannedRow
 
 BUFFER_BYTES: Final = 1 << 26
@@ -30,48 +32,6 @@ BUFFER_BYTES: Final = 1 << 26
 
 Progress = Callable[[int, int, str], None]
 """Called with the number of signal files done, the number of all, and the name of the last one done."""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A part of a manifest row that was left out, and the reason."""
-
-    row: int | str
-    file: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """The result of an import: counts, paths and notes."""
-
-    name: str
-    files_read: int
-    recordings: int
-    skipped: tuple[Skipped, ...]
-    notes: tuple[str, ...]
-    log_files: tuple[Path, ...]
-    written: int
-    unchanged: int
-    labels: int
-    labels_path: Path
-    units: int
-    assets_path: Path
-
-    def lines(self) -> list[str]:
-        """Return the report as sentences for the command line."""
-        lines = [
-            f"{self.name}: {self.files_read} signal files read, {self.recordings} recordings in "
-            f"{len(self.log_files)} log files ({self.written} written, {self.unchanged} unchanged)",
-            f"{self.labels} labels in {self.labels_path}",
-            f"{self.units} units in {self.assets_path}",
-        ]
-        lines += [f"note: {note}" for note in self.notes]
-        return lines + [f"left out: {_place(item)}: {item.reason}" for item in self.skipped]
-
-
-def _place(item: Skipped) -> str:
-    return f"row {item.row} ({item.file})" if isinstance(item.row, int) else item.file
 
 
 def import_archive(
@@ -82,6 +42,9 @@ def import_archive(
     root: Path | None = None,
     labels_out: Path | None = None,
     assets_out: Path | None = None,
+    as_of: datetime | None = None,
+    shortest: Callable[[str], int] | None = None,
+    dry_run: bool = False,
     on_progress: Progress | None = None,
 ) -> ImportReport:
     """Turn an archive of Parquet, CSV or MATLAB signals into contract logs, labels.csv and assets.toml.
@@ -98,6 +61,12 @@ def import_archive(
         Folder that the manifest's file names start from; default: the manifest's folder.
     labels_out, assets_out : Path, optional
         Default: NAME-labels.csv and NAME-assets.toml beside the landing zone. Never inside it.
+    as_of : datetime, optional
+        The time now; measured times more than a day later are refused. Default: nothing is refused for that.
+    shortest : callable, optional
+        Returns the samples of the shortest recording of a quantity that is scored, for a note about shorter ones.
+    dry_run : bool
+        Do everything but put the files in their places.
     on_progress : callable, optional
         Called after each signal file.
 
@@ -112,15 +81,18 @@ def import_archive(
     OSError
         A file cannot be written; logs may be in place and labels not. Run the import again.
     """
-    plan = plan_import(manifest, mapping, root=root)
+    plan = plan_import(manifest, mapping, root=root, as_of=as_of)
     labels_path = labels_out or landing.parent / f"{plan.name}-labels.csv"
     assets_path = assets_out or landing.parent / f"{plan.name}-assets.toml"
     _check_places(landing, manifest, labels_path, assets_path, plan)
+    writer = _Writer(manifest.name, shortest)
+    if dry_run:
+        writer.write(plan, None, on_progress)
+        return _put_in_place(plan, writer, None, landing / plan.name, labels_path, assets_path)
     landing.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=landing, prefix=f".{plan.name}-", suffix=".part"))
     try:
-        writer = _Writer(manifest.name, aside)
-        writer.write(plan, on_progress)
+        writer.write(plan, aside, on_progress)
         return _put_in_place(plan, writer, aside, landing / plan.name, labels_path, assets_path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -147,25 +119,40 @@ def _stem(file: str) -> str:
     return PurePosixPath(path.stem).stem if path.suffix in SUFFIXES else path.stem
 
 
+@dataclass
+class _Written:
+    """What came of one signal file."""
+
+    recordings: int = 0
+    spans: list[RowSpan] = field(default_factory=list)
+    keys: dict[tuple[Any, ...], str] = field(default_factory=dict)
+    lengths: list[tuple[str, int]] = field(default_factory=list)
+    read: list[tuple[PlannedRow, SampleReader, Cuts]] = field(default_factory=list)
+    dropped: Sequence[int] = ()
+
+
 class _Writer:
     """Writes the logs of a plan into a temporary folder, one signal file at a time, and counts what it wrote."""
 
-    def __init__(self, where: str, aside: Path) -> None:
+    def __init__(self, where: str, shortest: Callable[[str], int] | None) -> None:
         self._where = where
-        self._aside = aside
+        self._shortest = shortest
         self._problems = Problems()
         self._keys: dict[tuple[Any, ...], str] = {}
         self.spans: list[RowSpan] = []
         self.skipped: list[Skipped] = []
-        self.recordings = 0
+        self.balance = SampleBalance()
+        self.short = ShortRecordings()
+        self.recordings = self.files_read = 0
         self.names_written: list[str] = []
 
-    def write(self, plan: ImportPlan, on_progress: Progress | None) -> None:
-        """Write every log; ImportRefused with all problems that only the samples show."""
+    def write(self, plan: ImportPlan, aside: Path | None, on_progress: Progress | None) -> None:
+        """Write every log (without a folder: none); ImportRefused with all problems that only the samples show."""
+        self.skipped += [Skipped(file, file, "; ".join(reasons)) for file, reasons in plan.left_out.items()]
         by_file = plan.by_file()
         names = names_of([rows[0].file for rows in by_file.values()])
         for done, (name, rows) in enumerate(zip(names, by_file.values(), strict=True), 1):
-            self._write_file(name, rows)
+            self._write_file(name, rows, aside)
             if on_progress is not None:
                 on_progress(done, len(by_file), rows[0].file)
         if not self._problems and not self.recordings:
@@ -173,52 +160,82 @@ class _Writer:
             self._problems.add(self._where, f"no recording is left of the selected rows: {reasons}")
         self._problems.refuse_if_any()
 
-    def _write_file(self, name: str, rows: list[PlannedRow]) -> None:
-        logs = _Log(self._aside / f"{name}.part")
+    def _write_file(self, name: str, rows: list[PlannedRow], aside: Path | None) -> None:
+        logs = _Log(aside / f"{name}.part" if aside else None)
+        try:
+            written = self._convert(rows, logs)
+        except SignalUnreadable as error:
+            logs.close()
+            if rows[0].signal.on_bad_file == "leave out":
+                self.skipped.append(Skipped(rows[0].file, rows[0].file, "; ".join(error.sentences())))
+            else:
+                add_complaints(self._problems, self._where, rows[0].row.number, rows[0].file, error)
+            return
+        if logs.close():
+            self.names_written.append(name)
+        self.files_read += 1
+        self.recordings += written.recordings
+        self.spans += written.spans
+        self._keys |= written.keys
+        for planned, read, cuts in written.read:
+            self.balance.add(read, cuts, len(written.dropped))
+            self._account(planned, cuts)
+        for row in written.dropped:
+            text = f"row {row}, at the end of the file, is cut off or has no line end; dropped"
+            self.skipped.append(Skipped(rows[0].row.number, rows[0].file, text))
+        for quantity, length in written.lengths:
+            self.short.all[quantity] += 1
+            if self._shortest is not None and length < self._shortest(quantity):
+                self.short.short[quantity] += 1
+                self.short.needed[quantity] = self._shortest(quantity)
+
+    def _convert(self, rows: list[PlannedRow], logs: _Log) -> _Written:
+        """Write the log of one file; SignalUnreadable where the file is bad."""
+        written = _Written()
         cutters = [Cutter(planned) for planned in rows]
 
         def take(cutter: Cutter, samples: Samples) -> None:
             cutter.feed(samples)
             if sum(piece.samples.nbytes for one in cutters for piece in one.cuts.pieces) > BUFFER_BYTES:
-                self._flush(cutters, rows, logs)
+                for planned, one in zip(rows, cutters, strict=True):
+                    self._flush(planned, one.cuts, logs, written)
 
-        try:
-            opened = open_signal(rows[0].path, rows[0].file, rows[0].signal)
-            wanted = [(planned.asked, partial(take, cutter)) for planned, cutter in zip(rows, cutters, strict=True)]
-            for planned, cutter, read in zip(rows, cutters, read_signals(opened, wanted), strict=True):
-                if isinstance(read, SignalUnreadable):
-                    raise read
-                cutter.finish()
-                self._flush([cutter], [planned], logs)
-                self._account(planned, cutter.cuts)
-        except SignalUnreadable as error:
-            add_complaints(self._problems, self._where, rows[0].row.number, rows[0].file, error)
-        finally:
-            if logs.close():
-                self.names_written.append(name)
+        opened = open_signal(rows[0].path, rows[0].file, rows[0].signal)
+        wanted = [(planned.asked, partial(take, cutter)) for planned, cutter in zip(rows, cutters, strict=True)]
+        for planned, cutter, read in zip(rows, cutters, read_signals(opened, wanted), strict=True):
+            if isinstance(read, SignalUnreadable):
+                raise read
+            cutter.finish()
+            self._flush(planned, cutter.cuts, logs, written)
+            written.read.append((planned, read, cutter.cuts))
+        written.dropped = opened.dropped
+        return written
 
-    def _flush(self, cutters: list[Cutter], rows: list[PlannedRow], logs: _Log) -> None:
-        """Write the recordings that are ready, signal by signal, in order of time; check that no key comes twice."""
-        for planned, cutter in zip(rows, cutters, strict=True):
-            pieces = sorted(cutter.cuts.pieces, key=lambda piece: piece.started_at)
-            cutter.cuts.pieces.clear()
-            if not pieces:
-                continue
-            self.recordings += len(pieces)
-            self.spans.append(RowSpan(planned, pieces[0].started_at, max(piece.ends_at for piece in pieces)))
-            logs.write([_log_row(planned, piece) for piece in pieces])
-            for piece in pieces:
-                key = (*planned.point, piece.started_at)
-                if key in self._keys:
-                    text = f"two recordings have the same key, the other in {self._keys[key]}"
-                    self._problems.add(self._where, f"{text} ({piece.started_at.isoformat()})", row=planned.row.number)
-                self._keys[key] = planned.row.name
+    def _flush(self, planned: PlannedRow, cuts: Cuts, logs: _Log, written: _Written) -> None:
+        """Write the recordings of a signal that are ready, in order of time; check that no key comes twice."""
+        pieces = sorted(cuts.pieces, key=lambda piece: piece.started_at)
+        cuts.pieces.clear()
+        if not pieces:
+            return
+        written.recordings += len(pieces)
+        written.spans.append(RowSpan(planned, pieces[0].started_at, max(piece.ends_at for piece in pieces)))
+        written.lengths += [(planned.fields["quantity"], len(piece.samples)) for piece in pieces]
+        logs.write([_log_row(planned, piece) for piece in pieces])
+        for piece in pieces:
+            key = (*planned.point, piece.started_at)
+            other = written.keys.get(key) or self._keys.get(key)
+            if other is not None:
+                text = f"two recordings have the same key, the other in {other}"
+                self._problems.add(self._where, f"{text} ({piece.started_at.isoformat()})", row=planned.row.number)
+            written.keys[key] = planned.row.name
 
     def _account(self, planned: PlannedRow, cuts: Cuts) -> None:
-        """Record what was left out."""
+        """Record what was left out of a signal."""
         row, reasons = planned.row.number, []
         if cuts.missing:
             reasons.append(f"{cuts.missing} of {planned.n_source} samples are missing; cut there")
+        if cuts.gaps:
+            reasons.append(f"{cuts.gaps} gaps in the times; cut there, the longest piece has {cuts.longest} samples")
         if cuts.short:
             reasons.append(f"{cuts.short} pieces shorter than {planned.min_samples} samples")
         prefix = f"{planned.asked.name}: " if planned.is_one_of_many else ""
@@ -226,23 +243,27 @@ class _Writer:
 
 
 class _Log:
-    """A log file that is made when its first recordings come."""
+    """A log file that is made when its first recordings come; without a target nothing is written."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path | None) -> None:
         self._target = target
         self._writer: pq.ParquetWriter | None = None
+        self._has_rows = False
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Add recordings as one row group."""
+        self._has_rows = True
+        if self._target is None:
+            return
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._target, LOG_SCHEMA, compression="zstd", use_dictionary=False)
         self._writer.write_table(pa.Table.from_pylist(rows, schema=LOG_SCHEMA))
 
     def close(self) -> bool:
-        """End the file; return whether there is one."""
+        """End the file; return whether it has recordings."""
         if self._writer is not None:
             self._writer.close()
-        return self._writer is not None
+        return self._has_rows
 
 
 def _log_row(planned: PlannedRow, piece: Piece) -> dict[str, Any]:
@@ -272,21 +293,32 @@ def _check_places(landing: Path, manifest: Path, labels_path: Path, assets_path:
 
 
 def _put_in_place(
-    plan: ImportPlan, writer: _Writer, aside: Path, target: Path, labels_path: Path, assets_path: Path
+    plan: ImportPlan, writer: _Writer, aside: Path | None, target: Path, labels_path: Path, assets_path: Path
 ) -> ImportReport:
+    """Move the logs to their places and write labels and assets; without a folder of logs only count them."""
     labels = label_rows(writer.spans, plan.mapping.label)
     assets, units = assets_toml(writer.spans, plan.geometries)
-    target.mkdir(exist_ok=True)
     log_files = tuple(target / name for name in writer.names_written)
-    written = sum(_put(aside / f"{path.name}.part", path) for path in log_files)
-    _put_text(labels_path, labels_csv(labels))
-    _put_text(assets_path, assets)
+    written = len(log_files)
+    if aside is not None:
+        target.mkdir(exist_ok=True)
+        written = sum(_put(aside / f"{path.name}.part", path) for path in log_files)
+        _put_text(labels_path, labels_csv(labels))
+        _put_text(assets_path, assets)
     return ImportReport(
         name=plan.name,
-        files_read=len(plan.by_file()),
+        dry_run=aside is None,
+        files={
+            "files_read": writer.files_read,
+            "bad_files_left_out": plan.n_files - writer.files_read,
+            "excluded": plan.excluded,
+            "rows_not_selected": plan.unselected,
+        },
+        files_read=writer.files_read,
         recordings=writer.recordings,
+        samples=asdict(writer.balance),
         skipped=tuple(writer.skipped),
-        notes=plan.notes,
+        notes=plan.notes + tuple(writer.short.notes()),
         log_files=log_files,
         written=written,
         unchanged=len(log_files) - written,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -11,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.importing.formats.interface import Block, ReadColumn, SignalFile
+from pipeline.importing.formats.interface import BLOCK_CELLS, Block, ReadColumn, SignalFile
 from pipeline.importing.mapping import Filters, SampleRules, TimeColumn
 from pipeline.importing.problems import SignalUnreadable
-from pipeline.importing.sample_times import TimeReader, Times
+from pipeline.importing.sample_times import TimeReader, Times, spread
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Asked:
         The declared time column.
     extra : tuple of ReadColumn
         Other columns, which cutting needs.
+    latest : datetime or None
+        No sample can be later; None: not checked.
     """
 
     file: str
@@ -46,6 +49,7 @@ class Asked:
     rules: SampleRules
     time: TimeColumn | None
     extra: tuple[ReadColumn, ...]
+    latest: datetime | None = None
 
     @property
     def columns(self) -> list[ReadColumn]:
@@ -54,7 +58,8 @@ class Asked:
         columns += [ReadColumn("signal.rows", name, False) for name in self.rules.rows]
         columns += [ReadColumn("signal.missing_where", name, False) for name in self.rules.missing_where]
         if self.time is not None:
-            columns.append(ReadColumn("signal.time.column", self.time.column, self.time.kind != "text"))
+            is_number = self.time.kind != "text"
+            columns += [ReadColumn("signal.time.column", name, is_number) for name in self.time.columns]
         return columns
 
 
@@ -83,6 +88,20 @@ class Samples:
         """Return a column as floats, NaN where it is null."""
         return as_floats(self.columns[column])
 
+    def part(self, low: int, high: int) -> Samples:
+        """Return the samples from `low` up to `high`."""
+        columns = {name: column[low:high] for name, column in self.columns.items()}
+        times = None if self.times is None else self.times[low:high]
+        return Samples(self.values[low:high], self.usable[low:high], columns, times)
+
+    def then(self, later: Samples) -> Samples:
+        """Return these samples and those after them."""
+        columns = {name: pa.concat_arrays([column, later.columns[name]]) for name, column in self.columns.items()}
+        times = None if self.times is None or later.times is None else np.concatenate([self.times, later.times])
+        values = np.concatenate([self.values, later.values])
+        usable = np.concatenate([self.usable, later.usable])
+        return Samples(values, usable, columns, times)
+
 
 class SampleReader:
     """Makes the samples of one signal out of the blocks of its file.
@@ -93,13 +112,44 @@ class SampleReader:
         Rows of the file, and rows that belong to the signal, so far.
     """
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, n_known: int = 0) -> None:
+        """Take what to read; `n_known`: rows that are known to be there without reading."""
         self.asked = asked
-        self.n_file = self.n_used = 0
-        self._times = TimeReader(asked.time) if asked.time is not None else None
+        self.n_file = self.n_used = n_known
+        self._times = TimeReader(asked.time, asked.latest) if asked.time is not None else None
+        self._spread = asked.time is not None and asked.time.repeated == "spread"
+        self._held: Samples | None = None
+        self._period_us: float | None = None
 
-    def feed(self, block: Block) -> Samples:
-        """Return the samples of the next block."""
+    def feed(self, block: Block) -> Samples | None:
+        """Return the samples of the next block; those that share a time that may go on wait for the block after."""
+        samples = self._read(block)
+        if not self._spread or samples.times is None:
+            return samples
+        if self._times is not None and self._times.is_wrong:
+            return None
+        samples = self._held.then(samples) if self._held is not None else samples
+        self._held = samples
+        if samples.times is None or not len(samples.times):
+            return None
+        if len(samples.times) > BLOCK_CELLS and samples.times[0] == samples.times[-1]:
+            raise SignalUnreadable(f"signal.time.repeated: more than {BLOCK_CELLS} rows of one time; is it a time?")
+        last = int(samples.times[-1])
+        end = int(np.searchsorted(samples.times, last))
+        if end == 0 or (self._period_us is None and samples.times[end - 1] == samples.times[0]):
+            return None
+        return self._release(samples, end, last)
+
+    def _release(self, samples: Samples, end: int, then: int | None) -> Samples:
+        """Return the samples up to `end` with their times spread; the others wait."""
+        self._held = samples.part(end, len(samples.values))
+        ready = samples.part(0, end)
+        assert ready.times is not None
+        is_first = self._period_us is None
+        times, self._period_us = spread(ready.times, then, self._period_us, is_first=is_first)
+        return replace(ready, times=times)
+
+    def _read(self, block: Block) -> Samples:
         asked, n = self.asked, len(block.numbers)
         columns, numbers = block.columns, block.numbers
         self.n_file += n
@@ -123,16 +173,23 @@ class SampleReader:
         extra = {name: columns[name, is_number] for _, name, is_number in asked.extra}
         times = None
         if self._times is not None and asked.time is not None:
-            times = self._times.feed(columns[asked.time.column, asked.time.kind != "text"], numbers)
+            is_number = asked.time.kind != "text"
+            times = self._times.feed([columns[name, is_number] for name in asked.time.columns], numbers)
         return Samples(values, usable, extra, times)
 
-    def finish(self) -> None:
-        """Raise SignalUnreadable with everything wrong that the samples showed."""
+    def finish(self) -> Samples | None:
+        """Return the samples that waited; SignalUnreadable with everything wrong that the samples showed."""
         if self.asked.rules.rows and self.n_file and not self.n_used:
             filters = "; ".join(f"{name} = {patterns}" for name, patterns in self.asked.rules.rows.items())
             raise SignalUnreadable(f"signal.rows: no row of {self.asked.file!r} matches {filters}")
         if self._times is not None:
             self._times.finish()
+        held = self._held
+        if held is None or held.times is None or not len(held.times):
+            return None
+        if self._period_us is None and len(np.unique(held.times)) < 3:
+            raise SignalUnreadable("signal.time.repeated: fewer than three different times; nothing says how dense")
+        return self._release(held, len(held.values), None)
 
 
 def read_signals(
@@ -161,7 +218,9 @@ def read_signals(
                     reader = results[at]
                     if isinstance(reader, SampleReader):
                         try:
-                            wanted[at][1](reader.feed(block))
+                            samples = reader.feed(block)
+                            if samples is not None:
+                                wanted[at][1](samples)
                         except SignalUnreadable as error:
                             results[at] = error
         except SignalUnreadable as error:
@@ -171,7 +230,9 @@ def read_signals(
             reader = results[at]
             if isinstance(reader, SampleReader):
                 try:
-                    reader.finish()
+                    samples = reader.finish()
+                    if samples is not None:
+                        wanted[at][1](samples)
                 except SignalUnreadable as error:
                     results[at] = error
     return results

@@ -22,9 +22,21 @@ from scipy.signal import firwin, kaiserord, upfirdn
 
 from pipeline.importing.formats import open_signal
 from pipeline.importing.manifest import ManifestRow
-from pipeline.importing.mapping import CutAtChanges, CutEvery, CutToLength, Decimate, LabelValue, Process, Scale, Signal
+from pipeline.importing.mapping import (
+    CutAtChanges,
+    CutEvery,
+    CutToLength,
+    Decimate,
+    LabelValue,
+    Process,
+    Resample,
+    Scale,
+    Signal,
+)
+from pipeline.importing.measured_rate import MeasuredRate
 from pipeline.importing.problems import SignalUnreadable
-from pipeline.importing.sample_times import is_gap
+from pipeline.importing.resample import EDGE, resample
+from pipeline.importing.sample_times import Times, is_gap
 from pipeline.importing.samples import Asked, Samples, read_signals
 
 PASSBAND: Final = 0.9
@@ -49,6 +61,7 @@ class PlannedRow:
     n_source: int
     first_us: int
     lasts_s: float
+    measured: MeasuredRate | None
     steps: tuple[Process, ...]
     min_samples: int
     started_at: datetime
@@ -245,7 +258,8 @@ class Cutter:
             if usable[low]:
                 if self._open is None:
                     self._open = self._begin(low, samples)
-                self._open.push(samples.values[low:high])
+                at = None if samples.times is None else samples.times[low:high]
+                self._open.push(samples.values[low:high], at)
         self._was_usable = bool(usable[-1])
         self._n += n
 
@@ -302,8 +316,8 @@ def _changes(column: pa.Array) -> NDArray[np.int64]:
 class _Sink(Protocol):
     """Takes the samples of a stretch without seams, in parts."""
 
-    def push(self, samples: NDArray[np.float64]) -> None:
-        """Take the next samples."""
+    def push(self, samples: NDArray[np.float64], at: Times | None = None) -> None:
+        """Take the next samples, with their times where they are as they were measured."""
 
     def close(self) -> None:
         """End the stretch."""
@@ -319,6 +333,9 @@ def _chain(
     match step:
         case Scale():
             return _Scaled(step.factor, _chain(planned, cuts, later, offset_s, rate_hz, worth))
+        case Resample():
+            kept = _chain(planned, cuts, later, offset_s + EDGE / rate_hz, rate_hz, worth)
+            return _Resampled(rate_hz, kept, cuts)
         case Decimate():
             half = _filter(step.factor)[1]
             kept = _chain(planned, cuts, later, offset_s + half / rate_hz, rate_hz / step.factor, worth * step.factor)
@@ -339,7 +356,7 @@ class _Recording:
         self._offset_s, self._rate_hz, self._worth = offset_s, rate_hz, worth
         self._parts: list[NDArray[np.float32]] = []
 
-    def push(self, samples: NDArray[np.float64]) -> None:
+    def push(self, samples: NDArray[np.float64], at: Times | None = None) -> None:
         with np.errstate(over="ignore"):
             part = samples.astype(np.float32)
         if not np.isfinite(part).all():
@@ -367,11 +384,33 @@ class _Scaled:
     factor: float
     then: _Sink
 
-    def push(self, samples: NDArray[np.float64]) -> None:
-        self.then.push(samples * self.factor)
+    def push(self, samples: NDArray[np.float64], at: Times | None = None) -> None:
+        self.then.push(samples * self.factor, at)
 
     def close(self) -> None:
         self.then.close()
+
+
+class _Resampled:
+    """Resamples a stretch at equal steps of its rate, when it ends."""
+
+    def __init__(self, rate_hz: float, then: _Sink, cuts: Cuts) -> None:
+        self._rate_hz, self._then, self._cuts = rate_hz, then, cuts
+        self._values: list[NDArray[np.float64]] = []
+        self._at: list[Times] = []
+
+    def push(self, samples: NDArray[np.float64], at: Times | None = None) -> None:
+        assert at is not None, "the order of steps is checked before: resample comes first"
+        self._values.append(samples)
+        self._at.append(at)
+
+    def close(self) -> None:
+        values, at = np.concatenate(self._values), np.concatenate(self._at)
+        even, _ = resample(values, (at - at[0]) / 1e6 * self._rate_hz)
+        # Each sample before or after the kept steps is one of the edges; jitter may make one step more or less.
+        self._cuts.edges += len(values) - len(even)
+        self._then.push(even)
+        self._then.close()
 
 
 class _Decimated:
@@ -382,7 +421,7 @@ class _Decimated:
         self._kept: NDArray[np.float64] = np.empty(0)
         self._used = self._came = 0
 
-    def push(self, samples: NDArray[np.float64]) -> None:
+    def push(self, samples: NDArray[np.float64], at: Times | None = None) -> None:
         self._came += len(samples)
         self._kept = np.concatenate([self._kept, samples])
         done, _ = decimate(self._kept, self._factor)
@@ -404,7 +443,7 @@ class _CutToLength:
         self._at = 0
         self._open = begin(0)
 
-    def push(self, samples: NDArray[np.float64]) -> None:
+    def push(self, samples: NDArray[np.float64], at: Times | None = None) -> None:
         while len(samples):
             if self._at and self._at % self._length == 0:
                 self._open.close()

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-BLOCK_CELLS: Final = 1_000_000
+BLOCK_CELLS: Final = 1 << 18
 """Cells of a block, all columns that are read together: what bounds the memory, whatever the size of a file."""
 
 
@@ -52,8 +52,8 @@ class SignalFile(Protocol):
     is_table: bool
     """True where all columns have the same rows, so that several signals are read in one pass."""
 
-    notes: Sequence[str]
-    """What was left out in reading; known after the last block."""
+    dropped: Sequence[int]
+    """Rows of the file that were left out in reading; known after the last block."""
 
     def n_rows(self, columns: Sequence[ReadColumn]) -> int | None:
         """Check columns and return their length, both without reading; None where only reading tells."""

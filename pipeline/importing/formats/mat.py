@@ -223,7 +223,7 @@ class MatSignals:
     """A MATLAB v5 file; a variable is read only when it is needed."""
 
     is_table = False
-    notes: Sequence[str] = ()
+    dropped: Sequence[int] = ()
 
     def __init__(self, path: Path, file: str) -> None:
         self._path, self._file = path, file

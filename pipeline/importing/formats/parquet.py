@@ -17,7 +17,7 @@ class ParquetSignals:
     """A Parquet file; only the columns that are asked for are read."""
 
     is_table = True
-    notes: Sequence[str] = ()
+    dropped: Sequence[int] = ()
 
     def __init__(self, path: Path, file: str) -> None:
         self._path, self._file = path, file

@@ -37,7 +37,7 @@ class TextSignals:
     def __init__(self, path: Path, file: str, text: CsvText) -> None:
         """Read the header; SignalUnreadable where there is none."""
         self._path, self._file, self._text = path, file, text
-        self.notes: Sequence[str] = ()
+        self.dropped: Sequence[int] = ()
         self.names: Sequence[str] = ()
         for _ in self._rows():
             break
@@ -50,7 +50,7 @@ class TextSignals:
         """Yield the samples of some columns in their order; at the end SignalUnreadable with everything wrong."""
         places = self._places(columns)
         wrong: dict[str, list[int]] = {}
-        n_good, rows = 0, self._rows()
+        n_good, last_good, rows = 0, 0, self._rows()
         expected = f"where the {'header names' if self._text.header else 'first line has'} {len(self.names)}"
         while chunk := list(islice(rows, block_rows(len(self.names)))):
             for number, cells in chunk:
@@ -61,7 +61,7 @@ class TextSignals:
             if good:
                 numbers = np.array([number for number, _ in good], dtype=np.int64)
                 cells_of = list(zip(*(cells for _, cells in good), strict=True))
-                n_good += len(good)
+                n_good, last_good = n_good + len(good), good[-1][0]
                 yield Block(
                     numbers,
                     {
@@ -73,6 +73,10 @@ class TextSignals:
                 )
             if sum(map(len, wrong.values())) > MANY_LINES:
                 break
+        if self._text.drop_cut_off_end and n_good:
+            ends = {what: [line for line in lines if line > last_good] for what, lines in wrong.items()}
+            self.dropped = sorted([line for lines in ends.values() for line in lines] + list(self.dropped))
+            wrong = {what: rest for what, lines in wrong.items() if (rest := lines[: len(lines) - len(ends[what])])}
         if wrong:
             raise SignalUnreadable(*(Complaint(what, tuple(lines)) for what, lines in wrong.items()))
         if not n_good:
@@ -102,6 +106,8 @@ class TextSignals:
             ):
                 lines = _Lines(opened, text, self._file)
                 yield from self._parsed(lines)
+                if lines.dropped:
+                    self.dropped = [lines.dropped]
         except OSError as error:
             raise SignalUnreadable(f"signal.file: {self._file!r} cannot be read ({error.strerror or error})") from error
         except UnicodeError as error:
@@ -185,7 +191,7 @@ class _Lines:
 
     def __init__(self, opened: io.TextIOWrapper, text: CsvText, file: str) -> None:
         self._opened, self._text, self._file = opened, text, file
-        self.number = 0
+        self.number = self.dropped = 0
 
     def __iter__(self) -> _Lines:
         return self
@@ -199,6 +205,9 @@ class _Lines:
             if len(line) == LINE_CHARACTERS:
                 what = f"a line has more than {LINE_CHARACTERS} characters; is it a text file?"
                 raise SignalUnreadable(Complaint(what, (self.number,)))
+            if self._text.drop_cut_off_end and not line.endswith(("\n", "\r")):
+                self.dropped = self.number
+                raise StopIteration
             commented = self._text.comment is not None and line.startswith(self._text.comment)
             if self.number > self._text.skip_lines and not commented:
                 return line

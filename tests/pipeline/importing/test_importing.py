@@ -230,7 +230,7 @@ SECTIONS = {
     "recording": (parts.MappedRecording,),
     "channel": (parts.Channel,),
     "time": (parts.ClockTime, parts.SyntheticTime),
-    "process": (parts.CutEvery, parts.CutAtChanges, parts.Decimate, parts.Scale, parts.CutToLength),
+    "process": (parts.CutEvery, parts.CutAtChanges, parts.Resample, parts.Decimate, parts.Scale, parts.CutToLength),
     "pieces": (parts.Pieces,),
     "label": (parts.MappedLabel,),
     "label.values.VALUE": (parts.LabelValue,),
@@ -265,7 +265,7 @@ def test_the_documentation_lists_every_key_and_its_example_loads() -> None:
     Mapping.model_validate({**example, **tomllib.loads(synthetic)})
     # Keys that the examples of folders use, which tests/e2e/test_import_archives.py runs, or that only CSV files have.
     elsewhere = {"signal.csv", "signal.time", "signal.rows", "signal.missing_where", "signal.valid_min"}
-    elsewhere |= {"signal.valid_max", "process.spacing_s"}
+    elsewhere |= {"signal.valid_max", "process.spacing_s", "signal.on_bad_file"}
     used = (
         elsewhere
         | {f"recording.{key}" for key in example["recording"]}

@@ -16,7 +16,7 @@ import pytest
 from scipy.io import savemat
 from scipy.sparse import eye
 
-from pipeline.importing import ImportRefused, ImportReport, import_archive
+from pipeline.importing import ImportRefused, import_archive
 
 MAPPING = """
 version = 1
@@ -49,36 +49,6 @@ def timed(text: str, base: str = CLOCK) -> str:
     return base + f'[signal.time]\ncolumn = "t"\n{text}\n'
 
 
-class Folder:
-    """A folder of signal files, a mapping, and what comes of them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path / "data"
-        self.path.mkdir()
-        self.landing = path / "out" / "landing"
-        self.mapping = path / "m.toml"
-
-    def csv(self, text: str | bytes, name: str = "a.csv") -> None:
-        (self.path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-
-    def run(self, mapping: str = MAPPING) -> tuple[list[dict[str, Any]], ImportReport]:
-        self.mapping.write_text(mapping)
-        report = import_archive(self.path, self.mapping, self.landing)
-        return [row for path in report.log_files for row in pq.read_table(path).to_pylist()], report
-
-    def problems(self, mapping: str = MAPPING) -> list[str]:
-        with pytest.raises(ImportRefused) as refused:
-            self.run(mapping)
-        out = self.landing.parent
-        assert not out.exists() or not [one for one in out.rglob("*") if one.is_file() or one.suffix == ".part"]
-        return refused.value.problems
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    return Folder(tmp_path)
-
-
 def csv_with(**keys: str) -> str:
     return MAPPING + "[signal.csv]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
 
@@ -105,7 +75,7 @@ GOOD_CSV: dict[str, tuple[str | bytes, str, list[float]]] = {
 
 
 @pytest.mark.parametrize(("text", "mapping", "samples"), GOOD_CSV.values(), ids=GOOD_CSV)
-def test_text_is_read_as_declared(folder: Folder, text: str | bytes, mapping: str, samples: list[float]) -> None:
+def test_text_is_read_as_declared(folder: Any, text: str | bytes, mapping: str, samples: list[float]) -> None:
     folder.csv(text)
     rows, _ = folder.run(mapping)
     assert [row["samples"] for row in rows] == [np.asarray(samples, np.float32).tolist()]
@@ -150,13 +120,13 @@ BAD_CSV: dict[str, tuple[str | bytes, str, str]] = {
 
 
 @pytest.mark.parametrize(("text", "mapping", "said"), BAD_CSV.values(), ids=BAD_CSV)
-def test_bad_text_is_named(folder: Folder, text: str | bytes, mapping: str, said: str) -> None:
+def test_bad_text_is_named(folder: Any, text: str | bytes, mapping: str, said: str) -> None:
     folder.csv(text)
     found = folder.problems(mapping)
     assert any(said in problem for problem in found), found
 
 
-def test_all_errors_of_all_files_come_at_once(folder: Folder) -> None:
+def test_all_errors_of_all_files_come_at_once(folder: Any) -> None:
     folder.csv("acc\n1\n2\n", "good.csv")
     folder.csv("acc,b\nx,1\n1\n", "ragged.csv")
     folder.csv("acc\nx\n1\ny\n", "words.csv")
@@ -167,7 +137,7 @@ def test_all_errors_of_all_files_come_at_once(folder: Folder) -> None:
     ]  # fmt: skip
 
 
-def test_a_folder_without_files_and_names_that_do_not_match(folder: Folder) -> None:
+def test_a_folder_without_files_and_names_that_do_not_match(folder: Any) -> None:
     assert "no file matches '*.*'" in folder.problems()[0]
     folder.csv("acc\n1\n", "a1.csv")
     folder.csv("acc\n1\n", "b1.csv")
@@ -190,7 +160,7 @@ def _refused(source: Path, mapping: Path, text: str) -> str:
     return str(refused.value)
 
 
-def test_signals_in_the_landing_zone_itself_are_refused(folder: Folder) -> None:
+def test_signals_in_the_landing_zone_itself_are_refused(folder: Any) -> None:
     folder.csv("acc\n1\n")
     folder.mapping.write_text(MAPPING)
     with pytest.raises(ImportRefused, match="holds signal files of this archive"):
@@ -203,7 +173,7 @@ def stamps(*seconds: float, zone: str = "Z") -> str:
     return "t,acc\n" + "".join(f"{time},{number}\n" for number, time in enumerate(times))
 
 
-def test_times_of_a_column_start_recordings_and_gaps_cut_them(folder: Folder) -> None:
+def test_times_of_a_column_start_recordings_and_gaps_cut_them(folder: Any) -> None:
     folder.csv(stamps(0, 0.1, 0.2, 5.0, 5.1, 5.2, 5.31))
     rows, _ = folder.run(timed('kind = "text"'))
     assert [row["samples"] for row in rows] == [[0, 1, 2], [3, 4, 5, 6]]
@@ -225,14 +195,14 @@ def test_times_of_a_column_start_recordings_and_gaps_cut_them(folder: Folder) ->
         ),
     ],
 )
-def test_the_same_instant_in_every_notation(folder: Folder, declared: str, cells: list[str]) -> None:
+def test_the_same_instant_in_every_notation(folder: Any, declared: str, cells: list[str]) -> None:
     folder.csv("t,acc\n" + "".join(f"{cell},1\n" for cell in cells))
     (row,), _ = folder.run(timed(declared))
     assert row["started_at"] == datetime(2026, 5, 1, 6, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("zone", ["UTC", None])
-def test_parquet_timestamps_are_times(folder: Folder, zone: str | None) -> None:
+def test_parquet_timestamps_are_times(folder: Any, zone: str | None) -> None:
     start = datetime(2026, 5, 1, 6, tzinfo=UTC)
     times = pa.array([start + timedelta(seconds=one / 10) for one in range(3)], pa.timestamp("us", tz=zone))
     pq.write_table(pa.table({"t": times, "acc": [1, 2, 3]}), folder.path / "a.parquet")
@@ -249,7 +219,7 @@ def test_parquet_timestamps_are_times(folder: Folder, zone: str | None) -> None:
 
 
 @pytest.mark.parametrize(("zero", "offset"), [("start", 50.0), ("first_row", 0.0)])
-def test_elapsed_seconds_count_from_the_start_or_the_first_row(folder: Folder, zero: str, offset: float) -> None:
+def test_elapsed_seconds_count_from_the_start_or_the_first_row(folder: Any, zero: str, offset: float) -> None:
     folder.csv("t,acc\n50,1\n50.1,2\n50.2,3\n60,4\n")
     rows, _ = folder.run(timed(f'kind = "elapsed"\nunit = "s"\nzero = "{zero}"', MAPPING))
     start = datetime(2000, 1, 1, tzinfo=UTC)
@@ -281,13 +251,13 @@ BAD_TIMES = {
 
 
 @pytest.mark.parametrize(("text", "declared", "said"), BAD_TIMES.values(), ids=BAD_TIMES)
-def test_bad_times_are_named(folder: Folder, text: str, declared: str, said: str) -> None:
+def test_bad_times_are_named(folder: Any, text: str, declared: str, said: str) -> None:
     folder.csv(text)
     found = folder.problems(timed(declared))
     assert any(said in problem for problem in found), found
 
 
-def test_a_local_start_needs_a_zone_and_one_meaning(folder: Folder) -> None:
+def test_a_local_start_needs_a_zone_and_one_meaning(folder: Any) -> None:
     named = MAPPING.replace('"*.*"', '"*.*"\npattern = "(?P<start>.*)[.]csv"').partition("[time]")[0]
     named += '[time]\nbasis = "clock"\nstart = { column = "start" }\n'
     folder.csv("acc\n1\n", "20260501T080000.csv")
@@ -324,7 +294,7 @@ def test_channels_take_rows_factors_and_limits_of_their_own(tmp_path: Path) -> N
         import_archive(tmp_path / "manifest.csv", tmp_path / "m.toml", tmp_path / "out" / "landing")
 
 
-def test_stretches_that_do_not_follow_each_other_are_spaced(folder: Folder) -> None:
+def test_stretches_that_do_not_follow_each_other_are_spaced(folder: Any) -> None:
     folder.csv("acc\n" + "1\n" * 25)
     cut = '[[process]]\nkind = "cut_every"\nsamples = 10\nspacing_s = 60.0\n'
     rows, _ = folder.run(MAPPING + cut)
@@ -335,7 +305,7 @@ def test_stretches_that_do_not_follow_each_other_are_spaced(folder: Folder) -> N
     )
 
 
-def test_matlab_variables_are_found_by_pattern_and_scalars_read(folder: Folder) -> None:
+def test_matlab_variables_are_found_by_pattern_and_scalars_read(folder: Any) -> None:
     signal = np.arange(6.0).reshape(-1, 1)
     savemat(folder.path / "a.mat", {"X118_DE_time": signal, "X118_FE_time": -signal.T, "X118RPM": 1796.0})
     mapping = MAT.replace('"acc"', '"X*_DE_time"').replace("[time]", 'shaft_speed_rpm = { variable = "X*RPM" }\n[time]')
@@ -398,7 +368,7 @@ BAD_MATS = {
 
 
 @pytest.mark.parametrize(("kind", "said"), BAD_MATS.items(), ids=BAD_MATS)
-def test_bad_matlab_files_are_named(folder: Folder, kind: str, said: str) -> None:
+def test_bad_matlab_files_are_named(folder: Any, kind: str, said: str) -> None:
     mat_file(folder.path / "a.mat", kind)
     found = folder.problems(MAT)
     assert len(found) == 1, found
@@ -406,14 +376,14 @@ def test_bad_matlab_files_are_named(folder: Folder, kind: str, said: str) -> Non
     assert "a.mat" in found[0]
 
 
-def test_two_matches_are_refused(folder: Folder) -> None:
+def test_two_matches_are_refused(folder: Any) -> None:
     savemat(folder.path / "a.mat", {"X098_DE_time": np.ones(5), "X099_DE_time": np.ones(5)})
     assert "2 variables match 'X*'" in folder.problems(MAT.replace('"acc"', '"X*"'))[0]
     (folder.path / "a.mat").write_bytes(b"\0" * 400)
     assert "is not a MATLAB v5 file" in folder.problems(MAT)[0]
 
 
-def test_damaged_matlab_files_never_end_the_process(folder: Folder) -> None:
+def test_damaged_matlab_files_never_end_the_process(folder: Any) -> None:
     """A file with turned bytes is refused or read; scipy's reader dies on some of these with a segmentation fault."""
     random = np.random.default_rng(3)
     outcomes = set()
@@ -436,7 +406,7 @@ def test_damaged_matlab_files_never_end_the_process(folder: Folder) -> None:
 
 @pytest.mark.parametrize("kind", ["f8", "f4", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", ">f8", ">i2"])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_numbers_of_every_type_are_those_that_were_saved(folder: Folder, kind: str, compressed: bool) -> None:
+def test_numbers_of_every_type_are_those_that_were_saved(folder: Any, kind: str, compressed: bool) -> None:
     values = np.arange(1, 100, 7).astype(kind)
     savemat(folder.path / "a.mat", {"words": "text", "acc": values}, do_compression=compressed)
     (row,), _ = folder.run(MAT)

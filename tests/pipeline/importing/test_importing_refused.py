@@ -161,7 +161,7 @@ BAD_MAPPINGS = {
     "no source": (edit('{ value = "lab" }', "{}"), "exactly one of column, value, template"),
     "value with map": (
         edit('{ value = "lab" }', '{ value = "a", map = { a = "b" } }'),
-        "a value or variable takes no suffix, map or default",
+        "a value takes no suffix, map or default",
     ),
     "map and suffix": (edit('{ column = "rate" }', '{ column = "rate", suffix = "x", map = {} }'), "a map, not both"),
     "code in template": (edit("rig-{serial}", "{serial.__class__}"), "nothing but {column} parts"),
