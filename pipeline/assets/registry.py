@@ -35,11 +35,12 @@ class Installation:
     geometry_version: str
 
 
-def import_assets(store: Store, path: Path, *, as_of: datetime) -> dict[str, Any]:
+def import_assets(store: Store, path: Path, *, as_of: datetime, dry_run: bool = False) -> dict[str, Any]:
     """Import an asset file into the registry; entries that exist already are updated.
 
     For a unit that the file names on an axis, the file has all its times there. So a wrong `installed_at` is corrected
     by importing the corrected file. Return the number of entries by kind, and `notes` about unusual things in the file.
+    A dry run stores nothing.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def import_assets(store: Store, path: Path, *, as_of: datetime) -> dict[str, Any
         one unit on two axes at the same time. The message lists everything, and nothing is stored.
     """
     assets = parse_assets(path)
-    with store.write() as connection:
+    with store.write(dry_run=dry_run) as connection:
         known = geometries_by_name(connection)
         problems = [*assets.problems, *unknown_geometries(assets, set(known))]
         periods = _periods_after(connection, assets)

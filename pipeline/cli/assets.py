@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.cli.common import AsJson, AsOf, Who, counts, emit, flat, moment, opened_store, out, table, user
+from pipeline.cli.common import AsJson, AsOf, DryRun, Who, counts, emit, flat, moment, opened_store, out, table, user
 
 assets_app = typer.Typer(
     no_args_is_help=True, help="The asset registry: the units on each axis, with their characteristic orders."
@@ -24,6 +24,7 @@ def assets_import(
     file: Annotated[
         Path, typer.Argument(help="TOML, or CSV with one row for each unit; the formats are in docs/assets.md.")
     ],
+    dry_run: DryRun = False,
     as_of: AsOf = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,8 +34,8 @@ def assets_import(
     """
     from pipeline.assets import import_assets
 
-    report = import_assets(opened_store(), file, as_of=moment(as_of))
-    emit(report, as_json, counts("Assets", _joined(report)))
+    report = import_assets(opened_store(), file, as_of=moment(as_of), dry_run=dry_run)
+    emit(report, as_json, counts("Assets (dry run)" if dry_run else "Assets", _joined(report)))
 
 
 @assets_app.command("list", epilog="Example: axiswatch assets list --json")

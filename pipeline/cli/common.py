@@ -38,6 +38,7 @@ def _readable_time(text: str | None) -> str | None:
     return text
 
 
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Read and check everything, but store nothing.")]
 AsOf = Annotated[
     str | None,
     typer.Option(

@@ -16,6 +16,7 @@ from pipeline.cli.common import (
     SET_UP,
     AsJson,
     AsOf,
+    DryRun,
     Who,
     counts,
     emit,
@@ -84,7 +85,7 @@ def import_logs(
     mapping: Annotated[str, typer.Option(help="Mapping: a TOML file, or the name of a shipped one, such as cwru.")],
     landing: Annotated[Path | None, typer.Option(help="Landing zone to write logs to (default: the setting).")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check everything, but write nothing.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Convert an archive of CSV, MATLAB or Parquet signals to contract logs, labels and an asset registry.
@@ -155,17 +156,18 @@ def retention(
 def labels_import(
     file: Annotated[Path, typer.Argument(help="CSV of findings; the columns are in docs/labels.md.")],
     who: Who = None,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Import findings from a labels.csv; findings that are already stored do not change.
+    """Import findings from a labels.csv or from an export; findings that are already stored do not change.
 
-    If anything is wrong, every problem is listed by line and nothing is stored (exit code 1). --who is part of a
-    label's identity: to import a file again, give the same name.
+    If anything is wrong, every problem is listed by line and nothing is stored (exit code 1). Labels of an export keep
+    their authors; those that were withdrawn are left out.
     """
     from pipeline.labels.labels import import_labels
 
-    report = import_labels(opened_store(), file, who=user(who))
-    emit(report, as_json, counts("Labels", report))
+    report = import_labels(opened_store(), file, who=user(who), dry_run=dry_run)
+    emit(report, as_json, counts("Labels (dry run)" if dry_run else "Labels", report))
 
 
 @quarantine_app.command("list", epilog="Example: axiswatch quarantine list --all --json")

@@ -16,7 +16,17 @@ from sqlalchemy.engine import Connection
 from pipeline.base.errors import AxiswatchError, Coded
 from pipeline.base.ids import axis_id, instant, stable_id
 from pipeline.base.spreadsheet import unguarded
-from pipeline.labels.words import LABEL_CSV_COLUMNS, STRENGTH, Cause, Component, Evidence, Mode, Severity, Verdict
+from pipeline.labels.words import (
+    EXPORTED_COLUMNS,
+    LABEL_CSV_COLUMNS,
+    STRENGTH,
+    Cause,
+    Component,
+    Evidence,
+    Mode,
+    Severity,
+    Verdict,
+)
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import Label, LabelWithdrawal
 
@@ -51,24 +61,31 @@ class KnownLabel:
     case_id: str | None = None
 
 
-def import_labels(store: Store, path: Path, *, who: str) -> dict[str, int]:
-    """Import a labels.csv; labels that exist already are skipped. Return the number of rows and of new labels.
+def import_labels(store: Store, path: Path, *, who: str, dry_run: bool = False) -> dict[str, int]:
+    """Import a labels.csv, or what `export labels` wrote; labels that exist already are skipped.
+
+    Return the number of rows and of new labels and, for an export, of withdrawn labels, which are left out. A dry run
+    stores nothing.
 
     Raises
     ------
     AxiswatchError
         The file cannot be read, or rows are wrong. The message lists all problems by line; nothing is stored.
     """
-    rows = read_labels(path, who=who)
-    with store.write() as connection:
+    rows, withdrawn = read_labels(path, who=who)
+    with store.write(dry_run=dry_run) as connection:
         before = connection.scalar(sa.select(sa.func.count()).select_from(Label)) or 0
         insert_ignore(connection, Label, rows)
         after = connection.scalar(sa.select(sa.func.count()).select_from(Label)) or 0
-    return {"rows": len(rows), "new": after - before}
+    report = {"rows": len(rows) + (withdrawn or 0), "new": after - before}
+    return report if withdrawn is None else {**report, "withdrawn": withdrawn}
 
 
-def read_labels(path: Path, *, who: str) -> list[dict[str, Any]]:
-    """Read and check a labels.csv; return database rows. Raises as `import_labels`."""
+def read_labels(path: Path, *, who: str) -> tuple[list[dict[str, Any]], int | None]:
+    """Read and check a labels.csv; return database rows and, for an export, the number of withdrawn labels.
+
+    Raises as `import_labels`.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
@@ -78,7 +95,9 @@ def read_labels(path: Path, *, who: str) -> list[dict[str, Any]]:
         raise AxiswatchError(f"cannot read {path}: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise AxiswatchError(f"{path} is no CSV in UTF-8: {error}") from error
-    problems = [f"column {name} is not known" for name in header if name not in LABEL_CSV_COLUMNS]
+    known = (*LABEL_CSV_COLUMNS, *EXPORTED_COLUMNS)
+    withdrawn = 0 if "withdrawn_at" in header else None
+    problems = [f"column {name} is not known" for name in header if name not in known]
     problems += [f"column {name} is missing" for name in REQUIRED if name not in header]
     problems += [f"column {name} is there more than once" for name in sorted(set(header)) if header.count(name) > 1]
     rows = []
@@ -87,15 +106,21 @@ def read_labels(path: Path, *, who: str) -> list[dict[str, Any]]:
             if None in line:
                 problems.append(f"line {number}: more cells than columns")
                 continue
-            row, wrong = label_row(
-                {name: unguarded((line.get(name) or "").strip()) for name in LABEL_CSV_COLUMNS}, who=who
-            )
+            if withdrawn is not None and line["withdrawn_at"]:
+                withdrawn += 1
+                continue
+            cells = {name: unguarded(line.get(name) or "") for name in known}
+            if not cells["label_id"]:
+                cells = {name: cell.strip() for name, cell in cells.items()}
+            row, wrong = label_row(cells, who=cells["who"] or who, case_id=cells["case_id"] or None)
+            if not wrong and cells["label_id"] not in ("", row["label_id"]):
+                wrong.append("label_id does not belong to this label; empty the cell to import it as another one")
             problems += [f"line {number}: {text}" for text in wrong]
             rows.append(row)
     if problems:
         listed = "\n".join(f"  - {problem}" for problem in problems)
         raise AxiswatchError(f"{path} cannot be imported, nothing was stored:\n{listed}")
-    return rows
+    return rows, withdrawn
 
 
 def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None) -> tuple[dict[str, Any], list[str]]:
@@ -114,7 +139,9 @@ def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None)
         if not cells.get(name):
             wrong.append(Coded(f"{name} is empty", f"empty_{name}"))
     place = [cells.get(name, "") for name in ("site", "cell", "robot_id", "axis")]
-    row["axis_id"] = axis_id(*place) if place[2] and place[3] else None
+    row["axis_id"] = axis_id(*place) if place[2] and place[3] else cells.get("axis_id") or None
+    if cells.get("axis_id", row["axis_id"]) not in ("", row["axis_id"]):
+        wrong.append("axis_id does not belong to site, cell, robot_id and axis")
     row["unit_serial"] = cells.get("unit_serial") or None
     row["channel"] = cells.get("channel") or None
     if row["axis_id"] is None and row["unit_serial"] is None:

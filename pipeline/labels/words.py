@@ -120,6 +120,9 @@ LABEL_CSV_COLUMNS: Final = (
 channel.
 """
 
+EXPORTED_COLUMNS: Final = ("label_id", "axis_id", "who", "case_id", "withdrawn_at")
+"""Columns that `export labels` has besides. With them a label keeps its identity, its author and its case."""
+
 
 LINES: Final = {
     Mode.OUTER_RACE: "ses_white_bpfo_h1_db",

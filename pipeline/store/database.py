@@ -83,10 +83,16 @@ class Store:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """Open a transaction for writing. It is committed when the block ends without an error, else rolled back."""
-        with self.engine.connect().execution_options(axiswatch_write=True) as connection, connection.begin():
+    def write(self, *, dry_run: bool = False) -> Iterator[Connection]:
+        """Open a transaction for writing. It is committed when the block ends without an error, else rolled back.
+
+        A dry run is always rolled back.
+        """
+        options = {"axiswatch_write": True}
+        with self.engine.connect().execution_options(**options) as connection, connection.begin() as transaction:
             yield connection
+            if dry_run:
+                transaction.rollback()
 
     def revision(self) -> str | None:
         """Return the revision of the database's tables; None where it has no tables."""

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import axis_id
-from pipeline.labels.labels import KnownLabel, import_labels, known_labels, label_for
+from pipeline.handoff.exporting import write_export
+from pipeline.labels.labels import KnownLabel, import_labels, known_labels, label_for, label_row
 from pipeline.labels.words import LABEL_CSV_COLUMNS, Evidence, Mode, Verdict
-from pipeline.store.database import Store
+from pipeline.store.database import Store, insert_ignore
+from pipeline.store.tables import Label, LabelWithdrawal
 
 Dump = Callable[[Store], dict[str, list[dict[str, Any]]]]
 Read = Callable[..., dict[str, int]]
@@ -79,6 +82,45 @@ def test_importing_again_and_a_spreadsheets_byte_order_mark_change_nothing(
     assert dump(store) == before
     assert read(GOOD, GOOD | {"evidence": "inspected"}) == {"rows": 2, "new": 1}, "a later finding is added"
     assert before["labels"][0] in dump(store)["labels"]
+
+
+def test_an_export_is_read_here_and_elsewhere(store: Store, read: Read, dump: Dump, tmp_path: Path) -> None:
+    """All labels are known here and new there; withdrawn ones are left out; the axis may have no recording yet."""
+    spaced = {"note": ' -2 dB, "odd"\r\nnext line ', "confidence": "0.30000000000000004"}
+    read(GOOD, GOOD | {"axis": "", "robot_id": "", "verdict": "healthy", "mode": ""}, GOOD | {"severity": "stop"})
+    answer, wrong = label_row(GOOD | spaced, who="eve", case_id="0123456789ab")
+    assert not wrong
+    with store.write() as connection:
+        insert_ignore(connection, Label, [answer])
+        gone = [row["label_id"] for row in dump(store)["labels"] if row["severity"] == "stop"]
+        connection.execute(
+            sa.insert(LabelWithdrawal), [{"label_id": gone[0], "who": "ada", "known_at": START + timedelta(days=9)}]
+        )
+    out = tmp_path / "export.csv"
+    assert write_export(store, "labels", "csv", out) == 4
+    assert import_labels(store, out, who="bob") == {"rows": 4, "new": 0, "withdrawn": 1}
+    other = Store(f"sqlite:///{tmp_path / 'other.db'}")
+    other.upgrade()
+    assert import_labels(other, out, who="bob", dry_run=True) == {"rows": 4, "new": 3, "withdrawn": 1}
+    assert dump(other)["labels"] == []
+    assert import_labels(other, out, who="bob") == {"rows": 4, "new": 3, "withdrawn": 1}
+    kept = [row for row in dump(store)["labels"] if row["label_id"] != gone[0]]
+    assert dump(other)["labels"] == kept, "identity, author, case and every letter of the note"
+
+
+def test_an_export_that_was_changed_is_refused(store: Store, read: Read, tmp_path: Path) -> None:
+    read(GOOD)
+    out = tmp_path / "export.csv"
+    write_export(store, "labels", "csv", out)
+    text = out.read_bytes().decode()
+    out.write_text(text.replace("outer_race", "ball"), encoding="utf-8", newline="")
+    with pytest.raises(AxiswatchError, match="line 2: label_id does not belong to this label"):
+        import_labels(store, out, who="ada")
+    named = text.replace("\r\n,,,,", "\r\nplant9,c1,R01,A1,")
+    assert named != text, "the registry does not know the axis, so the export has no names"
+    out.write_text(named, encoding="utf-8", newline="")
+    with pytest.raises(AxiswatchError, match="line 2: axis_id does not belong to site, cell, robot_id and axis"):
+        import_labels(store, out, who="ada")
 
 
 def test_everything_wrong_is_listed_by_line_and_nothing_is_stored(store: Store, read: Read, dump: Dump) -> None:
