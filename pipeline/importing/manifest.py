@@ -216,8 +216,10 @@ def as_flag(value: Scalar) -> bool:
     return text == "true"
 
 
-def as_moment(value: Scalar, zone: str | None = None) -> datetime:
+def as_moment(value: Scalar, zone: str | None = None, form: str | None = None) -> datetime:
     """Return a time in UTC, from an ISO 8601 time with an offset or from local time in a declared zone.
+
+    `form`: how another notation is read, as in strptime.
 
     Raises
     ------
@@ -226,9 +228,10 @@ def as_moment(value: Scalar, zone: str | None = None) -> datetime:
         never (change of daylight saving time).
     """
     try:
-        moment = datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(str(value)) if form is None else datetime.strptime(str(value), form)  # noqa: DTZ007
     except ValueError:
-        raise ValueError(f"must be an ISO 8601 time such as 2026-05-01T06:00:00Z, got {value!r}") from None
+        wanted = "an ISO 8601 time such as 2026-05-01T06:00:00Z" if form is None else f"a time like {form!r}"
+        raise ValueError(f"must be {wanted}, got {value!r}; see time.format") from None
     if moment.tzinfo is not None:
         return moment.astimezone(UTC)
     if zone is None:

@@ -149,6 +149,28 @@ class TimeColumn(Part):
         return [self.column] if self.time_of_day_column is None else [self.column, self.time_of_day_column]
 
 
+class SpeedColumn(Part):
+    """The column of a signal file with the speed of a shaft, the counts of its encoder or the pulses of its tacho."""
+
+    column: Name
+    unit: Literal["rpm", "rad/s", "Hz", "counts", "pulses"]
+    per_turn: Positive | None = None
+    wraps_at: Positive | None = None
+    threshold: Finite | None = None
+    ratio: Positive = 1.0
+    use: Literal["mean", "trace"] = "mean"
+
+    @model_validator(mode="after")
+    def _is_declared(self) -> SpeedColumn:
+        if (self.per_turn is not None) != (self.unit in ("counts", "pulses")):
+            raise ValueError("per_turn goes with unit counts and pulses, which have to declare it")
+        if (self.threshold is not None) != (self.unit == "pulses"):
+            raise ValueError("threshold goes with unit pulses, which has to declare it")
+        if self.wraps_at is not None and self.unit != "counts":
+            raise ValueError("wraps_at goes with unit counts only")
+        return self
+
+
 class SampleRules(Part):
     """Which rows of a signal file belong to a signal, and which of them count as missing."""
 
@@ -169,6 +191,7 @@ class Signal(SampleRules):
     on_bad_file: Literal["refuse", "leave out"] = "refuse"
     csv: CsvText = CsvText()
     time: TimeColumn | None = None
+    speed: SpeedColumn | None = None
 
     @field_validator("format")
     @classmethod
@@ -230,7 +253,7 @@ def template_columns(template: str) -> list[str]:
     return names
 
 
-__all__ = ["Filters", "Mapping", "Process", "SampleRules", "Scalar", "Signal", "Source"]
+__all__ = ["Filters", "Mapping", "Process", "SampleRules", "Scalar", "Signal", "Source", "SpeedColumn"]
 
 
 class MappedRecording(Part):
@@ -276,6 +299,7 @@ class ClockTime(Part):
 
     basis: Literal["clock"]
     start: Source | None = None
+    format: Name | None = None
     zone: Name | None = None
 
     @model_validator(mode="after")
@@ -440,6 +464,12 @@ class Mapping(Part):
     def _assets_are_units(self) -> Mapping:
         if self.asset is not None and not all(channel.unit_serial for channel in self.channels()):
             raise ValueError("[asset] describes physical units: declare recording.unit_serial, or leave [asset] out")
+        return self
+
+    @model_validator(mode="after")
+    def _says_the_speed_once(self) -> Mapping:
+        if self.signal.speed is not None and any(channel.shaft_speed_rpm for channel in self.channels()):
+            raise ValueError("[signal.speed] says the speed: leave recording.shaft_speed_rpm out")
         return self
 
     @model_validator(mode="after")

@@ -34,6 +34,7 @@ from pipeline.importing.mapping import (
     SampleRules,
     Scalar,
     Source,
+    SpeedColumn,
 )
 from pipeline.importing.metadata import FileCheck, SignalCheck, SignalInfo, check_steps, extra_columns
 from pipeline.importing.problems import Problems
@@ -125,17 +126,20 @@ class Planner:
         about = self._about(row, variable)
         steps = tuple(step for step in mapping.process if row.matches(step.where))
         for channel in mapping.channels():
+            speed = mapping.signal.speed or _speed_in_file(channel.shaft_speed_rpm, row)
             measured = channel.sampling_rate_hz is not None and channel.sampling_rate_hz.from_times
+            elsewhere = {"sampling_rate_hz": measured, "shaft_speed_rpm": speed is not None}
             fields = {
-                key: self._value(row, f"recording.{key}", getattr(channel, key), variable=variable)
+                key: None
+                if elsewhere.get(key)
+                else self._value(row, f"recording.{key}", getattr(channel, key), variable=variable)
                 for key in MappedRecording.model_fields
-                if not (key == "sampling_rate_hz" and measured)
             }
             fields["cell"] = fields["cell"] or ""
             column = self._value(row, "signal.column", channel.column)
             if name is None or column is None:
                 continue
-            asked = self._asked(name, column, channel, f"{fields['axis']} {fields['channel']}", steps)
+            asked = self._asked(name, column, channel, f"{fields['axis']} {fields['channel']}", steps, speed)
             rate: Any = "from_times" if measured else fields["sampling_rate_hz"]
             check = SignalCheck(row.number, asked, rate, about.n_samples)
             yield _Draft(row, fields, check, about, steps)
@@ -153,10 +157,18 @@ class Planner:
             installed_at,
         )
 
-    def _asked(self, file: str, column: str, channel: Channel, name: str, steps: tuple[Process, ...]) -> Asked:
+    def _asked(
+        self,
+        file: str,
+        column: str,
+        channel: Channel,
+        name: str,
+        steps: tuple[Process, ...],
+        speed: SpeedColumn | None,
+    ) -> Asked:
         rules = SampleRules.model_construct(**{key: getattr(channel, key) for key in SampleRules.model_fields})
         time = self._mapping.signal.time
-        return Asked(file, name, column, channel.factor, rules, time, extra_columns(steps), self._latest)
+        return Asked(file, name, column, channel.factor, rules, time, extra_columns(steps), self._latest, speed)
 
     def _row(self, draft: _Draft, signal: SignalInfo) -> PlannedRow | None:
         row, fields, about, steps = draft.row, draft.fields, draft.about, draft.steps
@@ -228,7 +240,7 @@ class Planner:
         time = self._mapping.time
         if time.basis == "clock":
             start: datetime | None = self._value(
-                row, "time.start", time.start, lambda value: as_moment(value, time.zone), variable
+                row, "time.start", time.start, lambda value: as_moment(value, time.zone, time.format), variable
             )
             return start
         recording = self._value(row, "time.recording", time.recording)
@@ -250,6 +262,13 @@ class Planner:
             )
         note = self._value(row, "label.note", label.note) or ""
         return text, label.values.get(text), note
+
+
+def _speed_in_file(source: Source | None, row: ManifestRow) -> SpeedColumn | None:
+    """Return the column of the signal file that `recording.shaft_speed_rpm` names, where the manifest has none such."""
+    if source is None or source.column is None or source.column in row.cells:
+        return None
+    return SpeedColumn(column=source.column, unit="rpm")
 
 
 def _final_rate(fields: dict[str, Any], steps: tuple[Process, ...]) -> float:
@@ -377,6 +396,8 @@ def _check_columns(where: str, mapping: Mapping, table: Manifest, problems: Prob
     if mapping.label is not None:
         columns.append(("label.column", mapping.label.column))
     for key, column in columns:
+        if key.endswith("shaft_speed_rpm") and mapping.files is not None:
+            continue  # a column of the signal file
         if column not in table.columns:
             present = ", ".join(table.columns)
             problems.add(where, f"key {key}: {table.where} has no column {column!r}; its columns are: {present}")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from pipeline.importing.mapping import SpeedColumn
 from pipeline.importing.samples import SampleReader
-from pipeline.importing.signals import Cuts
+from pipeline.importing.signals import Cuts, Piece
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,23 @@ class ShortRecordings:
             f"({self.needed[quantity]} samples): they get no score"
             for quantity, number in self.short.items()
         ]
+
+
+UNKNOWN_SPEED: Final = "have no value of the speed column, so their speed is not known"
+MOVING_SPEED: Final = 'have a speed that leaves its mean by more than 2 %: signal.speed.use = "trace" keeps it'
+
+
+def speed_state(piece: Piece, declared: SpeedColumn) -> str:
+    """Return what is worth a word about the speed of a recording; '' where nothing is."""
+    if piece.speed is None:
+        return UNKNOWN_SPEED
+    return MOVING_SPEED if piece.speed.moves and declared.use == "mean" else ""
+
+
+def speed_notes(states: Counter[str]) -> list[str]:
+    """Return a sentence for each state of recordings that is worth a word."""
+    whole = sum(states.values())
+    return [f"{number} of {whole} recordings {state}" for state, number in sorted(states.items()) if state]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pipeline.importing.metadata import add_complaints
 from pipeline.importing.outputs import RowSpan, assets_toml, label_rows, labels_csv
 from pipeline.importing.plan import ImportPlan, plan_import
 from pipeline.importing.problems import Problems, SignalUnreadable
-from pipeline.importing.report import ImportReport, SampleBalance, ShortRecordings, Skipped
+from pipeline.importing.report import ImportReport, SampleBalance, ShortRecordings, Skipped, speed_notes, speed_state
 from pipeline.importing.samples import SampleReader, Samples, read_signals
 from pipeline.importing.signals import Cuts, Cutter, Piece, PlannedRow
 
@@ -129,6 +129,7 @@ class _Written:
     lengths: list[tuple[str, int]] = field(default_factory=list)
     read: list[tuple[PlannedRow, SampleReader, Cuts]] = field(default_factory=list)
     dropped: Sequence[int] = ()
+    speeds: Counter[str] = field(default_factory=Counter)
 
 
 class _Writer:
@@ -143,6 +144,7 @@ class _Writer:
         self.skipped: list[Skipped] = []
         self.balance = SampleBalance()
         self.short = ShortRecordings()
+        self.speeds: Counter[str] = Counter()
         self.recordings = self.files_read = 0
         self.names_written: list[str] = []
 
@@ -177,6 +179,7 @@ class _Writer:
         self.recordings += written.recordings
         self.spans += written.spans
         self._keys |= written.keys
+        self.speeds += written.speeds
         for planned, read, cuts in written.read:
             self.balance.add(read, cuts, len(written.dropped))
             self._account(planned, cuts)
@@ -221,6 +224,8 @@ class _Writer:
         written.spans.append(RowSpan(planned, pieces[0].started_at, max(piece.ends_at for piece in pieces)))
         written.lengths += [(planned.fields["quantity"], len(piece.samples)) for piece in pieces]
         logs.write([_log_row(planned, piece) for piece in pieces])
+        if planned.asked.speed is not None:
+            written.speeds.update(speed_state(piece, planned.asked.speed) for piece in pieces)
         for piece in pieces:
             key = (*planned.point, piece.started_at)
             other = written.keys.get(key) or self._keys.get(key)
@@ -267,13 +272,18 @@ class _Log:
 
 
 def _log_row(planned: PlannedRow, piece: Piece) -> dict[str, Any]:
-    return {
+    row = {
         "schema_version": SCHEMA_VERSION,
         **planned.fields,
         "started_at": piece.started_at,
         "time_basis": planned.time_basis,
         "samples": piece.samples,
     }
+    if piece.speed is not None and planned.asked.speed is not None:
+        row["shaft_speed_rpm"] = piece.speed.rpm
+        if planned.asked.speed.use == "trace":
+            row |= {"speed_trace_rpm": piece.speed.trace, "speed_trace_rate_hz": piece.speed.trace_hz}
+    return row
 
 
 def _check_places(landing: Path, manifest: Path, labels_path: Path, assets_path: Path, plan: ImportPlan) -> None:
@@ -318,7 +328,7 @@ def _put_in_place(
         recordings=writer.recordings,
         samples=asdict(writer.balance),
         skipped=tuple(writer.skipped),
-        notes=plan.notes + tuple(writer.short.notes()),
+        notes=(*plan.notes, *writer.short.notes(), *speed_notes(writer.speeds)),
         log_files=log_files,
         written=written,
         unchanged=len(log_files) - written,

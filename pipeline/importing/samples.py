@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.importing.formats.interface import BLOCK_CELLS, Block, ReadColumn, SignalFile
-from pipeline.importing.mapping import Filters, SampleRules, TimeColumn
+from pipeline.importing.mapping import Filters, SampleRules, SpeedColumn, TimeColumn
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.importing.sample_times import TimeReader, Times, spread
 
@@ -40,6 +40,8 @@ class Asked:
         Other columns, which cutting needs.
     latest : datetime or None
         No sample can be later; None: not checked.
+    speed : SpeedColumn or None
+        The declared speed of the shaft.
     """
 
     file: str
@@ -50,6 +52,7 @@ class Asked:
     time: TimeColumn | None
     extra: tuple[ReadColumn, ...]
     latest: datetime | None = None
+    speed: SpeedColumn | None = None
 
     @property
     def columns(self) -> list[ReadColumn]:
@@ -60,6 +63,8 @@ class Asked:
         if self.time is not None:
             is_number = self.time.kind != "text"
             columns += [ReadColumn("signal.time.column", name, is_number) for name in self.time.columns]
+        if self.speed is not None:
+            columns.append(ReadColumn("signal.speed.column", self.speed.column, True))
         return columns
 
 
@@ -77,12 +82,15 @@ class Samples:
         The columns that cutting needs, n values each.
     times : int64 array or None
         Microseconds, rising, see `sample_times.TimeReader`.
+    speed : float array or None
+        Values of the speed column, NaN where it has none.
     """
 
     values: NDArray[np.float64]
     usable: NDArray[np.bool_]
     columns: dict[str, pa.Array]
     times: Times | None
+    speed: NDArray[np.float64] | None
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """Return a column as floats, NaN where it is null."""
@@ -92,7 +100,8 @@ class Samples:
         """Return the samples from `low` up to `high`."""
         columns = {name: column[low:high] for name, column in self.columns.items()}
         times = None if self.times is None else self.times[low:high]
-        return Samples(self.values[low:high], self.usable[low:high], columns, times)
+        speed = None if self.speed is None else self.speed[low:high]
+        return Samples(self.values[low:high], self.usable[low:high], columns, times, speed)
 
     def then(self, later: Samples) -> Samples:
         """Return these samples and those after them."""
@@ -100,7 +109,8 @@ class Samples:
         times = None if self.times is None or later.times is None else np.concatenate([self.times, later.times])
         values = np.concatenate([self.values, later.values])
         usable = np.concatenate([self.usable, later.usable])
-        return Samples(values, usable, columns, times)
+        speed = None if self.speed is None or later.speed is None else np.concatenate([self.speed, later.speed])
+        return Samples(values, usable, columns, times, speed)
 
 
 class SampleReader:
@@ -175,7 +185,8 @@ class SampleReader:
         if self._times is not None and asked.time is not None:
             is_number = asked.time.kind != "text"
             times = self._times.feed([columns[name, is_number] for name in asked.time.columns], numbers)
-        return Samples(values, usable, extra, times)
+        speed = None if asked.speed is None else as_floats(columns[asked.speed.column, True])
+        return Samples(values, usable, extra, times, speed)
 
     def finish(self) -> Samples | None:
         """Return the samples that waited; SignalUnreadable with everything wrong that the samples showed."""

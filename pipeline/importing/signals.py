@@ -8,7 +8,7 @@ sample.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
@@ -38,6 +38,7 @@ from pipeline.importing.problems import SignalUnreadable
 from pipeline.importing.resample import EDGE, resample
 from pipeline.importing.sample_times import Times, is_gap
 from pipeline.importing.samples import Asked, Samples, read_signals
+from pipeline.importing.speed import ShaftSpeed, shaft_speed
 
 PASSBAND: Final = 0.9
 """Decimation keeps frequencies below this share of the new Nyquist frequency (within 0.001 dB)."""
@@ -107,11 +108,17 @@ class Piece:
         UTC, of the first sample.
     ends_at : datetime
         One sampling interval after the last sample.
+    offset_s : float
+        Of its start from that of the signal.
+    speed : ShaftSpeed or None
+        From the speed column.
     """
 
     samples: NDArray[np.float32]
     started_at: datetime
     ends_at: datetime
+    offset_s: float
+    speed: ShaftSpeed | None = None
 
 
 @dataclass
@@ -228,6 +235,8 @@ class Cutter:
         self._time_before: int | None = None
         self._origin, self._origin_s, self._seams = 0, 0.0, 0
         self._open: _Sink | None = None
+        self._speed = np.empty(0)
+        self._speed_s = 0.0
 
     def feed(self, samples: Samples) -> None:
         """Take the next samples of the signal."""
@@ -257,9 +266,14 @@ class Cutter:
                 self._close()
             if usable[low]:
                 if self._open is None:
-                    self._open = self._begin(low, samples)
+                    self._open, self._speed_s = self._begin(low, samples)
+                    self._speed = np.empty(0)
+                if samples.speed is not None:
+                    self._speed = np.concatenate([self._speed, samples.speed[low:high]])
                 at = None if samples.times is None else samples.times[low:high]
+                known = len(self.cuts.pieces)
                 self._open.push(samples.values[low:high], at)
+                self._take_speed(known)
         self._was_usable = bool(usable[-1])
         self._n += n
 
@@ -269,8 +283,25 @@ class Cutter:
 
     def _close(self) -> None:
         if self._open is not None:
+            known = len(self.cuts.pieces)
             self._open.close()
             self._open = None
+            self._take_speed(known)
+
+    def _take_speed(self, known: int) -> None:
+        """Give the pieces from number `known` on their speed, and forget the speed before their end."""
+        declared = self._planned.asked.speed
+        pieces = self.cuts.pieces
+        if declared is None or known == len(pieces):
+            return
+        for at in range(known, len(pieces)):
+            piece = pieces[at]
+            first = max(0, round((piece.offset_s - self._speed_s) * self._rate))
+            n = max(1, round((piece.ends_at - piece.started_at).total_seconds() * self._rate))
+            pieces[at] = replace(piece, speed=shaft_speed(self._speed[first : first + n], self._rate, declared))
+            used = first + n
+        self._speed = self._speed[used:]
+        self._speed_s += used / self._rate
 
     def _seams_of(self, step: CutEvery | CutAtChanges, samples: Samples) -> NDArray[np.int64]:
         if step.kind == "cut_every":
@@ -294,7 +325,7 @@ class Cutter:
         self._seams += len(places)
         return {at: number * float(step.spacing_s or 0) for number, at in enumerate(places, first)}
 
-    def _begin(self, low: int, samples: Samples) -> _Sink:
+    def _begin(self, low: int, samples: Samples) -> tuple[_Sink, float]:
         planned = self._planned
         if samples.times is not None:
             offset = float((int(samples.times[low]) - planned.first_us) / 1e6)
@@ -304,7 +335,7 @@ class Cutter:
             raise SignalUnreadable(
                 f"process.start_s_column: no start time at sample {self._origin} of {planned.file!r}"
             )
-        return _chain(planned, self.cuts, self._later, offset, self._rate, 1)
+        return _chain(planned, self.cuts, self._later, offset, self._rate, 1), offset
 
 
 def _changes(column: pa.Array) -> NDArray[np.int64]:
@@ -374,7 +405,7 @@ class _Recording:
         started_at = planned.started_at + timedelta(microseconds=round(self._offset_s * 1e6))
         seconds = len(samples) / self._rate_hz
         ends_at = started_at + timedelta(microseconds=max(1, round(seconds * 1e6)))
-        cuts.pieces.append(Piece(samples, started_at, ends_at))
+        cuts.pieces.append(Piece(samples, started_at, ends_at, self._offset_s))
         cuts.taken += len(samples) * self._worth
         cuts.longest = max(cuts.longest, len(samples))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -25,6 +27,12 @@ NUMBER: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 LINE_CHARACTERS: Final = 1 << 22
 """A longer line is no line of a table, and is not read whole."""
 
+MARKS: Final = ("=", ":", ";", "\t")
+"""What stands between the name and the value in a line before the samples."""
+
+PREAMBLE_LINES: Final = 1000
+"""Lines before the samples that are kept at most."""
+
 MANY_LINES: Final = 100_000
 """With so many bad lines the rest of the file is not read."""
 
@@ -39,6 +47,7 @@ class TextSignals:
         self._path, self._file, self._text = path, file, text
         self.dropped: Sequence[int] = ()
         self.names: Sequence[str] = ()
+        self._preamble: Sequence[str] = ()
         for _ in self._rows():
             break
 
@@ -105,6 +114,7 @@ class TextSignals:
                 io.TextIOWrapper(raw, encoding=encoding, newline="") as opened,
             ):
                 lines = _Lines(opened, text, self._file)
+                self._preamble = lines.preamble
                 yield from self._parsed(lines)
                 if lines.dropped:
                     self.dropped = [lines.dropped]
@@ -182,8 +192,35 @@ class TextSignals:
         wrong.setdefault(what, []).extend(lines[at].tolist())
 
     def value(self, pattern: str) -> float | str:
-        """Refuse: a text file has no variables."""
-        raise SignalUnreadable(f"variable {pattern!r}: a text file has no variables")
+        """Return what the one line before the samples says whose name matches a pattern: a number, or its text.
+
+        Such lines are skipped or comments, with a name, a mark (the delimiter, `=`, `:`, `;` or a tabulator) and a
+        value.
+        """
+        said = {}
+        for line in self._preamble:
+            text = line.strip().removeprefix(self._text.comment or "").strip()
+            name, mark, rest = min((text.partition(mark) for mark in (self._text.delimiter, *MARKS)), key=_name_length)
+            if mark:
+                said[name.strip().strip('"')] = rest.partition(self._text.delimiter)[0].strip().strip('"')
+        found = {name: value for name, value in said.items() if fnmatchcase(name, pattern)}
+        if len(found) != 1:
+            there = ", ".join(map(repr, said)) or "nothing"
+            raise SignalUnreadable(
+                f"variable {pattern!r}: {len(found) or 'no'} line{'s' * (len(found) > 1)} before the samples of "
+                f"{self._file!r} has that name, exactly one has to; there is: {there}"
+            )
+        (value,) = found.values()
+        number, space, unit = value.partition(" ")
+        if self._text.decimal == ",":
+            number = number.replace(".", "?").replace(",", ".")
+        if not re.fullmatch(NUMBER, number):
+            return value
+        return f"{number}{space}{unit}" if unit else float(number)
+
+
+def _name_length(parts: tuple[str, str, str]) -> int:
+    return len(parts[0])
 
 
 class _Lines:
@@ -192,6 +229,7 @@ class _Lines:
     def __init__(self, opened: io.TextIOWrapper, text: CsvText, file: str) -> None:
         self._opened, self._text, self._file = opened, text, file
         self.number = self.dropped = 0
+        self.preamble: list[str] = []
 
     def __iter__(self) -> _Lines:
         return self
@@ -211,3 +249,5 @@ class _Lines:
             commented = self._text.comment is not None and line.startswith(self._text.comment)
             if self.number > self._text.skip_lines and not commented:
                 return line
+            if len(self.preamble) < PREAMBLE_LINES:
+                self.preamble.append(line)

@@ -227,6 +227,7 @@ SECTIONS = {
     "signal": (parts.Signal,),
     "signal.csv": (parts.CsvText,),
     "signal.time": (parts.TimeColumn,),
+    "signal.speed": (parts.SpeedColumn,),
     "recording": (parts.MappedRecording,),
     "channel": (parts.Channel,),
     "time": (parts.ClockTime, parts.SyntheticTime),
@@ -265,7 +266,7 @@ def test_the_documentation_lists_every_key_and_its_example_loads() -> None:
     Mapping.model_validate({**example, **tomllib.loads(synthetic)})
     # Keys that the examples of folders use, which tests/e2e/test_import_archives.py runs, or that only CSV files have.
     elsewhere = {"signal.csv", "signal.time", "signal.rows", "signal.missing_where", "signal.valid_min"}
-    elsewhere |= {"signal.valid_max", "process.spacing_s", "signal.on_bad_file"}
+    elsewhere |= {"signal.valid_max", "process.spacing_s", "signal.on_bad_file", "signal.speed"}
     used = (
         elsewhere
         | {f"recording.{key}" for key in example["recording"]}

@@ -273,3 +273,32 @@ def test_recordings_are_resampled_on_request(folder: Any) -> None:
     elapsed = MAPPING.replace('"clock"', '"synthetic"\nstart = 2026-01-01T00:00:00Z\nspacing_s = 60\n')
     elapsed += 'recording = { column = "file" }\n[[process]]\nkind = "resample"\n'
     assert "declare [signal.time]" in folder_problem(folder, elapsed, NOW)
+
+
+PREAMBLE = """# Exported by LoggerSoft; build=12
+# Start time: 02.03.2026 07:00:00,250
+# Sampling rate = {rate} Hz
+# Channels;2
+t;acc
+1;2,5
+2;3,5
+"""
+
+
+def test_start_and_rate_stand_before_the_samples_of_each_file(folder: Any) -> None:
+    folder.csv(PREAMBLE.format(rate="25600,5"), "a.csv")
+    folder.csv(PREAMBLE.format(rate="12800").replace("07:00", "08:00"), "b.csv")
+    mapping = MAPPING.replace("{ value = 10 }", '{ variable = "Sampling rate", suffix = " Hz" }')
+    mapping = mapping.replace(
+        'basis = "clock"', 'basis = "clock"\nstart = { variable = "Start*" }\nzone = "Europe/Berlin"'
+    )
+    mapping += 'format = "%d.%m.%Y %H:%M:%S,%f"\n[signal.csv]\ndelimiter = ";"\ndecimal = ","\ncomment = "#"\n'
+    rows, _ = folder.run(mapping, as_of=NOW)
+    quarter = timedelta(seconds=0.25)
+    assert [(row["sampling_rate_hz"], row["started_at"]) for row in rows] == [
+        (25600.5, START + quarter), (12800, START + quarter + timedelta(hours=1)),
+    ]  # fmt: skip
+    folder.landing = folder.landing.parent / "third" / "landing"
+    found = folder.problems(mapping.replace("Sampling rate", "Sample*"), as_of=NOW)
+    assert "no line before the samples of 'a.csv' has that name" in found[0]
+    assert "'Start time', 'Sampling rate', 'Channels'" in found[0]

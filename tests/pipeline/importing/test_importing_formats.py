@@ -114,7 +114,7 @@ BAD_CSV: dict[str, tuple[str | bytes, str, str]] = {
     "variable of a text": (
         "acc\n1\n",
         MAPPING.replace("sampling_rate_hz = { value = 10 }", 'sampling_rate_hz = { variable = "rate" }'),
-        "a text file has no variables",
+        "no line before the samples",
     ),
 }
 
