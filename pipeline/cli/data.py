@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.base.errors import SettingsError
+from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.cli.assets import assets_app
 from pipeline.cli.common import (
     ADMINISTRATION,
@@ -82,7 +82,15 @@ def import_logs(
     manifest: Annotated[
         Path, typer.Argument(help="Manifest (CSV), or the folder of the files where the mapping has [files].")
     ],
-    mapping: Annotated[str, typer.Option(help="Mapping: a TOML file, or the name of a shipped one, such as cwru.")],
+    mapping: Annotated[
+        str | None,
+        typer.Option(
+            help="Mapping: a TOML file, or the name of a shipped one, such as cwru. With --look: file to write."
+        ),
+    ] = None,
+    look: Annotated[
+        bool, typer.Option("--look", help="Only look at a file or folder, and write a first mapping with open marks.")
+    ] = False,
     landing: Annotated[Path | None, typer.Option(help="Landing zone to write logs to (default: the setting).")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the signal files (default: the manifest's).")] = None,
     dry_run: DryRun = False,
@@ -98,6 +106,11 @@ def import_logs(
     from pipeline.importing import import_archive, shipped_mappings
     from pipeline.workplace import now
 
+    if look:
+        _look(manifest, mapping, dry_run=dry_run, as_json=as_json)
+        return
+    if mapping is None:
+        raise AxiswatchError("a mapping is needed: --mapping FILE; axiswatch import --look SOURCE writes a first one")
     settings = load_settings()
     target = landing if landing is not None else settings.landing_zone
     chosen = mapping if mapping in shipped_mappings() else Path(mapping)
@@ -125,6 +138,32 @@ def import_logs(
             out.print(line, markup=False)
 
     emit(facts, as_json, show)
+
+
+def _look(source: Path, mapping: str | None, *, dry_run: bool, as_json: bool) -> None:
+    """Show what is in a file or folder, and write a first mapping, or show it where no file for it is named."""
+    from pipeline.importing.look import look
+    from pipeline.workplace import now
+
+    if mapping is not None and Path(mapping).exists():
+        raise AxiswatchError(f"{mapping} is there already, and nothing was written; name another file for the mapping")
+    seen = look(source, as_of=now())
+    if mapping is not None and seen.mapping is not None and not dry_run:
+        Path(mapping).write_text(seen.mapping, encoding="utf-8")
+
+    def show() -> None:
+        for line in seen.lines:
+            out.print(line, markup=False)
+        if seen.mapping is None:
+            out.print("no mapping: none of the files can be read", markup=False)
+        elif mapping is None or dry_run:
+            out.print(f"\n{seen.mapping}", markup=False)
+        else:
+            out.print(
+                f"first mapping in {mapping}: replace each FILL IN, then axiswatch import ... --mapping {mapping}"
+            )
+
+    emit(dict(vars(seen)), as_json, show)
 
 
 def retention(

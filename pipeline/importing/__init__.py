@@ -24,6 +24,7 @@ __all__ = [
     "Skipped",
     "import_archive",
     "load_mapping",
+    "look",
     "manifest",
     "mapping",
     "plan_import",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic import ValidationError
 
@@ -13,6 +14,9 @@ from pipeline.base.errors import problem_text
 from pipeline.importing.formats import FORMATS
 from pipeline.importing.mapping import REQUIRED_FIELDS, Mapping
 from pipeline.importing.problems import Problems
+
+OPEN_MARK: Final = "FILL IN"
+"""How a first mapping marks what only a person knows."""
 
 
 def shipped_mappings() -> list[str]:
@@ -54,6 +58,11 @@ def read_mapping(mapping: Path | str, problems: Problems) -> tuple[str, Mapping 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.add(where, f"is not TOML ({error}); see docs/mapping.md for an example")
         return where, None
+    still_open = list(_open_marks(document))
+    for key, text in still_open:
+        problems.add(where, f"key {key}: is still open ({text}); write what it is")
+    if still_open:
+        return where, None
     missing = _missing(document)
     for key in missing:
         problems.add(where, f"key {key}: is missing; declare it (docs/mapping.md lists every key)")
@@ -64,6 +73,16 @@ def read_mapping(mapping: Path | str, problems: Problems) -> tuple[str, Mapping 
         for item in error.errors():
             problems.add(where, _explain(cast("dict[str, Any]", item)))
         return where, None
+
+
+def _open_marks(part: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield each key whose value is still an open mark, and the mark."""
+    if isinstance(part, str) and part.startswith(OPEN_MARK):
+        yield key.removesuffix(".value"), part
+    for name, inside in part.items() if isinstance(part, dict) else []:
+        yield from _open_marks(inside, f"{key}.{name}".lstrip("."))
+    for number, inside in enumerate(part if isinstance(part, list) else [], 1):
+        yield from _open_marks(inside, f"{key}.{number}")
 
 
 def _missing(document: dict[str, Any]) -> list[str]:

@@ -8,12 +8,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from pipeline.importing.clocks.measured_rate import Intervals, MeasuredRate
+from pipeline.importing.clocks.sample_times import EPOCH
 from pipeline.importing.formats import open_signal
 from pipeline.importing.formats.interface import ReadColumn, SignalFile
 from pipeline.importing.mapping import Mapping, Process, Signal
-from pipeline.importing.measured_rate import Intervals, MeasuredRate
 from pipeline.importing.problems import Problems, SignalUnreadable
-from pipeline.importing.sample_times import EPOCH
 from pipeline.importing.samples import Asked, SampleReader, Samples, read_signals
 
 

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.importing.clocks.sample_times import TimeReader, Times, spread
 from pipeline.importing.formats.interface import BLOCK_CELLS, Block, ReadColumn, SignalFile
 from pipeline.importing.mapping import Filters, SampleRules, SpeedColumn, TimeColumn
 from pipeline.importing.problems import SignalUnreadable
-from pipeline.importing.sample_times import TimeReader, Times, spread
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.signal import firwin, kaiserord, upfirdn
 
+from pipeline.importing.clocks.measured_rate import MeasuredRate
+from pipeline.importing.clocks.resample import EDGE, resample
+from pipeline.importing.clocks.sample_times import Times, is_gap
 from pipeline.importing.formats import open_signal
 from pipeline.importing.manifest import ManifestRow
 from pipeline.importing.mapping import (
@@ -33,10 +36,7 @@ from pipeline.importing.mapping import (
     Scale,
     Signal,
 )
-from pipeline.importing.measured_rate import MeasuredRate
 from pipeline.importing.problems import SignalUnreadable
-from pipeline.importing.resample import EDGE, resample
-from pipeline.importing.sample_times import Times, is_gap
 from pipeline.importing.samples import Asked, Samples, read_signals
 from pipeline.importing.speed import ShaftSpeed, shaft_speed
 

@@ -89,6 +89,32 @@ def test_a_refusal_names_the_cell_and_leaves_nothing(cli: Any) -> None:
     assert not (cli.home / "landing").exists()
 
 
+def test_one_look_one_edit_one_import_one_run(cli: Any) -> None:
+    """From a folder of unknown logs to windows."""
+    folder, mapping = cli.home / "unknown", cli.home / "first.toml"
+    folder.mkdir()
+    x = np.random.default_rng(2).standard_normal(20_000)
+    stamps = 1_777_615_200_000_000 + 500 * np.arange(20_000)
+    lines = [f"{stamp};{value:.4f}".replace(".", ",") for stamp, value in zip(stamps.tolist(), x.tolist(), strict=True)]
+    (folder / "a.csv").write_text("time;acc [g]\n" + "\n".join(lines) + "\n")
+    seen = cli("import", folder, "--look", "--mapping", mapping, "--dry-run")
+    assert "2000 Hz, 0 gaps" in seen.out
+    assert not mapping.exists()
+    cli("import", folder, "--look", "--mapping", mapping)
+    assert "is there already" in cli("import", folder, "--look", "--mapping", mapping).err
+    assert "is still open" in " ".join(cli("import", folder, "--mapping", mapping).err.split())
+    text = re.sub(r'"FILL IN: the (plant|robot|axis).*"', r'"\1"', mapping.read_text(encoding="utf-8"))
+    mapping.write_text(text, encoding="utf-8")
+    dry = cli("import", folder, "--mapping", mapping, "--dry-run", "--json").json()
+    assert (dry["dry_run"], (cli.home / "landing").exists()) == (True, False)
+    report = cli("import", folder, "--mapping", mapping, "--json").json()
+    assert (report["recordings"], report["samples"]["taken"], report["files"]["files_read"]) == (1, 20_000, 1)
+    ran = cli("run", "--json", "--as-of", "2026-06-01T00:00:00Z").json()
+    assert (ran["acquire"]["recordings"], ran["acquire"]["quarantined"]) == (1, 0)
+    assert ran["extract"]["windows"] > 0, ran["extract"]
+    assert "a mapping is needed" in cli("import", folder).err
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory, cli_at: Callable[[Path], Any]) -> Any:
     """All five archives imported into one landing zone, acquired and extracted."""

@@ -14,6 +14,13 @@ from pipeline.importing.problems import SignalUnreadable
 
 GZIP: Final = b"\x1f\x8b"
 ZIP: Final = b"PK\x03\x04"
+CONTENTS: Final = (
+    (b"PAR1", "parquet"), (b"MATLAB 5.0", "mat"), (b"MATLAB 7.3", "MATLAB v7.3 (HDF5)"), (b"\x89HDF", "HDF5"),
+    (b"RIFF", "WAV"), (b"TDSm", "TDMS"), (b"\x89MCAP", "MCAP"), (b"SQLite", "SQLite"),
+    (b"\xd0\xcf\x11\xe0", "Excel (xls): save it as CSV"), (b"%PDF", "PDF"), (b"\x89PNG", "PNG"),
+)  # fmt: skip
+"""First bytes of files, and the format, or what it is where that is no format here. Whatever else is text."""
+
 SUFFIXES: Final = (".gz", ".zip")
 
 
@@ -52,3 +59,15 @@ def _only_member(archive: zipfile.ZipFile, file: str) -> IO[bytes]:
         return archive.open(members[0])
     except (NotImplementedError, RuntimeError) as error:  # a method that is not known here; a password
         raise SignalUnreadable(f"signal.file: {file!r} cannot be unpacked ({error}); unpack it") from error
+
+
+def content_of(path: Path) -> str:
+    """Return the format of a file by its first bytes: one of `FORMATS`, or a name of something else."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith(ZIP) and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+        if any(name.startswith("xl/") for name in names):
+            return "Excel (xlsx): save it as CSV"
+    return next((name for start, name in CONTENTS if head.startswith(start)), "csv")

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from pipeline.importing.resample import EDGE, resample
+from pipeline.importing.clocks.resample import EDGE, resample
 
 MAPPING = """
 version = 1

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.importing.clocks.sample_times import Times
 from pipeline.importing.mapping import TimeColumn
 from pipeline.importing.problems import SignalUnreadable
-from pipeline.importing.sample_times import Times
 
 FEWEST: int = 8
 """With fewer intervals no rate is measured."""
@@ -71,6 +71,10 @@ class Intervals:
         total = np.cumsum(self._counts)
         low, high = np.searchsorted(total, [(total[-1] + 1) // 2, total[-1] // 2 + 1])
         return float(self._values[low] + self._values[high]) / 2e6
+
+    def count_longer(self, seconds: float) -> int:
+        """Return how many intervals are longer."""
+        return int(self._counts[self._values > 1e6 * seconds].sum())
 
     def measure(self, declared: TimeColumn, rate_hz: float | None) -> MeasuredRate | None:
         """Return the rate of the intervals that fit the declared one, or where there is none, their middle.

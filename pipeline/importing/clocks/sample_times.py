@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.importing.local_clock import LocalClock
+from pipeline.importing.clocks.local_clock import LocalClock
 from pipeline.importing.mapping import TimeColumn
 from pipeline.importing.problems import Complaint, SignalUnreadable
 from pipeline.intake.contract import EARLIEST_CLOCK

@@ -1,0 +1,196 @@
+"""What one signal file holds: format, columns, which of them are numbers, times, their rate and gaps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+
+from pipeline.importing.clocks.measured_rate import Intervals, MeasuredRate
+from pipeline.importing.clocks.sample_times import EPOCH, NANOSECONDS, SINCE_US, TimeReader
+from pipeline.importing.formats import FORMATS, open_signal
+from pipeline.importing.formats.interface import ReadColumn, SignalFile
+from pipeline.importing.formats.packed import content_of
+from pipeline.importing.look.text import guess_text
+from pipeline.importing.mapping import CsvText, Signal, TimeColumn
+from pipeline.importing.problems import SignalUnreadable
+from pipeline.intake.contract import EARLIEST_CLOCK
+
+TIME_NAME: Final = re.compile(
+    r"t(_.*)?|zeit.*|.*time.*|.*stamp.*|datum.*|date.*|clock|uhrzeit|.*sec(onds)?|elapsed.*|시간|시각|일시", re.I
+)
+MOST_REPEATS: Final = 100_000
+"""With more rows of one stamp it is no time."""
+
+SPEED_NAME: Final = re.compile(r".*(rpm|speed|drehzahl|omega|tacho|encoder|회전).*", re.I)
+HEADER_UNIT: Final = re.compile(r"^(.*?)\s*[\[(]\s*([^\])]+?)\s*[\])]\s*$")
+NAME_UNIT: Final = re.compile(r"^(.*)_(s|ms|us|ns|rpm)$")
+COMMON: Final = (
+    ("1970", "s"), ("1970", "ms"), ("1970", "us"), ("1970", "ns"), ("excel", "d"), ("1904", "s"), ("matlab", "d"),
+    ("1601", "100ns"),
+)  # fmt: skip
+"""Zeros and units of numbers that say when, the usual ones first."""
+
+
+@dataclass
+class LookedColumn:
+    """A column: its name, the unit that its header (or the line below) names, and its first values."""
+
+    name: str
+    unit: str | None
+    is_number: bool
+    examples: list[str]
+
+
+@dataclass
+class LookedFile:
+    """A file that was looked at; `time` is what the time column seems to be, without what nobody can know."""
+
+    path: Path
+    form: str
+    csv: CsvText | None = None
+    columns: list[LookedColumn] = field(default_factory=list)
+    time: TimeColumn | None = None
+    needs_zone: bool = False
+    repeats: bool = False
+    first_at: datetime | None = None
+    rows: int = 0
+    measured: MeasuredRate | None = None
+    gaps: int = 0
+    time_problem: str | None = None
+    problem: str | None = None
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """What files of one mapping share."""
+        return self.form, self.csv and self.csv.delimiter, tuple(column.name for column in self.columns)
+
+
+def look_at(path: Path, as_of: datetime, *, read_all: bool) -> LookedFile:
+    """Look at a file: its head, and with `read_all` all of its times."""
+    form = content_of(path)
+    looked = LookedFile(path, form)
+    if form not in FORMATS:
+        looked.problem = f"is {form}, which is not read here"
+        return looked
+    try:
+        if form == "csv":
+            looked.csv = guess_text(path)
+        signal = Signal.model_construct(format=form, csv=looked.csv or CsvText())
+        opened = open_signal(path, path.name, signal)
+        _columns(looked, opened)
+        _times(looked, opened, as_of, read_all=read_all)
+    except (SignalUnreadable, ValidationError, ValueError, OSError) as error:
+        looked.problem = str(error)
+    return looked
+
+
+def _columns(looked: LookedFile, opened: SignalFile) -> None:
+    units = _units_line(looked)
+    names = list(dict.fromkeys(opened.names))
+    for at, name in enumerate(names):
+        match = HEADER_UNIT.match(name) or NAME_UNIT.match(name)
+        unit = match[2] if match else units[at] if at < len(units) else None
+        first = _first(opened, name, numeric=False)
+        is_number = _first(opened, name, numeric=True) is not None
+        examples = [] if first is None else [str(value) for value in first.slice(0, 3).to_pylist()]
+        looked.columns.append(LookedColumn(name, unit or None, is_number, examples))
+
+
+def _units_line(looked: LookedFile) -> list[str]:
+    """Return the cells of the line after the header, where there is one that is no sample."""
+    text = looked.csv
+    if text is None or not text.skip_after_header:
+        return []
+    without = text.model_copy(update={"skip_after_header": 0})
+    opened = open_signal(looked.path, looked.path.name, Signal.model_construct(format="csv", csv=without))
+    block = next(opened.blocks([ReadColumn("look", name, False) for name in dict.fromkeys(opened.names)]))
+    return [str(column[0].as_py() or "").strip() for column in block.columns.values()]
+
+
+def _first(opened: SignalFile, name: str, *, numeric: bool) -> pa.Array | None:
+    """Return the first block of a column; None where it cannot be read so."""
+    try:
+        opened.n_rows([ReadColumn("look", name, numeric)])
+        column: pa.Array = next(opened.blocks([ReadColumn("look", name, numeric)])).columns[name, numeric]
+        if numeric and len(column) and column.null_count > 0.5 * len(column):
+            return None
+        return column
+    except (SignalUnreadable, StopIteration):
+        return None
+
+
+def _times(looked: LookedFile, opened: SignalFile, as_of: datetime, *, read_all: bool) -> None:
+    named = [column for column in looked.columns if TIME_NAME.fullmatch(_bare(column.name))]
+    for column in named:
+        for declared in _ways(column, opened, as_of):
+            if _measure(looked, opened, declared, read_all=read_all):
+                looked.time = declared
+                looked.needs_zone = declared.zone is not None
+                return
+
+
+def _bare(name: str) -> str:
+    match = HEADER_UNIT.match(name)
+    return (match[1] if match else name).strip()
+
+
+def _ways(column: LookedColumn, opened: SignalFile, as_of: datetime) -> Iterator[TimeColumn]:
+    """Yield what a time column may be, the likeliest first."""
+    if not column.is_number:
+        yield TimeColumn(column=column.name, kind="text")
+        yield TimeColumn(column=column.name, kind="text", zone="UTC")
+        yield TimeColumn(column=column.name, kind="text", zone="Europe/Berlin", ambiguous="infer")
+        for form in ("%d.%m.%Y %H:%M:%S.%f", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M:%S,%f", "%Y/%m/%d %H:%M:%S.%f",
+                     "%Y/%m/%d %H:%M:%S"):  # fmt: skip
+            yield TimeColumn(column=column.name, kind="text", zone="UTC", format=form)
+        return
+    values = _first(opened, column.name, numeric=True)
+    number = float(values[0].as_py()) if values is not None and len(values) and values[0].is_valid else 0.0
+    for since, unit in COMMON:
+        moment_us = number * NANOSECONDS[unit] / 1000 + SINCE_US[since]
+        if EARLIEST_CLOCK.timestamp() * 1e6 <= moment_us <= (as_of + timedelta(days=1)).timestamp() * 1e6:
+            yield TimeColumn.model_validate({"column": column.name, "kind": "epoch", "unit": unit, "since": since})
+    unit = column.unit if column.unit in NANOSECONDS else "s"
+    yield TimeColumn.model_validate({"column": column.name, "kind": "elapsed", "unit": unit, "zero": "first_row"})
+
+
+def _measure(looked: LookedFile, opened: SignalFile, declared: TimeColumn, *, read_all: bool) -> bool:
+    """Read the times as declared; return whether that can be."""
+    intervals, rows, repeats = Intervals(), 0, False
+    repeated = declared.model_copy(update={"repeated": "spread"})
+    reader = TimeReader(repeated)
+    wanted = [ReadColumn("look", name, declared.kind != "text") for name in declared.columns]
+    try:
+        for block in opened.blocks(wanted):
+            times = reader.feed([block.columns[name, numeric] for _, name, numeric in wanted], block.numbers)
+            if reader.is_wrong:
+                break
+            rows += len(times)
+            repeats |= bool((np.diff(times) == 0).any())
+            intervals.add(times[np.diff(times, prepend=times[:1] - 1) > 0])
+            if not read_all:
+                break
+        reader.finish()
+    except SignalUnreadable as error:
+        looked.time_problem = looked.time_problem or error.sentences()[0]
+        return False
+    if intervals.n < 2 or intervals.last == intervals.first:
+        return False
+    if repeats and rows > MOST_REPEATS * intervals.n:
+        return False
+    looked.rows, looked.repeats = rows, repeats
+    looked.measured = intervals.measure(declared, None)
+    if looked.measured is not None and repeats:
+        hz = looked.measured.hz * rows / intervals.n
+        looked.measured = replace(looked.measured, hz=hz, shortest_s=1 / hz, longest_s=1 / hz)
+    looked.gaps = intervals.count_longer(1.5 * (intervals.median_s() or 0.0))
+    looked.first_at = EPOCH + timedelta(microseconds=intervals.first) if declared.is_absolute else None
+    return True
