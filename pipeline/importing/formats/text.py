@@ -18,20 +18,15 @@ from numpy.typing import NDArray
 
 from pipeline.importing.formats.interface import Block, ReadColumn, block_rows
 from pipeline.importing.formats.packed import open_bytes
+from pipeline.importing.formats.text_lines import Lines, Part
 from pipeline.importing.mapping import CsvText
 from pipeline.importing.problems import Complaint, SignalUnreadable
 
 NUMBER: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 """What counts as a number: digits, a point, an exponent; no words, no underscores, no thousands separators."""
 
-LINE_CHARACTERS: Final = 1 << 22
-"""A longer line is no line of a table, and is not read whole."""
-
 MARKS: Final = ("=", ":", ";", "\t")
 """What stands between the name and the value in a line before the samples."""
-
-PREAMBLE_LINES: Final = 1000
-"""Lines before the samples that are kept at most."""
 
 MANY_LINES: Final = 100_000
 """With so many bad lines the rest of the file is not read."""
@@ -48,7 +43,7 @@ class TextSignals:
         self.dropped: Sequence[int] = ()
         self.names: Sequence[str] = ()
         self._preamble: Sequence[str] = ()
-        for _ in self._rows():
+        for _ in self._parts([]):
             break
 
     def n_rows(self, columns: Sequence[ReadColumn]) -> int | None:
@@ -59,27 +54,21 @@ class TextSignals:
         """Yield the samples of some columns in their order; at the end SignalUnreadable with everything wrong."""
         places = self._places(columns)
         wrong: dict[str, list[int]] = {}
-        n_good, last_good, rows = 0, 0, self._rows()
+        n_good = last_good = 0
         expected = f"where the {'header names' if self._text.header else 'first line has'} {len(self.names)}"
-        while chunk := list(islice(rows, block_rows(len(self.names)))):
-            for number, cells in chunk:
-                if len(cells) != len(self.names):
-                    what = f"has {len(cells)} cells {expected}; correct the line, or signal.csv.delimiter"
-                    wrong.setdefault(what, []).append(number)
-            good = [(number, cells) for number, cells in chunk if len(cells) == len(self.names)]
-            if good:
-                numbers = np.array([number for number, _ in good], dtype=np.int64)
-                cells_of = list(zip(*(cells for _, cells in good), strict=True))
-                n_good, last_good = n_good + len(good), good[-1][0]
-                yield Block(
-                    numbers,
-                    {
-                        (column.name, column.numeric): self._column(
-                            cells_of[places[column.name]], column, numbers, wrong
-                        )
-                        for column in dict.fromkeys(columns)
-                    },
-                )
+        for part in self._parts(sorted(set(places.values()))):
+            for number, n_cells in part.ragged:
+                what = f"has {n_cells} cells {expected}; correct the line, or signal.csv.delimiter"
+                wrong.setdefault(what, []).append(number)
+            if len(part.numbers):
+                n_good, last_good = n_good + len(part.numbers), int(part.numbers[-1])
+                block = {
+                    (column.name, column.numeric): self._column(
+                        part.cells[places[column.name]], column, part.numbers, wrong
+                    )
+                    for column in dict.fromkeys(columns)
+                }
+                yield Block(part.numbers, block)
             if sum(map(len, wrong.values())) > MANY_LINES:
                 break
         if self._text.drop_cut_off_end and n_good:
@@ -104,8 +93,8 @@ class TextSignals:
             raise SignalUnreadable(*complaints)
         return {column.name: self.names.index(column.name) for column in columns}
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield line number and cells of each line of samples; the names of the columns are known before the first."""
+    def _parts(self, places: Sequence[int]) -> Iterator[Part]:
+        """Yield the table in parts, with the cells at some places; the names are known before the first."""
         text = self._text
         encoding = "utf-8-sig" if text.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else text.encoding
         try:
@@ -113,9 +102,9 @@ class TextSignals:
                 open_bytes(self._path, self._file) as raw,
                 io.TextIOWrapper(raw, encoding=encoding, newline="") as opened,
             ):
-                lines = _Lines(opened, text, self._file)
+                lines = Lines(opened, text, self._file)
                 self._preamble = lines.preamble
-                yield from self._parsed(lines)
+                yield from self._parsed(lines, places)
                 if lines.dropped:
                     self.dropped = [lines.dropped]
         except OSError as error:
@@ -124,7 +113,7 @@ class TextSignals:
             message = f"signal.file: {self._file!r} is not text in {text.encoding} ({error})"
             raise SignalUnreadable(f"{message}; declare signal.csv.encoding") from error
 
-    def _parsed(self, lines: _Lines) -> Iterator[tuple[int, list[str]]]:
+    def _parsed(self, lines: Lines, places: Sequence[int]) -> Iterator[Part]:
         reader = csv.reader(lines, delimiter=self._text.delimiter, strict=True)
         try:
             first = next((cells for cells in reader if cells), None)
@@ -136,19 +125,20 @@ class TextSignals:
                     next(reader, None)
             else:
                 self.names = [str(n) for n in range(1, len(first) + 1)]
-                yield lines.number, first
-            for cells in reader:
-                if cells:
-                    yield lines.number, cells
+            yield _careful_part([] if self._text.header else [(lines.number, first)], len(self.names), places)
+            yield from lines.parts(len(self.names), places)
+            numbered = ((lines.number, cells) for cells in reader if cells)
+            while rows := list(islice(numbered, block_rows(len(self.names)))):
+                yield _careful_part(rows, len(self.names), places)
         except csv.Error as error:
             raise SignalUnreadable(
                 Complaint(f"cannot be read as CSV ({error}); correct the line", (lines.number,))
             ) from error
 
     def _column(
-        self, texts: Sequence[str], column: ReadColumn, lines: NDArray[np.int64], wrong: dict[str, list[int]]
+        self, texts: pa.Array, column: ReadColumn, lines: NDArray[np.int64], wrong: dict[str, list[int]]
     ) -> pa.Array:
-        cells = pc.utf8_trim_whitespace(pa.array(texts, pa.string()))
+        cells = pc.utf8_trim_whitespace(texts)
         missing = pc.is_in(cells, value_set=pa.array([text.strip() for text in self._text.missing_texts], pa.string()))
         cells = pc.if_else(missing, pa.scalar(None, pa.string()), cells)
         if not column.numeric:
@@ -219,35 +209,13 @@ class TextSignals:
         return f"{number}{space}{unit}" if unit else float(number)
 
 
+def _careful_part(rows: list[tuple[int, list[str]]], width: int, places: Sequence[int]) -> Part:
+    good = [(number, cells) for number, cells in rows if len(cells) == width]
+    ragged = [(number, len(cells)) for number, cells in rows if len(cells) != width]
+    numbers = np.array([number for number, _ in good], dtype=np.int64)
+    cells_at = {place: pa.array([cells[place] for _, cells in good], pa.string()) for place in places}
+    return Part(numbers, cells_at, ragged)
+
+
 def _name_length(parts: tuple[str, str, str]) -> int:
     return len(parts[0])
-
-
-class _Lines:
-    """The lines of a file without the skipped ones; `number` is that of the last line returned."""
-
-    def __init__(self, opened: io.TextIOWrapper, text: CsvText, file: str) -> None:
-        self._opened, self._text, self._file = opened, text, file
-        self.number = self.dropped = 0
-        self.preamble: list[str] = []
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        while True:
-            line = self._opened.readline(LINE_CHARACTERS)
-            if not line:
-                raise StopIteration
-            self.number += 1
-            if len(line) == LINE_CHARACTERS:
-                what = f"a line has more than {LINE_CHARACTERS} characters; is it a text file?"
-                raise SignalUnreadable(Complaint(what, (self.number,)))
-            if self._text.drop_cut_off_end and not line.endswith(("\n", "\r")):
-                self.dropped = self.number
-                raise StopIteration
-            commented = self._text.comment is not None and line.startswith(self._text.comment)
-            if self.number > self._text.skip_lines and not commented:
-                return line
-            if len(self.preamble) < PREAMBLE_LINES:
-                self.preamble.append(line)

@@ -104,6 +104,38 @@ def test_the_end_of_a_block_is_seen_nowhere(
         assert logs(tmp_path, form, *SEVERAL[kind], out=f"by {cells}") == whole
 
 
+@pytest.mark.parametrize("care", ["quotes", "blank line", "comment", "returns"])
+@pytest.mark.parametrize("bad", [False, True])
+def test_text_that_needs_care_gives_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, care: str, bad: bool
+) -> None:
+    """Quotes, empty lines, comments and other line ends, from some line on; and the same lines are bad then."""
+    (tmp_path / "in").mkdir()
+    as_csv(tmp_path / "in")
+    monkeypatch.setattr(interface, "BLOCK_CELLS", 100)
+    file = tmp_path / "in" / "a.csv"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if bad:
+        lines[300] += ",1,2"
+        lines[700] = lines[700].replace(",", ",no", 1)
+    half = lines
+    if care == "quotes":
+        half = [*lines[:400], *(",".join(f'"{cell}"' for cell in line.split(",")) for line in lines[400:])]
+    text = "\n".join(half) + ("\n\n" if care == "blank line" else "\n# the end\n" if care == "comment" else "\n")
+    text = text.replace("\n", "\r\n") if care == "returns" else text
+    time = SYNTHETIC + '[signal.csv]\ncomment = "#"\n'
+    said = []
+    for number, content in enumerate(("\n".join(lines) + "\n", text)):
+        file.write_text(content, encoding="utf-8", newline="")
+        try:
+            said.append(logs(tmp_path, "csv", "", time, out=f"out {number}"))
+        except ImportRefused as refused:
+            assert bad
+            said.append(str(sorted(refused.problems)).encode())
+    assert said[0] == said[1]
+    assert (b"row 301: has 7 cells" in said[0], b"row 701" in said[0]) == (bad, bad)
+
+
 def packed(name: str, content: bytes) -> bytes:
     if name.endswith(".gz"):
         return gzip.compress(content)
