@@ -12,6 +12,7 @@ from typing import Final
 
 from pipeline.importing.formats.interface import SignalFile
 from pipeline.importing.formats.mat import MatSignals
+from pipeline.importing.formats.packed import content_of, is_packed
 from pipeline.importing.formats.parquet import ParquetSignals
 from pipeline.importing.formats.text import TextSignals
 from pipeline.importing.mapping import Signal
@@ -42,7 +43,22 @@ def open_signal(path: Path, file: str, signal: Signal) -> SignalFile:
     """
     if not path.is_file():
         raise SignalUnreadable(f"signal.file: {file!r} does not exist; correct the manifest or the root folder")
+    other = _other(path, signal.format)
+    if other is not None:
+        raise SignalUnreadable(f"signal.file: {file!r} is {other}")
     return FORMATS[signal.format](path, file, signal)
+
+
+def _other(path: Path, declared: str) -> str | None:
+    """Return what a file is and what to do, where its first bytes say that it has not the declared format."""
+    content = content_of(path)
+    if content != declared and content in FORMATS and content != "csv":
+        return f'{content}, not {declared}; declare format = "{content}"'
+    if declared == "csv" and content != "csv":
+        return f"{content}, not text"
+    if declared in ("parquet", "mat") and is_packed(path):
+        return f"packed (gzip or zip), not {declared}; unpack it: only text is read packed"
+    return None
 
 
 __all__ = ["FORMATS", "open_signal"]

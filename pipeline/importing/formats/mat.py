@@ -42,6 +42,13 @@ NUMERIC: Final = {
 STORED: Final = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 
 
+NOT_NUMBERS: Final = {
+    "struct": "its fields are not read: save the one with the signal as a variable of its own",
+    "cell": "its cells are not read: save the one with the signal as a variable of its own",
+    "opaque": "a table or timetable is not read: save its columns as variables of their own",
+}
+
+
 class MatDamaged(ValueError):
     """The content of the file does not agree with its headers."""
 
@@ -256,7 +263,8 @@ class MatSignals:
             )
         if matching[0].kind not in NUMERIC:
             message = f"{key}: variable {matching[0].name!r} of {self._file!r} is {matching[0].kind}"
-            raise SignalUnreadable(f"{message}, not a vector of real numbers; save the signal as one")
+            what = NOT_NUMBERS.get(matching[0].kind, "save the signal as one")
+            raise SignalUnreadable(f"{message}, not a vector of real numbers; {what}")
         return matching[0]
 
     def _stream(self, variable: Variable, count: int) -> Iterator[NDArray[Any]]:

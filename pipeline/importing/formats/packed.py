@@ -17,7 +17,7 @@ ZIP: Final = b"PK\x03\x04"
 CONTENTS: Final = (
     (b"PAR1", "parquet"), (b"MATLAB 5.0", "mat"), (b"MATLAB 7.3", "MATLAB v7.3 (HDF5)"), (b"\x89HDF", "HDF5"),
     (b"RIFF", "WAV"), (b"TDSm", "TDMS"), (b"\x89MCAP", "MCAP"), (b"SQLite", "SQLite"),
-    (b"\xd0\xcf\x11\xe0", "Excel (xls): save it as CSV"), (b"%PDF", "PDF"), (b"\x89PNG", "PNG"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook (save it as CSV)"), (b"%PDF", "PDF"), (b"\x89PNG", "PNG"),
 )  # fmt: skip
 """First bytes of files, and the format, or what it is where that is no format here. Whatever else is text."""
 
@@ -69,5 +69,11 @@ def content_of(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         if any(name.startswith("xl/") for name in names):
-            return "Excel (xlsx): save it as CSV"
+            return "an Excel workbook (save it as CSV)"
     return next((name for start, name in CONTENTS if head.startswith(start)), "csv")
+
+
+def is_packed(path: Path) -> bool:
+    """Return whether a file is gzip or zip."""
+    with path.open("rb") as file:
+        return file.read(4).startswith((GZIP, ZIP))

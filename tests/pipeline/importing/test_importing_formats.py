@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import struct
+import zipfile
 import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -102,7 +104,8 @@ BAD_CSV: dict[str, tuple[str | bytes, str, str]] = {
     "header only": ("acc\n", MAPPING, "has a header and no samples"),
     "not UTF-8": ("acc,µ\n1,2\n".encode("cp1252"), MAPPING, "is not text in utf-8"),
     "open quote": ('acc\n"1\n', MAPPING, "cannot be read as CSV"),
-    "binary": (b"PAR1\x00\x01\x02\xff", MAPPING, "is not text in utf-8"),
+    "binary": (b"\x00\x01\x02\xff", MAPPING, "is not text in utf-8"),
+    "parquet": (b"PAR1\x00\x01\x02\xff", MAPPING, 'is parquet, not csv; declare format = "parquet"'),
     "unknown encoding": ("acc\n1\n", csv_with(encoding='"klingon"'), "encoding 'klingon' is not known"),
     "same marks": ("acc\n1\n", csv_with(delimiter='","', decimal='","'), "they have to differ"),
     "all missing": ("acc\n-\n", csv_with(missing_texts='["-"]'), "no recording is left"),
@@ -350,7 +353,7 @@ def mat_file(path: Path, kind: str) -> None:
 
 BAD_MATS = {
     "absent": "no variable matches 'acc' in 'a.mat', exactly one has to; it has: other",
-    "struct": "variable 'acc' of 'a.mat' is struct, not a vector of real numbers",
+    "struct": "is struct, not a vector of real numbers; its fields are not read: save the one with the signal as",
     "cell": "is cell, not a vector",
     "text": "is char, not a vector",
     "logical": "is logical, not a vector",
@@ -374,6 +377,20 @@ def test_bad_matlab_files_are_named(folder: Any, kind: str, said: str) -> None:
     assert len(found) == 1, found
     assert said in found[0]
     assert "a.mat" in found[0]
+
+
+def test_a_file_of_another_format_is_named(folder: Any) -> None:
+    """Whatever its name: what it is, and what to do."""
+    savemat(folder.path / "a.csv", {"acc": np.arange(5.0)})
+    assert 'is mat, not csv; declare format = "mat"' in folder.problems()[0]
+    (folder.path / "a.csv").unlink()
+    pq.write_table(pa.table({"acc": [1.0]}), folder.path / "b.mat")
+    assert 'is parquet, not mat; declare format = "parquet"' in folder.problems(MAT)[0]
+    (folder.path / "b.mat").write_bytes(gzip.compress(b"anything"))
+    assert "is packed (gzip or zip), not mat; unpack it" in folder.problems(MAT)[0]
+    with zipfile.ZipFile(folder.path / "b.mat", "w") as workbook:
+        workbook.writestr("xl/workbook.xml", "<workbook/>")
+    assert "is an Excel workbook (save it as CSV), not text" in folder.problems()[0]
 
 
 def test_two_matches_are_refused(folder: Any) -> None:
