@@ -189,6 +189,8 @@ class Signal(SampleRules):
     column: Source | None = None
     n_samples: Source | None = None
     on_bad_file: Literal["refuse", "leave out"] = "refuse"
+    layout: Literal["column", "row"] = "column"
+    row_spacing_s: Positive | None = None
     csv: CsvText = CsvText()
     time: TimeColumn | None = None
     speed: SpeedColumn | None = None
@@ -200,6 +202,14 @@ class Signal(SampleRules):
         if name not in known:
             raise ValueError(f"must be one of {', '.join(known)}")
         return name
+
+    @model_validator(mode="after")
+    def _fits_its_layout(self) -> Signal:
+        if self.row_spacing_s is not None and (self.layout != "row" or self.time is not None):
+            raise ValueError('row_spacing_s goes with layout = "row", and without [signal.time]')
+        if self.layout == "row" and self.format == "mat":
+            raise ValueError("a MATLAB file has no rows of columns")
+        return self
 
     @model_validator(mode="after")
     def _fits_its_format(self) -> Signal:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pipeline.importing.clocks.measured_rate import Intervals, MeasuredRate
 from pipeline.importing.clocks.sample_times import EPOCH
@@ -15,6 +15,9 @@ from pipeline.importing.formats.interface import ReadColumn, SignalFile
 from pipeline.importing.mapping import Mapping, Process, Signal
 from pipeline.importing.problems import Problems, SignalUnreadable
 from pipeline.importing.samples import Asked, SampleReader, Samples, read_signals
+
+WIDE: Final = 64
+"""A file with fewer columns is not taken for one with a recording a row."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class FileCheck:
         self._signal = signal
         self._problems = problems
         self.left_out: dict[str, list[str]] = {}
+        self.hints: list[str] = []
         self._open: tuple[Path, SignalFile | SignalUnreadable] | None = None
         self._reported: set[tuple[str, str]] = set()
 
@@ -134,6 +138,7 @@ class FileCheck:
                 found[at] = _info(path, signals[at], read, intervals)
             except SignalUnreadable as error:
                 found[at] = error
+        self._hint(opened, [info for info in found.values() if isinstance(info, SignalInfo)], file)
         infos: list[SignalInfo | None] = []
         for at, signal in enumerate(signals):
             info = found[at]
@@ -141,6 +146,13 @@ class FileCheck:
                 self._report(signal.row, file, info)
             infos.append(None if isinstance(info, SignalUnreadable) else info)
         return infos
+
+    def _hint(self, opened: SignalFile, infos: Sequence[SignalInfo], file: str) -> None:
+        """Ask once whether each row is a recording, where a file is far wider than long."""
+        wide = self._signal.layout == "column" and opened.is_table and len(opened.names) >= WIDE
+        if wide and infos and not self.hints and max(info.n_samples for info in infos) * 2 < len(opened.names):
+            shape = f"{infos[0].n_samples} rows and {len(opened.names)} columns"
+            self.hints.append(f'{file!r} has {shape}: is each row a recording? Then signal.layout = "row"')
 
     def _report(self, row: int | str, file: str, error: SignalUnreadable) -> None:
         if self._leaves_out:
@@ -165,7 +177,7 @@ class FileCheck:
 def _only_times(intervals: Intervals) -> Callable[[Samples], None]:
     def take(samples: Samples) -> None:
         if samples.times is not None:
-            intervals.add(samples.times)
+            intervals.add(samples.times if samples.begins is None else samples.times[samples.begins])
 
     return take
 
@@ -184,13 +196,14 @@ def _info(path: Path, signal: SignalCheck, read: SampleReader, intervals: Interv
     if asked.time is None or intervals is None:
         return SignalInfo(path, read.n_used, rate_hz=rate_hz if rate_hz != "from_times" else None)
     first, last = intervals.first, intervals.last
-    measured = intervals.measure(asked.time, None if rate_hz == "from_times" else rate_hz)
+    measured = None if asked.by_row else intervals.measure(asked.time, None if rate_hz == "from_times" else rate_hz)
     if rate_hz == "from_times":
         if measured is None:
             raise SignalUnreadable(f"recording.sampling_rate_hz: {asked.file!r} has too few even intervals to measure")
         rate_hz = float(f"{measured.hz:.6g}")
-    elif rate_hz is not None:
+    elif rate_hz is not None and not asked.by_row:
         intervals.check_rate(rate_hz, asked.time, asked.file)
+    n_last = read.n_used // max(1, intervals.n) if asked.by_row else 1
     zero = 0 if asked.time.zero == "start" else first
     return SignalInfo(
         path,
@@ -198,7 +211,7 @@ def _info(path: Path, signal: SignalCheck, read: SampleReader, intervals: Interv
         EPOCH + timedelta(microseconds=first) if asked.time.is_absolute else None,
         zero,
         (first - zero) / 1e6,
-        (last - first) / 1e6 + (1 / rate_hz if rate_hz and rate_hz > 0 else 0.0),
+        (last - first) / 1e6 + (n_last / rate_hz if rate_hz and rate_hz > 0 else 0.0),
         rate_hz,
         measured,
     )

@@ -168,7 +168,18 @@ class Planner:
     ) -> Asked:
         rules = SampleRules.model_construct(**{key: getattr(channel, key) for key in SampleRules.model_fields})
         time = self._mapping.signal.time
-        return Asked(file, name, column, channel.factor, rules, time, extra_columns(steps), self._latest, speed)
+        return Asked(
+            file,
+            name,
+            column,
+            channel.factor,
+            rules,
+            time,
+            extra_columns(steps),
+            self._latest,
+            speed,
+            self._mapping.signal.layout == "row",
+        )
 
     def _row(self, draft: _Draft, signal: SignalInfo) -> PlannedRow | None:
         row, fields, about, steps = draft.row, draft.fields, draft.about, draft.steps
@@ -366,7 +377,7 @@ def plan_import(
         loaded,
         tuple(planned),
         dict(loaded.geometry),
-        notes + rate_notes(planned),
+        notes + rate_notes(planned) + tuple(files.hints),
         files.left_out,
         table.excluded,
         len(table.rows) - len(selected),

@@ -42,6 +42,8 @@ class Asked:
         No sample can be later; None: not checked.
     speed : SpeedColumn or None
         The declared speed of the shaft.
+    by_row : bool
+        Whether each row of the file is a recording.
     """
 
     file: str
@@ -53,6 +55,7 @@ class Asked:
     extra: tuple[ReadColumn, ...]
     latest: datetime | None = None
     speed: SpeedColumn | None = None
+    by_row: bool = False
 
     @property
     def columns(self) -> list[ReadColumn]:
@@ -84,6 +87,8 @@ class Samples:
         Microseconds, rising, see `sample_times.TimeReader`.
     speed : float array or None
         Values of the speed column, NaN where it has none.
+    begins : bool array or None
+        Where each row of the file is a recording: True at its first sample. Times are those of the rows then.
     """
 
     values: NDArray[np.float64]
@@ -91,6 +96,7 @@ class Samples:
     columns: dict[str, pa.Array]
     times: Times | None
     speed: NDArray[np.float64] | None
+    begins: NDArray[np.bool_] | None = None
 
     def numbers(self, column: str) -> NDArray[np.float64]:
         """Return a column as floats, NaN where it is null."""
@@ -181,12 +187,18 @@ class SampleReader:
         if asked.factor is not None:
             values = values * asked.factor
         extra = {name: columns[name, is_number] for _, name, is_number in asked.extra}
+        begins = np.diff(numbers, prepend=numbers[:1] - 1) != 0 if asked.by_row else None
         times = None
         if self._times is not None and asked.time is not None:
             is_number = asked.time.kind != "text"
-            times = self._times.feed([columns[name, is_number] for name in asked.time.columns], numbers)
+            cells = [columns[name, is_number] for name in asked.time.columns]
+            if begins is None:
+                times = self._times.feed(cells, numbers)
+            else:
+                of_rows = self._times.feed([cell.filter(pa.array(begins)) for cell in cells], numbers[begins])
+                times = of_rows[np.cumsum(begins) - 1]
         speed = None if asked.speed is None else as_floats(columns[asked.speed.column, True])
-        return Samples(values, usable, extra, times, speed)
+        return Samples(values, usable, extra, times, speed, begins)
 
     def finish(self) -> Samples | None:
         """Return the samples that waited; SignalUnreadable with everything wrong that the samples showed."""

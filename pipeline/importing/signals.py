@@ -251,7 +251,14 @@ class Cutter:
             cut[seams] = True
             if step is self._starts:
                 origins = self._origins_of(step, samples, seams)
-        if samples.times is not None and self._planned.signal.time is not None:
+        if samples.begins is not None:
+            cut |= samples.begins
+            row_spacing_s = self._planned.signal.row_spacing_s
+            if row_spacing_s is not None:
+                places = np.flatnonzero(samples.begins).tolist()
+                origins = {at: number * row_spacing_s for number, at in enumerate(places, self._seams)}
+                self._seams += len(places)
+        elif samples.times is not None and self._planned.signal.time is not None:
             before = samples.times[0] if self._time_before is None else self._time_before
             gap = is_gap(np.diff(samples.times, prepend=before), self._rate, self._planned.signal.time)
             gap[0] &= self._time_before is not None
@@ -329,6 +336,8 @@ class Cutter:
         planned = self._planned
         if samples.times is not None:
             offset = float((int(samples.times[low]) - planned.first_us) / 1e6)
+            if samples.begins is not None:
+                offset += (low - int(np.flatnonzero(samples.begins[: low + 1])[-1])) / self._rate
         else:
             offset = self._origin_s + (self._n + low - self._origin) / self._rate
         if not np.isfinite(offset):

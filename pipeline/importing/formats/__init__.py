@@ -14,12 +14,13 @@ from pipeline.importing.formats.interface import SignalFile
 from pipeline.importing.formats.mat import MatSignals
 from pipeline.importing.formats.packed import content_of, is_packed
 from pipeline.importing.formats.parquet import ParquetSignals
+from pipeline.importing.formats.rows import RowSignals
 from pipeline.importing.formats.text import TextSignals
 from pipeline.importing.mapping import Signal
 from pipeline.importing.problems import SignalUnreadable
 
 FORMATS: Final[dict[str, Callable[[Path, str, Signal], SignalFile]]] = {
-    "parquet": lambda path, file, _: ParquetSignals(path, file),
+    "parquet": lambda path, file, signal: ParquetSignals(path, file, lists=signal.layout == "row"),
     "csv": lambda path, file, signal: TextSignals(path, file, signal.csv),
     "mat": lambda path, file, _: MatSignals(path, file),
 }
@@ -46,7 +47,8 @@ def open_signal(path: Path, file: str, signal: Signal) -> SignalFile:
     other = _other(path, signal.format)
     if other is not None:
         raise SignalUnreadable(f"signal.file: {file!r} is {other}")
-    return FORMATS[signal.format](path, file, signal)
+    opened = FORMATS[signal.format](path, file, signal)
+    return RowSignals(opened, file) if signal.layout == "row" else opened
 
 
 def _other(path: Path, declared: str) -> str | None:

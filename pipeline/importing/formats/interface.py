@@ -46,14 +46,20 @@ class Block:
 class SignalFile(Protocol):
     """An opened signal file. Every method raises SignalUnreadable with all reasons why it cannot do its work."""
 
-    names: Sequence[str]
-    """Columns (or variables) of the file."""
+    @property
+    def names(self) -> Sequence[str]:
+        """Columns (or variables) of the file."""
+        ...
 
-    is_table: bool
-    """True where all columns have the same rows, so that several signals are read in one pass."""
+    @property
+    def is_table(self) -> bool:
+        """Whether all columns have the same rows, so that several signals are read in one pass."""
+        ...
 
-    dropped: Sequence[int]
-    """Rows of the file that were left out in reading; known after the last block."""
+    @property
+    def dropped(self) -> Sequence[int]:
+        """Rows of the file that were left out in reading; known after the last block."""
+        ...
 
     def n_rows(self, columns: Sequence[ReadColumn]) -> int | None:
         """Check columns and return their length, both without reading; None where only reading tells."""

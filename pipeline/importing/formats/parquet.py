@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,9 @@ import pyarrow.parquet as pq
 from pipeline.importing.formats.interface import Block, ReadColumn, block_rows
 from pipeline.importing.problems import SignalUnreadable
 
+LIST_ROWS: Final = 16
+"""Rows of a block where a row is a whole recording."""
+
 
 class ParquetSignals:
     """A Parquet file; only the columns that are asked for are read."""
@@ -19,8 +23,9 @@ class ParquetSignals:
     is_table = True
     dropped: Sequence[int] = ()
 
-    def __init__(self, path: Path, file: str) -> None:
-        self._path, self._file = path, file
+    def __init__(self, path: Path, file: str, *, lists: bool = False) -> None:
+        """Read the schema; `lists`: a column of lists of numbers counts as numbers."""
+        self._path, self._file, self._lists = path, file, lists
         try:
             with pq.ParquetFile(path) as opened:
                 self._schema: pa.Schema = opened.schema_arrow
@@ -44,6 +49,8 @@ class ParquetSignals:
             there = ", ".join(self._schema.names)
             return f"{key}: {self._file!r} has {times or 'no'} column{'s' * (times > 1)} {name!r}; it has: {there}"
         kind = self._schema.field(name).type
+        if numeric and self._lists and (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+            kind = kind.value_type
         if numeric and not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
             return f"{key}: column {name!r} of {self._file!r} is {kind}, not a number"
         if pa.types.is_nested(kind):
@@ -57,7 +64,7 @@ class ParquetSignals:
         done = 0
         try:
             with pq.ParquetFile(self._path) as file:
-                for batch in file.iter_batches(block_rows(len(names)), columns=names):
+                for batch in file.iter_batches(LIST_ROWS if self._lists else block_rows(len(names)), columns=names):
                     read = {name: batch.column(batch.schema.get_field_index(name)) for name in names}
                     numbers = np.arange(done + 1, done + len(batch) + 1)
                     done += len(batch)

@@ -267,6 +267,7 @@ def test_the_documentation_lists_every_key_and_its_example_loads() -> None:
     # Keys that the examples of folders use, which tests/e2e/test_import_archives.py runs, or that only CSV files have.
     elsewhere = {"signal.csv", "signal.time", "signal.rows", "signal.missing_where", "signal.valid_min"}
     elsewhere |= {"signal.valid_max", "process.spacing_s", "signal.on_bad_file", "signal.speed"}
+    elsewhere |= {"signal.layout", "signal.row_spacing_s"}
     used = (
         elsewhere
         | {f"recording.{key}" for key in example["recording"]}
