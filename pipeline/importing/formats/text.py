@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.importing.formats.interface import Block, ReadColumn, block_rows
 from pipeline.importing.formats.packed import open_bytes
-from pipeline.importing.formats.text_lines import Lines, Part
+from pipeline.importing.formats.text_lines import TextLines, TextPart
 from pipeline.importing.mapping import CsvText
 from pipeline.importing.problems import Complaint, SignalUnreadable
 
@@ -93,7 +93,7 @@ class TextSignals:
             raise SignalUnreadable(*complaints)
         return {column.name: self.names.index(column.name) for column in columns}
 
-    def _parts(self, places: Sequence[int]) -> Iterator[Part]:
+    def _parts(self, places: Sequence[int]) -> Iterator[TextPart]:
         """Yield the table in parts, with the cells at some places; the names are known before the first."""
         text = self._text
         encoding = "utf-8-sig" if text.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else text.encoding
@@ -102,7 +102,7 @@ class TextSignals:
                 open_bytes(self._path, self._file) as raw,
                 io.TextIOWrapper(raw, encoding=encoding, newline="") as opened,
             ):
-                lines = Lines(opened, text, self._file)
+                lines = TextLines(opened, text, self._file)
                 self._preamble = lines.preamble
                 yield from self._parsed(lines, places)
                 if lines.dropped:
@@ -113,7 +113,7 @@ class TextSignals:
             message = f"signal.file: {self._file!r} is not text in {text.encoding} ({error})"
             raise SignalUnreadable(f"{message}; declare signal.csv.encoding") from error
 
-    def _parsed(self, lines: Lines, places: Sequence[int]) -> Iterator[Part]:
+    def _parsed(self, lines: TextLines, places: Sequence[int]) -> Iterator[TextPart]:
         reader = csv.reader(lines, delimiter=self._text.delimiter, strict=True)
         try:
             first = next((cells for cells in reader if cells), None)
@@ -209,12 +209,12 @@ class TextSignals:
         return f"{number}{space}{unit}" if unit else float(number)
 
 
-def _careful_part(rows: list[tuple[int, list[str]]], width: int, places: Sequence[int]) -> Part:
+def _careful_part(rows: list[tuple[int, list[str]]], width: int, places: Sequence[int]) -> TextPart:
     good = [(number, cells) for number, cells in rows if len(cells) == width]
     ragged = [(number, len(cells)) for number, cells in rows if len(cells) != width]
     numbers = np.array([number for number, _ in good], dtype=np.int64)
     cells_at = {place: pa.array([cells[place] for _, cells in good], pa.string()) for place in places}
-    return Part(numbers, cells_at, ragged)
+    return TextPart(numbers, cells_at, ragged)
 
 
 def _name_length(parts: tuple[str, str, str]) -> int:

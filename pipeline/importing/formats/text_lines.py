@@ -20,14 +20,14 @@ LINE_CHARACTERS: Final = 1 << 22
 """A longer line is no line of a table, and is not read whole."""
 
 PREAMBLE_LINES: Final = 1000
-"""Lines before the samples that are kept at most."""
+"""TextLines before the samples that are kept at most."""
 
 CELL_CHARACTERS: Final = 16
 """A part of a file that is read at once has so many characters for each cell of a block."""
 
 
 @dataclass(frozen=True)
-class Part:
+class TextPart:
     """Some lines of a table: the numbers and cells (by place) of the good ones, and those with another cell count."""
 
     numbers: NDArray[np.int64]
@@ -35,7 +35,7 @@ class Part:
     ragged: Sequence[tuple[int, int]]
 
 
-class Lines:
+class TextLines:
     """The lines of a file without the skipped ones; `number` is that of the last line returned."""
 
     def __init__(self, opened: io.TextIOWrapper, text: CsvText, file: str) -> None:
@@ -44,7 +44,7 @@ class Lines:
         self.preamble: list[str] = []
         self.rest: io.StringIO | None = None
 
-    def __iter__(self) -> Lines:
+    def __iter__(self) -> TextLines:
         return self
 
     def __next__(self) -> str:
@@ -70,7 +70,7 @@ class Lines:
             raise SignalUnreadable(Complaint(what, (self.number + 1,)))
         return line
 
-    def parts(self, width: int, places: Sequence[int]) -> Iterator[Part]:
+    def parts(self, width: int, places: Sequence[int]) -> Iterator[TextPart]:
         """Yield the table in parts as long as its text is plain: no quotes, comments, empty lines or lone returns.
 
         After the last one `rest` has the text that was read and is not plain; it has to be read with care.
@@ -102,7 +102,7 @@ class Lines:
         return comment is None or not (text.startswith(comment) or f"\n{comment}" in text)
 
 
-def _plain_part(text: str, first: int, width: int, places: Sequence[int], delimiter: str) -> Part:
+def _plain_part(text: str, first: int, width: int, places: Sequence[int], delimiter: str) -> TextPart:
     ragged: list[tuple[int, int]] = []
 
     def note(row: Any) -> str:
@@ -128,7 +128,7 @@ def _plain_part(text: str, first: int, width: int, places: Sequence[int], delimi
     n_lines = text.count("\n") + (not text.endswith("\n"))
     numbers = np.setdiff1d(np.arange(first, first + n_lines), [number for number, _ in ragged])
     cells = {place: table.column(str(place)).combine_chunks() for place in places}
-    return Part(numbers, {place: _one(cell) for place, cell in cells.items()}, ragged)
+    return TextPart(numbers, {place: _one(cell) for place, cell in cells.items()}, ragged)
 
 
 def _one(column: pa.ChunkedArray | pa.Array) -> pa.Array:
