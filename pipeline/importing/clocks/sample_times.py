@@ -103,11 +103,16 @@ class TimeReader:
         if self._wrong or EARLIEST_CLOCK <= moment <= latest:
             return
         why = "is in the future" if moment > latest else f"is before {EARLIEST_CLOCK:%Y}"
-        others = other_epochs(self._number, EARLIEST_CLOCK, latest) if self._number is not None else []
-        same_unit = [text for text in others if f'"{declared.unit}"' in text]
-        shown = "; in signal.time " + ", or ".join((same_unit or others)[:3]) if others else ""
         text = "a clock that was set wrong, or counted from another zero or in another unit"
-        self._add(f"time column {declared.column!r}: {moment.isoformat()} {why}: {text}{shown}", row)
+        self._add(f"time column {declared.column!r}: {moment.isoformat()} {why}: {text}{self._otherwise()}", row)
+
+    def _otherwise(self) -> str:
+        """Return how the first number would be a plausible time; '' where it is none, or would not be."""
+        if self._number is None or not self._declared.is_absolute:
+            return ""
+        others = other_epochs(self._number, EARLIEST_CLOCK, self._latest or LATEST)
+        same_unit = [text for text in others if f'"{self._declared.unit}"' in text]
+        return "; in signal.time " + ", or ".join((same_unit or others)[:3]) if others else ""
 
     def _check_rise(self, times: Times, numbers: NDArray[np.int64]) -> None:
         steps = np.diff(times, prepend=times[0] - 1 if self._last is None else self._last)
@@ -187,10 +192,10 @@ class TimeReader:
         low, high = (-zero, LAST_US - zero) if declared.is_absolute else (-(LAST_US // 2), LAST_US // 2)
         if pa.types.is_integer(column.type):
             whole = pc.fill_null(column, 0).to_numpy(zero_copy_only=False).astype(np.int64)
+            number = float(whole[0]) if len(whole) else None
             wrong = (whole > high * 1_000 // per) | (whole < -(-low * 1_000 // per))
             whole = np.where(wrong, 0, whole)
             times = whole * (per // 1_000) if per >= 1_000 else whole // (1_000 // per)
-            number = float(whole[0]) if len(whole) else None
         else:
             values = pc.fill_null(column.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
             micro = values * (per / 1_000)
@@ -204,7 +209,7 @@ class TimeReader:
         problems: list[Problem] = []
         if wrong.any():
             text = f"is no time in {declared.unit}: negative, not a number or after 2200; see signal.time.unit"
-            problems.append((text, wrong))
+            problems.append((text + self._otherwise(), wrong))
         times = np.where(wrong | absent, 0, times + (zero if declared.is_absolute else 0))
         if self._clock is not None:
             good = ~(wrong | absent)

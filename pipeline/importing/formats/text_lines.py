@@ -20,7 +20,7 @@ LINE_CHARACTERS: Final = 1 << 22
 """A longer line is no line of a table, and is not read whole."""
 
 PREAMBLE_LINES: Final = 1000
-"""TextLines before the samples that are kept at most."""
+"""Lines before the samples that are kept at most."""
 
 CELL_CHARACTERS: Final = 16
 """A part of a file that is read at once has so many characters for each cell of a block."""

@@ -105,6 +105,13 @@ def test_excel_days_taken_for_seconds_are_refused_with_excel_days(folder: Any) -
     assert 'since = "excel" and unit = "d" would be 2026-03-02' in problem
 
 
+def test_a_wrong_unit_is_refused_with_the_right_one(folder: Any) -> None:
+    folder.csv(table([str(round(second * 1e6)) for second in seconds_since(datetime(1970, 1, 1, tzinfo=UTC))]))
+    (problem,) = folder.problems(timed('kind = "epoch"', 'unit = "ms"'), as_of=NOW)
+    assert "is no time in ms" in problem
+    assert 'since = "1970" and unit = "us" would be 2026-03-02' in problem
+
+
 def test_a_future_start_of_a_file_name_is_refused(folder: Any) -> None:
     folder.csv("acc\n1\n2\n", "2026-09-01T00:00:00Z.csv")
     mapping = MAPPING.replace('"*.*"', '"*.*"\npattern = "(?P<start>.*)[.]csv"') + 'start = { column = "start" }\n'
