@@ -127,6 +127,7 @@ def import_logs(
             root=root,
             as_of=now(),
             shortest=lambda quantity: feature_settings(settings, quantity).windows.min_samples,
+            most_samples=settings.max_samples,
             dry_run=dry_run,
             on_progress=on_progress,
         )

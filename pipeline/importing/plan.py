@@ -86,8 +86,16 @@ class Planner:
     """Checks rows one by one; everything wrong is added to the problems."""
 
     def __init__(
-        self, mapping: Mapping, where: str, files: FileCheck, problems: Problems, as_of: datetime | None
+        self,
+        mapping: Mapping,
+        where: str,
+        files: FileCheck,
+        problems: Problems,
+        *,
+        as_of: datetime | None,
+        most_samples: int | None,
     ) -> None:
+        self._most_samples = most_samples
         self._latest = as_of + AHEAD if as_of is not None else None
         self._mapping = mapping
         self._where = where
@@ -211,6 +219,7 @@ class Planner:
             measured=signal.measured,
             steps=steps,
             min_samples=mapping.pieces.min_samples,
+            most_samples=self._most_samples,
             started_at=began,
             time_basis=mapping.time.basis,
             label_text=about.label_text,
@@ -326,6 +335,7 @@ def plan_import(
     root: Path | None = None,
     only: frozenset[int] | None = None,
     as_of: datetime | None = None,
+    most_samples: int | None = None,
 ) -> ImportPlan:
     """Check an import without writing anything.
 
@@ -341,6 +351,8 @@ def plan_import(
         Numbers of the manifest rows to use; default: all that the mapping selects.
     as_of : datetime, optional
         The time now; measured times more than a day later are refused. Default: nothing is refused for that.
+    most_samples : int, optional
+        A recording with more is refused. Default: none is.
 
     Raises
     ------
@@ -363,7 +375,7 @@ def plan_import(
     check_steps(where, loaded, problems)
     selected = _select(where, loaded, table, problems)
     files = FileCheck(root or manifest.parent, table.where, loaded.signal, problems)
-    planner = Planner(loaded, table.where, files, problems, as_of)
+    planner = Planner(loaded, table.where, files, problems, as_of=as_of, most_samples=most_samples)
     planned = planner.plan(selected)
     check_recordings(table.where, loaded, planned, problems, as_of)
     problems.refuse_if_any()

@@ -65,6 +65,7 @@ class PlannedRow:
     measured: MeasuredRate | None
     steps: tuple[Process, ...]
     min_samples: int
+    most_samples: int | None
     started_at: datetime
     time_basis: str
     label_text: str | None
@@ -395,6 +396,7 @@ class _Recording:
         self._planned, self._cuts = planned, cuts
         self._offset_s, self._rate_hz, self._worth = offset_s, rate_hz, worth
         self._parts: list[NDArray[np.float32]] = []
+        self._n = 0
 
     def push(self, samples: NDArray[np.float64], at: Times | None = None) -> None:
         with np.errstate(over="ignore"):
@@ -403,6 +405,11 @@ class _Recording:
             column = self._planned.asked.column
             raise SignalUnreadable(f"signal.column: a value of {column!r} does not fit 32-bit floats")
         self._parts.append(part)
+        self._n += len(part)
+        most = self._planned.most_samples
+        if most is not None and self._n > most:
+            what = f"a recording of {self._planned.asked.name} has more than {most} samples (setting max_samples)"
+            raise SignalUnreadable(f'{what}; cut it, such as with process kind "cut_to_length"')
 
     def close(self) -> None:
         cuts, planned = self._cuts, self._planned

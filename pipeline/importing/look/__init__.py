@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from pipeline.base.errors import AxiswatchError
 from pipeline.importing.look.draft import draft
-from pipeline.importing.look.file import LookedFile, look_at
+from pipeline.importing.look.file import LookedFile, is_like, look_at
 
 READ_WHOLE: Final = 3
 """Files of each kind whose times are read to the end: the first, the middle and the last one."""
@@ -53,7 +53,8 @@ def look(source: Path, *, as_of: datetime) -> Look:
         raise AxiswatchError(f"{source} holds no file")
     kinds: dict[tuple[object, ...], list[LookedFile]] = {}
     for path in paths:
-        looked = look_at(path, as_of, read_all=False)
+        like = next((files[0] for files in kinds.values() if is_like(path, files[0])), None)
+        looked = replace(like, path=path) if like is not None else look_at(path, as_of, read_all=False)
         kinds.setdefault((looked.problem is not None, looked.signature), []).append(looked)
     ordered = sorted(kinds.values(), key=lambda files: (files[0].problem is not None, -len(files)))
     lines = [f"{len(paths)} files of {len(kinds)} kinds in {source.name or source}"]

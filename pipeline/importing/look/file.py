@@ -92,6 +92,17 @@ def look_at(path: Path, as_of: datetime, *, read_all: bool) -> LookedFile:
     return looked
 
 
+def is_like(path: Path, known: LookedFile) -> bool:
+    """Return whether a file has the format and the columns of one that was looked at; reads no more than its head."""
+    if known.problem is not None or content_of(path) != known.form:
+        return False
+    try:
+        opened = open_signal(path, path.name, Signal.model_construct(format=known.form, csv=known.csv or CsvText()))
+    except SignalUnreadable:
+        return False
+    return list(dict.fromkeys(opened.names)) == [column.name for column in known.columns]
+
+
 def _columns(looked: LookedFile, opened: SignalFile) -> None:
     units = _units_line(looked)
     names = list(dict.fromkeys(opened.names))

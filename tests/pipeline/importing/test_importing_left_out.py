@@ -142,6 +142,13 @@ def test_a_logger_that_lost_power_twice_leaves_two_bad_lines_at_the_end_and_only
     assert "row 12: has 1 cells" in folder.problems(mapping)[0]
 
 
+def test_a_recording_that_would_not_be_taken_in_is_refused_with_what_to_do(folder: Any) -> None:
+    folder.csv(rows(np.arange(600)))
+    assert "more than 500 samples (setting max_samples); cut it" in folder.problems(most_samples=500)[0]
+    cut = MAPPING + '[[process]]\nkind = "cut_to_length"\nseconds = 5\n'
+    assert folder.run(cut, most_samples=500)[1].recordings == 2
+
+
 def test_a_dry_run_says_the_same_and_writes_nothing(folder: Any) -> None:
     folder.csv(rows(np.r_[0:20, 30:630]))
     folder.mapping.write_text(MAPPING)
