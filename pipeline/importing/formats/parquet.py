@@ -12,9 +12,13 @@ import pyarrow.parquet as pq
 
 from pipeline.importing.formats.interface import Block, ReadColumn, block_rows
 from pipeline.importing.problems import SignalUnreadable
+from pipeline.intake.contract import printable
 
 LIST_ROWS: Final = 16
 """Rows of a block where a row is a whole recording."""
+
+DAMAGE: Final = (OSError, pa.ArrowException, ValueError, LookupError, OverflowError)
+"""What pyarrow raises for a damaged file, names that are no UTF-8 included."""
 
 
 class ParquetSignals:
@@ -30,9 +34,9 @@ class ParquetSignals:
             with pq.ParquetFile(path) as opened:
                 self._schema: pa.Schema = opened.schema_arrow
                 self._rows: int = opened.metadata.num_rows
-        except (OSError, pa.ArrowException) as error:
-            first_line = str(error).splitlines()[0]
-            raise SignalUnreadable(f"signal.file: {file!r} is not a readable Parquet file ({first_line})") from error
+        except DAMAGE as error:
+            message = f"signal.file: {file!r} is not a readable Parquet file ({printable(str(error))})"
+            raise SignalUnreadable(message) from error
         self.names: Sequence[str] = self._schema.names
 
     def n_rows(self, columns: Sequence[ReadColumn]) -> int:
@@ -63,14 +67,17 @@ class ParquetSignals:
         names = list(dict.fromkeys(column.name for column in columns))
         done = 0
         try:
-            with pq.ParquetFile(self._path) as file:
+            with pq.ParquetFile(self._path, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(LIST_ROWS if self._lists else block_rows(len(names)), columns=names):
                     read = {name: batch.column(batch.schema.get_field_index(name)) for name in names}
                     numbers = np.arange(done + 1, done + len(batch) + 1)
                     done += len(batch)
                     yield Block(numbers, {(name, numeric): read[name] for _, name, numeric in columns})
-        except (OSError, pa.ArrowException) as error:
-            raise SignalUnreadable(f"signal.file: {self._file!r} is damaged ({str(error).splitlines()[0]})") from error
+        except DAMAGE as error:
+            raise SignalUnreadable(f"signal.file: {self._file!r} is damaged ({printable(str(error))})") from error
+        if done != self._rows:
+            counts = f"promises {self._rows} rows and has {done}"
+            raise SignalUnreadable(f"signal.file: {self._file!r} {counts}; it is damaged, write it again")
 
     def value(self, pattern: str) -> float | str:
         """Refuse: a Parquet file says nothing about itself here."""

@@ -428,3 +428,30 @@ def test_numbers_of_every_type_are_those_that_were_saved(folder: Any, kind: str,
     savemat(folder.path / "a.mat", {"words": "text", "acc": values}, do_compression=compressed)
     (row,), _ = folder.run(MAT)
     assert row["samples"] == values.astype(np.float32).tolist()
+
+
+def parquet_file(path: Path) -> bytearray:
+    """Write 400 samples in two row groups, with checksums of their pages, and return the bytes."""
+    table = pa.table({"acc": pa.array(np.arange(400.0))})
+    pq.write_table(table, path, row_group_size=200, use_dictionary=False, compression="none", write_page_checksum=True)
+    return bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["a sample", "the name of a column", "the number of rows"])
+def test_damaged_parquet_files_are_refused_and_never_taken_as_something_else(folder: Folder, kind: str) -> None:
+    path = folder.path / "a.parquet"
+    data = parquet_file(path)
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    if kind == "a sample":
+        data[500] ^= 1
+    elif kind == "the name of a column":
+        for at in range(footer, len(data) - 8):
+            if data[at : at + 3] == b"acc":
+                data[at : at + 3] = b"a\xff\xfe"
+    else:
+        at = data.index(b"\xa0\x06", footer)  # 400, as Thrift writes it
+        data[at : at + 2] = b"\xa2\x06"
+    path.write_bytes(data)
+    (problem,) = folder.problems(MAPPING.replace('"csv"', '"parquet"'))
+    assert "a.parquet" in problem
+    assert problem.isprintable()
