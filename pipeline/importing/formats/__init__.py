@@ -42,7 +42,11 @@ def open_signal(path: Path, file: str, signal: Signal) -> SignalFile:
     SignalUnreadable
         The file does not exist, or does not have the declared format.
     """
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:  # such as a name that is too long
+        raise SignalUnreadable(f"signal.file: {file[:80]!r} cannot be looked at ({error.strerror})") from error
+    if not is_there:
         raise SignalUnreadable(f"signal.file: {file!r} does not exist; correct the manifest or the root folder")
     other = _other(path, signal.format)
     if other is not None:
