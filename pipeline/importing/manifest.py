@@ -216,6 +216,10 @@ def as_flag(value: Scalar) -> bool:
     return text == "true"
 
 
+EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
+"""A year within what a datetime can be, so that it is one in every zone."""
+
+
 def as_moment(value: Scalar, zone: str | None = None, form: str | None = None) -> datetime:
     """Return a time in UTC, from an ISO 8601 time with an offset or from local time in a declared zone.
 
@@ -232,6 +236,8 @@ def as_moment(value: Scalar, zone: str | None = None, form: str | None = None) -
     except ValueError:
         wanted = "an ISO 8601 time such as 2026-05-01T06:00:00Z" if form is None else f"a time like {form!r}"
         raise ValueError(f"must be {wanted}, got {value!r}; see time.format") from None
+    if not EARLIEST <= moment.replace(tzinfo=UTC) <= LATEST:
+        raise ValueError(f"time {value!r} is too near an end of the calendar; correct it")
     if moment.tzinfo is not None:
         return moment.astimezone(UTC)
     if zone is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import string
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -27,6 +29,16 @@ Filters = dict[str, Annotated[list[str], Field(min_length=1)]]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is beyond the calendar in UTC; correct it") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
 
 class Part(BaseModel):
@@ -323,7 +335,7 @@ class SyntheticTime(Part):
     """Synthetic times for an archive without times: the first recording at `start`, the next `spacing_s` later."""
 
     basis: Literal["synthetic"]
-    start: AwareDatetime
+    start: Moment
     spacing_s: Positive
     recording: Source
 
@@ -425,7 +437,7 @@ class MappedLabel(Part):
     values: dict[str, LabelValue]
     unlabelled: list[str] = Field(default_factory=list)
     note: Source | None = None
-    known_at: AwareDatetime | None = None
+    known_at: Moment | None = None
 
 
 class MappedGeometry(Part):
@@ -450,7 +462,7 @@ class Asset(Part):
     """What goes into assets.toml about the physical units."""
 
     geometry: Source | None = None
-    installed_at: AwareDatetime | Source | None = None
+    installed_at: Moment | Source | None = None
 
 
 class Mapping(Part):
@@ -464,7 +476,7 @@ class Mapping(Part):
     recording: MappedRecording = MappedRecording()
     channel: list[Channel] = Field(default_factory=list)
     time: Annotated[ClockTime | SyntheticTime, Field(discriminator="basis")]
-    process: list[Annotated[Process, Field(discriminator="kind")]] = Field(default_factory=list)
+    process: list[Annotated[Process, Field(discriminator="kind")]] = Field(default_factory=list, max_length=20)
     pieces: Pieces = Pieces()
     label: MappedLabel | None = None
     asset: Asset | None = None

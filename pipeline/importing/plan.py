@@ -267,7 +267,12 @@ class Planner:
         if recording is None:
             return None
         number = self._numbers.setdefault(recording, len(self._numbers))
-        return as_moment(time.start.isoformat()) + number * timedelta(seconds=time.spacing_s)
+        try:
+            return as_moment(time.start.isoformat()) + number * timedelta(seconds=time.spacing_s)
+        except (ValueError, OverflowError) as error:
+            text = f"time.start: recording {number + 1} would be beyond every calendar ({error}); lower time.spacing_s"
+            self._problems.add(self._where, text)
+            return None
 
     def _label(self, row: ManifestRow) -> tuple[str | None, LabelValue | None, str]:
         label = self._mapping.label

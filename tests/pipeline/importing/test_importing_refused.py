@@ -146,6 +146,15 @@ def process(text: str) -> str:
 BAD_MAPPINGS = {
     "not toml": ("version = ", "m.toml: is not TOML"),
     "empty": ("", "key signal: is missing"),
+    "a start that is no time in UTC": (
+        edit("start = 2000-01-01T00:00:00Z", "start = 0001-01-01T00:00:00+14:00"),
+        "key time.start: is beyond the calendar in UTC",
+    ),
+    "times beyond every calendar": (edit("spacing_s = 60", "spacing_s = 1e300"), "lower time.spacing_s"),
+    "too many processes": (
+        MAPPING + '\n[[process]]\nkind = "scale"\nfactor = 1.0\nunit = "g"\n' * 400,
+        "at most 20 items",
+    ),
     "unknown key": (edit("[label]", "[label]\ncolour = 1"), "key label.colour: is not a key"),
     "unknown table": (edit("[label]", "[labels]"), "key labels: is not a key"),
     "missing key": (edit('unit = { column = "unit" }', ""), "key recording.unit: is missing"),
