@@ -19,7 +19,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import sqlalchemy as sa
 
 from pipeline.base.errors import AxiswatchError
-from pipeline.intake.contract import Limits, Reason
+from pipeline.intake.contract import Limits, Reason, printable
 from pipeline.intake.ingest import Harvester, Origin, Raced, commit_harvest
 from pipeline.intake.quarantine import judge_due
 from pipeline.intake.reading import DAMAGE, Refused, Unread, begun_by, is_damage, read_log, survives
@@ -401,7 +401,7 @@ def _read_log(path: Path, landed: LandingFile, harvester: Harvester, *, young: b
         if young:
             return None
         kind = "empty_file" if landed.size_bytes == 0 else "unreadable_file"
-        reasons = [Reason(kind, f"not a whole Parquet file: {str(error).strip()[:300]}; write it again")]
+        reasons = [Reason(kind, f"not a whole Parquet file: {printable(str(error).strip())}; write it again")]
     harvester.refuse_file(path, reasons)
     return "refused"
 

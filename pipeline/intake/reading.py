@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.intake.contract import SIGNAL_COLUMNS, Limits, Reason, judge_columns, judge_rows, printable
+from pipeline.intake.footer import BYTE_ARRAY, DOUBLE, INT64, Chunk, RowGroup, read_footer, read_pages
 
 MIB: Final = 1024 * 1024
 BATCH_BYTES = 16 * MIB
@@ -36,6 +37,8 @@ FILE_RATIO: Final = 32
 """A file may unfold to `FILE_BYTES`, or to `FILE_RATIO` times its size: recorded noise unfolds to twice at most."""
 MOST_ROWS: Final = 2**31 - 1
 REHEARSAL_S: Final = 300.0
+MOST_FAILED: Final = 3
+"""Damaged row groups of a file that another process tries; the others are not read, or a file could take hours."""
 DAMAGE: Final = (pa.ArrowException, OSError, ValueError, OverflowError, LookupError)
 """What pyarrow raises for a damaged file; `is_damage` tells them from faults of the machine."""
 READY: Final = b"+"
@@ -95,7 +98,7 @@ def read_log(path: Path, limits: Limits, notes: list[str]) -> Iterator[tuple[int
             raise Refused(*reasons)
         notes += map(printable, ignored)
         columns = [name for name in schema.names if name in LOG_SCHEMA.names]
-        groups = [Group.of(metadata.row_group(number), number) for number in range(metadata.num_row_groups)]
+        groups = [Group.of(group, number, file) for number, group in enumerate(read_footer(file))]
         _check_size(groups, path.stat().st_size, metadata.num_rows, limits)
         texts = sorted({name for group in groups if group.exploded > TEXT_BYTES for name in group.texts})
         file.seek(0)
@@ -107,10 +110,19 @@ def read_log(path: Path, limits: Limits, notes: list[str]) -> Iterator[tuple[int
             pre_buffer=False,
             page_checksum_verification=True,
         )
-        first = 0
+        first = failed = 0
         for group in groups:
-            yield from _read_group(parquet, path, group, columns, first, limits)
+            if failed >= MOST_FAILED and not group.is_sound:
+                text = f"not tried, since {failed} row groups before are damaged; write it again"
+                yield Unread(first, group.rows, Reason("unreadable_rows", text))
+            else:
+                for part in _read_group(parquet, path, group, columns, first, limits):
+                    failed += isinstance(part, Unread)
+                    yield part
             first += group.rows
+            if group.held > group.rows:
+                yield Unread(first, group.held - group.rows, Reason("unreadable_rows", _more_held(group)))
+                first += group.held - group.rows
         if first < metadata.num_rows:
             reason = Reason(
                 "unreadable_rows", f"{metadata.num_rows} rows are promised, {first} are there; write it again"
@@ -124,46 +136,70 @@ class Group:
 
     Attributes
     ----------
+    held : int
+        Most values of a column that has one in each row.
     signals, scalars : int
         Decoded bytes of the signal columns, and of the others (each different text once where it is stored once).
     exploded : int
         Most bytes that the texts can have if every row has its own copy.
     texts : frozenset of str
         Names of the columns with text.
+    is_sound : bool
+        The pages are as the columns say.
     """
 
     number: int
     rows: int
+    held: int
     signals: int
     scalars: int
     exploded: int
     texts: frozenset[str]
+    is_sound: bool
 
     @classmethod
-    def of(cls, metadata: pq.RowGroupMetaData, number: int) -> Group:
+    def of(cls, found: RowGroup, number: int, file: BinaryIO) -> Group:
         """Add up the columns of a row group."""
-        signals = scalars = exploded = 0
-        texts = set()
-        for index in range(metadata.num_columns):
-            column = metadata.column(index)
-            name = column.path_in_schema.split(".", 1)[0]
+        held = signals = scalars = exploded = 0
+        texts, is_sound = set(), True
+        for chunk in found.chunks:
+            name = chunk.path[0] if chunk.path else ""
             if name not in LOG_SCHEMA.names:
                 continue
-            if min(column.num_values, column.total_uncompressed_size) < 0:
+            if min(chunk.values, chunk.unfolded_bytes) < 0:
                 raise ValueError(f"column {name} has a size below 0")
+            is_sound &= _pages_fit(file, chunk)
             if name in SIGNAL_COLUMNS:
-                signals += column.num_values * (8 if column.physical_type in ("DOUBLE", "INT64") else 4)
-            elif column.physical_type == "BYTE_ARRAY":
-                scalars += column.total_uncompressed_size
-                exploded += column.total_uncompressed_size * max(1, metadata.num_rows)
+                signals += chunk.values * (8 if chunk.physical in (DOUBLE, INT64) else 4)
+                continue
+            held = max(held, chunk.values)
+            if chunk.physical == BYTE_ARRAY:
+                scalars += chunk.unfolded_bytes
+                exploded += chunk.unfolded_bytes * max(1, found.rows)
                 texts.add(name)
             else:
-                scalars += 8 * column.num_values
-        return cls(number, metadata.num_rows, signals, scalars, exploded, frozenset(texts))
+                scalars += 8 * chunk.values
+        return cls(number, found.rows, held, signals, scalars, exploded, frozenset(texts), is_sound)
 
     def is_one_long_row(self, limits: Limits) -> bool:
         """Return whether it is a single row that is longer than is accepted."""
         return self.rows == 1 and self.signals > most_row_bytes(limits)
+
+
+def _pages_fit(file: BinaryIO, chunk: Chunk) -> bool:
+    """Return whether the pages of a column have as many values and bytes as the column says."""
+    try:
+        pages = list(read_pages(file, chunk))
+    except ValueError:
+        return False
+    values, unfolded = sum(page.values for page in pages), sum(page.unfolded_bytes for page in pages)
+    return values == chunk.values and unfolded <= chunk.unfolded_bytes
+
+
+def _more_held(group: Group) -> str:
+    """Say that a row group promises fewer rows than it has."""
+    rows = f"row group {group.number} promises {group.rows} rows and holds {group.held} values in a column"
+    return f"{rows}; what is beyond its promise is not read: write it again"
 
 
 def most_row_bytes(limits: Limits) -> int:
@@ -173,8 +209,10 @@ def most_row_bytes(limits: Limits) -> int:
 
 def _check_size(groups: list[Group], size: int, promised: int, limits: Limits) -> None:
     """Refuse a file that unfolds to too much, or whose number of rows cannot be true."""
-    if min([promised, *(group.rows for group in groups)]) < 0 or max(promised, sum(g.rows for g in groups)) > MOST_ROWS:
+    if min([promised, *(group.rows for group in groups)]) < 0 or max(promised, sum(g.held for g in groups)) > MOST_ROWS:
         raise ValueError("its number of rows cannot be true")
+    if sum(group.rows for group in groups) > promised:
+        raise ValueError(f"{promised} rows are promised, its row groups have {sum(group.rows for group in groups)}")
     unfolded = sum(group.signals + group.scalars for group in groups if not group.is_one_long_row(limits))
     most = max(FILE_BYTES, FILE_RATIO * size)
     if unfolded > most:
@@ -194,9 +232,9 @@ def _read_group(
         yield Unread(first, 1, Reason("samples_too_long", text))
         return
     size = max(1, int(BATCH_BYTES * group.rows // max(1, group.signals + group.scalars)))
-    until, why = group.rows, "fewer rows are there than promised"
+    until, why = group.rows, "fewer rows are there than promised" if group.is_sound else "its pages are damaged"
     code = "unreadable_rows"
-    if group.signals > most or group.scalars > TEXT_BYTES:
+    if group.signals > most or group.scalars > TEXT_BYTES or not group.is_sound:
         size, until = _rehearse_group(path, group, size, limits)
     done = 0
     try:
@@ -209,7 +247,7 @@ def _read_group(
     except DAMAGE as error:
         if not is_damage(error):
             raise
-        why = str(error).strip()[:300]
+        why = printable(str(error).strip())
         try:  # row by row, to come closer to the damage
             for batch in _batches(parquet, group, columns, 1, done, until) if size > 1 else ():
                 yield first + done, batch
@@ -218,7 +256,7 @@ def _read_group(
             if not is_damage(again):
                 raise
     if done < group.rows:
-        if done == until:
+        if done == until and group.is_sound:
             code = "samples_too_long" if group.signals > most else "file_too_large"
             why = f"row {first + done} takes more memory than {most // MIB} MiB of samples do: cut it, or write float32"
         rows = f"rows {first + done} to {first + group.rows - 1} (row group {group.number})"
@@ -248,8 +286,8 @@ def begun_by(path: Path, as_of: datetime) -> bool:
             path.open("rb") as file,
             pq.ParquetFile(file, buffer_size=MIB, pre_buffer=False, page_checksum_verification=True) as parquet,
         ):
-            groups = [Group.of(parquet.metadata.row_group(n), n) for n in range(parquet.metadata.num_row_groups)]
-            if max((group.exploded for group in groups), default=0) > TEXT_BYTES:
+            groups = [Group.of(group, number, file) for number, group in enumerate(read_footer(file))]
+            if any(group.exploded > TEXT_BYTES or not group.is_sound for group in groups):
                 return False
             found = [
                 pc.max(batch.column(0)).as_py()
@@ -330,7 +368,7 @@ def rehearse(path: str, as_of: str, samples: str, rate: str, speed: str, what: s
 def _read_one(path: Path, number: int, size: int) -> None:
     with path.open("rb") as file:
         metadata = pq.read_metadata(file)
-        group = Group.of(metadata.row_group(number), number)
+        group = Group.of(read_footer(file)[number], number, file)
         texts = sorted(group.texts) if group.exploded > TEXT_BYTES else None
         columns = [name for name in metadata.schema.to_arrow_schema().names if name in LOG_SCHEMA.names]
         parquet = pq.ParquetFile(

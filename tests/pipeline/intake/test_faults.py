@@ -282,10 +282,10 @@ def varint(number: int, length: int = 0) -> bytes:
     return bytes([*out, left])
 
 
-def test_a_file_that_takes_all_memory_is_not_met_again(
-    store: Store, lake: Lake, landing: Path, take: Take, make_row: MakeRow, make_table: MakeTable, write_log: WriteLog,
-) -> None:  # fmt: skip
-    """Its metadata lie: 6 values are promised, 60 million come."""
+def test_metadata_that_lie_are_found_out_before_anything_is_decoded(
+    store: Store, lake: Lake, landing: Path, make_row: MakeRow, make_table: MakeTable
+) -> None:
+    """6 values are promised, 60 million come: 240 MB, and 8 times as much while Arrow decodes them."""
     table = make_table([make_row(1)])
     path, count = landing / "a.parquet", 60_000_000
     pq.write_table(table.set_column(table.schema.get_field_index("samples"), "samples", zeros(count)), path)
@@ -297,6 +297,20 @@ def test_a_file_that_takes_all_memory_is_not_met_again(
     assert varint(count) in footer
     path.write_bytes(body + footer.replace(varint(count), varint(6, len(varint(count))), 1))
     settled(path)
+    arguments = [sys.executable, "-c", MEASURED, f"sqlite:///{store.engine.url.database}", lake.root, str(landing)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    report, grown_mib, child_mib = json.loads(done.stdout)
+    assert (report["recordings"], report["quarantined"], report["problems"]) == (0, 1, [])
+    assert grown_mib < 100
+    assert child_mib < 600
+
+
+def test_a_file_that_ended_a_run_and_ends_a_process_beside_it_is_not_met_again(
+    store: Store, landing: Path, take: Take, make_row: MakeRow, write_log: WriteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file is known that does so; what such a file would end is told so here."""
+    monkeypatch.setattr("pipeline.intake.acquire.survives", lambda path, limits: False)
+    path = write_log(landing / "a.parquet", [make_row(1)])
     write_log(landing / "b.parquet", [make_row(2)])
     with store.write() as connection:  # as a run leaves it that was killed
         stat = path.stat()
