@@ -29,6 +29,11 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
 KEPT_FOR_EVER = "public, max-age=31536000, immutable"
+NO_ROUTE = {
+    "Not Found": "there is nothing at this address; GET /api/v1/openapi.json lists every one",
+    "Method Not Allowed": "this address takes another method; GET /api/v1/openapi.json lists them",
+}
+"""Sentences in place of the words of the library, for programs."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -105,7 +110,8 @@ def _error_response(request: Request, error: Exception) -> Response:
     elif isinstance(error, RouteError):
         status = error.status_code
     if "/api/" in request.url.path or here(request).startswith("/static"):
-        return JSONResponse({"detail": str(error.detail) if isinstance(error, RouteError) else str(error)}, status)
+        text = str(error.detail) if isinstance(error, RouteError) else str(error)
+        return JSONResponse({"detail": NO_ROUTE.get(text, text)}, status)
     if status == 401 and request.method == "GET":
         target = here(request) + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"{request.scope.get('root_path', '')}/login?next={quote(target)}", 303)

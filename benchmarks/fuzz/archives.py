@@ -156,6 +156,7 @@ class Archive:
     """An archive whose manifest, mapping or signal file is damaged; what comes out must be good logs."""
 
     refusals: tuple[type[Exception], ...] = (ImportRefused,)
+    wrapped: tuple[type[Exception], ...] = ()
     calls = 1
     suffix = "parquet"
     mapping = MAPPING
@@ -169,9 +170,15 @@ class Archive:
         """Return good signal files."""
         made = []
         for number, codec in enumerate(CODECS):
-            options = {"compression": codec, "use_dictionary": bool(number % 2), "row_group_size": [150, 1000][number % 2]}
+            options = {
+                "compression": codec,
+                "use_dictionary": bool(number % 2),
+                "row_group_size": [150, 1000][number % 2],
+            }
             table = pa.table({name: pa.array(values) for name, values in signals(number).items()})
-            made.append(to_bytes(table, write_page_checksum=True, data_page_version=["1.0", "2.0"][number % 2], **options))
+            made.append(
+                to_bytes(table, write_page_checksum=True, data_page_version=["1.0", "2.0"][number % 2], **options)
+            )
         return made
 
     def lay_out(self, signal: bytes, manifest: bytes = MANIFEST, mapping: bytes | None = None) -> tuple[Path, Path]:
@@ -180,7 +187,9 @@ class Archive:
         self.folder.mkdir(parents=True)
         (self.folder / f"one.{self.suffix}").write_bytes(signal)
         (self.folder / f"two.{self.suffix}").write_bytes(self.whole[0])
-        text = (self.mapping.encode() if mapping is None else mapping).replace(b'"parquet"', f'"{self.suffix}"'.encode())
+        text = (self.mapping.encode() if mapping is None else mapping).replace(
+            b'"parquet"', f'"{self.suffix}"'.encode()
+        )
         (self.folder / "map.toml").write_bytes(text)
         (self.folder / "manifest.csv").write_bytes(manifest.replace(b".parquet", f".{self.suffix}".encode()))
         return self.folder / "manifest.csv", self.folder / "map.toml"
@@ -199,7 +208,11 @@ class Archive:
                         return Outcome.WRONG, f"wrote a row that intake refuses: {row.reasons[0].text}", {}
                     samples.setdefault(f"{path.stem} {row.values['channel']}", []).append(row.samples)
         outcome = Outcome.PARTLY if report.skipped else Outcome.TAKEN
-        return outcome, f"{report.recordings} recordings", {name: np.concatenate(all_) for name, all_ in samples.items()}
+        return (
+            outcome,
+            f"{report.recordings} recordings",
+            {name: np.concatenate(all_) for name, all_ in samples.items()},
+        )
 
 
 class ParquetSignals(Archive):
@@ -280,7 +293,9 @@ class CsvSignals(Archive):
     def run(self, given: Given) -> tuple[Outcome, str]:
         """Import it."""
         content, with_times = given.what
-        laid = self.lay_out(content, mapping=CLOCK.encode() if with_times else None, manifest=_only_one() if with_times else MANIFEST)
+        laid = self.lay_out(
+            content, mapping=CLOCK.encode() if with_times else None, manifest=_only_one() if with_times else MANIFEST
+        )
         return self.read(*laid)[:2]
 
 
@@ -299,7 +314,9 @@ class MatSignals(Archive):
         made = []
         for number in range(6):
             sink = io.BytesIO()
-            own: dict[str, Any] = {name: values.astype([np.float64, np.float32][number % 2]) for name, values in signals(number).items()}
+            own: dict[str, Any] = {
+                name: values.astype([np.float64, np.float32][number % 2]) for name, values in signals(number).items()
+            }
             own |= {"rpm": np.array([[600.0]]), "text": "words", "cells": np.array([1, "a"], object)}
             savemat(sink, own, do_compression=number < 3)
             made.append(sink.getvalue())
@@ -374,7 +391,9 @@ class Mappings(Archive):
         """Damage a mapping."""
         texts = [MAPPING, MAPPING, CLOCK, FOLDER]
         at = int(rng.integers(4))
-        damage, content = damaged_toml(rng, [texts[at], *texts])if rng.random() < 0.1 else damaged_toml(rng, [texts[at]])
+        damage, content = (
+            damaged_toml(rng, [texts[at], *texts]) if rng.random() < 0.1 else damaged_toml(rng, [texts[at]])
+        )
         return Given(damage, (content, at == 3))
 
     def run(self, given: Given) -> tuple[Outcome, str]:

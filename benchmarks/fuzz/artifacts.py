@@ -45,6 +45,7 @@ class Artifacts:
 
     name = "artifacts"
     refusals: tuple[type[Exception], ...] = (ArtifactError,)
+    wrapped: tuple[type[Exception], ...] = (ArtifactError,)
     calls = 1
 
     def prepare(self, folder: Path) -> None:
@@ -52,7 +53,13 @@ class Artifacts:
         self.folder = folder / "model"
         rng = np.random.default_rng(5)
         settings = TrainingSettings(
-            epochs=3, fixed_epochs=3, n_samples=20, sub_bank_size=5, folds=3, seed=3, network=NetworkSettings(hidden=(8, 4))
+            epochs=3,
+            fixed_epochs=3,
+            n_samples=20,
+            sub_bank_size=5,
+            folds=3,
+            seed=3,
+            network=NetworkSettings(hidden=(8, 4)),
         )
         self.whole: list[dict[str, bytes]] = []
         for classes in (("healthy", "inner", "outer"), ("healthy",)):
@@ -158,7 +165,7 @@ ODD: tuple[Any, ...] = (
     lambda folder: (folder / "scaler.safetensors").unlink(),
     lambda folder: (folder / "more.safetensors").write_bytes(b"x"),
     lambda folder: (folder / "a b\n").write_bytes(b"x"),
-    lambda folder: open(os.fsencode(folder) + b"/\xff", "wb").close(),  # noqa: PTH123, SIM115
+    lambda folder: open(os.fsencode(folder) + b"/\xff", "wb").close(),  # noqa: PTH123
     lambda folder: [(folder / f"f{n}").write_bytes(b"") for n in range(100)],
     lambda folder: os.truncate(folder / "scaler.safetensors", 2**40),
     lambda folder: os.truncate(folder / MANIFEST, 2**32),

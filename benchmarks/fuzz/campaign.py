@@ -27,8 +27,8 @@ PATIENCE_S: Final = 3 * LONGEST_S
 WALL_GIB: Final = 4
 """Memory that a process cannot exceed, so that the machine survives what is found."""
 SHARES: Final = {
-    "logs": 30, "acquire": 5, "parquet": 8, "csv": 7, "mat": 8, "mapping": 7, "manifest": 5, "assets": 7, "labels": 7,
-    "artifacts": 5, "settings": 5, "api": 8,
+    "acquire": 1, "logs": 8, "artifacts": 12, "api": 10, "labels": 12, "assets": 11, "settings": 6, "mapping": 8,
+    "manifest": 8, "csv": 8, "mat": 8, "parquet": 8,
 }  # fmt: skip
 """Inputs of each target, in hundredths of a campaign."""
 
@@ -121,9 +121,7 @@ def campaign(folder: Path, plan: Mapping[str, int], seed: int, *, processes: int
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / f"results-{seed}.jsonl"
     done = {(line["target"], line["first"]) for line in read(results)}
-    chunks = {
-        name: [at for at in range(0, count, CHUNK) if (name, at) not in done] for name, count in plan.items()
-    }
+    chunks = {name: [at for at in range(0, count, CHUNK) if (name, at) not in done] for name, count in plan.items()}
     waiting = [name for name in plan if chunks[name]]
     workers: list[Worker] = []
     while waiting or workers:
@@ -191,7 +189,9 @@ def _note(results: Path, worker: Worker, say: Callable[[str], None]) -> None:
     with results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     if faults:
-        say(f"{worker.name} {worker.first}: {len(faults)} faults, such as {faults[0]['number']}: {faults[0]['detail'][:120]}")
+        say(
+            f"{worker.name} {worker.first}: {len(faults)} faults, such as {faults[0]['number']}: {faults[0]['detail'][:120]}"
+        )
 
 
 def read(results: Path) -> list[dict[str, Any]]:
@@ -212,7 +212,9 @@ def table(lines: list[dict[str, Any]]) -> str:
     for name, own in counts.items():
         mine = [line for line in lines if line["target"] == name]
         slowest, most = max(line["slowest_s"] for line in mine), max(line["peak_mib"] for line in mine)
-        rows.append([name, f"{own.total():,}", *(f"{own[key]:,}" for key in outcomes), f"{slowest:.1f} s", f"{most} MiB"])
+        rows.append(
+            [name, f"{own.total():,}", *(f"{own[key]:,}" for key in outcomes), f"{slowest:.1f} s", f"{most} MiB"]
+        )
     total = sum(counts.values(), Counter())
     rows.append(["all", f"{total.total():,}", *(f"{total[key]:,}" for key in outcomes), "", ""])
     rows.insert(1, ["---"] * len(rows[0]))
@@ -225,7 +227,11 @@ def kinds(lines: list[dict[str, Any]]) -> list[tuple[int, str, str, list[int]]]:
     for line in lines:
         for fault in line["faults"]:
             place = fault["detail"].split(":")[0] if fault["outcome"] == Outcome.CRASH else fault["detail"][:40]
-            place += fault["detail"].split(":")[1][:8] if fault["outcome"] == Outcome.CRASH and ":" in fault["detail"] else ""
+            place += (
+                fault["detail"].split(":")[1][:8]
+                if fault["outcome"] == Outcome.CRASH and ":" in fault["detail"]
+                else ""
+            )
             found[f"{fault['target']}, {fault['outcome']}", place].append((fault["number"], fault["detail"]))
     ordered = sorted(found.items(), key=lambda item: -len(item[1]))
     return [(len(own), key[0], own[0][1], [number for number, _ in own[:5]]) for key, own in ordered]

@@ -48,7 +48,21 @@ BODIES: Final[dict[str, Any]] = {
 }
 """A good body by the end of the route's path."""
 QUERIES: Final = (
-    *("state", "site", "cell", "robot", "reason", "mine", "search", "after", "limit", "hours", "since", "part", "channel"),
+    *(
+        "state",
+        "site",
+        "cell",
+        "robot",
+        "reason",
+        "mine",
+        "search",
+        "after",
+        "limit",
+        "hours",
+        "since",
+        "part",
+        "channel",
+    ),
     *("recording", "other", "v", "next", "from", "to", "language", "recorded", "undone", "scale", "at", "regime"),
 )
 GOOD: Final = ("open", "all", "plant", "R0", "unseen", "true", "5", "2026-01-05T00:00:00Z", "acc_x", "8", "case1", "en")
@@ -59,6 +73,7 @@ class Interface:
 
     name = "api"
     refusals: tuple[type[Exception], ...] = ()
+    wrapped: tuple[type[Exception], ...] = ()
     calls = 1
 
     def prepare(self, folder: Path) -> None:
@@ -97,7 +112,10 @@ class Interface:
         among = programs if rng.random() < 0.8 else self.routes
         method, path = among[int(rng.integers(len(among)))]
         wrong = rng.random() < 0.2
-        for name, good in (("case_id", f"case{rng.integers(3)}"), ("axis_id", self.axes[int(rng.integers(len(self.axes)))])):
+        for name, good in (
+            ("case_id", f"case{rng.integers(3)}"),
+            ("axis_id", self.axes[int(rng.integers(len(self.axes)))]),
+        ):
             path = path.replace(f"{{{name}}}", _odd_part(rng) if wrong else good)
         while "{" in path:
             begin, _, rest = path.partition("{")
@@ -121,7 +139,9 @@ class Interface:
             damage = "ids of the path"
         if rng.random() < 0.05:
             damage = "headers"
-            name = ("Origin", "Cookie", "Authorization", "Accept-Language", "X-CSRF-Token", "Host")[int(rng.integers(6))]
+            name = ("Origin", "Cookie", "Authorization", "Accept-Language", "X-CSRF-Token", "Host")[
+                int(rng.integers(6))
+            ]
             headers[name] = text_of(rng).encode("ascii", "replace").decode()[:8000].replace("\n", "").replace("\r", "")
         return Given(damage, (method, path + query, content, headers))
 
@@ -189,7 +209,14 @@ def _query(rng: Rng) -> str:
 
 
 def _form(rng: Rng) -> bytes:
-    fields: dict[str, Any] = {**FINDING, "csrf": "", "until": "2026-03-02T00:00", "reason": "x", "to": "jun", "text": "x"}
+    fields: dict[str, Any] = {
+        **FINDING,
+        "csrf": "",
+        "until": "2026-03-02T00:00",
+        "reason": "x",
+        "to": "jun",
+        "text": "x",
+    }
     fields |= {"number": "1", "shown": '{"case0": 1}', "seen": "{}", "case": "case0", "also": "case1"}
     for _ in range(int(rng.choice([0, 1, 2, 4]))):
         changed = odd_json(rng, fields)

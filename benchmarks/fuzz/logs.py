@@ -39,6 +39,7 @@ class Logs:
 
     name = "logs"
     refusals: tuple[type[Exception], ...] = ()
+    wrapped: tuple[type[Exception], ...] = ()
     calls = 1
     sizes: tuple[int, ...] = (48, 600)
 
@@ -179,7 +180,14 @@ def _write(path: bytes, data: bytes) -> None:
 
 
 NAMES: Final = (
-    *(b"a\nb.parquet", b"\xff\xfe.parquet", "é\u202e.parquet".encode(), b" .parquet", b"%00.parquet", b"'quoted\".parquet"),
+    *(
+        b"a\nb.parquet",
+        b"\xff\xfe.parquet",
+        "é\u202e.parquet".encode(),
+        b" .parquet",
+        b"%00.parquet",
+        b"'quoted\".parquet",
+    ),
     *(b"x" * 240 + b".parquet", b"no suffix", b"log.csv", b"\xed\xa0\x80.parquet", b"-rf.parquet", b"[bold]a.parquet"),
 )
 
@@ -232,4 +240,3 @@ ODD: Final[tuple[Any, ...]] = (
     lambda landing: (landing / "long").symlink_to("x" * 4000),
 )
 """Makers of things that stand in landing zones but are no log files."""
-

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import pyarrow as pa
 
-from pipeline.base.errors import AxiswatchError
+from pipeline.base.errors import AxiswatchError, readable
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LONGEST_S: Final = 10.0
@@ -70,10 +70,19 @@ class Result:
 
 
 class Target(Protocol):
-    """A reader of outside data. `refusals` are the classes of its own errors; `calls` is how often one input is read."""
+    """A reader of outside data.
+
+    Attributes
+    ----------
+    refusals : tuple of classes
+        Its own errors; `wrapped`: those of them that reach people within an `AxiswatchError` only.
+    calls : int
+        How often one input is read.
+    """
 
     name: str
     refusals: tuple[type[Exception], ...]
+    wrapped: tuple[type[Exception], ...]
     calls: int
 
     def prepare(self, folder: Path) -> None:
@@ -119,7 +128,7 @@ def attempt(target: Target, given: Given, number: int) -> Result:
     try:
         outcome, detail = target.run(given)
     except (*target.refusals, AxiswatchError) as error:
-        outcome, detail = judged(str(error))
+        outcome, detail = judged(readable(str(error)) if type(error) in target.wrapped else str(error))
     except (OSError, MemoryError) as error:
         outcome, detail = Outcome.MACHINE, _said(error)
     except (KeyboardInterrupt, SystemExit):

@@ -207,7 +207,9 @@ def _odd_column(rng: Rng, table: pa.Table) -> pa.Table:
         return table.append_column(name, table.column(at))
     if how == 2:
         others = (f"{name} ", name.upper(), name.replace("a", "а"), "", "a.b", f"{name}\0", name[:-1], "x" * 100_000)
-        return table.rename_columns([others[int(rng.integers(8))] if n == at else one for n, one in enumerate(table.schema.names)])
+        return table.rename_columns(
+            [others[int(rng.integers(8))] if n == at else one for n, one in enumerate(table.schema.names)]
+        )
     try:
         column = _odd_array(rng, n) if how < 7 else table.column(at).cast(_odd_type(rng), safe=False)
         return table.set_column(at, name, column)
@@ -244,8 +246,12 @@ def _odd_array(rng: Rng, n: int) -> pa.Array:
         lambda: pa.array(pick(1.0, 2.0, 70000.0), pa.float64()).cast(pa.float16(), safe=False),
         lambda: pa.array(pick(*edge), pa.int64()),
         lambda: pa.array(pick(0, 2**64 - 1), pa.uint64()),
-        lambda: pa.array(pick(*edge, None), pa.int64()).cast(pa.timestamp(str(rng.choice(["s", "ms", "us", "ns"])), "UTC")),
-        lambda: pa.array(pick(*edge), pa.int64()).cast(pa.timestamp("us", str(rng.choice(["Asia/Kathmandu", "+14:00", "-23:59"])))),
+        lambda: pa.array(pick(*edge, None), pa.int64()).cast(
+            pa.timestamp(str(rng.choice(["s", "ms", "us", "ns"])), "UTC")
+        ),
+        lambda: pa.array(pick(*edge), pa.int64()).cast(
+            pa.timestamp("us", str(rng.choice(["Asia/Kathmandu", "+14:00", "-23:59"])))
+        ),
         lambda: pa.array(pick(*edge), pa.int64()).cast(pa.timestamp("ns")),
         lambda: pa.array([FIRST.isoformat()] * n, pa.string()),
         lambda: pa.nulls(n),
@@ -310,16 +316,20 @@ def bombs(folder: Path, sizes: Sequence[int] = (48, 600)) -> list[bytes]:
                 continue
             if not path.exists():
                 aside = str(path.with_suffix(".part"))
-                values = {"root": str(Path(__file__).parents[2]), "kind": kind, "codec": codec, "path": aside, "size": size}
+                values = {
+                    "root": str(Path(__file__).parents[2]),
+                    "kind": kind,
+                    "codec": codec,
+                    "path": aside,
+                    "size": size,
+                }
                 subprocess.run([sys.executable, "-c", BOMB.format(**values)], check=True)
                 Path(aside).replace(path)
             made.append(path.read_bytes())
     return [data for data in made if len(data) < 8 * 2**20]
 
 
-def damaged_parquet(
-    rng: Rng, whole: Sequence[bytes], heavy: Sequence[bytes] = ()
-) -> tuple[str, bytes]:
+def damaged_parquet(rng: Rng, whole: Sequence[bytes], heavy: Sequence[bytes] = ()) -> tuple[str, bytes]:
     """Return the name of a damage and a damaged log file; now and then one of `heavy`, whole or damaged."""
     from benchmarks.fuzz.bytes_damage import damage_bytes
 

@@ -98,6 +98,7 @@ class InDatabase:
     """A file that is imported into a database of its own; what is stored could be stored in PostgreSQL too."""
 
     refusals: tuple[type[Exception], ...] = ()
+    wrapped: tuple[type[Exception], ...] = ()
     calls = 1
     tables: tuple[Any, ...] = ()
 
@@ -185,6 +186,7 @@ class SettingsFile:
 
     name = "settings"
     refusals: tuple[type[Exception], ...] = ()
+    wrapped: tuple[type[Exception], ...] = ()
     calls = 1
 
     def prepare(self, folder: Path) -> None:

@@ -14,6 +14,8 @@ from pydantic import (
     ConfigDict,
     Field,
     StrictInt,
+    TypeAdapter,
+    ValidationError,
     model_validator,
 )
 
@@ -71,6 +73,8 @@ def _one_or_more(value: object) -> object:
 
 
 Name = Annotated[str, Field(max_length=200, pattern=r"^\S(.*\S)?$"), AfterValidator(_printable)]
+Words = Annotated[str, Field(max_length=200, pattern=r"^(\S(.*\S)?)?$"), AfterValidator(_printable)]
+"""A name, or nothing."""
 Order = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
 Length = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
 Time = Annotated[AwareDatetime, BeforeValidator(_moment)]
@@ -193,7 +197,7 @@ class GeometryEntry(_Strict):
     shaft: str = "input"
     outer_shaft: str | None = None
     monitored_shaft: str = "input"
-    source: str = ""
+    source: Words = ""
 
     @model_validator(mode="after")
     def _one_way(self) -> GeometryEntry:
@@ -214,8 +218,8 @@ class GeometryEntry(_Strict):
 class AxisEntry(_Strict):
     """An axis, without the units on it."""
 
-    site: str = ""
-    cell: str = ""
+    site: Words = ""
+    cell: Words = ""
     robot_id: Name
     axis: Name
     criticality: Annotated[int, Field(ge=1, le=5)] | None = None
@@ -230,12 +234,12 @@ class AxisEntry(_Strict):
 class UnitEntry(_Strict):
     """A unit in its time on an axis."""
 
-    site: str = ""
-    cell: str = ""
+    site: Words = ""
+    cell: Words = ""
     robot_id: Name
     axis: Name
     unit_serial: Name
-    geometry: str | None = None
+    geometry: Name | None = None
     bearing: Name | None = None
     installed_at: Time
     removed_at: Time | None = None
@@ -264,6 +268,15 @@ class UnitEntry(_Strict):
     def place(self) -> str:
         """Name of the axis for messages: site/cell/robot/axis."""
         return "/".join(part for part in (self.site, self.cell, self.robot_id, self.axis) if part)
+
+
+def is_name(text: str) -> bool:
+    """Return whether a text can be the name of something."""
+    try:
+        TypeAdapter(Name).validate_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def wrong_entries(where: str, errors: list[Any]) -> list[str]:

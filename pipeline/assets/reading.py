@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,9 +12,18 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pipeline.assets.checks import duplicates, facts_of_axes
-from pipeline.assets.entries import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry, wrong_entries
+from pipeline.assets.entries import (
+    AxisEntry,
+    BearingEntry,
+    GeometryEntry,
+    ReducerEntry,
+    UnitEntry,
+    is_name,
+    wrong_entries,
+)
 from pipeline.assets.geometry import ResolvedGeometry, bearing_alone, resolve_geometry
 from pipeline.base.errors import AxiswatchError
+from pipeline.base.toml_text import parse_toml, read_toml_text
 
 VERSION = 1
 SECTIONS = ("version", "axis", "unit", "geometry", "reducer", "bearing")
@@ -78,9 +87,9 @@ def unknown_geometries(assets: AssetsFile, known: set[str]) -> list[str]:
     ]
 
 
-def _text_of(path: Path) -> str:
+def _text_of(path: Path, read: Callable[[Path], str]) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read(path)
     except OSError as error:
         raise AxiswatchError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -89,7 +98,7 @@ def _text_of(path: Path) -> str:
 
 def _parse_toml(path: Path) -> AssetsFile:
     try:
-        document = tomllib.loads(_text_of(path))
+        document = parse_toml(_text_of(path, read_toml_text))
     except tomllib.TOMLDecodeError as error:
         raise AxiswatchError(f"{path} is not TOML: {error}") from error
     assets = AssetsFile()
@@ -152,6 +161,11 @@ def _table(document: Mapping[str, Any], kind: str, problems: list[str]) -> dict[
 def _named(document: Mapping[str, Any], kind: str, model: type[Entry], problems: list[str]) -> dict[str, Entry]:
     entries = {}
     for name, raw in _table(document, kind, problems).items():
+        if not is_name(name):
+            problems.append(
+                f"{kind}.{name}: no name; it needs 1 to 200 letters that can be printed, and no outer spaces"
+            )
+            continue
         try:
             entries[name] = model.model_validate(raw)
         except ValidationError as error:
@@ -174,7 +188,8 @@ def _many(document: Mapping[str, Any], kind: str, model: type[Entry], problems: 
 
 
 def _parse_csv(path: Path) -> AssetsFile:
-    reader = csv.DictReader(_text_of(path).splitlines(keepends=True), strict=True)
+    text = _text_of(path, lambda path: path.read_text(encoding="utf-8-sig"))
+    reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
     try:
         header = list(reader.fieldnames or [])
         lines = [(reader.line_num, line) for line in reader]

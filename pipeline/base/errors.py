@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+LONGEST_LINE: Final = 1_000
 _USER_INFO: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -16,6 +17,22 @@ def without_secrets(text: str) -> str:
     'cannot reach s3://***@store/lake'
     """
     return _USER_INFO.sub("***@", text)
+
+
+def readable(text: str) -> str:
+    """Return a message that a terminal and a log can show, whatever text from outside is in it.
+
+    Letters that cannot be printed are replaced, and of a line longer than 1,000 letters the middle is left out.
+
+    >>> readable("no case \x1b[31m")
+    'no case \ufffd[31m'
+    """
+    lines = []
+    for line in text.split("\n"):
+        if len(line) > LONGEST_LINE:
+            line = f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
+        lines.append("".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line))
+    return "\n".join(lines)
 
 
 class Coded(str):
@@ -40,7 +57,7 @@ class AxiswatchError(Exception):
     exit_code = 1
 
     def __init__(self, text: str = "", sentences: Sequence[str] = ()) -> None:
-        super().__init__(text)
+        super().__init__(readable(text))
         self.sentences: tuple[str, ...] = tuple(sentences) or (text,)
 
 

@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from pipeline.base.errors import SettingsError, problem_text
 from pipeline.base.settings import ENV_PREFIX, Settings
+from pipeline.base.toml_text import parse_toml, read_toml_text
 
 CONFIG_VARIABLE = "AXISWATCH_CONFIG"
 CONFIG_FILE = "axiswatch.toml"
@@ -52,7 +53,7 @@ def read_config_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return parse_toml(read_toml_text(path))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} is not TOML: {error}") from error
 

@@ -24,8 +24,6 @@ from pipeline.store.tables import Axis, AxisState, Case, CaseMemory, CaseWork, L
 SETTLING: Final = ("verdict", "undone", "closed", "reopened")
 """Acts that change what was found on a case, or whether it is open."""
 
-LONGEST_NOTE: Final = 4000
-
 
 def count_cases(store: Store, *, state: str | None = "open") -> int:
     """Count the cases in a state; `state` None counts all."""
@@ -193,8 +191,6 @@ def _label_of(
     cells.setdefault("to_at", instant(_after(connection, case["axis_id"], case["last_at"], period_hours)))
     cells["known_at"] = instant(at)
     row, wrong = label_row(cells, who=who, case_id=case["case_id"])
-    if len(row["note"]) > LONGEST_NOTE:
-        wrong.append(Coded(f"the note is longer than {LONGEST_NOTE} characters", "length", most=LONGEST_NOTE))
     if not wrong and not (row["from_at"] <= case["last_at"] and row["to_at"] > case["first_at"]):
         wrong.append(Coded("the range from_at to to_at does not touch the time of the case", "range_outside"))
     if wrong:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from pipeline.base.errors import AxiswatchError, SettingsError, problem_text
+from pipeline.base.toml_text import parse_toml, read_toml_text
 from pipeline.importing.mapping import Filters
 from pipeline.simulation import FleetSettings
 
@@ -228,8 +229,8 @@ def load_protocol(protocol: Path | str) -> Protocol | SimulatedProtocol:
         if str(protocol) in shipped_protocols() and not path.is_file():
             text = files("pipeline").joinpath("protocols", f"{protocol}.toml").read_text("utf-8")
         else:
-            text = path.read_text("utf-8-sig")
-        content = tomllib.loads(text)
+            text = read_toml_text(path)
+        content = parse_toml(text)
     except OSError as error:
         shipped = ", ".join(shipped_protocols())
         reason = f"cannot be read ({error.strerror or error}); give a path to a .toml file or one of: {shipped}"

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from pipeline.base.errors import problem_text
 from pipeline.importing.formats import FORMATS
+from pipeline.base.toml_text import parse_toml, read_toml_text
 from pipeline.importing.mapping import REQUIRED_FIELDS, Mapping
 from pipeline.importing.problems import Problems
 
@@ -48,8 +49,8 @@ def read_mapping(mapping: Path | str, problems: Problems) -> tuple[str, Mapping 
         if not path.suffix and str(mapping) in shipped_mappings() and not path.is_file():
             text = files("pipeline").joinpath("mappings", f"{mapping}.toml").read_text("utf-8")
         else:
-            text = path.read_text("utf-8-sig")
-        document = tomllib.loads(text)
+            text = read_toml_text(path)
+        document = parse_toml(text)
     except OSError as error:
         reason = error.strerror or str(error)
         shipped = ", ".join(shipped_mappings())

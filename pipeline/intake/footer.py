@@ -100,6 +100,8 @@ def read_pages(file: BinaryIO, chunk: Chunk) -> Iterator[Page]:
         A header is damaged, or a page goes beyond its column.
     """
     at = chunk.start
+    if at < 0:
+        raise ValueError("a column begins before its file")
     while at < chunk.end:
         try:
             header, length = _page_header(file, at, chunk.end)

@@ -41,6 +41,9 @@ CHOICES: dict[str, type[StrEnum]] = {
 CONFIRM: Final = "confirm"
 """Family of the cases that ask whether a label is right, and the code of their only reason."""
 
+LONGEST_NOTE: Final = 4000
+LONGEST_NAME: Final = 200
+NAMES: Final = ("site", "cell", "robot_id", "axis", "unit_serial", "channel")
 REQUIRED = ("from_at", "to_at", "verdict", "evidence", "known_at")
 
 
@@ -127,6 +130,15 @@ def label_row(cells: Mapping[str, str], *, who: str, case_id: str | None = None)
     """Return the database row of a label's cells (by column), and a list of sentences about what is wrong with them."""
     wrong: list[str] = []
     row: dict[str, Any] = {"note": cells.get("note", ""), "who": who, "case_id": case_id}
+    wrong += [
+        f"{name} is longer than {LONGEST_NAME} characters, or has some that cannot be printed; correct it"
+        for name in NAMES
+        if len(cells.get(name, "")) > LONGEST_NAME or not cells.get(name, "").isprintable()
+    ]
+    if len(row["note"]) > LONGEST_NOTE:
+        wrong.append(Coded(f"the note is longer than {LONGEST_NOTE} characters", "length", most=LONGEST_NOTE))
+    if "\0" in row["note"]:
+        wrong.append("the note has a NUL character; remove it")
     for name, choices in CHOICES.items():
         value = cells.get(name, "")
         if value and value not in set(choices):

@@ -13,7 +13,8 @@ from pipeline.cases import quiet as muting
 from pipeline.cases import work as case_work
 from pipeline.cases.effects import settle
 from pipeline.cases.remembering import recall
-from pipeline.cases.verdicts import LONGEST_NOTE, give_verdict, give_verdicts
+from pipeline.cases.verdicts import give_verdict, give_verdicts
+from pipeline.labels.labels import LONGEST_NOTE
 from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Verdict
 from review.access import needs
 from review.api import REFUSED
