@@ -22,8 +22,8 @@ from benchmarks.fuzz.outcomes import LONGEST_S, Outcome, Result, Target, attempt
 
 CHUNK: Final = 250
 """Inputs that are written down at a time; a campaign that is taken up again begins after the last whole chunk."""
-PATIENCE_S: Final = 3 * LONGEST_S
-"""After so long a process is ended: the machine may be busy, so an input has failed after a third of it only."""
+PATIENCE_S: Final = 12 * LONGEST_S
+"""After so long a process is ended; an input has failed already when it took `LONGEST_S` of the processor."""
 WALL_GIB: Final = 4
 """Memory that a process cannot exceed, so that the machine survives what is found."""
 SHARES: Final = {

@@ -75,8 +75,9 @@ def _one_or_more(value: object) -> object:
 Name = Annotated[str, Field(max_length=200, pattern=r"^\S(.*\S)?$"), AfterValidator(_printable)]
 Words = Annotated[str, Field(max_length=200, pattern=r"^(\S(.*\S)?)?$"), AfterValidator(_printable)]
 """A name, or nothing."""
-Order = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
-Length = Annotated[float, Field(gt=0, lt=1e6, allow_inf_nan=False)]
+Order = Annotated[float, Field(ge=1e-6, lt=1e6, allow_inf_nan=False)]
+"""Bounded on both sides: quotients of such numbers neither vanish nor overflow."""
+Length = Order
 Time = Annotated[AwareDatetime, BeforeValidator(_moment)]
 Between = Annotated[float, Field(gt=0, le=LONGEST_S)]
 
@@ -192,7 +193,7 @@ class GeometryEntry(_Strict):
     inner_ring: Order | None = None
     outer_ring: Order | None = None
     shafts: tuple[Order, ...] = ()
-    reducer: Annotated[tuple[Name, ...], BeforeValidator(_one_or_more)] = ()
+    reducer: Annotated[tuple[Name, ...], Field(max_length=10), BeforeValidator(_one_or_more)] = ()
     bearing: Name | None = None
     shaft: str = "input"
     outer_shaft: str | None = None
