@@ -4,6 +4,7 @@
 # make test-tools   what tests need that is no Python package; `make test` calls it (Debian, as root)
 # make bench   what it costs: writes bench/bench.json and bench/bench.html (BENCH_FLAGS=--quick: small sizes)
 # make bench-peers   the environment of the peers that `make bench` compares with, as far as they can be installed
+# make fuzz   damaged inputs of every kind: counts of what becomes of them (FUZZ_FLAGS="--inputs 100000 --seed 7"; it can be taken up again)
 # make docs   write the reference tables of docs/ anew from the code
 # make lint   what the tests check of the code's form
 # make clean  remove environments, caches and the demonstration
@@ -15,9 +16,10 @@ SERVE ?= $(if $(CI),0,1)
 AIRFLOW_FOLDER ?= local-airflow
 BENCH_FOLDER ?= bench
 BENCH_FLAGS ?=
+FUZZ_FLAGS ?= --inputs 10000 --out fuzz
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 
-.PHONY: demo airflow test test-tools bench bench-peers docs lint clean
+.PHONY: demo airflow test test-tools bench bench-peers fuzz docs lint clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER) $(if $(filter-out 0,$(SERVE)),--serve)
@@ -35,6 +37,9 @@ bench: .venv-bench/installed
 	.venv-bench/bin/python benchmarks/costs/run.py --out $(BENCH_FOLDER) $(BENCH_FLAGS)
 
 bench-peers: .venv-bench-peers/installed
+
+fuzz: .venv-test/installed
+	.venv-test/bin/python -W ignore -m benchmarks.fuzz $(FUZZ_FLAGS)
 
 docs: .venv-test/installed
 	.venv-test/bin/python docs/generate.py
@@ -78,4 +83,4 @@ lint: .venv-test/installed
 	touch $@
 
 clean:
-	rm -rf .venv-demo .venv-airflow .venv-test .venv-bench .venv-bench-peers $(BENCH_FOLDER) $(DEMO_FOLDER) $(AIRFLOW_FOLDER) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf .venv-demo .venv-airflow .venv-test .venv-bench .venv-bench-peers $(BENCH_FOLDER) $(DEMO_FOLDER) $(AIRFLOW_FOLDER) fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

@@ -243,6 +243,8 @@ def test_what_is_wrong_is_said(app: FastAPI) -> None:
     assert answer.status_code == 409
     assert "verdict is 'haunted'" in answer.json()["detail"]
     assert browser.get("/api/v1/cases/none").status_code == 404
+    assert "nothing at this address" in browser.get("/api/v1/haunt").json()["detail"]
+    assert "another method" in browser.get("/api/v1/bulk/verdict").json()["detail"]
     assert browser.get("/cases/none").status_code == 404
     assert browser.get("/?after=nonsense").status_code == 409
     assert browser.post("/cases/case0000/haunt").status_code == 404

@@ -186,6 +186,41 @@ def test_a_mistyped_time_of_installation_is_corrected_by_importing_again(
     assert [(unit.unit_serial, unit.installed_at.month) for unit in units] == [("SN-1", 2), ("SN-2", 1)]
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('site = "plant1"', 'site = "a\\u0000b"'),
+        ('site = "plant1"', f'site = "{"x" * 9_001}"'),
+        ("[geometry.g1]", '[geometry."g\\u0000"]'),
+        ("[geometry.g1]", f"[geometry.{'g' * 201}]"),
+    ],
+)
+def test_names_that_a_database_cannot_hold_are_refused(
+    sqlite_store: Store, tmp_path: Path, as_of: datetime, old: str, new: str
+) -> None:
+    path = tmp_path / "assets.toml"
+    text = 'version = 1\n[[axis]]\nsite = "plant1"\nrobot_id = "R1"\naxis = "A1"\n[geometry.g1]\nbpfo = 3.5\nsource = "s"\n'
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+    with pytest.raises(AxiswatchError, match=r"site|no name") as refused:
+        import_assets(sqlite_store, path, as_of=as_of)
+    assert str(refused.value).replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("diameter", ["5e-324", "1e-300"])
+def test_numbers_whose_quotients_vanish_are_refused(
+    sqlite_store: Store, tmp_path: Path, as_of: datetime, diameter: str
+) -> None:
+    path = tmp_path / "assets.toml"
+    path.write_text(
+        'version = 1\n[reducer.r]\ntype = "belt"\nsource = "s"\n'
+        f"driving_diameter = {diameter}\ndriven_diameter = 1e5\nbelt_length = 9e5\n",
+        "utf-8",
+    )
+    with pytest.raises(AxiswatchError, match=r"driving_diameter: Input should be greater"):
+        import_assets(sqlite_store, path, as_of=as_of)
+
+
 @pytest.mark.parametrize("value", ["inf", "1e300", "nan", "0.0"])
 def test_a_time_between_recordings_that_cannot_be_is_refused(read: Callable[..., dict[str, int]], value: str) -> None:
     with pytest.raises(AxiswatchError, match="expected_every_s"):

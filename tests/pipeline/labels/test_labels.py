@@ -73,6 +73,23 @@ def test_good_labels_are_stored(store: Store, read: Read, dump: Dump) -> None:
     assert (second["axis_id"], second["channel"], second["mode"]) == (None, "acc_x", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("note", "a\0b"), ("note", "x" * 4_001), ("unit_serial", "S" * 201), ("channel", "acc\x1b[31m"), ("cell", "c\0")],
+)
+def test_texts_that_a_database_cannot_hold_or_a_terminal_show_are_refused(
+    sqlite_store: Store, tmp_path: Path, name: str, value: str
+) -> None:
+    """PostgreSQL has no NUL in a text, and no index of a name of 9,000 letters."""
+    path = tmp_path / "labels.csv"
+    row = GOOD | {name: value}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([list(row), list(row.values())])
+    with pytest.raises(AxiswatchError, match=rf"line \d: (the )?{name}") as refused:
+        import_labels(sqlite_store, path, who="ada")
+    assert str(refused.value).replace("\n", "").isprintable()
+
+
 def test_importing_again_and_a_spreadsheets_byte_order_mark_change_nothing(
     store: Store, read: Read, dump: Dump
 ) -> None:
