@@ -169,6 +169,6 @@ ODD: tuple[Any, ...] = (
     lambda folder: [(folder / f"f{n}").write_bytes(b"") for n in range(100)],
     lambda folder: os.truncate(folder / "scaler.safetensors", 2**40),
     lambda folder: os.truncate(folder / MANIFEST, 2**32),
-    lambda folder: shutil.rmtree(folder),
+    shutil.rmtree,
     lambda folder: (shutil.rmtree(folder), folder.write_bytes(b"a file"), None)[2],
 )

@@ -189,9 +189,8 @@ def _note(results: Path, worker: Worker, say: Callable[[str], None]) -> None:
     with results.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     if faults:
-        say(
-            f"{worker.name} {worker.first}: {len(faults)} faults, such as {faults[0]['number']}: {faults[0]['detail'][:120]}"
-        )
+        first = faults[0]
+        say(f"{worker.name} {worker.first}: {len(faults)} faults, such as {first['number']}: {first['detail'][:120]}")
 
 
 def read(results: Path) -> list[dict[str, Any]]:

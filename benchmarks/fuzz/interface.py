@@ -33,9 +33,18 @@ from review.app import create_app
 
 AT: Final = datetime(2026, 3, 1, tzinfo=UTC)
 FINDING: Final = {
-    "verdict": "fault", "evidence": "inspected", "component": "bearing", "mode": "ball", "cause": "", "severity": "",
-    "confidence": 0.5, "note": "seen", "channel": "acc_x", "from_at": "2026-01-05T00:00:00Z", "to_at": "2026-01-06T00:00:00Z",
-}  # fmt: skip
+    "verdict": "fault",
+    "evidence": "inspected",
+    "component": "bearing",
+    "mode": "ball",
+    "cause": "",
+    "severity": "",
+    "confidence": 0.5,
+    "note": "seen",
+    "channel": "acc_x",
+    "from_at": "2026-01-05T00:00:00Z",
+    "to_at": "2026-01-06T00:00:00Z",
+}
 BODIES: Final[dict[str, Any]] = {
     "verdict": {**FINDING, "also": ["case1"], "shown": 3},
     "bulk/verdict": {"case_ids": ["case0", "case1"], "finding": FINDING},

@@ -87,7 +87,8 @@ plant,,R1,A1,SN-1,,6205,2025-01-01T00:00:00Z,2025-06-01T00:00:00Z,3
 plant,,R1,A1,SN-2,,,2025-06-01T00:00:00Z,,
 plant,C2,R2,A1,SN-3,,6205,2025-01-01T00:00:00+09:00,,5
 """
-LABELS: Final = b"""site,cell,robot_id,axis,unit_serial,channel,from_at,to_at,verdict,component,mode,cause,severity,evidence,confidence,note,known_at
+LABELS: Final = b"""site,cell,robot_id,axis,unit_serial,channel,from_at,to_at,verdict,component,mode,\
+cause,severity,evidence,confidence,note,known_at
 plant,,R1,A1,SN-1,,2025-01-01T00:00:00Z,2025-02-01T00:00:00Z,fault,bearing,ball,,,teardown,0.9,seen,2025-02-02T00:00:00Z
 plant,,R1,A1,,acc_x,2025-02-01T00:00:00Z,2025-03-01T00:00:00+09:00,healthy,,,,,inspected,,"a, note",2025-03-02T00:00:00Z
 ,,,,SN-2,,2025-03-01T00:00:00Z,2025-04-01T00:00:00Z,healthy,,,,,inspected,1,,2025-05-02T00:00:00Z

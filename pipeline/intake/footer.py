@@ -25,7 +25,7 @@ BYTE_ARRAY: Final = 6
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ColumnChunk:
     """A column of a row group: `path` of its name, physical type, number of values, and bytes `start` to `end`."""
 
     path: tuple[str, ...]
@@ -41,7 +41,7 @@ class RowGroup:
     """A row group: its number of rows, and its columns."""
 
     rows: int
-    chunks: tuple[Chunk, ...]
+    chunks: tuple[ColumnChunk, ...]
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ def _row_group(group: Mapping[int, Any]) -> RowGroup:
     return RowGroup(_number(group[3]), tuple(_chunk(column[3]) for column in group[1]))
 
 
-def _chunk(about: Mapping[int, Any]) -> Chunk:
+def _chunk(about: Mapping[int, Any]) -> ColumnChunk:
     start = min([_number(about[key]) for key in (9, 11) if about.get(key)], default=0)
     path = tuple(part.decode("utf-8", "replace") for part in about[3])
     end = start + _number(about[7])
-    return Chunk(path, _number(about[1]), _number(about[5]), _number(about[6]), start, end)
+    return ColumnChunk(path, _number(about[1]), _number(about[5]), _number(about[6]), start, end)
 
 
 def _number(value: Any) -> int:
@@ -91,7 +91,7 @@ def _number(value: Any) -> int:
     return value
 
 
-def read_pages(file: BinaryIO, chunk: Chunk) -> Iterator[Page]:
+def read_pages(file: BinaryIO, chunk: ColumnChunk) -> Iterator[Page]:
     """Yield the pages of a column by their headers.
 
     Raises

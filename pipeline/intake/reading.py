@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.intake.contract import SIGNAL_COLUMNS, Limits, Reason, judge_columns, judge_rows, printable
-from pipeline.intake.footer import BYTE_ARRAY, DOUBLE, INT64, Chunk, RowGroup, read_footer, read_pages
+from pipeline.intake.footer import BYTE_ARRAY, DOUBLE, INT64, ColumnChunk, RowGroup, read_footer, read_pages
 
 MIB: Final = 1024 * 1024
 BATCH_BYTES = 16 * MIB
@@ -186,7 +186,7 @@ class Group:
         return self.rows == 1 and self.signals > most_row_bytes(limits)
 
 
-def _pages_fit(file: BinaryIO, chunk: Chunk) -> bool:
+def _pages_fit(file: BinaryIO, chunk: ColumnChunk) -> bool:
     """Return whether the pages of a column have as many values and bytes as the column says."""
     try:
         pages = list(read_pages(file, chunk))

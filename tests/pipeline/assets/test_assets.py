@@ -199,7 +199,8 @@ def test_names_that_a_database_cannot_hold_are_refused(
     sqlite_store: Store, tmp_path: Path, as_of: datetime, old: str, new: str
 ) -> None:
     path = tmp_path / "assets.toml"
-    text = 'version = 1\n[[axis]]\nsite = "plant1"\nrobot_id = "R1"\naxis = "A1"\n[geometry.g1]\nbpfo = 3.5\nsource = "s"\n'
+    text = 'version = 1\n[[axis]]\nsite = "plant1"\nrobot_id = "R1"\naxis = "A1"\n'
+    text += '[geometry.g1]\nbpfo = 3.5\nsource = "s"\n'
     assert old in text
     path.write_text(text.replace(old, new), "utf-8")
     with pytest.raises(AxiswatchError, match=r"site|no name") as refused:
