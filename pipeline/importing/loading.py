@@ -11,8 +11,8 @@ from typing import Any, Final, cast
 from pydantic import ValidationError
 
 from pipeline.base.errors import problem_text
-from pipeline.importing.formats import FORMATS
 from pipeline.base.toml_text import parse_toml, read_toml_text
+from pipeline.importing.formats import FORMATS
 from pipeline.importing.mapping import REQUIRED_FIELDS, Mapping
 from pipeline.importing.problems import Problems
 
