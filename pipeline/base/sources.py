@@ -2,7 +2,7 @@
 
 Sources, strongest first: `AXISWATCH_*` environment variables, a TOML file (`AXISWATCH_CONFIG`, else `axiswatch.toml` in
 `AXISWATCH_HOME` or in the working directory if there is one), the defaults in `pipeline.base.settings`. Nothing else in
-the code reads the environment.
+the code reads the environment. Airflow's own variables are read here too, for `axiswatch doctor`.
 """
 
 from __future__ import annotations
@@ -99,6 +99,11 @@ def load_settings(environ: Mapping[str, str] | None = None, **overrides: Any) ->
     return settings
 
 
+def used_file() -> str:
+    """Return the path of the TOML file that is in use; '' where there is none."""
+    return str(config_file(os.environ) or "")
+
+
 def sources() -> dict[str, str]:
     """Return where the value of each setting comes from: its variable, the TOML file, or `default`."""
     path = config_file(os.environ)
@@ -108,3 +113,8 @@ def sources() -> dict[str, str]:
         name: variable if os.environ.get(variable) else in_file.get(name, "default")
         for name, variable in variables.items()
     }
+
+
+def airflow_places() -> tuple[str, str]:
+    """Return the address of Airflow and the URL of its database, as its own variables say; '' where they do not."""
+    return os.environ.get("AIRFLOW__API__BASE_URL", ""), os.environ.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "")

@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from pipeline.base.errors import AxiswatchError, without_secrets
-from pipeline.cli import airflow, config, data, demo, evaluate, handoff, levels, models, review, steps, trend, watch
+from pipeline.cli import (
+    airflow,
+    config,
+    data,
+    demo,
+    evaluate,
+    handoff,
+    levels,
+    models,
+    review,
+    steps,
+    trend,
+    upkeep,
+    watch,
+)
 from pipeline.cli import review_app as accounts
 from pipeline.cli.common import err
 
@@ -29,7 +43,22 @@ app = typer.Typer(
 
 
 # The help shows the groups in the order of their first commands.
-for room in (review, trend, demo, data, config, models, levels, watch, evaluate, steps, accounts, handoff, airflow):
+for room in (
+    review,
+    trend,
+    demo,
+    data,
+    config,
+    models,
+    levels,
+    watch,
+    evaluate,
+    steps,
+    accounts,
+    handoff,
+    airflow,
+    upkeep,
+):
     room.register(app)
 
 

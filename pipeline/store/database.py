@@ -218,16 +218,20 @@ def _engine(url: str) -> Engine:
             f"database_url {parsed.render_as_string(hide_password=True)} is not supported; "
             "write sqlite:///file or postgresql+psycopg://..."
         )
-    try:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise AxiswatchError(
-            f"cannot create the folder of database {parsed.database}: {error.strerror}; set `home` or `database_url`"
-        ) from error
     engine = sa.create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None})
+    sa.event.listen(engine, "do_connect", _make_folder)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _make_folder(_dialect: Any, _record: Any, arguments: Sequence[Any], _keywords: Any) -> None:
+    try:
+        Path(arguments[0]).parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AxiswatchError(
+            f"cannot create the folder of database {arguments[0]}: {error.strerror}; set `home` or `database_url`"
+        ) from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
