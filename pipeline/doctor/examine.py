@@ -12,7 +12,7 @@ from pipeline.doctor import contents
 from pipeline.doctor import lake as lakes
 from pipeline.doctor.airflow import airflow
 from pipeline.doctor.database import database, unreachable
-from pipeline.doctor.finding import Symptom, Patient, Said
+from pipeline.doctor.finding import Patient, Said, Symptom
 from pipeline.doctor.settings import settings
 
 OK, FAULT, SKIPPED = "ok", "fault", "skipped"

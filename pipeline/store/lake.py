@@ -95,6 +95,27 @@ class Lake:
                     self.fs.put_file(str(source), self._full(path))
         return path
 
+    def take(self, other: Lake, path: str) -> None:
+        """Copy a file of another lake under its own path, all or nothing; raises as `open` and `put_at` do."""
+        with other.open(path) as source:
+            if not self.is_local:
+                self.put_at(path, source.read())
+                return
+            with self._reached("write to"):
+                self._place(source, path)
+
+    def has(self, path: str) -> bool:
+        """Return whether there is a file, and where its name is the hash of its content, whether it is whole."""
+        try:
+            with self.open(path) as file:
+                digest = Path(path).stem
+                found = hashlib.file_digest(file, "sha256") if len(digest) == 64 else None  # type: ignore[arg-type]
+                return found is None or found.hexdigest() == digest
+        except LakeUnavailable:
+            raise
+        except LakeError:
+            return False
+
     def _place(self, source: BinaryIO, path: str) -> None:
         """Write a file aside, rename it, and sync file and folders: neither a kill nor a power cut halves it."""
         target = Path(self._full(path))

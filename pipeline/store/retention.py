@@ -43,10 +43,16 @@ from pipeline.store.tables import (
 def sweep_lake(store: Store, lake: Lake, *, older_than: datetime) -> int:
     """Delete files of the lake that no row names and that are older than a time; return their number."""
     with store.read() as connection:
-        committed = set(connection.scalars(sa.select(LakeFile.path)))
-        for row in connection.execute(sa.select(ModelVersion.lake_prefix, ModelVersion.settings)):
-            committed |= {f"{row.lake_prefix}/{name}" for name in row.settings["files"]}
+        committed = named_files(connection)
     return lake.sweep(committed, older_than=older_than)
+
+
+def named_files(connection: Connection) -> set[str]:
+    """Return the paths of all files of the lake that rows name."""
+    named = set(connection.scalars(sa.select(LakeFile.path)))
+    for row in connection.execute(sa.select(ModelVersion.lake_prefix, ModelVersion.settings)):
+        named |= {f"{row.lake_prefix}/{name}" for name in row.settings["files"]}
+    return named
 
 
 PAGE = 1000
