@@ -306,6 +306,23 @@ def db_create(as_json: AsJson = False) -> None:
     emit(facts, as_json, counts("Database", facts))
 
 
+@db_app.command("roles", epilog="Example: axiswatch db roles --app axiswatch_app")
+def db_roles(
+    app: Annotated[str, typer.Option(help="Role that the application, the workers and commands use; it exists.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let the application's role add to the history (verdicts, labels, models) and neither change nor delete it.
+
+    For PostgreSQL. Run it as the database's administrator, in database_url, and again after each `db upgrade`.
+    """
+    from pipeline.base.sources import load_settings
+    from pipeline.store.database import Store
+    from pipeline.store.roles import separate
+
+    statements = separate(Store(load_settings().database), app)
+    emit(statements, as_json, lambda: out.print("\n".join(statements), markup=False, soft_wrap=True))
+
+
 @lake_app.command("sweep", epilog="Example: axiswatch lake sweep --older-than-hours 24")
 def lake_sweep(
     older_than_hours: Annotated[
