@@ -7,6 +7,8 @@
 # make fuzz   damaged inputs of every kind: counts of what becomes of them (FUZZ_FLAGS="--inputs 100000 --seed 7"; it can be taken up again)
 # make docs   write the reference tables of docs/ anew from the code
 # make lint   what the tests check of the code's form
+# make audit  known holes of the pinned libraries (asks the index and fails where that cannot say), and bandit over the code
+# make sbom   sbom.json: every library of the test environment with version and licence (CycloneDX)
 # make clean  remove environments, caches and the demonstration
 
 PYTHON ?= $(shell python3.11 --version >/dev/null 2>&1 && echo python3.11 || echo python3)
@@ -19,7 +21,7 @@ BENCH_FLAGS ?=
 FUZZ_FLAGS ?= --inputs 10000 --out fuzz
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 
-.PHONY: demo airflow test test-tools bench bench-peers fuzz docs lint clean
+.PHONY: demo airflow test test-tools bench bench-peers fuzz docs lint audit sbom clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER) $(if $(filter-out 0,$(SERVE)),--serve)
@@ -49,6 +51,13 @@ lint: .venv-test/installed
 	.venv-test/bin/ruff format --check .
 	.venv-test/bin/mypy
 	.venv-test/bin/lint-imports
+
+audit: .venv-audit/installed
+	.venv-audit/bin/bandit -q -c pyproject.toml -r features models pipeline review dags
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+sbom: .venv-audit/installed .venv-test/installed
+	.venv-audit/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o sbom.json .venv-test/bin/python
 
 .venv-demo/installed: pyproject.toml constraints.txt Makefile
 	$(PYTHON) -m venv .venv-demo
@@ -82,5 +91,10 @@ lint: .venv-test/installed
 		--disable-pip-version-check -q torch==2.13.0
 	touch $@
 
+.venv-audit/installed: Makefile
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q bandit==1.9.4 pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	touch $@
+
 clean:
-	rm -rf .venv-demo .venv-airflow .venv-test .venv-bench .venv-bench-peers $(BENCH_FOLDER) $(DEMO_FOLDER) $(AIRFLOW_FOLDER) fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf .venv-audit sbom.json .venv-demo .venv-airflow .venv-test .venv-bench .venv-bench-peers $(BENCH_FOLDER) $(DEMO_FOLDER) $(AIRFLOW_FOLDER) fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

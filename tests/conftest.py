@@ -249,7 +249,7 @@ def empty_of_cases(store: Store) -> None:
         else:
             connection.exec_driver_sql("ALTER TABLE review_events DISABLE TRIGGER USER")
         for table in ("webhook_events", "review_events", "cases", "axis_states"):
-            connection.exec_driver_sql(f"DELETE FROM {table}")  # noqa: S608
+            connection.exec_driver_sql(f"DELETE FROM {table}")
 
 
 @pytest.fixture(scope="session")

@@ -112,7 +112,7 @@ def _into_sqlite(rows: list[tuple[Any, ...]]) -> float:
             connection.execute("BEGIN")
             connection.execute("DELETE FROM floor")
             marks = ", ".join("?" * len(stored[0]))
-            connection.executemany(f"INSERT INTO floor VALUES ({marks})", stored)  # noqa: S608
+            connection.executemany(f"INSERT INTO floor VALUES ({marks})", stored)
             connection.execute("COMMIT")
 
         spent = _cpu(work)

@@ -221,7 +221,7 @@ def _statements(landed: int) -> Iterator[str]:
         "known_at) SELECT file_hash, path, 12, 18, 18, 0, 0, '', at FROM logs"
     )
     entries = "INSERT INTO landing_entries (path, size_bytes, modified_ns, file_hash)"
-    yield f"{entries} SELECT path, 12, {landed}, file_hash FROM logs"  # noqa: S608
+    yield f"{entries} SELECT path, 12, {landed}, file_hash FROM logs"
     for table in Base.metadata.sorted_tables:
         names = {column.name for column in table.columns}
         if table.name == "lake_files":
@@ -249,10 +249,10 @@ def _insert(table: sa.Table, changed: dict[str, str], copies: str, on: dict[str,
     names = [column.name for column in table.columns]
     values = ", ".join(changed.get(name, f"s.{name}") for name in names)
     same = " AND ".join(f"s.{name} = c.{other}" for name, other in on.items())
-    yield f"CREATE TEMPORARY TABLE was_{table.name} AS SELECT * FROM {table.name}"  # noqa: S608
+    yield f"CREATE TEMPORARY TABLE was_{table.name} AS SELECT * FROM {table.name}"
     yield f"CREATE INDEX was_{table.name}_key ON was_{table.name} ({', '.join(on)})"
     yield (
-        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {values} "  # noqa: S608
+        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT {values} "
         f"FROM {copies} c CROSS JOIN was_{table.name} s WHERE {same}"
     )
 
@@ -295,7 +295,7 @@ class _Sqlite(_Writer):
         stored = (tuple(map(_as_text, row)) for row in rows)
         first = next(stored, None)
         if first is not None:
-            insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(first))})"  # noqa: S608
+            insert = f"INSERT INTO {table} VALUES ({', '.join('?' * len(first))})"
             self.connection.execute(insert, first)
             self.connection.executemany(insert, stored)
 

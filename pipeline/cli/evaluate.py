@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -117,7 +118,8 @@ def commit_of(folder: Path) -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20)
+    git = shutil.which("git") or "/usr/bin/git"
+    done = subprocess.run([git, *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20)
     return done.stdout.strip()
 
 

@@ -57,7 +57,7 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float = 
         # Use the certificates that Python uses: httpx alone would not trust a certificate authority of the plant.
         async with (
             asyncio.timeout(seconds),
-            httpx.AsyncClient(verify=ssl.create_default_context(), timeout=None) as client,
+            httpx.AsyncClient(verify=ssl.create_default_context(), timeout=seconds) as client,
             client.stream("POST", url, content=body, headers=headers) as answer,
         ):
             return answer.status_code

@@ -339,7 +339,7 @@ def bulk_insert(connection: Connection, model: type[DeclarativeBase], rows: Sequ
     finally:
         cursor.close()
     connection.exec_driver_sql(
-        f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {staging} ON CONFLICT DO NOTHING"  # noqa: S608
+        f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {staging} ON CONFLICT DO NOTHING"  # noqa: S608  # nosec B608
     )
     connection.exec_driver_sql(f"TRUNCATE {staging}")
 

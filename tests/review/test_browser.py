@@ -229,7 +229,7 @@ def test_hostile_strings_run_nothing(enter: Callable[..., Page], plant: tuple[St
         connection.execute(sa.update(Case).where(Case.case_id == "case0").values(reasons=reasons, mode=EVIL))
         for table, columns in HOSTILE.items():
             told = ", ".join(f"{column} = :evil" for column in columns)
-            connection.execute(sa.text(f"UPDATE {table} SET {told}"), {"evil": EVIL})  # noqa: S608
+            connection.execute(sa.text(f"UPDATE {table} SET {told}"), {"evil": EVIL})
         connection.execute(sa.text("UPDATE extractions SET regime = :evil"), {"evil": f"{EVIL}|1500|0.5"})
         states = connection.execute(sa.select(AxisState.axis_id, AxisState.bin_at).limit(1)).one()
         connection.execute(

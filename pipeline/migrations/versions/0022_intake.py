@@ -22,7 +22,7 @@ def upgrade() -> None:
     comment = "judged again then; null: only when asked"
     op.add_column("quarantine", sa.Column("due_at", sa.DateTime(timezone=True), nullable=True, comment=comment))
     where = "state = 'open' AND CAST(reasons AS TEXT) LIKE '%\"time_in_future\"%'"
-    op.execute(f"UPDATE quarantine SET due_at = known_at WHERE {where}")  # noqa: S608
+    op.execute(f"UPDATE quarantine SET due_at = known_at WHERE {where}")  # noqa: S608  # nosec B608
     op.create_index("ix_quarantine_due_at", "quarantine", ["due_at"], sqlite_where=DUE, postgresql_where=DUE)
 
 

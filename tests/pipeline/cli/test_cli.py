@@ -488,7 +488,7 @@ def test_running_again_changes_nothing(watched: CommandLine) -> None:
 
     def rows() -> dict[str, list[Any]]:
         with sqlite3.connect(watched.home / "axiswatch.db") as database:
-            return {name: sorted(map(repr, database.execute(f"SELECT * FROM {name}"))) for name in tables}  # noqa: S608
+            return {name: sorted(map(repr, database.execute(f"SELECT * FROM {name}"))) for name in tables}
 
     before = rows()
     again = watched("run", "--as-of", "2026-01-11T00:05:00Z", "--json").data
