@@ -16,6 +16,8 @@ import os
 import random
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -102,6 +104,11 @@ def body_without_length(one: Attacker) -> None:
 def small_chunks(one: Attacker) -> None:
     """A body of many chunks of one byte, never ended."""
     one.send(b"POST /login HTTP/1.1\r\nHost: p\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n" * 10_000] * 40)
+
+
+def pipelined(one: Attacker) -> None:
+    """A thousand requests before the first answer."""
+    one.send(b"GET /login HTTP/1.1\r\nHost: p\r\n\r\n" * 1000)
 
 
 def slow(lines: bytes, drip: bytes) -> Attack:
@@ -205,10 +212,11 @@ ATTACKS: dict[str, Attack] = {
     "big body": big_body,
     "body without length": body_without_length,
     "small chunks": small_chunks,
+    "a request upon another": pipelined,
     "silent connections": slow(b"", b""),
     "slow head": slow(HEAD, b"X: y\r\n"),
     "slow body": slow(BODY, b"x"),
-    "unread answers": slow(b"GET /static/review.css HTTP/1.1\r\nHost: p\r\n\r\n" * 50, b""),
+    "unread answers": slow(b"GET /static/review.css HTTP/1.1\r\nHost: p\r\n\r\n", b""),
     "made-up names": many_log_ins,
     "a true name": true_name,
     "long names": long_name,
@@ -242,35 +250,37 @@ def attack(address: str, act: Attack, seconds: float) -> Counter[str]:
 
 
 class User:
-    """Somebody who is logged in and loads a page after another."""
+    """Somebody who is logged in and loads a page after another, in a process of its own."""
 
     def __init__(self, address: str, token: str, case: str) -> None:
-        self.paths = ("/", f"/cases/{case}", "/fleet")
-        self.client = httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60)
-        self.times: list[float] = []
-        self.wrong = 0
-        self.goes_on = True
-        self.thread = threading.Thread(target=self._work)
-        self.thread.start()
+        command = [sys.executable, __file__, "--user", address, token, case]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.process.stdout.readline()
 
-    def _work(self) -> None:
-        number = 0
-        while self.goes_on:
+    def stop(self) -> tuple[list[float], int]:
+        """End it; return the times of its pages, s, in their order, and how many went wrong."""
+        out, _ = self.process.communicate("")
+        times, wrong = json.loads(out)
+        return sorted(times), wrong
+
+
+def load_pages(address: str, token: str, case: str) -> None:
+    """Load pages until the standard input ends; print times and failures."""
+    over = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
+    times, wrong = [], 0
+    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
+        print("ready", flush=True)
+        while not over.wait(0.05):
             begin = time.monotonic()
             try:
-                answer = self.client.get(self.paths[number % len(self.paths)])
-                self.wrong += answer.status_code != 200
+                answer = client.get(("/", f"/cases/{case}", "/fleet")[len(times) % 3])
+                wrong += answer.status_code != 200
             except httpx.HTTPError:
-                self.wrong += 1
-            self.times.append(time.monotonic() - begin)
-            number += 1
-            time.sleep(0.05)
-
-    def stop(self) -> None:
-        """End it."""
-        self.goes_on = False
-        self.thread.join()
-        self.client.close()
+                wrong += 1
+            times.append(time.monotonic() - begin)
+    print(json.dumps([times, wrong]))
 
 
 def memory(process: int) -> Iterator[float]:
@@ -305,10 +315,9 @@ def main() -> None:
             list(memory(process.pid))
             user = User(address, token, case)
             answers = attack(address, act, arguments.seconds)
-            user.stop()
+            times, wrong = user.stop()
             peak, after = memory(process.pid)
-            times = sorted(user.times)
-            row = {"attack": name, "peak_mib": peak, "after_mib": after, "pages": len(times), "wrong": user.wrong}
+            row = {"attack": name, "peak_mib": peak, "after_mib": after, "pages": len(times), "wrong": wrong}
             row |= {"median_s": round(times[len(times) // 2], 3), "slowest_s": round(times[-1], 3)}
             found.append(row | {"answers": dict(answers.most_common(6))})
             print(json.dumps(found[-1]), flush=True)
@@ -321,4 +330,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    load_pages(*sys.argv[2:]) if sys.argv[1:2] == ["--user"] else main()

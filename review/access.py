@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from ipaddress import ip_address, ip_network
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -13,17 +12,21 @@ from starlette.datastructures import FormData
 
 from pipeline.accounts import Account, account_of_session, account_of_token
 from pipeline.base.errors import Coded
+from review.limits import network_of
 
 COOKIE = "axiswatch_session"
 PUBLIC = "nobody"
 READS = ("GET", "HEAD")
+MOST_FIELDS = 500
 
 
 async def form_of(request: Request) -> FormData:
     """Read the form of a request; return an empty one where there is none."""
     kind = request.headers.get("content-type", "")
     if kind.startswith(("application/x-www-form-urlencoded", "multipart/form-data")):
-        return await request.form(max_files=0, max_fields=500)
+        if "form-data" not in kind and (await request.body()).count(b"&") >= MOST_FIELDS:
+            raise HTTPException(400, f"the form has more than {MOST_FIELDS} fields")  # the parser itself would take all
+        return await request.form(max_files=0, max_fields=MOST_FIELDS)
     return FormData()
 
 
@@ -80,16 +83,11 @@ def own_account(request: Request) -> Account | None:
 
 
 def source_of(request: Request) -> str:
-    """Return where a request comes from: its address, of IPv6 the network of 64 bits that one customer has.
+    """Return where a request comes from, see `network_of`.
 
     Behind a proxy the server must know it (uvicorn's `forwarded_allow_ips`), or all have the proxy's address.
     """
-    host = request.client.host if request.client is not None else ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return host[:64]
-    return str(ip_network(f"{host}/64", strict=False)) if address.version == 6 else host
+    return network_of(request.client.host if request.client is not None else "")
 
 
 def _refuse_other_origins(request: Request) -> None:

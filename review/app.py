@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from urllib.parse import quote, unquote
 
+import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
@@ -21,13 +23,14 @@ from pipeline.store.lake import Lake
 from review import api, api_figures, pages
 from review.access import PUBLIC, needs, own_account
 from review.acts import api as api_acts
-from review.limits import BodyLimit
+from review.limits import BodyLimit, LogInTurns, server_config
 from review.page import STATIC_FILES, here, refuse
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
 )
+COLLECTED_AFTER = (2_000, 10, 10)
 KEPT_FOR_EVER = "public, max-age=31536000, immutable"
 NO_ROUTE = {
     "Not Found": "there is nothing at this address; GET /api/v1/openapi.json lists every one",
@@ -64,6 +67,7 @@ def create_app(
     """
     app = FastAPI(title="axiswatch review", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.store, app.state.lake, app.state.settings, app.state.clock = store, lake, settings, clock
+    app.state.log_ins = LogInTurns()
     app.state.counts = {}  # of cases by choice of a filter, for some seconds
     app.state.account_of, app.state.own_log_in = account_of, account_of is own_account
     app.include_router(pages.router)
@@ -81,6 +85,13 @@ def create_app(
     app.add_exception_handler(RequestValidationError, _wrong_body)
     app.add_exception_handler(Exception, _broken)
     return app
+
+
+def serve(app: FastAPI, *, host: str, port: int) -> None:
+    """Serve the application until it is stopped."""
+    gc.freeze()  # what was imported stays; what a request leaves behind goes soon: a refused body may be large
+    gc.set_threshold(*COLLECTED_AFTER)
+    uvicorn.Server(server_config(app, host=host, port=port)).run()
 
 
 def static(request: Request, name: str) -> Response:

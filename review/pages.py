@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import astuple
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from pipeline.accounts import log_in, log_out
 from pipeline.base.errors import AxiswatchError
@@ -49,14 +51,17 @@ def login_page(request: Request, account: Anybody) -> Response:
 
 
 @router.post("/login")
-def login(request: Request, account: Anybody, form: Form) -> Response:
+async def login(request: Request, account: Anybody, form: Form) -> Response:
     """Check name and password, and begin a session."""
     del account
     state = request.app.state
     hours = state.settings.review_session_hours
     try:
         given = text_of(form, "name"), str(form.get("password", ""))
-        cookie = log_in(state.store, *given, at=state.clock(), hours=hours, source=source_of(request))
+        source = source_of(request)
+        async with state.log_ins.turn(source):
+            check = partial(log_in, state.store, *given, at=state.clock(), hours=hours, source=source)
+            cookie = await run_in_threadpool(check)
     except AxiswatchError as error:
         return render(request, None, "login.html", wrong=refusals(error, language_of(request)), status=429)
     if cookie is None:

@@ -54,23 +54,20 @@ def needs_review() -> None:
         They are not.
     """
     try:
-        import uvicorn
-
         import review.app
     except ModuleNotFoundError as error:
         raise PrerequisiteMissing(f"{error.name} is missing: pip install 'axiswatch[review]'") from error
-    del uvicorn, review
+    del review
 
 
 def serve(place: Workplace, *, host: str, port: int) -> None:
     """Serve the review application over a place until it is stopped."""
-    import uvicorn
-
     from review.app import create_app
+    from review.app import serve as step
 
     app = create_app(place.store, place.lake, place.settings, clock=clock_of(place.settings))
     with delivering(place):
-        uvicorn.run(app, host=host, port=port, log_level="warning")
+        step(app, host=host, port=port)
 
 
 @user_app.command("add", epilog="Example: axiswatch user add mara --role reviewer")

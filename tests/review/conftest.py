@@ -31,6 +31,7 @@ from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, AxisState, Case
 from pipeline.trends.course import update_trends
 from review.app import create_app
+from review.limits import server_config
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 FIRST, LAST = datetime(2026, 1, 6, 4, tzinfo=UTC), datetime(2026, 1, 6, 20, tzinfo=UTC)
@@ -111,7 +112,7 @@ def plant(prepared: Path, tmp_path: Path) -> Iterator[tuple[Store, str]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     app = create_app(store, Lake(settings.lake), settings, clock=lambda: AT)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    server = uvicorn.Server(server_config(app, host="127.0.0.1", port=port))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

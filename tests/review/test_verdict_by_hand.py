@@ -25,6 +25,7 @@ from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Axis, Case, CaseEvidence, UserSession
 from review.app import create_app
+from review.limits import server_config
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 FIRST, LAST = AT - timedelta(days=2), AT - timedelta(days=1)
@@ -57,7 +58,7 @@ def plant(tmp_path: Path) -> Iterator[tuple[Store, str]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     app = create_app(store, Lake(settings.lake), settings, clock=Clock())
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="warning"))
+    server = uvicorn.Server(server_config(app, host="127.0.0.1", port=port))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
