@@ -7,18 +7,22 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import uvicorn
 
+from pipeline import accounts
 from pipeline.accounts import add_user
 from pipeline.base.settings import Settings
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
+from pipeline.store.tables import Base
 from review import limits
+from review.access import MOST_FIELDS
 from review.app import create_app
 from review.limits import GuardedProtocol, server_config
 
@@ -195,3 +199,33 @@ def test_many_log_ins_at_once_wait_for_their_turn(address: str, monkeypatch: pyt
     assert 403 in found
     good = httpx.post(f"{address}/login", data={"name": "mara", "password": "a long password"})
     assert good.status_code == 303, "the true user gets in afterwards"
+
+
+def test_a_log_in_from_another_sites_page_is_refused(address: str) -> None:
+    form = {"name": "mara", "password": "a long password"}
+    assert httpx.post(f"{address}/login", data=form, headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_the_page_on_security_tells_the_bounds_that_hold() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text(encoding="utf-8")
+    page = " ".join(page.replace(",", "").split())
+    for told in (
+        f"{limits.MOST_HEAD // 1024} kB within {limits.HEAD_S:g} s",
+        f"{limits.MOST_BYTES // 1024} kB within {limits.BODY_S:g} s never chunked; a form has {MOST_FIELDS} fields",
+        f"{limits.MOST_OF_ONE} of one source {limits.MOST_CONNECTIONS} in all",
+        f"{limits.LOG_INS_OF_ONE} of one source {limits.LOG_INS} in all looked at at the same time; "
+        f"{limits.MOST_WAITING} of a source wait",
+        f"At least {accounts.SHORTEST_PASSWORD} characters".lower(),
+    ):
+        assert told in page, told
+    assert (
+        5,
+        30,
+        2,
+        timedelta(minutes=5),
+    ) == (accounts.FREE_TRIES, accounts.MOST_TRIES, accounts.AT_ONCE, accounts.WAIT)
+    people = {"who", "claimed_by", "closed_by", "password_hash", "csrf", "token_hash", "failures"}
+    kept = page.split("What is kept of people")[1]
+    for table in Base.metadata.tables.values():
+        if people & set(table.columns.keys()):
+            assert f"`{table.name}`" in kept, table.name
