@@ -17,6 +17,7 @@ from pipeline.store.tables import (
     CaseWork,
     DueWork,
     Extraction,
+    Heartbeat,
     LandingEntry,
     LogFile,
     ModelVersion,
@@ -179,11 +180,15 @@ def cases(patient: Patient) -> Said:
 
 
 def runs(patient: Patient) -> Said:
-    """Say when a run last took something, and which scheduled task failed after that."""
+    """Say when a run of the schedule last ended well and took something, and which task failed after that."""
     with patient.store.read() as connection:
         taken = connection.scalar(sa.select(sa.func.max(LogFile.known_at, type_=LogFile.known_at.type)))
         query = sa.select(TaskFailure).order_by(TaskFailure.known_at.desc(), TaskFailure.task_id).limit(1)
         failed = connection.execute(query).one_or_none()
+        ended = connection.scalar(sa.select(Heartbeat.at).where(Heartbeat.as_of.is_not(None)))
+    limit = timedelta(minutes=patient.settings.monitor_silent_minutes)
+    if ended is not None and limit and patient.true_time - ended > limit:
+        yield True, f"the last whole run of the monitor ended {ago(patient.true_time, ended)} ago; look at its schedule"
     if taken is None:
         yield True, "no run has taken a log file yet; `axiswatch run`"
     elif patient.at - taken > LATE:

@@ -86,6 +86,7 @@ def separate(store: Store, app: str) -> list[str]:
         mine, its, history = quote(me), quote(app), ", ".join(kept)
         statements = [
             f"ALTER DATABASE {quote(database)} OWNER TO {mine}",  # an owner may drop what others own in it
+            f"GRANT CONNECT, TEMPORARY ON DATABASE {quote(database)} TO {its}",
             f"GRANT USAGE, CREATE ON SCHEMA public TO {its}",
             *(f"ALTER TABLE {quote(name)} OWNER TO {mine if name in kept else its}" for name in tables),
             f"ALTER FUNCTION review_events_refuse() OWNER TO {mine}",

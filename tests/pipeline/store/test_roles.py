@@ -22,6 +22,7 @@ def both(postgres: Any) -> Iterator[tuple[str, str, str]]:
     app, name = f"app_{uuid.uuid4().hex}", postgres.create()
     postgres.execute(f"CREATE ROLE {app} LOGIN")
     postgres.execute(f"ALTER DATABASE {name} OWNER TO {app}")
+    postgres.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
     admin = postgres.url(name)
     its = make_url(admin).set(username=app).render_as_string()
     Store.open(its).dispose()
