@@ -35,9 +35,9 @@ MOST_OF_ONE: Final = 500
 BACKLOG: Final = 64
 """New connections that are taken before others get their turn."""
 
-LOG_INS_OF_ONE: Final = 2
+LOG_INS_OF_ONE: Final = 1
 LOG_INS: Final = 6
-"""Log-ins of one source, and of all, that are looked at at the same time: each holds a thread that pages need too."""
+"""Log-ins of one source, and of all, that are looked at at the same time: each takes cores that pages need too."""
 
 MOST_WAITING: Final = 50
 LOG_IN_PATIENCE_S: Final = 5.0
