@@ -271,6 +271,7 @@ def load_pages(address: str, token: str, case: str) -> None:
     threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
     times, wrong = [], 0
     with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60) as client:
+        client.get("/")
         print("ready", flush=True)
         while not over.wait(0.05):
             begin = time.monotonic()

@@ -12,9 +12,8 @@ from starlette.datastructures import FormData
 
 from pipeline.accounts import Account, account_of_session, account_of_token
 from pipeline.base.errors import Coded
-from review.limits import network_of
+from review.limits import COOKIE, KNOWN, credential, network_of
 
-COOKIE = "axiswatch_session"
 PUBLIC = "nobody"
 READS = ("GET", "HEAD")
 MOST_FIELDS = 500
@@ -75,11 +74,16 @@ def own_account(request: Request) -> Account | None:
     """Return the account of a request's token or session; None where it has no valid one."""
     state = request.app.state
     clock: Callable[[], Any] = state.clock
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    shown = request.headers.get("authorization", "")
+    kind, _, token = shown.partition(" ")
     if kind.lower() == "bearer":
-        return account_of_token(state.store, token.strip(), at=clock())
-    cookie = request.cookies.get(COOKIE)
-    return account_of_session(state.store, cookie, at=clock()) if cookie else None
+        account = account_of_token(state.store, token.strip(), at=clock())
+    else:
+        cookie = request.cookies.get(COOKIE)
+        account = account_of_session(state.store, cookie, at=clock()) if cookie else None
+    if account is not None:
+        KNOWN.add(credential(shown.encode("latin-1"), request.headers.get("cookie", "").encode("latin-1")))
+    return account
 
 
 def source_of(request: Request) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from urllib.parse import quote, unquote
 
-import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
@@ -23,7 +22,7 @@ from pipeline.store.lake import Lake
 from review import api, api_figures, pages
 from review.access import PUBLIC, needs, own_account
 from review.acts import api as api_acts
-from review.limits import BodyLimit, LogInTurns, server_config
+from review.limits import BodyLimit, GuardedServer, LogInTurns, server_config
 from review.page import STATIC_FILES, here, refuse
 
 POLICY = (
@@ -91,7 +90,8 @@ def serve(app: FastAPI, *, host: str, port: int) -> None:
     """Serve the application until it is stopped."""
     gc.freeze()  # what was imported stays; what a request leaves behind goes soon: a refused body may be large
     gc.set_threshold(*COLLECTED_AFTER)
-    uvicorn.Server(server_config(app, host=host, port=port)).run()
+    config = server_config(app, host=host, port=port)
+    GuardedServer(config).run(sockets=[config.bind_socket()])
 
 
 def static(request: Request, name: str) -> Response:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import hashlib
+import socket
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
@@ -32,8 +34,20 @@ MOST_CONNECTIONS: Final = 2_000
 MOST_OF_ONE: Final = 500
 """Open connections of all, and of one source: a plant behind a proxy is one source."""
 
-BACKLOG: Final = 64
-"""New connections that are taken before others get their turn."""
+AT_A_TIME: Final = 8
+"""Connections that are taken before what is at work gets its turn."""
+
+BACKLOG: Final = 4096
+"""Connections that the system lets wait: it drops others, whose senders try again only after a second."""
+
+STRANGERS_OF_ONE: Final = 3
+STRANGERS: Final = 12
+"""Requests of one source and kind (with or without a credential), and of all, that are answered at the same time while
+nobody knows who sends them."""
+
+COOKIE: Final = "axiswatch_session"
+SESSION: Final = f"{COOKIE}=".encode()
+MOST_KNOWN: Final = 10_000
 
 LOG_INS_OF_ONE: Final = 1
 LOG_INS: Final = 6
@@ -52,31 +66,70 @@ def network_of(host: str) -> str:
     return str(ip_network(f"{host}/64", strict=False)) if address.version == 6 else host
 
 
+def credential(authorization: bytes, cookies: bytes) -> bytes:
+    """Return what stands for a request's log-in: a hash of its token or session cookie; empty where it has none."""
+    _, _, session = cookies.partition(SESSION)
+    given = authorization.strip() or session.partition(b";")[0].strip()
+    return hashlib.sha256(given).digest() if given else b""
+
+
+class Known:
+    """Credentials that were right lately. It gives a place in the queue and no right: each request is checked anew."""
+
+    def __init__(self) -> None:
+        self.kept: dict[bytes, None] = {}
+
+    def add(self, one: bytes) -> None:
+        """Remember a credential; forget the oldest where there are too many."""
+        if one and one not in self.kept:
+            self.kept[one] = None
+            if len(self.kept) > MOST_KNOWN:
+                del self.kept[next(iter(self.kept))]
+
+
+KNOWN: Final = Known()
+
+
 class GuardedProtocol(H11Protocol):
     """HTTP/1.1 that bounds what a connection may hold: uvicorn alone waits for ever, and keeps headers of any length.
 
     The first line and the headers are collected here and handed on whole. Chunked bodies are refused (411): no browser
     sends them, and a chunk of one byte costs as much as one of a megabyte. A request that comes before the answer to
     the one before it ends the connection: no browser does that either.
+
+    Of those who have not shown a right credential lately, few requests are answered at a time; the others wait, those
+    of each source by themselves. So no flood of them stands before the request of somebody who is logged in. A source
+    that opens too many connections loses the oldest one that waits for a request.
     """
 
     open_by_source: Final[Counter[str]] = Counter()
+    strangers: Final[Counter[str]] = Counter()
+    waiting: Final[dict[str, deque[GuardedProtocol]]] = {}
+    idle: Final[dict[str, dict[GuardedProtocol, None]]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, unless its source has too many."""
+        """Take a connection; where there are too many, end the oldest that waits for a request."""
         super().connection_made(transport)
         self.head, self.body_left, self.is_answering = bytearray(), 0, False
         self.timer: asyncio.TimerHandle | None = None
+        self.is_stranger, self.held = False, b""
         self.source = network_of(self.client[0] if self.client else "")
+        self.lane, self.is_known = self.source, False
         self.open_by_source[self.source] += 1
-        if self.open_by_source[self.source] > MOST_OF_ONE or len(self.connections) > MOST_CONNECTIONS:
-            transport.abort()
-        else:
-            self._end_after(HEAD_S)
+        self.idle.setdefault(self.source, {})[self] = None
+        self._end_after(HEAD_S)
+        if self.open_by_source[self.source] > MOST_OF_ONE:
+            self._make_room(self.source)
+        elif len(self.connections) > MOST_CONNECTIONS:
+            self._make_room(self.open_by_source.most_common(1)[0][0])
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._end_after(None)
+        if self.held:
+            self.waiting[self.lane].remove(self)
+        self._leave()
+        self._is_idle(False)
         self.open_by_source[self.source] -= 1
         if self.open_by_source[self.source] <= 0:
             del self.open_by_source[self.source]
@@ -87,6 +140,9 @@ class GuardedProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         head = b""
+        if self.held:
+            self.transport.abort()
+            return
         if not self.is_answering:
             self._unset_keepalive_if_required()
             self.head += data
@@ -97,19 +153,30 @@ class GuardedProtocol(H11Protocol):
                 return
             head, data = bytes(self.head[:end]), bytes(self.head[end:])
             self.head.clear()
-            headers = [line.partition(b":") for line in head.lower().split(b"\r\n")[1:]]
-            if any(name.strip() == b"transfer-encoding" for name, _, _ in headers):
+            lines = [line.partition(b":") for line in head.split(b"\r\n")[1:]]
+            headers = {name.strip().lower(): value.strip() for name, _, value in lines}
+            if b"transfer-encoding" in headers:
                 self._refuse(b"411 Length Required")
                 return
-            length = next((value.strip() for name, _, value in headers if name.strip() == b"content-length"), b"0")
+            length = headers.get(b"content-length", b"0")
             self.body_left = int(length) if length.isdigit() and len(length) < 19 else 0
             self.is_answering = True
+            self._is_idle(False)
         if len(data) > self.body_left:
             self.transport.abort()
             return
         self.body_left -= len(data)
         if head or not self.body_left:
             self._end_after(BODY_S if self.body_left else None)
+        if head:
+            shown = credential(headers.get(b"authorization", b""), headers.get(b"cookie", b""))
+            self.is_known = shown in KNOWN.kept
+            self.lane = f"{self.source} {bool(shown)}"
+            if not self.is_known and not self._enter():
+                self.held = head + data
+                self.transport.pause_reading()
+                self.waiting.setdefault(self.lane, deque()).append(self)
+                return
         super().data_received(head + data)
 
     def on_response_complete(self) -> None:
@@ -117,9 +184,54 @@ class GuardedProtocol(H11Protocol):
         self.is_answering = False
         if self.body_left:
             self.transport.close()
+        self._leave()
         super().on_response_complete()
         if not self.transport.is_closing():
             self._end_after(HEAD_S)
+            self._is_idle(not self.is_known)
+
+    def _enter(self) -> bool:
+        """Take one of the places of strangers, if one is free."""
+        if self.strangers[self.lane] >= STRANGERS_OF_ONE or self.strangers.total() >= STRANGERS:
+            return False
+        self.strangers[self.lane] += 1
+        self.is_stranger = True
+        return True
+
+    def _leave(self) -> None:
+        """Give the place back, and let who waits have it."""
+        if not self.is_stranger:
+            return
+        self.is_stranger = False
+        self.strangers[self.lane] -= 1
+        if not self.strangers[self.lane]:
+            del self.strangers[self.lane]
+        for lane, line in list(self.waiting.items()):
+            while line and line[0]._enter():
+                line.popleft()._go_on()
+            if not line:
+                del self.waiting[lane]
+
+    def _is_idle(self, so: bool) -> None:
+        """Note whether the connection of a stranger waits for a request."""
+        there = self.idle.setdefault(self.source, {})
+        if so:
+            there[self] = None
+        else:
+            there.pop(self, None)
+        if not there:
+            del self.idle[self.source]
+
+    def _make_room(self, source: str) -> None:
+        """End the oldest connection of a source that waits for a request; where none does, this one."""
+        oldest = next(iter(self.idle.get(source) or [self]))
+        oldest._is_idle(False)
+        oldest.transport.abort()
+
+    def _go_on(self) -> None:
+        data, self.held = self.held, b""
+        self.transport.resume_reading()
+        super().data_received(data)
 
     def _end_after(self, seconds: float | None) -> None:
         if self.timer is not None:
@@ -134,8 +246,25 @@ class GuardedProtocol(H11Protocol):
 def server_config(app: Any, *, host: str, port: int) -> uvicorn.Config:
     """Return how an application is served: the same protocol and loop whatever else is installed."""
     return uvicorn.Config(
-        app, host=host, port=port, log_level="warning", http=GuardedProtocol, ws="none", loop="asyncio", backlog=BACKLOG
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        http=GuardedProtocol,
+        ws="none",
+        loop="asyncio",
+        backlog=AT_A_TIME,
     )
+
+
+class GuardedServer(uvicorn.Server):
+    """A server before which many connections may wait, of which it takes a few at a time."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        for one in sockets or ():
+            one.listen(BACKLOG)
 
 
 class LogInTurns:

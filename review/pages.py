@@ -22,13 +22,14 @@ from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Ve
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis
 from review import board, plant_pages
-from review.access import COOKIE, Form, source_of
+from review.access import Form, source_of
 from review.acts import pages as act_pages
 from review.acts.refusals import refusals
 from review.case_view import blinded, case_details, seen_of
 from review.figures.levels import levels_of
 from review.figures.sparkline import courses, sparkline
 from review.forms import Anybody, Viewer, address_of, back, filters_of, inside, text_of
+from review.limits import COOKIE, KNOWN, credential
 from review.page import LANGUAGE_COOKIE, language_of, render
 from review.reasons import case_statement, effect_lines
 from review.words import WORDS
@@ -67,6 +68,7 @@ async def login(request: Request, account: Anybody, form: Form) -> Response:
     if cookie is None:
         wrong = [WORDS["wrong_password"][language_of(request)]]
         return render(request, None, "login.html", wrong=wrong, status=403)
+    KNOWN.add(credential(b"", f"{COOKIE}={cookie}".encode()))
     response = back(request, inside(request, request.query_params.get("next", "/")))
     secure = state.settings.review_secure_cookie
     response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, max_age=int(hours * 3600))

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import uvicorn
 
 from pipeline import accounts
 from pipeline.accounts import add_user
@@ -24,7 +23,7 @@ from pipeline.store.tables import Base
 from review import limits
 from review.access import MOST_FIELDS
 from review.app import create_app
-from review.limits import GuardedProtocol, server_config
+from review.limits import GuardedProtocol, GuardedServer, server_config
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 Talk = Callable[..., bytes]
@@ -37,12 +36,14 @@ def address(sqlite_store: Store, lake: Lake, make_settings: Callable[..., Settin
     add_user(sqlite_store, "mara", "reviewer", "a long password", at=AT)
     settings = make_settings(review_secure_cookie=False)
     app = create_app(sqlite_store, lake, settings, clock=lambda: AT)
-    server = uvicorn.Server(server_config(app, host="127.0.0.1", port=0))
-    thread = threading.Thread(target=server.run)
+    config = server_config(app, host="127.0.0.1", port=0)
+    listening = config.bind_socket()
+    server = GuardedServer(config)
+    thread = threading.Thread(target=server.run, args=[[listening]])
     thread.start()
     while not server.started:
         time.sleep(0.02)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    port = listening.getsockname()[1]
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
@@ -105,21 +106,37 @@ def test_a_connection_that_says_no_more_is_ended(
     assert GuardedProtocol.open_by_source == {}
 
 
-def test_one_source_opens_no_more_connections_than_its_share(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_with_too_many_connections_loses_the_oldest_that_are_silent(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So whoever comes with a request gets in."""
     monkeypatch.setattr(limits, "MOST_OF_ONE", 5)
     place = (urlsplit(address).hostname or "", urlsplit(address).port or 0)
     lines = [socket.create_connection(place, 30) for _ in range(8)]
-    refused = 0
-    for line in lines[5:]:
+    for line in lines[:3]:
         try:
-            refused += line.recv(1) == b""
+            assert line.recv(1) == b""
         except ConnectionError:
-            refused += 1
-    assert refused == 3
-    lines[0].sendall(b"GET /login HTTP/1.1\r\nHost: p\r\n\r\n")
-    assert lines[0].recv(12) == b"HTTP/1.1 200"
+            continue
+    lines[7].sendall(b"GET /login HTTP/1.1\r\nHost: p\r\n\r\n")
+    assert lines[7].recv(12) == b"HTTP/1.1 200"
+    assert httpx.get(f"{address}/login").status_code == 200
     for line in lines:
         line.close()
+
+
+def test_who_is_logged_in_does_not_wait_behind_strangers(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no place is left for strangers, they wait, and who has shown a right cookie is served."""
+    with httpx.Client(base_url=address) as browser:
+        form = {"name": "mara", "password": "a long password"}
+        assert browser.post("/login", data=form).status_code == 303
+        monkeypatch.setattr(limits, "STRANGERS", 0)
+        assert browser.get("/fleet").status_code == 200
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(f"{address}/login", timeout=1.0)
+        monkeypatch.setattr(limits, "STRANGERS", 12)
+    assert httpx.get(f"{address}/login").status_code == 200
+    assert sum(map(len, GuardedProtocol.waiting.values())) <= 1, "whoever went away is no longer in the queue, or soon"
 
 
 def test_a_body_in_pieces_and_one_connection_for_many_requests(address: str) -> None:
@@ -212,7 +229,8 @@ def test_the_page_on_security_tells_the_bounds_that_hold() -> None:
     for told in (
         f"{limits.MOST_HEAD // 1024} kB within {limits.HEAD_S:g} s",
         f"{limits.MOST_BYTES // 1024} kB within {limits.BODY_S:g} s never chunked; a form has {MOST_FIELDS} fields",
-        f"{limits.MOST_OF_ONE} of one source {limits.MOST_CONNECTIONS} in all",
+        f"{limits.MOST_OF_ONE} of one source {limits.MOST_CONNECTIONS} in all;",
+        f"{limits.STRANGERS_OF_ONE} of one source {limits.STRANGERS} in all at the same time until",
         f"{limits.LOG_INS_OF_ONE} of one source {limits.LOG_INS} in all looked at at the same time; "
         f"{limits.MOST_WAITING} of a source wait",
         f"At least {accounts.SHORTEST_PASSWORD} characters".lower(),
