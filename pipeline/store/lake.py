@@ -13,7 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -28,6 +28,22 @@ Kind = Literal["recordings", "features", "quarantine", "models"]
 ASIDE = "aside"
 ROW_GROUP_BYTES = 2 * 1024 * 1024
 """Uncompressed size of a row group, bytes: the part of a file that must be read to get one row."""
+
+S3_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "read_timeout": 20,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+}
+"""How long S3 is waited for, s, and asked again, by botocore: a server that never answers ends a run in two minutes."""
+
+S3_READS = 2
+"""How often s3fs asks again after that, as where a body ends too early."""
+
+PUT_SECONDS = 120.0
+"""How long a PUT may take at least, s; the time-outs of S3 do not hold for one whose server never says `continue`."""
+
+SLOWEST_PUT = 1e6
+"""Slowest network that a large file still goes through, bytes/s."""
 
 
 class LakeError(AxiswatchError):
@@ -50,7 +66,8 @@ class Lake:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(url)
+            self.fs, self.root = fsspec.core.url_to_fs(url, **_patience(url))
+            self.fs.retries = S3_READS
         except (ValueError, ImportError) as error:
             raise LakeError(f"lake_url {url} cannot be opened: {error}") from error
         self.is_local = "file" in self.fs.protocol
@@ -79,7 +96,7 @@ class Lake:
             if self.is_local:
                 self._place(io.BytesIO(data), path)
             else:
-                self.fs.pipe_file(self._full(path), data)
+                self.fs.pipe_file(self._full(path), data, **self._within(len(data)))
 
     def put_file(self, kind: Kind, source: Path, digest: str) -> str:
         """Copy a local file in pieces, under the name of its SHA-256 (`digest`); return its relative path.
@@ -88,12 +105,17 @@ class Lake:
         """
         path = f"{kind}/{digest[:2]}/{digest}.bin"
         with source.open("rb") as file, self._reached("write to"):
-            if not self._renewed(path, os.fstat(file.fileno()).st_size):
+            size = os.fstat(file.fileno()).st_size
+            if not self._renewed(path, size):
                 if self.is_local:
                     self._place(file, path)
                 else:
-                    self.fs.put_file(str(source), self._full(path))
+                    self.fs.put_file(str(source), self._full(path), **self._within(size))
         return path
+
+    def _within(self, size_bytes: int) -> dict[str, float]:
+        """Return the option that bounds a write, where the file system knows one."""
+        return {"timeout": PUT_SECONDS + size_bytes / SLOWEST_PUT} if self.fs.async_impl else {}
 
     def _place(self, source: BinaryIO, path: str) -> None:
         """Write a file aside, rename it, and sync file and folders: neither a kill nor a power cut halves it."""
@@ -190,7 +212,8 @@ class Lake:
         """Yield the relative path and the time of the last change (UTC) of every file."""
         prefix = self.root.rstrip("/") + "/"
         self.fs.invalidate_cache()  # other processes write too
-        info_by_path: Mapping[str, Mapping[str, Any]] = self.fs.find(self.root, detail=True)
+        with self._reached("read"):
+            info_by_path: Mapping[str, Mapping[str, Any]] = self.fs.find(self.root, detail=True)
         for full, info in info_by_path.items():
             changed = info.get("LastModified") or info.get("mtime")
             moment = changed if isinstance(changed, datetime) else datetime.fromtimestamp(float(changed or 0), UTC)
@@ -198,10 +221,8 @@ class Lake:
 
     def remove(self, path: str) -> None:
         """Delete a file; a missing file is no error."""
-        try:
+        with self._reached("write to"), suppress(FileNotFoundError):
             self.fs.rm_file(self._full(path))
-        except FileNotFoundError:
-            return
 
     def sweep(self, committed: set[str], *, older_than: datetime) -> int:
         """Delete files that are not in `committed` and older than a time; return their number.
@@ -267,6 +288,14 @@ class Lake:
         if path.startswith("/") or ".." in path.split("/"):
             raise LakeError(f"{path} is no path inside the lake")
         return f"{self.root.rstrip('/')}/{path}"
+
+
+def _patience(url: str) -> dict[str, Any]:
+    """Return the options of a file system that bound waiting; what the configuration of fsspec says comes first."""
+    protocol = fsspec.core.split_protocol(url)[0]
+    if protocol not in ("s3", "s3a"):
+        return {}
+    return {"config_kwargs": S3_PATIENCE | fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})}
 
 
 def _checked(file: BinaryIO) -> pq.ParquetFile:
