@@ -30,7 +30,8 @@ DIFFERS = {
         "they say when axiswatch came to know something, and it was wrong about that"
     ),
     "after a run that named a log which a fault of the machine kept from it: baselines, figures and cases": (
-        "the run goes on without it, and the next one takes it as a log that came late; each recording is there and scored"
+        "the run goes on without it, and the next one takes it as a log that came late; each recording is there, "
+        "and scored"
     ),
 }
 """What may differ, and why."""

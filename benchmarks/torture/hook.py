@@ -34,12 +34,16 @@ def arm(harm: dict[str, Any]) -> None:
         `commit`; `act`: one of `ACTS`; `argument`: errno, signal or milliseconds; `below`: the folder whose files
         count; `counts`: a file of zeros that gets the counts. `clock_s`: the clock is wrong by that. `limits`: name of
         a resource limit and its value; `more_memory`: bytes that may still be asked for. `busy_s`: how long to wait for
-        SQLite's lock.
+        SQLite's lock; `patience_s`: how long for an answer of S3.
     """
     if "busy_s" in harm:
         import pipeline.store.database
 
         pipeline.store.database.BUSY_SECONDS = harm["busy_s"]
+    if "patience_s" in harm:
+        import pipeline.store.lake
+
+        pipeline.store.lake.S3_PATIENCE["read_timeout"] = pipeline.store.lake.PUT_SECONDS = harm["patience_s"]
     if harm.get("call") == "commit" or harm.get("act") == "count":
         at_commit(harm["at"], after=harm["act"] == "kill_after", counts=Path(harm["counts"]))
     if "SHIM" in os.environ.get("LD_PRELOAD", "").upper() and "counts" in harm:

@@ -21,15 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import sqlalchemy as sa
 
-from benchmarks.torture.commands import Commands, Ended
+from benchmarks.torture.commands import ROOT, Commands, Ended
 from benchmarks.torture.contents import Contents, read, read_folder
-from benchmarks.torture.servers import Postgres, S3
+from benchmarks.torture.servers import S3, Postgres
 from pipeline.base.ids import utc_text
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.simulation import FleetSettings, simulate
 from pipeline.store.database import Store, ensure_partitions
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Base
+from pipeline.store.tables import Base, Case, ModelVersion
 
 FLEET = FleetSettings(robots=3, axes=4, days=6, samples=8_192)
 END = FLEET.start + timedelta(days=FLEET.days)
@@ -79,8 +79,8 @@ zone = "UTC"
 class Job:
     """A command: the stage of the home that it starts from, its words, and how often the campaign chooses it.
 
-    Words are formatted with the facts of the workshop: `{case}`, `{second}` and so on. `refusals`: exit codes with which
-    a second call may say that there is nothing left to do.
+    Words are formatted with the facts of the workshop: `{case}`, `{second}` and so on. `refusals`: exit codes by
+    which a second call may say that there is nothing left to do.
     """
 
     name: str
@@ -142,7 +142,12 @@ class Home:
         landing = self.folder / "landing" if self.job.writes_files_only else self.shop.landing
         ours = {"home": self.folder, "database_url": self.url, "lake_url": self.lake_url, "landing": landing}
         ours |= SETTINGS | settings
-        kept |= {"OMP_NUM_THREADS": "1", "COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+        kept |= {
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "200",
+            "NO_COLOR": "1",
+            "PYTHONPATH": str(ROOT),
+        }
         if self.shop.s3 is not None:
             kept |= self.shop.s3.environment
         return kept | {f"AXISWATCH_{name.upper()}": str(value) for name, value in ours.items()}
@@ -216,10 +221,11 @@ class Workshop:
         self._stage("more", "done", lambda call: call("labels", "import", rest, "--who", "later"))
         self._stage("two", "more", lambda call: call("train", *AT_LATER, epochs=3))
         with self._opened("done").read() as connection:
-            self.facts["case"] = connection.exec_driver_sql("SELECT min(case_id) FROM cases WHERE state='open'").scalar()
+            case = sa.select(sa.func.min(Case.case_id)).where(Case.state == "open")
+            self.facts["case"] = connection.scalar(case) or ""
         with self._opened("two").read() as connection:
-            named = connection.exec_driver_sql("SELECT model_version FROM model_versions ORDER BY known_at").fetchall()
-            self.facts["second"] = named[-1][0]
+            newest = sa.select(ModelVersion.model_version).order_by(ModelVersion.known_at.desc()).limit(1)
+            self.facts["second"] = connection.scalar(newest) or ""
         self._stage(
             "back", "two", lambda call: call("models", "promote", self.facts["second"], "--reason", "r", *AT_LATER)
         )
@@ -244,7 +250,10 @@ class Workshop:
 
         write("x1.parquet", [rows[0], rows[1], {**rows[2], "unit": "mm/s"}, {**rows[3], "samples": []}])
         write("x2.parquet", [rows[0], {**rows[1], "load": 0.75}, rows[2]])
-        write("x3.parquet", [{**row, "robot_id": "R91", "started_at": END + timedelta(hours=2 + n)} for n, row in enumerate(rows)])
+        write(
+            "x3.parquet",
+            [{**row, "robot_id": "R91", "started_at": END + timedelta(hours=2 + n)} for n, row in enumerate(rows)],
+        )
         (self.landing / "plant9/x4.parquet").write_bytes(b"PAR1 and then the power went")
         os.utime(self.landing / "plant9/x4.parquet", (FLEET.start.timestamp(),) * 2)
 

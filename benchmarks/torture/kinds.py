@@ -335,7 +335,7 @@ def postgres_locked(scene: Scene) -> None:
 # ------------------------------------------------------------------------------------------- S3
 
 
-def s3(mode: str, many: tuple[int, int]) -> Act:
+def s3(mode: str, many: tuple[int, int], harm: dict[str, Any] | None = None) -> Act:
     """Return a kind in which S3 answers wrongly from a random request on."""
 
     def meet(scene: Scene) -> None:
@@ -343,7 +343,7 @@ def s3(mode: str, many: tuple[int, int]) -> Act:
         first = scene.choose.randint(1, max(1, scene.usual.calls["s3"]))
         scene.note = f"request {first}"
         scene.shop.s3.harm(mode, first, scene.choose.randint(*many))
-        scene.ended.append(scene.start().wait())
+        scene.ended.append(scene.start(harm).wait())
         scene.fired = scene.shop.s3.fired > 0
         scene.shop.s3.heal()
 
@@ -457,7 +457,8 @@ KINDS = {
         Kind("s3_503", "S3 asks to slow down", s3("503", (1, 30)), on=LAKE_JOBS, on_s3=True),
         Kind("s3_403", "S3 refuses the key for a while", s3("403", (1, 30)), on=LAKE_JOBS, on_s3=True),
         Kind("s3_slow", "S3 is slow", s3("slow", (1, 15)), on=LAKE_JOBS, on_s3=True),
-        Kind("s3_silent", "S3 takes requests and never answers", s3("silent", (EVER, EVER)), on=LAKE_JOBS, on_s3=True),
+        Kind("s3_silent", "S3 takes requests and never answers (waited for 2 s in place of 20 and 120)",
+             s3("silent", (EVER, EVER), {"patience_s": 2}), on=LAKE_JOBS, on_s3=True),
         Kind("s3_disconnects", "S3 cuts connections", s3("disconnect", (1, 20)), on=LAKE_JOBS, on_s3=True),
         Kind("s3_truncated", "S3 sends half of what it announced", s3("truncated", (1, 3)), on=LAKE_JOBS, on_s3=True),
         Kind("s3_short", "S3 sends half and announces half", s3("short", (1, 3)), on=LAKE_JOBS, on_s3=True),

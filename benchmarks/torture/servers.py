@@ -173,12 +173,11 @@ class S3:
         answer: list[Any] = []
         body = b"".join(self._inside(environ, lambda *head: answer.append(head)))
         status, headers = answer[0][:2]
-        if mode == "truncated" and len(body) > 1:
-            headers = [*((n, v) for n, v in headers if n.lower() != "content-length"), ("Content-Length", str(len(body)))]
-            body = body[: len(body) // 2]
-        if mode == "short" and environ["REQUEST_METHOD"] == "GET" and len(body) > 1:
-            body = body[: len(body) // 2]
-            headers = [*((n, v) for n, v in headers if n.lower() != "content-length"), ("Content-Length", str(len(body)))]
+        if mode in ("truncated", "short") and len(body) > 1:
+            others = [(name, value) for name, value in headers if name.lower() != "content-length"]
+            half = body[: len(body) // 2]
+            headers = [*others, ("Content-Length", str(len(body if mode == "truncated" else half)))]
+            body = half
         if mode == "flipped" and environ["REQUEST_METHOD"] == "GET" and body:
             place = len(body) // 2
             body = body[:place] + bytes([body[place] ^ 0x55]) + body[place + 1 :]

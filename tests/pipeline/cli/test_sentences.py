@@ -74,4 +74,3 @@ def test_what_is_no_fault_of_the_program_has_a_sentence(error: Exception, words:
 )
 def test_a_fault_of_the_program_keeps_its_traceback(error: Exception) -> None:
     assert sentence_of(error) is None
-
