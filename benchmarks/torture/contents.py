@@ -39,8 +39,8 @@ DIFFERS = {
 BY_CLOCK = ("recordings", "extractions", "features", "scores", "scorings", "labels", "axes", "open quarantine")
 """What a wrong clock must not change, but for the columns in `KNOWN`."""
 
-KNOWN = ("known_at", "advised", "lake_path", "lake_row")
-"""Columns that follow from when a row was taken; the content of a recording is compared by its hash."""
+KNOWN = ("known_at", "advised", "lake_path", "lake_row", "file_hash")
+"""Columns that follow from when, and from which of two files, a row was taken; its content is compared by its hash."""
 
 FUTURE_ROBOT = "R91"
 """The robot whose recordings lie after the end: a run for a later time rightly takes them."""
