@@ -237,13 +237,12 @@ def read_only(scene: Scene) -> None:
 
 
 def lake_gone(scene: Scene) -> None:
-    """The folder of the lake is away (not mounted) for one run, and an empty folder stands there."""
+    """The disk of the lake is not mounted for one run: an empty folder stands there, and the mount hides it later."""
     lake = scene.home.folder / "lake"
     lake.rename(scene.home.folder / "lake-aside")
     lake.mkdir()
     scene.ended.append(scene.start().wait())
     scene.fired = True
-    subprocess.run(["cp", "-a", f"{lake}/.", f"{scene.home.folder}/lake-aside/"], check=True)
     subprocess.run(["rm", "-r", lake], check=True)
     (scene.home.folder / "lake-aside").rename(lake)
 
@@ -260,7 +259,7 @@ def limited(name: str, low: int, high: int) -> Act:
 
 def out_of_memory(scene: Scene) -> None:
     """The process may ask for a few MiB more only."""
-    scene.ended.append(scene.start({"more_memory": scene.choose.randint(0, 48) * 2**20}).wait())
+    scene.ended.append(scene.start({"more_memory": scene.choose.randint(0, 24) * 2**20}).wait())
     scene.fired = scene.ended[0].code != 0 or scene.ended[0].says_something
 
 
@@ -440,7 +439,7 @@ KINDS = {
              at_call("write", "sync", "read", act="sleep", many=(1, 8), arguments=(500,)),
              calls=("write", "sync", "read")),
         Kind("file_limit", "RLIMIT_FSIZE: no file larger than that", limited("RLIMIT_FSIZE", 2_000, 900_000)),
-        Kind("few_files", "RLIMIT_NOFILE: too many open files", limited("RLIMIT_NOFILE", 4, 14)),
+        Kind("few_files", "RLIMIT_NOFILE: too many open files", limited("RLIMIT_NOFILE", 3, 8)),
         Kind("memory", "RLIMIT_AS: no memory left", out_of_memory),
         Kind("sqlite_locked", "another program holds SQLite's lock for some seconds", sqlite_locked, SQLITE),
         Kind("sqlite_locked_long", "another program holds SQLite's lock for longer than axiswatch waits",
@@ -456,6 +455,7 @@ KINDS = {
         Kind("s3_500_ever", "S3 answers 500 until the command ends", s3("500", (EVER, EVER)), on=LAKE_JOBS, on_s3=True),
         Kind("s3_503", "S3 asks to slow down", s3("503", (1, 30)), on=LAKE_JOBS, on_s3=True),
         Kind("s3_403", "S3 refuses the key for a while", s3("403", (1, 30)), on=LAKE_JOBS, on_s3=True),
+        Kind("s3_404", "S3 does not find what is there", s3("404", (1, 3)), on=LAKE_JOBS, on_s3=True),
         Kind("s3_slow", "S3 is slow", s3("slow", (1, 15)), on=LAKE_JOBS, on_s3=True),
         Kind("s3_silent", "S3 takes requests and never answers (waited for 2 s in place of 20 and 120)",
              s3("silent", (EVER, EVER), {"patience_s": 2}), on=LAKE_JOBS, on_s3=True),

@@ -156,8 +156,9 @@ class S3:
             is_hit = bool(self.mode) and self.first <= self.requests < self.first + self.many
             self.fired += is_hit
         mode = self.mode if is_hit else ""
-        if mode in ("500", "503", "403"):
-            code = {"500": "InternalError", "503": "SlowDown", "403": "AccessDenied"}[mode]
+        codes = {"500": "InternalError", "503": "SlowDown", "403": "AccessDenied", "404": "NoSuchKey"}
+        if mode in codes:
+            code = codes[mode]
             start(f"{mode} x", [("Content-Type", "application/xml")])
             return [f"<Error><Code>{code}</Code><Message>made on purpose</Message></Error>".encode()]
         if mode == "disconnect":

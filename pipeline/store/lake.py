@@ -75,6 +75,17 @@ class Lake:
             with self._reached("write to"):
                 Path(self.root).mkdir(parents=True, exist_ok=True)
 
+    def is_empty(self) -> bool:
+        """Return whether no file was ever placed in the folder, as where a disk is not mounted; behind a URL: False.
+
+        Raises
+        ------
+        LakeUnavailable
+            The folder cannot be listed.
+        """
+        with self._reached("read"):
+            return self.is_local and not any(entry.name != ASIDE for entry in Path(self.root).iterdir())
+
     def put(self, kind: Kind, data: bytes, suffix: str) -> str:
         """Write bytes under the name of their SHA-256; return the path relative to the lake."""
         digest = hashlib.sha256(data).hexdigest()

@@ -21,6 +21,23 @@ def test_a_database_that_cannot_be_opened_by_an_upgrade(cli: Any) -> None:
     assert ended.err.startswith("error: the database cannot be used: unable to open database file"), ended.err
 
 
+def test_a_lake_that_is_not_mounted_is_not_written_to(cli: Any, make_row: Any, write_log: Any) -> None:
+    """What a run wrote into the empty folder would be hidden by the mount, and its rows would name files not there."""
+    lake, aside = cli.home / "lake", cli.home / "mounted elsewhere"
+    write_log(cli.home / "landing/1.parquet", [make_row(0)])
+    assert cli("acquire", "--json").json()["recordings"] == 1
+    write_log(cli.home / "landing/2.parquet", [make_row(1)])
+    lake.rename(aside)
+    for _ in range(2):
+        ended = cli("run", "--json")
+        assert ended.code == 1
+        assert "is empty though the database names files" in ended.err
+        assert list(lake.iterdir()) == []
+    lake.rmdir()
+    aside.rename(lake)
+    assert cli("acquire", "--json").json()["recordings"] == 1
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
