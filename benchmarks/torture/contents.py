@@ -23,7 +23,7 @@ DIFFERS = {
     "lake_files of kind features; lake_path and lake_row of extractions": (
         "which recordings share a file of features depends on how a run was cut; the features are compared instead"
     ),
-    "column at of heartbeats": "it is the true time of a sign of life",
+    "heartbeats": "they say when a run ended, and what that run alone did",
     "files of the lake without a row, and hidden folders of an import": (
         "a run that is killed leaves them; no step reads them, and `axiswatch lake sweep` deletes the first"
     ),
@@ -79,6 +79,7 @@ def read(store: Store, lake: Lake) -> Contents:
     """Read all that a database and its lake hold, but for what `DIFFERS` names."""
     found = Contents(read_tables(store))
     tables = found.tables
+    del tables["heartbeats"]
     named = {row["path"]: row["kind"] for row in tables["lake_files"]}
     files = {path for path, _ in lake.files()}
     for version in tables["model_versions"]:

@@ -439,7 +439,7 @@ KINDS = {
              at_call("write", "sync", "read", act="sleep", many=(1, 8), arguments=(500,)),
              calls=("write", "sync", "read")),
         Kind("file_limit", "RLIMIT_FSIZE: no file larger than that", limited("RLIMIT_FSIZE", 2_000, 900_000)),
-        Kind("few_files", "RLIMIT_NOFILE: too many open files", limited("RLIMIT_NOFILE", 3, 8)),
+        Kind("few_files", "RLIMIT_NOFILE: too many open files", limited("RLIMIT_NOFILE", 5, 10)),
         Kind("memory", "RLIMIT_AS: no memory left", out_of_memory),
         Kind("sqlite_locked", "another program holds SQLite's lock for some seconds", sqlite_locked, SQLITE),
         Kind("sqlite_locked_long", "another program holds SQLite's lock for longer than axiswatch waits",

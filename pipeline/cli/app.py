@@ -80,20 +80,21 @@ def _run() -> None:
         if sentence is None:
             raise
         text = f"error: {without_secrets(sentence)}"
-        err.print(text, markup=False, highlight=False, soft_wrap=not err.is_terminal)
+        err.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not err.is_terminal)
         sys.exit(getattr(error, "exit_code", AxiswatchError.exit_code))
 
 
 def sentence_of(error: Exception) -> str | None:
     """Return a sentence on what is not a fault of the program: our refusals, disk, memory and database; else None.
 
-    Errors of the database are told by their names, which PEP 249 gives: each driver has classes of its own.
+    Errors of the database are told by their names, which PEP 249 gives: each driver has classes of its own. Arrow's
+    error without a kind comes here only where `pipeline.store.lake.is_damage` took it for a lack of memory.
     """
     again = "nothing is lost: see to it, and run again"
     if isinstance(error, AxiswatchError):
         return str(error)
-    if isinstance(error, MemoryError):
-        return f"not enough memory; {again}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "ArrowException":
+        return f"not enough memory ({error}); {again}"
     if isinstance(error, BrokenExecutor):
         return "a worker process was killed, most often for memory; nothing is lost: run again, with fewer `workers`"
     if isinstance(error, OSError) and error.strerror is not None:

@@ -7,6 +7,7 @@ orphan); `Lake.sweep` deletes it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -52,6 +53,16 @@ class LakeError(AxiswatchError):
 
 class LakeUnavailable(LakeError):
     """The lake cannot be written or read just now: no space, no rights, no network. No file of it is to blame."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error while reading is the file's fault, and not one of disk, rights, network or memory.
+
+    Arrow reports damage as an OSError too, but then there is no errno; a lack of memory for a thread has no kind there.
+    """
+    if isinstance(error, MemoryError | FileNotFoundError) or getattr(error, "errno", None) is not None:
+        return False
+    return type(error) is not pa.ArrowException or os.strerror(errno.EAGAIN) not in str(error)
 
 
 class Lake:
@@ -289,7 +300,7 @@ class Lake:
             try:
                 yield
             except (pa.ArrowException, OSError) as error:
-                if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+                if not is_damage(error):
                     raise
                 raise LakeError(
                     f"{path} in the lake {self.root} is damaged ({error}); restore it from a backup"
