@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -176,25 +176,23 @@ def is_bad(result: dict[str, Any]) -> list[str]:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return the table by kind, as Markdown."""
-    head = ("kind", "fired", "tried", "lost", "double", "by hand", "wrong code", "traceback", "longest, s")
-    lines = [f"| {' | '.join(head)} |", "|---" * 1 + "|---:" * (len(head) - 1) + "|"]
-    by_kind = defaultdict(list)
-    for result in results:
-        by_kind[result["kind"]].append(result)
-    rows = [(KINDS[name].what, by_kind[name]) for name in KINDS if name in by_kind]
-    for what, group in [*rows, ("**all**", results)]:
-        fired = [result for result in group if result["fired"]]
-        figures = (
-            len(fired),
-            len(group),
-            *(sum(result[name] for result in fired) for name in ("lost", "double", "by_hand")),
-            sum(result["lies"] or result["fails"] or result["silent"] for result in fired),
-            sum(result["traceback"] for result in fired),
-            f"{max((result['seconds'] for result in fired), default=0):.1f}",
-        )
-        lines.append(f"| {what} | {' | '.join(map(str, figures))} |")
-    return "\n".join(lines)
+    """Return the faults that fired by kind, as a table in Markdown, and a line with how many met each command."""
+    fired = [result for result in results if result["fired"]]
+    head = ("fault", *DATABASES, "lost", "double", "by hand", "wrong exit code", "traceback", "longest, s")
+    lines = [f"| {' | '.join(head)} |", "|---|" + "---:|" * (len(head) - 1)]
+    for name, what in [*((kind.name, kind.what) for kind in KINDS.values()), ("", "**all**")]:
+        group = [result for result in fired if result["kind"] == name or not name]
+        if group:
+            figures = (
+                *(sum(result["database"] == database for result in group) for database in DATABASES),
+                *(sum(result[figure] for result in group) for figure in ("lost", "double", "by_hand")),
+                sum(result["lies"] or result["fails"] or result["silent"] for result in group),
+                sum(result["traceback"] for result in group),
+                f"{max(result['seconds'] for result in group):.1f}",
+            )
+            lines.append(f"| {what} | {' | '.join(map(str, figures))} |")
+    met = Counter(result["job"] for result in fired)
+    return "\n".join([*lines, "", "By command: " + ", ".join(f"{job} {count}" for job, count in met.most_common())])
 
 
 def read_results(path: Path) -> list[dict[str, Any]]:
