@@ -27,7 +27,8 @@ DIFFERS = {
     "files of the lake without a row, and hidden folders of an import": (
         "a run that is killed leaves them; no step reads them, and `axiswatch lake sweep` deletes the first"
     ),
-    "after a wrong clock: columns known_at, decisions by time, entries of the quarantine that were accepted later": (
+    "after a wrong clock: columns known_at, decisions by time, entries of the quarantine that were accepted later, and "
+    "what follows from a baseline that was written meanwhile": (
         "they say when axiswatch came to know something, and it was wrong about that"
     ),
     "after a run that named a log which a fault of the machine kept from it: baselines, figures and cases": (
@@ -37,7 +38,7 @@ DIFFERS = {
 }
 """What may differ, and why."""
 
-BY_CLOCK = ("recordings", "extractions", "features", "scores", "scorings", "labels", "axes", "open quarantine")
+BY_CLOCK = ("recordings", "extractions", "features", "scored", "labels", "axes", "open quarantine")
 """What a wrong clock must not change, but for the columns in `KNOWN`."""
 
 KNOWN = ("known_at", "advised", "lake_path", "lake_row", "file_hash")
@@ -127,7 +128,7 @@ def read_folder(folder: Path) -> Contents:
 
 def by_clock(contents: Contents) -> Contents:
     """Return what a wrong clock must not change."""
-    tables = dict(contents.tables)
+    tables = dict(contents.tables) | {"scored": _scored(contents)}
     tables["open quarantine"] = [
         {"quarantine_id": row["quarantine_id"]}
         for row in tables["quarantine"]
@@ -152,9 +153,14 @@ def by_clock(contents: Contents) -> Contents:
 def by_late_logs(contents: Contents) -> Contents:
     """Return what must be the same although some logs came late."""
     tables = {name: contents.tables[name] for name in OF_LATE_LOGS}
-    scored = {(row["recording_id"], row["model_version"]) for row in contents.tables["scorings"]}
-    tables["scored"] = [{"recording_id": one, "model_version": other} for one, other in sorted(scored)]
+    tables["scored"] = _scored(contents)
     return Contents(tables, contents.problems, contents.orphans)
+
+
+def _scored(contents: Contents) -> Rows:
+    """Return which recordings have scores of which model."""
+    pairs = {(row["recording_id"], row["model_version"]) for row in contents.tables["scorings"]}
+    return [{"recording_id": one, "model_version": other} for one, other in sorted(pairs)]
 
 
 @dataclass(frozen=True)
