@@ -3,6 +3,7 @@
 # make test   every test, in an environment with every extra
 # make test-tools   what tests need that is no Python package; `make test` calls it (Debian, as root)
 # make bench   what it costs: writes bench/bench.json and bench/bench.html (BENCH_FLAGS=--quick: small sizes)
+# make torture   faults made on purpose, and whether anything is lost: writes torture/ (TORTURE_FLAGS="--faults 60": fewer)
 # make bench-peers   the environment of the peers that `make bench` compares with, as far as they can be installed
 # make fuzz   damaged inputs of every kind: counts of what becomes of them (FUZZ_FLAGS="--inputs 100000 --seed 7"; it can be taken up again)
 # make docs   write the reference tables of docs/ anew from the code
@@ -19,9 +20,11 @@ AIRFLOW_FOLDER ?= local-airflow
 BENCH_FOLDER ?= bench
 BENCH_FLAGS ?=
 FUZZ_FLAGS ?= --inputs 10000 --out fuzz
+TORTURE_FOLDER ?= torture
+TORTURE_FLAGS ?=
 PYTEST_FLAGS ?= -q -n 2 --dist loadfile
 
-.PHONY: demo airflow test test-tools bench bench-peers fuzz docs lint audit sbom clean
+.PHONY: demo airflow test test-tools bench torture bench-peers fuzz docs lint audit sbom clean
 
 demo: .venv-demo/installed
 	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER) $(if $(filter-out 0,$(SERVE)),--serve)
@@ -37,6 +40,9 @@ test-tools:
 
 bench: .venv-bench/installed
 	.venv-bench/bin/python benchmarks/costs/run.py --out $(BENCH_FOLDER) $(BENCH_FLAGS)
+
+torture: .venv-test/installed
+	.venv-test/bin/python -m benchmarks.torture.campaign --out $(TORTURE_FOLDER) $(TORTURE_FLAGS)
 
 bench-peers: .venv-bench-peers/installed
 
@@ -97,4 +103,4 @@ sbom: .venv-audit/installed .venv-test/installed
 	touch $@
 
 clean:
-	rm -rf .venv-audit sbom.json .venv-demo .venv-airflow .venv-test .venv-bench .venv-bench-peers $(BENCH_FOLDER) $(DEMO_FOLDER) $(AIRFLOW_FOLDER) fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf .venv-audit sbom.json .venv-demo .venv-airflow .venv-test .venv-bench .venv-bench-peers $(BENCH_FOLDER) $(TORTURE_FOLDER) $(DEMO_FOLDER) $(AIRFLOW_FOLDER) fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info

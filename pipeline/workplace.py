@@ -49,13 +49,30 @@ def now() -> datetime:
 
 
 def workplace() -> Workplace:
-    """Read the settings and open the database (an empty one gets its tables) and the lake."""
+    """Read the settings and open the database (an empty one gets its tables) and the lake.
+
+    Raises
+    ------
+    LakeUnavailable
+        The lake is an empty folder though the database names files: what is written there is hidden by a later mount.
+    """
+    import sqlalchemy as sa
+
     from pipeline.base.sources import load_settings
     from pipeline.store.database import Store
-    from pipeline.store.lake import Lake
+    from pipeline.store.lake import Lake, LakeUnavailable
+    from pipeline.store.tables import LakeFile
 
     settings = load_settings()
-    return Workplace(settings, Store.open(settings.database), Lake(settings.lake))
+    store, lake = Store.open(settings.database), Lake(settings.lake)
+    if lake.is_empty():
+        with store.read() as connection:
+            if connection.scalar(sa.select(LakeFile.path).limit(1)) is not None:
+                raise LakeUnavailable(
+                    f"the lake {lake.root} is empty though the database names files in it: mount its disk, or restore "
+                    "it from a backup, and run again"
+                )
+    return Workplace(settings, store, lake)
 
 
 def opened_store() -> Store:

@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 
+from benchmarks.torture.contents import read_tables
 from pipeline.assets import import_assets
 from pipeline.base.ids import axis_id
 from pipeline.base.log_schema import LOG_SCHEMA
@@ -221,17 +222,6 @@ def sqlite_store(tmp_path: Path) -> Iterator[Store]:
 
 
 Tables = dict[str, list[dict[str, Any]]]
-
-
-def read_tables(store: Store) -> Tables:
-    """Read every row of every table, in the order of their text; of the sign of life without its true time."""
-    found = {}
-    with store.read() as connection:
-        for table in Base.metadata.sorted_tables:
-            columns = [column for column in table.columns if str(column) != "heartbeats.at"]
-            rows = [dict(row._mapping) for row in connection.execute(sa.select(*columns))]
-            found[table.name] = sorted(rows, key=lambda row: json.dumps(row, default=str, sort_keys=True))
-    return found
 
 
 @pytest.fixture(scope="session")

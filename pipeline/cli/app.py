@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import sys
+from concurrent.futures import BrokenExecutor
 from typing import Annotated
 
 import typer
@@ -101,15 +102,38 @@ def _run() -> None:
             raise end.__context__ from None
         sys.stdout.flush()
         raise
-    except AxiswatchError as error:
-        err.print(f"error: {without_secrets(str(error))}", markup=False, highlight=False, soft_wrap=not err.is_terminal)
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if error.filename is None:
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
             raise
-        message = f"error: cannot use {error.filename}: {error.strerror}; `axiswatch config` shows the folders in force"
-        err.print(message, markup=False, highlight=False, soft_wrap=not err.is_terminal)
-        sys.exit(AxiswatchError.exit_code)
+        text = f"error: {without_secrets(sentence)}"
+        err.print(text, markup=False, highlight=False, emoji=False, soft_wrap=not err.is_terminal)
+        sys.exit(getattr(error, "exit_code", AxiswatchError.exit_code))
+
+
+def sentence_of(error: Exception) -> str | None:
+    """Return a sentence on what is not a fault of the program: our refusals, disk, memory and database; else None.
+
+    Errors of the database are told by their names, which PEP 249 gives: each driver has classes of its own. Arrow's
+    error without a kind comes here only where `pipeline.store.lake.is_damage` took it for a lack of memory.
+    """
+    again = "nothing is lost: see to it, and run again"
+    if isinstance(error, AxiswatchError):
+        return str(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "ArrowException":
+        return f"not enough memory ({error}); {again}"
+    if isinstance(error, BrokenExecutor):
+        return "a worker process was killed, most often for memory; nothing is lost: run again, with fewer `workers`"
+    if isinstance(error, OSError) and error.strerror is not None:
+        if error.filename is None:
+            return f"{error.strerror}; {again}"
+        return f"cannot use {error.filename}: {error.strerror}; `axiswatch config` shows the folders in force"
+    names = {base.__name__ for base in type(error).__mro__}
+    if names & {"OperationalError", "InterfaceError", "InternalError"} or type(error).__name__ == "DatabaseError":
+        return f"the database cannot be used: {getattr(error, 'orig', error)}; {again}"
+    return None
 
 
 def _write_utf8() -> None:

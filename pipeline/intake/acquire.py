@@ -22,9 +22,9 @@ from pipeline.base.errors import AxiswatchError
 from pipeline.intake.contract import Limits, Reason, printable
 from pipeline.intake.ingest import Harvester, Origin, Raced, commit_harvest
 from pipeline.intake.quarantine import judge_due
-from pipeline.intake.reading import DAMAGE, Refused, Unread, begun_by, is_damage, read_log, survives
+from pipeline.intake.reading import DAMAGE, FAULTS, Refused, Unread, begun_by, read_log, survives
 from pipeline.store.database import Store, insert_new, upsert
-from pipeline.store.lake import Lake
+from pipeline.store.lake import Lake, is_damage
 from pipeline.store.tables import LandingEntry, LogFile
 
 
@@ -194,10 +194,10 @@ def acquire(
                     on_progress(done, len(waiting))
                 try:
                     _take(store, lake, landing / landed.name, landed, limits, settled_before, report)
-                except (OSError, MemoryError) as error:
+                except FAULTS as error:
                     report.problems.append(_left(landing / landed.name, error))
                     failed += not isinstance(error, PermissionError)
-                    if isinstance(error, MemoryError):
+                    if not isinstance(error, OSError):
                         kept.add(landed.relative)
     if failed and failed == len(waiting):
         raise AxiswatchError(f"none of {failed} log files could be read: {report.problems[-1]}")
@@ -207,7 +207,7 @@ def acquire(
     return report
 
 
-def _left(path: Path | str, error: OSError | MemoryError) -> str:
+def _left(path: Path | str, error: Exception) -> str:
     """Return a line about a file or folder that is left for a later run, because of a fault that is not its own."""
     if isinstance(error, PermissionError):
         return f"{path}: {error.strerror}; allow the user of axiswatch to read it"

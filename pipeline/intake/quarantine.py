@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.intake.contract import Limits, Reason
 from pipeline.intake.ingest import Harvester, Origin, Raced, commit_harvest
-from pipeline.intake.reading import DAMAGE, Refused, Unread, is_damage, read_log, survives
+from pipeline.intake.reading import DAMAGE, Refused, Unread, read_log, survives
 from pipeline.store.database import Store
-from pipeline.store.lake import Lake, LakeError, LakeUnavailable
+from pipeline.store.lake import Lake, LakeError, LakeUnavailable, is_damage
 from pipeline.store.tables import QuarantineRow
 
 TRIES = 5

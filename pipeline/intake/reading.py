@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.intake.contract import SIGNAL_COLUMNS, Limits, Reason, judge_columns, judge_rows, printable
 from pipeline.intake.footer import BYTE_ARRAY, DOUBLE, INT64, ColumnChunk, RowGroup, read_footer, read_pages
+from pipeline.store.lake import is_damage
 
 MIB: Final = 1024 * 1024
 BATCH_BYTES = 16 * MIB
@@ -41,6 +42,10 @@ MOST_FAILED: Final = 3
 """Damaged row groups of a file that another process tries; the others are not read, or a file could take hours."""
 DAMAGE: Final = (pa.ArrowException, OSError, ValueError, OverflowError, LookupError)
 """What pyarrow raises for a damaged file; `is_damage` tells them from faults of the machine."""
+
+FAULTS: Final = (OSError, MemoryError, pa.ArrowException)
+"""What is left of these after `is_damage`: faults of the machine, by which a file is left for the next run."""
+
 READY: Final = b"+"
 """What a rehearsal writes once it is set up. One that ends without it says nothing about the file."""
 
@@ -60,14 +65,6 @@ class Refused(Exception):
     def __init__(self, *reasons: Reason) -> None:
         super().__init__(reasons)
         self.reasons = reasons
-
-
-def is_damage(error: Exception) -> bool:
-    """Return whether an error while reading is the file's fault, and not one of disk, rights, network or memory.
-
-    Arrow reports damage as an OSError too, but then there is no errno.
-    """
-    return not isinstance(error, MemoryError) and getattr(error, "errno", None) is None
 
 
 def read_log(path: Path, limits: Limits, notes: list[str]) -> Iterator[tuple[int, pa.RecordBatch] | Unread]:

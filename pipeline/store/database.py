@@ -208,7 +208,7 @@ def _engine(url: str) -> Engine:
     if parsed.get_backend_name() == "postgresql":
         try:
             return sa.create_engine(parsed, pool_pre_ping=True)
-        except (ModuleNotFoundError, ArgumentError) as error:
+        except (ImportError, ArgumentError) as error:
             raise AxiswatchError(
                 f"database_url names the driver {parsed.drivername}, which cannot be loaded ({error}); write "
                 "postgresql+psycopg://... and `pip install 'axiswatch[postgres]'`"

@@ -7,13 +7,14 @@ orphan); `Lake.sweep` deletes it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -29,6 +30,22 @@ ASIDE = "aside"
 ROW_GROUP_BYTES = 2 * 1024 * 1024
 """Uncompressed size of a row group, bytes: the part of a file that must be read to get one row."""
 
+S3_PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,
+    "read_timeout": 20,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+}
+"""How long S3 is waited for, s, and asked again, by botocore: a server that never answers ends a run in two minutes."""
+
+S3_READS = 2
+"""How often s3fs asks again after that, as where a body ends too early."""
+
+PUT_SECONDS = 120.0
+"""How long a PUT may take at least, s; the time-outs of S3 do not hold for one whose server never says `continue`."""
+
+SLOWEST_PUT = 1e6
+"""Slowest network that a large file still goes through, bytes/s."""
+
 
 class LakeError(AxiswatchError):
     """A file of the lake is missing or damaged, or the lake cannot be reached."""
@@ -36,6 +53,16 @@ class LakeError(AxiswatchError):
 
 class LakeUnavailable(LakeError):
     """The lake cannot be written or read just now: no space, no rights, no network. No file of it is to blame."""
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error while reading is the file's fault, and not one of disk, rights, network or memory.
+
+    Arrow reports damage as an OSError too, but then there is no errno; a lack of memory for a thread has no kind there.
+    """
+    if isinstance(error, MemoryError | FileNotFoundError) or getattr(error, "errno", None) is not None:
+        return False
+    return type(error) is not pa.ArrowException or os.strerror(errno.EAGAIN) not in str(error)
 
 
 class Lake:
@@ -50,13 +77,25 @@ class Lake:
     def __init__(self, url: str) -> None:
         self.url = url
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(url)
+            self.fs, self.root = fsspec.core.url_to_fs(url, **_patience(url))
+            self.fs.retries = S3_READS
         except (ValueError, ImportError) as error:
             raise LakeError(f"lake_url {url} cannot be opened: {error}") from error
         self.is_local = "file" in self.fs.protocol
         if self.is_local:
             with self._reached("write to"):
                 Path(self.root).mkdir(parents=True, exist_ok=True)
+
+    def is_empty(self) -> bool:
+        """Return whether no file was ever placed in the folder, as where a disk is not mounted; behind a URL: False.
+
+        Raises
+        ------
+        LakeUnavailable
+            The folder cannot be listed.
+        """
+        with self._reached("read"):
+            return self.is_local and not any(entry.name != ASIDE for entry in Path(self.root).iterdir())
 
     def put(self, kind: Kind, data: bytes, suffix: str) -> str:
         """Write bytes under the name of their SHA-256; return the path relative to the lake."""
@@ -79,7 +118,7 @@ class Lake:
             if self.is_local:
                 self._place(io.BytesIO(data), path)
             else:
-                self.fs.pipe_file(self._full(path), data)
+                self.fs.pipe_file(self._full(path), data, **self._within(len(data)))
 
     def put_file(self, kind: Kind, source: Path, digest: str) -> str:
         """Copy a local file in pieces, under the name of its SHA-256 (`digest`); return its relative path.
@@ -88,11 +127,12 @@ class Lake:
         """
         path = f"{kind}/{digest[:2]}/{digest}.bin"
         with source.open("rb") as file, self._reached("write to"):
-            if not self._renewed(path, os.fstat(file.fileno()).st_size):
+            size = os.fstat(file.fileno()).st_size
+            if not self._renewed(path, size):
                 if self.is_local:
                     self._place(file, path)
                 else:
-                    self.fs.put_file(str(source), self._full(path))
+                    self.fs.put_file(str(source), self._full(path), **self._within(size))
         return path
 
     def take(self, other: Lake, path: str) -> None:
@@ -115,6 +155,10 @@ class Lake:
             raise
         except LakeError:
             return False
+
+    def _within(self, size_bytes: int) -> dict[str, float]:
+        """Return the option that bounds a write, where the file system knows one."""
+        return {"timeout": PUT_SECONDS + size_bytes / SLOWEST_PUT} if self.fs.async_impl else {}
 
     def _place(self, source: BinaryIO, path: str) -> None:
         """Write a file aside, rename it, and sync file and folders: neither a kill nor a power cut halves it."""
@@ -211,7 +255,8 @@ class Lake:
         """Yield the relative path and the time of the last change (UTC) of every file."""
         prefix = self.root.rstrip("/") + "/"
         self.fs.invalidate_cache()  # other processes write too
-        info_by_path: Mapping[str, Mapping[str, Any]] = self.fs.find(self.root, detail=True)
+        with self._reached("read"):
+            info_by_path: Mapping[str, Mapping[str, Any]] = self.fs.find(self.root, detail=True)
         for full, info in info_by_path.items():
             changed = info.get("LastModified") or info.get("mtime")
             moment = changed if isinstance(changed, datetime) else datetime.fromtimestamp(float(changed or 0), UTC)
@@ -219,10 +264,8 @@ class Lake:
 
     def remove(self, path: str) -> None:
         """Delete a file; a missing file is no error."""
-        try:
+        with self._reached("write to"), suppress(FileNotFoundError):
             self.fs.rm_file(self._full(path))
-        except FileNotFoundError:
-            return
 
     def sweep(self, committed: set[str], *, older_than: datetime) -> int:
         """Delete files that are not in `committed` and older than a time; return their number.
@@ -278,7 +321,7 @@ class Lake:
             try:
                 yield
             except (pa.ArrowException, OSError) as error:
-                if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+                if not is_damage(error):
                     raise
                 raise LakeError(
                     f"{path} in the lake {self.root} is damaged ({error}); restore it from a backup"
@@ -288,6 +331,14 @@ class Lake:
         if path.startswith("/") or ".." in path.split("/"):
             raise LakeError(f"{path} is no path inside the lake")
         return f"{self.root.rstrip('/')}/{path}"
+
+
+def _patience(url: str) -> dict[str, Any]:
+    """Return the options of a file system that bound waiting; what the configuration of fsspec says comes first."""
+    protocol = fsspec.core.split_protocol(url)[0]
+    if protocol not in ("s3", "s3a"):
+        return {}
+    return {"config_kwargs": S3_PATIENCE | fsspec.config.conf.get(protocol, {}).get("config_kwargs", {})}
 
 
 def _checked(file: BinaryIO) -> pq.ParquetFile:

@@ -167,7 +167,7 @@ def build_training_set(
     conditions: list[Condition] = []
     if quantity == VIBRATION:
         conditions = _conditions(connection, labelled, baselines, absolute, names.index("rms_log10"))
-    supplement = make_supplement(lake.root, settings, features, conditions, classes)
+    supplement = make_supplement(lake.url, settings, features, conditions, classes)
 
     def spread(values: list[Any], dtype: Any) -> Any:
         return np.repeat(np.array(values, dtype=dtype), [len(part) for _, part in kept])

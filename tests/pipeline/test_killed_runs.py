@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
+from benchmarks.torture.contents import Contents, differences, read
+from benchmarks.torture.jobs import copy_rows
 from pipeline.assets import import_assets
 from pipeline.base.settings import Settings
 from pipeline.extraction.extract import extract_due
@@ -24,7 +25,6 @@ from pipeline.intake.contract import Limits
 from pipeline.labels.labels import import_labels
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Base
 from pipeline.training.train import train_scopes
 
 # Small chunks, so that a run has many moments between two transactions.
@@ -140,41 +140,13 @@ def fresh(
         server.drop(name)
 
 
-def copy_rows(source: Store, target: Store) -> None:
-    with source.read() as reading, target.write() as writing:
-        for table in Base.metadata.sorted_tables:
-            rows = [dict(row._mapping) for row in reading.execute(sa.select(table))]
-            if rows:
-                writing.execute(sa.insert(table), rows)
-    source.dispose()
-
-
-@pytest.fixture
-def contents(dump: Callable[[Store], Any]) -> Callable[[Copy], dict[str, Any]]:
-    """Everything that a database holds. Which recordings share a feature file is left out; the features are not."""
-
-    def read(copy: Copy) -> dict[str, Any]:
-        store = Store.open(copy.url)
-        tables = dump(store)
-        store.dispose()
-        committed = {row["path"] for row in tables["lake_files"]}
-        by_path = {path: copy.lake.table(path) for path in {row["lake_path"] for row in tables["extractions"]} - {None}}
-        assert set(by_path) <= committed
-        features = {}
-        for row in tables["extractions"]:
-            path, first = row.pop("lake_path"), row.pop("lake_row")
-            if path is not None:
-                windows = by_path[path].slice(first, row["n_windows"])
-                assert set(windows.column("recording_id").to_pylist()) == {row["recording_id"]}
-                features[row["recording_id"], row["geometry_version"]] = repr(windows.to_pylist())
-        tables["lake_files"] = [row for row in tables["lake_files"] if row["kind"] != "features"]
-        for table in ("lake_files", "recordings", "quarantine"):
-            for row in tables[table]:
-                name = row.get("path") if table == "lake_files" else row["lake_path"]
-                assert copy.lake.fs.exists(f"{copy.lake.root}/{name}"), "a committed file is missing"
-        return {**tables, "features": features}
-
-    return read
+def contents(copy: Copy) -> Contents:
+    """Everything that a database and its lake hold, as the campaign of faults compares it."""
+    store = Store.open(copy.url)
+    found = read(store, copy.lake)
+    store.dispose()
+    assert found.problems == []
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -191,35 +163,26 @@ def reference(fresh: Callable[[], Copy]) -> tuple[Copy, float]:
     return copy, time.monotonic() - started
 
 
-def same(found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """Compare table by table, so that a failure names the table and the first rows that differ."""
-    assert found.keys() == wanted.keys()
-    for name in wanted:
-        if found[name] != wanted[name]:
-            if isinstance(wanted[name], dict):
-                differ = [key for key in wanted[name] if found[name].get(key) != wanted[name][key]]
-                pytest.fail(f"{name}: {len(differ)} differ, {len(found[name])} rows, wanted {len(wanted[name])}")
-            lost = [row for row in wanted[name] if row not in found[name]]
-            extra = [row for row in found[name] if row not in wanted[name]]
-            pytest.fail(f"{name}: {len(lost)} lost, {len(extra)} extra; first lost {lost[:1]}, first extra {extra[:1]}")
+def same(copy: Copy, wanted: Contents) -> None:
+    """Compare table by table, so that a failure names the table, the columns and the first rows that differ."""
+    left = differences(wanted, contents(copy))
+    if left:
+        pytest.fail("\n".join(item.in_words() for item in left))
 
 
-def test_running_again_changes_nothing(
-    reference: tuple[Copy, float], contents: Callable[[Copy], dict[str, Any]]
-) -> None:
+def test_running_again_changes_nothing(reference: tuple[Copy, float]) -> None:
     copy, _ = reference
     before = contents(copy)
     found = copy.run()
     assert found["acquire"]["recordings"] == found["extract"]["recordings"] == found["score"]["recordings"] == 0
     assert found["advise"]["opened"] == found["advise"]["bins"] == 0
-    same(contents(copy), before)
+    same(copy, before)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_at_random_moments_and_run_again(
     fresh: Callable[[], Copy],
     reference: tuple[Copy, float],
-    contents: Callable[[Copy], dict[str, Any]],
     seed: int,
 ) -> None:
     undisturbed, duration = reference
@@ -236,37 +199,21 @@ def test_killed_at_random_moments_and_run_again(
             copy.cli.finish(process)
             copy, killed, duration = fresh(), 0, 0.7 * duration
     copy.run()
-    same(contents(copy), contents(undisturbed))
+    same(copy, contents(undisturbed))
 
 
 KILLED_AT_EVERY_COMMIT = """
-import gc, os, signal, sys, traceback
-from contextlib import contextmanager
+import gc, os, sys, traceback
 from dataclasses import replace
 import pandas  # what a life loads late is loaded here, once
 import pipeline.cases.evidence, pipeline.extraction.baseline, pipeline.extraction.extract, pipeline.intake.acquire
 import pipeline.scoring.advise, pipeline.scoring.score, pipeline.trends
+from benchmarks.torture.hook import at_commit
 from pipeline.cli.common import moment, workplace
 from pipeline.cli.steps import run_steps
-from pipeline.store.database import Store
-
-write, commits = Store.write, 0
-
-def dying(after):
-    @contextmanager
-    def write_and_die(self):
-        global commits
-        with write(self) as connection:
-            yield connection
-            if commits == 1:
-                os.kill(os.getpid(), signal.SIGKILL)
-        commits += 1
-        if after:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return write_and_die
 
 def live(run):
-    Store.write = dying(after=run % 2 == 0)
+    at_commit(1 + run % 2, after=run % 2 == 0)
     try:
         run_steps(replace(workplace(), true_time=moment(None)), moment(sys.argv[1]), True)
         os._exit(0)
@@ -285,14 +232,12 @@ for run in range(500):
 """Each life makes one commit, then dies right after it, or right before its second one: every moment between two."""
 
 
-def test_killed_between_any_two_commits(
-    fresh: Callable[[], Copy], reference: tuple[Copy, float], contents: Callable[[Copy], dict[str, Any]]
-) -> None:
+def test_killed_between_any_two_commits(fresh: Callable[[], Copy], reference: tuple[Copy, float]) -> None:
     undisturbed, _ = reference
     copy = fresh()
     ended = subprocess.run(
         [sys.executable, "-c", KILLED_AT_EVERY_COMMIT, copy.prepared.as_of.isoformat()],
-        env=copy.cli.environment(**copy.settings | {"workers": 1}),
+        env=copy.cli.environment(**copy.settings | {"workers": 1}) | {"PYTHONPATH": str(Path(__file__).parents[2])},
         cwd=copy.cli.home,
         capture_output=True,
         text=True,
@@ -301,22 +246,18 @@ def test_killed_between_any_two_commits(
     )
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) > 20, "so few commits tell nothing"
-    same(contents(copy), contents(undisturbed))
+    same(copy, contents(undisturbed))
 
 
-def test_two_runs_at_once(
-    fresh: Callable[[], Copy], reference: tuple[Copy, float], contents: Callable[[Copy], dict[str, Any]]
-) -> None:
+def test_two_runs_at_once(fresh: Callable[[], Copy], reference: tuple[Copy, float]) -> None:
     undisturbed, _ = reference
     copy = fresh()
     ended = [copy.cli.finish(process) for process in [copy.start(), copy.start()]]
     assert [run.code for run in ended] == [0, 0], [run.err for run in ended]
-    same(contents(copy), contents(undisturbed))
+    same(copy, contents(undisturbed))
 
 
-def test_one_killed_while_another_runs(
-    fresh: Callable[[], Copy], reference: tuple[Copy, float], contents: Callable[[Copy], dict[str, Any]]
-) -> None:
+def test_one_killed_while_another_runs(fresh: Callable[[], Copy], reference: tuple[Copy, float]) -> None:
     undisturbed, duration = reference
     copy = fresh()
     doomed, other = copy.start(), copy.start()
@@ -324,4 +265,4 @@ def test_one_killed_while_another_runs(
     copy.cli.kill(doomed)
     ended = copy.cli.finish(other)
     assert ended.code == 0, ended.err
-    same(contents(copy), contents(undisturbed))
+    same(copy, contents(undisturbed))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.store.database import Store, insert_ignore
-from pipeline.store.lake import ROW_GROUP_BYTES, Lake, LakeError, LakeUnavailable
+from pipeline.store.lake import ROW_GROUP_BYTES, Lake, LakeError, LakeUnavailable, is_damage
 from pipeline.store.retention import sweep_lake
 from pipeline.store.tables import LakeFile, ModelVersion
 
@@ -134,6 +135,22 @@ def test_missing_file_says_what_to_do(lake: Lake) -> None:
         with pytest.raises(LakeError, match=r"gone\.parquet is not in the lake .* restore it from a backup"):
             act()
     lake.remove("features/aa/gone.parquet")
+
+
+@pytest.mark.parametrize(
+    ("error", "damaged"),
+    [
+        (pa.ArrowInvalid("Parquet magic bytes not found in footer"), True),
+        (OSError("Corrupt snappy compressed data."), True),
+        (pa.ArrowException("Unknown error: a page that ends too early"), True),
+        (pa.ArrowException("Unknown error: Failed to launch worker thread: Resource temporarily unavailable"), False),
+        (pa.lib.ArrowMemoryError("malloc of size 64 failed"), False),
+        (FileNotFoundError("made on purpose"), False),
+        (OSError(errno.EIO, "Input/output error"), False),
+    ],
+)
+def test_damage_of_a_file_is_told_from_faults_of_the_machine(error: Exception, damaged: bool) -> None:
+    assert is_damage(error) is damaged
 
 
 def test_unknown_protocol_is_refused() -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +21,9 @@ from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.intake.quarantine import list_quarantine, replay
 from pipeline.store.database import Store
-from pipeline.store.lake import Lake, LakeError
+from pipeline.store.lake import S3_PATIENCE, Lake, LakeError, LakeUnavailable
 from pipeline.store.retention import sweep_lake
+from pipeline.training.train import train_scopes
 
 BUCKET = "plant-axiswatch"
 
@@ -101,3 +106,71 @@ def test_the_steps_give_the_same_rows_as_in_a_folder(
         found[name] = dump(store), sorted(path for path, _ in lake.files())
         store.dispose()
     assert found["s3"] == found["folder"]
+
+
+def test_a_model_is_trained_from_features_and_signals_there(
+    s3_url: str, sqlite_store: Store, extracted_fleet: Any, tmp_path: Path, make_settings: Callable[..., Settings]
+) -> None:
+    """Windows that training makes read the signals of healthy recordings again, by the lake's URL."""
+    folder = extracted_fleet.copy_to(sqlite_store, tmp_path)
+    settings = make_settings(lake_url=s3_url, epochs=1, folds=2, n_samples=20)
+    lake = Lake(s3_url)
+    lake.fs.put(folder.root, lake.root, recursive=True)
+    shutil.rmtree(folder.root)
+    (trained,) = train_scopes(sqlite_store, lake, settings, as_of=extracted_fleet.end)
+    assert trained.champion
+
+
+@pytest.fixture(params=["never answers", "answers 500", "listens no more"])
+def broken_url(request: pytest.FixtureRequest, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of a lake on a server that is broken for ever; it is waited for only a moment."""
+    patience = {"connect_timeout": 0.2, "read_timeout": 0.2, "retries": {"total_max_attempts": 1}}
+    monkeypatch.setattr("pipeline.store.lake.S3_PATIENCE", patience)
+    monkeypatch.setattr("pipeline.store.lake.PUT_SECONDS", 0.5)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connections.append(server.accept()[0])
+                if request.param == "answers 500":
+                    connections[-1].recv(65_536)
+                    connections[-1].sendall(b"HTTP/1.1 500 Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    connections: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        fsspec.filesystem("s3").clear_instance_cache()
+        if request.param != "listens no more":
+            threading.Thread(target=serve, daemon=True).start()
+        else:
+            server.close()
+        yield s3_url
+    for connection in connections:
+        connection.close()
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
+def test_a_server_that_is_broken_for_ever_ends_every_call(broken_url: str, tmp_path: Path) -> None:
+    """Reading, writing, listing and deleting end with one error that says what to do, and bounded waiting."""
+    (tmp_path / "log").write_bytes(b"PAR1")
+    lake = Lake(broken_url)
+    path = f"features/ab/{'ab' * 32}.parquet"
+    for call in (
+        lambda: lake.put("features", b"some bytes", ".bin"),
+        lambda: lake.put_file("quarantine", tmp_path / "log", "ab" * 32),
+        lambda: lake.read(path),
+        lambda: lake.table(path),
+        lambda: lake.size(path),
+        lambda: lake.remove(path),
+        lambda: list(lake.files()),
+    ):
+        with pytest.raises(LakeUnavailable, match="nothing is lost"):
+            call()
+
+
+def test_waiting_for_s3_is_bounded_unless_the_configuration_says_otherwise(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Lake(s3_url).fs.config_kwargs == S3_PATIENCE
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"read_timeout": 99}})
+    assert Lake(s3_url).fs.config_kwargs == S3_PATIENCE | {"read_timeout": 99}
