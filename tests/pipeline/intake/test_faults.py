@@ -257,7 +257,7 @@ def test_what_unfolds_to_much_is_judged_before_it_is_decoded(
     with pq.ParquetWriter(landing / "file.parquet", part.schema) as writer:
         for _ in range(35):
             writer.write_table(part)
-    arguments = [sys.executable, "-c", MEASURED, f"sqlite:///{store.engine.url.database}", lake.root, str(landing)]
+    arguments = [sys.executable, "-c", MEASURED, store.engine.url.render_as_string(False), lake.root, str(landing)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     report, grown_mib, child_mib = json.loads(done.stdout)
     assert grown_mib < 250
@@ -297,7 +297,7 @@ def test_metadata_that_lie_are_found_out_before_anything_is_decoded(
     assert varint(count) in footer
     path.write_bytes(body + footer.replace(varint(count), varint(6, len(varint(count))), 1))
     settled(path)
-    arguments = [sys.executable, "-c", MEASURED, f"sqlite:///{store.engine.url.database}", lake.root, str(landing)]
+    arguments = [sys.executable, "-c", MEASURED, store.engine.url.render_as_string(False), lake.root, str(landing)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     report, grown_mib, child_mib = json.loads(done.stdout)
     assert (report["recordings"], report["quarantined"], report["problems"]) == (0, 1, [])
