@@ -50,7 +50,7 @@ def test_all_of_the_product_works_and_the_history_stays(both: tuple[str, str, st
     case = run("queue", "--limit", "1")[0]["case_id"]
     run("label", case, "fault", "--mode", "ball", "--evidence", "inspected")
     later = ("--as-of", small_fleet.end.replace(year=2027).isoformat())
-    assert cli("retention", *later, "--json", database_url=its, retention_months=1).json()["partitions"] > 0
+    assert cli("retention", *later, "--json", database_url=its, retention_months=1).json()["data"]["partitions"] > 0
 
     store = Store.open(its)
     with store.read() as connection:
