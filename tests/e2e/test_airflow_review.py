@@ -292,7 +292,7 @@ def test_in_airflows_own_page(plant: Plant, page: Page, tmp_path: Path) -> None:
     assert frame.locator("header").inner_text().count("mara@airflow (reviewer)") == 1
     assert frame.locator("header form[action$=logout]").count() == 0
     page.screenshot(path=str(tmp_path / "queue.png"))
-    page.locator("iframe:focus").wait_for()  # the page takes the focus when it is ready
+    page.wait_for_function("document.activeElement?.tagName === 'IFRAME'")  # the page takes the focus when it is ready
     page.keyboard.press("j")
     frame.locator("tr.here").wait_for()
     page.keyboard.press("Enter")
