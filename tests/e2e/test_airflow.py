@@ -25,6 +25,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline.assets import import_assets
+from pipeline.base.errors import AxiswatchError
 from pipeline.cases.work import comment
 from pipeline.labels.labels import import_labels
 from pipeline.local_airflow import LocalAirflow
@@ -120,7 +121,7 @@ class Plant:
             self.local.look_after()  # as `axiswatch airflow` does
             try:
                 last = self.local.api("GET", f"/dags/{dag}/dagRuns/{quote(run)}")
-            except OSError:  # while it is started anew
+            except (OSError, AxiswatchError):  # while it, or its database, is started anew
                 return False
             return bool(last["state"] in ("success", "failed"))
 
@@ -525,6 +526,22 @@ def test_a_killed_scheduler_goes_on_after_its_restart(plant: Plant) -> None:
     wait_for_mapped(plant, run, "extract")
     kill(titled(plant.local.processes(), "airflow", "scheduler"))
     assert plant.wait("axiswatch_monitor", run) == "success"
+    recordings, extractions = extracted_once(store)
+    assert recordings == extractions > 0
+    store.dispose()
+
+
+def test_a_killed_database_goes_on_after_its_restart(plant: Plant) -> None:
+    plant.forget_runs("axiswatch_monitor", "axiswatch_watch", "axiswatch_retrain")
+    plant.move_to("database", "killed_landing", "batch_mib = 0.7\n").dispose()
+    for number in range(3):
+        plant.drop("killed_landing", number)
+    run = plant.trigger("axiswatch_monitor", day(3))
+    wait_for_mapped(plant, run, "extract")
+    postmaster = plant.folder / "postgres" / "postmaster.pid"
+    os.kill(int(postmaster.read_text(encoding="utf-8").split()[0]), signal.SIGKILL)
+    assert plant.wait("axiswatch_monitor", run) == "success"
+    store = Store.open(plant.local.database_url("database"))
     recordings, extractions = extracted_once(store)
     assert recordings == extractions > 0
     store.dispose()
