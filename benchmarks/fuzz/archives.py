@@ -18,6 +18,7 @@ from benchmarks.fuzz.logs import BYTES_ONLY, LIMITS
 from benchmarks.fuzz.outcomes import Given, Outcome
 from benchmarks.fuzz.parquet_damage import CODECS, damage_footer, damage_page, damage_types, to_bytes
 from benchmarks.fuzz.text_damage import damaged_csv, damaged_toml
+from pipeline.base.settings import Settings
 from pipeline.importing import ImportRefused, import_archive
 from pipeline.intake.contract import GoodRow, judge_rows
 from pipeline.intake.reading import Unread, read_log
@@ -197,7 +198,7 @@ class Archive:
     def read(self, manifest: Path, mapping: Path) -> tuple[Outcome, str, dict[str, np.ndarray]]:
         """Import; return the outcome and the samples by log and channel: what is written, intake has to accept."""
         landing = self.folder / "landing"
-        report = import_archive(manifest, mapping, landing)
+        report = import_archive(manifest, mapping, landing, most_samples=Settings().max_samples)
         samples: dict[str, list[np.ndarray]] = {}
         for path in report.log_files:
             for part in read_log(path, LIMITS, []):

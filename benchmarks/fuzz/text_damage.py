@@ -166,7 +166,7 @@ def _block(rng: Rng, text: str) -> str:
     """Repeat a table many times, or with another name."""
     blocks = re.split(r"(?m)^(?=\[)", text)
     block = blocks[int(rng.integers(len(blocks)))]
-    copies = int(rng.choice([1, 1, 3, 300]))
+    copies = min(int(rng.choice([1, 1, 3, 300])), 1 + LONGEST // (len(block) + 1))
     return "".join(blocks) + "\n" + (block + "\n") * copies
 
 
