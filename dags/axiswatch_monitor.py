@@ -132,7 +132,7 @@ def axiswatch_monitor() -> None:
     def whole() -> None:
         from pipeline import scheduled
 
-        scheduled.beat({}, as_of(), true_time())
+        scheduled.beat(as_of(), true_time())
 
     small, files = interval(), plan_acquire()
     acquired = acquire.expand(names=files)

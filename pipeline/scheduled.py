@@ -73,7 +73,7 @@ def interval(as_of: datetime, started_at: datetime) -> Json:
         raise AxiswatchError(text) from next(iter(failed.values()))
     for one in failed.values():
         raise one
-    beat(reports, as_of, started_at)
+    beat(as_of, started_at)
     return {**reports, "problems": files["problems"]}
 
 
@@ -409,12 +409,12 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
     return {"from_at": utc_text(times[0]), "to_at": utc_text(times[1])}
 
 
-def beat(counts: Json, as_of: datetime, started_at: datetime) -> None:
+def beat(as_of: datetime, started_at: datetime) -> None:
     """Note that a run of the monitor went through all its steps."""
     from pipeline.handoff.heartbeat import beat as note
 
     with _open() as place:
-        note(place.store, counts, as_of=as_of, at=started_at, webhook_url=place.settings.webhook_url)
+        note(place.store, as_of=as_of, at=started_at, webhook_url=place.settings.webhook_url)
 
 
 def retain(as_of: datetime) -> Json:

@@ -116,7 +116,8 @@ def retain(place: Workplace, as_of: datetime, *, dry_run: bool = False) -> dict[
         Counts by what was asked for: `data`, `scores`, `landing`; empty where the settings keep everything.
     """
     from pipeline.intake.prune import prune_landing
-    from pipeline.store.retention import apply_retention, prune_superseded
+    from pipeline.registry.versions import superseded
+    from pipeline.store.retention import apply_retention, prune_scores
 
     settings = place.settings
     reports: dict[str, dict[str, Any]] = {}
@@ -124,8 +125,8 @@ def retain(place: Workplace, as_of: datetime, *, dry_run: bool = False) -> dict[
         data = apply_retention(place.store, place.lake, settings, as_of=as_of, dry_run=dry_run)
         reports["data"] = data.as_dict()
     if settings.superseded_days:
-        before = as_of - timedelta(days=settings.superseded_days)
-        reports["scores"] = prune_superseded(place.store, before=before, dry_run=dry_run).as_dict()
+        versions = superseded(place.store, as_of - timedelta(days=settings.superseded_days))
+        reports["scores"] = prune_scores(place.store, versions, dry_run=dry_run).as_dict()
     if settings.landing_keep_days:
         landed = prune_landing(
             place.store,

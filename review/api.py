@@ -22,7 +22,7 @@ from pipeline.cases.shift import shift_summary
 from pipeline.cases.verdicts import fleet_states
 from pipeline.handoff import exporting
 from pipeline.handoff.gauges import gauges
-from pipeline.handoff.heartbeat import silence
+from pipeline.handoff.heartbeat import last_beat, silence
 from pipeline.intake.quarantine import list_quarantine
 from pipeline.registry.versions import list_versions
 from pipeline.store.tables import Axis, AxisState
@@ -70,7 +70,8 @@ def health(request: Request, account: Anybody) -> dict[str, str]:
     """Return `ok` if the application and its database answer, and whether the monitor is `silent`."""
     del account
     state = request.app.state
-    quiet = silence(state.store, state.settings.monitor_silent_minutes, at=state.clock())
+    at = state.clock()
+    quiet = silence(last_beat(state.store, at), state.settings.monitor_silent_minutes, at=at)
     return {"status": "ok", "monitor": "silent" if quiet else "ok"}
 
 

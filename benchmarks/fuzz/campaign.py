@@ -139,8 +139,8 @@ def _serve(worker: Worker, chunks: list[int], count: int, results: Path, say: Ca
     """Hear a worker; return whether it has more to do."""
     try:
         while worker.pipe.poll():
-            told = worker.pipe.recv()
-            if told == "ready":
+            message = worker.pipe.recv()
+            if message == "ready":
                 worker.is_ready = True
                 if worker.last > worker.now[0] + 1 and worker.first >= 0:
                     found, first = worker.found, worker.first
@@ -148,9 +148,9 @@ def _serve(worker: Worker, chunks: list[int], count: int, results: Path, say: Ca
                     worker.found, worker.first = found, first
                     continue
                 if worker.first >= 0:
-                    told = "done"
-            if told in ("ready", "done"):
-                if told == "done":
+                    message = "done"
+            if message in ("ready", "done"):
+                if message == "done":
                     _note(results, worker, say)
                 if not chunks:
                     worker.pipe.send(None)
@@ -159,11 +159,11 @@ def _serve(worker: Worker, chunks: list[int], count: int, results: Path, say: Ca
                 at = chunks.pop(0)
                 worker.found = []
                 worker.ask(at, min(count, at + CHUNK))
-            elif isinstance(told, Result):
-                worker.found.append(told)
+            elif isinstance(message, Result):
+                worker.found.append(message)
                 worker.since = time.monotonic()
             else:
-                worker.now, worker.since = told, time.monotonic()
+                worker.now, worker.since = message, time.monotonic()
     except (EOFError, ConnectionError):
         worker.process.join(10)
         if not worker.is_ready:

@@ -173,8 +173,8 @@ class Interface:
             return Outcome.TAKEN, f"{method} {url[:80]}: {answer.status_code}"
         if not url.startswith("/api/"):
             return Outcome.REFUSED, f"page, {answer.status_code}"
-        told = answer.json()["detail"]
-        text = told if isinstance(told, str) else "; ".join(f"{one['loc']}: {one['msg']}" for one in told)
+        detail = answer.json()["detail"]
+        text = detail if isinstance(detail, str) else "; ".join(f"{one['loc']}: {one['msg']}" for one in detail)
         return judged(f"{answer.status_code}: {text}", is_json=True)
 
 

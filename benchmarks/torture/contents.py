@@ -23,7 +23,7 @@ DIFFERS = {
     "lake_files of kind features; lake_path and lake_row of extractions": (
         "which recordings share a file of features depends on how a run was cut; the features are compared instead"
     ),
-    "heartbeats": "they say when a run ended, and what that run alone did",
+    "heartbeats": "they say when a run ended",
     "files of the lake without a row, and hidden folders of an import": (
         "a run that is killed leaves them; no step reads them, and `axiswatch lake sweep` deletes the first"
     ),

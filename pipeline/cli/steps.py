@@ -95,7 +95,7 @@ def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
     place, at = _place(), moment(as_of)
     reports = run_steps(place, at, as_json)
-    beat(place.store, reports, as_of=at, at=moment(None), webhook_url=place.settings.webhook_url)
+    beat(place.store, as_of=at, at=moment(None), webhook_url=place.settings.webhook_url)
 
     def show() -> None:
         for name, report in reports.items():

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from pipeline.doctor.finding import Patient, Said, ago
 from pipeline.extraction.in_force import feature_version_of, feature_versions
+from pipeline.handoff.heartbeat import silence
 from pipeline.intake.acquire import AcquireReport, unseen_files, walk
 from pipeline.registry.versions import champions
 from pipeline.store import due
@@ -185,10 +186,10 @@ def runs(patient: Patient) -> Said:
         taken = connection.scalar(sa.select(sa.func.max(LogFile.known_at, type_=LogFile.known_at.type)))
         query = sa.select(TaskFailure).order_by(TaskFailure.known_at.desc(), TaskFailure.task_id).limit(1)
         failed = connection.execute(query).one_or_none()
-        ended = connection.scalar(sa.select(Heartbeat.at).where(Heartbeat.as_of.is_not(None)))
-    limit = timedelta(minutes=patient.settings.monitor_silent_minutes)
-    if ended is not None and limit and patient.true_time - ended > limit:
-        yield True, f"the last whole run of the monitor ended {ago(patient.true_time, ended)} ago; look at its schedule"
+        last = connection.execute(sa.select(Heartbeat).where(Heartbeat.as_of.is_not(None))).one_or_none()
+    minutes = patient.settings.monitor_silent_minutes
+    if last is not None and (quiet := silence(dict(last._mapping), minutes, at=patient.true_time)):
+        yield True, quiet
     if taken is None:
         yield True, "no run has taken a log file yet; `axiswatch run`"
     elif patient.at - taken > LATE:

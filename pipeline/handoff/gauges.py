@@ -20,7 +20,8 @@ Gauges = dict[str, tuple[str, dict[Labels, float]]]
 
 def gauges(store: Store, settings: HandoffSettings, *, at: datetime) -> Gauges:
     """Return every gauge. Ages are in seconds before `at`; an age of what never happened is left out."""
-    last, quiet = last_beat(store, at), silence(store, settings.monitor_silent_minutes, at=at)
+    last = last_beat(store, at)
+    quiet = silence(last, settings.monitor_silent_minutes, at=at)
     with store.read() as connection:
         oldest = connection.scalar(
             sa.select(sa.func.min(Case.first_at, type_=Case.first_at.type)).where(Case.state == "open")

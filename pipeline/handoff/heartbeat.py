@@ -17,12 +17,12 @@ from pipeline.store.tables import Heartbeat
 MONITOR: Final = "monitor"
 
 
-def beat(store: Store, counts: Mapping[str, Any], *, as_of: datetime, at: datetime, webhook_url: str = "") -> None:
+def beat(store: Store, *, as_of: datetime, at: datetime, webhook_url: str = "") -> None:
     """Note that a run of the monitor for `as_of` went through all its steps and ended at the true time `at`.
 
     If its silence was reported, the end of it is reported as well.
     """
-    row = {"name": MONITOR, "as_of": as_of, "at": at, "counts": dict(counts), "reported_at": None}
+    row = {"name": MONITOR, "as_of": as_of, "at": at, "reported_at": None}
     with store.write() as connection:
         reported = connection.scalar(sa.select(Heartbeat.reported_at).where(Heartbeat.name == MONITOR))
         upsert(connection, Heartbeat, [row])
@@ -37,19 +37,21 @@ def last_beat(store: Store, at: datetime) -> dict[str, Any]:
         row = connection.execute(query).one_or_none()
     if row is None:
         with store.write() as connection:
-            first: dict[str, Any] = {"name": MONITOR, "as_of": None, "at": at, "counts": {}, "reported_at": None}
+            first: dict[str, Any] = {"name": MONITOR, "as_of": None, "at": at, "reported_at": None}
             insert_new(connection, Heartbeat, first)
             row = connection.execute(query).one()
     return dict(row._mapping)
 
 
-def silence(store: Store, minutes: float, *, at: datetime) -> str:
-    """Return a sentence if no run of the monitor ended well for `minutes` before `at`, else ''; 0 minutes: never."""
-    last = last_beat(store, at)
+def silence(last: Mapping[str, Any], minutes: float, *, at: datetime) -> str:
+    """Return a sentence if no run of the monitor ended well for `minutes` before `at`, else ''; 0 minutes: never.
+
+    `last` is its row, see `last_beat`.
+    """
     if not minutes or at - last["at"] <= timedelta(minutes=minutes):
         return ""
     since = f"no run of the monitor ended well since {utc_text(last['at'])}"
-    what = "none ever did" if last["as_of"] is None else f"the last one stood for {utc_text(last['as_of'])}"
+    what = "none ever did" if last["as_of"] is None else f"the last whole run stood for {utc_text(last['as_of'])}"
     return f"{since} ({what}); look at the schedule and at `axiswatch failures`"
 
 
@@ -58,14 +60,17 @@ def report_silence(store: Store, minutes: float, *, at: datetime, webhook_url: s
 
     Several processes may look at the same time: one of them sends it.
     """
-    text = silence(store, minutes, at=at) if webhook_url else ""
+    if not webhook_url:
+        return False
+    last = last_beat(store, at)
+    text = silence(last, minutes, at=at)
     if not text:
         return False
     mine = sa.update(Heartbeat).where(Heartbeat.name == MONITOR, Heartbeat.reported_at.is_(None))
     with store.write() as connection:
         if not connection.execute(mine.values(reported_at=at)).rowcount:
             return False
-    if _send(webhook_url, text, last_beat(store, at)):
+    if _send(webhook_url, text, last):
         return True
     with store.write() as connection:
         undo = sa.update(Heartbeat).where(Heartbeat.name == MONITOR, Heartbeat.reported_at == at)

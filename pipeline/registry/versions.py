@@ -242,6 +242,19 @@ def predecessor(connection: Connection, scope: str) -> str | None:
     return stack[-2] if len(stack) > 1 else None
 
 
+def superseded(store: Store, before: datetime) -> list[str]:
+    """Return the versions that stopped being champion before a time and that neither an alias nor a rollback names."""
+    query = sa.select(
+        AliasEvent.scope, AliasEvent.previous_version, sa.func.max(AliasEvent.at, type_=AliasEvent.at.type)
+    )
+    former = (AliasEvent.alias == CHAMPION, AliasEvent.previous_version.is_not(None))
+    with store.read() as connection:
+        rows = connection.execute(query.where(*former).group_by(AliasEvent.scope, AliasEvent.previous_version)).all()
+        kept: set[str | None] = set(connection.scalars(sa.select(ModelAlias.model_version)))
+        kept |= {predecessor(connection, scope) for scope in {row[0] for row in rows}}
+    return sorted(str(version) for _, version, at in rows if at < before and version not in kept)
+
+
 def champion_stack(events: Iterable[tuple[str, str | None]]) -> list[str]:
     """Return the champions as a stack, the present one last.
 

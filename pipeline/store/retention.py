@@ -24,14 +24,12 @@ from pipeline.store.attribution import attributed_unit, recordings
 from pipeline.store.database import Store, partition_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
-    AliasEvent,
     Baseline,
     Case,
     DueWork,
     Extraction,
     Label,
     LakeFile,
-    ModelAlias,
     ModelVersion,
     Recording,
     Score,
@@ -125,15 +123,13 @@ class SupersededReport:
         return asdict(self)
 
 
-def prune_superseded(store: Store, *, before: datetime, dry_run: bool = False) -> SupersededReport:
-    """Delete the scores of models that stopped being champion before a time; with `dry_run` only count them.
+def prune_scores(store: Store, versions: Sequence[str], *, dry_run: bool = False) -> SupersededReport:
+    """Delete the scores of models; with `dry_run` only count them.
 
-    Those of the champion, of the one before it (a rollback counts them again), of challengers and of what cases quote
-    (their axis, from first to last flagged recording) stay. States, decisions and the payback hold their own figures.
+    What cases quote (their axis, from first to last flagged recording) stays. States, decisions and the payback hold
+    their own figures.
     """
     report = SupersededReport()
-    with store.read() as connection:
-        versions = _superseded(connection, before)
     for version in versions:
         found = 0
         quoted = sa.exists().where(
@@ -158,20 +154,6 @@ def prune_superseded(store: Store, *, before: datetime, dry_run: bool = False) -
         report.versions += bool(found)
         report.scorings += found
     return report
-
-
-def _superseded(connection: Connection, before: datetime) -> list[str]:
-    """Return the versions that were champion, are not named by an alias and gave way before a time."""
-    events: dict[str, list[Any]] = {}
-    order = (AliasEvent.scope, AliasEvent.sequence)
-    for event in connection.execute(sa.select(AliasEvent).where(AliasEvent.alias == "champion").order_by(*order)):
-        events.setdefault(event.scope, []).append(event)
-    kept = set(connection.scalars(sa.select(ModelAlias.model_version)))
-    last: dict[str, datetime] = {}
-    for changes in events.values():
-        kept |= {changes[-1].previous_version}
-        last |= {change.previous_version: change.at for change in changes if change.previous_version}
-    return sorted(version for version, at in last.items() if at < before and version not in kept)
 
 
 def _needed(limit: datetime) -> sa.Select[Any]:

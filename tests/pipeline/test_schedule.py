@@ -280,13 +280,13 @@ def test_a_silent_monitor_is_told_once_and_its_return_too(
 ) -> None:
     """Also one that never started; two that look at the same time send one message; what failed is sent later."""
     url, told = webhook
-    assert silence(store, 30, at=at(0)) == "", "the first look: from now on it is waited for"
-    assert "none ever did" in silence(store, 30, at=at(0.6))
-    assert silence(store, 0, at=at(99)) == "", "0 minutes: never"
+    assert silence(last_beat(store, at(0)), 30, at=at(0)) == "", "the first look: from now on it is waited for"
+    assert "none ever did" in silence(last_beat(store, at(0)), 30, at=at(0.6))
+    assert silence(last_beat(store, at(0)), 0, at=at(99)) == "", "0 minutes: never"
     assert not report_silence(store, 30, at=at(0.6), webhook_url=url + "/broken")
     assert [report_silence(store, 30, at=at(0.7), webhook_url=url) for _ in range(2)] == [True, False]
-    beat(store, {}, as_of=at(1), at=at(1.1), webhook_url=url)
-    assert silence(store, 30, at=at(1.6)) == ""
+    beat(store, as_of=at(1), at=at(1.1), webhook_url=url)
+    assert silence(last_beat(store, at(0)), 30, at=at(1.6)) == ""
     assert report_silence(store, 30, at=at(1.7), webhook_url=url)
     texts = [item["text"] for item in told[1:]]
     assert ["none ever did" in texts[0], texts[1], "stood for" in texts[2]] == [True, "the monitor runs again", True]

@@ -19,7 +19,6 @@ def upgrade() -> None:
         sa.Column("name", sa.Text(), primary_key=True, comment="monitor"),
         sa.Column("as_of", time, nullable=True, comment="of the last whole run; null: there was none yet"),
         sa.Column("at", time, nullable=False, comment="true time of its end; without one, when somebody first looked"),
-        sa.Column("counts", sa.JSON(), nullable=False, comment="of its steps"),
         sa.Column("reported_at", time, nullable=True, comment="when its silence was reported; null: it is not"),
     )
 

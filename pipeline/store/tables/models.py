@@ -159,7 +159,6 @@ class Heartbeat(Base):
     name: Mapped[str] = mapped_column(primary_key=True, comment="monitor")
     as_of: Mapped[datetime | None] = mapped_column(comment="of the last whole run; null: there was none yet")
     at: Mapped[datetime] = mapped_column(comment="true time of its end; without one, when somebody first looked")
-    counts: Mapped[dict[str, Any]] = mapped_column(JSON, comment="of its steps")
     reported_at: Mapped[datetime | None] = mapped_column(comment="when its silence was reported; null: it is not")
 
 

@@ -98,7 +98,7 @@ def test_each_fault_of_the_rows_is_told(patient: Patient, store: Store) -> None:
     mark = {"subject": "r", "step": due.EXTRACT, "scope": "", "version": "", "size": 1, "cause": ""}
     failure = {"dag_id": "axiswatch_monitor", "run_id": "r", "task_id": "score", "map_index": 0, "try_number": 4}
     failure |= {"message": "", "log_url": "", "webhook": "", "known_at": at}
-    beat = {"name": "monitor", "as_of": at, "at": patient.true_time - days, "counts": {}, "reported_at": None}
+    beat = {"name": "monitor", "as_of": at, "at": patient.true_time - days, "reported_at": None}
     ahead = recording | {"recording_id": "ahead", "started_at": at + days}
     for check, table, row, words in (
         ("cases", Case, case, ("old", "31 days", "`axiswatch queue`")),

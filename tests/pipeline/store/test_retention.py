@@ -16,11 +16,11 @@ from pipeline.base.settings import Settings
 from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
-from pipeline.registry.versions import set_alias
+from pipeline.registry.versions import set_alias, superseded
 from pipeline.store import due
 from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions
 from pipeline.store.lake import Lake
-from pipeline.store.retention import apply_retention, first_month_kept, prune_superseded
+from pipeline.store.retention import apply_retention, first_month_kept, prune_scores
 from pipeline.store.tables import (
     Axis,
     Baseline,
@@ -266,13 +266,13 @@ def test_scores_of_former_champions_go_and_what_is_quoted_stays(store: Store, fi
             found = sa.select(Score.model_version, sa.func.count()).group_by(Score.model_version)
             return dict(connection.execute(found).all())
 
-    early = prune_superseded(store, before=at + timedelta(days=5))
+    early = prune_scores(store, superseded(store, at + timedelta(days=5)))
     assert (early.scorings, scores()) == (0, whole), "it was champion until then"
-    told = prune_superseded(store, before=AS_OF, dry_run=True)
+    told = prune_scores(store, superseded(store, AS_OF), dry_run=True)
     assert (told.versions, told.scorings, scores()) == (1, 14, whole)
-    assert prune_superseded(store, before=AS_OF).scorings == 14
+    assert prune_scores(store, superseded(store, AS_OF)).scorings == 14
     assert scores() == whole | {"one": 2}, "the two that the case quotes"
-    assert prune_superseded(store, before=AS_OF).scorings == 0
+    assert prune_scores(store, superseded(store, AS_OF)).scorings == 0
     with store.read() as connection:
         left = connection.scalar(sa.select(sa.func.count()).where(Scoring.model_version == "one"))
     assert left == 2
