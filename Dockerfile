@@ -1,6 +1,7 @@
 # The image of every part of axiswatch: Airflow with axiswatch installed into it. Any Debian with Python 3.11 will do as base:
 #   docker build --build-arg BASE=debian:bookworm -t axiswatch .
-ARG BASE=python:3.11-slim-bookworm
+# `axiswatch backup` needs a pg_dump that is not older than the server: Debian trixie has 17, bookworm has 15.
+ARG BASE=python:3.11-slim-trixie
 FROM ${BASE}
 
 # How pip finds the CPU build of torch where the registry gives the CUDA one; see the README.
@@ -9,6 +10,7 @@ ARG PIP_FLAGS=""
 
 RUN command -v python3.11 >/dev/null && python3.11 -m venv --help >/dev/null 2>&1 \
     || (apt-get update && apt-get install -y --no-install-recommends python3.11 python3.11-venv && rm -rf /var/lib/apt/lists/*)
+RUN apt-get update && apt-get install -y --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/*
 RUN python3.11 -m venv /opt/axiswatch \
     && useradd --system --uid 50000 --gid 0 --home-dir /opt/airflow --create-home axiswatch
 

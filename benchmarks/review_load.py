@@ -69,6 +69,7 @@ def add_cases(store: Store, number: int) -> list[str]:
         if rows:
             connection.execute(sa.insert(Case), rows)
             add_evidence(connection, rows, rng)
+            connection.exec_driver_sql("ANALYZE")
         return list(connection.scalars(sa.select(Case.case_id).where(Case.state == "open").limit(500)))
 
 

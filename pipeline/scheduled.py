@@ -14,7 +14,7 @@ from typing import Any
 from pipeline import steps
 from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.store.batches import Between, Stretch
-from pipeline.workplace import Workplace, limits_of, workplace
+from pipeline.workplace import Workplace, batch_workplace, limits_of
 
 MIB = 1024 * 1024
 Json = dict[str, Any]
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 @contextmanager
 def _open() -> Iterator[Workplace]:
     """Open the workplace for one task, which has a core of its own, and close its connections."""
-    place = workplace()
+    place = batch_workplace()
     try:
         yield Workplace(place.settings.model_copy(update={"workers": 1}), place.store, place.lake)
     finally:

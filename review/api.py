@@ -5,7 +5,6 @@ A request needs a token or the session of a browser. OpenAPI describes the inter
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -48,8 +47,6 @@ def _known_reason(text: str) -> str:
     return text
 
 
-COUNTS_KEPT: Final = timedelta(seconds=30)
-MOST_COUNTS: Final = 100
 SHIFT: Final = (
     *("case_id", "site", "cell", "robot_id", "axis", "state", "family", "first_at", "action", "at"),
     *("who", "verdict", "found_mode", "evidence", "note"),
@@ -136,13 +133,8 @@ def counts(
     """Return how many cases each choice of reason, site, cell and robot would show; numbers of up to 30 s before."""
     del account
     app = request.app.state
-    now, kept = app.clock(), app.counts
-    wanted = (filters.state, filters.mine, filters.search)
-    if wanted not in kept or not timedelta(0) <= now - kept[wanted][0] < COUNTS_KEPT:
-        if len(kept) >= MOST_COUNTS:
-            kept.clear()
-        kept[wanted] = (now, count_choices(app.store, filters, as_of=now))
-    return choices_of(kept[wanted][1], filters)
+    now, wanted = app.clock(), (filters.state, filters.mine, filters.search)
+    return choices_of(app.counts.made(wanted, now, lambda: count_choices(app.store, filters, as_of=now)), filters)
 
 
 @router.get("/cases/{case_id}")

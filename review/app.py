@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import quote, unquote
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -22,6 +22,7 @@ from pipeline.store.lake import Lake
 from review import api, api_figures, pages
 from review.access import PUBLIC, needs, own_account
 from review.acts import api as api_acts
+from review.kept import Kept
 from review.limits import BodyLimit, GuardedServer, LogInTurns, server_config
 from review.page import STATIC_FILES, here, refuse
 
@@ -67,7 +68,8 @@ def create_app(
     app = FastAPI(title="axiswatch review", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.store, app.state.lake, app.state.settings, app.state.clock = store, lake, settings, clock
     app.state.log_ins = LogInTurns()
-    app.state.counts = {}  # of cases by choice of a filter, for some seconds
+    app.state.counts = Kept(timedelta(seconds=30), 100)  # of cases by choice of a filter
+    app.state.courses = Kept(timedelta(seconds=10), 2_000)  # small lines of the queue
     app.state.account_of, app.state.own_log_in = account_of, account_of is own_account
     app.include_router(pages.router)
     app.include_router(api.router)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -26,8 +25,7 @@ from review.access import Form, source_of
 from review.acts import pages as act_pages
 from review.acts.refusals import refusals
 from review.case_view import blinded, case_details, seen_of
-from review.figures.levels import levels_of
-from review.figures.sparkline import courses, sparkline
+from review.figures.sparkline import NO_LINE, small_lines
 from review.forms import Anybody, Viewer, address_of, back, filters_of, inside, text_of
 from review.limits import COOKIE, KNOWN, credential
 from review.page import LANGUAGE_COOKIE, language_of, render
@@ -99,16 +97,14 @@ def queue(request: Request, account: Viewer) -> Response:
     """Show a page of the queue."""
     state, filters = request.app.state, filters_of(request, account)
     rows, after = queue_page(state.store, filters, as_of=state.clock(), after=request.query_params.get("after", ""))
-    points = courses(state.store, rows)
+    lines = small_lines(state.store, state.settings, rows, as_of=state.clock(), kept=state.courses)
     with state.store.read() as connection:
         evidence = evidence_of(connection, [row["case_id"] for row in rows])
         shown = shown_of(connection, [row["case_id"] for row in rows])
-        levels = levels_of(connection, state.settings, {row["axis_id"] for row in rows}, as_of=state.clock())
     language = language_of(request)
     for row in rows:
         blind = is_blind(row)
-        course = [] if blind else points[row["case_id"]]
-        row["trend"] = sparkline(course, end=row["last_at"], levels=astuple(levels[row["axis_id"]]))
+        row["trend"] = NO_LINE if blind else lines[row["case_id"]]
         row["said"] = case_statement(blinded(row), None if blind else evidence.get(row["case_id"]), language)
     values: dict[str, Any] = {
         "rows": rows,

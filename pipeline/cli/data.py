@@ -180,8 +180,9 @@ def retention(
     safely in the lake. Exit code 2: all three are 0.
     """
     from pipeline.steps import retain
+    from pipeline.workplace import batch_workplace
 
-    reports = retain(workplace(), moment(as_of), dry_run=dry_run)
+    reports = retain(batch_workplace(), moment(as_of), dry_run=dry_run)
     if not reports:
         raise SettingsError("retention_months, superseded_days and landing_keep_days are 0, which keeps everything")
 

@@ -22,10 +22,9 @@ from pipeline.cli.common import (
     opened_store,
     progress,
     table,
-    workplace,
 )
 from pipeline.steps import MONITOR
-from pipeline.workplace import true_now
+from pipeline.workplace import batch_workplace, true_now
 
 Scope = Annotated[str | None, typer.Option(help="Model scope, e.g. acceleration (default: every scope with labels).")]
 
@@ -105,7 +104,7 @@ def run(as_of: AsOf = None, as_json: AsJson = False) -> None:
 
 
 def _place() -> Workplace:
-    return replace(workplace(), true_time=true_now())
+    return replace(batch_workplace(), true_time=true_now())
 
 
 def _take(name: str, as_of: str | None, as_json: bool) -> None:
@@ -130,7 +129,7 @@ def train(scope: Scope = None, as_of: AsOf = None, as_json: AsJson = False) -> N
     Every later version needs `axiswatch models promote`. Exit code 3: no recording with features has a label, or no
     model can be trained on the labels, for example if they have only one fault class.
     """
-    results = train_step(workplace(), moment(as_of), as_json, scope)
+    results = train_step(batch_workplace(), moment(as_of), as_json, scope)
     emit(results, as_json, lambda: show_training(results))
 
 

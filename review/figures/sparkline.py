@@ -1,16 +1,20 @@
-"""The course of the fault probability as a small line in the queue: one query for each page, drawn as SVG."""
+"""The course of the fault probability as a small line in the queue, drawn as SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
+from pipeline.base.settings import CaseSettings
 from pipeline.store.database import Store
 from pipeline.store.tables import AxisState
+from review.figures.levels import levels_of
+from review.kept import Kept
 
 DAYS = 7.0
 WIDTH, HEIGHT, EDGE = 120, 30, 2
@@ -18,6 +22,8 @@ MOST_POINTS = 60
 """A line of 120 pixels cannot show more."""
 
 Point = tuple[datetime, float | None]
+Place = tuple[str, datetime]
+"""Axis, and the end of a line."""
 
 
 @dataclass(frozen=True)
@@ -43,31 +49,51 @@ class Sparkline:
     levels: tuple[float, ...] = ()
 
 
-def courses(store: Store, cases: Sequence[Mapping[str, Any]], *, days: float = DAYS) -> dict[str, list[Point]]:
-    """Return the fault probability over the last days of each case, by case, with one query for all of them."""
-    if not cases:
-        return {}
+NO_LINE: Final = Sparkline((), None, None, None)
+
+
+def small_lines(
+    store: Store, settings: CaseSettings, rows: Sequence[Mapping[str, Any]], *, as_of: datetime, kept: Kept[Sparkline]
+) -> dict[str, Sparkline]:
+    """Return the small lines of some cases, by case: the fault probability over the last days of each, and the levels.
+
+    Parameters
+    ----------
+    rows
+        Rows of the queue.
+    as_of
+        Time of the request: the levels of then.
+    kept
+        Lines that were drawn a short time ago, by axis and end.
+    """
+    lines = {(row["axis_id"], row["last_at"]): kept.get((row["axis_id"], row["last_at"]), as_of) for row in rows}
+    new = sorted(place for place, line in lines.items() if line is None)
+    if new:
+        with store.read() as connection:
+            points = _courses(connection, new)
+            levels = levels_of(connection, settings, {axis for axis, _ in new}, as_of=as_of)
+        for axis, last in new:
+            line = sparkline(points[axis, last], end=last, levels=astuple(levels[axis]))
+            lines[axis, last] = kept.put((axis, last), as_of, line)
+    return {row["case_id"]: lines[row["axis_id"], row["last_at"]] or NO_LINE for row in rows}
+
+
+def _courses(connection: Connection, places: Sequence[Place]) -> dict[Place, list[Point]]:
+    """Return the fault probability over the last days, with one query for all."""
     columns = AxisState.__table__.c  # without the objects of the mapper: half the time of building the query
-    wanted = {(case["axis_id"], case["last_at"]) for case in cases}
-    stretches = [
-        sa.and_(columns.axis_id == axis, columns.bin_at.between(last - timedelta(days=days), last))
-        for axis, last in sorted(wanted)
-    ]
+    span = timedelta(days=DAYS)
+    stretches = [sa.and_(columns.axis_id == axis, columns.bin_at.between(last - span, last)) for axis, last in places]
     query = sa.select(columns.axis_id, columns.bin_at, columns.fault_probability).where(sa.or_(*stretches))
     by_axis: dict[str, list[Point]] = {}
-    with store.read() as connection:
-        for axis, at, value in connection.execute(query.order_by(columns.bin_at)):
-            by_axis.setdefault(axis, []).append((at, value))
-    by_case = {}
-    for case in cases:
-        first = case["last_at"] - timedelta(days=days)
-        by_case[case["case_id"]] = [
-            point for point in by_axis.get(case["axis_id"], []) if first <= point[0] <= case["last_at"]
-        ]
-    return by_case
+    for axis, at, value in connection.execute(query.order_by(columns.bin_at)):
+        by_axis.setdefault(axis, []).append((at, value))
+    return {
+        (axis, last): [point for point in by_axis.get(axis, []) if last - span <= point[0] <= last]
+        for axis, last in places
+    }
 
 
-def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS, levels: Sequence[float] = ()) -> Sparkline:
+def sparkline(points: Sequence[Point], *, end: datetime, levels: Sequence[float] = ()) -> Sparkline:
     """Convert a course to the points of a line, 0 at the bottom and 1 at the top, with gaps where no value is known.
 
     `levels` are probabilities at which a line stands across.
@@ -76,8 +102,8 @@ def sparkline(points: Sequence[Point], *, end: datetime, days: float = DAYS, lev
     """
     known = [(at, value) for at, value in points if value is not None]
     if not known:
-        return Sparkline((), None, None, None)
-    start = end - timedelta(days=days)
+        return NO_LINE
+    start = end - timedelta(days=DAYS)
     pieces: list[list[tuple[float, float]]] = [[]]
     for at, value in _thinned(points):
         if value is None:

@@ -23,14 +23,15 @@ import yaml
 from pipeline.base.settings import Settings
 from pipeline.handoff.gauges import gauges
 from pipeline.store.database import Store
-from pipeline.store.tables import Axis, Case
+from pipeline.store.tables import Axis, Case, Label, ReviewEvent
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(pgserver.__file__).parent / "pginstall" / "bin"
 FILE = ROOT / "docker-compose.yml"
 NEEDED = ("AIRFLOW_URL", "AIRFLOW_SECRET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_FERNET_KEY")
-SECRETS = ("POSTGRES_PASSWORD", "DB_PASSWORD_AIRFLOW", "DB_PASSWORD_AXISWATCH", "REDIS_PASSWORD")
+SECRETS = ("POSTGRES_PASSWORD", "DB_PASSWORD_AIRFLOW", "DB_PASSWORD_AXISWATCH", "DB_PASSWORD_OWNER", "REDIS_PASSWORD")
 SECRETS += ("FIRST_ADMIN_PASSWORD", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+ROLES = ("airflow", "axiswatch", "axiswatch_owner")
 OURS = ("init", "api-server", "scheduler", "dag-processor", "triggerer", "worker")
 
 
@@ -129,10 +130,10 @@ def test_the_init_job_makes_what_is_missing_and_undoes_nothing(
 ) -> None:
     """The scripts themselves, on a real PostgreSQL, against the installed package; with the variables of the file.
 
-    Each application has a role and a database of its own, and cannot enter the other's.
+    Each application has a role and a database of its own, and cannot enter the other's, nor change its own history.
     """
     assert compose["services"]["init"]["command"] == ["axiswatch-init"]
-    told = compose["x-axiswatch"]["environment"]
+    told, own = compose["x-axiswatch"]["environment"], compose["services"]["init"]["environment"]
     env = {
         "PATH": f"{Path(sys.executable).parent}:{PROGRAMS}:{os.environ['PATH']}",
         "HOME": str(folder),
@@ -141,15 +142,19 @@ def test_the_init_job_makes_what_is_missing_and_undoes_nothing(
         "AIRFLOW__CORE__AUTH_MANAGER": told["AIRFLOW__CORE__AUTH_MANAGER"],
         "AIRFLOW__CELERY__WORKER_CONCURRENCY": "3",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": as_role(postgres.url("airflow"), "airflow"),
-        "AXISWATCH_DATABASE_URL": as_role(postgres.url("axiswatch"), "axiswatch"),
+        "AXISWATCH_DATABASE_URL": as_role(postgres.url("axiswatch"), "axiswatch_owner"),
+        "DB_ROLE_AXISWATCH": own["DB_ROLE_AXISWATCH"],
         "AXISWATCH_LAKE_URL": str(folder / "lake"),
         "FIRST_ADMIN_PASSWORD": "a long password",
         "WORKERS": "2",
         "DB_PASSWORD_AIRFLOW": "one",
         "DB_PASSWORD_AXISWATCH": "two",
+        "DB_PASSWORD_OWNER": "three",
         "PGHOST": postgres.url("postgres").split("host=")[1],
     }
     assert {"FIRST_ADMIN_PASSWORD", "WORKERS", "AXISWATCH_DATABASE_URL"} <= set(told)
+    assert "//axiswatch_owner:" in own["AXISWATCH_DATABASE_URL"]
+    assert "//axiswatch:" in told["AXISWATCH_DATABASE_URL"]
 
     def run(*command: str) -> str:
         done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False)
@@ -166,14 +171,22 @@ def test_the_init_job_makes_what_is_missing_and_undoes_nothing(
     engine = sa.create_engine(postgres.url("airflow"), poolclass=sa.NullPool)
     with engine.connect() as connection:
         slots = connection.scalar(sa.text("SELECT slots FROM slot_pool WHERE pool = 'axiswatch_heavy'"))
-        roles = sa.text("SELECT rolname, rolsuper FROM pg_roles WHERE rolname IN ('airflow', 'axiswatch') ORDER BY 1")
-        assert [tuple(row) for row in connection.execute(roles)] == [("airflow", False), ("axiswatch", False)]
+        roles = sa.text("SELECT rolname, rolsuper FROM pg_roles WHERE rolname ~ '^(airflow|axiswatch)' ORDER BY 1")
+        assert [tuple(row) for row in connection.execute(roles)] == [(name, False) for name in ROLES]
         enters = sa.text("SELECT has_database_privilege('axiswatch', 'airflow', 'CONNECT')")
         assert not connection.scalar(enters)
     assert slots == 11, "what people set stays"
     engine.dispose()
+    store = Store.open(as_role(postgres.url("axiswatch"), "axiswatch"))
+    with store.write() as connection:
+        connection.execute(sa.delete(Case))
+    for model in (Label, ReviewEvent):
+        with pytest.raises(sa.exc.ProgrammingError, match="permission denied"), store.write() as connection:
+            connection.execute(sa.delete(model))
+    store.dispose()
     for name in ("airflow", "axiswatch"):
         postgres.drop(name)
+    for name in ROLES:
         postgres.execute(f"DROP ROLE {name}")
 
 
@@ -193,7 +206,7 @@ def test_the_image_holds_what_it_copies_and_no_more() -> None:
         assert f"!{name.split('/')[0]}" in let_through, name
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
     assert users[-1:] == ["axiswatch"]
-    assert lines.index("ARG BASE=python:3.11-slim-bookworm") < lines.index("FROM ${BASE}")
+    assert lines.index("ARG BASE=python:3.11-slim-trixie") < lines.index("FROM ${BASE}")
 
 
 def test_the_files_for_kubernetes_name_what_the_image_and_the_settings_have() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -36,6 +38,22 @@ def at(hours: float) -> datetime:
 
 
 # ------------------------------------------------------------------------------------------------------ batches
+
+
+@pytest.mark.parametrize("started", [(0, 10), (15, 15)])
+def test_a_task_and_what_it_starts_give_way_to_those_that_people_wait_for(
+    tmp_path: Path, started: tuple[int, int]
+) -> None:
+    before, after = started
+    code = (
+        "import os, subprocess, sys; from datetime import UTC, datetime; from pipeline import scheduled; "
+        "scheduled.plan_extract(datetime(2026, 1, 5, tzinfo=UTC)); sys.stdout.flush(); "
+        "subprocess.run([sys.executable, '-c', 'import os; print(os.getpriority(os.PRIO_PROCESS, 0))'])"
+    )
+    environment = os.environ | {"AXISWATCH_HOME": str(tmp_path)}
+    command = ["nice", "-n", str(before - os.getpriority(os.PRIO_PROCESS, 0)), sys.executable, "-c", code]
+    ended = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout.strip()) == (0, str(after)), ended.stderr
 
 
 def test_batches_hold_a_size_and_keep_the_order() -> None:
