@@ -13,10 +13,11 @@ DOCS = """
 Weekly: deletes rows of Airflow's own database (runs, tasks, events, XCom) and log files that are older than
 `airflow_keep_days`. It touches nothing of axiswatch. `axiswatch failures` keeps what failed.
 
-Its worker needs Airflow's database in its environment (`AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`), as compose sets it, and
-the folder of the logs. Where logs go to S3, let a rule of the bucket remove them.
+Its worker needs the folder of the logs, and in `AIRFLOW_DATABASE` the URL of Airflow's database: Airflow takes its own
+variable away from tasks. Where logs go to S3, let a rule of the bucket remove them.
 """
 
+REACHED = 'export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="${AIRFLOW_DATABASE:?set it, see the page of this DAG}"; '
 OLD = f"{{{{ macros.ds_add(data_interval_end | ds, -{SETTINGS.airflow_keep_days}) }}}}"
 
 
@@ -37,12 +38,12 @@ def axiswatch_housekeeping() -> None:
     """Connect the tasks."""
     rows = BashOperator(
         task_id="rows",
-        bash_command=f"airflow db clean --clean-before-timestamp {OLD} --skip-archive --yes",
+        bash_command=f"{REACHED}airflow db clean --clean-before-timestamp {OLD} --skip-archive --yes",
         execution_timeout=timedelta(hours=4),
     )
     logs = BashOperator(
         task_id="logs",
-        bash_command='find "$(airflow config get-value logging base_log_folder)" -type f -mtime '
+        bash_command=f'{REACHED}find "$(airflow config get-value logging base_log_folder)" -type f -mtime '
         f"+{SETTINGS.airflow_keep_days} -delete",
         execution_timeout=timedelta(hours=1),
     )

@@ -22,7 +22,7 @@ from pipeline.store.lake import Lake
 from review import api, api_figures, pages
 from review.access import PUBLIC, needs, own_account
 from review.acts import api as api_acts
-from review.kept import Kept
+from review.figures.kept import Kept
 from review.limits import BodyLimit, GuardedServer, LogInTurns, server_config
 from review.page import STATIC_FILES, here, refuse
 

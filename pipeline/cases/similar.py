@@ -76,7 +76,7 @@ def similar_past(connection: Connection, case_id: str, *, most: int = 5) -> list
         sa.select(Case.case_id, CaseEvidence.moved)
         .join(Label, Label.case_id == Case.case_id)
         .where(*findings)
-        .order_by(Label.known_at.desc(), Label.label_id)
+        .order_by(Label.known_at.desc(), Label.label_id.desc())  # as their index has it, from its end
     )
     closest = _closest(connection, case_id, query, most=most, least=0.0)
     columns = (Label.case_id, Label.verdict, Label.mode, Label.cause, Label.evidence, Label.note)

@@ -100,6 +100,7 @@ def _run(local: LocalAirflow, fleet: FleetSettings, folder: Path, every: float, 
         "password": local.password(),
         "database_url": local.variables()["AXISWATCH_DATABASE_URL"],
         "home": local.variables()["AXISWATCH_HOME"],
+        "landing": str(folder / "landing"),
     }
     emit(facts, as_json, lambda: _show(facts))
     started, beat = time.monotonic(), 0
@@ -120,7 +121,7 @@ def _show(facts: dict[str, str]) -> None:
         "The monitor reads the history, its findings start a retraining, and the next run scores all recordings.\n"
         f"To see the results, run in another shell:\n"
         f"  export AXISWATCH_DATABASE_URL='{facts['database_url']}'\n"
-        f"  export AXISWATCH_HOME='{facts['home']}'\n"
+        f"  export AXISWATCH_HOME='{facts['home']}' AXISWATCH_LANDING='{facts['landing']}'\n"
         "  axiswatch status; axiswatch queue; axiswatch models list\n"
         "Ctrl-C stops everything.\n",
         markup=False,

@@ -1,4 +1,4 @@
-"""Airflow, where this computer is configured for it: does it answer, is the monitor on, did a run end well lately."""
+"""Airflow, where this computer is configured for it: does it answer, can it read the DAGs, does the monitor run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,11 @@ def _health(url: str, seconds: float) -> Said:
 
 
 def _monitor(patient: Patient) -> Said:
-    paused = sa.text("SELECT is_paused FROM dag WHERE dag_id = :dag")
+    known = sa.text(
+        "SELECT d.dag_id, d.is_paused, d.is_stale, d.has_import_errors, e.stacktrace "
+        "FROM dag d LEFT JOIN import_error e ON e.filename = d.relative_fileloc AND e.bundle_name = d.bundle_name "
+        "WHERE d.dag_id LIKE 'axiswatch_%'"
+    )
     ended = sa.text("SELECT max(end_date) FROM dag_run WHERE dag_id = :dag AND state = 'success'").columns(
         sa.column("end", sa.DateTime(timezone=True))
     )
@@ -50,20 +54,24 @@ def _monitor(patient: Patient) -> Said:
     )
     try:
         with engine.connect() as connection:
-            is_paused = connection.scalar(paused, {"dag": MONITOR})
+            dags = {row.dag_id: row for row in connection.execute(known)}
             last = connection.scalar(ended, {"dag": MONITOR})
     except DBAPIError as error:
         yield True, f"cannot read Airflow's database: {str(error.orig).strip()}; start it, or `airflow db migrate`"
         return
-    if is_paused is None:
+    unread = {name: dag.stacktrace for name, dag in sorted(dags.items()) if dag.has_import_errors or dag.is_stale}
+    for name, trace in unread.items():
+        why = (trace or "its file is gone").strip().splitlines()[-1]
+        yield True, f"Airflow cannot read the DAG {name}, so it does not run ({why}); put its file in order"
+    if MONITOR not in dags:
         yield True, f"Airflow does not know the DAG {MONITOR}; set AIRFLOW__CORE__DAGS_FOLDER to dags/"
-    elif is_paused:
+    elif dags[MONITOR].is_paused:
         yield True, f"the DAG {MONITOR} is paused, so nothing runs by itself; `airflow dags unpause {MONITOR}`"
     elif last is None:
         yield True, f"no run of {MONITOR} has ended well yet; look at its page in Airflow"
     elif patient.true_time - (last := last.replace(tzinfo=last.tzinfo or UTC)) > LATE:
         yield True, f"the last good run of {MONITOR} ended {ago(patient.true_time, last)} ago; look at its page"
-    else:
+    elif MONITOR not in unread:
         yield False, f"{MONITOR} is on, its last good run ended {ago(patient.true_time, last)} ago"
 
 

@@ -13,8 +13,8 @@ from sqlalchemy.engine import Connection
 from pipeline.base.settings import CaseSettings
 from pipeline.store.database import Store
 from pipeline.store.tables import AxisState
+from review.figures.kept import Kept
 from review.figures.levels import levels_of
-from review.kept import Kept
 
 DAYS = 7.0
 WIDTH, HEIGHT, EDGE = 120, 30, 2

@@ -173,9 +173,10 @@ def plant(free_port: Callable[[], int]) -> Iterator[Plant]:
     folder = Path(tempfile.mkdtemp(prefix="axiswatch-af-"))
     fleet = folder / "fleet"
     simulate(fleet, FLEET)
+    shutil.copytree(ROOT / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     local = LocalAirflow(
         folder,
-        ROOT / "dags",
+        folder / "dags",
         free_port(),
         {
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
@@ -414,6 +415,50 @@ def test_the_monitor_tells_the_webhook_of_cases(plant: Plant) -> None:
         stamp = int(told.headers[0]["Webhook-Timestamp"])
         assert abs(stamp - time.time()) < 300, "the true time, not the run's"
         assert {row["state"] for row in plant.command("webhook", "list")} == {"delivered"}
+
+
+def test_housekeeping_removes_what_airflow_kept_too_long(plant: Plant) -> None:
+    log = plant.folder / "airflow" / "logs" / "dag_id=gone" / "attempt=1.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("from the time before", encoding="utf-8")
+    long_ago = time.time() - 200 * 86_400
+    os.utime(log, (long_ago, long_ago))
+    engine = sa.create_engine(plant.local.database_url("airflow"), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO log (dttm, event) VALUES (now() - interval '200 days', 'long ago')")
+    run = plant.ask("axiswatch_housekeeping", {})
+    assert plant.wait("axiswatch_housekeeping", run) == "success"
+    with engine.connect() as connection:
+        kept = sa.text("SELECT count(*) FILTER (WHERE event = 'long ago'), count(*) FROM log")
+        old, all_of_them = connection.execute(kept).one()
+    engine.dispose()
+    assert (old, log.exists()) == (0, False)
+    assert all_of_them > 0, "what is young stays"
+
+
+def test_the_doctor_tells_what_keeps_the_monitor_from_running(plant: Plant) -> None:
+    def told() -> str:
+        """What is wrong with Airflow."""
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "axiswatch"), "doctor", "--quiet", "--json"],
+            env={**os.environ, **plant.local.variables(), "AXISWATCH_CONFIG": str(plant.config)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return " ".join(one["text"] for one in json.loads(done.stdout) if one["check"] == "airflow")
+
+    assert told() == ""
+    plant.pause("axiswatch_monitor", True)
+    assert "axiswatch_monitor is paused" in told()
+    plant.pause("axiswatch_monitor", False)
+    file = plant.local.dags / "axiswatch_monitor.py"
+    sound = file.read_text(encoding="utf-8")
+    file.write_text(sound + "\nthis is no Python\n", encoding="utf-8")
+    until(lambda: "cannot read the DAG axiswatch_monitor" in told(), "word of a DAG that cannot be read", told)
+    assert "SyntaxError" in told()
+    file.write_text(sound, encoding="utf-8")
+    until(lambda: told() == "", "a sound Airflow", told)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from review.kept import Kept
+from review.figures.kept import Kept
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 

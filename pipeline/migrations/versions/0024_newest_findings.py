@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from alembic import op
 
 revision = "0024"
@@ -13,7 +12,7 @@ depends_on = None
 
 def upgrade() -> None:
     """Apply."""
-    op.create_index("ix_labels_newest", "labels", [sa.desc("known_at"), "label_id"])
+    op.create_index("ix_labels_newest", "labels", ["known_at", "label_id"])
 
 
 def downgrade() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Boolean, ForeignKey, Index, LargeBinary, String, Text, desc, text
+from sqlalchemy import JSON, Boolean, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from pipeline.store.tables.base import Base
@@ -204,7 +204,7 @@ class Label(Base):
     case_id: Mapped[str | None] = mapped_column(String(12), index=True)
     known_at: Mapped[datetime]
 
-    __table_args__ = (Index("ix_labels_newest", desc("known_at"), "label_id"),)
+    __table_args__ = (Index("ix_labels_newest", "known_at", "label_id"),)
 
 
 class LabelWithdrawal(Base):
