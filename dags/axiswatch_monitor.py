@@ -46,7 +46,7 @@ the log of the red task and in `axiswatch failures`. See docs/operations.md.
     start_date=START,
     catchup=False,
     max_active_runs=1,
-    default_args=DEFAULT_ARGS,
+    default_args=DEFAULT_ARGS | {"priority_weight": 100},  # a slot that gets free is its, not a backfill's
     on_failure_callback=report_run,
     dagrun_timeout=timedelta(hours=4),
     tags=["axiswatch", "monitor"],

@@ -173,6 +173,13 @@ def test_tasks_are_one_call(path: Path) -> None:
         assert not [inner for inner in ast.walk(node) if isinstance(inner, ast.While | ast.Try)], node.name
 
 
+def test_a_free_slot_is_the_monitors(facts: dict[str, Any]) -> None:
+    """Tasks of other DAGs wait for it, however many there are."""
+    weights = {name: [task["weight"] for task in dag["tasks"].values()] for name, dag in facts["dags"].items()}
+    others = [weight for name, own in weights.items() if name != "axiswatch_monitor" for weight in own]
+    assert min(weights["axiswatch_monitor"]) > max(others)
+
+
 def test_the_monitor_takes_the_steps_in_their_order(facts: dict[str, Any]) -> None:
     """The schedule has the steps of a monitoring run, all of them and in their order."""
     tasks = facts["dags"]["axiswatch_monitor"]["tasks"]
