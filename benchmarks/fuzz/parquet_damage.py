@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -315,7 +316,7 @@ def bombs(folder: Path, sizes: Sequence[int] = (48, 600)) -> list[bytes]:
             if codec == "none" and size > 100:
                 continue
             if not path.exists():
-                aside = str(path.with_suffix(".part"))
+                aside = str(path.with_suffix(f".{os.getpid()}.part"))
                 values = {
                     "root": str(Path(__file__).parents[2]),
                     "kind": kind,
