@@ -18,7 +18,8 @@ variable away from tasks. Where logs go to S3, let a rule of the bucket remove t
 """
 
 REACHED = 'export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="${AIRFLOW_DATABASE:?set it, see the page of this DAG}"; '
-OLD = f"{{{{ macros.ds_add(data_interval_end | ds, -{SETTINGS.airflow_keep_days}) }}}}"
+END = "(dag_run.data_interval_end or dag_run.run_after)"
+OLD = f"{{{{ macros.ds_add({END} | ds, -{SETTINGS.airflow_keep_days}) }}}}"
 
 
 @dag(
