@@ -26,7 +26,7 @@ from features.health.alarm import alarm_onset
 from features.health.baseline import fit_reference
 from features.health.health import health_index
 from features.health.trend import change_points, running_median
-from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.quantities import STANDARD_GRAVITY_M_S2
 
 RATE_HZ = 25_600.0
 SNAPSHOT = 2_560

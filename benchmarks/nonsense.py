@@ -27,7 +27,7 @@ import numpy.typing as npt
 from features.kinematics import Orders
 from features.settings import feature_names
 from pipeline.assets import known_orders
-from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.quantities import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.evaluation.fleet_windows import SCOPE, Fleet, judged_fleet, prepare_fleets, take_in
 from pipeline.evaluation.methods import METHODS, SHIPPED, FittedMethod, Training, with_seed

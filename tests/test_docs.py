@@ -20,7 +20,8 @@ from models.kinds import Kind
 from pipeline import accounts
 from pipeline.assets import AxisEntry, BearingEntry, GeometryEntry, ReducerEntry, UnitEntry, events
 from pipeline.assets.catalogue import catalogue
-from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS, RATE_BASES, TIME_BASES
+from pipeline.base.log_schema import LOG_SCHEMA, RATE_BASES, TIME_BASES
+from pipeline.base.quantities import UNITS
 from pipeline.base.settings import ENV_PREFIX, Settings
 from pipeline.base.sources import OTHER_VARIABLES
 from pipeline.cases import audit, axis_state, episodes, evidence, quiet
@@ -165,7 +166,7 @@ def test_every_column_quantity_and_unit_of_the_contract_is_documented() -> None:
     told = {name for cells in rows if len(cells) == 4 for name in re.findall(r"`(\w+)`", cells[0])}
     assert told == set(LOG_SCHEMA.names)
     units = {cells[0].strip("`"): tuple(re.findall(r"`([^`]+)`", cells[1])) for cells in rows if len(cells) == 2}
-    assert {name: units.get(name) for name in QUANTITY_UNITS} == QUANTITY_UNITS
+    assert {name: units.get(name) for name in UNITS} == {name: tuple(known) for name, known in UNITS.items()}
     quality = (DOCS / "quality.md").read_text(encoding="utf-8").split("## Each window by itself")[0]
     assert not set(Quality) - set(re.findall(r"`(\w+)`", quality))
 

@@ -109,7 +109,7 @@ def plausibility_settings(quantity: str) -> PlausibilitySettings:
     >>> plausibility_settings("temperature").judge_shape
     False
     """
-    return PlausibilitySettings(judge_shape=quantity in ("acceleration", "raw"))
+    return PlausibilitySettings(judge_shape=quantity in ("acceleration", "velocity", "sound_pressure", "raw"))
 
 
 @dataclass(frozen=True, eq=False)

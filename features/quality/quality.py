@@ -103,9 +103,9 @@ class QualitySettings:
 def quality_settings(quantity: str) -> QualitySettings:
     """Return the thresholds for a quantity of the log contract.
 
-    Temperatures and voltages are slow and coarse: they may hold a value for hours. A drive's current and torque rest at
-    exactly 0 while a brake holds, stop at the drive's own limit, and carry its mains. Accelerations and forces never
-    rest.
+    Temperatures and voltages are slow and coarse: they may hold a value for hours. A drive's current and torque, and a
+    joint's position and speed, rest at exactly one value while a brake holds, stop at the drive's own limit, and carry
+    its mains. Vibrations, strains and forces never rest.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def quality_settings(quantity: str) -> QualitySettings:
         return QualitySettings(
             flat_min_seconds=3600.0 * hours, judge_dropout=False, judge_clipping=False, judge_hum=False
         )
-    if quantity in ("motor_current", "motor_torque"):
+    if quantity in ("motor_current", "motor_torque", "position", "angle", "angular_velocity"):
         return QualitySettings(flat_min_seconds=600.0, judge_dropout=False, judge_clipping=False, judge_hum=False)
     return QualitySettings()
 

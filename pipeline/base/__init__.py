@@ -1,3 +1,14 @@
 """What every room uses: errors, ids, regimes, the columns of a log, the settings. Imports no other room."""
 
-__all__ = ["errors", "figures", "ids", "log_schema", "regime", "settings", "sources", "spreadsheet", "toml_text"]
+__all__ = [
+    "errors",
+    "figures",
+    "ids",
+    "log_schema",
+    "quantities",
+    "regime",
+    "settings",
+    "sources",
+    "spreadsheet",
+    "toml_text",
+]

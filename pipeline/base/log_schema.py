@@ -10,6 +10,8 @@ from typing import Final
 
 import pyarrow as pa
 
+from pipeline.base.quantities import RAW_UNIT, UNITS
+
 SCHEMA_VERSION: Final = 1
 
 LOG_SCHEMA: Final = pa.schema(
@@ -42,24 +44,11 @@ LOG_SCHEMA: Final = pa.schema(
 
 REQUIRED_COLUMNS: Final = tuple(field.name for field in LOG_SCHEMA if not field.nullable)
 
-RAW_UNIT: Final = "raw"
-"""Unit of a signal whose scale is not declared. It has its own model scope and is never mixed with physical units."""
-
-QUANTITY_UNITS: Final[dict[str, tuple[str, ...]]] = {
-    "acceleration": ("g", "m/s2", RAW_UNIT),
-    "motor_current": ("A", RAW_UNIT),
-    "motor_torque": ("Nm", RAW_UNIT),
-    "force": ("N", RAW_UNIT),
-    "temperature": ("degC", RAW_UNIT),
-    "voltage": ("V", RAW_UNIT),
-}
+QUANTITY_UNITS: Final[dict[str, tuple[str, ...]]] = {quantity: (*units, RAW_UNIT) for quantity, units in UNITS.items()}
 """Quantities that axiswatch knows, each with its allowed units."""
 
 TIME_BASES: Final = ("clock", "synthetic")
 RATE_BASES: Final = ("declared", "assumed")
-
-STANDARD_GRAVITY_M_S2: Final = 9.80665
-"""Exact by definition (CGPM 1901)."""
 
 
 def quantity_of(scope: str) -> str:

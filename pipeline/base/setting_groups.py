@@ -132,9 +132,9 @@ class ExtractionSettings(SettingsGroup):
         10.0,
         ge=0,
         le=1000,
-        description="Accelerations' waveform and shape are taken from here on, Hz; 0: from 0 on.",
+        description="Vibrations' waveform and shape are taken from here on, Hz; 0: from 0 on.",
     )
-    min_samples_acceleration: int = Field(512, ge=16, description="Shortest scored recording of acceleration, samples.")
+    min_samples_acceleration: int = Field(512, ge=16, description="Shortest scored recording of a vibration, samples.")
     min_samples_other: int = Field(64, ge=16, description="Shortest scored recording of any other quantity, samples.")
     regime_speed_bin_rpm: float = Field(100.0, gt=0, description="Width of the speed bins of a regime, rpm.")
     regime_load_bin: float = Field(0.25, gt=0, description="Width of the load bins of a regime, in the log's unit.")

@@ -6,12 +6,13 @@ from features.quality.quality import quality_settings
 from features.settings import FeatureSettings, feature_names, feature_version
 from features.windows import WindowSettings
 from pipeline.base.log_schema import QUANTITY_UNITS, quantity_of
+from pipeline.base.quantities import VIBRATIONS
 from pipeline.base.settings import ExtractionSettings
 
 
 def feature_settings(settings: ExtractionSettings, quantity: str) -> FeatureSettings:
     """Return the feature settings of a quantity: the shortest scored recording, high pass and thresholds differ."""
-    is_vibration = quantity == "acceleration"
+    is_vibration = quantity in VIBRATIONS
     shortest = settings.min_samples_acceleration if is_vibration else settings.min_samples_other
     windows = WindowSettings(
         turns=settings.window_turns,

@@ -18,9 +18,9 @@ from features.recording_lines import average_lines
 from features.settings import FeatureSettings, feature_names
 from features.spectra.combs import comb_bins
 from features.windows import WindowPlan, cut, plan_windows
-from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.quantities import in_own_unit, own_unit, unit_of
 
-TOO_LARGE = "too large to be held in m/s2"
+TOO_LARGE = "too large to be held in "
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def extract_recording(
 
 
 def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) -> list[Extracted]:
-    """Cut recordings into windows and extract their features. Accelerations in g are converted to m/s2 first.
+    """Cut recordings into windows and extract their features, in the unit of their quantity.
 
     Line heights are averaged over the good windows of a recording (`features.recording_lines`).
 
@@ -130,7 +130,7 @@ def _to_extract(job: Job, windows: npt.NDArray[np.float32], settings: FeatureSet
             settings=settings.speed_check.comb,
         )
     return RecordingWindows(
-        windows=_in_m_s2(windows) if job.unit == "g" else windows,
+        windows=in_own_unit(windows, job.quantity, job.unit),
         sampling_rate_hz=job.sampling_rate_hz,
         rate_is_declared=job.rate_is_declared,
         shaft_speed_rpm=job.shaft_speed_rpm,
@@ -157,9 +157,9 @@ def _judge(
         )
         if contradiction is not None:
             quality, evidence = [contradiction[0]] * len(quality), [contradiction[1]] * len(quality)
-    if job.unit == "g":
+    if not unit_of(job.quantity, job.unit).is_own:
         for index in np.flatnonzero(~done.finite):
-            quality[index], evidence[index] = Quality.NON_FINITE, TOO_LARGE
+            quality[index], evidence[index] = Quality.NON_FINITE, TOO_LARGE + own_unit(job.quantity, job.unit)
     return quality, evidence
 
 
@@ -185,18 +185,17 @@ def _extract_by_angle(
     quality: list[Quality] = []
     evidence: list[str] = []
     values = []
-    scaled = _in_m_s2(samples) if job.unit == "g" else samples
+    scaled = in_own_unit(samples, job.quantity, job.unit)
     for part in parts:
         for start, length in zip(part.starts, part.lengths, strict=True):
             window = samples[None, start : start + length]
             # The speed varies, so it is not passed: its harmonics must not explain a line at the mains frequency.
             codes, phrases = _assess(job, window, None, settings)
             if not np.isfinite(scaled[start : start + length]).all():
-                codes, phrases = [Quality.NON_FINITE], [TOO_LARGE]
+                codes, phrases = [Quality.NON_FINITE], [TOO_LARGE + own_unit(job.quantity, job.unit)]
             quality += codes
             evidence += phrases
-        if job.unit == "g":
-            part = replace(part, angular=_in_m_s2(part.angular))
+        part = replace(part, angular=in_own_unit(part.angular, job.quantity, job.unit))
         values.append(
             extract_angular(scaled, part, sampling_rate_hz=job.sampling_rate_hz, orders=job.orders, settings=settings)
         )
@@ -238,9 +237,3 @@ def _assess(
 @lru_cache(maxsize=64)
 def _judging_flatlines(settings: QualitySettings) -> QualitySettings:
     return replace(settings, flat_min_seconds=0.0)
-
-
-def _in_m_s2(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    with np.errstate(over="ignore"):
-        scaled: npt.NDArray[np.float32] = samples * np.float32(STANDARD_GRAVITY_M_S2)
-    return scaled

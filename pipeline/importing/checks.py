@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.base.log_schema import QUANTITY_UNITS, RATE_BASES
+from pipeline.base.quantities import unit_of, why_not
 from pipeline.importing.mapping import Mapping
 from pipeline.importing.problems import Problems
 from pipeline.intake.contract import EARLIEST_CLOCK, NAME_COLUMNS, TEXT_LIMIT
@@ -69,6 +71,19 @@ def rate_notes(rows: list[PlannedRow]) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def unit_notes(rows: list[PlannedRow]) -> tuple[str, ...]:
+    """Return a sentence for each unit that is converted into the one of its quantity."""
+    units = Counter((planned.fields["quantity"], planned.declared_unit, planned.fields["unit"]) for planned in rows)
+    notes = []
+    for (quantity, declared, own), number in units.items():
+        if declared != own:
+            how = unit_of(quantity, declared)
+            shift = f" {how.offset:+.6g}" if how.offset else ""
+            signals = f"{number} signal{'s' if number > 1 else ''}"
+            notes.append(f"unit: {quantity} of {signals} is converted, {own} = {how.factor:.6g} x {declared}{shift}")
+    return tuple(notes)
+
+
 def _complaints(planned: PlannedRow, mapping: Mapping, as_of: datetime | None) -> list[str]:
     fields, complaints = planned.fields, []
     for name in (*NAME_COLUMNS, "unit_serial", "program"):
@@ -88,10 +103,7 @@ def _complaints(planned: PlannedRow, mapping: Mapping, as_of: datetime | None) -
     if quantity not in QUANTITY_UNITS:
         complaints.append(f"recording.quantity: {quantity!r} is not one of {', '.join(QUANTITY_UNITS)}")
     elif unit not in QUANTITY_UNITS[quantity]:
-        allowed = ", ".join(QUANTITY_UNITS[quantity])
-        complaints.append(
-            f"recording.unit: {unit!r} is not a unit of {quantity} (allowed: {allowed}); map it, or declare 'raw'"
-        )
+        complaints.append(f"recording.unit: {why_not(quantity, unit)}")
     if fields["rate_basis"] not in RATE_BASES:
         complaints.append(f"recording.rate_basis: {fields['rate_basis']!r} is not one of {', '.join(RATE_BASES)}")
     if planned.source_rate_hz <= 0:

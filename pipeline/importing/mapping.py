@@ -308,6 +308,7 @@ class Channel(MappedRecording, SampleRules):
 
     column: Source | None = None
     factor: Finite | None = None
+    offset: Finite | None = None
 
     @model_validator(mode="after")
     def _keeps_the_signal(self) -> Channel:
@@ -381,10 +382,11 @@ class Resample(Part):
 
 
 class Scale(Part):
-    """Multiply by a declared factor; the new unit is `unit`."""
+    """Multiply by a declared factor and add an offset; the new unit is `unit`."""
 
     kind: Literal["scale"]
     factor: Finite
+    offset: Finite = 0.0
     unit: Name
     where: Filters = Field(default_factory=dict)
 
@@ -517,4 +519,6 @@ class Mapping(Part):
         base = {name: getattr(self.recording, name) for name in MappedRecording.model_fields}
         base |= {name: getattr(self.signal, name) for name in (*SampleRules.model_fields, "column")}
         declared = [{name: getattr(channel, name) for name in channel.model_fields_set} for channel in self.channel]
-        return tuple(Channel.model_construct(**{**base, "factor": None, **own}) for own in declared or [{}])
+        return tuple(
+            Channel.model_construct(**{**base, "factor": None, "offset": None, **own}) for own in declared or [{}]
+        )

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from pipeline.importing.checks import AHEAD, check_recordings, rate_notes
+from pipeline.base.quantities import own_unit, unit_of
+from pipeline.importing.checks import AHEAD, check_recordings, rate_notes, unit_notes
 from pipeline.importing.loading import read_mapping
 from pipeline.importing.manifest import (
     Manifest,
@@ -33,6 +34,7 @@ from pipeline.importing.mapping import (
     Process,
     SampleRules,
     Scalar,
+    Scale,
     Source,
     SpeedColumn,
 )
@@ -181,6 +183,7 @@ class Planner:
             name,
             column,
             channel.factor,
+            channel.offset,
             rules,
             time,
             extra_columns(steps),
@@ -201,6 +204,11 @@ class Planner:
         rate = fields["sampling_rate_hz"]
         fields["sampling_rate_hz"] = _final_rate(fields, steps)
         fields["unit"] = next((step.unit for step in reversed(steps) if step.kind == "scale"), fields["unit"])
+        declared_unit = fields["unit"]
+        how = unit_of(fields["quantity"], declared_unit)
+        if not how.is_own and not how.stays:
+            fields["unit"] = own_unit(fields["quantity"], declared_unit)
+            steps = (*steps, Scale(kind="scale", factor=how.factor, offset=how.offset, unit=fields["unit"]))
         lasts_s = signal.lasts_s
         if lasts_s is None:
             lasts_s = signal.n_samples / rate if rate > 0 else 0.0
@@ -212,6 +220,7 @@ class Planner:
             asked=asked,
             is_one_of_many=bool(mapping.channel),
             fields=fields,
+            declared_unit=declared_unit,
             source_rate_hz=rate,
             n_source=signal.n_samples,
             first_us=round(signal.first_us + signal.starts_s * 1e6) if signal.lasts_s is not None else 0,
@@ -394,7 +403,7 @@ def plan_import(
         loaded,
         tuple(planned),
         dict(loaded.geometry),
-        notes + rate_notes(planned) + tuple(files.hints),
+        notes + unit_notes(planned) + rate_notes(planned) + tuple(files.hints),
         files.left_out,
         table.excluded,
         len(table.rows) - len(selected),

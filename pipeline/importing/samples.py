@@ -30,8 +30,8 @@ class Asked:
         Name of the signal in messages: axis and channel.
     column : str
         The column (Parquet, CSV) or the pattern of the variable (MATLAB) that holds the samples.
-    factor : float or None
-        Value of one count; None: 1.
+    factor, offset : float or None
+        Value of one count, and of the count 0; None: 1 and 0.
     rules : SampleRules
         Which rows belong to the signal, and which of them are usable.
     time : TimeColumn or None
@@ -50,6 +50,7 @@ class Asked:
     name: str
     column: str
     factor: float | None
+    offset: float | None
     rules: SampleRules
     time: TimeColumn | None
     extra: tuple[ReadColumn, ...]
@@ -78,7 +79,7 @@ class Samples:
     Attributes
     ----------
     values : float array, shape (n,)
-        Already multiplied by the factor.
+        In the unit of the channel: factor and offset are applied.
     usable : bool array, shape (n,)
         False where the value is missing.
     columns : dict
@@ -186,6 +187,8 @@ class SampleReader:
             usable &= ~matches(gone, asked.rules.missing_where, len(values))
         if asked.factor is not None:
             values = values * asked.factor
+        if asked.offset is not None:
+            values = values + asked.offset
         extra = {name: columns[name, is_number] for _, name, is_number in asked.extra}
         begins = np.diff(numbers, prepend=numbers[:1] - 1) != 0 if asked.by_row else None
         times = None

@@ -58,6 +58,7 @@ class PlannedRow:
     asked: Asked
     is_one_of_many: bool
     fields: dict[str, Any]
+    declared_unit: str
     source_rate_hz: float
     n_source: int
     first_us: int
@@ -373,7 +374,7 @@ def _chain(
     step, later = steps[0], steps[1:]
     match step:
         case Scale():
-            return _Scaled(step.factor, _chain(planned, cuts, later, offset_s, rate_hz, worth))
+            return _Scaled(step.factor, step.offset, _chain(planned, cuts, later, offset_s, rate_hz, worth))
         case Resample():
             kept = _chain(planned, cuts, later, offset_s + EDGE / rate_hz, rate_hz, worth)
             return _Resampled(rate_hz, kept, cuts)
@@ -429,10 +430,12 @@ class _Recording:
 @dataclass(frozen=True)
 class _Scaled:
     factor: float
+    offset: float
     then: _Sink
 
     def push(self, samples: NDArray[np.float64], at: Times | None = None) -> None:
-        self.then.push(samples * self.factor, at)
+        scaled = samples * self.factor
+        self.then.push(scaled + self.offset if self.offset else scaled, at)
 
     def close(self) -> None:
         self.then.close()

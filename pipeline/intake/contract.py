@@ -27,6 +27,7 @@ from pipeline.base.log_schema import (
     SCHEMA_VERSION,
     TIME_BASES,
 )
+from pipeline.base.quantities import why_not
 
 TEXT_LIMIT: Final = 200
 KEPT_LETTERS: Final = 1_000
@@ -181,8 +182,7 @@ def _declaration_reasons(row: Mapping[str, Any]) -> Iterator[Reason]:
     if not unit:
         yield Reason("unit_missing", "unit is missing; declare it, or write 'raw' where nobody knows")
     elif quantity in QUANTITY_UNITS and unit not in QUANTITY_UNITS[quantity]:
-        known = ", ".join(QUANTITY_UNITS[quantity])
-        yield Reason("unit_unknown", f"unit is {_shown(unit)}; {quantity} is read in {known}")
+        yield Reason("unit_unknown", f"unit {why_not(quantity, unit if isinstance(unit, str) else repr(unit))}")
     if row["time_basis"] not in TIME_BASES:
         yield Reason(
             "time_basis_unknown", f"time_basis is {_shown(row['time_basis'])}; write {' or '.join(TIME_BASES)}"

@@ -24,7 +24,7 @@ from features.synthetic_faults import MODES, can_make, synthesise
 from features.windows import WindowPlan, cut, plan_windows
 from models.kinds import HEALTHY
 from models.training.training_data import Supplement
-from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.quantities import in_own_unit
 from pipeline.base.settings import TrainSettings
 from pipeline.extraction.baselines import UnitBaseline, with_change
 from pipeline.store.lake import Lake
@@ -192,4 +192,4 @@ def _background(
     """Cut one window of a healthy recording, in the unit of the features."""
     windows = cut(measured[condition.lake_path, condition.lake_row], plan)
     window: npt.NDArray[np.float32] = windows[int(rng.integers(len(windows)))].astype(np.float32)
-    return window * np.float32(STANDARD_GRAVITY_M_S2) if condition.sample_unit == "g" else window
+    return in_own_unit(window, "acceleration", condition.sample_unit)

@@ -16,6 +16,8 @@ from features.settings import FeatureSettings
 from pipeline.assets.geometry import characteristic_orders
 from pipeline.assets.registry import orders_from
 from pipeline.base.errors import PrerequisiteMissing
+from pipeline.base.log_schema import quantity_of
+from pipeline.base.quantities import own_unit
 from pipeline.base.settings import Settings
 from pipeline.cases.audit import is_blind
 from pipeline.cases.evidence import channels_of, healthy_reference, loudest_recording, newest_extraction
@@ -287,7 +289,9 @@ def _moved(
     if not len(values) or values.shape[1] != len(names) or len(baseline.reference.median) != len(names):
         return []
     now = known_median(values.astype(np.float64))
-    return moved_features(now, baseline.reference, names, unit=unit, language=language)
+    return moved_features(
+        now, baseline.reference, names, unit=own_unit(quantity_of(extraction.scope), unit), language=language
+    )
 
 
 def _course(connection: Connection, case: dict[str, Any], channel: str, versions: list[str]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from features.extract import extract as features_of
 from features.settings import feature_names
 from features.windows import cut, plan_windows
 from pipeline.assets import import_assets
-from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.quantities import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import BaselineReport, update_baselines
 from pipeline.extraction.baselines import Baselines, site_programs

@@ -15,7 +15,7 @@ import pipeline.extraction.extract
 from features.kinematics import Orders, geometry_version
 from features.settings import feature_names
 from pipeline.assets import import_assets
-from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.quantities import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.cases.replacement import replace_unit
 from pipeline.extraction.extract import ExtractReport, _pages, extract_due, plan_extract, refresh_marks

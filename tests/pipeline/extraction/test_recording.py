@@ -80,7 +80,7 @@ def test_what_is_too_large_in_m_s2_is_told_window_by_window() -> None:
     samples = np.random.default_rng(0).standard_normal(3 * 12_032).astype(np.float32)
     samples[12_100] = 3e38
     done = extract_recording(replace(JOB, unit="g"), samples, SETTINGS)
-    assert [text == TOO_LARGE for text in done.evidence] == [False, True, False]
+    assert [text == TOO_LARGE + "m/s2" for text in done.evidence] == [False, True, False]
     assert np.isnan(done.values[1]).all() and np.isfinite(done.values[[0, 2], 0]).all()
 
 

@@ -98,7 +98,7 @@ BAD_ROWS = {
     "rate nan": (ONE.replace("1000", "nan"), "must be a finite number, got 'nan'"),
     "rate text": (ONE.replace("1000", "unknown"), "must be a finite number, got 'unknown'"),
     "rate underscore": (ONE.replace("1000", "1_000"), "must be a finite number"),
-    "unit": (ONE.replace(",g,", ",mm/s,"), "'mm/s' is not a unit of acceleration (allowed: g, m/s2, raw)"),
+    "unit": (ONE.replace(",g,", ",mm/s,"), "'mm/s' is not a unit of acceleration (allowed: m/s2, g, mg, mm/s2, raw)"),
     "label": (ONE.replace(",ok,", ",odd,"), "value 'odd' is neither in label.values nor in label.unlabelled"),
     "template part": (ONE.replace(",S1,", ",,"), "column 'serial' is empty and the template"),
     "recording": (ONE.replace(",one,", ",,"), "time.recording: is empty"),

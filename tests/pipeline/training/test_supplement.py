@@ -18,7 +18,7 @@ from features.kinematics import Orders, bearing_orders
 from features.settings import feature_names
 from models.training.training_data import Supplement
 from pipeline.assets import import_assets
-from pipeline.base.log_schema import STANDARD_GRAVITY_M_S2
+from pipeline.base.quantities import STANDARD_GRAVITY_M_S2
 from pipeline.base.settings import Settings
 from pipeline.extraction.baseline import update_baselines
 from pipeline.extraction.baselines import UnitBaseline
