@@ -116,6 +116,11 @@ def _complaints(planned: PlannedRow, mapping: Mapping, as_of: datetime | None) -
             continue
         if step.kind == "decimate":
             rate /= step.factor
+        every = planned.asked.every
+        if step.kind == "cut_every" and every is not None and (every == "filled" or step.samples % every):
+            complaints.append(
+                f"process.{number}.samples: {step.samples} rows are no multiple of channel.every, {every}"
+            )
         if step.kind == "cut_to_length" and 0 < rate * step.seconds < 1:
             complaints.append(f"process.{number}.seconds: {step.seconds:g} s hold no sample at {rate:g} Hz")
     if planned.geometry is not None and planned.geometry not in mapping.geometry:

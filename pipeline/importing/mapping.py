@@ -309,6 +309,7 @@ class Channel(MappedRecording, SampleRules):
     column: Source | None = None
     factor: Finite | None = None
     offset: Finite | None = None
+    every: Annotated[int, Field(ge=2)] | Literal["filled"] | None = None
 
     @model_validator(mode="after")
     def _keeps_the_signal(self) -> Channel:
@@ -497,6 +498,15 @@ class Mapping(Part):
         return self
 
     @model_validator(mode="after")
+    def _slow_channels_have_rows(self) -> Mapping:
+        slow = [channel.every for channel in self.channel if channel.every is not None]
+        if slow and self.signal.layout == "row":
+            raise ValueError('channel.every counts rows of samples; with layout = "row" a row is a recording')
+        if "filled" in slow and self.signal.time is None:
+            raise ValueError('channel.every = "filled" needs [signal.time]: nothing else says when a reading was taken')
+        return self
+
+    @model_validator(mode="after")
     def _says_when_once(self) -> Mapping:
         column = self.signal.time
         absolute = column is not None and column.is_absolute
@@ -519,6 +529,5 @@ class Mapping(Part):
         base = {name: getattr(self.recording, name) for name in MappedRecording.model_fields}
         base |= {name: getattr(self.signal, name) for name in (*SampleRules.model_fields, "column")}
         declared = [{name: getattr(channel, name) for name in channel.model_fields_set} for channel in self.channel]
-        return tuple(
-            Channel.model_construct(**{**base, "factor": None, "offset": None, **own}) for own in declared or [{}]
-        )
+        base |= dict.fromkeys(("factor", "offset", "every"))
+        return tuple(Channel.model_construct(**{**base, **own}) for own in declared or [{}])

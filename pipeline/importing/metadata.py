@@ -123,7 +123,7 @@ class FileCheck:
         for at, signal in enumerate(signals):
             asked = signal.asked
             try:
-                length = None if asked.time or asked.rules.rows else opened.n_rows(asked.columns)
+                length = None if asked.time or asked.rules.rows or asked.every else opened.n_rows(asked.columns)
                 if length is None:
                     reading.append((at, Intervals()))
                 else:
@@ -205,6 +205,8 @@ def _info(path: Path, signal: SignalCheck, read: SampleReader, intervals: Interv
         intervals.check_rate(rate_hz, asked.time, asked.file)
     n_last = read.n_used // max(1, intervals.n) if asked.by_row else 1
     zero = 0 if asked.time.zero == "start" else first
+    if asked.every is not None and asked.time.zero != "start" and read.first_us is not None:
+        zero = read.first_us  # the first row of the file, which need not have a reading
     return SignalInfo(
         path,
         read.n_used,

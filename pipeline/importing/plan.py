@@ -146,6 +146,8 @@ class Planner:
                 for key in MappedRecording.model_fields
             }
             fields["cell"] = fields["cell"] or ""
+            if isinstance(channel.every, int) and fields["sampling_rate_hz"] is not None:
+                fields["sampling_rate_hz"] /= channel.every
             column = self._value(row, "signal.column", channel.column)
             if name is None or column is None:
                 continue
@@ -184,6 +186,7 @@ class Planner:
             column,
             channel.factor,
             channel.offset,
+            channel.every,
             rules,
             time,
             extra_columns(steps),

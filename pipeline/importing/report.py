@@ -25,7 +25,8 @@ class Skipped:
 class SampleBalance:
     """Samples of all signals that were read: `there` is the sum of all others.
 
-    `other_rows` belong to another signal of the file (`rows`); `edges` were used up by filters.
+    `other_rows` belong to another signal of the file (`rows`), or lie between the readings of a slow one (`every`);
+    `edges` were used up by filters.
     """
 
     there: int = 0

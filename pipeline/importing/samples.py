@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.importing.clocks.sample_times import TimeReader, Times, spread
 from pipeline.importing.formats.interface import BLOCK_CELLS, Block, ReadColumn, SignalFile
 from pipeline.importing.mapping import Filters, SampleRules, SpeedColumn, TimeColumn
-from pipeline.importing.problems import SignalUnreadable
+from pipeline.importing.problems import SHOWN_ROWS, Complaint, SignalUnreadable
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Asked:
         The column (Parquet, CSV) or the pattern of the variable (MATLAB) that holds the samples.
     factor, offset : float or None
         Value of one count, and of the count 0; None: 1 and 0.
+    every : int or "filled" or None
+        A slow channel has a reading in every so many rows, or in those that are filled; None: in each row.
     rules : SampleRules
         Which rows belong to the signal, and which of them are usable.
     time : TimeColumn or None
@@ -51,6 +54,7 @@ class Asked:
     column: str
     factor: float | None
     offset: float | None
+    every: int | Literal["filled"] | None
     rules: SampleRules
     time: TimeColumn | None
     extra: tuple[ReadColumn, ...]
@@ -110,6 +114,13 @@ class Samples:
         speed = None if self.speed is None else self.speed[low:high]
         return Samples(self.values[low:high], self.usable[low:high], columns, times, speed)
 
+    def only(self, rows: NDArray[np.bool_]) -> Samples:
+        """Return the samples of some rows, a bool array of shape (n,)."""
+        columns = {name: column.filter(pa.array(rows)) for name, column in self.columns.items()}
+        times = None if self.times is None else self.times[rows]
+        speed = None if self.speed is None else self.speed[rows]
+        return Samples(self.values[rows], self.usable[rows], columns, times, speed)
+
     def then(self, later: Samples) -> Samples:
         """Return these samples and those after them."""
         columns = {name: pa.concat_arrays([column, later.columns[name]]) for name, column in self.columns.items()}
@@ -127,6 +138,8 @@ class SampleReader:
     ----------
     n_file, n_used : int
         Rows of the file, and rows that belong to the signal, so far.
+    first_us : int or None
+        Time of the first row that was read, microseconds.
     """
 
     def __init__(self, asked: Asked, n_known: int = 0) -> None:
@@ -137,6 +150,9 @@ class SampleReader:
         self._spread = asked.time is not None and asked.time.repeated == "spread"
         self._held: Samples | None = None
         self._period_us: float | None = None
+        self.first_us: int | None = None
+        self._n_rows = 0
+        self._reading = np.nan
 
     def feed(self, block: Block) -> Samples | None:
         """Return the samples of the next block; those that share a time that may go on wait for the block after."""
@@ -180,8 +196,7 @@ class SampleReader:
                 }
                 numbers = numbers[rows]
         values = as_floats(columns[asked.column, True])
-        self.n_used += len(values)
-        usable = _readings(values, asked.rules)
+        usable = _usable(values, asked.rules)
         if asked.rules.missing_where:
             gone = {name: columns[name, False] for name in asked.rules.missing_where}
             usable &= ~matches(gone, asked.rules.missing_where, len(values))
@@ -201,7 +216,31 @@ class SampleReader:
                 of_rows = self._times.feed([cell.filter(pa.array(begins)) for cell in cells], numbers[begins])
                 times = of_rows[np.cumsum(begins) - 1]
         speed = None if asked.speed is None else as_floats(columns[asked.speed.column, True])
-        return Samples(values, usable, extra, times, speed, begins)
+        samples = Samples(values, usable, extra, times, speed, begins)
+        if self.first_us is None and times is not None and len(times):
+            self.first_us = int(times[0])
+        if asked.every is not None:
+            samples = samples.only(self._readings(asked.every, values, numbers))
+        self.n_used += len(samples.values)
+        return samples
+
+    def _readings(
+        self, every: int | Literal["filled"], values: NDArray[np.float64], numbers: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return which rows hold a reading; SignalUnreadable where one between them holds another value."""
+        if every == "filled":
+            return np.isfinite(values)
+        places = np.arange(self._n_rows, self._n_rows + len(values))
+        self._n_rows += len(values)
+        own: NDArray[np.bool_] = places % every == 0
+        held = np.concatenate([[self._reading], values[own]])
+        other = np.isfinite(values) & (values != held[np.cumsum(own)])
+        self._reading = held[-1]
+        if other.any():
+            what = f"channel.every: {self.asked.column!r} has other values between its readings every {every} rows"
+            more = 'declare how often it really changes, or "filled", or leave every out'
+            raise SignalUnreadable(Complaint(f"{what}; {more}", tuple(numbers[other][:SHOWN_ROWS].tolist())))
+        return own
 
     def finish(self) -> Samples | None:
         """Return the samples that waited; SignalUnreadable with everything wrong that the samples showed."""
@@ -269,7 +308,7 @@ def as_floats(column: pa.Array) -> NDArray[np.float64]:
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _readings(values: NDArray[np.float64], rules: SampleRules) -> NDArray[np.bool_]:
+def _usable(values: NDArray[np.float64], rules: SampleRules) -> NDArray[np.bool_]:
     usable = np.isfinite(values) & ~np.isin(values, rules.missing_values)
     with np.errstate(invalid="ignore"):
         if rules.valid_min is not None:

@@ -38,7 +38,7 @@ from pipeline.importing.mapping import (
 )
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.importing.samples import Asked, Samples, read_signals
-from pipeline.importing.speed import ShaftSpeed, shaft_speed
+from pipeline.importing.speed import TO_RPM, ShaftSpeed, shaft_speed
 
 PASSBAND: Final = 0.9
 """Decimation keeps frequencies below this share of the new Nyquist frequency (within 0.001 dB)."""
@@ -307,15 +307,18 @@ class Cutter:
             piece = pieces[at]
             first = max(0, round((piece.offset_s - self._speed_s) * self._rate))
             n = max(1, round((piece.ends_at - piece.started_at).total_seconds() * self._rate))
-            pieces[at] = replace(piece, speed=shaft_speed(self._speed[first : first + n], self._rate, declared))
+            if self._planned.asked.every is None or declared.unit in TO_RPM:  # of counts, slow readings miss turns
+                pieces[at] = replace(piece, speed=shaft_speed(self._speed[first : first + n], self._rate, declared))
             used = first + n
         self._speed = self._speed[used:]
         self._speed_s += used / self._rate
 
     def _seams_of(self, step: CutEvery | CutAtChanges, samples: Samples) -> NDArray[np.int64]:
         if step.kind == "cut_every":
-            first = -self._n % step.samples
-            return np.arange(first or (0 if self._n else step.samples), len(samples.values), step.samples)
+            every = self._planned.asked.every
+            length = step.samples // every if isinstance(every, int) else step.samples
+            first = -self._n % length
+            return np.arange(first or (0 if self._n else length), len(samples.values), length)
         column = samples.columns[step.column]
         column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
         before = self._before.get(step.column)
