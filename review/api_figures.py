@@ -89,14 +89,15 @@ def sound(request: Request, account: Viewer, recording_id: str) -> Response:
 def axis_trend(
     request: Request, account: Viewer, axis_id: str, days: Annotated[float, Query(gt=0, le=3660)] = DAYS
 ) -> list[dict[str, Any]]:
-    """Return the health index of an axis over the last days with its threshold and changes, by channel and unit."""
+    """Return health index and vibration velocity of an axis over the last days, by channel and unit."""
     del account
     with request.app.state.store.read() as connection:
         if connection.scalar(sa.select(Axis.axis_id).where(Axis.axis_id == axis_id)) is None:
             raise PrerequisiteMissing(f"there is no axis {axis_id}")
         last = connection.scalar(sa.select(sa.func.max(AxisState.last_at)).where(AxisState.axis_id == axis_id))
         until = request.app.state.clock() if last is None else last + timedelta(days=1)
-        return trends_of_axis(connection, axis_id, until=until, days=days)
+        group = request.app.state.settings.iso_20816_3
+        return trends_of_axis(connection, axis_id, until=until, days=days, group=group)
 
 
 def _kept(shown: dict[str, Any]) -> Response:

@@ -33,6 +33,7 @@ PLOT_WORDS: Final = (
     *("review_level", "feature", "was", "now", "change", "distance", "shown", "channel", "program", "speed", "load"),
     *("quality", "plot_zoom", "plot_pan", "plot_in", "plot_out", "plot_reset", "plot_keys", "loading", "not_loaded"),
     *("health_index", "running_median", "threshold", "baseline_band", "change_point", "no_trend", "nothing_moved"),
+    *("velocity_rms", "borrowed_limit", "borrowed_why"),
     *("any_regime", "far_off", "clearly_off", "off", "no_classes", "most_suspicious", "no_sound", "harmonics"),
     *("sidebands", "no_sidebands", "log_axis", "over_floor", "from_line", "waterfall_scale"),
     *(f"group_{group}" for group in GROUPS),

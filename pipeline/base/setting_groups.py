@@ -576,3 +576,6 @@ class TrendSettings(ExtractionSettings):
     trend_min_shift: float = Field(
         1.0, ge=0, le=30, description="Smallest change of a health index that is reported as a change point, sigmas."
     )
+    iso_20816_3: Literal["", "1 rigid", "1 flexible", "2 rigid", "2 flexible"] = Field(
+        "", description="Machine group and foundation whose limits are drawn, borrowed, on vibration velocities."
+    )

@@ -32,13 +32,17 @@ def show_trend(
     as_json: AsJson = False,
 ) -> None:
     """Show the trend of an axis's health against its own baseline: last value, slope, change points."""
+    from pipeline.base.sources import load_settings
     from pipeline.trends.view import trends_of
 
     first = moment(from_at, "--from") if from_at is not None else None
     last = moment(to_at, "--to") if to_at is not None else None
     if png is not None and png.suffix.lower() != ".png":
         raise SettingsError(f"--png {png}: the name must end in .png, the only format of pictures")
-    report = trends_of(opened_store(), robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last)
+    group = load_settings().iso_20816_3
+    report = trends_of(
+        opened_store(), robot, axis, site=site, cell=cell, channel=channel, from_at=first, to_at=last, group=group
+    )
     if png is not None:
         from pipeline.trends.view import draw
 

@@ -22,6 +22,7 @@ from features.kinematics import Orders
 from features.quality.quality import Quality
 from features.settings import FeatureSettings, feature_names
 from pipeline.assets import known_orders
+from pipeline.base.figures import finite_or_none
 from pipeline.base.log_schema import scope_of
 from pipeline.base.regime import regime_of
 from pipeline.base.settings import ExtractionSettings
@@ -306,10 +307,11 @@ def feature_table(extracted: Sequence[Extracted], names: Sequence[str]) -> tuple
 def _extraction_row(
     row: Row[Any], item: Extracted, settings: ExtractionSettings, path: str | None, first: int, as_of: datetime
 ) -> dict[str, Any]:
-    quality, evidence = Quality.TOO_SHORT, f"{row.n_samples} samples"
+    quality, evidence, velocity_rms = Quality.TOO_SHORT, f"{row.n_samples} samples", None
     if item.quality:
         worst = min(range(len(item.quality)), key=lambda index: WORST_FIRST.index(item.quality[index]))
         quality, evidence = item.quality[worst], item.evidence[worst]
+        velocity_rms = None if quality.blocks else finite_or_none(item.velocity_rms_mm_s)
     regime = regime_of(
         row.program,
         row.shaft_speed_rpm,
@@ -329,6 +331,7 @@ def _extraction_row(
         "regime": regime,
         "quality": str(quality),
         "evidence": evidence,
+        "velocity_rms_mm_s": velocity_rms,
         "n_windows": len(item.starts),
         "lake_path": path if len(item.starts) else None,
         "lake_row": first,

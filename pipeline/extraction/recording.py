@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,8 +18,9 @@ from features.quality.speed_check import judge_speed, judged_windows
 from features.recording_lines import average_lines
 from features.settings import FeatureSettings, feature_names
 from features.spectra.combs import comb_bins
+from features.vibration_velocity import velocity_rms
 from features.windows import WindowPlan, cut, plan_windows
-from pipeline.base.quantities import in_own_unit, own_unit, unit_of
+from pipeline.base.quantities import RAW_UNIT, in_own_unit, own_unit, unit_of
 
 TOO_LARGE = "too large to be held in "
 
@@ -49,7 +51,10 @@ class Trace:
 
 @dataclass
 class Extracted:
-    """Windows of one recording: position, features and data quality. Starts and lengths are in samples."""
+    """Windows of one recording: position, features and data quality. Starts and lengths are in samples.
+
+    `velocity_rms_mm_s` is of the whole recording (`features.vibration_velocity`), for people: no model reads it.
+    """
 
     recording_id: str
     starts: npt.NDArray[np.int64]
@@ -58,6 +63,7 @@ class Extracted:
     values: npt.NDArray[np.float32]
     quality: list[Quality]
     evidence: list[str]
+    velocity_rms_mm_s: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +120,16 @@ def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) 
     for result in results.values():
         good = np.array([not quality.blocks for quality in result.quality], dtype=np.bool_)
         result.values = average_lines(result.values, good, settings)
+    for place, own in enumerate(recorded):
+        results[place].velocity_rms_mm_s = _velocity_rms(own.job, own.samples)
     return [results[place] for place in range(len(recorded))]
+
+
+def _velocity_rms(job: Job, samples: npt.NDArray[np.float32]) -> float:
+    if job.quantity not in ("acceleration", "velocity") or job.unit == RAW_UNIT or not job.rate_is_declared:
+        return math.nan
+    own = in_own_unit(samples, job.quantity, job.unit)
+    return velocity_rms(own, job.sampling_rate_hz, quantity=job.quantity)
 
 
 def _to_extract(job: Job, windows: npt.NDArray[np.float32], settings: FeatureSettings) -> RecordingWindows:

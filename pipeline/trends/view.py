@@ -14,10 +14,11 @@ from sqlalchemy.engine import Connection, Row
 from features.health.health import GROUPS
 from features.health.trend import MIN_SLOPE_POINTS, running_median
 from features.spectra.time_domain import Vector
+from features.vibration_velocity import ZONES
 from pipeline.assets.places import find_axis
 from pipeline.base.errors import PrerequisiteMissing, SettingsError
 from pipeline.store.database import Store
-from pipeline.store.tables import Baseline, Trend, TrendChange, TrendPoint, Unit
+from pipeline.store.tables import Baseline, Extraction, Trend, TrendChange, TrendPoint, Unit
 from pipeline.trends.series import DAY_S, MEDIAN_WIDTH, SeriesKey, series_filter
 
 if TYPE_CHECKING:
@@ -26,28 +27,50 @@ if TYPE_CHECKING:
 
 WIDTH_IN, PANEL_IN, HEADER_IN = 11.0, 3.2, 0.9
 POINTS, LINE, SLOPE, BAND = "#9aa5b1", "#1f4e8c", "#6c3483", "#cfe3d4"
-ALARM, CHANGE, UNIT = "#c0392b", "#b9770e", "#444444"
+ALARM, CHANGE, UNIT, ZONE = "#c0392b", "#b9770e", "#444444", "#7d6608"
+
+
+BORROWED = (
+    "limits borrowed from ISO 20816-3, group {}: they are for pumps, fans, motors and the like, not for robot axes; "
+    "nothing alarms by them"
+)
+ZONE_LIMITS = ("A/B", "B/C", "C/D")
+POINT_FIGURES = ("started_at", "health_index", *GROUPS, "velocity_rms_mm_s")
+
+
+EXTRACTION_OF_POINT = sa.and_(
+    Extraction.recording_id == TrendPoint.recording_id,
+    Extraction.feature_version == TrendPoint.feature_version,
+    Extraction.geometry_version == TrendPoint.geometry_version,
+)
+"""Joins a point with its extraction, which has the rms of the vibration velocity."""
 
 
 def draw(shown: dict[str, Any], *, dpi: int = 110) -> bytes:
     """Draw the result of `trends_of` as a PNG, and return its bytes.
 
     Each panel shows the health index of every recording, its running median, the band of the baseline's time (5 to
-    95 %), the alarm threshold, change points (dashed) and installations of units (dotted). No display is needed.
+    95 %), the alarm threshold, change points (dashed) and installations of units (dotted). Below it is the vibration
+    velocity, where it is known. No display is needed.
     """
     import matplotlib.dates as dates
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     channels = sorted({trend["channel"] for trend in shown["trends"]}) or ["-"]
-    height = HEADER_IN + PANEL_IN * len(channels)
+    moving = [name for name in channels if any(_velocities(trend) for trend in _of(shown, name))]
+    n_panels = len(channels) + len(moving)
+    height = HEADER_IN + PANEL_IN * n_panels
     figure = Figure(figsize=(WIDTH_IN, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
     place = "/".join(part for part in (shown["site"], shown["cell"]) if part)
     figure.suptitle(f"{shown['robot_id']} {shown['axis']}" + (f"  ({place})" if place else ""), parse_math=False)
-    panels = figure.subplots(len(channels), 1, sharex=True, squeeze=False)[:, 0]
-    for panel, channel in zip(panels, channels, strict=True):
-        _panel(panel, channel, [trend for trend in shown["trends"] if trend["channel"] == channel], shown["units"])
+    panels = figure.subplots(n_panels, 1, sharex=True, squeeze=False)[:, 0]
+    free = iter(panels)
+    for channel in channels:
+        _panel(next(free), channel, _of(shown, channel), shown["units"])
+        if channel in moving:
+            _velocity_panel(next(free), channel, _of(shown, channel), shown["zones"])
     last = panels[-1]
     locator = dates.AutoDateLocator(minticks=4, maxticks=10)  # type: ignore[no-untyped-call]
     last.xaxis.set_major_locator(locator)
@@ -121,6 +144,33 @@ def _panel(panel: Axes, channel: str, trends: list[dict[str, Any]], units: list[
     panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
 
 
+def _of(shown: dict[str, Any], channel: str) -> list[dict[str, Any]]:
+    return [trend for trend in shown["trends"] if trend["channel"] == channel]
+
+
+def _velocities(trend: dict[str, Any]) -> list[tuple[float, float]]:
+    """Return times (days) and rms of the vibration velocity, where it is known."""
+    points = ((point["started_at"], point["velocity_rms_mm_s"]) for point in trend["points"])
+    return [(_days(at), value) for at, value in points if value is not None]
+
+
+def _velocity_panel(panel: Axes, channel: str, trends: list[dict[str, Any]], zones: dict[str, Any] | None) -> None:
+    for trend in trends:
+        found = _velocities(trend)
+        if found:
+            panel.plot(*zip(*found, strict=True), ".", color=LINE, ms=4)
+    panel.set_title(f"{channel}, vibration velocity", loc="left", fontsize=10, parse_math=False)
+    panel.set_ylabel("rms 10-1000 Hz, mm/s")
+    panel.grid(alpha=0.25)
+    panel.set_ylim(bottom=0.0)
+    if zones is not None:
+        for name, limit in zip(ZONE_LIMITS, zones["limits_mm_s"], strict=True):
+            panel.axhline(limit, color=ZONE, lw=1, ls=":", label=f"borrowed {name}: {limit:g} mm/s")
+        panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8, frameon=False)
+        words = zones["explanation"]
+        panel.text(0.0, -0.2, words, transform=panel.transAxes, fontsize=7, va="top", color=UNIT, parse_math=False)
+
+
 def _slope(panel: Axes, trend: dict[str, Any], at: list[float], values: Vector, label: Callable[[str], str]) -> None:
     """Draw the robust straight line through the newest stretch, where it is in the shown time."""
     first, slope = trend["slope_from_at"], trend["slope_per_day"]
@@ -161,11 +211,13 @@ def trends_of(
     channel: str | None = None,
     from_at: datetime | None = None,
     to_at: datetime | None = None,
+    group: str = "",
 ) -> dict[str, Any]:
     """Return the trends of an axis: for each channel and unit the trend, its change points and its points.
 
     Where there are several feature versions, the one that became known last is used. `from_at` (included) and `to_at`
     (not included) select points, changes and installations. Slope and last value are always those of the newest points.
+    `group` names the limits of ISO 20816-3 (`features.vibration_velocity.ZONES`) that are lent to vibration velocities.
 
     Raises
     ------
@@ -202,6 +254,7 @@ def trends_of(
             ],
             "trends": [_trend(connection, row, from_at, to_at) for row in chosen],
             "no_trend": None if chosen else _why_none(connection, axis_row.axis_id),
+            "zones": {"limits_mm_s": list(ZONES[group]), "explanation": BORROWED.format(group)} if group else None,
         }
 
 
@@ -219,7 +272,8 @@ def _trend(connection: Connection, row: Row[Any], from_at: datetime | None, to_a
         return [*([column >= from_at] if from_at is not None else []), *([column < to_at] if to_at is not None else [])]
 
     changes = sa.select(TrendChange).where(series_filter(TrendChange, key), *within(TrendChange.changed_at))
-    points = sa.select(TrendPoint).where(series_filter(TrendPoint, key), *within(TrendPoint.started_at))
+    points = sa.select(TrendPoint, Extraction.velocity_rms_mm_s).outerjoin(Extraction, EXTRACTION_OF_POINT)
+    points = points.where(series_filter(TrendPoint, key), *within(TrendPoint.started_at))
     return {
         **{name: value for name, value in row._mapping.items() if name != "axis_id"},
         "changes": [
@@ -227,10 +281,7 @@ def _trend(connection: Connection, row: Row[Any], from_at: datetime | None, to_a
             for change in connection.execute(changes.order_by(TrendChange.changed_at))
         ],
         "points": [
-            {
-                name: point._mapping[name]
-                for name in ("started_at", "health_index", *GROUPS, "regime", "baseline_version", "n_windows")
-            }
+            {name: point._mapping[name] for name in (*POINT_FIGURES, "regime", "baseline_version", "n_windows")}
             for point in connection.execute(points.order_by(TrendPoint.started_at, TrendPoint.recording_id))
         ],
     }

@@ -139,7 +139,9 @@ def case_changes(
         shown = _shown(connection, case, channel, recording)
         if shown is None:
             return {"trends": [], "dates": [], "moved": [], "baseline_regime": None}
-        trends = trends_of_axis(connection, case["axis_id"], until=_end(case), channel=shown.channel)
+        trends = trends_of_axis(
+            connection, case["axis_id"], until=_end(case), channel=shown.channel, group=settings.iso_20816_3
+        )
         dates = [dict(row._mapping) for row in _dates(connection, case, shown.channel, MOST_DATES)]
         extraction = newest_extraction(connection, shown.recording_id)
         if extraction is not None:

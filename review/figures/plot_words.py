@@ -38,6 +38,14 @@ PLOT_PAIRS: Final = {
         "There is no trend yet: it begins when the unit's usual is known.",
         "아직 추세가 없습니다. 평소 상태를 알게 되면 시작됩니다.",
     ),
+    "velocity_rms": ("vibration velocity, rms 10-1000 Hz", "진동 속도 실효값 10–1000 Hz"),
+    "borrowed_limit": ("borrowed limit", "빌려온 한계"),
+    "borrowed_why": (
+        "The limits are borrowed from ISO 20816-3, which is for pumps, fans, motors and the like, not for robot axes. "
+        "Nothing alarms by them.",
+        "이 한계는 펌프, 송풍기, 전동기 등에 대한 국제 표준에서 빌려온 것이며 로봇 축의 한계가 아닙니다. "
+        "이 값으로는 경보하지 않습니다.",
+    ),
     "nothing_moved": ("All is as usual.", "모두 평소와 같습니다."),
     "any_regime": ("over all programs and speeds", "모든 프로그램과 속도"),
     "far_off": ("far from usual", "평소와 크게 다름"),

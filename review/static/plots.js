@@ -181,7 +181,7 @@ class CasePlots {
 function drawTrends(place, trends, words, bands = []) {
   if (!trends.length) { place.textContent = words.no_trend; return; }
   const names = trends.map((trend) => `${trend.channel} · ${trend.unit_serial}`);
-  if (place.dataset.names !== names.join()) place.replaceChildren(...trends.map((_, number) => made("section", {}, made("h3", {}, names[number]), made("div", { class: "plot", id: `plot-trend-${number}` }))));
+  if (place.dataset.names !== names.join()) place.replaceChildren(...trends.map((_, number) => made("section", {}, made("h3", {}, names[number]), made("div", { class: "plot", id: `plot-trend-${number}` }), ...velocityPlace(trends[number].velocity, number, words))));
   place.dataset.names = names.join();
   const all = trends.flatMap((trend) => [trend.at[0], trend.at.at(-1)]).filter(Boolean).map(time), ends = { from: Math.min(...all), to: Math.max(...all) };
   trends.forEach((trend, number) => {
@@ -194,7 +194,21 @@ function drawTrends(place, trends, words, bands = []) {
     };
     const there = element(`plot-trend-${number}`);
     if (there.chart) there.chart.update(shape); else new Chart(there, `${words.health_index}, ${names[number]}`, shape, words);
+    drawVelocity(element(`plot-velocity-${number}`), trend.velocity, { time: true, ...(all.length ? ends : {}) }, names[number], bands, words);
   });
+}
+function velocityPlace(velocity, number, words) {
+  if (!velocity.at.length) return [];
+  return [made("div", { class: "plot", id: `plot-velocity-${number}` }), ...(velocity.limits.length ? [made("p", {}, made("small", {}, words.borrowed_why))] : [])];
+}
+function drawVelocity(there, velocity, x, name, bands, words) {
+  if (!there) return;
+  const shape = {
+    x, left: { name: "mm/s", zero: true }, bands,
+    levels: velocity.limits.map((at, place) => ({ at, color: "ochre", dash: "dot", name: `${words.borrowed_limit} ${["A/B", "B/C", "C/D"][place]}: ${figure(at)}` })),
+    series: [{ name: words.velocity_rms, x: velocity.at.map(time), y: velocity.mm_s, color: "blue", dash: "none", dots: 2 }],
+  };
+  if (there.chart) there.chart.update(shape); else new Chart(there, `${words.velocity_rms}, ${name}`, shape, words);
 }
 function drawMoved(figures, words) {
   const place = element("plot-moved");

@@ -198,6 +198,21 @@ def test_the_health_index_is_told_with_its_channel(client: TestClient) -> None:
     assert client.get("/api/v1/axes/none/trend").status_code == 404
 
 
+def test_vibration_velocities_have_borrowed_limits_where_a_group_is_declared(client: TestClient) -> None:
+    """A mean of 10 to 1000 Hz of each recording; without a group no limit, and no alarm comes of either."""
+    axis = client.get("/api/v1/cases/case0").json()["axis_id"]
+    velocity = client.get(f"/api/v1/axes/{axis}/trend").json()[0]["velocity"]
+    assert len(velocity["at"]) == len(velocity["mm_s"]) == 8
+    assert all(value > 0 for value in velocity["mm_s"])
+    assert velocity["limits"] == []
+    client.app.state.settings = client.app.state.settings.model_copy(update={"iso_20816_3": "2 rigid"})
+    for trends in (
+        client.get(f"/api/v1/axes/{axis}/trend").json(),
+        client.get("/api/v1/cases/case0/figures?part=changes").json()["trends"],
+    ):
+        assert trends[0]["velocity"]["limits"] == [1.4, 2.8, 4.5]
+
+
 def test_the_waterfall_has_a_row_for_each_recording(client: TestClient) -> None:
     told = client.get("/api/v1/cases/case0/waterfall?channel=acc_x&kind=spectrum").json()
     times = [row["started_at"] for row in told["rows"]]

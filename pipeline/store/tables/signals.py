@@ -136,6 +136,9 @@ class Extraction(Base):
     regime: Mapped[str] = mapped_column(comment="program, speed bin and load bin")
     quality: Mapped[str] = mapped_column(String(16), comment="worst data-quality verdict of its windows")
     evidence: Mapped[str] = mapped_column(comment="what the verdict rests on")
+    velocity_rms_mm_s: Mapped[float | None] = mapped_column(
+        comment="rms of the vibration velocity, 10 to 1000 Hz; null where not known or where the signal is bad"
+    )
     n_windows: Mapped[int]
     lake_path: Mapped[str | None] = mapped_column(ForeignKey("lake_files.path"), comment="null where no window fits")
     lake_row: Mapped[int] = mapped_column(comment="first row of this recording in that file")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,9 +15,11 @@ from features.health.baseline import fit_reference
 from features.health.health import GROUPS, health_figures, index_of_figures
 from features.quality.quality import Quality
 from features.settings import feature_names
+from features.vibration_velocity import ZONES, velocity_rms
 from pipeline.assets import import_assets
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing, SettingsError
 from pipeline.base.ids import stable_id
+from pipeline.base.quantities import in_own_unit
 from pipeline.base.regime import coarser
 from pipeline.base.settings import Settings
 from pipeline.cases.replacement import replace_unit
@@ -437,6 +439,36 @@ def test_what_is_shown(plant: Plant) -> None:
         trends_of(plant.store, "R01", "A1", site="other")
     with pytest.raises(PrerequisiteMissing, match="only acc_x"):
         trends_of(plant.store, "R01", "A1", channel="acc_q")
+
+
+def test_vibration_velocity_is_shown_with_borrowed_limits(plant: Plant) -> None:
+    """Each point has the rms from 10 to 1000 Hz of its recording; limits of a standard come only where asked for."""
+    plant.fit()
+    plant.update()
+    found = trends_of(plant.store, "R01", "A2")
+    assert found["zones"] is None
+    with plant.store.read() as connection:
+        query = sa.select(Recording).join(Axis, Axis.axis_id == Recording.axis_id).where(Axis.axis == "A2")
+        rows = connection.execute(query).all()
+    at = {row.started_at: row for row in rows}
+    points = [point for trend in found["trends"] for point in trend["points"]]
+    known = [point for point in points if point["velocity_rms_mm_s"] is not None]
+    assert len(known) > 50
+    row = at[known[0]["started_at"]]
+    (_, values), *_ = plant.lake.rows(row.lake_path, [row.lake_row], columns=["samples"])
+    samples = in_own_unit(values["samples"].values.to_numpy(), row.quantity, row.unit)
+    true = velocity_rms(samples, row.sampling_rate_hz, quantity="acceleration")
+    assert known[0]["velocity_rms_mm_s"] == pytest.approx(true)
+    lent = trends_of(plant.store, "R01", "A2", group="2 flexible")["zones"]
+    assert lent["limits_mm_s"] == [2.3, 4.5, 7.1]
+    assert "borrowed from ISO 20816-3, group 2 flexible" in lent["explanation"]
+    plain, drawn = draw(found), draw(found | {"zones": lent})
+    assert drawn.startswith(b"\x89PNG")
+    assert drawn != plain
+
+
+def test_groups_of_the_setting_are_those_of_the_standard() -> None:
+    assert get_args(Settings.model_fields["iso_20816_3"].annotation) == ("", *ZONES)
 
 
 def test_an_ambiguous_name_asks_for_the_place(plant: Plant) -> None:
