@@ -72,6 +72,8 @@ class FeatureSettings:
         Narrower bands are left out of the tree.
     spectral_kurtosis_samples : int
         Length of a frame for the spectral kurtosis, even.
+    overall : str
+        For values that a sensor computed itself: their one column (`features.overall`). '': of signals.
     segment_tolerance : float
         Where a speed trace stays within so large a share of one value, the speed is constant.
 
@@ -94,6 +96,7 @@ class FeatureSettings:
     best_band_min_width_hz: float = 500.0
     spectral_kurtosis_samples: int = 128
     segment_tolerance: float = 0.01
+    overall: str = ""
 
     def __post_init__(self) -> None:
         edges = self.band_edges_hz
@@ -135,6 +138,8 @@ def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
     >>> feature_groups(FeatureSettings())["spectrum"]
     ('spectral_centroid_hz', 'rms_frequency_hz', 'spectral_entropy')
     """
+    if settings.overall:
+        return {"overall": (settings.overall,)}
     bands = _band_names(settings.band_edges_hz)
     return {
         "time": _TIME_NAMES,
@@ -189,6 +194,8 @@ def feature_version(settings: FeatureSettings) -> str:
     False
     """
     values = _canonical(dataclasses.asdict(settings))
+    if not settings.overall:
+        del values["overall"]  # it came later, and changes nothing of signals
     content = {"formula": FORMULA_VERSION, "names": feature_names(settings), "settings": values}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:16]

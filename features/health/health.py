@@ -50,6 +50,9 @@ LINE_FLOOR_DB: Final = 1.5
 FREQUENCY_FLOOR_SHARE: Final = 0.02
 """Smallest spread of a mean frequency, as a share of its median."""
 
+TEMPERATURE_FLOOR: Final = 2.0
+"""Smallest spread of a temperature, K: what a hall warms by over a day."""
+
 ENTROPY_FLOOR: Final = 0.01
 """Smallest spread of the spectral entropy, which lies in 0..1."""
 
@@ -59,9 +62,9 @@ _SIDEBANDS: Final = {"bpfi": "bpfi_sidebands_db", "bsf2x": "bsf2x_sidebands_db"}
 def health_aspects(names: Sequence[str]) -> dict[str, tuple[tuple[int, ...], ...]]:
     """Return the columns of every aspect of every group.
 
-    Level: the RMS, and each two neighbouring bands. Impulsiveness: kurtosis and crest factor together. Bearing lines:
-    each line over all envelopes and harmonics, with its sidebands. Gear lines: the mesh harmonics, and the sidebands.
-    Shape: the mean frequencies, and the spectral entropy.
+    Level: the RMS, a temperature, and each two neighbouring bands. Impulsiveness: kurtosis and crest factor together.
+    Bearing lines: each line over all envelopes and harmonics, with its sidebands. Gear lines: the mesh harmonics, and
+    the sidebands. Shape: the mean frequencies, and the spectral entropy.
 
     Parameters
     ----------
@@ -89,7 +92,11 @@ def _aspects(names: tuple[str, ...]) -> dict[str, tuple[tuple[int, ...], ...]]:
         suffixes = [f"{line}_h1_db", f"{line}_mean13_db", *([_SIDEBANDS[line]] if line in _SIDEBANDS else [])]
         lines.append(columns(*(f"ses_{version}_{name}" for version in envelope.VERSIONS for name in suffixes)))
     aspects = {
-        "level": [columns("rms_log10"), *(columns(*bands[k : k + 2]) for k in range(0, len(bands), 2))],
+        "level": [
+            columns("rms_log10"),
+            columns("temperature_c"),
+            *(columns(*bands[k : k + 2]) for k in range(0, len(bands), 2)),
+        ],
         "impulsiveness": [columns("kurtosis_log10", "crest_factor_log10")],
         "bearing_lines": lines,
         "gear_lines": [
@@ -139,6 +146,8 @@ def _fixed_floors(names: tuple[str, ...]) -> Vector:
             floor[index] = KURTOSIS_FLOOR
         elif name == "crest_factor_log10":
             floor[index] = CREST_FLOOR
+        elif name == "temperature_c":
+            floor[index] = TEMPERATURE_FLOOR
         elif name.endswith("_log_power"):
             floor[index] = POWER_FLOOR
         elif name.endswith("_log10"):

@@ -37,7 +37,7 @@ class Conversion:
         return self.factor == 1.0 and self.offset == 0.0
 
 
-UNITS: Final[dict[str, dict[str, Conversion]]] = {
+_SIGNALS: Final[dict[str, dict[str, Conversion]]] = {
     "acceleration": {
         "m/s2": Conversion(),
         "g": Conversion(STANDARD_GRAVITY_M_S2, stays=True),
@@ -67,7 +67,23 @@ UNITS: Final[dict[str, dict[str, Conversion]]] = {
     "temperature": {"degC": Conversion(), "K": Conversion(1.0, -273.15), "degF": Conversion(5 / 9, -160 / 9)},
     "voltage": {"V": Conversion(), "mV": Conversion(0.001)},
 }
+UNITS: Final = _SIGNALS | {
+    "overall_acceleration": _SIGNALS["acceleration"],
+    "overall_velocity": _SIGNALS["velocity"],
+    "overall_kurtosis": {"1": Conversion()},
+    "overall_crest_factor": {"1": Conversion()},
+    "overall_temperature": _SIGNALS["temperature"],
+}
 """Quantities that axiswatch knows, each with its units, its own first."""
+
+OVERALL: Final = {
+    "overall_acceleration": "rms_log10",
+    "overall_velocity": "rms_log10",
+    "overall_kurtosis": "kurtosis_log10",
+    "overall_crest_factor": "crest_factor_log10",
+    "overall_temperature": "temperature_c",
+}
+"""Values that a sensor computed itself, and the feature that each is: a recording is one value, without a spectrum."""
 
 VIBRATIONS: Final = ("acceleration", "velocity", "sound_pressure")
 """Quantities that begin at 10 Hz: slower motion is none of them."""

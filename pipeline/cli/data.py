@@ -102,7 +102,7 @@ def import_logs(
     next.
     """
     from pipeline.base.sources import load_settings
-    from pipeline.extraction.in_force import feature_settings
+    from pipeline.extraction.in_force import shortest_scored
     from pipeline.importing import import_archive, shipped_mappings
     from pipeline.workplace import now
 
@@ -126,7 +126,7 @@ def import_logs(
             target,
             root=root,
             as_of=now(),
-            shortest=lambda quantity: feature_settings(settings, quantity).windows.min_samples,
+            shortest=lambda quantity: shortest_scored(settings, quantity),
             most_samples=settings.max_samples,
             dry_run=dry_run,
             on_progress=on_progress,

@@ -6,12 +6,14 @@ from features.quality.quality import quality_settings
 from features.settings import FeatureSettings, feature_names, feature_version
 from features.windows import WindowSettings
 from pipeline.base.log_schema import QUANTITY_UNITS, quantity_of
-from pipeline.base.quantities import VIBRATIONS
+from pipeline.base.quantities import OVERALL, VIBRATIONS
 from pipeline.base.settings import ExtractionSettings
 
 
 def feature_settings(settings: ExtractionSettings, quantity: str) -> FeatureSettings:
     """Return the feature settings of a quantity: the shortest scored recording, high pass and thresholds differ."""
+    if quantity in OVERALL:
+        return FeatureSettings(windows=WindowSettings(samples=2, min_samples=2), overall=OVERALL[quantity])
     is_vibration = quantity in VIBRATIONS
     shortest = settings.min_samples_acceleration if is_vibration else settings.min_samples_other
     windows = WindowSettings(
@@ -22,6 +24,11 @@ def feature_settings(settings: ExtractionSettings, quantity: str) -> FeatureSett
     )
     high_pass_hz = settings.high_pass_hz if is_vibration else 0.0
     return FeatureSettings(windows=windows, quality=quality_settings(quantity), high_pass_hz=high_pass_hz)
+
+
+def shortest_scored(settings: ExtractionSettings, quantity: str) -> int:
+    """Return the samples of the shortest recording of a quantity that is scored."""
+    return 1 if quantity in OVERALL else feature_settings(settings, quantity).windows.min_samples
 
 
 def feature_versions(settings: ExtractionSettings) -> dict[str, str]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from features.angular_windows import AngularWindows, angular_windows
 from features.extract import RecordingWindows, WindowFeatures, extract_angular, extract_together
 from features.kinematics import Orders
+from features.overall import overall_value
 from features.quality.quality import Quality, QualitySettings, assess, spread
 from features.quality.speed_check import judge_speed, judged_windows
 from features.recording_lines import average_lines
@@ -95,6 +96,9 @@ def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) 
     results: dict[int, Extracted] = {}
     planned: list[tuple[int, Job, WindowPlan, npt.NDArray[np.float32]]] = []
     for place, (job, samples, trace) in enumerate((own.job, own.samples, own.trace) for own in recorded):
+        if settings.overall:
+            results[place] = _extract_overall(job, samples, settings)
+            continue
         parts = [] if trace is None else _parts_by_angle(job, samples, settings, trace)
         if parts:
             results[place] = _extract_by_angle(job, samples, settings, parts)
@@ -123,6 +127,21 @@ def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) 
     for place, own in enumerate(recorded):
         results[place].velocity_rms_mm_s = _velocity_rms(own.job, own.samples)
     return [results[place] for place in range(len(recorded))]
+
+
+def _extract_overall(job: Job, samples: npt.NDArray[np.float32], settings: FeatureSettings) -> Extracted:
+    """Take a recording of values that a sensor computed itself as one window with one feature."""
+    value = overall_value(in_own_unit(samples, job.quantity, job.unit), settings.overall)
+    known = math.isfinite(value)
+    return Extracted(
+        job.recording_id,
+        np.zeros(1, np.int64),
+        np.array([len(samples)], np.int64),
+        np.full(1, np.nan),
+        np.array([[value]], np.float32),
+        [Quality.OK if known else Quality.FLATLINE],
+        ["" if known else f"the value is {samples[0]:g}, and no level"],
+    )
 
 
 def _velocity_rms(job: Job, samples: npt.NDArray[np.float32]) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from pipeline.base.quantities import own_unit, unit_of
+from pipeline.base.quantities import OVERALL, own_unit, unit_of
 from pipeline.importing.checks import AHEAD, check_recordings, rate_notes, unit_notes
 from pipeline.importing.loading import read_mapping
 from pipeline.importing.manifest import (
@@ -27,6 +27,7 @@ from pipeline.importing.manifest import (
 from pipeline.importing.mapping import (
     REQUIRED_FIELDS,
     Channel,
+    CutEvery,
     LabelValue,
     MappedGeometry,
     MappedRecording,
@@ -208,6 +209,8 @@ class Planner:
         fields["sampling_rate_hz"] = _final_rate(fields, steps)
         fields["unit"] = next((step.unit for step in reversed(steps) if step.kind == "scale"), fields["unit"])
         declared_unit = fields["unit"]
+        if fields["quantity"] in OVERALL:
+            steps = (CutEvery(kind="cut_every", samples=1), *steps)
         how = unit_of(fields["quantity"], declared_unit)
         if not how.is_own and not how.stays:
             fields["unit"] = own_unit(fields["quantity"], declared_unit)

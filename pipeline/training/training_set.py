@@ -264,7 +264,7 @@ def _each_once(
     """
     same: dict[bytes, list[int]] = {}
     for index, part in enumerate(features):
-        if len(part):
+        if len(part) and part.shape[1] > 1:  # one value alone is often the same by chance
             same.setdefault(part.tobytes(), []).append(index)
     once = list(features)
     twins: dict[str, Twin] = {}

@@ -78,6 +78,7 @@ _PLAIN: Final[dict[str, tuple[str, str, Form, str, str]]] = {
         *("bursts that do not repeat with the turns", "회전과 무관한 충격"),
     ),
     "tsa_fm4_log10": ("gear", "tooth", "ratio", "single bad tooth (FM4)", "손상된 이 하나 (FM4)"),
+    "temperature_c": ("level", "temperature", "plain", "temperature, °C", "온도, °C"),
     "raw_shaft_mean14_db": ("shaft", "lines", "db", "shaft, mean of harmonics 1 to 4", "축 회전 1–4차 평균"),
 }
 _ENVELOPES: Final = {
