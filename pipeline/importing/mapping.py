@@ -165,7 +165,7 @@ class SpeedColumn(Part):
     """The column of a signal file with the speed of a shaft, the counts of its encoder or the pulses of its tacho."""
 
     column: Name
-    unit: Literal["rpm", "rad/s", "Hz", "counts", "pulses"]
+    unit: Literal["rpm", "rad/s", "deg/s", "Hz", "counts", "pulses"]
     per_turn: Positive | None = None
     wraps_at: Positive | None = None
     threshold: Finite | None = None

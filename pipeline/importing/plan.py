@@ -54,6 +54,11 @@ PARSERS: Final[dict[str, Callable[[Scalar], Any]]] = {
 }
 """How the value of a contract column is read; the others are text."""
 
+REGIME: Final = ("load", "payload_kg", "temperature_c", "program")
+"""What may come from a column of the signal file, besides the speed."""
+
+IN_FILE: Final = ("shaft_speed_rpm", *REGIME)
+
 MAY_BE_EMPTY: Final = ("site", "cell")
 """Required text that may be '' (not known)."""
 
@@ -139,7 +144,10 @@ class Planner:
         for channel in mapping.channels():
             speed = mapping.signal.speed or _speed_in_file(channel.shaft_speed_rpm, row)
             measured = channel.sampling_rate_hz is not None and channel.sampling_rate_hz.from_times
-            elsewhere = {"sampling_rate_hz": measured, "shaft_speed_rpm": speed is not None}
+            regime = tuple(
+                (key, source) for key in REGIME if (source := _in_file(getattr(channel, key), row)) is not None
+            )
+            elsewhere = {"sampling_rate_hz": measured, "shaft_speed_rpm": speed is not None, **dict(regime)}
             fields = {
                 key: None
                 if elsewhere.get(key)
@@ -152,7 +160,7 @@ class Planner:
             column = self._value(row, "signal.column", channel.column)
             if name is None or column is None:
                 continue
-            asked = self._asked(name, column, channel, f"{fields['axis']} {fields['channel']}", steps, speed)
+            asked = self._asked(name, column, channel, f"{fields['axis']} {fields['channel']}", steps, speed, regime)
             rate: Any = "from_times" if measured else fields["sampling_rate_hz"]
             check = SignalCheck(row.number, asked, rate, about.n_samples)
             yield _Draft(row, fields, check, about, steps)
@@ -178,6 +186,7 @@ class Planner:
         name: str,
         steps: tuple[Process, ...],
         speed: SpeedColumn | None,
+        regime: tuple[tuple[str, Source], ...],
     ) -> Asked:
         rules = SampleRules.model_construct(**{key: getattr(channel, key) for key in SampleRules.model_fields})
         time = self._mapping.signal.time
@@ -194,6 +203,7 @@ class Planner:
             self._latest,
             speed,
             self._mapping.signal.layout == "row",
+            regime,
         )
 
     def _row(self, draft: _Draft, signal: SignalInfo) -> PlannedRow | None:
@@ -304,11 +314,15 @@ class Planner:
         return text, label.values.get(text), note
 
 
+def _in_file(source: Source | None, row: ManifestRow) -> Source | None:
+    """Return a source that names a column of the signal file, because the manifest has none such."""
+    return None if source is None or source.column is None or source.column in row.cells else source
+
+
 def _speed_in_file(source: Source | None, row: ManifestRow) -> SpeedColumn | None:
-    """Return the column of the signal file that `recording.shaft_speed_rpm` names, where the manifest has none such."""
-    if source is None or source.column is None or source.column in row.cells:
-        return None
-    return SpeedColumn(column=source.column, unit="rpm")
+    """Return the column of the signal file that `recording.shaft_speed_rpm` names."""
+    found = _in_file(source, row)
+    return None if found is None or found.column is None else SpeedColumn(column=found.column, unit="rpm")
 
 
 def _final_rate(fields: dict[str, Any], steps: tuple[Process, ...]) -> float:
@@ -433,14 +447,17 @@ def sources_of(part: BaseModel, prefix: str = "") -> Iterator[tuple[str, Source]
 def _check_columns(where: str, mapping: Mapping, table: Manifest, problems: Problems) -> None:
     """Check that the manifest has every column that the mapping names."""
     columns = [(f"select.{column}", column) for column in mapping.select]
-    columns += [(key, column) for key, source in sources_of(mapping) for column in source.columns()]
+    columns += [
+        (key, column)
+        for key, source in sources_of(mapping)
+        if not (mapping.files is not None and source.column is not None and key.rpartition(".")[2] in IN_FILE)
+        for column in source.columns()
+    ]
     for number, step in enumerate(mapping.process, 1):
         columns += [(f"process.{number}.where.{column}", column) for column in step.where]
     if mapping.label is not None:
         columns.append(("label.column", mapping.label.column))
     for key, column in columns:
-        if key.endswith("shaft_speed_rpm") and mapping.files is not None:
-            continue  # a column of the signal file
         if column not in table.columns:
             present = ", ".join(table.columns)
             problems.add(where, f"key {key}: {table.where} has no column {column!r}; its columns are: {present}")

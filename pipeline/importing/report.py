@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from pipeline.importing.mapping import SpeedColumn
-from pipeline.importing.samples import SampleReader
+from pipeline.importing.samples import Asked, SampleReader
 from pipeline.importing.signals import Cuts, Piece
 
 
@@ -73,21 +73,35 @@ class ShortRecordings:
         ]
 
 
+SEVERAL_PROGRAMS: Final = (
+    'have more than one program in column {!r}, so theirs is not known: process kind "cut_at_changes" cuts there'
+)
 UNKNOWN_SPEED: Final = "have no value of the speed column, so their speed is not known"
 MOVING_SPEED: Final = 'have a speed that leaves its mean by more than 2 %: signal.speed.use = "trace" keeps it'
 
 
-def speed_state(piece: Piece, declared: SpeedColumn) -> str:
-    """Return what is worth a word about the speed of a recording; '' where nothing is."""
-    if piece.speed is None:
-        return UNKNOWN_SPEED
-    return MOVING_SPEED if piece.speed.moves and declared.use == "mean" else ""
+def states_of(piece: Piece, asked: Asked) -> Iterator[tuple[str, str]]:
+    """Yield what speed and regime of a recording from the file are worth: kind, and a word about it or ''."""
+    if asked.speed is not None:
+        if piece.speed is None:
+            yield "speed", UNKNOWN_SPEED
+        else:
+            yield "speed", MOVING_SPEED if piece.speed.moves and asked.speed.use == "mean" else ""
+    for key, source in asked.regime:
+        if key == "program" and piece.n_programs > 1:
+            yield key, SEVERAL_PROGRAMS.format(source.column)
+        else:
+            yield key, "" if piece.regime.get(key) is not None else f"have no {key} in column {source.column!r}"
 
 
-def speed_notes(states: Counter[str]) -> list[str]:
+def state_notes(states: Counter[tuple[str, str]]) -> list[str]:
     """Return a sentence for each state of recordings that is worth a word."""
-    whole = sum(states.values())
-    return [f"{number} of {whole} recordings {state}" for state, number in sorted(states.items()) if state]
+    whole: Counter[str] = Counter()
+    for (kind, _), number in states.items():
+        whole[kind] += number
+    return [
+        f"{number} of {whole[kind]} recordings {state}" for (kind, state), number in sorted(states.items()) if state
+    ]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pipeline.importing.metadata import add_complaints
 from pipeline.importing.outputs import RowSpan, assets_toml, label_rows, labels_csv
 from pipeline.importing.plan import ImportPlan, plan_import
 from pipeline.importing.problems import Problems, SignalUnreadable
-from pipeline.importing.report import ImportReport, SampleBalance, ShortRecordings, Skipped, speed_notes, speed_state
+from pipeline.importing.report import ImportReport, SampleBalance, ShortRecordings, Skipped, state_notes, states_of
 from pipeline.importing.samples import SampleReader, Samples, read_signals
 from pipeline.importing.signals import Cuts, Cutter, Piece, PlannedRow
 
@@ -132,7 +132,7 @@ class _Written:
     lengths: list[tuple[str, int]] = field(default_factory=list)
     read: list[tuple[PlannedRow, SampleReader, Cuts]] = field(default_factory=list)
     dropped: Sequence[int] = ()
-    speeds: Counter[str] = field(default_factory=Counter)
+    states: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class _Writer:
@@ -147,7 +147,7 @@ class _Writer:
         self.skipped: list[Skipped] = []
         self.balance = SampleBalance()
         self.short = ShortRecordings()
-        self.speeds: Counter[str] = Counter()
+        self.states: Counter[tuple[str, str]] = Counter()
         self.recordings = self.files_read = 0
         self.names_written: list[str] = []
 
@@ -182,7 +182,7 @@ class _Writer:
         self.recordings += written.recordings
         self.spans += written.spans
         self._keys |= written.keys
-        self.speeds += written.speeds
+        self.states += written.states
         for planned, read, cuts in written.read:
             self.balance.add(read, cuts, len(written.dropped))
             self._account(planned, cuts)
@@ -227,8 +227,8 @@ class _Writer:
         written.spans.append(RowSpan(planned, pieces[0].started_at, max(piece.ends_at for piece in pieces)))
         written.lengths += [(planned.fields["quantity"], len(piece.samples)) for piece in pieces]
         logs.write([_log_row(planned, piece) for piece in pieces])
-        if planned.asked.speed is not None:
-            written.speeds.update(speed_state(piece, planned.asked.speed) for piece in pieces)
+        for piece in pieces:
+            written.states.update(states_of(piece, planned.asked))
         for piece in pieces:
             key = (*planned.point, piece.started_at)
             other = written.keys.get(key) or self._keys.get(key)
@@ -281,6 +281,7 @@ def _log_row(planned: PlannedRow, piece: Piece) -> dict[str, Any]:
         "started_at": piece.started_at,
         "time_basis": planned.time_basis,
         "samples": piece.samples,
+        **piece.regime,
     }
     if piece.speed is not None and planned.asked.speed is not None:
         row["shaft_speed_rpm"] = piece.speed.rpm
@@ -331,7 +332,7 @@ def _put_in_place(
         recordings=writer.recordings,
         samples=asdict(writer.balance),
         skipped=tuple(writer.skipped),
-        notes=(*plan.notes, *writer.short.notes(), *speed_notes(writer.speeds)),
+        notes=(*plan.notes, *writer.short.notes(), *state_notes(writer.states)),
         log_files=log_files,
         written=written,
         unchanged=len(log_files) - written,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.importing.clocks.sample_times import TimeReader, Times, spread
 from pipeline.importing.formats.interface import BLOCK_CELLS, Block, ReadColumn, SignalFile
-from pipeline.importing.mapping import Filters, SampleRules, SpeedColumn, TimeColumn
+from pipeline.importing.mapping import Filters, SampleRules, Source, SpeedColumn, TimeColumn
 from pipeline.importing.problems import SHOWN_ROWS, Complaint, SignalUnreadable
 
 
@@ -45,6 +45,8 @@ class Asked:
         No sample can be later; None: not checked.
     speed : SpeedColumn or None
         The declared speed of the shaft.
+    regime : tuple of (str, Source)
+        Columns of the contract that come from one of the file, such as `program`, each with its source.
     by_row : bool
         Whether each row of the file is a recording.
     """
@@ -61,6 +63,7 @@ class Asked:
     latest: datetime | None = None
     speed: SpeedColumn | None = None
     by_row: bool = False
+    regime: tuple[tuple[str, Source], ...] = ()
 
     @property
     def columns(self) -> list[ReadColumn]:
@@ -71,9 +74,20 @@ class Asked:
         if self.time is not None:
             is_number = self.time.kind != "text"
             columns += [ReadColumn("signal.time.column", name, is_number) for name in self.time.columns]
+        columns += self._of_regime
         if self.speed is not None:
             columns.append(ReadColumn("signal.speed.column", self.speed.column, True))
         return columns
+
+    @property
+    def _of_regime(self) -> list[ReadColumn]:
+        sources = ((key, source.column or "") for key, source in self.regime)
+        return [ReadColumn(f"recording.{key}", column, key != "program") for key, column in sources]
+
+    @property
+    def beside(self) -> list[ReadColumn]:
+        """The columns that stand beside the samples: for cutting, and for the regime of each recording."""
+        return [*self.extra, *self._of_regime]
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,7 @@ class Samples:
     usable : bool array, shape (n,)
         False where the value is missing.
     columns : dict
-        The columns that cutting needs, n values each.
+        The columns that cutting and the regime need, n values each.
     times : int64 array or None
         Microseconds, rising, see `sample_times.TimeReader`.
     speed : float array or None
@@ -204,7 +218,7 @@ class SampleReader:
             values = values * asked.factor
         if asked.offset is not None:
             values = values + asked.offset
-        extra = {name: columns[name, is_number] for _, name, is_number in asked.extra}
+        extra = {name: columns[name, is_number] for _, name, is_number in asked.beside}
         begins = np.diff(numbers, prepend=numbers[:1] - 1) != 0 if asked.by_row else None
         times = None
         if self._times is not None and asked.time is not None:

@@ -20,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.signal import firwin, kaiserord, upfirdn
 
+from pipeline.importing.beside import Beside
 from pipeline.importing.clocks.measured_rate import MeasuredRate
 from pipeline.importing.clocks.resample import EDGE, resample
 from pipeline.importing.clocks.sample_times import Times, is_gap
@@ -38,7 +39,7 @@ from pipeline.importing.mapping import (
 )
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.importing.samples import Asked, Samples, read_signals
-from pipeline.importing.speed import TO_RPM, ShaftSpeed, shaft_speed
+from pipeline.importing.speed import ShaftSpeed
 
 PASSBAND: Final = 0.9
 """Decimation keeps frequencies below this share of the new Nyquist frequency (within 0.001 dB)."""
@@ -114,6 +115,11 @@ class Piece:
         Of its start from that of the signal.
     speed : ShaftSpeed or None
         From the speed column.
+    regime : dict
+        From other columns of the file, by the contract's column: the mean of a number, or the one program; None where
+        there is no value, or several programs.
+    n_programs : int
+        Programs in the recording, where the file names them.
     """
 
     samples: NDArray[np.float32]
@@ -121,6 +127,8 @@ class Piece:
     ends_at: datetime
     offset_s: float
     speed: ShaftSpeed | None = None
+    regime: dict[str, Any] = field(default_factory=dict)
+    n_programs: int = 0
 
 
 @dataclass
@@ -237,8 +245,8 @@ class Cutter:
         self._time_before: int | None = None
         self._origin, self._origin_s, self._seams = 0, 0.0, 0
         self._open: _Sink | None = None
-        self._speed = np.empty(0)
-        self._speed_s = 0.0
+        self._beside = Beside(planned.asked, planned.source_rate_hz)
+        self._beside_s = 0.0
 
     def feed(self, samples: Samples) -> None:
         """Take the next samples of the signal."""
@@ -275,14 +283,13 @@ class Cutter:
                 self._close()
             if usable[low]:
                 if self._open is None:
-                    self._open, self._speed_s = self._begin(low, samples)
-                    self._speed = np.empty(0)
-                if samples.speed is not None:
-                    self._speed = np.concatenate([self._speed, samples.speed[low:high]])
+                    self._open, self._beside_s = self._begin(low, samples)
+                    self._beside.clear()
+                self._beside.push(samples, low, high)
                 at = None if samples.times is None else samples.times[low:high]
                 known = len(self.cuts.pieces)
                 self._open.push(samples.values[low:high], at)
-                self._take_speed(known)
+                self._describe(known)
         self._was_usable = bool(usable[-1])
         self._n += n
 
@@ -295,23 +302,21 @@ class Cutter:
             known = len(self.cuts.pieces)
             self._open.close()
             self._open = None
-            self._take_speed(known)
+            self._describe(known)
 
-    def _take_speed(self, known: int) -> None:
-        """Give the pieces from number `known` on their speed, and forget the speed before their end."""
-        declared = self._planned.asked.speed
+    def _describe(self, known: int) -> None:
+        """Give the pieces from number `known` on their speed and regime, and forget what stood beside them."""
         pieces = self.cuts.pieces
-        if declared is None or known == len(pieces):
+        if self._beside.is_empty or known == len(pieces):
             return
         for at in range(known, len(pieces)):
             piece = pieces[at]
-            first = max(0, round((piece.offset_s - self._speed_s) * self._rate))
+            first = max(0, round((piece.offset_s - self._beside_s) * self._rate))
             n = max(1, round((piece.ends_at - piece.started_at).total_seconds() * self._rate))
-            if self._planned.asked.every is None or declared.unit in TO_RPM:  # of counts, slow readings miss turns
-                pieces[at] = replace(piece, speed=shaft_speed(self._speed[first : first + n], self._rate, declared))
+            pieces[at] = replace(piece, **self._beside.describe(first, first + n))
             used = first + n
-        self._speed = self._speed[used:]
-        self._speed_s += used / self._rate
+        self._beside.forget(used)
+        self._beside_s += used / self._rate
 
     def _seams_of(self, step: CutEvery | CutAtChanges, samples: Samples) -> NDArray[np.int64]:
         if step.kind == "cut_every":

@@ -24,7 +24,7 @@ TRACE_HZ: Final = 250.0
 MOVES: Final = 0.02
 """A speed that leaves its mean by a larger share is not steady: a bearing's line is searched within 2 %."""
 
-TO_RPM: Final = {"rpm": 1.0, "rad/s": 30 / math.pi, "Hz": 60.0}
+TO_RPM: Final = {"rpm": 1.0, "rad/s": 30 / math.pi, "deg/s": 1 / 6, "Hz": 60.0}
 
 
 @dataclass(frozen=True)
