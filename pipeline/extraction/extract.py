@@ -22,7 +22,6 @@ from features.kinematics import Orders
 from features.quality.quality import Quality
 from features.settings import FeatureSettings, feature_names
 from pipeline.assets import known_orders
-from pipeline.base.figures import finite_or_none
 from pipeline.base.log_schema import scope_of
 from pipeline.base.regime import regime_of
 from pipeline.base.settings import ExtractionSettings
@@ -311,7 +310,7 @@ def _extraction_row(
     if item.quality:
         worst = min(range(len(item.quality)), key=lambda index: WORST_FIRST.index(item.quality[index]))
         quality, evidence = item.quality[worst], item.evidence[worst]
-        velocity_rms = None if quality.blocks else finite_or_none(item.velocity_rms_mm_s)
+        velocity_rms = None if quality.blocks else item.velocity_rms_mm_s
     regime = regime_of(
         row.program,
         row.shaft_speed_rpm,

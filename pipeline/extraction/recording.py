@@ -21,6 +21,7 @@ from features.settings import FeatureSettings, feature_names
 from features.spectra.combs import comb_bins
 from features.vibration_velocity import velocity_rms
 from features.windows import WindowPlan, cut, plan_windows
+from pipeline.base.figures import finite_or_none
 from pipeline.base.quantities import RAW_UNIT, in_own_unit, own_unit, unit_of
 
 TOO_LARGE = "too large to be held in "
@@ -64,7 +65,7 @@ class Extracted:
     values: npt.NDArray[np.float32]
     quality: list[Quality]
     evidence: list[str]
-    velocity_rms_mm_s: float = math.nan
+    velocity_rms_mm_s: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,11 +145,11 @@ def _extract_overall(job: Job, samples: npt.NDArray[np.float32], settings: Featu
     )
 
 
-def _velocity_rms(job: Job, samples: npt.NDArray[np.float32]) -> float:
+def _velocity_rms(job: Job, samples: npt.NDArray[np.float32]) -> float | None:
     if job.quantity not in ("acceleration", "velocity") or job.unit == RAW_UNIT or not job.rate_is_declared:
-        return math.nan
+        return None
     own = in_own_unit(samples, job.quantity, job.unit)
-    return velocity_rms(own, job.sampling_rate_hz, quantity=job.quantity)
+    return finite_or_none(velocity_rms(own, job.sampling_rate_hz, quantity=job.quantity))
 
 
 def _to_extract(job: Job, windows: npt.NDArray[np.float32], settings: FeatureSettings) -> RecordingWindows:
