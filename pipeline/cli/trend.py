@@ -72,9 +72,16 @@ def print_trends(report: dict[str, Any], png: Path | None = None) -> None:
         columns = ["channel", "unit", "points", "until", "health index", "threshold", "a day (95 %)", "alarm since"]
         table(columns, rows, f"{name}, sigmas from the unit's own baseline")
     for trend in report["trends"]:
+        known = [point for point in trend["points"] if point["velocity_rms_mm_s"] is not None]
+        if known:
+            rms = f"{known[-1]['velocity_rms_mm_s']:.2f} mm/s rms, 10 to 1000 Hz, at {shown(known[-1]['started_at'])}"
+            out.print(f"{trend['channel']} {trend['unit_serial']}: {rms} UTC", markup=False, highlight=False)
         for change in trend["changes"]:
             line = f"{trend['channel']} {trend['unit_serial']}: {change_words(change)}"
             out.print(line, markup=False, highlight=False)
+    if report["zones"] is not None:
+        limits = ", ".join(f"{limit:g}" for limit in report["zones"]["limits_mm_s"])
+        out.print(f"zones A to D: {limits} mm/s; {report['zones']['explanation']}", markup=False, highlight=False)
     if png is not None:
         out.print(f"drawn to {png}", markup=False, highlight=False)
 

@@ -106,7 +106,7 @@ def plant(prepared: Path, tmp_path: Path) -> Iterator[tuple[Store, str]]:
     """The application over a copy of it, and the address at which it answers."""
     home = tmp_path / "home"
     shutil.copytree(prepared, home)
-    settings = Settings(home=home, workers=1, review_secure_cookie=False)
+    settings = Settings(home=home, workers=1, review_secure_cookie=False, iso_20816_3="2 rigid")
     store = Store.open(settings.database)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

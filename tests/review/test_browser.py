@@ -79,7 +79,7 @@ def test_after_a_verdict_the_next_case_is_a_key_away(enter: Callable[..., Page],
 def test_what_is_drawn(
     enter: Callable[..., Page], plant: tuple[Store, str], until: Callable[[Page, str], None]
 ) -> None:
-    """Two channels, the healthy reference over the signal, marks that can be chosen, a finer signal when zoomed."""
+    """Two channels, the reference over the signal, marks that are chosen, a finer signal when zoomed, lent limits."""
     page = enter()
     page.goto(f"{plant[1]}/cases/case0")
     page.wait_for_selector("[data-drawn=yes]")
@@ -91,6 +91,11 @@ def test_what_is_drawn(
     assert page.locator("[data-channel-tab=acc_y]").get_attribute("aria-current") == "page"
     page.wait_for_selector("[data-complete=yes]")
     assert page.locator("#plot-moved tbody tr").count() > 3
+    velocity = "document.getElementById('plot-velocity-0').chart.shape"
+    assert page.evaluate(f"{velocity}.series[0].y.filter(one => one > 0).length") == 8
+    borrowed = ["borrowed limit A/B: 1.4", "borrowed limit B/C: 2.8", "borrowed limit C/D: 4.5"]
+    assert page.evaluate(f"{velocity}.levels.map(one => one.name)") == borrowed
+    assert "Nothing alarms by them." in page.inner_text("#trends")
     chip = page.locator("#marks-envelope .chip[data-kind=shaft]")
     marks = "document.getElementById('plot-envelope').chart.shape.marks.length"
     before = page.evaluate(marks)

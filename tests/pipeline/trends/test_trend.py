@@ -487,7 +487,8 @@ def test_the_command(stepped: Plant, make_row: Callable[..., dict[str, Any]], as
     assert (empty.code, "no baseline yet" in empty.out) == (0, True)
     stepped.fit(until=hour, known_at=hour)
     stepped.update(as_of)
-    shown = cli("trend", "R01", "A1", "--png", "x.png", database_url=url)
+    shown = cli("trend", "R01", "A1", "--png", "x.png", database_url=url, iso_20816_3="1 rigid")
+    assert "zones A to D: 2.3, 4.5, 7.1 mm/s; limits borrowed from ISO 20816-3" in shown.out
     assert "rose from" in shown.out and "sigmas between 2026-01-07 11:00 and 2026-01-07 12:00 UTC" in shown.out
     assert (cli.home / "x.png").read_bytes().startswith(b"\x89PNG")
     found = cli("trend", "R01", "A1", "--json", "--channel", "acc_x", database_url=url).json()
