@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.base.log_schema import LOG_SCHEMA, REQUIRED_COLUMNS
+from pipeline.base.log_schema import LOG_SCHEMA, QUANTITY_UNITS, REQUIRED_COLUMNS
 from pipeline.intake.contract import BadRow, GoodRow, Limits, judge_columns, judge_rows, printable
 
 MakeRow = Callable[..., dict[str, Any]]
@@ -137,6 +137,20 @@ def test_sentence_says_what_to_do(
     (bad,) = judge(make_table([make_row(1, **changes)]))
     assert isinstance(bad, BadRow)
     assert advice in bad.reasons[0].text
+
+
+def test_every_unit_of_a_quantity_is_read_and_samples_stay_as_logged(
+    judge: Judge, make_row: MakeRow, make_table: MakeTable
+) -> None:
+    pairs = [(quantity, unit) for quantity, units in QUANTITY_UNITS.items() for unit in units]
+    rows = [make_row(at, quantity=quantity, unit=unit) for at, (quantity, unit) in enumerate(pairs)]
+    found = judge(make_table(rows))
+    assert all(isinstance(row, GoodRow) for row in found)
+    assert [(row.values["quantity"], row.values["unit"]) for row in found] == pairs
+    assert all(row.samples.tolist() == pytest.approx(made["samples"]) for row, made in zip(found, rows, strict=True))
+    (bad,) = judge(make_table([make_row(1, quantity="sound_pressure", unit="dB")]))
+    assert [reason.code for reason in bad.reasons] == ["unit_unknown"]
+    assert "a level in dB is a logarithm, and no signal" in bad.reasons[0].text
 
 
 def test_everything_wrong_with_a_row_is_listed_at_once(judge: Judge, make_row: MakeRow, make_table: MakeTable) -> None:
