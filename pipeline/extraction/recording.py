@@ -55,7 +55,8 @@ class Trace:
 class Extracted:
     """Windows of one recording: position, features and data quality. Starts and lengths are in samples.
 
-    `velocity_rms_mm_s` is of the whole recording (`features.vibration_velocity`), for people: no model reads it.
+    `velocity_rms_mm_s` is of the whole recording (`features.vibration_velocity`, or what the sensor says), for people:
+    no model reads it.
     """
 
     recording_id: str
@@ -125,8 +126,9 @@ def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) 
     for result in results.values():
         good = np.array([not quality.blocks for quality in result.quality], dtype=np.bool_)
         result.values = average_lines(result.values, good, settings)
-    for place, own in enumerate(recorded):
-        results[place].velocity_rms_mm_s = _velocity_rms(own.job, own.samples)
+    if not settings.overall:
+        for place, own in enumerate(recorded):
+            results[place].velocity_rms_mm_s = _velocity_rms(own.job, own.samples)
     return [results[place] for place in range(len(recorded))]
 
 
@@ -134,6 +136,7 @@ def _extract_overall(job: Job, samples: npt.NDArray[np.float32], settings: Featu
     """Take a recording of values that a sensor computed itself as one window with one feature."""
     value = overall_value(in_own_unit(samples, job.quantity, job.unit), settings.overall)
     known = math.isfinite(value)
+    is_velocity = known and job.quantity == "overall_velocity" and job.unit != RAW_UNIT
     return Extracted(
         job.recording_id,
         np.zeros(1, np.int64),
@@ -142,6 +145,7 @@ def _extract_overall(job: Job, samples: npt.NDArray[np.float32], settings: Featu
         np.array([[value]], np.float32),
         [Quality.OK if known else Quality.FLATLINE],
         ["" if known else f"the value is {samples[0]:g}, and no level"],
+        10.0**value if is_velocity else None,
     )
 
 

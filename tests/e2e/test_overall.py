@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pipeline.base.settings import Settings
 from pipeline.store.database import Store
@@ -107,6 +108,7 @@ def test_from_a_csv_of_values_to_a_case_when_one_steps(cli: Any) -> None:
     assert [reason["code"] for reason in case["reasons"]] == ["novel"]
     assert case["first_at"].startswith("2026-01-08T0"), "in the first hours of the step"
     (trend,) = cli("trend", "R1", STEPPED, "--channel", "velocity", "--json").json()["trends"]
+    assert trend["points"][0]["velocity_rms_mm_s"] == pytest.approx(25.4 * 0.06, rel=0.2), "from in/s"
     (change,) = trend["changes"]
     assert change["before"] < 1
     assert change["after"] > 8

@@ -38,6 +38,7 @@ def test_a_value_is_one_window_with_one_feature(quantity: str, unit: str, value:
     assert done.values.shape == (1, 1)
     assert done.values[0, 0] == pytest.approx(feature, abs=1e-5)
     assert done.quality == [Quality.OK]
+    assert done.velocity_rms_mm_s == (pytest.approx(2.54) if quantity == "overall_velocity" else None)
     assert extracted(quantity, unit, value, 9 * value, value).values[0, 0] == done.values[0, 0], "their median"
 
 
