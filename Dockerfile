@@ -29,7 +29,7 @@ COPY features features
 COPY models models
 COPY pipeline pipeline
 COPY review review
-RUN pip install --no-cache-dir ${PIP_FLAGS} -c constraints.txt '.[airflow,production,postgres,s3,review]'
+RUN pip install --no-cache-dir ${PIP_FLAGS} -c constraints.txt '.[airflow,production,postgres,s3,review,formats]'
 COPY dags /opt/axiswatch/dags
 COPY docker/axiswatch-init /opt/axiswatch/bin/axiswatch-init
 

@@ -80,7 +80,7 @@ sbom: .venv-audit/installed .venv-test/installed
 .venv-test/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-test
 	.venv-test/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt torch==2.13.0
-	.venv-test/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e '.[airflow,postgres,production,s3,review,dev]'
+	.venv-test/bin/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q -c constraints.txt -e '.[airflow,postgres,production,s3,review,formats,dev]'
 	touch $@
 
 .venv-bench/installed: pyproject.toml constraints.txt

@@ -193,6 +193,10 @@ class SampleRules(Part):
     valid_max: Finite | None = None
 
 
+ROW_FORMATS: Final = ("csv", "parquet")
+"""Formats in which a row of the file can be a recording."""
+
+
 class Signal(SampleRules):
     """Where the samples are. `format` is one of `pipeline.importing.formats.FORMATS`, which loading passes in."""
 
@@ -219,8 +223,8 @@ class Signal(SampleRules):
     def _fits_its_layout(self) -> Signal:
         if self.row_spacing_s is not None and (self.layout != "row" or self.time is not None):
             raise ValueError('row_spacing_s goes with layout = "row", and without [signal.time]')
-        if self.layout == "row" and self.format == "mat":
-            raise ValueError("a MATLAB file has no rows of columns")
+        if self.layout == "row" and self.format not in ROW_FORMATS:
+            raise ValueError(f'layout = "row" goes with format {" and ".join(ROW_FORMATS)}, not with {self.format!r}')
         return self
 
     @model_validator(mode="after")

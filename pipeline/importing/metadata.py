@@ -12,7 +12,7 @@ from pipeline.importing.clocks.measured_rate import Intervals, MeasuredRate
 from pipeline.importing.clocks.sample_times import EPOCH
 from pipeline.importing.formats import open_signal
 from pipeline.importing.formats.interface import ReadColumn, SignalFile
-from pipeline.importing.mapping import Mapping, Process, Signal
+from pipeline.importing.mapping import ROW_FORMATS, Mapping, Process, Signal
 from pipeline.importing.problems import Problems, SignalUnreadable
 from pipeline.importing.samples import Asked, SampleReader, Samples, read_signals
 
@@ -149,7 +149,8 @@ class FileCheck:
 
     def _hint(self, opened: SignalFile, infos: Sequence[SignalInfo], file: str) -> None:
         """Ask once whether each row is a recording, where a file is far wider than long."""
-        wide = self._signal.layout == "column" and opened.is_table and len(opened.names) >= WIDE
+        signal = self._signal
+        wide = signal.format in ROW_FORMATS and signal.layout == "column" and len(opened.names) >= WIDE
         if wide and infos and not self.hints and max(info.n_samples for info in infos) * 2 < len(opened.names):
             shape = f"{infos[0].n_samples} rows and {len(opened.names)} columns"
             self.hints.append(f'{file!r} has {shape}: is each row a recording? Then signal.layout = "row"')

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -274,7 +274,7 @@ class SampleReader:
 def read_signals(
     opened: SignalFile, wanted: Sequence[tuple[Asked, Callable[[Samples], None]]]
 ) -> list[SampleReader | SignalUnreadable]:
-    """Read signals of one file, in one pass where its columns have the same rows, and hand their samples on in order.
+    """Read signals of one file, in one pass where their columns have the same rows, and hand their samples on in order.
 
     Parameters
     ----------
@@ -287,9 +287,11 @@ def read_signals(
     list of SampleReader or SignalUnreadable
         For each signal the reader, which has the counts; or what is wrong with it.
     """
-    passes = [list(range(len(wanted)))] if opened.is_table else [[at] for at in range(len(wanted))]
+    passes: dict[Hashable, list[int]] = {}
+    for at, (asked, _) in enumerate(wanted):
+        passes.setdefault(opened.rows_of(asked.column), []).append(at)
     results: list[SampleReader | SignalUnreadable] = [SampleReader(asked) for asked, _ in wanted]
-    for together in passes:
+    for together in passes.values():
         columns = list(dict.fromkeys(column for at in together for column in wanted[at][0].columns))
         try:
             for block in opened.blocks(columns):

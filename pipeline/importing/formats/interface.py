@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -51,9 +51,8 @@ class SignalFile(Protocol):
         """Columns (or variables) of the file."""
         ...
 
-    @property
-    def is_table(self) -> bool:
-        """Whether all columns have the same rows, so that several signals are read in one pass."""
+    def rows_of(self, column: str) -> Hashable:
+        """Return what columns with the same rows share: signals for which it is equal are read in one pass."""
         ...
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,12 +15,16 @@ from pipeline.importing.problems import SignalUnreadable
 
 GZIP: Final = b"\x1f\x8b"
 ZIP: Final = b"PK\x03\x04"
+HDF5: Final = (b"MATLAB 7.3", b"\x89HDF\r\n\x1a\n")
 CONTENTS: Final = (
-    (b"PAR1", "parquet"), (b"MATLAB 5.0", "mat"), (b"MATLAB 7.3", "MATLAB v7.3 (HDF5)"), (b"\x89HDF", "HDF5"),
-    (b"RIFF", "WAV"), (b"TDSm", "TDMS"), (b"\x89MCAP", "MCAP"), (b"SQLite", "SQLite"),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook (save it as CSV)"), (b"%PDF", "PDF"), (b"\x89PNG", "PNG"),
+    (rb"PAR1", "parquet"), (rb"MATLAB (5\.0|7\.3)", "mat"), (rb"\x89HDF", "hdf5"),
+    (rb"(RIFF|RF64)....WAVE", "wav"), (rb"TDSm", "tdms"), (rb"\x89MCAP", "mcap"), (rb"SQLite format 3", "rosbag2"),
+    (rb" {4}-1\s*\n {2,4}[0-9]{2,4}", "uff"),
+    (rb"\xd0\xcf\x11\xe0", "an Excel workbook (save it as CSV)"), (rb"%PDF", "PDF"), (rb"\x89PNG", "PNG"),
+    (rb"\x28\xb5\x2f\xfd", "packed with zstd (unpack it)"),
+    (rb"#ROSBAG V2", "a bag of ROS 1 (convert it: rosbags-convert)"),
 )  # fmt: skip
-"""First bytes of files, and the format, or what it is where that is no format here. Whatever else is text."""
+"""How a file begins, and the format, or what it is where that is no format here. Whatever else is text."""
 
 SUFFIXES: Final = (".gz", ".zip")
 
@@ -64,13 +69,13 @@ def _only_member(archive: zipfile.ZipFile, file: str) -> IO[bytes]:
 def content_of(path: Path) -> str:
     """Return the format of a file by its first bytes: one of `FORMATS`, or a name of something else."""
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(100)
     if head.startswith(ZIP) and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
         if any(name.startswith("xl/") for name in names):
             return "an Excel workbook (save it as CSV)"
-    return next((name for start, name in CONTENTS if head.startswith(start)), "csv")
+    return next((name for start, name in CONTENTS if re.match(start, head, re.DOTALL)), "csv")
 
 
 def is_packed(path: Path) -> bool:

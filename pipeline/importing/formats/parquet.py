@@ -24,7 +24,6 @@ DAMAGE: Final = (OSError, pa.ArrowException, ValueError, LookupError, OverflowEr
 class ParquetSignals:
     """A Parquet file; only the columns that are asked for are read."""
 
-    is_table = True
     dropped: Sequence[int] = ()
 
     def __init__(self, path: Path, file: str, *, lists: bool = False) -> None:
@@ -38,6 +37,10 @@ class ParquetSignals:
             message = f"signal.file: {file!r} is not a readable Parquet file ({printable(str(error))})"
             raise SignalUnreadable(message) from error
         self.names: Sequence[str] = self._schema.names
+
+    def rows_of(self, column: str) -> str:
+        """Return the same for every column: they have the rows of the table."""
+        return ""
 
     def n_rows(self, columns: Sequence[ReadColumn]) -> int:
         """Check columns and return their length, both by the schema alone."""

@@ -19,8 +19,6 @@ class RowSignals:
     The name of a signal is a pattern of columns, whose order is that of the samples. A row is whole in a block.
     """
 
-    is_table = False
-
     def __init__(self, inner: SignalFile, file: str) -> None:
         self._inner, self._file = inner, file
         self.names = inner.names
@@ -29,6 +27,10 @@ class RowSignals:
     def dropped(self) -> Sequence[int]:
         """Rows of the file that were left out in reading."""
         return self._inner.dropped
+
+    def rows_of(self, column: str) -> str:
+        """Return the column: each signal is read alone."""
+        return column
 
     def n_rows(self, columns: Sequence[ReadColumn]) -> int | None:
         """Return None: only reading tells how many samples the rows have."""

@@ -35,8 +35,6 @@ MANY_LINES: Final = 100_000
 class TextSignals:
     """A text file, plain or packed (gzip, zip). It is read once for all columns, block by block."""
 
-    is_table = True
-
     def __init__(self, path: Path, file: str, text: CsvText) -> None:
         """Read the header; SignalUnreadable where there is none."""
         self._path, self._file, self._text = path, file, text
@@ -45,6 +43,10 @@ class TextSignals:
         self._preamble: Sequence[str] = ()
         for _ in self._parts([]):
             break
+
+    def rows_of(self, column: str) -> str:
+        """Return the same for every column: they have the rows of the table."""
+        return ""
 
     def n_rows(self, columns: Sequence[ReadColumn]) -> int | None:
         """Return None: only reading tells how many lines there are, and whether they are numbers."""
