@@ -17,6 +17,8 @@ from benchmarks.fuzz.bytes_damage import NUMBERS, Rng, damage_bytes
 from benchmarks.fuzz.logs import BYTES_ONLY, LIMITS
 from benchmarks.fuzz.outcomes import Given, Outcome
 from benchmarks.fuzz.parquet_damage import CODECS, damage_footer, damage_page, damage_types, to_bytes
+from benchmarks.fuzz.signal_files import PLACES
+from benchmarks.fuzz.signal_files import make as make_signals
 from benchmarks.fuzz.text_damage import damaged_csv, damaged_toml
 from pipeline.base.settings import Settings
 from pipeline.importing import ImportRefused, import_archive
@@ -24,6 +26,7 @@ from pipeline.intake.contract import GoodRow, judge_rows
 from pipeline.intake.reading import Unread, read_log
 
 N: Final = 400
+LIBRARIES: Final = ("hdf5", "mat73", "tdms", "wav", "rosbag2", "mcap", "uff")
 MAPPING: Final = """version = 1
 name = "bench"
 [select]
@@ -376,6 +379,42 @@ def _huge(count: int) -> bytes:
     dims = struct.pack("<IIii", 5, 8, 1, count)
     name = struct.pack("<HH4s", 1, 1, b"x\0\0\0")
     return flags + dims + name + struct.pack("<II", 2, count) + bytes(count)
+
+
+class LibrarySignals(Archive):
+    """A damaged file of a format that a library reads, or of universal files."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.form = name, name.removesuffix("73")
+
+    def good_files(self) -> list[bytes]:
+        """Return a good file."""
+        self.folder.mkdir(parents=True)
+        self.path = make_signals(self.folder, self.form)
+        mapping = FOLDER.replace('"csv"', f'"{self.form}"').replace(
+            'value = "x" }\n[rec', f'value = "{PLACES[self.form]}" }}\n[rec'
+        )
+        mapping = mapping.replace('glob = "*.csv"', f'glob = "*{self.path.suffix}"').replace("[.]csv", "[.].*")
+        self.folder.with_suffix(".toml").write_text(mapping)
+        return [self.path.read_bytes()]
+
+    def damaged(self, rng: Rng) -> Given:
+        """Damage bytes, half of the time near the beginning or the end, where formats keep their lists."""
+        data, draw = self.whole[0], rng.random()
+        if draw < 0.5:
+            return Given(*damage_bytes(rng, data))
+        size = min(len(data), 3000)
+        if draw < 0.75:
+            damage, part = damage_bytes(rng, data[:size])
+            return Given(f"{damage}, at the beginning", part + data[size:])
+        damage, part = damage_bytes(rng, data[-size:])
+        return Given(f"{damage}, at the end", data[:-size] + part)
+
+    def run(self, given: Given) -> tuple[Outcome, str]:
+        """Import it."""
+        self.path.write_bytes(given.what)
+        shutil.rmtree(self.folder / "landing", ignore_errors=True)
+        return self.read(self.folder, self.folder.with_suffix(".toml"))[:2]
 
 
 class Mappings(Archive):

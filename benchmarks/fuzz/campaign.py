@@ -11,6 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final
@@ -28,9 +29,10 @@ WALL_GIB: Final = 4
 """Memory that a process cannot exceed, so that the machine survives what is found."""
 SHARES: Final = {
     "acquire": 1, "logs": 8, "artifacts": 12, "api": 10, "labels": 12, "assets": 11, "settings": 6, "mapping": 8,
-    "manifest": 8, "csv": 8, "mat": 8, "parquet": 8,
+    "manifest": 8, "csv": 8, "mat": 8, "parquet": 8, "hdf5": 3, "mat73": 3, "tdms": 3, "wav": 3, "rosbag2": 3,
+    "mcap": 3, "uff": 3,
 }  # fmt: skip
-"""Inputs of each target, in hundredths of a campaign."""
+"""Inputs of each target, as a share of a campaign."""
 
 
 def make(name: str) -> Target:
@@ -50,6 +52,7 @@ def make(name: str) -> Target:
         "artifacts": artifacts.Artifacts,
         "settings": registries.SettingsFile,
         "api": interface.Interface,
+        **{form: partial(archives.LibrarySignals, form) for form in archives.LIBRARIES},
     }
     return targets[name]()  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""Small signal files of the formats that libraries read: the same signal in each."""
+"""Small signal files of the formats that are not text, Parquet or MATLAB v5: the same signal in each."""
 
 from __future__ import annotations
 
@@ -136,6 +136,17 @@ def uff(path: Path, *, is_binary: bool = False, is_even: bool = True, precision:
 
 
 MAKERS = {"hdf5": hdf5, "mat": mat73, "tdms": tdms, "wav": wav, "rosbag2": bag, "mcap": bag, "uff": uff}
+PLACES = {
+    "hdf5": "run/acc[:, 0]",
+    "mat": "bearing.gs",
+    "tdms": "rig/acc",
+    "wav": "1",
+    "rosbag2": "/joint_states.effort[elbow]",
+    "mcap": "/joint_states.effort[elbow]",
+    "uff": "1",
+}
+"""The name of the signal in a file of each format."""
+
 SUFFIXES = {"hdf5": ".h5", "mat": ".mat", "rosbag2": ".db3"}
 
 
