@@ -98,7 +98,7 @@ def _check_shape(
 
 
 def list_folder(folder: Path, files: Files, problems: Problems) -> Manifest | None:
-    """Make a manifest of a folder: one row per file, in the order of their names.
+    """Make a manifest of a folder: one row per file, in the order of their names, in which 2 comes before 10.
 
     The column `file` has the name of the file; each group of the pattern is another column. None where nothing can be
     used. Everything wrong is added to `problems`.
@@ -107,7 +107,8 @@ def list_folder(folder: Path, files: Files, problems: Problems) -> Manifest | No
     if not folder.is_dir():
         problems.add(where, "is not a folder; the mapping has [files], so name the folder of the signal files")
         return None
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.glob(files.glob) if path.is_file())
+    found = (path.relative_to(folder).as_posix() for path in folder.glob(files.glob) if path.is_file())
+    names = sorted(found, key=_by_numbers)
     if not names:
         problems.add(where, f"key files.glob: no file matches {files.glob!r}; correct the pattern or the folder")
         return None
@@ -129,6 +130,12 @@ def list_folder(folder: Path, files: Files, problems: Problems) -> Manifest | No
         rows.append(ManifestRow(name, {"file": name, **groups}))
     columns = ("file", *(pattern.groupindex if pattern else ()))
     return Manifest(where, columns, tuple(rows), len(names) - len(kept))
+
+
+def _by_numbers(name: str) -> tuple[list[str | int], str]:
+    """Return a key that orders names as people number them: `2.csv` before `10.csv`."""
+    parts = re.split(r"([0-9]+)", name)
+    return [int(part) if at % 2 else part for at, part in enumerate(parts)], name
 
 
 def resolve(

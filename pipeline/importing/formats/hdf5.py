@@ -15,11 +15,12 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
-from pipeline.importing.formats.mat import NOT_NUMBERS, vectors_of
+from pipeline.importing.formats.mat import NOT_NUMBERS, by_name, vectors_of
 from pipeline.importing.formats.vectors import Vector, VectorSignals, matrix_parts
 
 MOST_DATASETS: Final = 10_000
 DEEPEST: Final = 16
+MOST_LETTERS: Final = 1 << 16
 CACHE_BYTES: Final = 1 << 26
 MOST_CHUNK: Final = 1 << 28
 """Bytes of a chunk: it is unpacked whole, so a larger one is refused."""
@@ -69,6 +70,9 @@ class Hdf5Signals(VectorSignals):
     def stream(self, vectors: Sequence[Vector], count: int) -> Iterator[list[pa.Array]]:
         """Yield the values of vectors of the same length."""
         with self._opened() as opened:
+            if isinstance(vectors[0].at, str):
+                yield [pa.array([vector.at]) for vector in vectors]
+                return
             sets = [opened[vector.at[0]] for vector in vectors]
             for low in range(0, vectors[0].n, count):
                 high = min(low + count, vectors[0].n)
@@ -80,11 +84,12 @@ class Mat73Signals(Hdf5Signals):
 
     def _list(self, opened: h5py.File) -> Iterator[Vector]:
         self._left = MOST_DATASETS
-        for name in opened:
-            if not name.startswith("#"):
-                item = _hard(opened, name)
-                if item is not None:
-                    yield from self._parts(opened, name, item, 0)
+        items = {name: _hard(opened, name) for name in opened if not name.startswith("#")}
+        vectors = [
+            vector for name, item in items.items() if item is not None for vector in self._parts(opened, name, item, 0)
+        ]
+        yield from vectors
+        yield from by_name(vectors)
 
     def _parts(self, opened: h5py.File, name: str, item: h5py.Group | h5py.Dataset, depth: int) -> Iterator[Vector]:
         self._left -= 1
@@ -111,9 +116,9 @@ class Mat73Signals(Hdf5Signals):
                 yield from self._parts(opened, f"{name}{{{number}}}", one, depth + 1)
         elif "MATLAB_empty" in item.attrs:
             yield Vector(name, 0, "is empty")
-        elif kind == "char":
-            yield Vector(name, 1, is_text=True, at=(item.name, "char", None, 0))
-        elif item.dtype.kind not in "iuf" or kind == "logical":
+        elif kind == "char" and item.dtype.kind == "u" and item.size <= MOST_LETTERS:
+            yield Vector(name, 1, is_text=True, at="".join(map(chr, np.ravel(item[()]).tolist())))
+        elif item.dtype.kind not in "iuf" or kind in ("char", "logical"):
             what = "complex" if item.dtype.names else kind or str(item.dtype)
             yield Vector(name, item.size or 0, f"is {what}, not a vector of real numbers; save the signal as one")
         else:
@@ -189,9 +194,6 @@ def _of_shape(name: str, dataset: h5py.Dataset, kind: np.dtype[Any], field: str 
 
 def _read(dataset: h5py.Dataset, vector: Vector, low: int, high: int) -> pa.Array:
     _, field, along, index = vector.at
-    if field == "char":
-        codes = np.ravel(dataset[()] if dataset.size < 65536 else dataset[..., :1024])
-        return pa.array(["".join(chr(int(code)) for code in codes)])
     if along is None and dataset.ndim:
         along = int(np.argmax(dataset.shape))
     where = tuple(slice(low, high) if axis == along else index for axis in range(dataset.ndim))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +47,20 @@ def vectors_of(name: str, shape: Sequence[int], at: Any) -> Iterator[Vector]:
         yield Vector(name + place.format(index + 1), shape[along], at=(at, along, index))
 
 
+def by_name(vectors: Sequence[Vector]) -> Iterator[Vector]:
+    """Yield other names for what is in struct arrays whose elements say their own: `Y(vibration_1).Data` for Y(7).
+
+    The order of such elements may differ from file to file. `at` of a text is the text.
+    """
+    said = {one.name.removesuffix(".Name"): one.at for one in vectors if one.is_text and one.name.endswith(").Name")}
+    names = Counter((element.rpartition("(")[0], name) for element, name in said.items())
+    for one in vectors:
+        match = re.fullmatch(r"((.*)\(\d+\))(\..*)", one.name)
+        name = said.get(match[1]) if match else None
+        if match and name and names[match[2], name] == 1:
+            yield replace(one, name=f"{match[2]}({name}){match[3]}", is_hidden=True)
+
+
 class MatSignals(VectorSignals):
     """A MATLAB v5 file; a variable is read only when it is needed."""
 
@@ -58,7 +75,8 @@ class MatSignals(VectorSignals):
         except ValueError as error:
             message = f"signal.file: {file!r} is not a MATLAB file; save it with save(..., '-v7')"
             raise SignalUnreadable(message) from error
-        super().__init__(file, [vector for part in self._reader.parts for vector in _listed(part)])
+        vectors = [vector for part in self._reader.parts for vector in _listed(part)]
+        super().__init__(file, [*vectors, *by_name(vectors)])
 
     def n_rows(self, columns: Sequence[ReadColumn]) -> int | None:
         """Return None: only reading tells whether the data are whole."""
@@ -77,10 +95,11 @@ class MatSignals(VectorSignals):
             raise SignalUnreadable(f"signal.file: {self._file!r} cannot be read ({error})") from error
 
     def _one(self, vector: Vector, count: int) -> Iterator[NDArray[Any] | pa.Array]:
-        part, along, index = vector.at
         if vector.is_text:
-            yield pa.array([self._reader.text(part)])
-        elif along is None:
+            yield pa.array([vector.at])
+            return
+        part, along, index = vector.at
+        if along is None:
             yield from self._reader.stream(part, count)
         elif along == 0:
             yield from self._reader.stream(part, count, index * part.shape[0], 1, vector.n)
@@ -91,8 +110,8 @@ class MatSignals(VectorSignals):
 def _listed(part: MatPart) -> Iterator[Vector]:
     if part.kind in NUMERIC:
         yield from vectors_of(part.name, part.shape, part)
-    elif part.kind == "char" and part.shape[0] == 1:
-        yield Vector(part.name, 1, is_text=True, at=(part, None, 0))
+    elif part.text is not None:
+        yield Vector(part.name, 1, is_text=True, at=part.text)
     else:
         hint = NOT_NUMBERS.get(part.kind, "save the signal as one").format(name=part.name)
         what = f"is {part.kind}, not a vector of real numbers; {hint}"

@@ -55,7 +55,7 @@ class MatPart:
     """A variable, field or cell as its header describes it.
 
     `kind` is the MATLAB class, "logical" or "complex". `at` and `n_bytes` are the place of its variable in the file,
-    and `inside` that of its numbers among the bytes of the variable, unpacked.
+    and `inside` that of its numbers among the bytes of the variable, unpacked. `text` is that of a row of characters.
     """
 
     name: str
@@ -65,6 +65,7 @@ class MatPart:
     n_bytes: int
     is_compressed: bool
     inside: int
+    text: str | None = None
 
     @property
     def n(self) -> int:
@@ -109,7 +110,9 @@ class MatReader:
         name = name or own
         if not name:
             return
-        self.parts.append(MatPart(name, kind, shape, whole.at, whole.n_bytes, whole.is_compressed, body.at))
+        inside = body.at
+        text = self._text(body) if kind == "char" and shape[0] == 1 else None
+        self.parts.append(MatPart(name, kind, shape, whole.at, whole.n_bytes, whole.is_compressed, inside, text))
         if kind not in ("struct", "cell") or depth == DEEPEST:
             return
         fields = self._fields(body) if kind == "struct" else [""]
@@ -164,6 +167,15 @@ class MatReader:
             kind = "complex"
         return name, kind, shape
 
+    def _text(self, body: _Body) -> str | None:
+        """Return the characters that come next; None where they are many."""
+        kind, n_bytes, data = body.tag()
+        if n_bytes > HEAD_BYTES:
+            return None
+        encoding = TEXTS.get(kind, "latin-1")
+        mark = ("-le" if self._order == "<" else "-be") if encoding in ("utf-16", "utf-32") else ""
+        return (body.read(n_bytes) if data is None else data).decode(encoding + mark, errors="replace")
+
     def stream(
         self, part: MatPart, count: int, first: int = 0, step: int = 1, n: int | None = None
     ) -> Iterator[NDArray[Any]]:
@@ -210,17 +222,6 @@ class MatReader:
                     left -= size
                 yield np.concatenate(numbers)
             body.finish()
-
-    def text(self, part: MatPart) -> str:
-        """Return the text of a part of kind char; MatDamaged where it cannot be read."""
-        with self._path.open("rb") as file:
-            body = _Body(file, part, self._order)
-            body.skip(part.inside)
-            kind, n_bytes, data = body.tag()
-            coded = body.read(min(n_bytes, HEAD_BYTES)) if data is None else data
-            encoding = TEXTS.get(kind, "latin-1")
-            mark = ("-le" if self._order == "<" else "-be") if encoding in ("utf-16", "utf-32") else ""
-            return coded.decode(encoding + mark, errors="replace")
 
 
 class _Body:

@@ -213,7 +213,8 @@ def test_logs_of_equal_stems_get_names_of_their_own() -> None:
 
 def test_shipped_mappings_load_by_name() -> None:
     assert set(shipped_mappings()) == {
-        *("armpi", "cwru", "cwru_fan", "femto", "hit_sm", "rv_reducer", "uestc", "ur3", "wafer_rr732")
+        *("armpi", "cwru", "cwru_fan", "femto", "hit_sm", "ims", "ims_1st", "mfpt", "paderborn", "rv_reducer", "uestc"),
+        *("ur3", "ur_rtde", "voraus_ad", "wafer_rr732", "xjtu_sy"),
     }
     assert all(load_mapping(name).name == name for name in shipped_mappings())
     with pytest.raises(ImportRefused, match="armpi, cwru, cwru_fan, femto"):

@@ -48,7 +48,7 @@ START = datetime(2026, 5, 1, 6, tzinfo=UTC)
 UFF = ("uff", "", "UffSignals")
 OTHERS = {
     "hdf5": ["run/table.acc", "*/acc?:, 0?"],
-    "mat": ["both(:,1)", "Y(2).Data", "c{2}"],
+    "mat": ["both(:,1)", "Y(2).Data", "Y(vibration).Data", "c{2}"],
     "tdms": ["*/acc"],
     "rosbag2": ["/joint_states.effort[0]", "*.position?elbow?"],
 }
@@ -172,7 +172,8 @@ def test_matlab_structs_cells_and_matrices(tmp_path: Path, compressed: bool) -> 
     savemat(tmp_path / "a.mat", made, do_compression=compressed)
     file = opened(tmp_path / "a.mat", "mat")
     expected = {
-        "*.Y(3).Data": X + 2, "N15_K001.Y(1).Data": X[:30], "*.c{1}": X, "tall(:,2)": 2 * X, "wide(3,:)": 3 * X,
+        "*.Y(3).Data": X + 2, "*.Y(speed).Data": X + 1,
+        "N15_K001.Y(1).Data": X[:30], "*.c{1}": X, "tall(:,2)": 2 * X, "wide(3,:)": 3 * X,
         "s.deep.er": X,
     }  # fmt: skip
     assert {name: values(file, name) for name in expected} == {name: one.tolist() for name, one in expected.items()}
