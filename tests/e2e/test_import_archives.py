@@ -55,14 +55,58 @@ def test_the_documented_folder_of_csv_files(cli: Any) -> None:
     assert (taken["recordings"], taken["quarantined"]) == (len(rows), 0) == (9, 0)
 
 
-def test_the_documented_folder_of_matlab_files(cli: Any) -> None:
+GEARBOXES = r"""
+version = 1
+name = "gearboxes"
+
+[files]
+glob = "*.mat"
+pattern = '(?P<gearbox>G\d+)_(?P<state>[a-z]+)\.mat'
+
+[signal]
+format = "mat"
+
+[recording]
+site = { value = "lab" }
+robot_id = { column = "gearbox" }
+axis = { value = "input" }
+quantity = { value = "acceleration" }
+unit = { value = "g" }
+sampling_rate_hz = { value = 12000 }
+rate_basis = { value = "declared" }
+shaft_speed_rpm = { variable = "X*RPM" }
+speed_is_steady = { value = true }
+unit_serial = { column = "gearbox" }
+
+[[channel]]
+column = { value = "X*_DE_time" }
+channel = { value = "drive_end" }
+
+[[channel]]
+column = { value = "X*_FE_time" }
+channel = { value = "fan_end" }
+
+[time]
+basis = "synthetic"
+start = 2000-01-01T00:00:00Z
+spacing_s = 3600
+recording = { column = "file" }
+
+[label]
+column = "state"
+values.normal = { verdict = "healthy", evidence = "inspected" }
+values.fault = { verdict = "fault", evidence = "teardown" }
+"""
+
+
+def test_a_folder_of_matlab_files(cli: Any) -> None:
     folder = cli.home / "gearboxes"
     folder.mkdir()
     random = np.random.default_rng(5)
     for number, name in ((97, "G11_normal"), (118, "G12_fault")):
         signals = {f"X{number:03}_{end}_time": random.standard_normal((4096, 1)) for end in ("DE", "FE")}
         savemat(folder / f"{name}.mat", {**signals, f"X{number:03}RPM": 1700.0 + number})
-    (cli.home / "gearboxes.toml").write_text(example("A folder of MATLAB files", "toml"), encoding="utf-8")
+    (cli.home / "gearboxes.toml").write_text(GEARBOXES, encoding="utf-8")
     report = cli("import", folder, "--mapping", cli.home / "gearboxes.toml", "--json").json()
     rows = recordings(report)
     assert {(row["unit_serial"], row["channel"], row["shaft_speed_rpm"]) for row in rows} == {

@@ -33,7 +33,7 @@ from pipeline.intake.contract import printable
 MOST_MIB: Final = 640
 """Memory that reading may take, above what the process holds when it starts."""
 
-MOST_S: Final = 300
+MOST_S: Final = 60
 """Seconds of the processor that one answer may take."""
 
 DAMAGE: Final = (

@@ -17,6 +17,7 @@ import pytest
 import pipeline.importing.mapping as parts
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.importing import ImportRefused, ImportReport, Mapping, import_archive, load_mapping, shipped_mappings
+from pipeline.importing.formats import FORMATS
 from pipeline.importing.run import names_of
 from pipeline.labels.words import LABEL_CSV_COLUMNS
 
@@ -285,3 +286,28 @@ def test_the_documentation_lists_every_key_and_its_example_loads() -> None:
         if key.startswith(("recording.", "signal.", "process.", "geometry.", "label.")) and key.count(".") == 1
     } - used
     assert missing == set()
+
+
+def test_every_recipe_of_the_cookbook_is_a_mapping() -> None:
+    """A recipe says what differs from the example of a folder of CSV files; its [signal] and [time] are its own."""
+    text = DOCS.read_text(encoding="utf-8")
+    (whole,) = re.findall(
+        r"```toml\n(.*?)```", text.partition("## A folder of CSV files")[2].partition("\n## ")[0], flags=re.S
+    )
+    recipes = re.findall(
+        r"```toml\n(.*?)```", text.partition("## Eleven more layouts")[2].partition("\n## ")[0], flags=re.S
+    )
+    assert len(recipes) == 11
+    base = tomllib.loads(whole)
+    Mapping.model_validate(base, context={"formats": tuple(FORMATS)})
+    said = {"quantity": {"value": "acceleration"}, "unit": {"value": "g"}, "channel": {"value": "acc"}}
+    for recipe in map(tomllib.loads, recipes):
+        time = recipe.get("time", {})
+        made = {
+            **base,
+            "signal": {"format": "csv", "column": {"value": "acc"}, **recipe.get("signal", {})},
+            "recording": {**base["recording"], **said, **recipe.get("recording", {})},
+            "channel": recipe.get("channel", []),
+            "time": time if "basis" in time else {**base["time"], **time},
+        }
+        Mapping.model_validate(made, context={"formats": tuple(FORMATS)})
