@@ -33,9 +33,6 @@ from pipeline.intake.contract import printable
 MOST_MIB: Final = 640
 """Memory that reading may take, above what the process holds when it starts."""
 
-MOST_S: Final = 60
-"""Seconds of the processor that one answer may take."""
-
 DAMAGE: Final = (
     OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, RuntimeError,
     EOFError, MemoryError, NotImplementedError, struct.error,
@@ -50,16 +47,20 @@ CRASHES: Final = (
 
 @dataclass(frozen=True)
 class Library:
-    """Where a format is read: our class, the library that it imports, and the extra that installs it."""
+    """Where a format is read: our class, the library that it imports, and the extra that installs it.
+
+    `most_s`: seconds of the processor that one answer may take; damage can make a library go round for ever.
+    """
 
     reader: str
     module: str
     extra: str
+    most_s: int = 60
 
 
 APART: Final = {
-    "hdf5": Library("hdf5:Hdf5Signals", "h5py", "hdf5"),
-    "mat73": Library("hdf5:Mat73Signals", "h5py", "hdf5"),
+    "hdf5": Library("hdf5:Hdf5Signals", "h5py", "hdf5", most_s=8),
+    "mat73": Library("hdf5:Mat73Signals", "h5py", "hdf5", most_s=8),
     "tdms": Library("tdms:TdmsSignals", "nptdms", "tdms"),
     "rosbag2": Library("rosbag:BagSignals", "rosbags", "ros"),
     "mcap": Library("rosbag:BagSignals", "rosbags", "ros"),
@@ -195,7 +196,6 @@ def serve() -> None:
     server = _Server()
     with os.fdopen(ours, "wb") as out:
         for line in sys.stdin.buffer:
-            _limit_time()
             try:
                 answer, data = server.answer(json.loads(line))
             except SignalUnreadable as error:
@@ -206,7 +206,7 @@ def serve() -> None:
 
 class _Server:
     def __init__(self) -> None:
-        self._files: dict[int, tuple[SignalFile, str]] = {}
+        self._files: dict[int, tuple[SignalFile, dict[str, Any]]] = {}
         self._readings: dict[int, tuple[Iterator[Block], list[ReadColumn]]] = {}
 
     def answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
@@ -214,10 +214,11 @@ class _Server:
         for number in request["gone"]:
             self._files.pop(number, None)
             self._readings.pop(number, None)
-        number = request["number"]
-        file = request["file"] if request["what"] == "open" else self._files[number][1]
+        asked = request if request["what"] == "open" else self._files[request["number"]][1]
+        file = asked["file"]
+        _limit_time(APART[asked["format"]].most_s)
         try:
-            return self._answer(request, number, file)
+            return self._answer(request)
         except SignalUnreadable:
             raise
         except MemoryError as error:
@@ -227,12 +228,13 @@ class _Server:
             what = printable(f"{type(error).__name__}: {error}")[:300]
             raise SignalUnreadable(f"signal.file: {file!r} cannot be read, it may be damaged ({what})") from error
 
-    def _answer(self, request: dict[str, Any], number: int, file: str) -> tuple[dict[str, Any], bytes]:
+    def _answer(self, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        number = request["number"]
         if request["what"] == "open":
             module, _, name = APART[request["format"]].reader.partition(":")
             made = getattr(importlib.import_module(f"{__package__}.{module}"), name)
-            opened = made(Path(request["path"]), file)
-            self._files[number] = opened, file
+            opened = made(Path(request["path"]), request["file"])
+            self._files[number] = opened, request
             return {"names": list(opened.names)}, b""
         opened = self._files[number][0]
         columns = [ReadColumn(*column) for column in request.get("columns", ())]
@@ -270,6 +272,6 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _limit_time() -> None:
+def _limit_time(seconds: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + MOST_S, hard))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time()) + seconds, hard))
