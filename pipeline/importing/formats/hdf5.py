@@ -70,10 +70,7 @@ class Hdf5Signals(VectorSignals):
     def stream(self, vectors: Sequence[Vector], count: int) -> Iterator[list[pa.Array]]:
         """Yield the values of vectors of the same length."""
         with self._opened() as opened:
-            if isinstance(vectors[0].at, str):
-                yield [pa.array([vector.at]) for vector in vectors]
-                return
-            sets = [opened[vector.at[0]] for vector in vectors]
+            sets = [None if isinstance(vector.at, str) else opened[vector.at[0]] for vector in vectors]
             for low in range(0, vectors[0].n, count):
                 high = min(low + count, vectors[0].n)
                 yield [_read(one, vector, low, high) for one, vector in zip(sets, vectors, strict=True)]
@@ -192,7 +189,9 @@ def _of_shape(name: str, dataset: h5py.Dataset, kind: np.dtype[Any], field: str 
         yield Vector(name + place.format(index), shape[along], is_text=is_text, at=(dataset.name, field, along, index))
 
 
-def _read(dataset: h5py.Dataset, vector: Vector, low: int, high: int) -> pa.Array:
+def _read(dataset: h5py.Dataset | None, vector: Vector, low: int, high: int) -> pa.Array:
+    if dataset is None:
+        return pa.array([vector.at])
     _, field, along, index = vector.at
     if along is None and dataset.ndim:
         along = int(np.argmax(dataset.shape))

@@ -79,7 +79,8 @@ class MatSignals(VectorSignals):
         super().__init__(file, [*vectors, *by_name(vectors)])
 
     def n_rows(self, columns: Sequence[ReadColumn]) -> int | None:
-        """Return None: only reading tells whether the data are whole."""
+        """Check columns; return None, as only reading tells whether the data are whole."""
+        self._wanted(columns)
         return None
 
     def stream(self, vectors: Sequence[Vector], count: int) -> Iterator[list[pa.Array]]:

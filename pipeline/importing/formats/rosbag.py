@@ -92,11 +92,11 @@ class BagSignals(VectorSignals):
         if bytes(first[2][:4]) == b"\x28\xb5\x2f\xfd":
             yield Vector(topic, n, "has messages packed one by one, which is not read; ros2 bag convert unpacks them")
             return
-        yield Vector(f"{topic}@time", n, at=_Column(topic, None))
         message = store.deserialize_cdr(first[2], kinds[0])
         for name, get, value, is_hidden in _leaves(message, topic, lambda one: one, 0):
             at = _Column(topic, get, isinstance(value, str))
             yield Vector(name, n, _problem(value), isinstance(value, str), is_hidden, at)
+        yield Vector(f"{topic}@time", n, at=_Column(topic, None))
 
     def rows_of(self, column: str) -> str:
         """Return the topic: its fields have the same rows."""
@@ -115,8 +115,9 @@ class BagSignals(VectorSignals):
         with self._opened(self._file) as (reader, store):
             connections = [one for one in reader.connections if one.topic == topics[0]]
             rows: list[tuple[Any, ...]] = []
+            is_read = any(one.get is not None for one in columns)
             for connection, logged, raw in reader.messages(connections):
-                message = store.deserialize_cdr(raw, connection.msgtype)
+                message = store.deserialize_cdr(raw, connection.msgtype) if is_read else None
                 rows.append(tuple(logged if one.get is None else one.get(message) for one in columns))
                 if len(rows) == count:
                     yield _arrays(rows, columns)

@@ -6,10 +6,8 @@ columns. The public library for it holds whole files in memory and does not see 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import IO, Final
 
@@ -40,6 +38,9 @@ class _Set:
     precision: int
     is_even: bool
     item: np.dtype[np.void] | None = None
+
+
+EXPONENTS: Final = bytes.maketrans(b"dD", b"ee")
 
 
 class UffSignals(VectorSignals):
@@ -165,22 +166,12 @@ def _binary(raw: IO[bytes], found: _Set, count: int) -> Iterator[NDArray[np.floa
 
 def _text(raw: IO[bytes], found: _Set, count: int) -> Iterator[NDArray[np.float64]]:
     width, left = WIDTHS[found.precision], found.n
-    if not found.is_even:
-        width += 13  # the abscissa, and beside it the ordinate
-    per_line = 80 // width
+    cell = np.dtype([("y", f"S{width}")] if found.is_even else [("x", "S13"), ("y", f"S{width}")])
+    per_line = 80 // cell.itemsize
+    letters = per_line * cell.itemsize
     while left:
         n = min(left, max(per_line, count // per_line * per_line))
-        cells: list[bytes] = []
-        for line in islice(iter(lambda: raw.readline(LINE_BYTES), b""), -(-n // per_line)):
-            text = line.rstrip(b"\r\n ")
-            cells += [text[at : at + width] for at in range(0, len(text), width)]
-        if len(cells) != n:
-            raise ValueError("the numbers of a dataset are cut off, or not in their columns")
-        yield _floats([cell if found.is_even else cell[13:] for cell in cells])
+        lines = [raw.readline(LINE_BYTES).rstrip(b"\r\n").ljust(letters)[:letters] for _ in range(-(-n // per_line))]
+        text = b"".join(lines).translate(EXPONENTS)
+        yield np.frombuffer(text, cell)["y"][:n].astype(np.float64)
         left -= n
-
-
-def _floats(cells: list[bytes]) -> NDArray[np.float64]:
-    if any(re.search(rb"[dD]", cell) for cell in cells):
-        cells = [re.sub(rb"[dD]", b"e", cell) for cell in cells]
-    return np.array(cells).astype(np.float64)

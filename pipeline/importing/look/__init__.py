@@ -17,6 +17,7 @@ READ_WHOLE: Final = 3
 """Files of each kind whose times are read to the end: the first, the middle and the last one."""
 
 SHOWN_KINDS: Final = 8
+SHOWN_COLUMNS: Final = 80
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def look(source: Path, *, as_of: datetime) -> Look:
     glob = _glob(names) if source.is_dir() else source.name
     others = [path.relative_to(folder).as_posix() for path in paths if path.relative_to(folder).match(glob)]
     differing = sorted(set(others) - set(names))
-    whole = look_at(main[0].path, as_of, read_all=True)
+    whole = replace(look_at(main[0].path, as_of, read_all=True), names_differ=main[0].names_differ)
     slug = re.sub(r"[^A-Za-z0-9_-]+", "_", (source.stem if source.is_file() else source.resolve().name)).strip("_-")
     return Look(tuple(lines), draft(slug or "archive", glob, names, whole, differing), len(paths), len(kinds))
 
@@ -94,10 +95,15 @@ def _describe(files: list[LookedFile], folder: Path, as_of: datetime) -> list[st
         csv = first.csv
         marks = f"delimiter {csv.delimiter!r}, decimal {csv.decimal!r}, {csv.encoding}"
         lines.append(f"  text: {marks}{'' if csv.header else ', no header'}")
-    for column in first.columns:
+    for column in first.columns[:SHOWN_COLUMNS]:
         unit = f" [{column.unit}]" if column.unit else ""
         kind = "" if column.is_number else " (text)"
-        lines.append(f"  column {column.name!r}{unit}{kind}: {', '.join(column.examples)}")
+        said = f", {first.says_rate[column.name][1]:.6g} Hz" if column.name in first.says_rate else ""
+        said += f", from {first.says_start[column.name][1]}" if column.name in first.says_start else ""
+        size = f", {column.rows} values" if isinstance(column.rows, int) else ""
+        lines.append(f"  column {column.name!r}{unit}{kind}: {', '.join(column.examples)}{size}{said}")
+    if len(first.columns) > SHOWN_COLUMNS:
+        lines.append(f"  and {len(first.columns) - SHOWN_COLUMNS} more columns")
     chosen = [files[at] for at in sorted({0, len(files) // 2, len(files) - 1})][:READ_WHOLE]
     for file in chosen:
         whole = look_at(file.path, as_of, read_all=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
 from pipeline.base.log_schema import QUANTITY_UNITS
 from pipeline.importing.loading import OPEN_MARK
-from pipeline.importing.look.file import SPEED_NAME, LookedColumn, LookedFile
+from pipeline.importing.look.file import SPEED_NAME, LookedColumn, LookedFile, kind_of
 from pipeline.importing.mapping import CsvText
 
 UNITS: Final = {
@@ -40,7 +41,8 @@ def draft(name: str, glob: str, files: Sequence[str], looked: LookedFile, differ
     differing : sequence of str
         Files that the glob takes too and that are not like them.
     """
-    stamp = _stamp(files) if looked.time is None or not looked.time.is_absolute else None
+    is_absolute = looked.time is not None and looked.time.is_absolute
+    stamp = _stamp(files) if not is_absolute and not looked.says_start else None
     parts = [
         "# First mapping, by axiswatch import --look. What the files say is filled in: check it.",
         f'# Replace every "{OPEN_MARK}": until then the mapping is refused. docs/mapping.md explains every key.',
@@ -118,7 +120,7 @@ def _signal(looked: LookedFile) -> list[str]:
         if looked.repeats:
             lines.append('repeated = "spread"  # several rows have the same stamp')
         lines.append("")
-    speeds = [column for column in looked.columns if _is_speed(column)]
+    speeds = [column for column in looked.columns if _is_speed(column) and not _is_fact(column)]
     for column in speeds:
         lines += ["# [signal.speed]  # if this is the speed of the shaft", f"# column = {_text(column.name)}"]
         lines += [f"# unit = {_text(column.unit or 'rpm')}  # rpm, rad/s, Hz, counts or pulses", ""]
@@ -132,7 +134,36 @@ def _toml(value: object) -> str:
 def _rate(looked: LookedFile) -> str:
     if looked.time is not None and looked.measured is not None:
         return f"sampling_rate_hz = {{ from_times = true }}  # {looked.measured.hz:.6g} Hz in {looked.path.name}"
-    return _open("sampling_rate_hz", "the sampling rate, Hz (a number, without the quotation marks)")
+    said = [looked.says_rate[column.name] for column in _main(looked) if column.name in looked.says_rate]
+    if said and len({hz for _, hz in said}) == 1:
+        return f"sampling_rate_hz = {{ variable = {_text(said[0][0])} }}  # {said[0][1]:.6g} Hz in {looked.path.name}"
+    numbers = [f"{column.name} = {column.examples[0]}" for column in looked.columns if _is_fact(column)]
+    seen = f"  # numbers in the file: {', '.join(numbers[:10])}; one of them is a variable" if numbers else ""
+    return _open("sampling_rate_hz", "the sampling rate, Hz (a number, without the quotation marks)") + seen
+
+
+def _is_fact(column: LookedColumn) -> bool:
+    """Whether a variable has one number, so that it says something about the others."""
+    return column.is_number and column.rows == 1 and len(column.examples) == 1
+
+
+def _main(looked: LookedFile) -> list[LookedColumn]:
+    """Return the signals that share the rows of the times, or most of all."""
+    times = looked.time.columns if looked.time is not None else []
+    numbers = [column for column in looked.columns if column.is_number and not _is_fact(column)]
+    of_times = [column.rows for column in looked.columns if column.name in times]
+    by_rows = Counter(of_times or [column.rows for column in numbers])
+    rows = max(by_rows, key=lambda one: (by_rows[one], one if isinstance(one, int) else 0), default=None)
+    return [column for column in numbers if column.rows == rows and column.name not in times and not _is_speed(column)]
+
+
+def _pattern(looked: LookedFile, name: str) -> str:
+    """Return how a mapping names a variable: by what its struct says, and without what differs in other files."""
+    name = kind_of(name, looked.path) if looked.names_differ or name.startswith(f"{looked.path.stem}.") else name
+    element, _, field = name.rpartition(").")
+    said = {kind_of(column.name, looked.path): column.examples for column in looked.columns if not column.is_number}
+    own = said.get(f"{element}).Name", [])
+    return f"{element.rpartition('(')[0]}({own[0]}).{field}" if element and own else name
 
 
 def _is_speed(column: LookedColumn) -> bool:
@@ -141,16 +172,22 @@ def _is_speed(column: LookedColumn) -> bool:
 
 def _channels(looked: LookedFile) -> list[str]:
     lines = []
+    main = _main(looked)
+    rates = {looked.says_rate[column.name][1] for column in main if column.name in looked.says_rate}
     times = looked.time.columns if looked.time is not None else []
     for column in looked.columns:
-        if column.name in times or _is_speed(column):
+        if column.name in times or (_is_speed(column) and not _is_fact(column)):
             continue
-        if not column.is_number:
-            lines += [f"# column {column.name!r} has no numbers: {', '.join(column.examples)}", ""]
+        if column not in main:
+            what = "is one number" if _is_fact(column) else "has other rows"
+            what = what if column.is_number else "has no numbers"
+            lines += [f"# column {column.name!r} {what}: {', '.join(column.examples)}", ""]
             continue
         quantity, unit = UNITS.get((column.unit or "").lower(), (None, None))
-        lines += ["[[channel]]", f"column = {{ value = {_text(column.name)} }}"]
-        slug = re.sub(r"[^a-z0-9]+", "_", column.name.lower()).strip("_")
+        lines += ["[[channel]]", f"column = {{ value = {_text(_pattern(looked, column.name))} }}"]
+        slug = re.sub(r"[^a-z0-9]+", "_", _pattern(looked, column.name).lower()).strip("_")
+        if len(rates) > 1 and looked.time is None and column.name in looked.says_rate:
+            lines.append(f"sampling_rate_hz = {{ variable = {_text(looked.says_rate[column.name][0])} }}")
         lines.append(f"channel = {{ value = {_text(slug or 'channel')} }}")
         if quantity is not None and unit is not None:
             lines.append(f"quantity = {{ value = {_text(quantity)} }}  # the header says {column.unit}")
@@ -166,6 +203,9 @@ def _channels(looked: LookedFile) -> list[str]:
 def _time(looked: LookedFile, stamp: tuple[str, str | None] | None) -> list[str]:
     if looked.time is not None and looked.time.is_absolute:
         return ["[time]", 'basis = "clock"']
+    if looked.says_start:
+        variable, start = next(iter(looked.says_start.values()))
+        return ["[time]", 'basis = "clock"', f"start = {{ variable = {_text(variable)} }}  # {start}"]
     if stamp is not None:
         form = [f"format = {_text(stamp[1])}"] if stamp[1] else ['format = "%Y-%m-%dT%H-%M-%S"']
         zone = f"zone = {_text(f'{OPEN_MARK}: the zone of the file names, such as Europe/Berlin or UTC')}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ValidationError
 
+from pipeline.base.errors import PrerequisiteMissing
 from pipeline.importing.clocks.measured_rate import Intervals, MeasuredRate
 from pipeline.importing.clocks.sample_times import EPOCH, NANOSECONDS, SINCE_US, TimeReader
 from pipeline.importing.formats import FORMATS, open_signal
 from pipeline.importing.formats.interface import ReadColumn, SignalFile
 from pipeline.importing.formats.packed import content_of
 from pipeline.importing.look.text import guess_text
-from pipeline.importing.mapping import CsvText, Signal, TimeColumn
+from pipeline.importing.mapping import ROW_FORMATS, CsvText, Signal, TimeColumn
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.intake.contract import EARLIEST_CLOCK
 
@@ -41,17 +43,25 @@ COMMON: Final = (
 
 @dataclass
 class LookedColumn:
-    """A column: its name, the unit that its header (or the line below) names, and its first values."""
+    """A column: its name, the unit that its header (or the line below) names, and its first values.
+
+    `rows` is equal for columns with the same rows; 1 where there is one value.
+    """
 
     name: str
     unit: str | None
     is_number: bool
     examples: list[str]
+    rows: Hashable = ""
 
 
 @dataclass
 class LookedFile:
-    """A file that was looked at; `time` is what the time column seems to be, without what nobody can know."""
+    """A file that was looked at; `time` is what the time column seems to be, without what nobody can know.
+
+    `says_rate` and `says_start`: by column the variable with its rate or start, and what that says. `kinds` are
+    its names as they are in other files, and `names_differ` says whether they are others there.
+    """
 
     path: Path
     form: str
@@ -59,6 +69,10 @@ class LookedFile:
     columns: list[LookedColumn] = field(default_factory=list)
     time: TimeColumn | None = None
     needs_zone: bool = False
+    says_rate: dict[str, tuple[str, float]] = field(default_factory=dict)
+    says_start: dict[str, tuple[str, str]] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
+    names_differ: bool = False
     repeats: bool = False
     first_at: datetime | None = None
     rows: int = 0
@@ -70,7 +84,7 @@ class LookedFile:
     @property
     def signature(self) -> tuple[object, ...]:
         """What files of one mapping share."""
-        return self.form, self.csv and self.csv.delimiter, tuple(column.name for column in self.columns)
+        return self.form, self.csv and self.csv.delimiter, self.kinds
 
 
 def look_at(path: Path, as_of: datetime, *, read_all: bool) -> LookedFile:
@@ -86,8 +100,9 @@ def look_at(path: Path, as_of: datetime, *, read_all: bool) -> LookedFile:
         signal = Signal.model_construct(format=form, csv=looked.csv or CsvText())
         opened = open_signal(path, path.name, signal)
         _columns(looked, opened)
+        looked.kinds = tuple(kind_of(column.name, path) for column in looked.columns)
         _times(looked, opened, as_of, read_all=read_all)
-    except (SignalUnreadable, ValidationError, ValueError, OSError) as error:
+    except (SignalUnreadable, PrerequisiteMissing, ValidationError, ValueError, OSError) as error:
         looked.problem = str(error)
     return looked
 
@@ -100,12 +115,31 @@ def is_like(path: Path, known: LookedFile) -> bool:
         opened = open_signal(path, path.name, Signal.model_construct(format=known.form, csv=known.csv or CsvText()))
     except SignalUnreadable:
         return False
-    return list(dict.fromkeys(opened.names)) == [column.name for column in known.columns]
+    names = list(dict.fromkeys(opened.names))
+    if tuple(kind_of(name, path) for name in names) != known.kinds:
+        return False
+    known.names_differ |= names != [column.name for column in known.columns]
+    return True
+
+
+def kind_of(name: str, path: Path) -> str:
+    """Return the name of a MATLAB variable, field or element as a pattern of those like it in other files.
+
+    >>> kind_of("X118_DE_time", Path("118.mat")), kind_of("N09_1.Y(7).Data", Path("N09_1.mat"))
+    ('X*_DE_time', '*.Y(7).Data')
+    """
+    if path.suffix != ".mat":
+        return name
+    head = re.split(r"[.({]", name)[0]
+    return ("*" if head == path.stem else re.sub(r"[0-9]+", "*", head)) + name[len(head) :]
 
 
 def _columns(looked: LookedFile, opened: SignalFile) -> None:
     units = _units_line(looked)
     names = list(dict.fromkeys(opened.names))
+    if looked.form not in ROW_FORMATS:
+        _vectors(looked, opened, names)
+        return
     for at, name in enumerate(names):
         match = HEADER_UNIT.match(name) or NAME_UNIT.match(name)
         unit = match[2] if match else units[at] if at < len(units) else None
@@ -113,6 +147,61 @@ def _columns(looked: LookedFile, opened: SignalFile) -> None:
         is_number = _first(opened, name, numeric=True) is not None
         examples = [] if first is None else [str(value) for value in first.slice(0, 3).to_pylist()]
         looked.columns.append(LookedColumn(name, unit or None, is_number, examples))
+
+
+def _vectors(looked: LookedFile, opened: SignalFile, names: list[str]) -> None:
+    """Look at named vectors: those that share their rows are read together, a block of them."""
+    rows = {name: opened.rows_of(name) for name in names}
+    for together in dict.fromkeys(rows.values()):
+        wanted = [
+            ReadColumn("look", name, next((numeric for numeric in (True, False) if _can(opened, name, numeric)), True))
+            for name in names
+            if rows[name] == together
+        ]
+        good = [column for column in wanted if _can(opened, column.name, column.numeric)]
+        block = next(opened.blocks(good), None) if good else None
+        for column in wanted:
+            values = block.columns.get((column.name, column.numeric)) if block is not None else None
+            examples = [] if values is None else [str(value) for value in values.slice(0, 3).to_pylist()]
+            is_number = column.numeric and column in good
+            looked.columns.append(
+                LookedColumn(column.name, _unit(looked, opened, column.name), is_number, examples, together)
+            )
+    looked.columns.sort(key=lambda column: names.index(column.name))
+    for seen in looked.columns:
+        variable = "rate" if looked.form == "wav" else f"{_whole(seen.name)}@rate"
+        rate, start = _said(opened, variable), _said(opened, f"{_whole(seen.name)}@start")
+        if seen.is_number and isinstance(rate, float):
+            looked.says_rate[seen.name] = variable, rate
+        if isinstance(start, str):
+            looked.says_start[seen.name] = f"{_whole(seen.name)}@start", start
+
+
+def _can(opened: SignalFile, name: str, numeric: bool) -> bool:
+    try:
+        opened.n_rows([ReadColumn("look", name, numeric)])
+        return True
+    except SignalUnreadable:
+        return False
+
+
+def _said(opened: SignalFile, variable: str) -> float | str | None:
+    try:
+        return opened.value(variable)
+    except SignalUnreadable:
+        return None
+
+
+def _unit(looked: LookedFile, opened: SignalFile, name: str) -> str | None:
+    """Return the unit that a file says of a vector, or its name."""
+    said = (_said(opened, f"{_whole(name)}@{key}") for key in ("unit_string", "unit", "units"))
+    match = (HEADER_UNIT.match(name) if looked.form == "tdms" else None) or NAME_UNIT.match(_bare(name))
+    return next((unit for unit in said if isinstance(unit, str) and unit), match[2] if match else None)
+
+
+def _whole(name: str) -> str:
+    """Return what a column of a matrix belongs to."""
+    return re.sub(r"\[[^\]]*\]$", "", name)
 
 
 def _units_line(looked: LookedFile) -> list[str]:
@@ -139,7 +228,9 @@ def _first(opened: SignalFile, name: str, *, numeric: bool) -> pa.Array | None:
 
 
 def _times(looked: LookedFile, opened: SignalFile, as_of: datetime, *, read_all: bool) -> None:
-    named = [column for column in looked.columns if TIME_NAME.fullmatch(_bare(column.name))]
+    size = Counter(column.rows for column in looked.columns if column.is_number)
+    named = [column for column in looked.columns if column.rows != 1 and TIME_NAME.fullmatch(_bare(column.name))]
+    named.sort(key=lambda column: -size[column.rows])
     for column in named:
         for declared in _ways(column, opened, as_of):
             if _measure(looked, opened, declared, read_all=read_all):
@@ -150,7 +241,7 @@ def _times(looked: LookedFile, opened: SignalFile, as_of: datetime, *, read_all:
 
 def _bare(name: str) -> str:
     match = HEADER_UNIT.match(name)
-    return (match[1] if match else name).strip()
+    return re.split(r"[./@]", match[1] if match else name)[-1].strip()
 
 
 def _ways(column: LookedColumn, opened: SignalFile, as_of: datetime) -> Iterator[TimeColumn]:

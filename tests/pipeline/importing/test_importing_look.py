@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
+from benchmarks.fuzz.signal_files import X, make
 from pipeline.base.errors import AxiswatchError
 from pipeline.importing import ImportRefused, ImportReport, import_archive
 from pipeline.importing.look import Look, look
@@ -144,3 +146,53 @@ def test_there_has_to_be_something_to_look_at(source: Path) -> None:
         look(source / "nothing", as_of=NOW)
     (source / "a.csv").write_bytes(b"")
     assert look(source, as_of=NOW).mapping is None
+
+
+SEEN = {
+    "hdf5": "times in 'run/t' (elapsed), 1000 Hz",
+    "mat": "column 'bearing.gs': ",
+    "tdms": "column 'rig/acc' [g]: ",
+    "wav": "600 values, 1000 Hz",
+    "rosbag2": f"times in '/joint_states.header.stamp' (epoch), from {START.isoformat()}, 1000 Hz",
+    "mcap": f"times in '/joint_states.header.stamp' (epoch), from {START.isoformat()}, 1000 Hz",
+    "uff": "column '2' [m/s^2]: ",
+}
+
+
+@pytest.mark.parametrize("form", SEEN)
+def test_one_edit_makes_a_mapping_of_each_format(source: Path, form: str) -> None:
+    """Rates, starts and units that a file says are filled in; what has other rows is left to a person."""
+    path = make(source, form)
+    seen = look(source, as_of=NOW)
+    assert SEEN[form] in "\n".join(seen.lines)
+    seen = replace(seen, mapping=(seen.mapping or "").replace('"FILL IN: s, ms, us, min, ..."', '"s"'))
+    rows, _ = imported(source, seen, **WHO, sampling_rate_hz="{ value = 1000 }")
+    found = {row["channel"]: row for row in rows}
+    assert found[{"mat": "bearing_gs"}.get(form, SLUG.get(form, "1"))]["samples"] == pytest.approx(X.tolist(), abs=1e-6)
+    assert {row["sampling_rate_hz"] for row in rows} == {1000}
+    if form in ("tdms", "rosbag2", "mcap"):
+        assert {row["started_at"] for row in rows} == {START}
+    assert path.name in "\n".join(seen.lines)
+
+
+SLUG = {"hdf5": "run_acc_0", "tdms": "rig_acc", "rosbag2": "joint_states_effort_elbow"}
+SLUG["mcap"] = SLUG["rosbag2"]
+
+
+def test_matlab_files_whose_variables_have_other_numbers_are_of_one_kind(source: Path) -> None:
+    for number in (97, 118):
+        savemat(source / f"{number}.mat", {f"X{number:03}_DE_time": np.ones((50, 1)), f"X{number:03}RPM": 1797.0})
+    seen = look(source, as_of=NOW)
+    assert "2 files of 1 kinds" in seen.lines[0]
+    rows, _ = imported(source, seen, **WHO, sampling_rate_hz="{ value = 12000 }")
+    assert [(row["channel"], len(row["samples"])) for row in rows] == [("x_de_time", 50)] * 2
+
+
+def test_elements_of_a_struct_are_named_by_what_they_say(source: Path) -> None:
+    for number in (1, 2):
+        signals = np.zeros((1, 2), [("Name", object), ("Data", object)])
+        signals[0, 0], signals[0, 1] = ("speed", np.ones((1, 5))), ("vibration_1", np.ones((1, 50)))
+        savemat(source / f"N09_K00{number}_1.mat", {f"N09_K00{number}_1": {"Y": signals}})
+    seen = look(source, as_of=NOW)
+    assert 'column = { value = "*.Y(vibration_1).Data" }' in (seen.mapping or "")
+    assert "# column 'N09_K001_1.Y(1).Data' has other rows" in (seen.mapping or "")
