@@ -58,6 +58,7 @@ def draft(name: str, glob: str, files: Sequence[str], looked: LookedFile, differ
         _open("axis", "the axis"),
         _rate(looked),
         'rate_basis = { value = "declared" }',
+        *_speed_facts(looked),
         '# unit_serial = { value = "..." }  # the physical gearbox, motor or bearing, where it is known',
         "",
         *_channels(looked),
@@ -140,6 +141,14 @@ def _rate(looked: LookedFile) -> str:
     numbers = [f"{column.name} = {column.examples[0]}" for column in looked.columns if _is_fact(column)]
     seen = f"  # numbers in the file: {', '.join(numbers[:10])}; one of them is a variable" if numbers else ""
     return _open("sampling_rate_hz", "the sampling rate, Hz (a number, without the quotation marks)") + seen
+
+
+def _speed_facts(looked: LookedFile) -> list[str]:
+    facts = [column for column in looked.columns if _is_fact(column) and _is_speed(column)]
+    return [
+        f"# shaft_speed_rpm = {{ variable = {_text(_pattern(looked, column.name))} }}  # {column.examples[0]}"
+        for column in facts
+    ]
 
 
 def _is_fact(column: LookedColumn) -> bool:

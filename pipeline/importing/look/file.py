@@ -282,7 +282,7 @@ def _measure(looked: LookedFile, opened: SignalFile, declared: TimeColumn, *, re
                 break
         reader.finish()
     except SignalUnreadable as error:
-        looked.time_problem = looked.time_problem or error.sentences()[0]
+        looked.time_problem = looked.time_problem or error.complaints[0].what
         return False
     if intervals.n < 2 or intervals.last == intervals.first:
         return False
