@@ -322,6 +322,7 @@ class MatSignals(Archive):
                 name: values.astype([np.float64, np.float32][number % 2]) for name, values in signals(number).items()
             }
             own |= {"rpm": np.array([[600.0]]), "text": "words", "cells": np.array([1, "a"], object)}
+            own |= {"s": {"deep": {"x": signals(number)["x"], "name": "n"}}, "both": np.ones((30, 2))}
             savemat(sink, own, do_compression=number < 3)
             made.append(sink.getvalue())
         return made

@@ -96,7 +96,7 @@ def import_logs(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Convert an archive of CSV, MATLAB or Parquet signals to contract logs, labels and an asset registry.
+    """Convert an archive of signal files to contract logs, labels and an asset registry.
 
     Nothing is written to the database: run `axiswatch assets import`, `axiswatch labels import` and `axiswatch run`
     next.

@@ -1,4 +1,4 @@
-"""Turn an archive of CSV, MATLAB or Parquet signals into contract logs, labels.csv and assets.toml.
+"""Turn an archive of signal files into contract logs, labels.csv and assets.toml.
 
 The code of `axiswatch import`. A manifest (CSV), or the names of files in a folder, lists the signals. A mapping (TOML,
 see docs/mapping.md) says what they mean. Units and rates are declared in one of the two; nothing is guessed. Everything

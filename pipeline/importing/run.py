@@ -48,7 +48,7 @@ def import_archive(
     dry_run: bool = False,
     on_progress: Progress | None = None,
 ) -> ImportReport:
-    """Turn an archive of Parquet, CSV or MATLAB signals into contract logs, labels.csv and assets.toml.
+    """Turn an archive of signal files into contract logs, labels.csv and assets.toml.
 
     Parameters
     ----------
