@@ -61,11 +61,14 @@ def mat73(path: Path) -> None:
 
 
 def tdms(path: Path) -> None:
-    said = {"wf_increment": 1 / RATE, "wf_start_time": np.datetime64("2026-05-01T06:00:00"), "wf_start_offset": 0.0}
+    start = np.datetime64("2026-05-01T06:00:00")
+    said: dict[str, Any] = {"wf_increment": 1 / RATE, "wf_start_time": start, "wf_start_offset": 0.0}
     with TdmsWriter(str(path)) as writer:
         for at in range(0, len(X), 200):
             channel = ChannelObject("rig", "acc", X[at : at + 200], {**said, "unit_string": "g"})
-            writer.write_segment([RootObject({"operator": "mara"}), channel])
+            stamps = start + (np.arange(at, at + 200) * 1000).astype("timedelta64[us]")
+            times = ChannelObject("rig", "t", stamps)
+            writer.write_segment([RootObject({"operator": "mara"}), channel, times])
 
 
 def wav(path: Path) -> None:

@@ -18,7 +18,9 @@ from nptdms import TdmsChannel, TdmsFile
 from pipeline.importing.formats.vectors import Vector, VectorSignals
 from pipeline.importing.problems import SignalUnreadable
 
-TEXT: Final = "OUSV"
+TEXT: Final = "OUSVM"
+"""Kinds of values that are no numbers: texts, and times (read as times of the kind text)."""
+
 LEAD_BYTES: Final = 28
 NEVER_FINISHED: Final = 2**64 - 1
 
@@ -92,7 +94,7 @@ def _refuse_cut_off(opened: TdmsFile, file: str) -> None:
 def _vector(name: str, channel: TdmsChannel) -> Vector:
     kind = channel.dtype.kind
     at = (channel.group_name, channel.name)
-    if kind in "iufbM":
+    if kind in "iufb":
         return Vector(name, len(channel), at=at)
     if kind in TEXT:
         return Vector(name, len(channel), is_text=True, at=at)

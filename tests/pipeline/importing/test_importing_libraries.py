@@ -111,6 +111,14 @@ def test_rate_and_start_of_a_file_make_recordings(folder: Any) -> None:
     assert (row["sampling_rate_hz"], row["started_at"], len(row["samples"])) == (RATE, START, len(X))
 
 
+def test_stamps_of_a_tdms_channel_are_times(folder: Any) -> None:
+    make(folder.path, "tdms")
+    mapping = MAPPING.replace('"hdf5"', '"tdms"').replace("run/acc[:, 1]", "rig/acc").partition("[time]")[0]
+    mapping += '[signal.time]\ncolumn = "rig/t"\nkind = "text"\n[time]\nbasis = "clock"\n'
+    (row,), _ = folder.run(mapping)
+    assert (row["started_at"], len(row["samples"])) == (START, len(X))
+
+
 @pytest.mark.parametrize(("form", "clock"), [("rosbag2", "header.stamp"), ("mcap", "header.stamp"), ("mcap", "@time")])
 def test_stamps_of_messages_are_times(folder: Any, form: str, clock: str) -> None:
     make(folder.path, form)
