@@ -193,7 +193,7 @@ class SampleRules(Part):
     valid_max: Finite | None = None
 
 
-ROW_FORMATS: Final = ("csv", "parquet")
+ROW_FORMATS: Final = ("csv", "parquet", "hdf5")
 """Formats in which a row of the file can be a recording."""
 
 
@@ -224,7 +224,7 @@ class Signal(SampleRules):
         if self.row_spacing_s is not None and (self.layout != "row" or self.time is not None):
             raise ValueError('row_spacing_s goes with layout = "row", and without [signal.time]')
         if self.layout == "row" and self.format not in ROW_FORMATS:
-            raise ValueError(f'layout = "row" goes with format {" and ".join(ROW_FORMATS)}, not with {self.format!r}')
+            raise ValueError(f'layout = "row" goes with format {", ".join(ROW_FORMATS)}, not with {self.format!r}')
         return self
 
     @model_validator(mode="after")

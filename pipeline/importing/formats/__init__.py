@@ -27,7 +27,11 @@ FORMATS: Final[dict[str, Callable[[Path, str, Signal], SignalFile]]] = {
     "csv": lambda path, file, signal: TextSignals(path, file, signal.csv),
     "mat": lambda path, file, _: MatSignals(path, file) if _is_v5(path) else Apart(path, file, "mat73"),
     "uff": lambda path, file, _: UffSignals(path, file),
-    **{name: lambda path, file, signal: Apart(path, file, signal.format) for name in APART if name != "mat73"},
+    **{
+        name: lambda path, file, signal: Apart(path, file, signal.format, by_row=signal.layout == "row")
+        for name in APART
+        if name != "mat73"
+    },
 }
 """Function that opens a file, for each format that a mapping may name."""
 

@@ -72,14 +72,14 @@ APART: Final = {
 class Apart:
     """A file that another process reads; see `interface.SignalFile`."""
 
-    def __init__(self, path: Path, file: str, form: str) -> None:
+    def __init__(self, path: Path, file: str, form: str, *, by_row: bool = False) -> None:
         library = APART[form]
         if find_spec(library.module) is None:
             needs = f"{file}: format {form.removesuffix('73')} needs {library.module}"
             raise PrerequisiteMissing(f'{needs}: pip install "axiswatch[{library.extra}]"')
         self._file, self._form = file, form
         self._process = _Process.current()
-        self._spec = {"path": os.fsdecode(path), "file": file, "format": form}
+        self._spec = {"path": os.fsdecode(path), "file": file, "format": form, "by_row": by_row}
         self._number = self._process.new_number()
         self.dropped: Sequence[int] = ()
         self.names: Sequence[str] = self._ask("open", **self._spec)[0]["names"]
@@ -233,7 +233,8 @@ class _Server:
         if request["what"] == "open":
             module, _, name = APART[request["format"]].reader.partition(":")
             made = getattr(importlib.import_module(f"{__package__}.{module}"), name)
-            opened = made(Path(request["path"]), request["file"])
+            how = {"by_row": True} if request["by_row"] else {}
+            opened = made(Path(request["path"]), request["file"], **how)
             self._files[number] = opened, request
             return {"names": list(opened.names)}, b""
         opened = self._files[number][0]

@@ -15,11 +15,15 @@ import h5py
 import numpy as np
 import pyarrow as pa
 
+from pipeline.importing.formats.interface import LIST_ROWS
 from pipeline.importing.formats.mat import NOT_NUMBERS, by_name, vectors_of
 from pipeline.importing.formats.vectors import Vector, VectorSignals, matrix_parts
 
 MOST_DATASETS: Final = 10_000
 DEEPEST: Final = 16
+ROWS: Final = "rows"
+"""In place of an axis: each row of a matrix is a value of its own."""
+
 MOST_LETTERS: Final = 1 << 16
 CACHE_BYTES: Final = 1 << 26
 MOST_CHUNK: Final = 1 << 28
@@ -32,8 +36,9 @@ FILTERS: Final = (1, 2, 3, 4, 5, 6, 32000)
 class Hdf5Signals(VectorSignals):
     """Datasets by path: `run1/acc`, columns `run1/acc[:, 0]`, fields `run1/table.acc`, attributes `run1/acc@rate`."""
 
-    def __init__(self, path: Path, file: str) -> None:
-        self._path = path
+    def __init__(self, path: Path, file: str, *, by_row: bool = False) -> None:
+        """Read what is there; `by_row`: a row of a matrix is a recording, so a matrix is a vector of lists."""
+        self._path, self._by_row = path, by_row
         self._facts_found: dict[str, float | str] = {}
         with self._opened() as opened:
             vectors = list(self._list(opened))
@@ -65,10 +70,16 @@ class Hdf5Signals(VectorSignals):
         fields = dataset.dtype.names
         for field in fields or (None,):
             kind = dataset.dtype if field is None else dataset.dtype[field]
-            yield from _of_shape(name if field is None else f"{name}.{field}", dataset, kind, field)
+            own = name if field is None else f"{name}.{field}"
+            if self._by_row and dataset.ndim == 2 and kind.kind in "iuf" and not kind.shape:
+                yield Vector(own, dataset.shape[0], at=(dataset.name, field, ROWS, 0))
+            else:
+                yield from _of_shape(own, dataset, kind, field)
 
     def stream(self, vectors: Sequence[Vector], count: int) -> Iterator[list[pa.Array]]:
         """Yield the values of vectors of the same length."""
+        if self._by_row:
+            count = LIST_ROWS
         with self._opened() as opened:
             sets = [None if isinstance(vector.at, str) else opened[vector.at[0]] for vector in vectors]
             for low in range(0, vectors[0].n, count):
@@ -180,7 +191,7 @@ def _of_shape(name: str, dataset: h5py.Dataset, kind: np.dtype[Any], field: str 
     parts = matrix_parts(shape)
     what = f"is a matrix of {' x '.join(map(str, shape))}, not a vector"
     if parts is None:
-        yield Vector(name, dataset.size, f"{what}; write each channel as a dataset of its own")
+        yield Vector(name, dataset.size, f'{what}; layout = "row" takes each row as a recording')
         return
     along, number = parts
     place = "[:, {}]" if along == 0 else "[{}, :]"
@@ -193,6 +204,10 @@ def _read(dataset: h5py.Dataset | None, vector: Vector, low: int, high: int) -> 
     if dataset is None:
         return pa.array([vector.at])
     _, field, along, index = vector.at
+    if along is ROWS:
+        rows = dataset[low:high] if field is None else dataset.fields(field)[low:high]
+        values = pa.array(np.ravel(rows).astype(rows.dtype.newbyteorder("=")))
+        return pa.ListArray.from_arrays(np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1], values)
     if along is None and dataset.ndim:
         along = int(np.argmax(dataset.shape))
     where = tuple(slice(low, high) if axis == along else index for axis in range(dataset.ndim))

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 BLOCK_CELLS: Final = 1 << 18
 """Cells of a block, all columns that are read together: what bounds the memory, whatever the size of a file."""
 
+LIST_ROWS: Final = 16
+"""Rows of a block where a row is a whole recording."""
+
 
 def block_rows(n_columns: int) -> int:
     """Return the rows of a block with so many columns."""

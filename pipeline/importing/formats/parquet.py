@@ -10,12 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.importing.formats.interface import Block, ReadColumn, block_rows
+from pipeline.importing.formats.interface import LIST_ROWS, Block, ReadColumn, block_rows
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.intake.contract import printable
-
-LIST_ROWS: Final = 16
-"""Rows of a block where a row is a whole recording."""
 
 DAMAGE: Final = (OSError, pa.ArrowException, ValueError, LookupError, OverflowError)
 """What pyarrow raises for a damaged file, names that are no UTF-8 included."""

@@ -21,13 +21,14 @@ from pipeline.importing.formats import FORMATS, open_signal
 from pipeline.importing.formats.interface import ReadColumn, SignalFile
 from pipeline.importing.formats.packed import content_of
 from pipeline.importing.look.text import guess_text
-from pipeline.importing.mapping import ROW_FORMATS, CsvText, Signal, TimeColumn
+from pipeline.importing.mapping import CsvText, Signal, TimeColumn
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.intake.contract import EARLIEST_CLOCK
 
 TIME_NAME: Final = re.compile(
     r"t(_.*)?|zeit.*|.*time.*|.*stamp.*|datum.*|date.*|clock|uhrzeit|.*sec(onds)?|elapsed.*|시간|시각|일시", re.I
 )
+TABLES: Final = ("csv", "parquet")
 MOST_REPEATS: Final = 100_000
 """With more rows of one stamp it is no time."""
 
@@ -137,7 +138,7 @@ def kind_of(name: str, path: Path) -> str:
 def _columns(looked: LookedFile, opened: SignalFile) -> None:
     units = _units_line(looked)
     names = list(dict.fromkeys(opened.names))
-    if looked.form not in ROW_FORMATS:
+    if looked.form not in TABLES:
         _vectors(looked, opened, names)
         return
     for at, name in enumerate(names):
@@ -153,20 +154,18 @@ def _vectors(looked: LookedFile, opened: SignalFile, names: list[str]) -> None:
     """Look at named vectors: those that share their rows are read together, a block of them."""
     rows = {name: opened.rows_of(name) for name in names}
     for together in dict.fromkeys(rows.values()):
-        wanted = [
-            ReadColumn("look", name, next((numeric for numeric in (True, False) if _can(opened, name, numeric)), True))
-            for name in names
-            if rows[name] == together
-        ]
-        good = [column for column in wanted if _can(opened, column.name, column.numeric)]
+        numbers = [ReadColumn("look", name, True) for name in names if rows[name] == together]
+        wanted = [column._replace(numeric=not _cannot(opened, column)) for column in numbers]
+        why = {column: "" if column.numeric else _cannot(opened, column) for column in wanted}
+        good = [column for column in wanted if not why[column]]
         block = next(opened.blocks(good), None) if good else None
         for column in wanted:
-            values = block.columns.get((column.name, column.numeric)) if block is not None else None
-            examples = [] if values is None else [str(value) for value in values.slice(0, 3).to_pylist()]
-            is_number = column.numeric and column in good
-            looked.columns.append(
-                LookedColumn(column.name, _unit(looked, opened, column.name), is_number, examples, together)
-            )
+            examples = [why[column]] if why[column] else []
+            if block is not None and column in good:
+                values = block.columns[column.name, column.numeric]
+                examples = [str(value) for value in values.slice(0, 3).to_pylist()]
+            unit = _unit(looked, opened, column.name)
+            looked.columns.append(LookedColumn(column.name, unit, column.numeric, examples, together))
     looked.columns.sort(key=lambda column: names.index(column.name))
     for seen in looked.columns:
         variable = "rate" if looked.form == "wav" else f"{_whole(seen.name)}@rate"
@@ -177,12 +176,13 @@ def _vectors(looked: LookedFile, opened: SignalFile, names: list[str]) -> None:
             looked.says_start[seen.name] = f"{_whole(seen.name)}@start", start
 
 
-def _can(opened: SignalFile, name: str, numeric: bool) -> bool:
+def _cannot(opened: SignalFile, column: ReadColumn) -> str:
+    """Return why a column cannot be read; '' where it can be."""
     try:
-        opened.n_rows([ReadColumn("look", name, numeric)])
-        return True
-    except SignalUnreadable:
-        return False
+        opened.n_rows([column])
+        return ""
+    except SignalUnreadable as error:
+        return error.complaints[0].what.removeprefix("look: ")
 
 
 def _said(opened: SignalFile, variable: str) -> float | str | None:

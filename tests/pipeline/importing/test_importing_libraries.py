@@ -159,6 +159,21 @@ def test_text_columns_of_hdf5_choose_rows(folder: Any) -> None:
     assert (len(row["samples"]), report.samples["other_rows"]) == (300, 300)
 
 
+def test_rows_of_a_matrix_are_recordings(folder: Any) -> None:
+    """With `layout = "row"`, however many rows and columns there are; other datasets say something of each row."""
+    matrix = np.arange(300 * 400, dtype=np.float32).reshape(300, 400)
+    with h5py.File(folder.path / "a.h5", "w") as file:
+        file["x"], file["state"] = matrix, [b"on", b"off"] * 150
+    mapping = MAPPING.replace("run/acc[:, 1]", "x").replace(
+        "[recording]", 'layout = "row"\nrow_spacing_s = 2\n[recording]'
+    )
+    assert "is a matrix of 300 x 400" in folder.problems(MAPPING.replace("run/acc[:, 1]", "x"))[0]
+    rows, _ = folder.run(mapping)
+    assert np.array_equal([row["samples"] for row in rows], matrix)
+    some, _ = folder.run(mapping.replace('layout = "row"', 'layout = "row"\nrows = { state = ["off"] }'))
+    assert np.array_equal([row["samples"] for row in some], matrix[1::2])
+
+
 def test_signals_of_one_length_are_read_in_one_pass(tmp_path: Path) -> None:
     file = opened(make(tmp_path, "hdf5"), "hdf5")
     assert file.rows_of("run/acc[:, 0]") == file.rows_of("run/t") != file.rows_of("run/wide[0, :]")
