@@ -14,8 +14,9 @@ from typing import IO, Any, Final
 import numpy as np
 import pyarrow as pa
 from nptdms import TdmsChannel, TdmsFile
+from numpy.typing import NDArray
 
-from pipeline.importing.formats.vectors import Vector, VectorSignals
+from pipeline.importing.formats.vectors import Vector, VectorSignals, regrouped
 from pipeline.importing.problems import SignalUnreadable
 
 TEXT: Final = "OUSVM"
@@ -48,11 +49,15 @@ class TdmsSignals(VectorSignals):
 
     def stream(self, vectors: Sequence[Vector], count: int) -> Iterator[list[pa.Array]]:
         """Yield the values of channels of the same length."""
+        channels = [regrouped(self._chunks(*vector.at), count) for vector in vectors]
+        for values in zip(*channels, strict=True):
+            yield [_array(one) for one in values]
+
+    def _chunks(self, group: str, channel: str) -> Iterator[NDArray[Any]]:
+        """Yield a channel in the chunks of the file, each of which the library reads whole."""
         with self._path.open("rb") as raw:
-            opened = TdmsFile.open(raw)
-            channels = [opened[vector.at[0]][vector.at[1]] for vector in vectors]
-            for low in range(0, vectors[0].n, count):
-                yield [_array(channel.read_data(low, count)) for channel in channels]
+            for chunk in TdmsFile.open(raw)[group][channel].data_chunks():
+                yield np.asarray(chunk[:])
 
 
 def _refuse_cut_segment(raw: IO[bytes], file: str) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.importing.formats.vectors import Vector, VectorSignals
+from pipeline.importing.formats.vectors import Vector, VectorSignals, regrouped
 from pipeline.importing.problems import SignalUnreadable
 
 MARK: Final = b"    -1"
@@ -79,17 +79,7 @@ class UffSignals(VectorSignals):
         read = _text if found.item is None else _binary
         with self._path.open("rb") as raw:
             raw.seek(found.at)
-            waiting: list[NDArray[np.float64]] = []
-            n_waiting = 0
-            for part in read(raw, found, count):
-                waiting.append(part)
-                n_waiting += len(part)
-                while n_waiting >= count:
-                    whole = np.concatenate(waiting)
-                    yield whole[:count]
-                    waiting, n_waiting = [whole[count:]], n_waiting - count
-            if n_waiting:
-                yield np.concatenate(waiting)
+            yield from regrouped(read(raw, found, count), count)
 
 
 def _sets(raw: IO[bytes], size: int) -> Iterator[tuple[_Set | str, dict[str, float | str]]]:

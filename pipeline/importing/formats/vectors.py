@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pipeline.importing.formats.interface import Block, ReadColumn, block_rows
 from pipeline.importing.problems import SignalUnreadable
@@ -158,6 +159,24 @@ def matrix_parts(shape: Sequence[int]) -> tuple[int, int] | None:
         return None
     along = 0 if shape[0] >= shape[1] else 1
     return (along, shape[1 - along]) if shape[1 - along] <= MOST_COLUMNS else None
+
+
+def regrouped(parts: Iterable[NDArray[Any]], count: int) -> Iterator[NDArray[Any]]:
+    """Yield the values of arrays that come one after another, `count` at a time."""
+    waiting: list[NDArray[Any]] = []
+    n_waiting = 0
+    for part in parts:
+        waiting.append(part)
+        n_waiting += len(part)
+        if n_waiting < count:
+            continue
+        whole = np.concatenate(waiting) if len(waiting) > 1 else part
+        end = n_waiting - n_waiting % count
+        for at in range(0, end, count):
+            yield whole[at : at + count]
+        waiting, n_waiting = [whole[end:].copy()], n_waiting - end
+    if n_waiting:
+        yield np.concatenate(waiting)
 
 
 def _is_like(name: str, pattern: str) -> bool:
