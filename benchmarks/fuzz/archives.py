@@ -392,11 +392,11 @@ class LibrarySignals(Archive):
         """Return a good file."""
         self.folder.mkdir(parents=True)
         self.path = make_signals(self.folder, self.form)
-        mapping = FOLDER.replace('"csv"', f'"{self.form}"').replace(
-            'value = "x" }\n[rec', f'value = "{PLACES[self.form]}" }}\n[rec'
-        )
+        mapping = FOLDER.partition("[[process]]")[0].replace('"csv"', f'"{self.form}"')
+        mapping = mapping.replace('column = { value = "x" }', f'column = {{ value = "{PLACES[self.form]}" }}', 1)
         mapping = mapping.replace('glob = "*.csv"', f'glob = "*{self.path.suffix}"').replace("[.]csv", "[.].*")
         self.folder.with_suffix(".toml").write_text(mapping)
+        self.read(self.folder, self.folder.with_suffix(".toml"))  # the whole file is taken, or the campaign ends here
         return [self.path.read_bytes()]
 
     def damaged(self, rng: Rng) -> Given:
