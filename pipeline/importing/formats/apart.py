@@ -140,13 +140,15 @@ class _Process:
             stderr=self._said,
         )
         self._last = 0
+        self._owner = os.getpid()
+        self._is_over = False
         self.forgotten: list[int] = []
 
     @classmethod
     def current(cls) -> _Process:
         """Return the process that reads now; another is started where there is none any more, or after a fork."""
         now = cls._now
-        if now is None or now.is_over or now.owner != os.getpid():
+        if now is None or now._is_over or now._owner != os.getpid():
             now = cls._now = cls()
         return now
 
@@ -166,7 +168,7 @@ class _Process:
             answer: dict[str, Any] = json.loads(self._process.stdout.readline())
             return answer, self._process.stdout.read(answer.get("bytes", 0))
         except (BrokenPipeError, ValueError):
-            self.is_over = True
+            self._is_over = True
             raise self._ended(file) from None
 
     def _ended(self, file: str) -> Exception:
@@ -180,9 +182,6 @@ class _Process:
         self._said.seek(0)
         lines = self._said.read().decode(errors="replace").strip().splitlines() or ["nothing was said"]
         return AxiswatchError(f"the process that reads signal files ended ({code}): {lines[-1]}; run the import again")
-
-    owner = os.getpid()
-    is_over = False
 
 
 # ------------------------------------------------------------------------------------------------- the other process
