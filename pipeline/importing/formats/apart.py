@@ -59,8 +59,8 @@ class Library:
 
 
 APART: Final = {
-    "hdf5": Library("hdf5:Hdf5Signals", "h5py", "hdf5", most_s=8),
-    "mat73": Library("hdf5:Mat73Signals", "h5py", "hdf5", most_s=8),
+    "hdf5": Library("hdf5:Hdf5Signals", "h5py", "hdf5", most_s=6),
+    "mat73": Library("hdf5:Mat73Signals", "h5py", "hdf5", most_s=6),
     "tdms": Library("tdms:TdmsSignals", "nptdms", "tdms"),
     "rosbag2": Library("rosbag:BagSignals", "rosbags", "ros"),
     "mcap": Library("rosbag:BagSignals", "rosbags", "ros"),

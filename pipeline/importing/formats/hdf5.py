@@ -29,6 +29,9 @@ CACHE_BYTES: Final = 1 << 26
 MOST_CHUNK: Final = 1 << 28
 """Bytes of a chunk: it is unpacked whole, so a larger one is refused."""
 
+MOST_CHUNKS: Final = 4096
+"""Chunks that are read at a time: the library takes about 2 KiB for each."""
+
 FILTERS: Final = (1, 2, 3, 4, 5, 6, 32000)
 """Deflate, shuffle, Fletcher-32, szip, n-bit, scale-offset, LZF: what comes with the library."""
 
@@ -82,6 +85,9 @@ class Hdf5Signals(VectorSignals):
             count = LIST_ROWS
         with self._opened() as opened:
             sets = [None if isinstance(vector.at, str) else opened[vector.at[0]] for vector in vectors]
+            for one in sets:
+                if one is not None and one.chunks:
+                    count = min(count, MOST_CHUNKS * one.chunks[int(np.argmax(one.shape))])
             for low in range(0, vectors[0].n, count):
                 high = min(low + count, vectors[0].n)
                 yield [_read(one, vector, low, high) for one, vector in zip(sets, vectors, strict=True)]

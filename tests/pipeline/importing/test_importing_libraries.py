@@ -153,6 +153,17 @@ def test_universal_files_of_every_kind(tmp_path: Path, is_binary: bool, is_even:
         assert np.allclose(values(file, name), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_no_block_has_many_chunks(tmp_path: Path) -> None:
+    """The library takes 2 KiB for a chunk: 262,144 rows with a chunk each were more than it may take."""
+    there = np.arange(9_000, dtype=np.float32)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", data=np.stack([there, -there], 1), chunks=(1, 2))
+    column = ReadColumn("signal.column", "x[:, 0]", True)
+    blocks = [block.columns["x[:, 0]", True] for block in opened(tmp_path / "a.h5", "hdf5").blocks([column])]
+    assert np.array_equal(np.concatenate(blocks), there)
+    assert max(map(len, blocks)) <= 4096
+
+
 def test_text_columns_of_hdf5_choose_rows(folder: Any) -> None:
     make(folder.path, "hdf5")
     (row,), report = folder.run(MAPPING.replace("[recording]", 'rows = { "run/state" = ["off"] }\n[recording]'))
