@@ -14,6 +14,7 @@ from typing import Any
 from pipeline import steps
 from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.store.batches import Between, Stretch
+from pipeline.store.horizon import refuse_pruned
 from pipeline.workplace import Workplace, batch_workplace, limits_of
 
 MIB = 1024 * 1024
@@ -21,10 +22,18 @@ Json = dict[str, Any]
 
 
 @contextmanager
-def _open() -> Iterator[Workplace]:
-    """Open the workplace for one task, which has a core of its own, and close its connections."""
+def _open(as_of: datetime | None = None) -> Iterator[Workplace]:
+    """Open the workplace for one task, which has a core of its own, and close its connections.
+
+    Raises
+    ------
+    SettingsError
+        Retention has deleted what a run for `as_of` needs.
+    """
     place = batch_workplace()
     try:
+        if as_of is not None:
+            refuse_pruned(place.store, as_of)
         yield Workplace(place.settings.model_copy(update={"workers": 1}), place.store, place.lake)
     finally:
         place.store.dispose()
@@ -82,7 +91,7 @@ def plan_acquire(as_of: datetime) -> Json:
     from pipeline.intake.acquire import plan_landing
     from pipeline.intake.quarantine import judge_due
 
-    with _open() as place:
+    with _open(as_of) as place:
         landing = place.settings.landing_zone
         landing.mkdir(parents=True, exist_ok=True)
         size = int(place.settings.batch_mib * MIB)
@@ -96,7 +105,7 @@ def acquire_batch(names: Sequence[str], as_of: datetime) -> Json:
     """Take the log files of a batch into the lake."""
     from pipeline.intake.acquire import acquire, decode_names
 
-    with _open() as place:
+    with _open(as_of) as place:
         landing = place.settings.landing_zone
         report = acquire(
             place.store,
@@ -115,7 +124,7 @@ def plan_extract(as_of: datetime, between: Json | None = None) -> Json:
     """Split the recordings without features into batches."""
     from pipeline.extraction.extract import plan_extract as plan
 
-    with _open() as place:
+    with _open(as_of) as place:
         batches, recordings, size = plan(
             place.store,
             place.settings,
@@ -132,20 +141,20 @@ def extract_batch(batch: Json, as_of: datetime) -> Json:
     """Extract the features of a batch of recordings."""
     from pipeline.extraction.extract import extract_due
 
-    with _open() as place:
+    with _open(as_of) as place:
         within, search = Stretch.from_dict(batch), bool(batch.get("search"))
         return extract_due(place.store, place.lake, place.settings, as_of=as_of, within=within, search=search).as_dict()
 
 
 def baselines(as_of: datetime) -> Json:
     """Write the baselines of units whose first days are over."""
-    with _open() as place:
+    with _open(as_of) as place:
         return steps.baseline(place, as_of)
 
 
 def trends(as_of: datetime) -> Json:
     """Update the trends."""
-    with _open() as place:
+    with _open(as_of) as place:
         return steps.trend(place, as_of)
 
 
@@ -155,7 +164,7 @@ def plan_score(as_of: datetime, between: Json | None = None, model_version: str 
     from pipeline.scoring.score import plan_score as plan
     from pipeline.scoring.score import refresh_marks
 
-    with _open() as place:
+    with _open(as_of) as place:
         refresh_marks(place.store, place.settings, as_of)
         if model_version:
             named = {str(get_version(place.store, model_version)["scope"]): model_version}
@@ -189,7 +198,7 @@ def score_batch(batch: Json, as_of: datetime) -> Json:
     from pipeline.scoring.score import ScoreReport, score_scope
 
     report = ScoreReport()
-    with _open() as place:
+    with _open(as_of) as place:
         score_scope(
             place.store,
             place.lake,
@@ -206,7 +215,7 @@ def score_batch(batch: Json, as_of: datetime) -> Json:
 
 def advise(as_of: datetime) -> Json:
     """Turn new scores into axis states and cases."""
-    with _open() as place:
+    with _open(as_of) as place:
         since = as_of - timedelta(days=place.settings.case_max_age_days)
         return steps.advise(place, as_of, cases_since=since)
 
@@ -231,7 +240,7 @@ def new_labels(as_of: datetime) -> int:
     """Count the labels that no retraining and no watch has used."""
     from pipeline.promotion.decisions import new_labels as count
 
-    with _open() as place:
+    with _open(as_of) as place:
         return count(place.store, place.settings, as_of=as_of)
 
 
@@ -242,7 +251,7 @@ def watch(as_of: datetime, *, backfill: bool = False) -> Json:
     from pipeline.watch.watch import scopes_to_start
     from pipeline.watch.watch import watch as step
 
-    with _open() as place:
+    with _open(as_of) as place:
         rows = step(place.store, place.lake, place.settings, as_of=as_of, by_schedule=True, backfill=backfill)
     started = {} if backfill else scopes_to_start(rows)
     return {
@@ -257,7 +266,7 @@ def scopes_to_train(as_of: datetime, trigger: str, only: Sequence[str] = ()) -> 
     """Return the scopes that can be trained, of those in `only` (empty: all)."""
     from pipeline.promotion.promotion import scopes_to_train as scopes
 
-    with _open() as place:
+    with _open(as_of) as place:
         return scopes(place.store, place.settings, as_of=as_of, trigger=trigger, only=list(only) or None)
 
 
@@ -265,7 +274,7 @@ def retrain(scope: str, as_of: datetime, trigger: str) -> Json:
     """Train, judge, promote or not, and store the reason."""
     from pipeline.promotion.promotion import retrain as step
 
-    with _open() as place:
+    with _open(as_of) as place:
         return step(place.store, place.lake, place.settings, scope, as_of=as_of, trigger=trigger)
 
 
@@ -273,7 +282,7 @@ def decisions(as_of: datetime) -> list[Json]:
     """Return the decisions of the retraining of a time as they stand now, by scope."""
     from pipeline.promotion.decisions import decisions_at
 
-    with _open() as place:
+    with _open(as_of) as place:
         return decisions_at(place.store, as_of=as_of)
 
 
@@ -288,7 +297,7 @@ def waiting(as_of: datetime) -> list[str]:
     lines = []
     for row in decisions(as_of):
         if row["outcome"] == "waiting":
-            with _open() as place:
+            with _open(as_of) as place:
                 new, old = named(place, row["candidate"]), named(place, row["champion"])
             lines.append(f"**{row['scope']}**: {new} in place of {old}. {row['reason']} ([models](/axiswatch/models))")
     return lines
@@ -322,7 +331,7 @@ def answer_waiting(as_of: datetime, answer: Json) -> list[Json]:
         if row["outcome"] != "waiting":
             continue
         try:
-            with _open() as place:
+            with _open(as_of) as place:
                 if "Approve" in answer["chosen_options"]:
                     done.append(approve(place.store, place.lake, place.settings, row["candidate"], **told))
                 else:
@@ -342,7 +351,7 @@ def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
     from pipeline.registry.versions import champions
 
     candidates = {row["candidate"] for row in decisions if row["outcome"] != "unchanged"}
-    with _open() as place:
+    with _open(as_of) as place:
         with place.store.read() as connection:
             named = champions(connection)
         batches: list[Json] = []
@@ -357,7 +366,7 @@ def rescore_batch(batch: Json, as_of: datetime) -> Json:
     """Score a batch again with the champion in the plan."""
     from pipeline.promotion.rescore import rescore
 
-    with _open() as place:
+    with _open(as_of) as place:
         return rescore(
             place.store,
             place.lake,
@@ -374,7 +383,7 @@ def estimate_levels(as_of: datetime) -> list[Json]:
     from pipeline.scoring.references import estimate
 
     names = ("site", "scope", "alarm_probability", "review_probability", "held")
-    with _open() as place:
+    with _open(as_of) as place:
         rows = estimate(place.store, place.lake, place.settings, as_of=as_of)
         return [{name: row[name] for name in names} for row in rows]
 
@@ -383,7 +392,7 @@ def write_payback(as_of: datetime) -> int:
     """Store the state of closed cases by the champion and by the one before it; return the number of new rows."""
     from pipeline.promotion.payback import write_payback as write
 
-    with _open() as place:
+    with _open(as_of) as place:
         return write(place.store, place.settings, as_of=as_of)
 
 
@@ -393,7 +402,7 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
     Raises
     ------
     SettingsError
-        A time cannot be read or has no offset, or `to_at` is not after `from_at`.
+        A time cannot be read or has no offset, `to_at` is not after `from_at`, or retention has deleted what is asked.
     PrerequisiteMissing
         There is no such model.
     """
@@ -403,8 +412,9 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
     times = read_time(from_at, "from_at"), read_time(to_at, "to_at")
     if times[1] <= times[0]:
         raise SettingsError(f"to_at {to_at} is not after from_at {from_at}; nothing lies between them")
-    if model_version:
-        with _open() as place:
+    with _open() as place:
+        refuse_pruned(place.store, times[0], called="from_at")
+        if model_version:
             get_version(place.store, model_version)
     return {"from_at": utc_text(times[0]), "to_at": utc_text(times[1])}
 
@@ -413,13 +423,13 @@ def beat(as_of: datetime, started_at: datetime) -> None:
     """Note that a run of the monitor went through all its steps."""
     from pipeline.handoff.heartbeat import beat as note
 
-    with _open() as place:
+    with _open(as_of) as place:
         note(place.store, as_of=as_of, at=started_at, webhook_url=place.settings.webhook_url)
 
 
 def retain(as_of: datetime) -> Json:
     """Delete what the settings keep no longer; nothing where they keep everything."""
-    with _open() as place:
+    with _open(as_of) as place:
         return steps.retain(place, as_of)
 
 
@@ -427,7 +437,7 @@ def sweep(as_of: datetime) -> int:
     """Delete files of the lake that no row names and that are older than a day; return their number."""
     from pipeline.store.retention import sweep_lake
 
-    with _open() as place:
+    with _open(as_of) as place:
         return sweep_lake(place.store, place.lake, older_than=as_of - timedelta(days=1))
 
 

@@ -126,7 +126,7 @@ def retain(place: Workplace, as_of: datetime, *, dry_run: bool = False) -> dict[
         reports["data"] = data.as_dict()
     if settings.superseded_days:
         versions = superseded(place.store, as_of - timedelta(days=settings.superseded_days))
-        reports["scores"] = prune_scores(place.store, versions, dry_run=dry_run).as_dict()
+        reports["scores"] = prune_scores(place.store, versions, as_of=as_of, dry_run=dry_run).as_dict()
     if settings.landing_keep_days:
         landed = prune_landing(
             place.store,

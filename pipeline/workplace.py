@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -98,6 +99,14 @@ def opened_store() -> Store:
     from pipeline.store.database import Store
 
     return Store.open(load_settings().database)
+
+
+def existing_store() -> Store | None:
+    """Open the database alone, as `opened_store` does; None where SQLite's file is not there yet, which stays so."""
+    from pipeline.base.sources import load_settings
+
+    kind, _, path = load_settings().database.partition("///")
+    return None if kind.startswith("sqlite") and not Path(path).is_file() else opened_store()
 
 
 def limits_of(settings: IntakeSettings, as_of: datetime) -> Limits:

@@ -23,6 +23,7 @@ from rich.text import Text
 from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.base.ids import read_time, utc_text
 from pipeline.workplace import Workplace as Workplace
+from pipeline.workplace import existing_store
 from pipeline.workplace import limits_of as limits_of
 from pipeline.workplace import now as now
 from pipeline.workplace import opened_store as opened_store
@@ -32,9 +33,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 
 
 def _readable_time(text: str | None) -> str | None:
-    """Check a time before anything is opened, so that a wrong call leaves nothing behind."""
+    """Check the time of a run before anything is done: it can be read, and retention has kept what it needs."""
     if text is not None:
-        moment(text)
+        from pipeline.store.horizon import refuse_pruned
+
+        at = moment(text)
+        if store := existing_store():
+            refuse_pruned(store, at, called="--as-of")
+            store.dispose()
     return text
 
 
@@ -59,14 +65,13 @@ def case_ids(incomplete: str) -> list[tuple[str, str]]:
     """Return the ids of cases that begin so, each with its axis, for the completion of the shell; open ones first."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from pipeline.base.sources import load_settings
     from pipeline.cases.queue import Filters, queue
 
     try:
-        settings = load_settings()
-        if settings.database.startswith("sqlite") and not Path(settings.database.partition("///")[2]).is_file():
+        store = existing_store()
+        if store is None:
             return []
-        rows = queue(opened_store(), Filters(state="all", search=incomplete), as_of=now(), limit=MOST_COMPLETED)
+        rows = queue(store, Filters(state="all", search=incomplete), as_of=now(), limit=MOST_COMPLETED)
     except (AxiswatchError, SQLAlchemyError):
         return []
     found = [row for row in rows if row["case_id"].startswith(incomplete)]

@@ -242,8 +242,11 @@ def predecessor(connection: Connection, scope: str) -> str | None:
     return stack[-2] if len(stack) > 1 else None
 
 
-def superseded(store: Store, before: datetime) -> list[str]:
-    """Return the versions that stopped being champion before a time and that neither an alias nor a rollback names."""
+def superseded(store: Store, before: datetime) -> dict[str, datetime]:
+    """Return the versions that stopped being champion before a time, and when they did.
+
+    What an alias or a rollback names is left out.
+    """
     query = sa.select(
         AliasEvent.scope, AliasEvent.previous_version, sa.func.max(AliasEvent.at, type_=AliasEvent.at.type)
     )
@@ -252,7 +255,7 @@ def superseded(store: Store, before: datetime) -> list[str]:
         rows = connection.execute(query.where(*former).group_by(AliasEvent.scope, AliasEvent.previous_version)).all()
         kept: set[str | None] = set(connection.scalars(sa.select(ModelAlias.model_version)))
         kept |= {predecessor(connection, scope) for scope in {row[0] for row in rows}}
-    return sorted(str(version) for _, version, at in rows if at < before and version not in kept)
+    return {str(version): at for _, version, at in rows if at < before and version not in kept}
 
 
 def champion_stack(events: Iterable[tuple[str, str | None]]) -> list[str]:

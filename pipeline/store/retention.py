@@ -8,7 +8,7 @@ more. A run that is killed in between leaves files that `axiswatch lake sweep` d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +22,7 @@ from pipeline.base.settings import PlaceSettings
 from pipeline.store import due
 from pipeline.store.attribution import attributed_unit, recordings
 from pipeline.store.database import Store, partition_name
+from pipeline.store.horizon import DATA, SCORES, note_pruning
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
     Baseline,
@@ -101,6 +102,8 @@ def apply_retention(
         report.recordings = all_old - report.kept_labelled
     if dry_run or not report.recordings:
         return report
+    with store.write() as connection:
+        note_pruning(connection, DATA, limit, as_of=as_of)
     if not store.is_sqlite:
         report.partitions = _drop_partitions(store, limit)
     while (dropped := _drop_page(store, limit)) is not None:
@@ -123,14 +126,21 @@ class SupersededReport:
         return asdict(self)
 
 
-def prune_scores(store: Store, versions: Sequence[str], *, dry_run: bool = False) -> SupersededReport:
+def prune_scores(
+    store: Store, versions: Mapping[str, datetime], *, as_of: datetime, dry_run: bool = False
+) -> SupersededReport:
     """Delete the scores of models; with `dry_run` only count them.
 
     What cases quote (their axis, from first to last flagged recording) stays. States, decisions and the payback hold
     their own figures.
+
+    Parameters
+    ----------
+    versions
+        Each with the time until which it was champion: a run for a time before that is refused from then on.
     """
     report = SupersededReport()
-    for version in versions:
+    for version, until in sorted(versions.items()):
         found = 0
         quoted = sa.exists().where(
             Case.axis_id == Scoring.axis_id, Case.first_at <= Scoring.started_at, Case.last_at >= Scoring.started_at
@@ -146,6 +156,7 @@ def prune_scores(store: Store, versions: Sequence[str], *, dry_run: bool = False
                 ids = {row.recording_id for row in rows}
                 if not ids:
                     break
+                note_pruning(connection, SCORES, until, as_of=as_of, name=version)
                 span = (Score.started_at >= rows[0].started_at, Score.started_at <= rows[-1].started_at)
                 for table, where in ((Score, span), (Scoring, ())):
                     own = (table.model_version == version, table.recording_id.in_(ids), *where)

@@ -20,6 +20,7 @@ from pipeline.base.settings import WatchSettings
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.promotion.decisions import CONCLUSION, count_labels_in
 from pipeline.store.database import Store, insert_new
+from pipeline.store.horizon import refuse_pruned_model
 from pipeline.store.lake import Lake
 from pipeline.store.tables import TriggerDecision
 from pipeline.watch.answers import confirmed, flagged_rates, reviewed_cases
@@ -109,6 +110,8 @@ def _evaluate(
     connection: Connection, lake: Lake, settings: WatchSettings, scope: str, *, as_of: datetime, backfill: bool
 ) -> tuple[Champion | None, list[Decision]]:
     champion = champion_at(connection, scope, as_of=as_of)
+    if champion is not None:
+        refuse_pruned_model(connection, champion.version, as_of)
     observed = Observed(
         news=news_of(connection, settings, scope, champion, as_of=as_of),
         known_classes=None if champion is None else champion.classes,

@@ -43,6 +43,7 @@ from pipeline.store.tables.signals import (
     LakeFile,
     LandingEntry,
     LogFile,
+    Pruning,
     QuarantineRow,
     Recording,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "ModelAlias",
     "ModelVersion",
     "PlantLevel",
+    "Pruning",
     "QuarantineRow",
     "Recording",
     "RetrainingDecision",

@@ -183,3 +183,19 @@ class Baseline(Base):
         Index("ix_baselines_series", "axis_id", "feature_version", "unit_serial", "channel", "known_at"),
         Index("ix_baselines_programs", "axis_id", "from_at", sqlite_where=PROGRAMS, postgresql_where=PROGRAMS),
     )
+
+
+class Pruning(Base):
+    """How far retention has deleted. A run for a time before `before_at` is refused. A few rows a month.
+
+    Key: what, name and before_at. Written with the first deletion, never changed.
+    """
+
+    __tablename__ = "prunings"
+
+    what: Mapped[str] = mapped_column(String(8), primary_key=True, comment="data or scores")
+    name: Mapped[str] = mapped_column(String(16), primary_key=True, comment="of scores the model version; else ''")
+    before_at: Mapped[datetime] = mapped_column(
+        primary_key=True, comment="what is older is gone; of scores when the model was no champion any more"
+    )
+    known_at: Mapped[datetime] = mapped_column(comment="as_of of the first run that deleted it")

@@ -19,6 +19,7 @@ from pipeline.intake.contract import Limits
 from pipeline.registry.versions import set_alias, superseded
 from pipeline.store import due
 from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions
+from pipeline.store.horizon import refuse_pruned, refuse_pruned_model
 from pipeline.store.lake import Lake
 from pipeline.store.retention import apply_retention, first_month_kept, prune_scores
 from pipeline.store.tables import (
@@ -125,7 +126,11 @@ def test_old_months_go_from_database_and_lake_and_labelled_recordings_stay(
     told = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=True)
     assert (told.recordings, told.kept_labelled, told.files) == (6, 2, 0)
     assert counts(store) == [16, 16, 16]
+    refuse_pruned(store, datetime(2025, 12, 31, tzinfo=UTC))
     done = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=False)
+    with pytest.raises(SettingsError, match="can be answered is 2026-01-01T00:00:00Z"):
+        refuse_pruned(store, datetime(2025, 12, 31, tzinfo=UTC))
+    refuse_pruned(store, datetime(2026, 1, 1, tzinfo=UTC))
     scores = 8 if not store.is_sqlite else 10
     assert counts(store) == [10, 10, scores], "on PostgreSQL the month goes whole"
     assert done.partitions == (0 if store.is_sqlite else 1)
@@ -266,13 +271,19 @@ def test_scores_of_former_champions_go_and_what_is_quoted_stays(store: Store, fi
             found = sa.select(Score.model_version, sa.func.count()).group_by(Score.model_version)
             return dict(connection.execute(found).all())
 
-    early = prune_scores(store, superseded(store, at + timedelta(days=5)))
+    early = prune_scores(store, superseded(store, at + timedelta(days=5)), as_of=AS_OF)
     assert (early.scorings, scores()) == (0, whole), "it was champion until then"
-    told = prune_scores(store, superseded(store, AS_OF), dry_run=True)
+    told = prune_scores(store, superseded(store, AS_OF), as_of=AS_OF, dry_run=True)
     assert (told.versions, told.scorings, scores()) == (1, 14, whole)
-    assert prune_scores(store, superseded(store, AS_OF)).scorings == 14
+    with store.read() as connection:
+        refuse_pruned_model(connection, "one", at)
+    assert prune_scores(store, superseded(store, AS_OF), as_of=AS_OF).scorings == 14
+    with store.read() as connection:
+        refuse_pruned_model(connection, "one", at + timedelta(days=10))
+        with pytest.raises(SettingsError, match="scores of the champion of that time"):
+            refuse_pruned_model(connection, "one", at + timedelta(days=9))
     assert scores() == whole | {"one": 2}, "the two that the case quotes"
-    assert prune_scores(store, superseded(store, AS_OF)).scorings == 0
+    assert prune_scores(store, superseded(store, AS_OF), as_of=AS_OF).scorings == 0
     with store.read() as connection:
         left = connection.scalar(sa.select(sa.func.count()).where(Scoring.model_version == "one"))
     assert left == 2
