@@ -164,7 +164,7 @@ def shift(
 def fleet(request: Request, account: Viewer) -> list[dict[str, Any]]:
     """Return the latest state of every axis."""
     del account
-    return fleet_states(request.app.state.store)
+    return fleet_states(request.app.state.store, at=request.app.state.clock())
 
 
 @router.get("/axes/{axis_id}")

@@ -49,7 +49,7 @@ def wall(request: Request, account: Viewer) -> Response:
     """Show each cell as a tile for a screen on the wall; its script loads it again and again."""
     state = request.app.state
     now = state.clock()
-    axes = fleet_states(state.store)
+    axes = fleet_states(state.store, at=now)
     with state.store.read() as connection:
         waits = waiting(connection, as_of=now, limit=1)
         query = sa.select(Axis.site, Axis.cell, sa.func.count(), sa.func.min(Case.first_at, type_=Case.first_at.type))

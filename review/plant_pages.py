@@ -40,7 +40,7 @@ MOST_CASES = 100
 def fleet(request: Request, account: Viewer) -> Response:
     """Show the state of every axis."""
     state = request.app.state
-    axes = fleet_states(state.store)
+    axes = fleet_states(state.store, at=state.clock())
     with state.store.read() as connection:
         counts = sa.select(Case.axis_id, sa.func.count()).where(Case.state != CLOSED).group_by(Case.axis_id)
         cases = {axis: number for axis, number in connection.execute(counts)}

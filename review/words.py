@@ -193,6 +193,7 @@ _PAIRS: Final = {
     "mi_short": ("unsure", "불확실"),
     "unit_serial": ("Unit", "장치"),
     "until_now": ("muted until", "알림 중지 기한"),
+    "stopped_until": ("planned stop until", "계획 정지 기한"),
     "muted": ("Muted", "알림 중지 중"),
     "open_cases": ("open cases", "열린 사례"),
     "history_of_alias": ("History of the versions in use", "버전 사용 이력"),

@@ -27,5 +27,6 @@ __all__ = [
     "orders_from",
     "places",
     "registry",
+    "stops",
     "views",
 ]

@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pipeline.assets.stops import off_until
 from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing
 from pipeline.base.ids import instant, utc_text
 from pipeline.cases.audit import is_blind
@@ -268,8 +269,11 @@ def give_verdicts(
     return {"done": done, "refused": refused}
 
 
-def fleet_states(store: Store) -> list[dict[str, Any]]:
-    """Return the newest state of every axis, by name; `unknown` where nothing was scored yet."""
+def fleet_states(store: Store, *, at: datetime) -> list[dict[str, Any]]:
+    """Return the newest state of every axis, by name; `unknown` where nothing was scored yet.
+
+    `stopped_until` is the end of the planned stop in which the axis is at a time; None: it is in none.
+    """
     newest = (
         sa.select(AxisState.axis_id, sa.func.max(AxisState.bin_at, type_=AxisState.bin_at.type).label("bin_at"))
         .group_by(AxisState.axis_id)
@@ -293,7 +297,8 @@ def fleet_states(store: Store) -> list[dict[str, Any]]:
         .order_by(Axis.site, Axis.cell, Axis.robot_id, Axis.axis)
     )
     with store.read() as connection:
-        return [dict(row._mapping) for row in connection.execute(query)]
+        ends = {axis: end for axis, end in off_until(connection, at).items() if end > at}
+        return [{**row._mapping, "stopped_until": ends.get(row.axis_id)} for row in connection.execute(query)]
 
 
 def read_case(connection: Connection, case_id: str, *, lock: bool = False) -> dict[str, Any]:

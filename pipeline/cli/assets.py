@@ -1,4 +1,4 @@
-"""Commands of the asset registry: import, list, show, replace, timeline."""
+"""Commands of the asset registry: import, list, show, replace, timeline, planned stops."""
 
 from __future__ import annotations
 
@@ -162,6 +162,58 @@ def assets_timeline(
         )
 
     emit(rows, as_json, show)
+
+
+@assets_app.command(
+    "stop",
+    epilog="Example: axiswatch assets stop --cell C2 --from 2026-08-01T00:00:00Z --until 2026-08-15T00:00:00Z "
+    '--reason "summer break"',
+)
+def assets_stop(
+    from_at: Annotated[str, typer.Option("--from", help="Start, ISO 8601 with an offset.")],
+    until_at: Annotated[str, typer.Option("--until", help="End, ISO 8601 with an offset; at most a year later.")],
+    reason: Annotated[str, typer.Option(help="Why the axes are off.")],
+    site: Annotated[str | None, typer.Option(help="Only axes of this site.")] = None,
+    cell: Annotated[str | None, typer.Option(help="Only axes of this cell.")] = None,
+    robot: Annotated[str | None, typer.Option(help="Only axes of this robot.")] = None,
+    axis: Annotated[str | None, typer.Option(help="Only axes of this name.")] = None,
+    who: Who = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Announce that axes are off for a time: they are not silent then. At least one of the four options chooses them.
+
+    A second call with the same --from changes the end; --until equal to --from withdraws the stop.
+    """
+    from pipeline.assets.stops import plan_stop
+
+    rows = plan_stop(
+        opened_store(),
+        {"site": site, "cell": cell, "robot_id": robot, "axis": axis},
+        from_at=moment(from_at, "--from"),
+        until_at=moment(until_at, "--until"),
+        reason=reason,
+        who=user(who),
+        as_of=moment(as_of),
+    )
+    emit(rows, as_json, lambda: _show_stops(rows))
+
+
+@assets_app.command("stops", epilog="Example: axiswatch assets stops")
+def assets_stops(
+    everything: Annotated[bool, typer.Option("--all", help="Also show stops that are over.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the planned stops that are not over."""
+    from pipeline.assets.stops import list_stops
+
+    rows = list_stops(opened_store(), at=moment(None), everything=everything)
+    emit(rows, as_json, lambda: _show_stops(rows))
+
+
+def _show_stops(rows: list[dict[str, Any]]) -> None:
+    names = ["from_at", "until_at", "reason", "who"]
+    table(["axis", "from", "until", "reason", "who"], [(_place(row), *(row[name] for name in names)) for row in rows])
 
 
 def _place(row: dict[str, Any]) -> str:

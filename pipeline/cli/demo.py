@@ -74,8 +74,9 @@ def demo(
         report = run_demo(settings, fleet, on_progress=on_progress)
     store = Store.open(settings.database)
     settings = settings.model_copy(update=keep_own_clock(store, folder, fleet, true_time=true_now()))
-    cases = queue(store, as_of=clock_of(settings)())
-    states = Counter(axis["state"] for axis in fleet_states(store))
+    at = clock_of(settings)()
+    cases = queue(store, as_of=at)
+    states = Counter(axis["state"] for axis in fleet_states(store, at=at))
     summary = {**vars(report), "states": dict(states), "open_cases": len(cases)}
     emit(summary, as_json, lambda: _show(store, summary, cases, folder))
     if serve:

@@ -230,7 +230,8 @@ def status(
 ) -> None:
     """Show the latest state of every axis, the levels of each site, and the miss rate that the audits measured.
 
-    The state is that of the newest bin. An axis that was never scored is `unknown`, without a time.
+    The state is that of the newest bin. An axis that was never scored is `unknown`, without a time. One in a planned
+    stop says until when.
     """
     from pipeline.cases.audit import audit_figures
     from pipeline.cases.axis_state import STATES
@@ -240,7 +241,8 @@ def status(
     if state and state not in STATES:
         raise SettingsError(f"--state {state!r} is none of {', '.join(STATES)}")
     store = opened_store()
-    fleet, audited, levels = fleet_states(store), audit_figures(store), list_levels(store, as_of=moment(None))
+    at = moment(None)
+    fleet, audited, levels = fleet_states(store, at=at), audit_figures(store), list_levels(store, as_of=at)
     axes = [axis for axis in fleet if state in ("", axis["state"])]
     names = ["state", "fault_probability", "mutual_information", "novelty_percentile", "last_at"]
 
@@ -254,9 +256,16 @@ def status(
             out.print(f"levels of {row['site'] or 'axes without a site'}, {row['scope']}: {figures} ({row['reason']})")
         if audited["audits"]:
             out.print(audit_sentence(audited))
+        stopped = [axis for axis in fleet if axis["stopped_until"]]
+        if stopped:
+            out.print(f"{len(stopped)} in a planned stop: `axiswatch assets stops`")
         head = ["axis", "state", "fault probability", "mutual information", "novelty percentile", "last seen"]
         if axes:
-            table(head, [(axis_name(axis), *(axis[name] for name in names)) for axis in axes])
+            cells = [[axis[name] for name in names] for axis in axes]
+            for one, cell in zip(axes, cells, strict=True):
+                if one["stopped_until"]:
+                    cell[0] = f"{cell[0]} (off until {shown(one['stopped_until'])})"
+            table(head, [(axis_name(one), *cell) for one, cell in zip(axes, cells, strict=True)])
 
     emit({"axes": axes, "audit": audited, "levels": levels} if audit else axes, as_json, show)
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from features.quality.quality import Quality
+from pipeline.assets.stops import off_until
 from pipeline.base.ids import utc_text
 from pipeline.base.settings import CaseSettings
 from pipeline.cases.axis_state import FAULT_FIGURES, SILENT, Flag, bin_start
@@ -23,7 +24,8 @@ def silent_axes(
 ) -> dict[str, tuple[datetime, datetime]]:
     """Return the silent axes, each with its last recording (else its installation) and when it became silent.
 
-    Only axes count that have sent recordings with real times, or on which a unit is installed. Archives do not count.
+    Only axes count that have sent recordings with real times, or on which a unit is installed. Archives do not count,
+    nor does an axis in a planned stop; after it, the time without recordings begins at the end of the stop.
     """
     # One look into an index for each axis, however many recordings there are.
     of_axis = Recording.axis_id == Axis.axis_id
@@ -46,10 +48,12 @@ def silent_axes(
             retired.discard(row.axis_id)
             installed[row.axis_id] = row.installed_at
     silent = {}
+    stopped = off_until(connection, as_of)
     for axis in axes:
         seen = axis.last_at or installed.get(axis.axis_id)
         if seen is None or axis.archived or axis.axis_id in retired:
             continue
+        seen = max(seen, stopped.get(axis.axis_id, seen))
         limit = timedelta(hours=settings.silent_after_hours)
         if axis.expected_every_s is not None:
             limit = timedelta(seconds=SILENT_FACTOR * axis.expected_every_s)

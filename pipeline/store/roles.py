@@ -20,6 +20,7 @@ from pipeline.store.tables import (
     Label,
     LabelWithdrawal,
     ModelVersion,
+    PlannedStop,
     PlantLevel,
     ReviewEvent,
 )
@@ -34,6 +35,7 @@ APPEND_ONLY: Final = tuple(
         Label,
         LabelWithdrawal,
         ModelVersion,
+        PlannedStop,
         PlantLevel,
         ReviewEvent,
     )

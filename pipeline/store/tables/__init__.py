@@ -34,7 +34,7 @@ from pipeline.store.tables.models import (
     TaskFailure,
     TriggerDecision,
 )
-from pipeline.store.tables.plant import NO_GEOMETRY, Axis, AxisEvent, Geometry, GeometryName, Unit
+from pipeline.store.tables.plant import NO_GEOMETRY, Axis, AxisEvent, Geometry, GeometryName, PlannedStop, Unit
 from pipeline.store.tables.scores import AxisState, Score, Scoring, Trend, TrendChange, TrendPoint
 from pipeline.store.tables.signals import (
     ARCHIVE,
@@ -82,6 +82,7 @@ __all__ = [
     "LoginFailure",
     "ModelAlias",
     "ModelVersion",
+    "PlannedStop",
     "PlantLevel",
     "Pruning",
     "QuarantineRow",

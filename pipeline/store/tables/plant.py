@@ -98,3 +98,19 @@ class AxisEvent(Base):
     known_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "axis_id", "at"),)
+
+
+class PlannedStop(Base):
+    """An axis is off for an announced time, and so not silent. Key: axis, start and known_at. A few a week.
+
+    Rows are only added. Of those with one start the newest holds; one that ends at its start withdraws the stop.
+    """
+
+    __tablename__ = "planned_stops"
+
+    axis_id: Mapped[str] = mapped_column(ForeignKey("axes.axis_id"), primary_key=True)
+    from_at: Mapped[datetime] = mapped_column(primary_key=True)
+    known_at: Mapped[datetime] = mapped_column(primary_key=True)
+    until_at: Mapped[datetime] = mapped_column(comment="its end, not included")
+    reason: Mapped[str]
+    who: Mapped[str]

@@ -440,7 +440,7 @@ def test_an_axis_falls_silent_and_its_case_is_closed_when_recordings_arrive_agai
     plant.advise()
     later = plant.end + timedelta(days=5)
     report = plant.advise(later)
-    assert report.silent == len(fleet_states(plant.store)) == 12
+    assert report.silent == len(fleet_states(plant.store, at=later)) == 12
     told = [
         case
         for case in queue(plant.store, as_of=plant.end)
