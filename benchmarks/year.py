@@ -119,7 +119,7 @@ def run(folder: Path, landing: Path, fleet: Any) -> dict[str, Any]:
         scheduled.retain(as_of)
         days.append({"day": day, "run_s": spent, "promoted": promoted, **sizes(folder, landing, place)})
         if day % 30 == 0:
-            print(days[-1], flush=True)
+            print(days[-1], tables(place), flush=True)
     return {"months": months(days), "flat": flat(days), "end": check(place, logs, fleet)}
 
 
@@ -159,6 +159,7 @@ def retrain(scheduled: Any, as_of: Any) -> int:
     for scope in scheduled.scopes_to_train(as_of, "monthly"):
         scheduled.retrain(scope, as_of, "monthly")
     decisions = scheduled.decisions(as_of)
+    print([(row["outcome"], row["reason"]) for row in decisions], flush=True)
     for batch in scheduled.plan_rescore(decisions, as_of):
         scheduled.rescore_batch(batch, as_of)
     scheduled.write_payback(as_of)
@@ -179,6 +180,19 @@ def sizes(folder: Path, landing: Path, place: Any) -> dict[str, int]:
             database = connection.scalar(sa.text("SELECT pg_database_size(current_database())"))
     lake = sum(path.stat().st_size for path in (folder / "lake").rglob("*") if path.is_file())
     return {"database": int(database), "lake": lake, "landing_files": sum(1 for _ in landing.rglob("*.parquet"))}
+
+
+def tables(place: Any) -> dict[str, int]:
+    """Return the bytes of each table, indexes included."""
+    if place.store.is_sqlite:
+        query = "SELECT m.tbl_name, sum(s.pgsize) FROM dbstat s JOIN sqlite_master m ON m.name = s.name GROUP BY 1"
+    else:
+        query = """SELECT coalesce(p.relname, c.relname), sum(pg_total_relation_size(c.oid)) FROM pg_class c
+                   LEFT JOIN pg_inherits i ON i.inhrelid = c.oid LEFT JOIN pg_class p ON p.oid = i.inhparent
+                   WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace GROUP BY 1"""
+    with place.store.read() as connection:
+        found = connection.exec_driver_sql(query).all()
+    return {name: int(size) for name, size in sorted(found, key=lambda row: -row[1]) if size > 100_000}
 
 
 def months(days: list[dict[str, Any]]) -> list[dict[str, Any]]:

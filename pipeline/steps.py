@@ -122,7 +122,8 @@ def retain(place: Workplace, as_of: datetime, *, dry_run: bool = False) -> dict[
     settings = place.settings
     reports: dict[str, dict[str, Any]] = {}
     if settings.retention_months:
-        data = apply_retention(place.store, place.lake, settings, as_of=as_of, dry_run=dry_run)
+        gap = timedelta(hours=settings.case_gap_hours)
+        data = apply_retention(place.store, place.lake, settings, case_gap=gap, as_of=as_of, dry_run=dry_run)
         reports["data"] = data.as_dict()
     if settings.superseded_days:
         versions = superseded(place.store, as_of - timedelta(days=settings.superseded_days))

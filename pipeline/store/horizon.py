@@ -39,6 +39,13 @@ def note_pruning(connection: Connection, what: str, before_at: datetime, *, as_o
     insert_ignore(connection, Pruning, [row])
 
 
+def kept_from(connection: Connection) -> datetime | None:
+    """Return the time from which on retention has kept all data; None where it has deleted nothing."""
+    newest = sa.func.max(Pruning.before_at, type_=Pruning.before_at.type)
+    found: datetime | None = connection.scalar(sa.select(newest).where(Pruning.what == DATA))
+    return found
+
+
 def refuse_pruned(store: Store, at: datetime, *, called: str = "as_of") -> None:
     """Refuse a time before what retention has kept.
 

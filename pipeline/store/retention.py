@@ -1,16 +1,16 @@
 """Retention: delete old recordings, features and scores, from the database and from the lake.
 
 Some old recordings stay because they are still needed: those with a label (training reads them), and those of a
-baseline period (another feature version computes that baseline again). Axis states, cases, labels, models, baselines
-and the quarantine are small and stay. Rows are deleted first, in transactions; then the files that no row names any
-more. A run that is killed in between leaves files that `axiswatch lake sweep` deletes.
+baseline period (another feature version computes that baseline again). Of axis states the newest of each axis stays,
+and what cases rest on. Cases, labels, models and baselines stay for ever. Rows are deleted first, in transactions; then
+the files that no row names any more. A run that is killed in between leaves files that `axiswatch lake sweep` deletes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,13 +25,18 @@ from pipeline.store.database import Store, partition_name
 from pipeline.store.horizon import DATA, SCORES, note_pruning
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
+    Axis,
+    AxisState,
     Baseline,
     Case,
     DueWork,
     Extraction,
     Label,
     LakeFile,
+    LandingEntry,
+    LogFile,
     ModelVersion,
+    QuarantineRow,
     Recording,
     Score,
     Scoring,
@@ -55,6 +60,7 @@ def named_files(connection: Connection) -> set[str]:
 
 
 PAGE = 1000
+AXES_PAGE = 50
 
 
 @dataclass
@@ -64,6 +70,8 @@ class RetentionReport:
     before: str = ""
     recordings: int = 0
     kept_labelled: int = 0
+    states: int = 0
+    log_files: int = 0
     partitions: int = 0
     files: int = 0
     size_bytes: int = 0
@@ -81,9 +89,14 @@ def first_month_kept(as_of: datetime, months: int) -> datetime:
 
 
 def apply_retention(
-    store: Store, lake: Lake, settings: PlaceSettings, *, as_of: datetime, dry_run: bool
+    store: Store, lake: Lake, settings: PlaceSettings, *, case_gap: timedelta, as_of: datetime, dry_run: bool
 ) -> RetentionReport:
     """Delete what is older than `retention_months`; with `dry_run` only count it.
+
+    Parameters
+    ----------
+    case_gap
+        Quiet time after which a flagged bin is a new episode (`case_gap_hours`): states so near to a case stay.
 
     Raises
     ------
@@ -100,10 +113,12 @@ def apply_retention(
         all_old = connection.scalar(old) or 0
         report.kept_labelled = connection.scalar(sa.select(sa.func.count()).select_from(needed.subquery())) or 0
         report.recordings = all_old - report.kept_labelled
+    if report.recordings and not dry_run:
+        with store.write() as connection:
+            note_pruning(connection, DATA, limit, as_of=as_of)
+    report.states = _drop_states(store, limit, case_gap, dry_run=dry_run)
     if dry_run or not report.recordings:
         return report
-    with store.write() as connection:
-        note_pruning(connection, DATA, limit, as_of=as_of)
     if not store.is_sqlite:
         report.partitions = _drop_partitions(store, limit)
     while (dropped := _drop_page(store, limit)) is not None:
@@ -111,6 +126,7 @@ def apply_retention(
             lake.remove(path)
             report.files += 1
             report.size_bytes += size
+    report.log_files = _drop_log_files(store, limit)
     return report
 
 
@@ -185,6 +201,47 @@ def _needed(limit: datetime) -> sa.Select[Any]:
     )
     needed = recordings(Recording.recording_id)
     return needed.where(Recording.started_at < limit, sa.or_(labelled, first_days))
+
+
+def _drop_states(store: Store, limit: datetime, gap: timedelta, *, dry_run: bool) -> int:
+    """Delete old states of axes; return their number.
+
+    The newest of each axis stays: it says what is known of it. So do those of a case, and `gap` on both sides of it: by
+    them a corrected verdict finds the same cases again.
+    """
+    with store.read() as connection:
+        axes = connection.scalars(sa.select(Axis.axis_id).order_by(Axis.axis_id)).all()
+    dropped = 0
+    for page in (axes[start : start + AXES_PAGE] for start in range(0, len(axes), AXES_PAGE)):
+        with store.read() if dry_run else store.write() as connection:
+            cases: dict[str, list[tuple[datetime, datetime]]] = {}
+            of_page = (Case.axis_id.in_(page), Case.first_at < limit + gap)
+            for row in connection.execute(sa.select(Case.axis_id, Case.first_at, Case.last_at).where(*of_page)):
+                cases.setdefault(row.axis_id, []).append((row.first_at - gap, row.last_at + gap))
+            newest = sa.func.max(AxisState.bin_at, type_=AxisState.bin_at.type).label("bin_at")
+            mine = AxisState.axis_id.in_(page)
+            last = sa.select(AxisState.axis_id, newest).where(mine).group_by(AxisState.axis_id).subquery()
+            old = sa.select(AxisState.axis_id, AxisState.bin_at, AxisState.first_at, AxisState.last_at).join(
+                last, sa.and_(last.c.axis_id == AxisState.axis_id, AxisState.bin_at < last.c.bin_at)
+            )
+            gone = [
+                {"axis": row.axis_id, "bin": row.bin_at}
+                for row in connection.execute(old.where(mine, AxisState.bin_at < limit))
+                if not any(row.last_at >= start and row.first_at <= end for start, end in cases.get(row.axis_id, ()))
+            ]
+            if gone and not dry_run:
+                one = (AxisState.axis_id == sa.bindparam("axis"), AxisState.bin_at == sa.bindparam("bin"))
+                connection.execute(sa.delete(AxisState).where(*one), gone)
+            dropped += len(gone)
+    return dropped
+
+
+def _drop_log_files(store: Store, limit: datetime) -> int:
+    """Delete the rows of old log files of which nothing is left, neither here nor in the landing zone."""
+    named = [sa.select(table.file_hash) for table in (Recording, LandingEntry, QuarantineRow)]
+    unused = [LogFile.file_hash.not_in(hashes) for hashes in named]
+    with store.write() as connection:
+        return connection.execute(sa.delete(LogFile).where(LogFile.known_at < limit, *unused)).rowcount
 
 
 def _drop_partitions(store: Store, limit: datetime) -> int:

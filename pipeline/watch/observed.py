@@ -59,30 +59,46 @@ class Spans:
     now
         The last days, but nothing before the label cut-off.
 
+    counted_from
+        Answers since this time say how good the champion is: since its promotion, or the last reported change.
+
     Once a change has been reported, `usual` and `first` are the days after that report (`pipeline.watch.reported`).
+    Where retention has deleted them, they are the oldest days that are kept.
     """
 
     usual: TimeSpan
     first: TimeSpan
     now: TimeSpan
-
-    @property
-    def counted_from(self) -> datetime:
-        """Answers since this time say how good the champion is: since its promotion, or the last reported change."""
-        return self.first.from_at
+    counted_from: datetime
 
 
 def spans_of(
-    *, label_cutoff: datetime, promoted_at: datetime, as_of: datetime, days: float, changed_at: datetime | None = None
+    *,
+    label_cutoff: datetime,
+    promoted_at: datetime,
+    as_of: datetime,
+    days: float,
+    changed_at: datetime | None = None,
+    kept_from: datetime | None = None,
 ) -> Spans:
-    """Return the periods to compare at a time, each `days` long; `changed_at`: when a change was last reported."""
+    """Return the periods to compare at a time, each `days` long.
+
+    Parameters
+    ----------
+    changed_at
+        When a change was last reported.
+    kept_from
+        What is older was deleted, but for some recordings that are no sample of it; None: nothing was.
+    """
     length = timedelta(days=days)
     start = max(promoted_at, label_cutoff, changed_at or label_cutoff)
     usual = label_cutoff - length if changed_at is None else changed_at
+    usual, first = max(usual, kept_from or usual), max(start, kept_from or start)
     return Spans(
         usual=TimeSpan(usual, usual + length),
-        first=TimeSpan(start, start + length),
+        first=TimeSpan(first, first + length),
         now=TimeSpan(max(as_of - length, label_cutoff), as_of),
+        counted_from=start,
     )
 
 

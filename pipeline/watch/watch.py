@@ -20,7 +20,7 @@ from pipeline.base.settings import WatchSettings
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.promotion.decisions import CONCLUSION, count_labels_in
 from pipeline.store.database import Store, insert_new
-from pipeline.store.horizon import refuse_pruned_model
+from pipeline.store.horizon import kept_from, refuse_pruned_model
 from pipeline.store.lake import Lake
 from pipeline.store.tables import TriggerDecision
 from pipeline.watch.answers import confirmed, flagged_rates, reviewed_cases
@@ -134,6 +134,7 @@ def _change(
         as_of=as_of,
         days=settings.drift_days,
         changed_at=earlier.changed_at,
+        kept_from=kept_from(connection),
     )
     since = spans.counted_from
     names = feature_names_of(settings, scope)

@@ -24,11 +24,14 @@ from pipeline.store.lake import Lake
 from pipeline.store.retention import apply_retention, first_month_kept, prune_scores
 from pipeline.store.tables import (
     Axis,
+    AxisState,
     Baseline,
     Case,
     Extraction,
     Label,
     LakeFile,
+    LandingEntry,
+    LogFile,
     ModelVersion,
     Recording,
     Score,
@@ -37,6 +40,8 @@ from pipeline.store.tables import (
 )
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
+FIRST = datetime(2025, 12, 21, tzinfo=UTC)
+GAP = timedelta(hours=48)
 
 
 @pytest.mark.parametrize(
@@ -123,24 +128,33 @@ def test_old_months_go_from_database_and_lake_and_labelled_recordings_stay(
 ) -> None:
     assert counts(store) == [16, 16, 16]
     before = committed(store)
-    told = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=True)
+    told = apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=True)
     assert (told.recordings, told.kept_labelled, told.files) == (6, 2, 0)
     assert counts(store) == [16, 16, 16]
     refuse_pruned(store, datetime(2025, 12, 31, tzinfo=UTC))
-    done = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=False)
+    with store.write() as connection:
+        connection.execute(sa.update(LogFile).values(known_at=sa.case((LogFile.path < "1", AS_OF), else_=FIRST)))
+        connection.execute(sa.delete(LandingEntry).where(LandingEntry.path == "1220.parquet"))
+    done = apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=False)
     with pytest.raises(SettingsError, match="can be answered is 2026-01-01T00:00:00Z"):
         refuse_pruned(store, datetime(2025, 12, 31, tzinfo=UTC))
     refuse_pruned(store, datetime(2026, 1, 1, tzinfo=UTC))
     scores = 8 if not store.is_sqlite else 10
     assert counts(store) == [10, 10, scores], "on PostgreSQL the month goes whole"
     assert done.partitions == (0 if store.is_sqlite else 1)
+    with store.read() as connection:
+        names = sorted(connection.scalars(sa.select(LogFile.path)))
+    assert done.log_files == 1
+    assert names == ["0120.parquet", "0220.parquet", "1210.parquet"], (
+        "nothing is left of 1220; of 1210 what has a label"
+    )
     left = committed(store)
     assert len(before - left) == done.files > 0
     assert {path for path, _ in lake.files()} == left, "no file without a row, and no row without a file"
     with store.read() as connection:
         for row in connection.execute(sa.select(Recording.lake_path, Recording.lake_row)):
             assert next(iter(lake.rows(row.lake_path, [row.lake_row], ["samples"])))
-    again = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=False)
+    again = apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=False)
     assert (again.recordings, again.files) == (0, 0)
 
 
@@ -156,7 +170,7 @@ def test_a_label_keeps_what_it_holds_for_and_no_more(store: Store, lake: Lake, f
     for change, kept in changes:
         with store.write() as connection:
             connection.execute(sa.update(Label).values(**whole | change))
-        report = apply_retention(store, lake, filled, as_of=AS_OF, dry_run=True)
+        report = apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=True)
         assert (report.kept_labelled, report.recordings) == (kept, 8 - kept), change
 
 
@@ -188,10 +202,10 @@ def test_the_recordings_of_a_units_baseline_period_stay(store: Store, lake: Lake
     for change in ({"unit_serial": "SN-2"}, {"unit_serial": None}, {"axis_id": "other"}):
         with store.write() as connection:
             connection.execute(sa.update(Baseline).values(**change))
-        assert apply_retention(store, lake, filled, as_of=AS_OF, dry_run=True).recordings == 8, change
+        assert apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=True).recordings == 8, change
         with store.write() as connection:
             connection.execute(sa.update(Baseline).values(unit_serial="SN-1", axis_id=axis["axis_id"]))
-    apply_retention(store, lake, filled, as_of=AS_OF, dry_run=False)
+    apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=False)
     with store.read() as connection:
         old = sa.select(Recording.started_at).where(Recording.started_at < datetime(2026, 1, 1, tzinfo=UTC))
         left = connection.scalars(old.order_by(Recording.started_at)).all()
@@ -200,7 +214,7 @@ def test_the_recordings_of_a_units_baseline_period_stay(store: Store, lake: Lake
 
 def test_without_a_setting_nothing_goes(store: Store, lake: Lake, make_settings: Callable[..., Settings]) -> None:
     with pytest.raises(SettingsError, match="retention_months"):
-        apply_retention(store, lake, make_settings(), as_of=AS_OF, dry_run=False)
+        apply_retention(store, lake, make_settings(), case_gap=GAP, as_of=AS_OF, dry_run=False)
 
 
 def test_a_database_is_created_once(postgres: Any) -> None:
@@ -227,7 +241,7 @@ def test_trends_that_lose_points_are_computed_again(store: Store, lake: Lake, fi
             for row in connection.execute(sa.select(Recording))
         ]
         bulk_insert(connection, TrendPoint, points)
-    apply_retention(store, lake, filled, as_of=AS_OF, dry_run=False)
+    apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=False)
     with store.read() as connection:
         left = set(connection.scalars(sa.select(TrendPoint.recording_id)))
         marks = due.take(connection, due.Queue(due.COURSE, version="f"), AS_OF)
@@ -287,3 +301,35 @@ def test_scores_of_former_champions_go_and_what_is_quoted_stays(store: Store, fi
     with store.read() as connection:
         left = connection.scalar(sa.select(sa.func.count()).where(Scoring.model_version == "one"))
     assert left == 2
+
+
+def test_old_states_go_but_for_the_newest_and_what_a_case_rests_on(store: Store, lake: Lake, filled: Settings) -> None:
+    """On both databases; a case holds its own states and those within the gap, whatever its family."""
+    start, limit = datetime(2025, 12, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    null = {column.name: None for column in AxisState.__table__.columns if column.nullable}
+    null |= {"state": "healthy", "n_windows": 1, "quality": "ok", "flags": [], "model_versions": [], "known_at": AS_OF}
+    with store.write() as connection:
+        own = connection.execute(sa.select(Axis)).one()._mapping
+        quiet = own["axis_id"][::-1]
+        connection.execute(sa.insert(Axis), dict(own) | {"axis_id": quiet, "axis": "A9"})
+        days = [start + timedelta(days=number) for number in range(90)]
+        rows = [{"axis_id": own["axis_id"], "bin_at": day} for day in days]
+        rows += [{"axis_id": quiet, "bin_at": day} for day in days[:10]]
+        bulk_insert(
+            connection,
+            AxisState,
+            [null | row | {"first_at": row["bin_at"], "last_at": row["bin_at"] + timedelta(hours=1)} for row in rows],
+        )
+        case = {"case_id": "c", "axis_id": own["axis_id"], "family": "audit", "state": "closed", "reasons": []}
+        case |= {"first_at": days[10], "last_at": days[12], "n_bins": 1, "priority": 0.5}
+        connection.execute(sa.insert(Case), case | dict.fromkeys(("known_at", "changed_at"), AS_OF))
+    told = apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=True)
+    assert told.states == (31 - 7) + 9
+    assert apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=False).states == told.states
+    with store.read() as connection:
+        left = connection.execute(sa.select(AxisState.axis_id, AxisState.bin_at).where(AxisState.bin_at < limit))
+        kept = {(row.axis_id, (row.bin_at - start).days) for row in left}
+        newer = sa.select(sa.func.count()).where(AxisState.bin_at >= limit)
+        assert connection.scalar(newer) == 90 - 31
+    assert kept == {(own["axis_id"], number) for number in range(8, 15)} | {(quiet, 9)}
+    assert apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=False).states == 0

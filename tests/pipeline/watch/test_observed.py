@@ -225,6 +225,11 @@ def test_periods_are_those_of_the_champion() -> None:
     young = spans_of(label_cutoff=day(10), promoted_at=day(9), as_of=day(12), days=4.0)
     assert young.first.from_at == day(10), "never before the label cut-off"
     assert young.now == TimeSpan(day(10), day(12)), "never before the label cut-off"
+    kept = spans_of(label_cutoff=day(10), promoted_at=day(12), as_of=day(40), days=4.0, kept_from=day(20))
+    assert (kept.usual, kept.first) == (TimeSpan(day(20), day(24)), TimeSpan(day(20), day(24))), "what else is gone"
+    assert (kept.now, kept.counted_from) == (late.now, day(12)), "answers are never deleted"
+    longer = spans_of(label_cutoff=day(10), promoted_at=day(12), as_of=day(40), days=4.0, kept_from=day(3))
+    assert longer == late, "all that is compared is there"
     changed = spans_of(label_cutoff=day(10), promoted_at=day(12), as_of=day(40), days=4.0, changed_at=day(30))
     assert changed.usual == changed.first == TimeSpan(day(30), day(34)), "the days after the reported change"
     assert (changed.now, changed.counted_from) == (late.now, day(30))
