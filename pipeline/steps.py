@@ -107,17 +107,22 @@ MONITOR: tuple[Step, ...] = (
 """The steps of a monitoring run, in order."""
 
 
+DELETED = (("data", "recordings"), ("data", "states"), ("scores", "scorings"))
+"""Counts of retention that say whether much was deleted from the database."""
+
+
 def retain(place: Workplace, as_of: datetime, *, dry_run: bool = False) -> dict[str, dict[str, Any]]:
     """Delete what the settings keep no longer: old data, scores of former champions, log files that were taken in.
 
     Returns
     -------
     dict
-        Counts by what was asked for: `data`, `scores`, `landing`; empty where the settings keep everything.
+        Counts by what was asked for: `data`, `scores`, `landing`; empty where the settings keep everything. `database`:
+        what became of its size, where anything was deleted.
     """
     from pipeline.intake.prune import prune_landing
     from pipeline.registry.versions import superseded
-    from pipeline.store.retention import apply_retention, prune_scores
+    from pipeline.store.retention import PRUNED, apply_retention, prune_scores
 
     settings = place.settings
     reports: dict[str, dict[str, Any]] = {}
@@ -137,4 +142,7 @@ def retain(place: Workplace, as_of: datetime, *, dry_run: bool = False) -> dict[
             dry_run=dry_run,
         )
         reports["landing"] = landed.as_dict()
+    deleted = [reports.get(name, {}).get(count) for name, count in DELETED]
+    if not dry_run and any(deleted):
+        reports["database"] = place.store.reclaim(PRUNED)
     return reports

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 LOCK_KEY = 0x61786973  # any constant will do; it names axiswatch's advisory lock on PostgreSQL
 BULK = 10_000
 BUSY_SECONDS = 120
+MOST_FREE = 1 / 3
+"""Share of a SQLite file that may lie free for new rows. Whole months that go leave less, where three are kept."""
+
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
@@ -143,6 +146,44 @@ class Store:
             if there > 8 * counted:
                 connection.exec_driver_sql("PRAGMA analysis_limit=1000")
                 connection.exec_driver_sql("ANALYZE")
+
+    def reclaim(self, tables: Iterable[type[DeclarativeBase]]) -> dict[str, Any]:
+        """Make room of deleted rows usable again, after many were deleted; outside of a transaction.
+
+        SQLite takes free pages for new rows by itself; its file is written anew where more than `MOST_FREE` of it is
+        free, which needs as much disk again and holds writers up meanwhile. PostgreSQL's tables are vacuumed and
+        counted anew, while others go on; autovacuum would do so later.
+
+        Parameters
+        ----------
+        tables
+            Those from which rows were deleted.
+
+        Returns
+        -------
+        dict
+            `vacuumed`: whether it was done; `size_bytes` of the database after it.
+        """
+        if not self.is_sqlite:
+            names = ", ".join(sorted(_table(model).name for model in tables))
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql(f"VACUUM (ANALYZE) {names}")
+                size = connection.scalar(sa.text("SELECT pg_database_size(current_database())"))
+            return {"vacuumed": True, "size_bytes": size}
+        plain = self.engine.raw_connection()
+        try:
+            cursor = plain.cursor()
+
+            def value(name: str) -> int:
+                return int(cursor.execute(f"PRAGMA {name}").fetchone()[0])
+
+            vacuumed = value("freelist_count") > MOST_FREE * value("page_count")
+            if vacuumed:
+                cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            return {"vacuumed": vacuumed, "size_bytes": value("page_count") * value("page_size")}
+        finally:
+            plain.close()
 
     def dispose(self) -> None:
         """Close all connections."""

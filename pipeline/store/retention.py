@@ -61,6 +61,8 @@ def named_files(connection: Connection) -> set[str]:
 
 PAGE = 1000
 AXES_PAGE = 50
+PRUNED = (Score, Scoring, TrendPoint, Extraction, Recording, AxisState, LakeFile, LogFile, DueWork)
+"""Tables that rows are deleted from."""
 
 
 @dataclass

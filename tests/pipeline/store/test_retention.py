@@ -17,11 +17,12 @@ from pipeline.extraction.extract import extract_due
 from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.registry.versions import set_alias, superseded
+from pipeline.steps import retain
 from pipeline.store import due
 from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions
 from pipeline.store.horizon import refuse_pruned, refuse_pruned_model
 from pipeline.store.lake import Lake
-from pipeline.store.retention import apply_retention, first_month_kept, prune_scores
+from pipeline.store.retention import PRUNED, apply_retention, first_month_kept, prune_scores
 from pipeline.store.tables import (
     Axis,
     AxisState,
@@ -38,6 +39,7 @@ from pipeline.store.tables import (
     Scoring,
     TrendPoint,
 )
+from pipeline.workplace import Workplace
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
 FIRST = datetime(2025, 12, 21, tzinfo=UTC)
@@ -333,3 +335,28 @@ def test_old_states_go_but_for_the_newest_and_what_a_case_rests_on(store: Store,
         assert connection.scalar(newer) == 90 - 31
     assert kept == {(own["axis_id"], number) for number in range(8, 15)} | {(quiet, 9)}
     assert apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=False).states == 0
+
+
+def test_what_was_deleted_makes_room(store: Store, lake: Lake, filled: Settings) -> None:
+    """SQLite's file becomes smaller once, and then is used again; on PostgreSQL the tables are vacuumed and counted."""
+    place = Workplace(filled.model_copy(update={"retention_months": 1}), store, lake)
+    with store.write() as connection:
+        note = "x" * 200_000
+        connection.execute(
+            sa.update(Recording).where(Recording.started_at < AS_OF - timedelta(days=30)).values(program=note)
+        )
+    assert "database" not in retain(place, AS_OF, dry_run=True)
+    before = store.reclaim(PRUNED)["size_bytes"]
+    done = retain(place, AS_OF)
+    assert done["data"]["recordings"] > 0 and done["database"]["vacuumed"]
+    if store.is_sqlite:
+        assert Path(store.engine.url.database or "").stat().st_size == done["database"]["size_bytes"] < before / 1.5
+    else:
+        counted = "SELECT reltuples FROM pg_class WHERE relname = 'recordings'"
+        with store.read() as connection:
+            assert connection.scalar(sa.text(counted)) == connection.scalar(
+                sa.select(sa.func.count()).select_from(Recording)
+            )
+    assert "database" not in retain(place, AS_OF), "nothing was deleted"
+    with store.read() as connection:
+        assert counts(store)[0] > 0
