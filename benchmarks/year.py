@@ -1,9 +1,10 @@
 """A year of a plant in an hour: `python benchmarks/year.py --folder EMPTY_FOLDER`.
 
 A simulated plant of 100 axes with short signals goes day by day through the functions that the scheduled tasks call
-(no Airflow): logs that come late, a week without any run, replaced units, monthly retrainings with their promotions,
-daily retention of data, superseded scores and the landing zone. Prints and writes to `year.json`: processor time of a
-day's run, size of database, lake and landing zone, by month; and whether the end is what it should be.
+(no Airflow): logs that come late, a week without any run, replaced units, monthly retrainings whose challengers a
+person approves, or promotes by hand where the gate has kept all of them for long, daily retention of data, superseded
+scores and the landing zone. Prints and writes to `year.json`: processor time of a day's run, size of database, lake and
+landing zone, by month and table; and whether the end is what it should be.
 """
 
 from __future__ import annotations
@@ -26,8 +27,14 @@ REPLACED = {60: 3, 150: 40, 240: 77, 300: 91}
 """Day, and the number of the axis whose unit is replaced on it."""
 
 LATE_SHARE, LATE_DAYS = 0.03, 9
-KEPT = {"RETENTION_MONTHS": "3", "SUPERSEDED_DAYS": "30", "LANDING_KEEP_DAYS": "30"}
-SMALL = {"EPOCHS": "6", "N_SAMPLES": "20", "FOLDS": "3", "HIDDEN": "[32]", "SYNTHETIC_WINDOWS": "50"}
+KEPT = {"RETENTION_MONTHS": "3", "SUPERSEDED_DAYS": "30", "LANDING_KEEP_DAYS": "30", "PROMOTION_APPROVAL": "true"}
+SMALL = {"EPOCHS": "40", "N_SAMPLES": "30", "FOLDS": "3", "HIDDEN": "[64]", "SYNTHETIC_WINDOWS": "100"}
+
+INSPECTED_AFTER, FOUND_AFTER, FINDING_DAYS = 21, 45, 20
+"""Days from the begin of what a finding is about to the inspection, of healthy and of faulty units; and its length."""
+
+PATIENCE = timedelta(days=110)
+"""So long without a promotion, and the owner of the models promotes the newest challenger by hand."""
 
 
 def main() -> None:
@@ -113,24 +120,35 @@ def run(folder: Path, landing: Path, fleet: Any) -> dict[str, Any]:
         while not scheduled.interval(as_of, as_of):
             batches(scheduled, as_of)
         spent = time.process_time() - started
-        promoted = retrain(scheduled, as_of) if day % 30 == 0 else 0
+        promoted = retrain(scheduled, place, as_of) if day % 30 == 0 else []
         if day % 7 == 0:
             scheduled.estimate_levels(as_of)
         scheduled.retain(as_of)
         days.append({"day": day, "run_s": spent, "promoted": promoted, **sizes(folder, landing, place)})
         if day % 30 == 0:
-            print(days[-1], tables(place), flush=True)
-    return {"months": months(days), "flat": flat(days), "end": check(place, logs, fleet)}
+            days[-1]["tables"] = tables(place)
+            print(days[-1], flush=True)
+    from pipeline.evaluation.fleet_truth import judge_fleet
+
+    return {
+        "months": months(days),
+        "flat": flat(days),
+        "growth": growth(days, 4 * fleet.robots),
+        "end": check(place, logs, fleet),
+        "faults": judge_fleet(place.store, folder / "fleet")["axes"],
+    }
 
 
 def inspected_at_once(labels: Path) -> Path:
-    """Return the findings as if each unit was inspected three weeks after what the finding is about began."""
+    """Return the findings as if each unit was inspected some weeks after what the finding is about began."""
     import pandas as pd
 
     rows = pd.read_csv(labels)
-    begin = pd.to_datetime(rows["from_at"])
-    rows["to_at"] = (begin + timedelta(days=20)).map(lambda at: at.isoformat())
-    rows["known_at"] = (begin + timedelta(days=21)).map(lambda at: at.isoformat())
+    after = rows["verdict"].map(lambda verdict: timedelta(days=FOUND_AFTER if verdict == "fault" else INSPECTED_AFTER))
+    end = pd.to_datetime(rows["from_at"]) + after
+    rows["from_at"] = (end - timedelta(days=FINDING_DAYS)).map(lambda at: at.isoformat())
+    rows["to_at"] = end.map(lambda at: at.isoformat())
+    rows["known_at"] = (end + timedelta(days=1)).map(lambda at: at.isoformat())
     target = labels.with_name("inspected.csv")
     rows.to_csv(target, index=False)
     return target
@@ -154,32 +172,54 @@ def batches(scheduled: Any, as_of: Any) -> None:
         scheduled.score_batch(batch, as_of)
 
 
-def retrain(scheduled: Any, as_of: Any) -> int:
-    """Train, judge and promote as the DAG does; return how many scopes got another champion."""
+def retrain(scheduled: Any, place: Any, as_of: Any) -> list[str]:
+    """Train, judge, ask and promote as the DAG does; return what became of each scope."""
     for scope in scheduled.scopes_to_train(as_of, "monthly"):
         scheduled.retrain(scope, as_of, "monthly")
+    answer = {"responded_by_user": {"name": "mara"}, "responded_at": as_of.isoformat(), "chosen_options": ["Approve"]}
+    scheduled.answer_waiting(as_of, answer)
     decisions = scheduled.decisions(as_of)
-    print([(row["outcome"], row["reason"]) for row in decisions], flush=True)
+    outcomes = [f"{row['outcome']}: {row['reason']}" for row in decisions]
+    outcomes += [promote_by_hand(place, row, as_of) for row in decisions if row["outcome"] == "kept"]
     for batch in scheduled.plan_rescore(decisions, as_of):
         scheduled.rescore_batch(batch, as_of)
     scheduled.write_payback(as_of)
-    return sum(row["outcome"] in ("first", "promoted") for row in decisions)
+    return [outcome for outcome in outcomes if outcome]
+
+
+def promote_by_hand(place: Any, decision: dict[str, Any], as_of: Any) -> str:
+    """Promote a challenger that the gate has kept, as `axiswatch models promote` does, where no other was for long."""
+    import sqlalchemy as sa
+
+    from pipeline.registry.registry import promote
+    from pipeline.store.tables import AliasEvent
+
+    of_champion = (AliasEvent.scope == decision["scope"], AliasEvent.alias == "champion")
+    with place.store.read() as connection:
+        last = connection.scalar(sa.select(sa.func.max(AliasEvent.at, type_=AliasEvent.at.type)).where(*of_champion))
+    if as_of - last < PATIENCE:
+        return ""
+    told = {"who": "mara", "reason": "more units than the champion knew", "at": as_of}
+    promote(place.store, place.lake, decision["candidate"], **told)
+    return "promoted by hand"
 
 
 def sizes(folder: Path, landing: Path, place: Any) -> dict[str, int]:
-    """Return the bytes of database and lake, and the files of the landing zone."""
+    """Return the bytes of database, lake and landing zone. SQLite's are those of its files, free pages included."""
     import sqlalchemy as sa
 
     if place.store.is_sqlite:
-        with place.store.read() as connection:
-            used = "SELECT (c.page_count - f.freelist_count) * s.page_size FROM pragma_page_count c"
-            used += ", pragma_freelist_count f, pragma_page_size s"
-            database = connection.exec_driver_sql(used).scalar()
+        database = sum(path.stat().st_size for path in folder.glob("axiswatch.db*"))
     else:
         with place.store.read() as connection:
             database = connection.scalar(sa.text("SELECT pg_database_size(current_database())"))
-    lake = sum(path.stat().st_size for path in (folder / "lake").rglob("*") if path.is_file())
-    return {"database": int(database), "lake": lake, "landing_files": sum(1 for _ in landing.rglob("*.parquet"))}
+    lake, dropped = (
+        sum(path.stat().st_size for path in place.rglob("*") if path.is_file()) for place in (folder / "lake", landing)
+    )
+    return {"database": int(database), "lake": lake, "landing": dropped}
+
+
+SIZES = ("database", "lake", "landing")
 
 
 def tables(place: Any) -> dict[str, int]:
@@ -201,9 +241,11 @@ def months(days: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for first in range(0, len(days) - 29, 30):
         part = days[first : first + 30]
         seconds = sorted(one["run_s"] for one in part)
-        last = {name: part[-1][name] for name in ("database", "lake", "landing_files")}
-        promoted = sum(one["promoted"] for one in part)
-        found.append({"month": first // 30 + 1, "run_s": round(seconds[15], 3), "promoted": promoted, **last})
+        last = {name: part[-1][name] for name in SIZES}
+        promoted = [outcome for one in part for outcome in one["promoted"]]
+        found.append(
+            {"month": first // 30 + 1, "run_s": round(seconds[len(part) // 2], 3), **last, "promoted": promoted}
+        )
     return found
 
 
@@ -212,8 +254,22 @@ def flat(days: list[dict[str, Any]]) -> dict[str, float]:
     by_month = months(days)
     if len(by_month) < 5:
         return {}
-    names = ("run_s", "database", "lake", "landing_files")
-    return {name: round(by_month[-1][name] / by_month[3][name], 3) for name in names}
+    return {name: round(by_month[-1][name] / by_month[3][name], 3) for name in ("run_s", *SIZES)}
+
+
+def growth(days: list[dict[str, Any]], axes: int) -> dict[str, dict[str, int]]:
+    """Return the bytes that an axis and month add: while nothing is old enough to go, and in the last half."""
+    by_month = months(days)
+
+    def a_month(name: str, first: int, last: int) -> int:
+        return round((by_month[last][name] - by_month[first][name]) / (last - first) / axes)
+
+    if len(by_month) < 6:
+        return {}
+    half = len(by_month) // 2
+    return {
+        name: {"all kept": a_month(name, 0, 2), "last half": a_month(name, half, -1 % len(by_month))} for name in SIZES
+    }
 
 
 def check(place: Any, logs: dict[int, list[Path]], fleet: Any) -> dict[str, Any]:
@@ -244,7 +300,46 @@ def check(place: Any, logs: dict[int, list[Path]], fleet: Any) -> dict[str, Any]
             "quarantined": count(QuarantineRow),
             "due": count(DueWork, DueWork.step.in_(("extract", "score"))),
         }
-    return found | {"right": found["recordings"] == found["extractions"] == wanted and not found["quarantined"]}
+    found |= scored(place, limit)
+    right = found["recordings"] == found["extractions"] == found["scored_when_taken"] == wanted
+    return found | {"right": right and not found["quarantined"] and not found["left_of_pruned_models"]}
+
+
+def scored(place: Any, limit: Any) -> dict[str, int]:
+    """Compare who scored the kept recordings, and when, with the champions in force when they were taken in."""
+    import sqlalchemy as sa
+
+    from pipeline.store.tables import AliasEvent, Case, Pruning, Recording, Scoring
+
+    with place.store.read() as connection:
+        reigns = connection.execute(
+            sa.select(AliasEvent.at, AliasEvent.model_version)
+            .where(AliasEvent.alias == "champion")
+            .order_by(AliasEvent.sequence)
+        ).all()
+        pruned = set(connection.scalars(sa.select(Pruning.name).where(Pruning.what == "scores")))
+        taken = sa.select(Recording.recording_id, Recording.known_at).where(Recording.started_at >= limit)
+        recordings = connection.execute(taken).all()
+        rows = connection.execute(sa.select(Scoring.recording_id, Scoring.model_version, Scoring.known_at))
+        times = {(row.recording_id, row.model_version): row.known_at for row in rows}
+        quoted = sa.exists().where(
+            Case.axis_id == Scoring.axis_id, Case.first_at <= Scoring.started_at, Case.last_at >= Scoring.started_at
+        )
+        left = sa.select(sa.func.count()).select_from(Scoring).where(Scoring.model_version.in_(pruned), ~quoted)
+        found = {
+            "promotions": len(reigns),
+            "pruned_models": len(pruned),
+            "left_of_pruned_models": connection.scalar(left),
+        }
+    counts = {"scored_when_taken": 0, "scored_later": 0, "not_scored": 0, "of_pruned_models": 0}
+    for row in recordings:
+        version = [version for at, version in reigns if at < row.known_at][-1]
+        at = times.get((row.recording_id, version))
+        counts["scored_when_taken"] += at == row.known_at or version in pruned
+        counts["of_pruned_models"] += version in pruned
+        counts["scored_later"] += at is not None and at != row.known_at
+        counts["not_scored"] += at is None and version not in pruned
+    return found | counts
 
 
 if __name__ == "__main__":

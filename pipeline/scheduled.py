@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
 
 from pipeline import steps
 from pipeline.base.errors import AxiswatchError, SettingsError
+from pipeline.base.logs import logged
 from pipeline.store.batches import Between, Stretch
-from pipeline.store.horizon import refuse_pruned
 from pipeline.workplace import Workplace, batch_workplace, limits_of
 
 MIB = 1024 * 1024
 Json = dict[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @contextmanager
@@ -30,6 +34,8 @@ def _open(as_of: datetime | None = None) -> Iterator[Workplace]:
     SettingsError
         Retention has deleted what a run for `as_of` needs.
     """
+    from pipeline.store.horizon import refuse_pruned
+
     place = batch_workplace()
     try:
         if as_of is not None:
@@ -39,6 +45,23 @@ def _open(as_of: datetime | None = None) -> Iterator[Workplace]:
         place.store.dispose()
 
 
+def _task(function: Callable[P, T]) -> Callable[P, T]:
+    """Log the end of a task with its run and its batch (`log_format`)."""
+
+    @wraps(function)
+    def run(*given: P.args, **named: P.kwargs) -> T:
+        asked = signature(function).bind(*given, **named).arguments
+        batch = {name: value for name, value in asked.items() if name not in ("as_of", "started_at")}
+        batch |= batch.pop("batch", {})
+        with logged(function.__name__, run=asked.get("as_of"), batch=batch) as counted:
+            result = function(*given, **named)
+            counted |= result if isinstance(result, dict) else {"result": result}
+        return result
+
+    return run
+
+
+@_task
 def interval(as_of: datetime, started_at: datetime) -> Json:
     """Do the whole interval where no step has more than one batch of work.
 
@@ -86,6 +109,7 @@ def interval(as_of: datetime, started_at: datetime) -> Json:
     return {**reports, "problems": files["problems"]}
 
 
+@_task
 def plan_acquire(as_of: datetime) -> Json:
     """Split the log files that are due into batches; first, rows of the quarantine whose time has come are judged."""
     from pipeline.intake.acquire import plan_landing
@@ -101,6 +125,7 @@ def plan_acquire(as_of: datetime) -> Json:
         return plan.as_dict()
 
 
+@_task
 def acquire_batch(names: Sequence[str], as_of: datetime) -> Json:
     """Take the log files of a batch into the lake."""
     from pipeline.intake.acquire import acquire, decode_names
@@ -120,6 +145,7 @@ def acquire_batch(names: Sequence[str], as_of: datetime) -> Json:
     return report
 
 
+@_task
 def plan_extract(as_of: datetime, between: Json | None = None) -> Json:
     """Split the recordings without features into batches."""
     from pipeline.extraction.extract import plan_extract as plan
@@ -137,6 +163,7 @@ def plan_extract(as_of: datetime, between: Json | None = None) -> Json:
     return {"batches": batches, "recordings": recordings, "size_bytes": size}
 
 
+@_task
 def extract_batch(batch: Json, as_of: datetime) -> Json:
     """Extract the features of a batch of recordings."""
     from pipeline.extraction.extract import extract_due
@@ -146,18 +173,21 @@ def extract_batch(batch: Json, as_of: datetime) -> Json:
         return extract_due(place.store, place.lake, place.settings, as_of=as_of, within=within, search=search).as_dict()
 
 
+@_task
 def baselines(as_of: datetime) -> Json:
     """Write the baselines of units whose first days are over."""
     with _open(as_of) as place:
         return steps.baseline(place, as_of)
 
 
+@_task
 def trends(as_of: datetime) -> Json:
     """Update the trends."""
     with _open(as_of) as place:
         return steps.trend(place, as_of)
 
 
+@_task
 def plan_score(as_of: datetime, between: Json | None = None, model_version: str | None = None) -> Json:
     """Split the recordings without a score into batches, by scope, for the champions or for one model."""
     from pipeline.registry.versions import champions, get_version
@@ -193,6 +223,7 @@ def plan_score(as_of: datetime, between: Json | None = None, model_version: str 
     return {"batches": batches, "recordings": recordings, "windows": windows, "models": named}
 
 
+@_task
 def score_batch(batch: Json, as_of: datetime) -> Json:
     """Score a batch of recordings with the model that the plan named."""
     from pipeline.scoring.score import ScoreReport, score_scope
@@ -213,6 +244,7 @@ def score_batch(batch: Json, as_of: datetime) -> Json:
     return report.as_dict()
 
 
+@_task
 def advise(as_of: datetime) -> Json:
     """Turn new scores into axis states and cases."""
     with _open(as_of) as place:
@@ -220,6 +252,7 @@ def advise(as_of: datetime) -> Json:
         return steps.advise(place, as_of, cases_since=since)
 
 
+@_task
 def deliver(started_at: datetime) -> Json:
     """Send the webhook the news about cases that it has not got yet. `started_at` is the true time, not the run's."""
     from pipeline.handoff.delivery import deliver as step
@@ -244,6 +277,7 @@ def new_labels(as_of: datetime) -> int:
         return count(place.store, place.settings, as_of=as_of)
 
 
+@_task
 def watch(as_of: datetime, *, backfill: bool = False) -> Json:
     """Evaluate the triggers of a retraining; return the scopes to retrain, and the reason for each scope."""
     from pipeline.base.ids import utc_text
@@ -262,6 +296,7 @@ def watch(as_of: datetime, *, backfill: bool = False) -> Json:
     }
 
 
+@_task
 def scopes_to_train(as_of: datetime, trigger: str, only: Sequence[str] = ()) -> list[str]:
     """Return the scopes that can be trained, of those in `only` (empty: all)."""
     from pipeline.promotion.promotion import scopes_to_train as scopes
@@ -270,6 +305,7 @@ def scopes_to_train(as_of: datetime, trigger: str, only: Sequence[str] = ()) -> 
         return scopes(place.store, place.settings, as_of=as_of, trigger=trigger, only=list(only) or None)
 
 
+@_task
 def retrain(scope: str, as_of: datetime, trigger: str) -> Json:
     """Train, judge, promote or not, and store the reason."""
     from pipeline.promotion.promotion import retrain as step
@@ -303,6 +339,7 @@ def waiting(as_of: datetime) -> list[str]:
     return lines
 
 
+@_task
 def answer_waiting(as_of: datetime, answer: Json) -> list[Json]:
     """Promote or refuse the challengers of a retraining as a person said in Airflow.
 
@@ -345,6 +382,7 @@ def answer_waiting(as_of: datetime, answer: Json) -> list[Json]:
     return done
 
 
+@_task
 def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
     """Split what new champions have to score first into batches; empty if no candidate of the run is champion."""
     from pipeline.promotion.rescore import plan_rescore as plan
@@ -362,6 +400,7 @@ def plan_rescore(decisions: Iterable[Json], as_of: datetime) -> list[Json]:
         return batches[: place.settings.max_batches]
 
 
+@_task
 def rescore_batch(batch: Json, as_of: datetime) -> Json:
     """Score a batch again with the champion in the plan."""
     from pipeline.promotion.rescore import rescore
@@ -378,6 +417,7 @@ def rescore_batch(batch: Json, as_of: datetime) -> Json:
         ).as_dict()
 
 
+@_task
 def estimate_levels(as_of: datetime) -> list[Json]:
     """Estimate the levels of every site; return site, scope and levels in force."""
     from pipeline.scoring.references import estimate
@@ -388,6 +428,7 @@ def estimate_levels(as_of: datetime) -> list[Json]:
         return [{name: row[name] for name in names} for row in rows]
 
 
+@_task
 def write_payback(as_of: datetime) -> int:
     """Store the state of closed cases by the champion and by the one before it; return the number of new rows."""
     from pipeline.promotion.payback import write_payback as write
@@ -408,6 +449,7 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
     """
     from pipeline.base.ids import read_time, utc_text
     from pipeline.registry.versions import get_version
+    from pipeline.store.horizon import refuse_pruned
 
     times = read_time(from_at, "from_at"), read_time(to_at, "to_at")
     if times[1] <= times[0]:
@@ -427,12 +469,14 @@ def beat(as_of: datetime, started_at: datetime) -> None:
         note(place.store, as_of=as_of, at=started_at, webhook_url=place.settings.webhook_url)
 
 
+@_task
 def retain(as_of: datetime) -> Json:
     """Delete what the settings keep no longer; nothing where they keep everything."""
     with _open(as_of) as place:
         return steps.retain(place, as_of)
 
 
+@_task
 def sweep(as_of: datetime) -> int:
     """Delete files of the lake that no row names and that are older than a day; return their number."""
     from pipeline.store.retention import sweep_lake

@@ -76,12 +76,14 @@ def workplace() -> Workplace:
     """
     import sqlalchemy as sa
 
+    from pipeline.base.logs import log_as
     from pipeline.base.sources import load_settings
     from pipeline.store.database import Store
     from pipeline.store.lake import Lake, LakeUnavailable
     from pipeline.store.tables import LakeFile
 
     settings = load_settings()
+    log_as(settings.log_format)
     store, lake = Store.open(settings.database), Lake(settings.lake)
     if lake.is_empty():
         with store.read() as connection:

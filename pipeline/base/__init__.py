@@ -5,6 +5,7 @@ __all__ = [
     "figures",
     "ids",
     "log_schema",
+    "logs",
     "quantities",
     "regime",
     "settings",

@@ -78,6 +78,10 @@ class PlaceSettings(SettingsGroup):
         None, description="Folder that such files are moved to then; not set: they are deleted."
     )
 
+    log_format: Literal["", "json"] = Field(
+        "", description="json: runs write a JSON object a line for each step and batch on standard error; '': nothing."
+    )
+
     @property
     def database(self) -> str:
         """SQLAlchemy URL of the database: the setting, or the default below `home`."""

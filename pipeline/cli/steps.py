@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.base.logs import logged
 from pipeline.cli.common import (
     ADMINISTRATION,
     DAILY,
@@ -118,8 +119,9 @@ def run_steps(place: Workplace, as_of: datetime, as_json: bool, *, only: str = "
     reports = {}
     for step in MONITOR:
         if only in ("", step.name):
-            with progress(step.name, as_json) as on_progress:
+            with progress(step.name, as_json) as on_progress, logged(step.name, run=as_of) as counted:
                 reports[step.name] = step.run(place, as_of, on_progress)
+                counted |= reports[step.name]
     return reports
 
 
