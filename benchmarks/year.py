@@ -33,7 +33,7 @@ SMALL = {"EPOCHS": "40", "N_SAMPLES": "30", "FOLDS": "3", "HIDDEN": "[64]", "SYN
 INSPECTED_AFTER, FOUND_AFTER, FINDING_DAYS = 21, 45, 20
 """Days from the begin of what a finding is about to the inspection, of healthy and of faulty units; and its length."""
 
-PATIENCE = timedelta(days=110)
+PATIENCE = timedelta(days=50)
 """So long without a promotion, and the owner of the models promotes the newest challenger by hand."""
 
 

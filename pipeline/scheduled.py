@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import wraps
 from inspect import signature
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 @contextmanager
 def _open(as_of: datetime | None = None) -> Iterator[Workplace]:
-    """Open the workplace for one task, which has a core of its own, and close its connections.
+    """Open the workplace for one task, which has a core of its own, and close its connections; in `interval` share one.
 
     Raises
     ------
@@ -36,6 +37,9 @@ def _open(as_of: datetime | None = None) -> Iterator[Workplace]:
     """
     from pipeline.store.horizon import refuse_pruned
 
+    if (shared := _of_interval.get()) is not None:
+        yield shared
+        return
     place = batch_workplace()
     try:
         if as_of is not None:
@@ -43,6 +47,10 @@ def _open(as_of: datetime | None = None) -> Iterator[Workplace]:
         yield Workplace(place.settings.model_copy(update={"workers": 1}), place.store, place.lake)
     finally:
         place.store.dispose()
+
+
+_of_interval: ContextVar[Workplace | None] = ContextVar("of_interval", default=None)
+"""The workplace that all steps of a small interval share: to open one costs as much as an idle step."""
 
 
 def _task(function: Callable[P, T]) -> Callable[P, T]:
@@ -80,6 +88,15 @@ def interval(as_of: datetime, started_at: datetime) -> Json:
     AxiswatchError
         Several steps failed. The others were done. Where one failed, its own error is raised.
     """
+    with _open(as_of) as place:
+        token = _of_interval.set(place)
+        try:
+            return _whole_interval(as_of, started_at)
+        finally:
+            _of_interval.reset(token)
+
+
+def _whole_interval(as_of: datetime, started_at: datetime) -> Json:
     files = plan_acquire(as_of)
     if any(len(plan["batches"]) > 1 for plan in (files, plan_extract(as_of), plan_score(as_of))):
         return {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from features.quality.quality import quality_settings
 from features.settings import FeatureSettings, feature_names, feature_version
 from features.windows import WindowSettings
@@ -33,7 +35,10 @@ def shortest_scored(settings: ExtractionSettings, quantity: str) -> int:
 
 def feature_versions(settings: ExtractionSettings) -> dict[str, str]:
     """Return the feature version of every quantity under these settings."""
-    return {quantity: feature_version(feature_settings(settings, quantity)) for quantity in QUANTITY_UNITS}
+    return {quantity: _version(feature_settings(settings, quantity)) for quantity in QUANTITY_UNITS}
+
+
+_version = lru_cache(maxsize=256)(feature_version)
 
 
 def feature_version_of(settings: ExtractionSettings, scope: str) -> str:

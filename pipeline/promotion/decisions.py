@@ -12,7 +12,7 @@ from pipeline.base.settings import TrainSettings
 from pipeline.labels.labels import not_withdrawn
 from pipeline.store.database import Store, insert_new
 from pipeline.store.tables import Label, RetrainingDecision, TriggerDecision
-from pipeline.training.training_set import scopes_with_labels
+from pipeline.training.scopes import scopes_with_labels
 
 FAILED = "failed"
 """Outcome of a training that crashed: it has used no label."""

@@ -37,8 +37,8 @@ from pipeline.registry.versions import CHALLENGER, CHAMPION, champions, get_vers
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AliasEvent, RetrainingDecision
+from pipeline.training.scopes import scopes_with_labels
 from pipeline.training.train import train_scopes
-from pipeline.training.training_set import scopes_with_labels
 
 WAITING = "waiting"
 

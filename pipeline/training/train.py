@@ -24,7 +24,8 @@ from pipeline.store.database import Store
 from pipeline.store.lake import Lake
 from pipeline.training.inputs import bearing_rule, own_levels, without
 from pipeline.training.lineage import code_version
-from pipeline.training.training_set import TrainingSet, build_training_set, scopes_with_labels
+from pipeline.training.scopes import scopes_with_labels
+from pipeline.training.training_set import TrainingSet, build_training_set
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from features.settings import feature_groups, feature_names
@@ -110,17 +109,6 @@ class TrainingRecording:
     target: str
     weight: float
     label_id: str
-
-
-def scopes_with_labels(connection: Connection, settings: TrainSettings, *, as_of: datetime) -> list[str]:
-    """Return the model scopes in which a label known by `as_of` matches a recording."""
-    labels = answered(known_labels(connection, known_by=as_of)).standing
-    scopes = []
-    for scope in connection.scalars(sa.select(Extraction.scope).distinct().order_by(Extraction.scope)):
-        labelled, _ = _labelled(connection, settings, scope, labels)
-        if labelled:
-            scopes.append(scope)
-    return scopes
 
 
 def build_training_set(

@@ -28,7 +28,7 @@ from pipeline.store.tables import (
     RetrainingDecision,
     TriggerDecision,
 )
-from pipeline.training.training_set import scopes_with_labels
+from pipeline.training.scopes import scopes_with_labels
 from pipeline.watch.observed import CHANGES
 from pipeline.watch.reported import Firing, Reported, reported
 from pipeline.watch.triggers.due import NewLabel, News

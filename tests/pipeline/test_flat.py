@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from benchmarks.costs.query_work import recorded, scans_of_history
 from pipeline.base.settings import Settings
+from pipeline.promotion.decisions import new_labels
 from pipeline.steps import MONITOR
 from pipeline.store.database import Store
 from pipeline.store.tables import Recording, Scoring
@@ -50,7 +51,9 @@ def test_no_statement_of_a_run_reads_a_whole_table_of_history(
     monkeypatch.setattr(Store, "write", lambda self: writes.append("a transaction") or write(self))
     with recorded() as statements:
         reports = {step.name: step.run(place, later) for step in MONITOR}
+        news = new_labels(store, settings, as_of=later)
     assert bool(writes) == (what == "new")
+    assert news > 0, "no retraining has used the labels of the fleet"
     assert reports["score"]["recordings"] == (2 if what == "new" else 0)
     with store.read() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(Scoring)) > 100

@@ -28,6 +28,7 @@ from pipeline.store.batches import Stretch, stretches
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake, LakeUnavailable
 from pipeline.store.tables import Heartbeat, Recording
+from pipeline.workplace import Workplace, workplace
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 Write = Callable[..., Path]
@@ -270,7 +271,15 @@ def test_a_small_interval_is_done_whole_and_a_large_one_left_to_batches(
     done = scheduled.interval(at(3), at(3.5))
     assert [step.name for step in MONITOR] == [name for name in done if name not in ("deliver", "labels", "problems")]
     assert (done["acquire"]["recordings"], done["extract"]["recordings"]) == (2, 2)
+    opened: list[Workplace] = []
+
+    def counted() -> Workplace:
+        opened.append(workplace())
+        return opened[-1]
+
+    monkeypatch.setattr(scheduled, "batch_workplace", counted)
     again = scheduled.interval(at(4), at(4.5))
+    assert len(opened) == 1, "all its steps share one"
     assert not again["acquire"]
     assert not again["extract"]
     beat = last_beat(Store.open(store_url), at(9))

@@ -22,7 +22,8 @@ from pipeline.labels.words import Evidence, Mode, Verdict
 from pipeline.promotion.rows import labelled_recordings
 from pipeline.store.database import Store
 from pipeline.store.tables import NO_GEOMETRY, Axis, Extraction, Label, LabelWithdrawal, LakeFile, Recording
-from pipeline.training.training_set import _labelled, scopes_with_labels
+from pipeline.training.scopes import scopes_with_labels
+from pipeline.training.training_set import _labelled
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 AXIS = axis_id("plant1", "c1", "R01", "A1")
