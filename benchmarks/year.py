@@ -33,6 +33,9 @@ SMALL = {"EPOCHS": "40", "N_SAMPLES": "30", "FOLDS": "3", "HIDDEN": "[64]", "SYN
 INSPECTED_AFTER, FOUND_AFTER, FINDING_DAYS = 21, 45, 20
 """Days from the begin of what a finding is about to the inspection, of healthy and of faulty units; and its length."""
 
+TURNS = 11
+"""Months over which the inspections of healthy units are spread."""
+
 PATIENCE = timedelta(days=50)
 """So long without a promotion, and the owner of the models promotes the newest challenger by hand."""
 
@@ -140,12 +143,13 @@ def run(folder: Path, landing: Path, fleet: Any) -> dict[str, Any]:
 
 
 def inspected_at_once(labels: Path) -> Path:
-    """Return the findings as if each unit was inspected some weeks after what the finding is about began."""
+    """Return the findings as if a fault was found weeks after it began, and healthy units were inspected in turn."""
     import pandas as pd
 
     rows = pd.read_csv(labels)
     after = rows["verdict"].map(lambda verdict: timedelta(days=FOUND_AFTER if verdict == "fault" else INSPECTED_AFTER))
-    end = pd.to_datetime(rows["from_at"]) + after
+    turn = (rows["verdict"] == "healthy").cumsum() % TURNS * (rows["verdict"] == "healthy")
+    end = pd.to_datetime(rows["from_at"]) + after + turn.map(lambda number: timedelta(days=30 * number))
     rows["from_at"] = (end - timedelta(days=FINDING_DAYS)).map(lambda at: at.isoformat())
     rows["to_at"] = end.map(lambda at: at.isoformat())
     rows["known_at"] = (end + timedelta(days=1)).map(lambda at: at.isoformat())
@@ -236,12 +240,12 @@ def tables(place: Any) -> dict[str, int]:
 
 
 def months(days: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the median run and the last sizes of every 30 days."""
+    """Return the median run and the largest sizes of every 30 days."""
     found = []
-    for first in range(0, len(days) - 29, 30):
-        part = days[first : first + 30]
+    for first in range(0, days[-1]["day"] - 29, 30):
+        part = [one for one in days if first < one["day"] <= first + 30]
         seconds = sorted(one["run_s"] for one in part)
-        last = {name: part[-1][name] for name in SIZES}
+        last = {name: max(one[name] for one in part) for name in SIZES}
         promoted = [outcome for one in part for outcome in one["promoted"]]
         found.append(
             {"month": first // 30 + 1, "run_s": round(seconds[len(part) // 2], 3), **last, "promoted": promoted}
@@ -250,11 +254,11 @@ def months(days: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def flat(days: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the last month over the fourth, where retention of three months has set in."""
+    """Return the last month over the sixth, the first with whole months that retention keeps at their most."""
     by_month = months(days)
-    if len(by_month) < 5:
+    if len(by_month) < 7:
         return {}
-    return {name: round(by_month[-1][name] / by_month[3][name], 3) for name in ("run_s", *SIZES)}
+    return {name: round(by_month[-1][name] / by_month[5][name], 3) for name in ("run_s", *SIZES)}
 
 
 def growth(days: list[dict[str, Any]], axes: int) -> dict[str, dict[str, int]]:

@@ -22,6 +22,7 @@ from pipeline.store.tables import (
     ModelVersion,
     PlannedStop,
     PlantLevel,
+    Pruning,
     ReviewEvent,
 )
 
@@ -37,6 +38,7 @@ APPEND_ONLY: Final = tuple(
         ModelVersion,
         PlannedStop,
         PlantLevel,
+        Pruning,
         ReviewEvent,
     )
 )
