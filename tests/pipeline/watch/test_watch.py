@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import scheduled
+from pipeline.base.errors import SettingsError
 from pipeline.base.ids import axis_id, utc_text
 from pipeline.base.settings import Settings
 from pipeline.cases.replacement import replace_unit
@@ -25,6 +26,7 @@ from pipeline.intake.acquire import acquire
 from pipeline.intake.contract import Limits
 from pipeline.promotion.decisions import decide, new_labels
 from pipeline.store.database import Store, ensure_partitions, insert_ignore
+from pipeline.store.horizon import DATA, SCORES, note_pruning
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
     AliasEvent,
@@ -647,6 +649,21 @@ def test_a_rise_of_novelty_fires_both_rates_and_one_axis_none(fleet: Place) -> N
     assert said["novelty_rate"]["fired"]
     assert said["review_rate"]["fired"]
     assert said["novelty_rate"]["figures"]["units"] == UNITS
+
+
+def test_where_the_first_days_are_deleted_the_oldest_that_are_kept_stand_for_them(fleet: Place) -> None:
+    """Days 4 to 8 are gone, and with them nothing flagged; what is compared with are days 8 to 12, with all flagged."""
+    add_states(fleet, range(8, 16), lambda unit, number: ["novel"])
+    assert fleet.said(day(16))["novelty_rate"]["figures"]["before"] is None
+    with fleet.store.write() as connection:
+        note_pruning(connection, DATA, day(8), as_of=day(16))
+    said = fleet.said(day(16.01))["novelty_rate"]
+    assert (said["figures"]["before"], said["figures"]["now"], said["fired"]) == (1.0, 1.0, False)
+    with fleet.store.write() as connection:
+        note_pruning(connection, SCORES, day(17), as_of=day(20), name=CHAMPION)
+    with pytest.raises(SettingsError, match="scores of the champion of that time"):
+        fleet.said(day(16.02))
+    assert fleet.said(day(17))["novelty_rate"]["reason"]
 
 
 def test_a_rate_fires_once_a_change_and_again_only_on_a_further_one(fleet: Place) -> None:
