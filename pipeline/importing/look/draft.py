@@ -9,15 +9,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from pipeline.base.log_schema import QUANTITY_UNITS
+from pipeline.base.quantities import unit_named
 from pipeline.importing.loading import OPEN_MARK
 from pipeline.importing.look.file import SPEED_NAME, LookedColumn, LookedFile, kind_of
 from pipeline.importing.mapping import CsvText
 
-UNITS: Final = {
-    "g": ("acceleration", "g"), "m/s2": ("acceleration", "m/s2"), "m/s^2": ("acceleration", "m/s2"),
-    "m/s²": ("acceleration", "m/s2"), "a": ("motor_current", "A"), "nm": ("motor_torque", "Nm"), "n": ("force", "N"),
-    "degc": ("temperature", "degC"), "°c": ("temperature", "degC"), "v": ("voltage", "V"),
-}  # fmt: skip
 STAMPS: Final = (
     (r"[0-9]{8}T[0-9]{6}", "%Y%m%dT%H%M%S"),
     (r"[0-9]{8}_[0-9]{6}", "%Y%m%d_%H%M%S"),
@@ -192,19 +188,19 @@ def _channels(looked: LookedFile) -> list[str]:
             what = what if column.is_number else "has no numbers"
             lines += [f"# column {column.name!r} {what}: {', '.join(column.examples)}", ""]
             continue
-        quantity, unit = UNITS.get((column.unit or "").lower(), (None, None))
+        named = unit_named(column.unit or "")
         lines += ["[[channel]]", f"column = {{ value = {_text(_pattern(looked, column.name))} }}"]
         slug = re.sub(r"[^a-z0-9]+", "_", _pattern(looked, column.name).lower()).strip("_")
         if len(rates) > 1 and looked.time is None and column.name in looked.says_rate:
             lines.append(f"sampling_rate_hz = {{ variable = {_text(looked.says_rate[column.name][0])} }}")
         lines.append(f"channel = {{ value = {_text(slug or 'channel')} }}")
-        if quantity is not None and unit is not None:
-            lines.append(f"quantity = {{ value = {_text(quantity)} }}  # the header says {column.unit}")
-            lines.append(f"unit = {{ value = {_text(unit)} }}")
+        if named is not None:
+            lines.append(f"quantity = {{ value = {_text(named[0])} }}  # the header says {column.unit}")
+            lines.append(f"unit = {{ value = {_text(named[1])} }}")
         else:
             said = f"; the header says {column.unit}" if column.unit else ""
             lines.append(_open("quantity", f"{', '.join(QUANTITY_UNITS)}{said}; or remove this channel"))
-            lines.append(_open("unit", "g, m/s2, A, Nm, N, degC, V, or raw where nobody knows"))
+            lines.append(_open("unit", "such as g, m/s2, mm/s, A, Nm or degC; raw where nobody knows"))
         lines.append("")
     return lines
 
