@@ -14,6 +14,9 @@ from pipeline.importing.formats.interface import LIST_ROWS, Block, ReadColumn, b
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.intake.contract import printable
 
+STREAMED: Final = {"pre_buffer": False, "buffer_size": 1 << 20}
+"""Reading goes on page by page; otherwise all row groups, or the whole of one, would be in memory."""
+
 DAMAGE: Final = (OSError, pa.ArrowException, ValueError, LookupError, OverflowError)
 """What pyarrow raises for a damaged file, names that are no UTF-8 included."""
 
@@ -67,7 +70,7 @@ class ParquetSignals:
         names = list(dict.fromkeys(column.name for column in columns))
         done = 0
         try:
-            with pq.ParquetFile(self._path, page_checksum_verification=True) as file:
+            with pq.ParquetFile(self._path, **STREAMED, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(LIST_ROWS if self._lists else block_rows(len(names)), columns=names):
                     read = {name: batch.column(batch.schema.get_field_index(name)) for name in names}
                     numbers = np.arange(done + 1, done + len(batch) + 1)

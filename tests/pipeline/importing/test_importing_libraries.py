@@ -9,6 +9,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
@@ -151,6 +153,18 @@ def test_universal_files_of_every_kind(tmp_path: Path, is_binary: bool, is_even:
     file = opened(tmp_path / "a.uff", "uff")
     for name, expected in (("1", X[:101]), ("2", -X[:101])):
         assert np.allclose(values(file, name), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows_of_a_group", [100_000, 2_000_000])
+def test_parquet_files_are_not_held_whole(tmp_path: Path, rows_of_a_group: int) -> None:
+    """By itself the library reads all row groups ahead."""
+    table = pa.table({"acc": np.random.default_rng(1).normal(size=2_000_000)})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=rows_of_a_group, use_dictionary=False)
+    del table
+    before, most = pa.total_allocated_bytes(), 0
+    for _ in opened(tmp_path / "a.parquet", "parquet").blocks([ReadColumn("signal.column", "acc", True)]):
+        most = max(most, pa.total_allocated_bytes() - before)
+    assert most < 6_000_000, "of 16 million bytes"
 
 
 def test_no_block_has_many_chunks(tmp_path: Path) -> None:
