@@ -106,7 +106,8 @@ def load_dataset(
     root : Path, optional
         Folder of the signal files; default: the manifest's.
     mappings : sequence of str
-        Mapping files or names of shipped mappings; default: every shipped mapping that selects one of the rows.
+        Mapping files or names of shipped mappings; default: every shipped mapping of a
+        manifest that selects one of the rows.
     on_progress : callable, optional
         Called with the rows done and the number of all rows.
 
@@ -159,8 +160,10 @@ def _plans(
     for name in mappings or shipped_mappings():
         chosen: Path | str = name if name in shipped_mappings() else Path(name)
         try:
-            select = load_mapping(chosen).select
-            own = [row.line for row in rows if row.matches(select)]
+            mapping = load_mapping(chosen)
+            if mapping.files is not None and not mappings:
+                continue  # for a folder of files, not for a manifest
+            own = [row.line for row in rows if row.matches(mapping.select)]
             for number in own:
                 by_row[number].append(name)
             if own:

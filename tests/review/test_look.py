@@ -243,11 +243,13 @@ def test_levels_stand_in_every_plot_of_a_probability(enter: Callable[..., Page],
     page.goto(f"{address}/cases/case0")
     page.wait_for_selector(DRAWN)
     assert page.evaluate(f"{chart('course')}.shape.levels.length") >= 1
-    assert page.evaluate("document.querySelectorAll('#trends canvas').length") == 1, "of the channel shown"
+    assert page.evaluate("document.querySelectorAll('#trends [id^=plot-trend] canvas').length") == 1, (
+        "of the channel shown"
+    )
     page.goto(f"{address}/axes/{axis_of(store)}")
     page.wait_for_selector("#trends[data-drawn=yes]")
     assert page.evaluate(f"{chart('states')}.shape.levels.length") >= 1
-    assert page.locator("#trends canvas").count() == 2, "of each channel"
+    assert page.evaluate(drawn) == 2, "of each channel"
     ends = page.evaluate(
         f"(() => {{ const c = {chart('states')}, right = c.shape.series.filter(one => one.right);"
         " return [c.ends(c.shape.left, [], [0, 1])[0], c.ends(c.shape.right, right, c.view())[0]] })()"
