@@ -243,9 +243,8 @@ def test_levels_stand_in_every_plot_of_a_probability(enter: Callable[..., Page],
     page.goto(f"{address}/cases/case0")
     page.wait_for_selector(DRAWN)
     assert page.evaluate(f"{chart('course')}.shape.levels.length") >= 1
-    assert page.evaluate("document.querySelectorAll('#trends [id^=plot-trend] canvas').length") == 1, (
-        "of the channel shown"
-    )
+    drawn = "document.querySelectorAll('#trends [id^=plot-trend] canvas').length"
+    assert page.evaluate(drawn) == 1, "of the channel shown"
     page.goto(f"{address}/axes/{axis_of(store)}")
     page.wait_for_selector("#trends[data-drawn=yes]")
     assert page.evaluate(f"{chart('states')}.shape.levels.length") >= 1
