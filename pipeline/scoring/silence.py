@@ -31,12 +31,13 @@ def silent_axes(
     of_axis = Recording.axis_id == Axis.axis_id
     newest = sa.select(Recording.started_at).where(of_axis, Recording.started_at <= as_of)
     newest = newest.order_by(Recording.started_at.desc()).limit(1)
-    archived = sa.exists().where(of_axis, ARCHIVE)
+    # No EXISTS: PostgreSQL may answer it for all axes at once, from the whole archive.
+    archived = sa.select(Recording.recording_id).where(of_axis, ARCHIVE).limit(1)
     query = sa.select(
         Axis.axis_id,
         Axis.expected_every_s,
         newest.scalar_subquery().label("last_at"),
-        archived.label("archived"),
+        archived.scalar_subquery().label("archived"),
     )
     axes = connection.execute(query).all()
     installed: dict[str, datetime] = {}
@@ -51,7 +52,7 @@ def silent_axes(
     stopped = off_until(connection, as_of)
     for axis in axes:
         seen = axis.last_at or installed.get(axis.axis_id)
-        if seen is None or axis.archived or axis.axis_id in retired:
+        if seen is None or axis.archived is not None or axis.axis_id in retired:
             continue
         seen = max(seen, stopped.get(axis.axis_id, seen))
         limit = timedelta(hours=settings.silent_after_hours)
