@@ -60,7 +60,8 @@ def plan_stop(
         raise AxiswatchError(f"a reason is needed, with 1 to {LONGEST_REASON} characters")
     told = {"from_at": from_at, "until_at": until_at, "reason": reason, "who": who, "known_at": as_of}
     with store.write() as connection:
-        query = sa.select(Axis.axis_id, *(getattr(Axis, name) for name in PARTS)).order_by(Axis.axis_id)
+        names = [getattr(Axis, name) for name in PARTS]
+        query = sa.select(Axis.axis_id, *names).order_by(*names)
         axes = connection.execute(query.where(*(getattr(Axis, name) == value for name, value in asked.items()))).all()
         if not axes:
             asked_place = place_of({name: asked.get(name) for name in PARTS})

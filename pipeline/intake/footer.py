@@ -148,8 +148,6 @@ class _Compact:
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
         """Read a struct. LookupError: it has no end; TypeError: it is damaged."""
-        if depth > DEEPEST:
-            raise TypeError("structs are nested too deeply")
         fields: dict[int, Any] = {}
         number = 0
         while (head := self._byte()) != 0:
@@ -160,6 +158,8 @@ class _Compact:
     def _value(self, kind: int, depth: int) -> Any:
         if kind not in self._readers:
             raise TypeError(f"type {kind} is not known")
+        if depth > DEEPEST:
+            raise TypeError("structs and lists are nested too deeply")
         return self._readers[kind](depth)
 
     def _byte(self) -> int:

@@ -152,3 +152,11 @@ def test_every_damage_of_a_footer_is_one_kind_of_error(data: bytes) -> None:
                         assert page.unfolded_bytes >= 0
         except ValueError:
             pass
+
+
+@pytest.mark.parametrize("kind", [b"\x19", b"\x1c"], ids=["lists", "structs"])
+def test_what_is_nested_without_end_is_damage(data: bytes, kind: bytes) -> None:
+    footer = kind * 5000
+    damaged = data[:-8] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_footer(io.BytesIO(damaged))
