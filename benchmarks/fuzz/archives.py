@@ -20,7 +20,6 @@ from benchmarks.fuzz.parquet_damage import CODECS, damage_footer, damage_page, d
 from benchmarks.fuzz.signal_files import PLACES
 from benchmarks.fuzz.signal_files import make as make_signals
 from benchmarks.fuzz.text_damage import damaged_csv, damaged_toml
-from pipeline.base.settings import Settings
 from pipeline.importing import ImportRefused, import_archive
 from pipeline.intake.contract import GoodRow, judge_rows
 from pipeline.intake.reading import Unread, read_log
@@ -201,7 +200,7 @@ class Archive:
     def read(self, manifest: Path, mapping: Path) -> tuple[Outcome, str, dict[str, np.ndarray]]:
         """Import; return the outcome and the samples by log and channel: what is written, intake has to accept."""
         landing = self.folder / "landing"
-        report = import_archive(manifest, mapping, landing, most_samples=Settings().max_samples)
+        report = import_archive(manifest, mapping, landing, limits=LIMITS)
         samples: dict[str, list[np.ndarray]] = {}
         for path in report.log_files:
             for part in read_log(path, LIMITS, []):

@@ -104,14 +104,14 @@ def import_logs(
     from pipeline.base.sources import load_settings
     from pipeline.extraction.in_force import shortest_scored
     from pipeline.importing import import_archive, shipped_mappings
-    from pipeline.workplace import now
+    from pipeline.workplace import limits_of, now
 
     if look:
         _look(manifest, mapping, dry_run=dry_run, as_json=as_json)
         return
     if mapping is None:
         raise AxiswatchError("a mapping is needed: --mapping FILE; axiswatch import --look SOURCE writes a first one")
-    settings = load_settings()
+    settings, at = load_settings(), now()
     target = landing if landing is not None else settings.landing_zone
     chosen = mapping if mapping in shipped_mappings() else Path(mapping)
     with progress("import", as_json) as bar:
@@ -125,9 +125,9 @@ def import_logs(
             chosen,
             target,
             root=root,
-            as_of=now(),
+            as_of=at,
             shortest=lambda quantity: shortest_scored(settings, quantity),
-            most_samples=settings.max_samples,
+            limits=limits_of(settings, at),
             dry_run=dry_run,
             on_progress=on_progress,
         )

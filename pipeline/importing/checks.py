@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +12,7 @@ from pipeline.base.log_schema import QUANTITY_UNITS, RATE_BASES
 from pipeline.base.quantities import unit_of, why_not
 from pipeline.importing.mapping import Mapping
 from pipeline.importing.problems import Problems
-from pipeline.intake.contract import EARLIEST_CLOCK, NAME_COLUMNS, TEXT_LIMIT
+from pipeline.intake.contract import EARLIEST_CLOCK, NAME_COLUMNS, TEXT_LIMIT, Limits
 
 if TYPE_CHECKING:
     from pipeline.importing.signals import PlannedRow
@@ -25,11 +25,16 @@ RATE_OFF: Final = 0.001
 
 
 def check_recordings(
-    where: str, mapping: Mapping, rows: list[PlannedRow], problems: Problems, as_of: datetime | None
+    where: str,
+    mapping: Mapping,
+    rows: list[PlannedRow],
+    problems: Problems,
+    as_of: datetime | None,
+    limits: Limits | None,
 ) -> None:
     """Check the values of each row, and the rows together; add everything wrong to `problems`."""
     for planned in rows:
-        for complaint in _complaints(planned, mapping, as_of):
+        for complaint in (*_complaints(planned, mapping, as_of), *_beyond(planned, limits)):
             problems.add(where, complaint, row=planned.row.number)
     _check_keys(where, rows, problems)
     _check_units(where, rows, problems)
@@ -126,6 +131,17 @@ def _complaints(planned: PlannedRow, mapping: Mapping, as_of: datetime | None) -
     if planned.geometry is not None and planned.geometry not in mapping.geometry:
         complaints.append(f"asset.geometry: the mapping has no [geometry.{planned.geometry}]; add it")
     return complaints
+
+
+def _beyond(planned: PlannedRow, limits: Limits | None) -> Iterator[str]:
+    """Yield what intake would not take, in its words."""
+    if limits is None:
+        return
+    rate, speed = planned.fields["sampling_rate_hz"], planned.fields["shaft_speed_rpm"] or 0
+    if rate > limits.max_sampling_rate_hz:
+        yield f"recording.sampling_rate_hz: {rate:g} Hz is above {limits.max_sampling_rate_hz:g} (max_sampling_rate_hz)"
+    if speed > limits.max_shaft_speed_rpm:
+        yield f"recording.shaft_speed_rpm: {speed:g} rpm is above {limits.max_shaft_speed_rpm:g} (max_shaft_speed_rpm)"
 
 
 def _groups(rows: Iterable[PlannedRow], key: Callable[[PlannedRow], Hashable]) -> list[list[PlannedRow]]:

@@ -43,6 +43,7 @@ from pipeline.importing.metadata import FileCheck, SignalCheck, SignalInfo, chec
 from pipeline.importing.problems import Problems
 from pipeline.importing.samples import Asked
 from pipeline.importing.signals import PlannedRow
+from pipeline.intake.contract import Limits
 
 PARSERS: Final[dict[str, Callable[[Scalar], Any]]] = {
     "sampling_rate_hz": as_number,
@@ -101,9 +102,9 @@ class Planner:
         problems: Problems,
         *,
         as_of: datetime | None,
-        most_samples: int | None,
+        limits: Limits | None,
     ) -> None:
-        self._most_samples = most_samples
+        self._most_samples = None if limits is None else limits.max_samples
         self._latest = as_of + AHEAD if as_of is not None else None
         self._mapping = mapping
         self._where = where
@@ -369,7 +370,7 @@ def plan_import(
     root: Path | None = None,
     only: frozenset[int] | None = None,
     as_of: datetime | None = None,
-    most_samples: int | None = None,
+    limits: Limits | None = None,
 ) -> ImportPlan:
     """Check an import without writing anything.
 
@@ -385,8 +386,8 @@ def plan_import(
         Numbers of the manifest rows to use; default: all that the mapping selects.
     as_of : datetime, optional
         The time now; measured times more than a day later are refused. Default: nothing is refused for that.
-    most_samples : int, optional
-        A recording with more is refused. Default: none is.
+    limits : Limits, optional
+        A recording beyond them is refused. Default: none is.
 
     Raises
     ------
@@ -409,9 +410,9 @@ def plan_import(
     check_steps(where, loaded, problems)
     selected = _select(where, loaded, table, problems)
     files = FileCheck(root or manifest.parent, table.where, loaded.signal, problems)
-    planner = Planner(loaded, table.where, files, problems, as_of=as_of, most_samples=most_samples)
+    planner = Planner(loaded, table.where, files, problems, as_of=as_of, limits=limits)
     planned = planner.plan(selected)
-    check_recordings(table.where, loaded, planned, problems, as_of)
+    check_recordings(table.where, loaded, planned, problems, as_of, limits)
     problems.refuse_if_any()
     notes = tuple(
         f"process {number} ({step.kind}) applies to none of the selected rows"

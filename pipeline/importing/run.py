@@ -26,6 +26,7 @@ from pipeline.importing.problems import Problems, SignalUnreadable
 from pipeline.importing.report import ImportReport, SampleBalance, ShortRecordings, Skipped, state_notes, states_of
 from pipeline.importing.samples import SampleReader, Samples, read_signals
 from pipeline.importing.signals import Cuts, Cutter, Piece, PlannedRow
+from pipeline.intake.contract import Limits
 
 BUFFER_BYTES: Final = 1 << 26
 """Samples that wait to be written, all signals of a file together; then they are."""
@@ -44,7 +45,7 @@ def import_archive(
     assets_out: Path | None = None,
     as_of: datetime | None = None,
     shortest: Callable[[str], int] | None = None,
-    most_samples: int | None = None,
+    limits: Limits | None = None,
     dry_run: bool = False,
     on_progress: Progress | None = None,
 ) -> ImportReport:
@@ -66,8 +67,8 @@ def import_archive(
         The time now; measured times more than a day later are refused. Default: nothing is refused for that.
     shortest : callable, optional
         Returns the samples of the shortest recording of a quantity that is scored, for a note about shorter ones.
-    most_samples : int, optional
-        A recording with more is refused, because it would not be taken in. Default: none is.
+    limits : Limits, optional
+        A recording beyond them is refused, because it would not be taken in. Default: none is.
     dry_run : bool
         Do everything but put the files in their places.
     on_progress : callable, optional
@@ -84,7 +85,7 @@ def import_archive(
     OSError
         A file cannot be written; logs may be in place and labels not. Run the import again.
     """
-    plan = plan_import(manifest, mapping, root=root, as_of=as_of, most_samples=most_samples)
+    plan = plan_import(manifest, mapping, root=root, as_of=as_of, limits=limits)
     labels_path = labels_out or landing.parent / f"{plan.name}-labels.csv"
     assets_path = assets_out or landing.parent / f"{plan.name}-assets.toml"
     _check_places(landing, manifest, labels_path, assets_path, plan)

@@ -429,7 +429,11 @@ class _Recording:
             return
         started_at = planned.started_at + timedelta(microseconds=round(self._offset_s * 1e6))
         seconds = len(samples) / self._rate_hz
-        ends_at = started_at + timedelta(microseconds=max(1, round(seconds * 1e6)))
+        try:
+            ends_at = started_at + timedelta(microseconds=max(1, round(seconds * 1e6)))
+        except OverflowError:
+            what = f"at {self._rate_hz:g} Hz a recording of {planned.asked.name} ends beyond the calendar"
+            raise SignalUnreadable(f"recording.sampling_rate_hz: {what}; correct it") from None
         cuts.pieces.append(Piece(samples, started_at, ends_at, self._offset_s))
         cuts.taken += len(samples) * self._worth
         cuts.longest = max(cuts.longest, len(samples))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.importing import import_archive
+from pipeline.intake.contract import Limits
 
 MAPPING = """
 version = 1
@@ -144,9 +146,38 @@ def test_a_logger_that_lost_power_twice_leaves_two_bad_lines_at_the_end_and_only
 
 def test_a_recording_that_would_not_be_taken_in_is_refused_with_what_to_do(folder: Any) -> None:
     folder.csv(rows(np.arange(600)))
-    assert "more than 500 samples (setting max_samples); cut it" in folder.problems(most_samples=500)[0]
+    least = Limits(datetime(2026, 3, 1, tzinfo=UTC), 500, 1e6, 1e5)
+    assert "more than 500 samples (setting max_samples); cut it" in folder.problems(limits=least)[0]
     cut = MAPPING + '[[process]]\nkind = "cut_to_length"\nseconds = 5\n'
-    assert folder.run(cut, most_samples=500)[1].recordings == 2
+    assert folder.run(cut, limits=least)[1].recordings == 2
+
+
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ("sampling_rate_hz = { value = 3e6 }", "recording.sampling_rate_hz: 3e+06 Hz is above 1e+06"),
+        ("shaft_speed_rpm = { value = 2e5 }", "recording.shaft_speed_rpm: 200000 rpm is above 100000"),
+        ("sampling_rate_hz = { value = 1e-300 }", "at 1e-300 Hz a recording of"),
+        ("sampling_rate_hz = { value = 1e-9 }", "ends beyond the calendar; correct it"),
+    ],
+)
+def test_a_rate_or_speed_that_intake_would_refuse_is_refused_before_anything_is_written(
+    folder: Any, declared: str, said: str
+) -> None:
+    folder.csv(rows(np.arange(600)))
+    name = declared.split(" ")[0]
+    lines = [line for line in MAPPING.splitlines() if not line.startswith(name)]
+    synthetic = (
+        '[time]\nbasis = "synthetic"\nstart = 2000-01-01T00:00:00Z\nspacing_s = 9e9\nrecording = { column = "file" }\n'
+    )
+    mapping = (
+        "\n".join(lines)
+        .replace('[time]\nbasis = "clock"', synthetic)
+        .replace("[recording]", f"[recording]\n{declared}")
+    )
+    mapping = mapping.replace('[signal.time]\ncolumn = "t"\nkind = "epoch"\nunit = "ms"\n', "")
+    limits = Limits(datetime(2026, 3, 1, tzinfo=UTC), 10**6, 1e6, 1e5)
+    assert any(said in problem for problem in folder.problems(mapping, limits=limits))
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(folder: Any) -> None:
