@@ -13,9 +13,13 @@ import pyarrow.parquet as pq
 from pipeline.importing.formats.interface import LIST_ROWS, Block, ReadColumn, block_rows
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.intake.contract import printable
+from pipeline.intake.footer import read_footer, read_pages
 
 STREAMED: Final = {"pre_buffer": False, "buffer_size": 1 << 20}
 """Reading goes on page by page; otherwise all row groups, or the whole of one, would be in memory."""
+
+PAGE_BYTES: Final = 1 << 28
+"""A page that says it is larger than this when it is unfolded is not read page by page."""
 
 DAMAGE: Final = (OSError, pa.ArrowException, ValueError, LookupError, OverflowError)
 """What pyarrow raises for a damaged file, names that are no UTF-8 included."""
@@ -70,7 +74,8 @@ class ParquetSignals:
         names = list(dict.fromkeys(column.name for column in columns))
         done = 0
         try:
-            with pq.ParquetFile(self._path, **STREAMED, page_checksum_verification=True) as file:
+            options = STREAMED if self._has_true_pages(names) else {}
+            with pq.ParquetFile(self._path, **options, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(LIST_ROWS if self._lists else block_rows(len(names)), columns=names):
                     read = {name: batch.column(batch.schema.get_field_index(name)) for name in names}
                     numbers = np.arange(done + 1, done + len(batch) + 1)
@@ -81,6 +86,15 @@ class ParquetSignals:
         if done != self._rows:
             counts = f"promises {self._rows} rows and has {done}"
             raise SignalUnreadable(f"signal.file: {self._file!r} {counts}; it is damaged, write it again")
+
+    def _has_true_pages(self, names: Sequence[str]) -> bool:
+        """Return whether the pages of some columns lie within them: page by page, the library believes any size."""
+        try:
+            with self._path.open("rb") as file:
+                chunks = [chunk for group in read_footer(file) for chunk in group.chunks if chunk.path[0] in names]
+                return all(page.unfolded_bytes <= PAGE_BYTES for chunk in chunks for page in read_pages(file, chunk))
+        except ValueError:
+            return False
 
     def value(self, pattern: str) -> float | str:
         """Refuse: a Parquet file says nothing about itself here."""

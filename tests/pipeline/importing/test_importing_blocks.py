@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.io import savemat
 
+from benchmarks.fuzz.thrift import Reader, child, written
 from pipeline.importing import ImportRefused, import_archive
 from pipeline.importing.formats import interface
 
@@ -186,3 +189,30 @@ def test_damaged_packed_files_are_refused_in_words(tmp_path: Path) -> None:
         with pytest.raises(ImportRefused) as refused:
             logs(tmp_path, "csv", "", SYNTHETIC, out="bad")
         assert said in str(refused.value)
+
+
+def test_a_page_that_claims_too_much_costs_no_memory(tmp_path: Path) -> None:
+    """The header of a page is not believed: one of some hundred bytes that says 2 GiB is damage, found without them."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"acc": np.arange(50, dtype=np.float32)}), path, use_dictionary=False)
+    data = path.read_bytes()
+    at = pq.read_metadata(path).row_group(0).column(0).data_page_offset
+    reader = Reader(data, at)
+    header = reader.node(12)
+    for number in (2, 3):  # unpacked and packed size
+        size = child(header, number)
+        assert size is not None
+        size.value = 2**31 - 1
+    path.write_bytes(data[:at] + written(header) + data[reader.at :])
+    code = (
+        "import sys; from pathlib import Path; from pipeline.importing.formats.interface import ReadColumn; "
+        "from pipeline.importing.formats.parquet import ParquetSignals; from pipeline.importing.problems import *\n"
+        "import resource\n"
+        "try: list(ParquetSignals(Path(sys.argv[1]), 'a').blocks([ReadColumn('signal.column', 'acc', True)]))\n"
+        "except SignalUnreadable as error: print('damaged' in str(error))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    told, peak_mib = done.stdout.split()
+    assert told == "True"
+    assert int(peak_mib) < 700
