@@ -1,4 +1,4 @@
-"""Planned stops: axes that are off for an announced time, so that nobody is told that they are silent."""
+"""Planned stops: axes that are off for an announced time. They are not reported as silent."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def plan_stop(
         )
     if not reason.strip() or len(reason) > LONGEST_REASON or "\0" in reason:
         raise AxiswatchError(f"a reason is needed, with 1 to {LONGEST_REASON} characters")
-    told = {"from_at": from_at, "until_at": until_at, "reason": reason, "who": who, "known_at": as_of}
+    stop = {"from_at": from_at, "until_at": until_at, "reason": reason, "who": who, "known_at": as_of}
     with store.write() as connection:
         names = [getattr(Axis, name) for name in PARTS]
         query = sa.select(Axis.axis_id, *names).order_by(*names)
@@ -67,12 +67,12 @@ def plan_stop(
             asked_place = place_of({name: asked.get(name) for name in PARTS})
             raise PrerequisiteMissing(f"there is no axis {asked_place}; `axiswatch assets list` shows the axes")
         for row in axes:
-            if not insert_new(connection, PlannedStop, {"axis_id": row.axis_id, **told}):
+            if not insert_new(connection, PlannedStop, {"axis_id": row.axis_id, **stop}):
                 raise AxiswatchError(
                     f"somebody else changed this stop of {place_of(row._mapping)} at the same moment; check "
                     "`axiswatch assets stops`, then try again"
                 )
-    return [dict(row._mapping) | told for row in axes]
+    return [dict(row._mapping) | stop for row in axes]
 
 
 def stops_known(as_of: datetime) -> sa.Select[Any]:

@@ -156,12 +156,12 @@ def why_not(quantity: str, unit: str) -> str:
     "'°C' is not a unit of temperature (allowed: degC, K, degF, raw); write 'degC'"
     """
     allowed = (*UNITS[quantity], RAW_UNIT)
-    said = f"{unit[:40]!r} is not a unit of {quantity} (allowed: {', '.join(allowed)})"
+    wrong = f"{unit[:40]!r} is not a unit of {quantity} (allowed: {', '.join(allowed)})"
     if unit.casefold().startswith("db"):
-        return f"{said}: a level in dB is a logarithm, and no signal; log the values themselves, in {allowed[0]}"
+        return f"{wrong}: a level in dB is a logarithm, and no signal; log the values themselves, in {allowed[0]}"
     known = unit_named(unit)
     if known is not None and known[1] in allowed:
-        return f"{said}; write {known[1]!r}"
+        return f"{wrong}; write {known[1]!r}"
     if known is not None:
-        return f"{said}: it is one of {known[0]}; correct the quantity or the unit"
-    return f"{said}; convert the samples, or declare 'raw'"
+        return f"{wrong}: it is one of {known[0]}; correct the quantity or the unit"
+    return f"{wrong}; convert the samples, or declare 'raw'"
