@@ -51,7 +51,7 @@ def now() -> datetime:
 
 
 BATCH_NICENESS: Final = 10
-"""Of the steps: on a computer that they share with the review application, its pages get nine tenths of a core."""
+"""Of the steps: people who review on the same computer do not wait for them (docs/results/security.md has figures)."""
 
 
 def batch_workplace() -> Workplace:
