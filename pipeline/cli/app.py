@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import io
 import os
 import sys
@@ -61,6 +62,19 @@ for room in (
     upkeep,
 ):
     room.register(app)
+
+
+def _let_help_flow(commands: typer.Typer) -> None:
+    """Join the lines of each paragraph of the help: typer breaks them where the docstring does and at the width."""
+    for command in commands.registered_commands:
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _let_help_flow(group.typer_instance)
+
+
+_let_help_flow(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 import typer.main
 from rich.console import Console
+from typer.testing import CliRunner
 
 from pipeline.base.ids import axis_id
 from pipeline.cli import common
@@ -171,3 +174,21 @@ def test_every_line_fits_eighty_columns(cli: Any, words: str) -> None:
         check=True,
     )
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_help_of_every_command_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 80 columns a line ends where the next word would not fit, and not where the code's own line ended."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERMINAL_WIDTH", "80")
+
+    def commands(group: Any, path: list[str]) -> Iterator[list[str]]:
+        for name, command in group.commands.items():
+            yield from commands(command, [*path, name]) if hasattr(command, "commands") else [[*path, name]]
+
+    for path in commands(typer.main.get_command(app), []):
+        told = CliRunner().invoke(app, [*path, "--help"], prog_name="axiswatch").output
+        assert max(map(len, told.splitlines())) <= 80, path
+        lines = [line.strip() for line in told.partition("╭")[0].splitlines()]
+        for line, following in pairwise(lines[lines.index("", 2) :]):
+            if line and following:
+                assert len(line) + 1 + len(following.split()[0]) > 78, (path, line, following)
