@@ -14,9 +14,8 @@ from pydantic import AfterValidator, AwareDatetime
 
 from pipeline.accounts import Account
 from pipeline.assets.events import timeline
-from pipeline.base.errors import PrerequisiteMissing
 from pipeline.cases.queue import REASONS, Filters, choices_of, count_choices, queue, queue_page
-from pipeline.cases.quiet import mutes_of
+from pipeline.cases.quiet import axis_row, mutes_of
 from pipeline.cases.shift import shift_summary
 from pipeline.cases.verdicts import fleet_states
 from pipeline.handoff import exporting
@@ -24,7 +23,7 @@ from pipeline.handoff.gauges import gauges
 from pipeline.handoff.heartbeat import last_beat, silence
 from pipeline.intake.quarantine import list_quarantine
 from pipeline.registry.versions import list_versions
-from pipeline.store.tables import Axis, AxisState
+from pipeline.store.tables import AxisState
 from review.access import PUBLIC, needs
 from review.board import since_of
 from review.calibration import reliability
@@ -174,9 +173,7 @@ def axis(request: Request, account: Viewer, axis_id: str) -> dict[str, Any]:
     app = request.app.state
     now = app.clock()
     with app.store.read() as connection:
-        row = connection.execute(sa.select(Axis).where(Axis.axis_id == axis_id)).one_or_none()
-        if row is None:
-            raise PrerequisiteMissing(f"there is no axis {axis_id}")
+        row = axis_row(connection, axis_id)
         mutes = mutes_of(connection, axis_id)
         facts = {**row._mapping, "events": timeline(connection, axis_id), "mutes": mutes}
     own_cases = queue(app.store, Filters(state="all", axis_id=axis_id), as_of=now, limit=1000)

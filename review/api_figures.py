@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request, Response
 from pydantic_core import to_json
 
-from pipeline.base.errors import PrerequisiteMissing
-from pipeline.store.tables import Axis, AxisState
+from pipeline.cases.quiet import axis_row
+from pipeline.store.tables import AxisState
 from review.api import REFUSED, Viewer
 from review.figures.case import case_changes, case_figures, case_waterfall, sound_of, stretch_of_signal
 from review.figures.trend import DAYS, trends_of_axis
@@ -92,8 +92,7 @@ def axis_trend(
     """Return health index and vibration velocity of an axis over the last days, by channel and unit."""
     del account
     with request.app.state.store.read() as connection:
-        if connection.scalar(sa.select(Axis.axis_id).where(Axis.axis_id == axis_id)) is None:
-            raise PrerequisiteMissing(f"there is no axis {axis_id}")
+        axis_row(connection, axis_id)
         last = connection.scalar(sa.select(sa.func.max(AxisState.last_at)).where(AxisState.axis_id == axis_id))
         until = request.app.state.clock() if last is None else last + timedelta(days=1)
         group = request.app.state.settings.iso_20816_3

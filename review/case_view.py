@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.engine import Connection
 from pipeline.cases.audit import is_blind
 from pipeline.cases.axis_state import FAULT_FIGURES
 from pipeline.cases.effects import disagreement, effect_of
-from pipeline.cases.evidence import channels_of
+from pipeline.cases.evidence import channels_of, unit_of
 from pipeline.cases.queue import evidence_of
 from pipeline.cases.similar import look_alikes, similar_past
 from pipeline.cases.verdicts import get_case, shown_of
@@ -19,6 +20,8 @@ from pipeline.cases.work import labels_of, work_of
 from pipeline.store.attribution import unit_at
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, AxisState
+from review.reasons import case_statement
+from review.statements import Statement
 
 
 def case_facts(store: Store, case_id: str, *, as_of: datetime) -> dict[str, Any]:
@@ -43,7 +46,8 @@ def case_facts(store: Store, case_id: str, *, as_of: datetime) -> dict[str, Any]
         return case | {
             "work": work,
             "labels": labels_of(connection, case_id),
-            "unit_serial": unit_at(connection, case["axis_id"], case["last_at"]),
+            "unit_serial": unit_of(connection, case),
+            "unit_now": unit_at(connection, case["axis_id"], as_of),
             "criticality": connection.scalar(sa.select(Axis.criticality).where(Axis.axis_id == case["axis_id"])),
             "quality": None if state is None else state.quality,
             "model_versions": [] if state is None else state.model_versions,
@@ -81,6 +85,12 @@ def blinded(case: dict[str, Any]) -> dict[str, Any]:
     """Return a case as its page shows it: without what the model says, if it is an audit without a verdict."""
     hidden = dict.fromkeys((*FAULT_FIGURES, "mode", "memory", "rests_on", "evidence"))
     return case | hidden if is_blind(case) else case
+
+
+def said_of(case: dict[str, Any], evidence: Mapping[str, Any] | None, language: str) -> Statement:
+    """Return what a page says of a case (`review.reasons.case_statement`); of an audit without a verdict no figure."""
+    shown = blinded(case | {"evidence": evidence})
+    return case_statement(shown, shown["evidence"], language)
 
 
 def state_of(connection: Connection, case: dict[str, Any]) -> Any:

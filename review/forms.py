@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
-from starlette.datastructures import FormData
+from starlette.datastructures import FormData, QueryParams
 
 from pipeline.accounts import Account
 from pipeline.base.errors import AxiswatchError, Coded
@@ -23,6 +23,8 @@ Reviewer = Annotated[Account, needs("reviewer")]
 
 FINDING = ("verdict", "evidence", "component", "mode", "cause", "severity", "note", "from_at", "to_at")
 TIMES = ("from_at", "to_at")
+FIELDS = {"since": "from_at"}
+"""Fields of pages that are called otherwise than what is stored."""
 PASSING = ("after", "channel", "recorded", "undone")
 """Parameters of an address that are about one page; the others are filters of the queue."""
 
@@ -64,12 +66,12 @@ def inside(request: Request, target: str) -> str:
     return path if ours else "/"
 
 
-def text_of(form: FormData, name: str) -> str:
+def text_of(form: FormData | QueryParams, name: str) -> str:
     """Return a field of a form as text; '' where it is missing."""
     return str(form.get(name, "")).replace("\0", "").strip()
 
 
-def time_of(form: FormData, name: str) -> datetime:
+def time_of(form: FormData | QueryParams, name: str) -> datetime:
     """Read a field with a time; without an offset it is UTC (the page's script sends times with an offset).
 
     Raises
@@ -77,7 +79,7 @@ def time_of(form: FormData, name: str) -> datetime:
     SettingsError
         It is no ISO 8601 time.
     """
-    return read_time(_with_offset(text_of(form, name)), name)
+    return read_time(_with_offset(text_of(form, name)), FIELDS.get(name, name))
 
 
 def finding_of(form: FormData, names: tuple[str, ...] = FINDING) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup, escape
 
 from features.quality.quality import Quality
 from pipeline.accounts import Account
@@ -27,11 +29,13 @@ SHAPES: Final = {"healthy": "●", "watch": "◐", "alarm": "▲", "data_fault":
 """A shape for each state of an axis, for those who cannot tell the colours apart."""
 
 LANGUAGE_COOKIE = "axiswatch_language"
+STORED_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?Z")
 PLOT_WORDS: Final = (
     *("recording", "reference", "no_reference", "no_signal", "no_baseline", "fault_probability", "case_time"),
     *("mutual_information", "expected_entropy", "novelty", "hertz", "orders", "seconds", "recent", "alarm_level"),
     *("review_level", "feature", "was", "now", "change", "distance", "shown", "channel", "program", "speed", "load"),
     *("quality", "plot_zoom", "plot_pan", "plot_in", "plot_out", "plot_reset", "plot_keys", "loading", "not_loaded"),
+    *("only_values", "how_unsure"),
     *("health_index", "running_median", "threshold", "baseline_band", "change_point", "no_trend", "nothing_moved"),
     *("velocity_rms", "borrowed_limit", "borrowed_why"),
     *("any_regime", "far_off", "clearly_off", "off", "no_classes", "most_suspicious", "no_sound", "harmonics"),
@@ -118,11 +122,13 @@ def render(request: Request, account: Account | None, template: str, *, status: 
     def w(word: str | None) -> str:
         return term(word, language)
 
-    def detail(value: Any) -> str:
-        """Write a detail of an event: stored words in the viewer's language, numbers with two digits."""
+    def detail(value: Any) -> Markup:
+        """Write a detail of an event: stored words in the viewer's language, numbers with two digits, times as such."""
         if isinstance(value, list):
-            return ", ".join(map(detail, value))
-        return f"{value:.2f}" if isinstance(value, float) else w(str(value))
+            return Markup(", ").join(map(detail, value))
+        if isinstance(value, str) and STORED_TIME.fullmatch(value):
+            return Markup('<time datetime="{}">{}</time>').format(value, f"{value[:10]} {value[11:16]} UTC")
+        return escape(f"{value:.2f}" if isinstance(value, float) else w(str(value)))
 
     words = {key: t(key) for key in PLOT_WORDS} | {key: w(key) for key in (*PLOT_TERMS, *PLOT_TERMS_OF_AXES)}
     root = request.scope.get("root_path", "")

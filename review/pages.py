@@ -24,12 +24,12 @@ from review import board, plant_pages
 from review.access import Form, source_of
 from review.acts import pages as act_pages
 from review.acts.refusals import refusals
-from review.case_view import blinded, case_details, seen_of
+from review.case_view import blinded, case_details, said_of, seen_of
 from review.figures.sparkline import NO_LINE, small_lines
 from review.forms import Anybody, Viewer, address_of, back, filters_of, inside, text_of
 from review.limits import COOKIE, KNOWN, credential
 from review.page import LANGUAGE_COOKIE, language_of, render
-from review.reasons import case_statement, effect_lines
+from review.reasons import effect_lines
 from review.words import WORDS
 
 router = APIRouter(include_in_schema=False)
@@ -103,9 +103,8 @@ def queue(request: Request, account: Viewer) -> Response:
         shown = shown_of(connection, [row["case_id"] for row in rows])
     language = language_of(request)
     for row in rows:
-        blind = is_blind(row)
-        row["trend"] = NO_LINE if blind else lines[row["case_id"]]
-        row["said"] = case_statement(blinded(row), None if blind else evidence.get(row["case_id"]), language)
+        row["trend"] = NO_LINE if is_blind(row) else lines[row["case_id"]]
+        row["said"] = said_of(row, evidence.get(row["case_id"]), language)
     values: dict[str, Any] = {
         "rows": rows,
         "lacks": "" if rows else lacking(state.store),
@@ -140,7 +139,7 @@ def case_page(request: Request, account: Viewer, case_id: str) -> Response:
     values: dict[str, Any] = {
         "case": case,
         "now": state.clock(),
-        "said": case_statement(case, case["evidence"], language_of(request)),
+        "said": said_of(case, case["evidence"], language_of(request)),
         "effect_lines": effect_lines(case["effect"], language_of(request)),
         "before": before_in_queue(state.store, filters, case, as_of=state.clock()),
         "following": following[0]["case_id"] if following else "",

@@ -11,24 +11,22 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy.engine import Connection
 
 from pipeline.assets.events import timeline
-from pipeline.base.errors import PrerequisiteMissing
-from pipeline.cases.audit import is_blind
 from pipeline.cases.episodes import CLOSED
 from pipeline.cases.queue import evidence_of
-from pipeline.cases.quiet import mute, muted_axes, mutes_of, unmute
+from pipeline.cases.quiet import axis_row, mute, muted_axes, mutes_of, unmute
 from pipeline.cases.verdicts import fleet_states
 from pipeline.intake.quarantine import list_quarantine
 from pipeline.promotion.payback import payback
 from pipeline.registry.versions import list_versions
 from pipeline.scoring.plant_levels import list_levels
-from pipeline.store.tables import AliasEvent, Axis, AxisMute, AxisState, Case
+from pipeline.store.tables import AliasEvent, AxisMute, AxisState, Case
 from review.access import Form
 from review.calibration import reliability
-from review.case_view import blinded
+from review.case_view import said_of
 from review.figures.levels import levels_of
 from review.forms import Reviewer, Viewer, back, text_of, time_of
 from review.page import SHAPES, language_of, render
-from review.reasons import case_statement
+from review.reasons import level_reason
 
 router = APIRouter(include_in_schema=False)
 
@@ -58,9 +56,7 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
     """Show one axis: its course, maintenance events, cases and mutes."""
     store, language = request.app.state.store, language_of(request)
     with store.read() as connection:
-        axis = connection.execute(sa.select(Axis).where(Axis.axis_id == axis_id)).one_or_none()
-        if axis is None:
-            raise PrerequisiteMissing(f"there is no axis {axis_id}")
+        axis = axis_row(connection, axis_id)
         events = timeline(connection, axis_id)
         mutes = mutes_of(connection, axis_id)[::-1]
         states = _states(connection, axis_id)
@@ -69,8 +65,7 @@ def axis_page(request: Request, account: Viewer, axis_id: str) -> Response:
         app = request.app.state
         levels = levels_of(connection, app.settings, [axis_id], as_of=app.clock())[axis_id]
     for case in cases:
-        told = None if is_blind(case) else evidence.get(case["case_id"])
-        case["said"] = case_statement(blinded(case), told, language)
+        case["said"] = said_of(case, evidence.get(case["case_id"]), language)
     latest = states[-1] if states else None
     course = {
         "at": [row.bin_at for row in states],
@@ -119,7 +114,7 @@ def models(request: Request, account: Viewer) -> Response:
         "versions": list_versions(store)[::-1],
         "changes": changes,
         "bought": payback(store, limit=10),
-        "levels": list_levels(store, as_of=request.app.state.clock()),
+        "levels": _levels(request),
     }
     return render(request, account, "models.html", **values)
 
@@ -128,8 +123,15 @@ def models(request: Request, account: Viewer) -> Response:
 def calibration(request: Request, account: Viewer) -> Response:
     """Show predicted fault probabilities against confirmed faults, and the levels they are compared with."""
     state = request.app.state
+    bins = reliability(state.store)
+    return render(request, account, "calibration.html", bins=bins, levels=_levels(request))
+
+
+def _levels(request: Request) -> list[dict[str, Any]]:
+    """Return the levels in force, each with its reason as `said`."""
+    state, language = request.app.state, language_of(request)
     levels = list_levels(state.store, as_of=state.clock())
-    return render(request, account, "calibration.html", bins=reliability(state.store), levels=levels)
+    return [row | {"said": level_reason(row, language)} for row in levels]
 
 
 _ALIAS_HISTORY = (

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.cases.queue import LOOKS_FAULTY, LOOKS_HEALTHY
+from pipeline.scoring.levels import MIN_UNITS
 from review.statements import Line, Statement, statement_of
 from review.terms import term
 from review.words import WORDS
@@ -45,6 +46,32 @@ def _look_alike(vote: Mapping[str, Any], language: str) -> str:
 
 def _place_of(row: Mapping[str, Any]) -> str:
     return "/".join(row[name] for name in ("site", "cell", "robot_id", "axis") if row[name])
+
+
+def level_reason(row: Mapping[str, Any], language: str) -> str:
+    """Return why the levels of a site are what they are, from the figures of the row, or from what a person said.
+
+    Parameters
+    ----------
+    row
+        A row of `pipeline.store.tables.PlantLevel`.
+    language
+        `en` or `ko`.
+    """
+
+    def t(key: str, **parts: Any) -> str:
+        return WORDS[key][language].format(**parts)
+
+    for key, act in (("level_taken_back", "taken back"), ("level_released", "released")):
+        start = f"{act} by {row['who']}: "
+        if row["reason"].startswith(start):
+            return t(key, why=row["reason"].removeprefix(start))
+    figures = row["figures"]
+    if "units" not in figures:
+        return str(row["reason"])
+    said = t("level_few" if figures["units"] < MIN_UNITS else "level_estimated", units=figures["units"])
+    raised = row["alarm_probability"] > figures["estimated"]
+    return said + (t("level_raised", n=figures["false_alarms"]) if raised else "")
 
 
 def effect_lines(effect: Mapping[str, Any] | None, language: str) -> list[str]:

@@ -168,8 +168,8 @@ def _questions(
     case: Mapping[str, Any], by_code: Mapping[str, Any], t: _Words, language: str
 ) -> Iterator[tuple[str, str]]:
     p, low, high = (case.get(name) for name in ("fault_probability", "fault_q05", "fault_q95"))
-    if p is None or (set(by_code) == {"audit"} and case.get("state") != "closed"):
-        return  # a figure would suggest the answer
+    if p is None:
+        return
     band = {"p": share_text(p), "low": share_text(low), "high": share_text(high)}
     narrow = low is None or high is None or band["low"] == band["p"] == share_text(1.0 - 1e-9)
     yield t("is_faulty"), band["p"] if narrow else t("with_band", **band)

@@ -26,7 +26,7 @@ from pipeline.extraction.baselines import Baselines
 from pipeline.extraction.in_force import feature_names_of
 from pipeline.extraction.reading import read_features
 from pipeline.labels.words import Mode
-from pipeline.store.attribution import attributed_unit, extractions, scores
+from pipeline.store.attribution import attributed_unit, extractions, scores, unit_at
 from pipeline.store.database import Store, upsert
 from pipeline.store.lake import Lake
 from pipeline.store.tables import AxisState, Case, CaseEvidence, Extraction, Geometry, Recording, Score, Unit
@@ -82,6 +82,16 @@ def loudest_recording(connection: Connection, case: Any, channel: str = "") -> A
     newest = sa.select(Recording).where(*of_axis)
     newest = newest.order_by(Recording.started_at.desc(), Recording.recording_id).limit(1)
     return connection.execute(newest).one_or_none()
+
+
+def unit_of(connection: Connection, case: Any) -> str | None:
+    """Return the unit that a case is about: the one of its most suspicious recording; None: it is not known.
+
+    The unit may be replaced before the case ends, and the next one has nothing to do with what was seen.
+    """
+    shown = loudest_recording(connection, case)
+    moment = case["last_at"] if shown is None else max(shown.started_at, case["first_at"])
+    return unit_at(connection, case["axis_id"], moment)
 
 
 def _may_be_louder(connection: Connection, case: Any, earlier: str) -> list[sa.ColumnElement[bool]]:

@@ -56,7 +56,7 @@ def unmute(store: Store, axis_id: str, *, reason: str, who: str, at: datetime) -
         There is no such axis.
     """
     with store.write() as connection:
-        _hold(connection, axis_id)
+        axis_row(connection, axis_id, lock=True)
         if connection.scalar(muted_axes(at).where(AxisMute.axis_id == axis_id)) is None:
             raise AxiswatchError(Coded(f"axis {axis_id} is not muted", "not_muted"))
         return _add(connection, axis_id, at, reason, who, at)
@@ -84,17 +84,27 @@ def refuse_end(until: datetime, *, at: datetime, longest: timedelta) -> None:
         raise AxiswatchError(Coded(text, "time_far", until=until, days=longest.days))
 
 
-def _hold(connection: Connection, axis_id: str) -> None:
-    if connection.scalar(sa.select(Axis.axis_id).where(Axis.axis_id == axis_id).with_for_update()) is None:
+def axis_row(connection: Connection, axis_id: str, *, lock: bool = False) -> sa.Row[Any]:
+    """Return the row of an axis; `lock` locks it until the transaction ends.
+
+    Raises
+    ------
+    PrerequisiteMissing
+        There is no such axis.
+    """
+    query = sa.select(Axis).where(Axis.axis_id == axis_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
         text = f"there is no axis {axis_id}; `axiswatch status` shows them"
         raise PrerequisiteMissing(Coded(text, "no_axis", axis=axis_id))
+    return row
 
 
 def _add(connection: Connection, axis_id: str, until: datetime, reason: str, who: str, at: datetime) -> dict[str, Any]:
     if not reason.strip() or len(reason) > LONGEST_REASON or "\0" in reason:
         text = f"a reason is needed, with 1 to {LONGEST_REASON} characters"
         raise AxiswatchError(Coded(text, "length", most=LONGEST_REASON))
-    _hold(connection, axis_id)
+    axis_row(connection, axis_id, lock=True)
     row = {"axis_id": axis_id, "known_at": at, "until_at": until, "reason": reason, "who": who}
     if not insert_new(connection, AxisMute, row | {"seen": axis_on_record(connection, axis_id)}):
         text = f"somebody else muted or unmuted axis {axis_id} at the same moment; check, then try again"

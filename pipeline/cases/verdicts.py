@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -10,15 +11,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.assets.stops import off_until
-from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing
-from pipeline.base.ids import instant, utc_text
+from pipeline.base.errors import AxiswatchError, Coded, PrerequisiteMissing, SettingsError
+from pipeline.base.ids import instant, read_time, utc_text
 from pipeline.cases.audit import is_blind
 from pipeline.cases.episodes import CLOSED
+from pipeline.cases.evidence import unit_of
 from pipeline.cases.history import add_event, lock_axes_of, lock_axis_of
 from pipeline.cases.memory import answer_given
 from pipeline.labels.labels import label_row
 from pipeline.labels.words import IS_FAULT, Evidence, Verdict
-from pipeline.store.attribution import unit_at
 from pipeline.store.database import Store, insert_ignore
 from pipeline.store.tables import Axis, AxisState, Case, CaseMemory, CaseWork, Label, Recording, ReviewEvent
 
@@ -187,7 +188,7 @@ def _label_of(
     """Return the row of the label; raise with all problems where the finding is not valid."""
     cells = {name: case[name] for name in ("site", "cell", "robot_id", "axis")}
     cells |= {name: value for name, value in finding.items() if value}
-    cells["unit_serial"] = unit_at(connection, case["axis_id"], case["last_at"]) or ""
+    cells["unit_serial"] = unit_of(connection, _part(case, finding)) or ""
     cells.setdefault("from_at", instant(case["first_at"]))
     cells.setdefault("to_at", instant(_after(connection, case["axis_id"], case["last_at"], period_hours)))
     cells["known_at"] = instant(at)
@@ -198,6 +199,15 @@ def _label_of(
         text = "the verdict was not stored:\n" + "\n".join(f"  - {problem}" for problem in wrong)
         raise AxiswatchError(text, wrong)
     return row
+
+
+def _part(case: Mapping[str, Any], finding: Mapping[str, str]) -> dict[str, Any]:
+    """Return a case as if it had only the time range of a finding; a time that is not valid is refused elsewhere."""
+    part = dict(case)
+    for name, end, inner in (("from_at", "first_at", max), ("to_at", "last_at", min)):
+        with suppress(SettingsError):
+            part[end] = inner(part[end], read_time(finding.get(name, ""), name))
+    return part
 
 
 def _stored_before(

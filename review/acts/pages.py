@@ -92,10 +92,9 @@ def act_on_case(request: Request, account: Reviewer, case_id: str, act: str, for
     if act == "claim":
         case_work.claim(store, case_id, who=who, at=at, minutes=minutes)
     elif act == "verdict":
-        place = place_of(get_case(store, case_id))  # closing the case may change it
+        onward = _following(request, account, case_id, form)  # before the verdict moves look-alikes in the queue
         said["recorded"] = ",".join(_record(request, account, case_id, form))
-        if text_of(form, "onward"):
-            path = _following(request, account, place)
+        path = onward or path
     elif act == "undo":
         case_work.undo(store, case_id, who=who, at=at, label_id=text_of(form, "label"))
         recall(store, [case_id], weights=state.settings.memory_weights, as_of=at)
@@ -176,11 +175,18 @@ def _record(request: Request, account: Account, case_id: str, form: Form) -> lis
     return recorded
 
 
-def _following(request: Request, account: Account, place: str) -> str:
-    """Return the path of the case after a place in the filtered queue; that of the queue at its end."""
-    state = request.app.state
-    rows, _ = queue_page(state.store, filters_of(request, account), as_of=state.clock(), after=place, limit=1)
-    return f"/cases/{rows[0]['case_id']}" if rows else "/"
+def _following(request: Request, account: Account, case_id: str, form: Form) -> str:
+    """Return the path of the case that follows in the filtered queue, of the queue at its end, '' if one stays here.
+
+    Ticked cases get the same verdict, so they are passed.
+    """
+    if not text_of(form, "onward"):
+        return ""
+    state, also = request.app.state, cases_of(form, "also", most=MOST_AT_ONCE)
+    place, filters = place_of(get_case(state.store, case_id)), filters_of(request, account)
+    rows, _ = queue_page(state.store, filters, as_of=state.clock(), after=place, limit=len(also) + 1)
+    left = [row["case_id"] for row in rows if row["case_id"] not in also]
+    return f"/cases/{left[0]}" if left else "/"
 
 
 def _refused(request: Request, account: Account, wrong: list[str], **done: list[str]) -> Response:

@@ -255,7 +255,7 @@ def _classes(connection: Connection, recording_id: str, versions: list[str]) -> 
     told = list(connection.scalars(query))
     names = sorted({name for one in told for name in one})
     means = {name: float(np.mean([one.get(name, 0.0) for one in told])) for name in names}
-    return [{"name": name, "share": round(share, 4)} for name, share in sorted(means.items(), key=lambda one: -one[1])]
+    return [{"name": name, "share": share} for name, share in sorted(means.items(), key=lambda one: -one[1])]
 
 
 def _recent(connection: Connection, case: dict[str, Any]) -> list[dict[str, Any]]:
@@ -356,5 +356,6 @@ def _drawn(lake: Lake, settings: Settings, row: Any) -> dict[str, Any]:
 def _pictures(lake: Lake, path: str, lake_row: int, rate_hz: float, settings: FeatureSettings) -> dict[str, Any]:
     """Return waveform and spectra of a recording. Cached: a recording never changes, and its page is loaded often."""
     samples = _samples(lake, path, lake_row)
-    waveform = _waveform(samples, rate_hz, 0, len(samples))
-    return {"n_samples": len(samples), "waveform": waveform} | spectra(samples, rate_hz, settings)
+    waveform = _waveform(samples, rate_hz, 0, len(samples)) if len(samples) > 1 else None
+    drawn = {"n_samples": len(samples), "overall": bool(settings.overall), "waveform": waveform}
+    return drawn | spectra(samples, rate_hz, settings)

@@ -22,9 +22,14 @@ PLOT_PAIRS: Final = {
         "그림에는 JavaScript가 필요한데 이 브라우저에서 꺼져 있거나 막혀 있습니다. 판정은 할 수 있습니다.",
     ),
     "not_loaded": (
-        "The data did not come: the connection is lost. Load the page again.",
-        "연결이 끊겨 데이터를 받지 못했습니다. 페이지를 다시 불러오십시오.",
+        "The data did not come. Load the page again; if that does not help, check the network.",
+        "데이터를 받지 못했습니다. 페이지를 다시 불러오고, 계속되면 네트워크를 확인하십시오.",
     ),
+    "only_values": (
+        "The sensor sends ready values and no signal: see how they went below.",
+        "센서가 계산한 값만 보내므로 신호가 없습니다. 값의 추이는 아래에 있습니다.",
+    ),
+    "how_unsure": ("how unsure (0: sure)", "불확실한 정도 (0: 확실)"),
     "recent": ("recent fault probability (compared with the levels)", "최근 고장 확률 (기준과 비교)"),
     "load": ("Load", "부하"),
     "change": ("Change", "변화"),

@@ -116,9 +116,11 @@ def spectra(samples: npt.NDArray[np.float32], rate_hz: float, settings: FeatureS
     Returns
     -------
     dict
-        spectrum: hz, rms (in the signal's unit), floor. envelope: hz, power, floor, band_hz; None where the recording
-        is too short. floor: hz, power (`floor_of`).
+        spectrum: hz, rms (in the signal's unit), floor. envelope: hz, power, floor, band_hz. None where the recording
+        is too short, or holds values that a sensor computed. floor: hz, power (`floor_of`).
     """
+    if settings.overall or len(samples) < 2:
+        return {"spectrum": None, "envelope": None}
     part = samples[:LONGEST_SPECTRUM][None, :].astype(np.float32)
     part = part - part.mean(dtype=np.float64).astype(np.float32)
     length, bin_hz = part.shape[1], rate_hz / part.shape[1]

@@ -28,7 +28,8 @@ KINDS: Final = ("envelope", "spectrum")
 def lines_of(
     samples: npt.NDArray[Any], rate_hz: float, kind: str, settings: FeatureSettings
 ) -> tuple[npt.NDArray[Any], float] | None:
-    """Return the power of every line of a recording (n,) and their distance in Hz; None where it is too short.
+    """Return the power of every line of a recording (n,) and their distance in Hz; None where it is too short
+    or holds values that a sensor computed.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ def lines_of(
         `spectrum`: of the signal. `envelope`: of the squared envelope of the recording's best band.
     """
     part = samples[:MOST_SAMPLES][None, :].astype(np.float32)
-    if part.shape[1] < 64 or not np.isfinite(part).all():
+    if settings.overall or part.shape[1] < 64 or not np.isfinite(part).all():
         return None
     part = part - part.mean(dtype=np.float64).astype(np.float32)
     length, step = part.shape[1], rate_hz / part.shape[1]

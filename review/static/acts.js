@@ -2,7 +2,7 @@
 // typed stay. Without this script the forms are sent as forms are.
 const { forget, keep, putBack, setting } = globalThis.drafts;
 const body = document.body, words = JSON.parse(body.dataset.words), root = body.dataset.root;
-const session = document.getElementById("session"), PARTS = ["#told", ".head", ".acts", ".past"], WAIT = 30000;
+const session = document.getElementById("session"), PARTS = ["#told", ".head", ".acts", ".past", "#mutes"], WAIT = 30000;
 const acting = () => [...document.querySelectorAll("form[data-act]")];
 const parse = async (answer) => new DOMParser().parseFromString(await answer.text(), "text/html");
 function wrongOf(doc) {

@@ -292,13 +292,27 @@ class Chart {
     for (const level of shape.levels ?? []) stroke(box.left, py(sides[0], level.at), box.left + box.width, py(sides[0], level.at), level.color, level.dash ?? "dash", 1.4);
     for (const mark of shape.marks ?? []) stroke(px(mark.at), box.top, px(mark.at), bottom, mark.color, mark.dash, mark.width ?? 1);
     for (const one of series) this.line(pen, one, px, (y) => py(sides[one.right ? 1 : 0], y), [from, to], bottom);
-    for (const mark of shape.marks ?? []) if (mark.text) { pen.save(); pen.translate(px(mark.at) + 2, bottom - (mark.height ?? 1) * box.height + 3); pen.rotate(-Math.PI / 2); text(mark.text, 0, 0, "right", "top", mark.color); pen.restore(); }
+    this.named = this.names(pen, px, box, bottom, size);
+    for (const { text: words, color: shade, x, y } of this.named) { pen.save(); pen.translate(x, y); pen.rotate(-Math.PI / 2); text(words, 0, 0, "right", "top", shade); pen.restore(); }
     this.around(pen, px, box, bottom, stroke, text);
     if (this.drag && this.drag.now !== null) { pen.fillStyle = color("time"); pen.fillRect(px(Math.min(this.drag.from, this.drag.now)), box.top, Math.abs(px(this.drag.now) - px(this.drag.from)), box.height); }
     if (this.hover) stroke(px(this.hover.x), box.top, px(this.hover.x), bottom, "soft", "dot", 1);
     pen.restore();
     stroke(box.left, bottom, box.left + box.width, bottom, "soft", "solid", 1);
     stroke(box.left, box.top, box.left, bottom, "soft", "solid", 1);
+  }
+  // The names of the marks, upright beside their lines; of two that would overlap the later one stands lower, and where
+  // there is no room it is left out.
+  names(pen, px, box, bottom, size) {
+    const placed = [];
+    for (const { at, text, color: shade, height } of this.shape.marks ?? []) {
+      const x = px(at) + 2, long = pen.measureText(text ?? "").width;
+      if (!text || x < box.left || x > box.left + box.width) continue;
+      let y = bottom - (height ?? 1) * box.height + 3;
+      for (const one of placed.filter((other) => Math.abs(other.x - x) < size + 1).sort((a, b) => a.y - b.y)) if (y < one.end && y + long > one.y) y = one.end + 6;
+      if (y + long <= bottom) placed.push({ text, color: shade, x, y, end: y + long });
+    }
+    return placed;
   }
   line(pen, one, px, py, [from, to], bottom) {
     const first = Math.max(0, placeOf(one.x, from) - 1), last = Math.min(one.x.length - 1, placeOf(one.x, to));

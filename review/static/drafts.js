@@ -1,7 +1,7 @@
-// What was typed and is not stored yet stays in the browser, by case and user, for a month; so do a person's settings.
-const user = document.body.dataset.user, page = document.getElementById("case");
+// What was typed and is not stored yet stays in the browser, by page and user, for a month; so do a person's settings.
+const { user, here: page } = document.body.dataset;
 const PREFIX = "axiswatch:draft:", MONTH = 30 * 86400000;
-const place = `${PREFIX}${user}:${page ? page.dataset.case : "queue"}:`;
+const place = `${PREFIX}${user}:${page}:`;
 
 // A browser may refuse storage; then nothing is kept, and all else works.
 function storage(work) {

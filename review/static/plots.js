@@ -17,6 +17,13 @@ function plot(name, shape, words) {
   else new Chart(place, place.closest("section")?.querySelector("h2")?.firstChild.textContent.trim() ?? name, shape, words);
   return place.chart;
 }
+// A plot with nothing to draw says why.
+function blank(name, text) {
+  const place = element(`plot-${name}`);
+  place.chart = null;
+  place.textContent = text;
+  element(`marks-${name}`)?.replaceChildren();
+}
 function levelLines(levels, words) {
   if (!levels) return [];
   if (levels.alarm === levels.review) return [{ at: levels.alarm, color: "loud", dash: "longdash", name: `${words.alarm_level}, ${words.review_level}: ${levels.alarm.toFixed(2)}` }];
@@ -38,7 +45,7 @@ class CasePlots {
     for (const part of ["signals", "changes"]) {
       try {
         const answer = await fetch(this.address(page.dataset.case, part, page.dataset.channel)), figures = await answer.json();
-        if (!answer.ok) { shown.textContent = figures.detail; return; }
+        if (!answer.ok) { shown.textContent = words.not_loaded; return; }
         this.figures = { ...this.figures, ...figures };
       } catch { shown.textContent = words.not_loaded; return; }
       if (part === "signals") this.draw(); else this.changes();
@@ -52,7 +59,7 @@ class CasePlots {
     this.course();
     drawClasses(figures, words);
     if (!figures.recording) {
-      for (const name of ["waveform", "spectrum", "envelope"]) element(`plot-${name}`).textContent = words.no_signal;
+      for (const name of ["waveform", "spectrum", "envelope"]) blank(name, words.no_signal);
       return;
     }
     this.spectra();
@@ -63,7 +70,7 @@ class CasePlots {
     if (!now) { place.textContent = words.no_signal; return; }
     for (const tab of document.querySelectorAll("[data-channel-tab]")) if (tab.dataset.channelTab === now.channel) tab.setAttribute("aria-current", "page");
     const parts = [[words.shown, shortTime(now.started_at)], [words.channel, now.channel], [words.program, now.program], [words.speed, now.shaft_speed_rpm === null ? null : `${now.shaft_speed_rpm.toFixed(0)} rpm`],
-      [words.load, now.load === null ? null : figure(now.load)], [words.quality, now.quality && (words[now.quality] || now.quality) + (now.evidence ? `: ${now.evidence}` : "")]];
+      [words.load, now.load === null ? null : figure(now.load)], [words.quality, now.quality && (words[now.quality] || now.quality) + (now.evidence && LANGUAGE === "en" ? `: ${now.evidence}` : "")]];
     if (!figures.reference) parts.push([words.reference, words.no_reference]);
     place.replaceChildren(...parts.filter((part) => part[1]).map(([name, value]) => made("span", {}, `${name}: `, made("b", {}, value))));
   }
@@ -79,7 +86,7 @@ class CasePlots {
       ],
     }, words);
     plot("doubt", {
-      x: { time: true }, left: { name: "nat", zero: true }, right: { name: "%", from: 0, to: 100 }, bands, legend,
+      x: { time: true }, left: { name: words.how_unsure, zero: true }, right: { name: "%", from: 0, to: 100 }, bands, legend,
       series: [
         { name: words.mutual_information, x: at, y: column("mutual_information"), color: "blue" },
         { name: words.expected_entropy, x: at, y: column("expected_entropy"), color: "ochre", dash: "dash" },
@@ -106,7 +113,7 @@ class CasePlots {
   }
   spectrum(name, how) {
     const { figures, words } = this, shaft = figures.recording.shaft_speed_rpm ? figures.recording.shaft_speed_rpm / 60 : null, pairs = this.pairs(how.read);
-    if (!pairs.length) { element(`plot-${name}`).textContent = words.no_signal; return; }
+    if (!pairs.length) { blank(name, figures.recording.overall ? words.only_values : words.no_signal); return; }
     const state = (this.states[name] ??= { kinds: new Set(how.on), orders: false, log: false, harmonics: false, spacing: "" });
     if (!shaft) state.orders = false;
     const scale = () => (state.orders ? 1 / shaft : 1), label = (mark) => (mark.kind ? words[mark.kind] : mark.name);
@@ -156,6 +163,7 @@ class CasePlots {
   }
   waveform() {
     const { figures, words } = this, pairs = this.pairs((record) => record.waveform);
+    if (!pairs.length) { blank("waveform", figures.recording.overall ? words.only_values : words.no_signal); return; }
     const shape = () => ({ x: { name: words.seconds, unit: words.seconds }, left: { name: figures.recording.unit }, series: series.slice() });
     const series = pairs.map(([title, record, shade]) => ({ name: title, x: record.waveform.s, y: record.waveform.value, color: shade, width: 1.1 }));
     // After a zoom the visible part of both signals is loaded in finer detail; only the last zoom counts.
@@ -245,7 +253,7 @@ function drawStates(place) {
   const course = JSON.parse(place.dataset.course), words = JSON.parse(place.dataset.words), at = course.at.map(time);
   const right = (name, color, dash) => ({ name: words[name], x: at, y: course[name], color, dash, right: true });
   plot("states", {
-    x: { time: true, ...(at.length > 1 ? { from: at[0], to: at.at(-1) } : {}) }, left: { name: words.fault_probability, from: 0, to: 1 }, right: { name: "nat", zero: true }, levels: levelLines(course.levels, words),
+    x: { time: true, ...(at.length > 1 ? { from: at[0], to: at.at(-1) } : {}) }, left: { name: words.fault_probability, from: 0, to: 1 }, right: { name: words.how_unsure, zero: true }, levels: levelLines(course.levels, words),
     series: [
       right("mutual_information", "blue", "dash"), right("expected_entropy", "ochre", "dot"),
       { name: words.recent, x: at, y: course.recent_probability, color: "violet", dash: "dashdot" },

@@ -79,7 +79,7 @@ document.addEventListener("DOMContentLoaded", () => {
   page.addEventListener("drawn", (event) => {
     if (event.detail === "changes") { chooseRecordings(page); fetchNeighbours(page); return; }
     if (place.open) drawWaterfall(page);
-    for (const [id, which] of [["play-recording", "recording"], ["play-other", "reference"]]) element(id).disabled = !plots.figures[which];
+    for (const [id, which] of [["play-recording", "recording"], ["play-other", "reference"]]) element(id).disabled = !plots.figures[which]?.waveform || plots.figures[which].overall;
   });
   place.addEventListener("toggle", () => { if (place.open) drawWaterfall(page); });
   element("waterfall-kind").addEventListener("change", () => drawWaterfall(page));

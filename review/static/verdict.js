@@ -54,7 +54,8 @@ document.addEventListener("keydown", (event) => {
   if (field.tagName === "SELECT") { if (field.form === form) inSelect(event, key, field, form); return; }
   if (event.repeat) return;
   const place = form.querySelector(`[data-key="${CSS.escape(key)}"]`);
-  if (key === "s" || (key === "Enter" && !field.closest("a, button, summary"))) form.requestSubmit(document.getElementById("record"));
+  const nowhere = field === document.body || field.id === "main"; // Enter inside of a plot or a table is no verdict
+  if (key === "s" || (key === "Enter" && (nowhere || form.contains(field)) && !field.closest("a, button, summary"))) form.requestSubmit(document.getElementById("record"));
   else if (key === "x") nextLookAlike(form);
   else if (place?.type === "radio") { place.checked = true; place.dispatchEvent(new Event("change", { bubbles: true })); }
   else if (place?.type === "checkbox") { if (!place.closest("[hidden]")) place.click(); }

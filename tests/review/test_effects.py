@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,12 +13,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from pipeline.accounts import add_user, make_token
+from pipeline.base.ids import utc_text
 from pipeline.base.settings import Settings
 from pipeline.cases.remembering import remember
 from pipeline.cases.verdicts import give_verdict
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Case, CaseMemory
+from pipeline.store.tables import Case, CaseMemory, Label, Unit
 from review.app import create_app
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
@@ -130,7 +131,7 @@ def test_one_person_does_not_disagree_with_himself(app: FastAPI, asking: Callabl
         ),
         (
             "ko",
-            "p/c/asked/A1의 사례 asked와 비슷함. 분해 확인 결과: 외륜",
+            "비슷한 사례: p/c/asked/A1의 asked. 분해 확인 결과: 외륜",
             "비슷한 열린 사례 가운데 2건은 순서가 올라가고 0건은 내려갑니다.",
             "사업장 p의 경보 기준을 다음에 추정할 때 반영됩니다.",
         ),
@@ -160,3 +161,42 @@ def test_switched_off_nothing_moves(alike: Store, lake: Lake, tmp_path: Path) ->
     effect = browser.post("/api/v1/cases/asked/verdict", json=FAULT).json()["effect"]
     assert (effect["up"], effect["down"], effect["look_alikes"]) == (0, 0, [])
     assert memory_of(alike) == {}
+
+
+def test_onward_goes_to_the_case_that_was_next(app: FastAPI, asking: Callable[..., TestClient]) -> None:
+    """Also where the verdict moves it up, above the place that the answered case had; a look-alike of it is passed."""
+    with app.state.store.write() as connection:
+        values = {"priority": 0.3, "queue_priority": 0.3}
+        connection.execute(sa.update(Case).where(Case.case_id == "other").values(**values))
+    asked = asking("mara").get("/cases/asked?reason=novel").text
+    assert 'data-following="twin"' in asked
+    form = FAULT | {"onward": "1"}
+    told = asking("mara").post("/cases/asked/verdict?reason=novel", data=form, follow_redirects=False)
+    assert told.headers["location"].startswith("/cases/twin?reason=novel")
+    asking("mara").post("/cases/asked/undo", data={})
+    told = asking("jun").post("/cases/asked/verdict?reason=novel", data=form | {"also": "twin"}, follow_redirects=False)
+    assert told.headers["location"].startswith("/cases/other?reason=novel")
+
+
+def test_a_finding_is_about_the_unit_that_was_seen(app: FastAPI, asking: Callable[..., TestClient]) -> None:
+    """And not about the one that took its place before the case ended, unless the finding is about that time."""
+    store = app.state.store
+    with store.write() as connection:
+        axis, first = connection.execute(sa.select(Case.axis_id, Case.first_at).where(Case.case_id == "asked")).one()
+        change, last = first + timedelta(days=1), first + timedelta(days=2)
+        connection.execute(sa.update(Case).where(Case.case_id == "asked").values(last_at=last))
+        blank = dict.fromkeys(("geometry_version", "geometry_name"))
+        for serial, begin, end in (("old", first - timedelta(days=9), change), ("new", change, None)):
+            row = {"axis_id": axis, "unit_serial": serial, "installed_at": begin, "removed_at": end, "known_at": first}
+            connection.execute(sa.insert(Unit), row | blank | {"characteristics": []})
+    case = asking("mara").get("/api/v1/cases/asked").json()
+    assert (case["unit_serial"], case["unit_now"]) == ("old", "new")
+    assert "old <small>replaced since: new is there now" in asking("mara").get("/cases/asked").text
+    later = {"from_at": utc_text(change), "to_at": utc_text(last)}
+    for name, finding in (("mara", FAULT), ("jun", FAULT | later)):
+        assert asking(name).post("/api/v1/cases/asked/verdict", json=finding).status_code == 200
+    with store.read() as connection:
+        assert {row.who: row.unit_serial for row in connection.execute(sa.select(Label))} == {
+            "mara": "old",
+            "jun": "new",
+        }

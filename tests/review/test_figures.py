@@ -114,6 +114,15 @@ def test_spectra_are_sent_in_few_bytes() -> None:
     assert max(len(repr(value)) for value in told["spectrum"]["hz"]) <= 9
 
 
+def test_ready_values_and_single_samples_have_no_spectrum() -> None:
+    nothing = {"spectrum": None, "envelope": None}
+    values = np.arange(100, dtype=np.float32)
+    assert spectra(values, 1.0, FeatureSettings(overall="rms_log10")) == nothing
+    assert spectra(values[:1], RATE_HZ, FeatureSettings()) == nothing
+    row = SimpleNamespace(recording_id="r", started_at=AT, sampling_rate_hz=1.0, shaft_speed_rpm=None)
+    assert waterfall([(row, values)], "spectrum", FeatureSettings(overall="rms_log10"))["rows"] == []
+
+
 def row_at(speed_rpm: float | None, rate_hz: float = RATE_HZ) -> Any:
     return SimpleNamespace(recording_id="r", started_at=AT, sampling_rate_hz=rate_hz, shaft_speed_rpm=speed_rpm)
 
@@ -222,7 +231,7 @@ def test_the_waterfall_has_a_row_for_each_recording(client: TestClient) -> None:
 
 
 def test_classes_and_levels_of_a_recording(prepared: Path, tmp_path: Path) -> None:
-    """The mean over its windows, highest first; of the models that the case rests on."""
+    """The mean over its windows, highest first, and never rounded to certain; of the models that the case rests on."""
     home = tmp_path / "home"
     shutil.copytree(prepared, home)
     settings = Settings(home=home, workers=1)
@@ -231,7 +240,7 @@ def test_classes_and_levels_of_a_recording(prepared: Path, tmp_path: Path) -> No
     with store.write() as connection:
         row = connection.execute(sa.select(Recording).where(Recording.recording_id == shown["recording_id"])).one()
         extraction = newest_extraction(connection, row.recording_id)
-        for window, share in enumerate((0.2, 0.6)):
+        for window, share in enumerate((2e-6, 4e-6)):
             score = {"started_at": row.started_at, "recording_id": row.recording_id, "start_sample": window}
             score |= {"feature_version": extraction.feature_version, "geometry_version": extraction.geometry_version}
             score |= {"baseline_version": "", "model_version": "m", "axis_id": row.axis_id, "channel": row.channel}
@@ -239,7 +248,9 @@ def test_classes_and_levels_of_a_recording(prepared: Path, tmp_path: Path) -> No
             score |= {"class_probabilities": {"healthy": 1 - share, "ball": share}, "known_at": AT}
             connection.execute(sa.insert(Score), score)
     told = case_figures(store, lake, settings, "case0", as_of=AT)
-    assert told["classes"] == [{"name": "healthy", "share": 0.6}, {"name": "ball", "share": 0.4}]
+    shares = {one["name"]: one["share"] for one in told["classes"]}
+    assert shares == {"healthy": pytest.approx(1 - 3e-6, abs=1e-9), "ball": pytest.approx(3e-6, abs=1e-9)}
+    assert list(shares) == ["healthy", "ball"]
     assert told["levels"] == {"alarm": pytest.approx(1 / 7, abs=1e-3), "review": pytest.approx(1 / 7, abs=1e-3)}
     store.dispose()
 

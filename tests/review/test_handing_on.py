@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from playwright.sync_api import Page
 
 from pipeline.accounts import make_token
+from pipeline.assets.stops import plan_stop
 from pipeline.cases.history import add_event
 from pipeline.cases.verdicts import give_verdict
 from pipeline.cases.work import comment, undo
@@ -130,12 +131,26 @@ def test_the_wall_tells_each_cell_by_colour_word_and_shape(program: httpx.Client
         connection.execute(sa.update(Case).where(Case.case_id == "case2").values(first_at=AT - timedelta(days=90)))
     text = program.get("/wall").text
     assert 'class="tile alarm"' in text
-    assert re.findall(r"<li><b>(.*?)</b>", text) == ["▲ 1 alarm", "◌ 1 silent", "● 1 healthy"]
-    assert re.search(r'class="oldest">⚑ 3 open cases.*?/cases/case2"', text)
+    assert re.findall(r"<li><b>(.*?)</b>", text) == ["▲ alarm 1", "◌ silent 1", "● healthy 1"]
+    assert re.search(r'class="oldest">⚑ open cases: 3.*?/cases/case2"', text)
     assert 'id="old"' not in text
     with store.write() as connection:
         connection.execute(sa.update(AxisState).values(last_at=AT - timedelta(days=9)))
     assert "OLD DATA" in program.get("/wall").text
+
+
+def test_the_wall_names_planned_stops(program: httpx.Client, plant: tuple[Store, str]) -> None:
+    ends = [AT + timedelta(hours=2), AT + timedelta(days=1)]
+    for robot, end in zip(("R01", "R02"), ends, strict=True):
+        place = {"robot_id": robot}
+        plan_stop(plant[0], place, from_at=AT, until_at=end, reason="a new gripper", who="mara", as_of=AT)
+    told = re.findall(r'<li class="stop">(.*?)</li>', program.get("/wall").text)
+    assert [re.sub(r"<.*?>", "", line) for line in told] == [
+        "■ planned stop until 2026-03-01T02:00:00Z: R01/A1",
+        "■ planned stop until 2026-03-02T00:00:00Z: R02/A1",
+    ]
+    korean = program.get("/wall", headers={"Accept-Language": "ko"}).text
+    assert "2026-03-01T02:00:00Z까지 계획 정지" in re.sub(r"<.*?>", "", korean)
 
 
 def test_the_wall_refreshes_itself_and_says_when_it_cannot(
@@ -145,10 +160,10 @@ def test_the_wall_refreshes_itself_and_says_when_it_cannot(
     page = enter()
     page.clock.install()
     page.goto(f"{address}/wall")
-    assert "3 open cases" in page.inner_text(".oldest")
+    assert "open cases: 3" in page.inner_text(".oldest")
     give_verdict(store, "case0", {"verdict": "healthy", "evidence": "inspected"}, who="jun", at=AT, period_hours=1.0)
     page.clock.run_for(21_000)
-    page.wait_for_selector(".oldest:has-text('2 open cases')")
+    page.wait_for_selector(".oldest:has-text('open cases: 2')")
     assert page.inner_text("#lost") == ""
     page.context.set_offline(True)
     page.wait_for_selector("#lost:has-text('CONNECTION LOST')")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from pipeline.cases.work import comment
+from pipeline.cases.work import claim, comment, snooze
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, AxisState, Case
 
@@ -83,6 +84,22 @@ def test_axe_finds_nothing(enter: Callable[..., Page], plant: tuple[Store, str],
             found = axe.run(page).response["violations"]
             assert [(one["id"], [node["target"] for node in one["nodes"]]) for one in found] == [], (path, width)
             assert page.locator("h1").count() == 1, path
+
+
+def test_a_screen_reader_says_names_and_no_letters_of_keys(
+    enter: Callable[..., Page], plant: tuple[Store, str]
+) -> None:
+    page = enter()
+    page.goto(f"{plant[1]}/cases/case1")
+    for role, names in {
+        "radio": ("healthy", "fault", "sensor or data"),
+        "combobox": ("Evidence", "Failure mode", "Severity", "Component", "Cause"),
+        "textbox": ("Note",),
+        "button": ("Record the verdict", "Claim", "Print"),
+        "link": ("Previous case", "Next case", "Back to the queue"),
+    }.items():
+        for name in names:
+            assert page.get_by_role(role, name=name, exact=True).count() == 1, (role, name)
 
 
 def test_the_log_in_has_no_findings(browser: Browser, plant: tuple[Store, str]) -> None:
@@ -254,6 +271,38 @@ def test_levels_stand_in_every_plot_of_a_probability(enter: Callable[..., Page],
         " return [c.ends(c.shape.left, [], [0, 1])[0], c.ends(c.shape.right, right, c.view())[0]] })()"
     )
     assert ends == [0, 0], "both axes begin at the bottom"
+
+
+def test_names_of_marks_do_not_overlap(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    """A unit is removed and the next one installed at the same moment."""
+    store, address = plant
+    page = enter()
+    at = {"at": "2026-01-06T12:00:00Z"}
+    page.goto(f"{address}/axes/{axis_of(store)}")
+    page.wait_for_selector("#plot-states[data-drawn=yes]")
+    times = [{**at, "kind": kind} for kind in ("removed", "installed", "installed")]
+    page.evaluate(
+        "events => { const place = document.getElementById('plot-states'), course = JSON.parse(place.dataset.course);"
+        " place.dataset.course = JSON.stringify({ ...course, events }); drawStates(place); place.chart.draw() }",
+        times,
+    )
+    names = page.evaluate(f"{chart('states')}.named")
+    assert [one["text"] for one in names] == ["removed", "installed", "installed"]
+    assert all(low["y"] > high["end"] for high, low in pairwise(names))
+
+
+def test_times_in_the_history_are_for_people(enter: Callable[..., Page], plant: tuple[Store, str]) -> None:
+    store, address = plant
+    claim(store, "case0", who="mara", at=AT, minutes=30)
+    snooze(store, "case0", who="mara", at=AT, until=datetime(2026, 3, 9, 8, 30, 15, 123456, tzinfo=UTC))
+    page = enter()
+    for language, until in (("en", "until 09/03/2026, 17:30"), ("ko", "26. 3. 9. 오후 5:30까지")):
+        speak(page, language, address)
+        page.goto(f"{address}/cases/case0")
+        told = page.inner_text("#history")
+        assert "123456" not in told and "T08:30" not in told
+        assert told.count("17:30" if language == "en" else "오후 5:30") == 1
+        assert until in page.inner_text("h1")
 
 
 def test_without_scripts_the_page_says_so(browser: Browser, plant: tuple[Store, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ import pytest
 import sqlalchemy as sa
 from fastapi.testclient import TestClient
 
+from pipeline import intake
 from pipeline.accounts import add_user, make_token
 from pipeline.base.settings import Settings
 from pipeline.registry.versions import set_alias
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Axis, Case, CaseRescore, Label, ModelVersion
+from pipeline.store.tables import Axis, Case, CaseRescore, Label, ModelVersion, PlantLevel, QuarantineRow
 from review.app import create_app
+from review.terms import _TERMS
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -73,3 +76,54 @@ def test_the_page_shows_decisions_that_changed_and_how_far_doubt_fell(store: Sto
     assert "1 (1, 0)" in table, "one decision changed, for the better"
     assert 'href="/cases/case0000">case0000</a> healthy → alarm' in table
     assert "0.4000 → 0.2000 (n = 1)" in table
+
+
+@pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+def test_stored_reasons_are_told_in_korean(store: Store, lake: Lake, tmp_path: Path) -> None:
+    """What was stored as an English sentence is worded from its figures or its code; the sentence itself is folded."""
+    level = {"model_version": "m", "decided_at": AT, "sequence": 1, "scope": "acceleration", "review_probability": 0.1}
+    level |= {"held": False, "who": "axiswatch", "known_at": AT}
+    kept = {"quarantine_id": "q", "file_hash": "h", "path": "1.parquet", "row_number": -1, "what": "", "known_at": AT}
+    kept |= {"reasons": [{"code": "missing_column", "text": "column unit is missing"}], "lake_path": "", "lake_row": -1}
+    with store.write() as connection:
+        connection.execute(sa.insert(ModelVersion), version("m", 1))
+        told = {"action": "first", "who": "axiswatch", "reason": "first version of its scope", "at": AT}
+        set_alias(connection, "acceleration", "champion", "m", **told)
+        for site, alarm in (("1", 0.3), ("2", 0.5)):
+            figures = {"units": 9, "estimated": 0.3, "false_alarms": 2}
+            row = {"site": site, "alarm_probability": alarm, "figures": figures, "reason": "9 healthy units, at most"}
+            connection.execute(sa.insert(PlantLevel), level | row)
+        by_hand = {
+            "site": "3",
+            "alarm_probability": 0.3,
+            "figures": {},
+            "reason": "taken back by mara: 잘못",
+            "who": "mara",
+        }
+        connection.execute(sa.insert(PlantLevel), level | by_hand)
+        connection.execute(sa.insert(QuarantineRow), kept | {"state": "open"})
+    add_user(store, "viewer", "viewer", "password of viewer", at=AT)
+    app = create_app(store, lake, Settings(home=tmp_path), clock=lambda: AT + timedelta(days=3))
+    headers = {"Authorization": f"Bearer {make_token(store, 'viewer', purpose='t', at=AT, days=9)}"}
+    for path in ("/models", "/calibration", "/quarantine"):
+        browser = TestClient(app, base_url="https://testserver", headers=headers | {"Accept-Language": "ko"})
+        page = browser.get(path).text.split('<main id="main" tabindex="-1">')[1].split("</main>")[0]
+        shown = re.sub(r"<details class=\"original\">.*?</details>", "", page)
+        words = set(re.findall(r"[A-Za-z]{3,}", re.sub(r"<.*?>", " ", shown)))
+        assert words <= {"axiswatch", "AUROC", "mara", "parquet"}, path
+        if path != "/quarantine":
+            for wording in (
+                "정상 장치 9대로 추정<",
+                "정상 장치 9대로 추정, 오경보가 난 장치 2대를 반영해 올림<",
+                "되돌림: 잘못<",
+            ):
+                assert wording in shown.replace("\n", ""), (path, wording)
+    assert "필요한 열이 없음" in shown
+
+
+def test_every_code_of_the_quarantine_has_words() -> None:
+    """So that no page shows a code; the codes are read from the code of intake."""
+    text = "".join(path.read_text("utf-8") for path in Path(intake.__file__).parent.glob("*.py"))
+    codes = set(re.findall(r"Reason\(\s*\"([a-z_]+)\"", text)) | set(re.findall(r"code = \"([a-z_]+)\"", text))
+    assert len(codes) > 25
+    assert codes <= set(_TERMS), codes - set(_TERMS)

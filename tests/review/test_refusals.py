@@ -117,6 +117,23 @@ def test_a_refusal_is_worded_for_a_person(app: FastAPI, language: str) -> None:
         assert set(connection.scalars(sa.select(Case.state))) == {"open"}, "nothing was recorded"
 
 
+def test_a_page_that_is_refused_is_wholly_korean(app: FastAPI) -> None:
+    browser = browser_of(app)
+    for path in (
+        "/cases/none",
+        "/axes/none",
+        "/nowhere",
+        "/?after=x",
+        "/shift?since=x",
+        "/shift?since=2020-01-01T00:00Z",
+    ):
+        answer = browser.get(path)
+        assert answer.status_code >= 400, path
+        (told,) = re.findall(r'role="alert">(.*?)</div>', answer.text, re.DOTALL)
+        told = re.sub(r"<.*?>", "", told).replace("none", "")
+        assert re.search("[가-힣]", told) and not re.search("[a-z]{2,}", told), (path, told)
+
+
 def test_what_is_missing_keeps_the_way_on(app: FastAPI) -> None:
     browser = browser_of(app, language="en")
     assert "no such page" in browser.get("/nowhere").text

@@ -16,6 +16,7 @@ from pipeline.cases.axis_state import DATA_CODES, DOUBTS, MACHINE_CODES
 from pipeline.labels.labels import CONFIRM
 from pipeline.labels.words import Mode
 from review import statements
+from review.case_view import said_of
 from review.statements import reason_text, statement_of
 from review.terms import term
 from review.words import WORDS
@@ -78,8 +79,10 @@ def test_two_questions_and_two_answers() -> None:
     quiet = case("novel", fault_probability=0.03, fault_q05=None)
     assert statement_of(quiet, EVIDENCE, "en").questions == (("Is it faulty?", "0.03"),), "no fault, no part"
     assert statement_of(case("silent", fault_probability=None), None, "en").questions == ()
-    assert statement_of(case("audit", state="open"), None, "en").questions == (), "no figure suggests the answer"
-    assert statement_of(case("audit", state="closed"), None, "en").questions != ()
+    audits = [case("audit", state=state) | {"family": AUDIT} for state in ("open", "closed")]
+    told = [said_of(audit, EVIDENCE, "en") for audit in audits]
+    assert (told[0].questions, told[0].evidence) == ((), ()), "no figure suggests the answer"
+    assert told[1].questions != ()
     sure = {"fault_probability": 1 - 1e-6, "fault_q05": 0.999, "fault_q95": 1 - 1e-9, "fault_shares": {"ball": 0.9999}}
     answers = [answer for _, answer in statement_of(case("fault", **sure), None, "en").questions]
     assert answers == [">0.99", "ball >99 %"]

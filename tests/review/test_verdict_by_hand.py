@@ -211,6 +211,17 @@ def test_enter_in_a_text_field_records_nothing(
     assert get_case(store, "case00")["events"] == []
 
 
+def test_enter_inside_of_a_plot_records_nothing(plant: tuple[Store, str], enter: Callable[..., Page]) -> None:
+    store, page = plant[0], enter()
+    page.wait_for_selector("[data-complete=yes]")
+    choose(page, "2", "e", "2")
+    page.focus("#plot-course .plot-body")
+    choose(page, "Enter")
+    page.wait_for_timeout(200)
+    assert get_case(store, "case00")["events"] == []
+    record(page)
+
+
 def test_without_the_script_the_form_works(plant: tuple[Store, str], enter: Callable[..., Page]) -> None:
     store, page = plant[0], enter(java_script_enabled=False)
     page.click("#record")
@@ -298,6 +309,26 @@ def test_nothing_is_lost_when_the_session_ends(plant: tuple[Store, str], enter: 
     page.click("#comment-form button:text('Record')")
     page.wait_for_selector("#history li[data-action=comment]")
     assert get_case(store, "case00")["events"][-1]["details"]["text"] == "two\nlines"
+
+
+def test_the_reason_of_a_mute_is_kept_when_the_session_ends(
+    plant: tuple[Store, str], enter: Callable[..., Page]
+) -> None:
+    store, page = plant[0], enter("/axes/axis0")
+    page.fill("#mute [name=reason]", "the gearbox is ordered")
+    page.fill("#mute [name=until]", "2026-03-09T08:00")
+    page.goto(f"{plant[1]}/axes/axis1")
+    assert page.input_value("#mute [name=reason]") == "", "of another axis"
+    page.goto(f"{plant[1]}/axes/axis0")
+    with store.write() as connection:
+        connection.execute(sa.delete(UserSession))
+    page.focus("#mute [name=reason]")
+    page.keyboard.press("Enter")
+    page.fill("#session [name=password]", "a long password")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#unmute")
+    assert "the gearbox is ordered" in page.inner_text("#mutes li")
+    assert page.input_value("#mute [name=reason]") == ""
 
 
 def test_nothing_is_recorded_in_the_name_of_somebody_else(plant: tuple[Store, str], enter: Callable[..., Page]) -> None:

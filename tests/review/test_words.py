@@ -16,6 +16,7 @@ from pipeline.labels.words import Cause, Component, Evidence, Mode, Severity, Ve
 from review.figures.sparkline import HEIGHT, MOST_POINTS, WIDTH, sparkline
 from review.forms import address_of, inside
 from review.terms import _TERMS, share_text, term
+from review.words import WORDS
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -27,6 +28,12 @@ def test_every_stored_word_has_a_korean_one() -> None:
     assert all(re.search(r"[\uac00-\ud7a3]", term(word, "ko")) for word in _TERMS)
     assert term("<script>", "ko") == "<script>", "what is not known stays as it is"
     assert term(None, "en") == ""
+
+
+def test_no_particle_depends_on_what_stands_before_it() -> None:
+    """A name or a number may end with a vowel or not, so no form of a particle fits all; `claims` end with one word."""
+    after = re.compile(r"\{(?!claims)\w+\}(은|는|이|가|을|를|와|과|로|으로|이나|나)(?![가-힣])")
+    assert [key for key, words in WORDS.items() if after.search(words["ko"])] == []
 
 
 def test_a_probability_that_is_not_quite_certain_is_not_written_as_if_it_were() -> None:

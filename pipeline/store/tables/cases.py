@@ -58,6 +58,7 @@ class Case(Base):
 
     __table_args__ = (
         Index("ix_cases_queue", "state", "queue_priority", "first_at", "case_id"),
+        Index("ix_cases_oldest", "state", "axis_id", "first_at", "case_id"),
         Index("ix_cases_to_place", "case_id", sqlite_where=TO_PLACE, postgresql_where=TO_PLACE),
     )
 
