@@ -50,6 +50,7 @@ def chart(name: str) -> str:
 
 def cold_bytes(page: Page, address: str) -> dict[str, int]:
     """Load a page and what it fetches; return the bytes that travelled, by address."""
+    page.wait_for_load_state("networkidle")  # what the page before still fetches is none of it
     session = page.context.new_cdp_session(page)
     session.send("Network.enable")
     names: dict[str, str] = {}
