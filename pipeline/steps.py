@@ -112,15 +112,16 @@ DELETED = (("data", "recordings"), ("data", "states"), ("scores", "scorings"))
 
 
 def retain(place: Workplace, as_of: datetime, *, dry_run: bool = False) -> dict[str, dict[str, Any]]:
-    """Delete what the settings keep no longer: old data, scores of former champions, log files that were taken in.
+    """Delete what the settings keep no longer: old data, scores of former champions, other models, log files.
 
     Returns
     -------
     dict
-        Counts by what was asked for: `data`, `scores`, `landing`; empty where the settings keep everything. `database`:
-        what became of its size, where anything was deleted.
+        Counts by what was asked for: `data`, `scores`, `models`, `landing`; empty where the settings keep everything.
+        `database`: what became of its size, where anything was deleted.
     """
     from pipeline.intake.prune import prune_landing
+    from pipeline.registry.registry import prune_models
     from pipeline.registry.versions import superseded
     from pipeline.store.retention import PRUNED, apply_retention, prune_scores
 
@@ -131,8 +132,11 @@ def retain(place: Workplace, as_of: datetime, *, dry_run: bool = False) -> dict[
         data = apply_retention(place.store, place.lake, settings, case_gap=gap, as_of=as_of, dry_run=dry_run)
         reports["data"] = data.as_dict()
     if settings.superseded_days:
-        versions = superseded(place.store, as_of - timedelta(days=settings.superseded_days))
+        before = as_of - timedelta(days=settings.superseded_days)
+        versions = superseded(place.store, before)
         reports["scores"] = prune_scores(place.store, versions, as_of=as_of, dry_run=dry_run).as_dict()
+        models = prune_models(place.store, place.lake, before, as_of=as_of, dry_run=dry_run)
+        reports["models"] = {"deleted": models}
     if settings.landing_keep_days:
         landed = prune_landing(
             place.store,

@@ -69,7 +69,10 @@ class PlaceSettings(SettingsGroup):
         0, ge=0, le=1200, description="Whole months of data that `axiswatch retention` keeps; 0: all."
     )
     superseded_days: float = Field(
-        0.0, ge=0, le=36_600, description="How long scores of a former champion are kept, days; 0: for ever."
+        0.0,
+        ge=0,
+        le=36_600,
+        description="How long scores of a former champion, and models that never were one, stay, days; 0: for ever.",
     )
     landing_keep_days: float = Field(
         0.0, ge=0, le=36_600, description="How long files stay in the landing zone that were taken in, days; 0: ever."

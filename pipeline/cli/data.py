@@ -175,9 +175,10 @@ def retention(
     """Delete what is older than `retention_months`, `superseded_days` and `landing_keep_days` allow.
 
     `retention_months`: recordings, features, scores and axis states, from database and lake. Recordings with a label or
-    of a baseline period and their features are kept, so are the newest state of each axis and states of cases. Cases,
-    labels and models stay for ever. `superseded_days`: scores of former champions, but for the last one and for what
-    cases quote. `landing_keep_days`: log files that are safely in the lake. Exit code 2: all three are 0.
+    of a baseline period and their features are kept, so are the newest state of each axis and states of cases. Cases
+    and labels stay for ever. `superseded_days`: scores of former champions, but for the last one and for what cases
+    quote; files of models that never became champion. `landing_keep_days`: log files that are safely in the lake. Exit
+    code 2: all three are 0.
     """
     from pipeline.steps import retain
     from pipeline.workplace import batch_workplace

@@ -66,7 +66,7 @@ def models_list(as_json: AsJson = False) -> None:
                     row["n_windows"],
                     *(row["metrics"]["overall"].get(name) for name in ("macro_auroc", "fault_auroc", "nll")),
                     row["known_at"],
-                    ", ".join(row["aliases"]),
+                    ", ".join(row["aliases"]) or ("files deleted" if row["files_deleted_at"] else ""),
                 )
                 for row in versions
             ],

@@ -116,7 +116,7 @@ def to_table(predictions: Predictions) -> pa.Table:
 
 
 def read_predictions(lake: Lake, version: Mapping[str, Any]) -> Predictions | None:
-    """Read the held-out predictions of a version (a row of `model_versions`); None where none were stored.
+    """Read the held-out predictions of a version (as `get_version` has it); None where none were stored, or are kept.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def read_predictions(lake: Lake, version: Mapping[str, Any]) -> Predictions | No
         The file can be read, but does not hold predictions.
     """
     path = version["held_out_path"]
-    if path is None:
+    if path is None or version.get("files_deleted_at"):
         return None
     table = lake.table(path)
     try:

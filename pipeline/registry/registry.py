@@ -19,12 +19,14 @@ from sqlalchemy.engine import Connection
 from models.artifact import MAX_FILE_BYTES, MAX_FILES, ArtifactError, model_version, unpack
 from models.model import Model
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
+from pipeline.base.ids import utc_text
 from pipeline.base.log_schema import quantity_of
 from pipeline.registry.held_out import Predictions, to_table
 from pipeline.registry.versions import CHALLENGER, CHAMPION, get_version, predecessor, set_alias
 from pipeline.store.database import Store, insert_ignore
+from pipeline.store.horizon import MODEL, models_deleted, note_pruning
 from pipeline.store.lake import Lake
-from pipeline.store.tables import LakeFile, ModelAlias, ModelVersion, Scoring
+from pipeline.store.tables import AliasEvent, LakeFile, ModelAlias, ModelVersion, Scoring
 
 SYSTEM = "axiswatch"
 FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -84,11 +86,14 @@ def register(
         "held_out_path": None,
         "known_at": as_of,
     }
-    committed = []
+    committed = [
+        {"path": f"{prefix}/{name}", "kind": "models", "size_bytes": len(data), "n_rows": 0, "known_at": as_of}
+        for name, data in files.items()
+    ]
     if about.held_out is not None:
         path, size = lake.put_table("models", to_table(about.held_out))
         n_rows = len(about.held_out.recording)
-        committed = [{"path": path, "kind": "models", "size_bytes": size, "n_rows": n_rows, "known_at": as_of}]
+        committed.append({"path": path, "kind": "models", "size_bytes": size, "n_rows": n_rows, "known_at": as_of})
         row["held_out_path"] = path
     with store.write() as connection:
         insert_ignore(connection, LakeFile, committed)
@@ -114,9 +119,11 @@ def load_model(store: Store, lake: Lake, version: str) -> Model:
     PrerequisiteMissing
         There is no such version.
     AxiswatchError
-        A file of the artifact was changed or is missing.
+        A file of the artifact was changed or is missing, or retention has deleted them.
     """
     row = get_version(store, version)
+    if row["files_deleted_at"] is not None:
+        raise AxiswatchError(_gone(version, row["files_deleted_at"]))
     try:
         files = _read_files(lake, row["lake_prefix"], row["settings"]["files"])
         if model_version(files) != version:
@@ -126,6 +133,14 @@ def load_model(store: Store, lake: Lake, version: str) -> Model:
         raise AxiswatchError(
             f"model {version} cannot be used: {error}; restore the lake from its backup, or train again"
         ) from error
+
+
+def _gone(version: str, at: datetime) -> str:
+    return (
+        f"the files of model {version} were deleted by the retention run of {utc_text(at)} (setting superseded_days), "
+        "because it never became champion; train again, or restore a backup from before that run into an installation "
+        "of its own (docs/backup.md)"
+    )
 
 
 def _read_files(lake: Lake, prefix: str, names: Sequence[str]) -> dict[str, bytes]:
@@ -226,8 +241,12 @@ def set_champion(
     ------
     ChampionChanged
         The champion is a different one now; nothing was changed.
+    AxiswatchError
+        Retention has just deleted the version's files.
     """
     previous = locked_champion(connection, scope)
+    if (deleted := models_deleted(connection).get(version)) is not None:
+        raise AxiswatchError(_gone(version, deleted))
     if judged_against is not None and previous not in (judged_against, version):
         raise ChampionChanged(
             f"the champion of {scope} has become {previous} while {version} was judged against {judged_against}; "
@@ -291,3 +310,40 @@ def current_alias(connection: Connection, scope: str, alias: str) -> str | None:
     """Return the version that an alias names; None where it names none."""
     query = sa.select(ModelAlias.model_version).where(ModelAlias.scope == scope, ModelAlias.alias == alias)
     return connection.scalar(query)
+
+
+def prune_models(store: Store, lake: Lake, before: datetime, *, as_of: datetime, dry_run: bool = False) -> int:
+    """Delete the files of models that never became champion and were trained before a time; return their number.
+
+    What an alias names stays. The rows stay for ever, with figures, lineage and decisions. Rows first, then files: a
+    run that is killed in between leaves files that `axiswatch lake sweep` deletes. With `dry_run` nothing is deleted.
+    """
+    version = ModelVersion.model_version
+    was_champion = sa.exists().where(AliasEvent.alias == CHAMPION, AliasEvent.model_version == version)
+    named = sa.exists().where(ModelAlias.model_version == version)
+    query = sa.select(ModelVersion).where(ModelVersion.known_at < before, sa.not_(was_champion), sa.not_(named))
+    found = 0
+    with store.read() as connection:
+        scopes = connection.scalars(sa.select(ModelVersion.scope).distinct().order_by(ModelVersion.scope)).all()
+    for scope in scopes:
+        with store.read() if dry_run else store.write() as connection:
+            if not dry_run:
+                locked_champion(connection, scope)
+            rows = connection.execute(query.where(ModelVersion.scope == scope)).all()
+            deleted = models_deleted(connection)
+            gone = {row.model_version: row for row in rows if row.model_version not in deleted}
+            found += len(gone)
+            if dry_run or not gone:
+                continue
+            held_out = {row.held_out_path for row in gone.values() if row.held_out_path}
+            others = sa.select(ModelVersion.held_out_path).where(
+                ModelVersion.held_out_path.in_(held_out), version.not_in([*gone, *deleted])
+            )
+            paths = held_out - set(connection.scalars(others))
+            paths |= {f"{row.lake_prefix}/{name}" for row in gone.values() for name in row.settings["files"]}
+            for name in gone:
+                note_pruning(connection, MODEL, before, as_of=as_of, name=name)
+            connection.execute(sa.delete(LakeFile).where(LakeFile.path.in_(paths)))
+        for path in paths:
+            lake.remove(path)
+    return found

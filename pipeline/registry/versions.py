@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.base.errors import AxiswatchError, PrerequisiteMissing
 from pipeline.store.database import Store, insert_new, upsert
+from pipeline.store.horizon import models_deleted
 from pipeline.store.tables import AliasEvent, ModelAlias, ModelVersion, RetrainingDecision
 
 
@@ -58,14 +59,17 @@ def list_versions(store: Store) -> list[dict[str, Any]]:
     with store.read() as connection:
         aliases = connection.execute(sa.select(ModelAlias)).all()
         rows = connection.execute(sa.select(ModelVersion).order_by(ModelVersion.known_at, ModelVersion.model_version))
+        deleted = models_deleted(connection)
         return [
-            dict(row._mapping) | {"aliases": [a.alias for a in aliases if a.model_version == row.model_version]}
+            dict(row._mapping)
+            | {"aliases": [a.alias for a in aliases if a.model_version == row.model_version]}
+            | {"files_deleted_at": deleted.get(row.model_version)}
             for row in rows
         ]
 
 
 def get_version(store: Store, version: str) -> dict[str, Any]:
-    """Return the row of one version.
+    """Return the row of one version, and `files_deleted_at`: when retention deleted its files, or None.
 
     Raises
     ------
@@ -75,9 +79,10 @@ def get_version(store: Store, version: str) -> dict[str, Any]:
     with store.read() as connection:
         query = sa.select(ModelVersion).where(ModelVersion.model_version == version)
         row = connection.execute(query).one_or_none()
+        deleted = models_deleted(connection).get(version)
     if row is None:
         raise PrerequisiteMissing(f"there is no model version {version}; `axiswatch models list` shows them")
-    return dict(row._mapping)
+    return dict(row._mapping) | {"files_deleted_at": deleted}
 
 
 def trained_units(version: Mapping[str, Any]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""How far back axiswatch can answer: what retention has deleted, and the refusal of an `as_of` before that.
+"""What retention has deleted: models, and how far back axiswatch can answer. An `as_of` before that is refused.
 
 A run for a time whose recordings are gone would find less than there was, and store that as if it were the truth.
 """
@@ -14,10 +14,11 @@ from sqlalchemy.engine import Connection
 from pipeline.base.errors import SettingsError
 from pipeline.base.ids import utc_text
 from pipeline.store.database import Store, insert_ignore
-from pipeline.store.tables import Pruning
+from pipeline.store.tables import LakeFile, ModelVersion, Pruning
 
 DATA: Final = "data"
 SCORES: Final = "scores"
+MODEL: Final = "model"
 
 _KEPT_BY: Final = {
     DATA: ("recordings, features, scores and axis states", "retention_months"),
@@ -31,9 +32,9 @@ def note_pruning(connection: Connection, what: str, before_at: datetime, *, as_o
     Parameters
     ----------
     what
-        `DATA` or `SCORES`.
+        `DATA`, `SCORES` or `MODEL`.
     name
-        Of scores the model version.
+        Of scores and models the version.
     """
     row = {"what": what, "name": name, "before_at": before_at, "known_at": as_of}
     insert_ignore(connection, Pruning, [row])
@@ -44,6 +45,17 @@ def kept_from(connection: Connection) -> datetime | None:
     newest = sa.func.max(Pruning.before_at, type_=Pruning.before_at.type)
     found: datetime | None = connection.scalar(sa.select(newest).where(Pruning.what == DATA))
     return found
+
+
+def models_deleted(connection: Connection) -> dict[str, datetime]:
+    """Return the model versions whose files are deleted, and when; not those that a training has written again."""
+    query = sa.select(Pruning.name, Pruning.known_at, ModelVersion.lake_prefix, ModelVersion.settings).join(
+        ModelVersion, ModelVersion.model_version == Pruning.name
+    )
+    rows = connection.execute(query.where(Pruning.what == MODEL).order_by(Pruning.known_at)).all()
+    first = {row.name: f"{row.lake_prefix}/{row.settings['files'][0]}" for row in rows}
+    there = set(connection.scalars(sa.select(LakeFile.path).where(LakeFile.path.in_(first.values()))))
+    return {row.name: row.known_at for row in rows if first[row.name] not in there}
 
 
 def refuse_pruned(store: Store, at: datetime, *, called: str = "as_of") -> None:

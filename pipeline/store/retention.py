@@ -2,7 +2,7 @@
 
 Some old recordings stay because they are still needed: those with a label (training reads them), and those of a
 baseline period (another feature version computes that baseline again). Of axis states the newest of each axis stays,
-and what cases rest on. Cases, labels, models and baselines stay for ever. Rows are deleted first, in transactions; then
+and what cases rest on. Cases, labels and baselines stay for ever. Rows are deleted first, in transactions; then
 the files that no row names any more. A run that is killed in between leaves files that `axiswatch lake sweep` deletes.
 """
 
@@ -22,7 +22,7 @@ from pipeline.base.settings import PlaceSettings
 from pipeline.store import due
 from pipeline.store.attribution import attributed_unit, recordings
 from pipeline.store.database import Store, partition_name
-from pipeline.store.horizon import DATA, SCORES, note_pruning
+from pipeline.store.horizon import DATA, SCORES, models_deleted, note_pruning
 from pipeline.store.lake import Lake
 from pipeline.store.tables import (
     Axis,
@@ -54,7 +54,9 @@ def sweep_lake(store: Store, lake: Lake, *, older_than: datetime) -> int:
 def named_files(connection: Connection) -> set[str]:
     """Return the paths of all files of the lake that rows name."""
     named = set(connection.scalars(sa.select(LakeFile.path)))
-    for row in connection.execute(sa.select(ModelVersion.lake_prefix, ModelVersion.settings)):
+    query = sa.select(ModelVersion.lake_prefix, ModelVersion.settings)
+    kept = ModelVersion.model_version.not_in(list(models_deleted(connection)))
+    for row in connection.execute(query.where(kept)):
         named |= {f"{row.lake_prefix}/{name}" for name in row.settings["files"]}
     return named
 

@@ -193,8 +193,8 @@ class Pruning(Base):
 
     __tablename__ = "prunings"
 
-    what: Mapped[str] = mapped_column(String(8), primary_key=True, comment="data or scores")
-    name: Mapped[str] = mapped_column(String(16), primary_key=True, comment="of scores the model version; else ''")
+    what: Mapped[str] = mapped_column(String(8), primary_key=True, comment="data, scores or model")
+    name: Mapped[str] = mapped_column(String(16), primary_key=True, comment="of scores and models the version; else ''")
     before_at: Mapped[datetime] = mapped_column(
         primary_key=True, comment="what is older is gone; of scores when the model was no champion any more"
     )
