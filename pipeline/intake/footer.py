@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 MAGIC: Final = b"PAR1"
+FOOTER_BYTES: Final = 16 * 1024 * 1024
+"""A larger footer is not read: Arrow needs ten times its bytes. A group of rows with twenty columns has 2 KiB."""
 DEEPEST: Final = 32
 """Structs in one another; Parquet needs eight."""
 HEADER_BYTES: Final = (256, 64 * 1024)
@@ -52,6 +54,28 @@ class Page:
     unfolded_bytes: int
 
 
+def find_footer(file: BinaryIO) -> bytes:
+    """Return the footer's bytes. To be called before Arrow opens a file: it takes any size.
+
+    Raises
+    ------
+    ValueError
+        There is no footer, or it is larger than `FOOTER_BYTES`.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 8))
+    tail = file.read(8)
+    length = int.from_bytes(tail[:4], "little")
+    if tail[4:] != MAGIC or length > size - 8:
+        raise ValueError("it has no footer")
+    if length > FOOTER_BYTES:
+        raise ValueError(
+            f"its footer has {length} bytes; at most {FOOTER_BYTES} are read: write it with fewer row groups"
+        )
+    file.seek(size - 8 - length)
+    return file.read(length)
+
+
 def read_footer(file: BinaryIO) -> list[RowGroup]:
     """Return the row groups of a Parquet file.
 
@@ -60,15 +84,9 @@ def read_footer(file: BinaryIO) -> list[RowGroup]:
     ValueError
         The footer is damaged.
     """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 8))
-    tail = file.read(8)
-    length = int.from_bytes(tail[:4], "little")
-    if tail[4:] != MAGIC or length > size - 8:
-        raise ValueError("it has no footer")
-    file.seek(size - 8 - length)
+    data = find_footer(file)
     try:
-        found = _Compact(file.read(length)).struct()
+        found = _Compact(data).struct()
         return [_row_group(group) for group in found[4]]
     except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"its footer is damaged ({error!r})") from error

@@ -23,7 +23,16 @@ import pyarrow.parquet as pq
 
 from pipeline.base.log_schema import LOG_SCHEMA
 from pipeline.intake.contract import SIGNAL_COLUMNS, Limits, Reason, judge_columns, judge_rows, printable
-from pipeline.intake.footer import BYTE_ARRAY, DOUBLE, INT64, ColumnChunk, RowGroup, read_footer, read_pages
+from pipeline.intake.footer import (
+    BYTE_ARRAY,
+    DOUBLE,
+    INT64,
+    ColumnChunk,
+    RowGroup,
+    find_footer,
+    read_footer,
+    read_pages,
+)
 from pipeline.store.lake import is_damage
 
 MIB: Final = 1024 * 1024
@@ -88,6 +97,7 @@ def read_log(path: Path, limits: Limits, notes: list[str]) -> Iterator[tuple[int
     """
     # Opened here, because Arrow refuses a path that is not UTF-8.
     with path.open("rb") as file:
+        find_footer(file)
         metadata = pq.read_metadata(file)
         schema = metadata.schema.to_arrow_schema()
         reasons, ignored = judge_columns(schema)
@@ -279,10 +289,9 @@ def _batches(
 def begun_by(path: Path, as_of: datetime) -> bool:
     """Return whether all recordings of a log file started by a time; False where that cannot be read."""
     try:
-        with (
-            path.open("rb") as file,
-            pq.ParquetFile(file, buffer_size=MIB, pre_buffer=False, page_checksum_verification=True) as parquet,
-        ):
+        with path.open("rb") as file:
+            find_footer(file)
+            parquet = pq.ParquetFile(file, buffer_size=MIB, pre_buffer=False, page_checksum_verification=True)
             groups = [Group.of(group, number, file) for number, group in enumerate(read_footer(file))]
             if any(group.exploded > TEXT_BYTES or not group.is_sound for group in groups):
                 return False

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.importing.formats.interface import LIST_ROWS, Block, ReadColumn, block_rows
 from pipeline.importing.problems import SignalUnreadable
 from pipeline.intake.contract import printable
-from pipeline.intake.footer import read_footer, read_pages
+from pipeline.intake.footer import find_footer, read_footer, read_pages
 
 STREAMED: Final = {"pre_buffer": False, "buffer_size": 1 << 20}
 """Reading goes on page by page; otherwise all row groups, or the whole of one, would be in memory."""
@@ -34,6 +34,8 @@ class ParquetSignals:
         """Read the schema; `lists`: a column of lists of numbers counts as numbers."""
         self._path, self._file, self._lists = path, file, lists
         try:
+            with path.open("rb") as opened:
+                find_footer(opened)
             with pq.ParquetFile(path) as opened:
                 self._schema: pa.Schema = opened.schema_arrow
                 self._rows: int = opened.metadata.num_rows

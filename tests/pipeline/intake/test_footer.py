@@ -17,9 +17,11 @@ import pytest
 from benchmarks.fuzz.bytes_damage import damage_bytes
 from benchmarks.fuzz.parquet_damage import footer_of, with_footer
 from benchmarks.fuzz.thrift import Node, Reader, child, written
+from pipeline.importing.formats.parquet import ParquetSignals
+from pipeline.importing.problems import SignalUnreadable
 from pipeline.intake.contract import Limits
 from pipeline.intake.footer import read_footer, read_pages
-from pipeline.intake.reading import Unread, read_log
+from pipeline.intake.reading import Unread, begun_by, read_log
 
 MakeRow = Callable[..., dict[str, Any]]
 READ = """
@@ -160,3 +162,16 @@ def test_what_is_nested_without_end_is_damage(data: bytes, kind: bytes) -> None:
     damaged = data[:-8] + footer + len(footer).to_bytes(4, "little") + b"PAR1"
     with pytest.raises(ValueError, match="nested too deeply"):
         read_footer(io.BytesIO(damaged))
+
+
+def test_a_footer_of_a_hundred_mebibytes_is_not_read(data: bytes, tmp_path: Path, limits: Limits) -> None:
+    """A name of a column without end: Arrow would take a gibibyte for it. Intake and import say so."""
+    length = 100 * 2**20
+    path = tmp_path / "a.parquet"
+    path.write_bytes(data[:4] + bytes(length) + length.to_bytes(4, "little") + b"PAR1")
+    for use in (lambda: list(read_log(path, limits, [])), lambda: ParquetSignals(path, "a")):
+        with pytest.raises(
+            (ValueError, SignalUnreadable), match="footer has 104857600 bytes; at most 16777216 are read"
+        ):
+            use()
+    assert begun_by(path, limits.as_of) is False
