@@ -72,12 +72,13 @@ def work(pipe: Connection, name: str, seed: int, folder: Path) -> None:
     target = make(name)
     target.prepare(folder)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (WALL_GIB * 2**30, hard))
     pipe.send("ready")
     while (asked := pipe.recv()) is not None:
         for number, given in inputs_of(target, seed, *asked):
             pipe.send((number, given.damage))
+            resource.setrlimit(resource.RLIMIT_DATA, (WALL_GIB * 2**30, hard))
             pipe.send(attempt(target, given, number))
+            resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))  # who makes the next input is not judged
         pipe.send("done")
 
 
