@@ -2,8 +2,9 @@
 
 Some old recordings stay because they are still needed: those with a label (training reads them), and those of a
 baseline period (another feature version computes that baseline again). Of axis states the newest of each axis stays,
-and what cases rest on. Cases, labels and baselines stay for ever. Rows are deleted first, in transactions; then
-the files that no row names any more. A run that is killed in between leaves files that `axiswatch lake sweep` deletes.
+and what cases rest on. Cases, labels and baselines stay for ever. Rows are deleted first, in transactions; then the
+files that no row names any more, and of others the rows that nobody needs (`pipeline.store.repack`). A run that is
+killed in between leaves files that `axiswatch lake sweep` deletes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pipeline.store.attribution import attributed_unit, recordings
 from pipeline.store.database import Store, partition_name
 from pipeline.store.horizon import DATA, SCORES, models_deleted, note_pruning
 from pipeline.store.lake import Lake
+from pipeline.store.repack import repack
 from pipeline.store.tables import (
     Axis,
     AxisState,
@@ -78,6 +80,7 @@ class RetentionReport:
     log_files: int = 0
     partitions: int = 0
     files: int = 0
+    repacked: int = 0
     size_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -130,6 +133,8 @@ def apply_retention(
             lake.remove(path)
             report.files += 1
             report.size_bytes += size
+    report.repacked, freed = repack(store, lake, limit, as_of=as_of)
+    report.size_bytes += freed
     report.log_files = _drop_log_files(store, limit)
     return report
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
@@ -22,7 +23,7 @@ from pipeline.store import due
 from pipeline.store.database import Store, bulk_insert, create_database, ensure_partitions
 from pipeline.store.horizon import refuse_pruned, refuse_pruned_model
 from pipeline.store.lake import Lake
-from pipeline.store.retention import PRUNED, apply_retention, first_month_kept, prune_scores
+from pipeline.store.retention import PRUNED, apply_retention, first_month_kept, prune_scores, sweep_lake
 from pipeline.store.tables import (
     Axis,
     AxisState,
@@ -120,6 +121,18 @@ def counts(store: Store) -> list[int]:
         return [connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables]
 
 
+def contents(store: Store, lake: Lake) -> dict[tuple[str, ...], Any]:
+    """Samples and features by recording, as the lake has them where the database says."""
+    found: dict[tuple[str, ...], Any] = {}
+    with store.read() as connection:
+        for row in connection.execute(sa.select(Recording)):
+            found["samples", row.recording_id] = lake.table(row.lake_path).slice(row.lake_row, 1).to_pylist()
+        for row in connection.execute(sa.select(Extraction)):
+            windows = lake.table(row.lake_path).slice(row.lake_row, row.n_windows)
+            found["features", row.recording_id] = str(windows.to_pylist())
+    return found
+
+
 def committed(store: Store) -> set[str]:
     with store.read() as connection:
         return set(connection.scalars(sa.select(LakeFile.path)))
@@ -129,7 +142,7 @@ def test_old_months_go_from_database_and_lake_and_labelled_recordings_stay(
     store: Store, lake: Lake, filled: Settings
 ) -> None:
     assert counts(store) == [16, 16, 16]
-    before = committed(store)
+    before, content = committed(store), contents(store, lake)
     told = apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=True)
     assert (told.recordings, told.kept_labelled, told.files) == (6, 2, 0)
     assert counts(store) == [16, 16, 16]
@@ -151,13 +164,53 @@ def test_old_months_go_from_database_and_lake_and_labelled_recordings_stay(
         "nothing is left of 1220; of 1210 what has a label"
     )
     left = committed(store)
-    assert len(before - left) == done.files > 0
+    assert done.repacked == 1, "the file with signals of the 10th of December; features have a file each here"
+    assert len(before - left) == done.files + done.repacked > 1
+    assert contents(store, lake).items() <= content.items(), "samples and features of what is left are as they were"
     assert {path for path, _ in lake.files()} == left, "no file without a row, and no row without a file"
-    with store.read() as connection:
-        for row in connection.execute(sa.select(Recording.lake_path, Recording.lake_row)):
-            assert next(iter(lake.rows(row.lake_path, [row.lake_row], ["samples"])))
     again = apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=False)
     assert (again.recordings, again.files) == (0, 0)
+
+
+def test_of_a_file_of_features_the_needed_rows_stay(
+    store: Store, lake: Lake, filled: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file for a batch of many recordings. A run that is killed in between leaves an orphan and no more."""
+    with store.write() as connection:
+        rows = connection.execute(sa.select(Extraction).order_by(Extraction.started_at)).all()
+        parts = [lake.table(row.lake_path).slice(row.lake_row, row.n_windows) for row in rows]
+        path, size = lake.put_table("features", pa.concat_tables(parts))
+        about = {"kind": "features", "n_rows": sum(part.num_rows for part in parts), "known_at": FIRST}
+        connection.execute(sa.insert(LakeFile), about | {"path": path, "size_bytes": size})
+        for number, row in enumerate(rows):
+            first = sum(part.num_rows for part in parts[:number])
+            mine = sa.update(Extraction).where(Extraction.recording_id == row.recording_id)
+            connection.execute(mine.values(lake_path=path, lake_row=first))
+        connection.execute(sa.delete(LakeFile).where(LakeFile.kind == "features", LakeFile.path != path))
+        late = Recording.started_at > AS_OF - timedelta(days=20)
+        found = connection.scalars(sa.select(Recording.recording_id).where(late)).all()
+        for table in (Score, Scoring, TrendPoint, Extraction, Recording):
+            connection.execute(sa.delete(table).where(table.recording_id.in_(found)))
+    content = contents(store, lake)
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(lake, "remove", _killed_at(path, lake.remove))
+        apply_retention(store, lake, filled, case_gap=GAP, as_of=AS_OF, dry_run=False)
+    assert path not in committed(store)
+    left = contents(store, lake)
+    assert left.items() <= content.items()
+    assert len(left) == 2 * 6
+    assert sweep_lake(store, lake, older_than=datetime.now(UTC) + timedelta(days=1)) > 0
+    assert contents(store, lake) == left
+    assert {path for path, _ in lake.files()} == committed(store)
+
+
+def _killed_at(path: str, remove: Callable[[str], None]) -> Callable[[str], None]:
+    def killed(asked: str) -> None:
+        if asked == path:
+            raise KeyboardInterrupt(asked)
+        remove(asked)
+
+    return killed
 
 
 def test_a_label_keeps_what_it_holds_for_and_no_more(store: Store, lake: Lake, filled: Settings) -> None:
