@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincc
 
 from features.quality.mains import HumSettings, mains_shares, unexplained_mains
 from features.quality.verdict import Quality as Quality
 from features.spectra.spectrum import power_spectrum
 
 _CHUNK_SAMPLES = 131_072
+
+_COMPARED, _WATCHED = 512, 256
+"""Stays beside held stretches are compared with those at so many other places, for so many samples at most."""
 
 
 @dataclass(frozen=True)
@@ -370,8 +374,9 @@ def _dropout(row: NDArray[np.float32], settings: QualitySettings) -> tuple[Quali
 def _is_rest(row: NDArray[np.float32], ends: NDArray[np.intp], lengths: NDArray[np.intp], s: QualitySettings) -> bool:
     """Return whether long held stretches are pauses: at rest, noise below half a step of a coarse log disappears.
 
-    A machine that stops comes back to the same values, within a step; a plug that loses its contact holds any value,
-    or an open input's 0. At 0 only a rhythm tells a pause: three stretches or more, alike in length and distance.
+    A machine slows down before it stops, or comes back to the same values, within a step; a plug that loses its contact
+    does so in mid-motion, and holds any value, or an open input's. At 0, or at one value far from the mean of the
+    motion, only a rhythm tells a pause: three stretches or more, alike in length and distance.
     """
     live = np.ones(row.size, dtype=bool)
     for end, length in zip(ends, lengths, strict=True):
@@ -379,10 +384,15 @@ def _is_rest(row: NDArray[np.float32], ends: NDArray[np.intp], lengths: NDArray[
     moving, levels = row[live].astype(np.float64), np.unique(row).astype(np.float64)
     if moving.size < s.min_samples or levels.size < s.min_levels:
         return False
-    step = float(np.quantile(np.diff(levels), 0.1))
-    if float(moving.std()) > s.rest_steps * step:
+    step, spread = float(np.quantile(np.diff(levels), 0.1)), float(moving.std())
+    if spread > s.rest_steps * step:
         return False
+    if _slows_down(row, live, ends, lengths, reach=max(spread / 2.0, 1.5 * step), still=1.5 * step) <= s.rest_chance:
+        return True
     chance, values = 1.0, row[ends].astype(np.float64)
+    may_be_open = float(np.ptp(values)) <= 1.5 * step and abs(float(values[0] - moving.mean())) > spread / 2.0
+    if may_be_open and not _is_rhythm(row.size, ends, lengths):
+        return False
     while values.size:
         value, same = float(values[0]), np.abs(values - values[0]) <= 1.5 * step
         times = int(np.count_nonzero(same))
@@ -391,6 +401,48 @@ def _is_rest(row: NDArray[np.float32], ends: NDArray[np.intp], lengths: NDArray[
         chance *= float(np.mean(np.abs(moving - value) <= 1.5 * step)) ** (times - 1)
         values = values[~same]
     return chance <= s.rest_chance
+
+
+def _slows_down(
+    row: NDArray[np.float32],
+    live: NDArray[np.bool_],
+    ends: NDArray[np.intp],
+    lengths: NDArray[np.intp],
+    *,
+    reach: float,
+    still: float,
+) -> float:
+    """Return with what chance a signal that froze anywhere stays so long within `reach` of the held values beside them.
+
+    Of each end of each stretch, how long the signal stays there is compared with how long the moving signal stays
+    within `reach` of its own values, but where it is `still` for as long as it is held; the chances are put together by
+    Fisher's method.
+    """
+    chances = []
+    for way, edges in ((1, ends + 1), (-1, ends - lengths)):
+        # Read backwards, what comes before a stretch comes behind it.
+        wide, free = row[::way].astype(np.float64), live[::way]
+        first = edges if way == 1 else row.size - 1 - edges
+        places = np.flatnonzero(free[:-1] & free[1:])
+        places = places[:: max(places.size // _COMPARED, 1)]
+        held = min(int(lengths.min()), _WATCHED)
+        places = places[_stays(wide, places, wide[places], still) < held]
+        own = _stays(wide, places, wide[places], reach)
+        for start, end in zip(first, ends, strict=True):
+            if start < row.size:
+                stay = _stays(wide, np.array([start]) - 1, np.array([float(row[end])]), reach)[0]
+                chances.append((1.0 + np.count_nonzero(own >= stay)) / (1.0 + own.size))
+    return float(gammaincc(len(chances), -np.log(chances).sum())) if chances else 1.0
+
+
+def _stays(
+    wide: NDArray[np.float64], places: NDArray[np.intp], values: NDArray[np.float64], reach: float
+) -> NDArray[np.intp]:
+    """Return for how many samples behind each place the signal stays within `reach` of a value, `_WATCHED` at most."""
+    behind = places[:, None] + np.arange(1, _WATCHED + 1)
+    away = np.abs(wide[np.minimum(behind, wide.size - 1)] - values[:, None]) > reach
+    away |= behind >= wide.size
+    return np.where(away.any(axis=1), away.argmax(axis=1), _WATCHED)
 
 
 def _is_rhythm(size: int, ends: NDArray[np.intp], lengths: NDArray[np.intp]) -> bool:

@@ -236,7 +236,8 @@ class _Known:
     def explain(self, lines: Vector) -> NDArray[np.bool_]:
         """Return whether each order, of any shape, is a line of a comb that is known.
 
-        A multiple so high that all of them, with their tolerance, cover a quarter of the axis explains nothing.
+        A multiple so high that all of them, with their tolerance, cover half of the axis explains nothing; for a cage,
+        a quarter: its multiples lie so close that many a shaft's lines are among them.
         """
         return np.asarray(self._explained(lines).any(axis=-1))
 
@@ -252,7 +253,8 @@ class _Known:
         place = lines[..., None] - self.offsets
         multiple = np.maximum(np.rint(place / self.orders), 1.0) * self.orders
         reach = np.maximum(self.tolerance * multiple, 1.5 / self.turns)
-        return np.asarray((np.abs(place - multiple) <= reach) & (8.0 * reach < self.orders))
+        most = np.where(self.short, 8.0, 4.0) * reach
+        return np.asarray((np.abs(place - multiple) <= reach) & (most < self.orders))
 
 
 def _comb_near(combs: Combs, order: float, slip: float, s: SpeedCheckSettings) -> float | None:

@@ -326,6 +326,33 @@ def test_pauses_of_any_length_are_no_dropout_where_they_are_at_no_zero():
     assert verdict(pausing((0.12,), jitter=0.5), rate=400.0) is Quality.OK
 
 
+@pytest.mark.parametrize("pauses", [1, 2, 5])
+@pytest.mark.parametrize("levels", [(0.0,), (0.12, -0.3, 0.06)])
+@pytest.mark.parametrize("step", [0.005, 0.02])
+def test_an_axis_that_slows_down_before_it_stops_is_at_rest_wherever_that_is(pauses, levels, step):
+    """Irregular stops, each at another pose: what tells them from a loose plug is how the motion ends and begins."""
+    rng = np.random.default_rng([pauses, len(levels)])
+    parts = []
+    for number in range(pauses + 1):
+        moves, stands = rng.integers(500, 1100), rng.integers(80, 400)
+        ramp = np.minimum(np.linspace(0.0, 8.0, moves), 1.0) * np.minimum(np.linspace(8.0, 0.0, moves), 1.0)
+        before, after = (levels[(number + k) % len(levels)] for k in (0, 1))
+        parts.append(np.linspace(before, after, moves) + 0.2 * ramp * rng.standard_normal(moves))
+        parts.append(after + 0.1 * step * rng.standard_normal(stands if number < pauses else 0))
+    assert verdict(coarse(np.concatenate(parts), step), rate=400.0) is Quality.OK
+
+
+@pytest.mark.parametrize("number", [1, 3, 8])
+@pytest.mark.parametrize("value", [0.0, 0.45, None])
+def test_a_plug_that_is_lost_in_mid_motion_is_no_pause_whatever_it_holds(number, value):
+    """An open input of any constant, or the last value."""
+    rng = np.random.default_rng(number)
+    x = 0.12 + 0.2 * rng.standard_normal(8192)
+    for start in (900 * np.arange(number) + rng.integers(0, 300, number)).tolist():
+        x[start : start + rng.integers(60, 500)] = x[start] if value is None else value
+    assert verdict(coarse(x, 0.01), rate=400.0) is Quality.DROPOUT
+
+
 @pytest.mark.parametrize("step", [0.01, 0.04])
 def test_a_loose_plug_is_found_in_coarse_steps_too(step):
     rng, found = np.random.default_rng(7), {"open": 0, "held": 0, "at rest, then open": 0}

@@ -279,6 +279,14 @@ def test_the_comb_of_a_bearing_on_another_shaft_is_no_wrong_speed(race, ratio, s
         assert judge(x, orders=orders) is None
 
 
+@pytest.mark.parametrize("race", ["outer", "inner"])
+@pytest.mark.parametrize("ratio", [8.0, 9.5, 13.0])
+def test_nor_is_that_of_a_bearing_that_turns_so_slowly_that_its_lines_lie_close(race, ratio):
+    for seed in range(4):
+        x, orders = behind_a_gear(ratio, race, seed, shaft=0.005, floor=0.02)
+        assert judge(x, orders=orders) is None
+
+
 @pytest.mark.parametrize("order", [1.5, 1.79])
 def test_half_of_a_race_whose_comb_is_there_is_no_shaft(order):
     comb_there = comb(order * RPM, amplitude=0.2, harmonics=range(1, 9)) + comb(2 * order * RPM, amplitude=0.3)
