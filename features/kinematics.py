@@ -173,7 +173,7 @@ def check_bearing(orders: Orders) -> Orders:
     """Refuse orders that no bearing can have; return them, with the speed of the inner ring where they tell it.
 
     With `r` the speed of one ring against the other and `n` balls, `bpfo + bpfi = n r`; with the outer ring at rest
-    `ftf = bpfo / n`, with the inner one `bpfi / n`; with `g = (bpfi - bpfo) / (bpfi + bpfo)` and the contact angle a,
+    `ftf = bpfo / n`, where it turns (`outer_ring`) `bpfi / n` too; with `g = (bpfi - bpfo) / (bpfi + bpfo)` and the contact angle a,
     `bsf = r cos(a) (1 - g^2) / (2 g)`. A bearing whose `ftf` gives a whole number of balls may sit on a shaft that is
     not named; the inner ring then turns at `r`. Source as of `bearing_orders`.
 
@@ -195,6 +195,9 @@ strikes twice a turn; give bsf = 2.357.
     if o.bpfo is None or o.bpfi is None:
         if o.bpfo is not None and o.ftf is not None and _whole(o.bpfo / o.ftf) is None:
             raise ValueError(f"ftf = bpfo / n: {o.bpfo:g} / {o.ftf:g} = {o.bpfo / o.ftf:.4g} is no number of balls.")
+        told = [_contradiction(both, balls) for both, balls in _with_both_races(o)]
+        if told and all("is 2 x bsf" in wrong for wrong in told):
+            raise ValueError(told[0])
         return o
     if o.bpfo >= o.bpfi:
         raise ValueError(f"bpfo must be below bpfi, got {o.bpfo:g} and {o.bpfi:g}; are they swapped?")
@@ -228,13 +231,30 @@ def _whole(balls: float, within: float = _COUNTED) -> int | None:
     return number if number >= 3 and abs(balls - number) <= within * number else None
 
 
+def _with_both_races(o: Orders) -> list[tuple[Orders, int]]:
+    """Return orders that name the cage and one race with the other race, for each speed of the ring that is named."""
+    found: list[tuple[Orders, int]] = []
+    for ring in dict.fromkeys((o.inner_ring, *o.shafts, 1.0)):
+        if o.ftf is None or o.outer_ring is not None or ring is None or not o.ftf < ring / 2.0:
+            continue
+        balls = None
+        if o.bpfo is not None or o.bpfi is not None:
+            balls = _whole(o.bpfo / o.ftf if o.bpfo is not None else (o.bpfi or 0.0) / (ring - o.ftf))
+        if balls is not None:
+            found.append((replace(o, bpfo=balls * o.ftf, bpfi=balls * (ring - o.ftf)), balls))
+    return found
+
+
 def _contradiction(o: Orders, balls: int) -> str:
     """Say what contradicts a number of balls; '' where nothing does."""
     assert o.bpfo is not None and o.bpfi is not None
-    total, cages = o.bpfo + o.bpfi, (o.bpfo / balls, o.bpfi / balls)
+    total = o.bpfo + o.bpfi
+    cages = (o.bpfo / balls,) if o.outer_ring is None else (o.bpfo / balls, o.bpfi / balls)
     if o.ftf is not None and not any(abs(o.ftf / cage - 1.0) <= _ROUNDING for cage in cages):
         shown = f"{o.bpfo:g} / {balls} = {cages[0]:.4g}"
-        return f"ftf = bpfo / n: bpfo + bpfi = {total:g} makes {balls} balls and {shown}, got ftf = {o.ftf:g}."
+        turning = abs(o.ftf * balls / o.bpfi - 1.0) <= _ROUNDING
+        hint = " That is the cage of a bearing whose outer ring turns; then name outer_ring." if turning else ""
+        return f"ftf = bpfo / n: bpfo + bpfi = {total:g} makes {balls} balls and {shown}, got ftf = {o.ftf:g}.{hint}"
     if o.bsf is None:
         return ""
     g = (o.bpfi - o.bpfo) / total

@@ -30,6 +30,7 @@ from pipeline.evaluation.methods import (
 from pipeline.evaluation.protocol import EvaluationRefused, Protocol
 from pipeline.evaluation.reporting.drawing import curves
 from pipeline.evaluation.reporting.output import EvaluationResult
+from pipeline.evaluation.same_samples import each_once
 from pipeline.evaluation.selection import Selection
 from pipeline.evaluation.windows import (
     OK,
@@ -76,8 +77,10 @@ def prepare(protocol: Protocol, selection: Selection, dataset: Dataset, settings
         notes += list(more)
     sides = {name: windows.of_rows(getattr(selection, name)) for name in ("train", "test", "unseen")}
     sides["train"], sides["test"] = cut_shared(sides["train"], sides["test"], selection, _column(protocol, "unit"))
+    sides, left_out, copies = each_once(sides, _column(protocol, "label"), _column(protocol, "unit"))
+    notes += copies
     good = {name: side.quality == OK for name, side in sides.items()}
-    left_out = left_out_bad(int((~good["train"]).sum()), "training windows")
+    left_out |= left_out_bad(int((~good["train"]).sum()), "training windows")
     sides["train"] = sides["train"].take(good["train"])
     empty = [name for name in ("train", "test") if not good[name].any()]
     empty += ["unseen"] if selection.unseen and not good["unseen"].any() else []

@@ -5,6 +5,7 @@ The features are the same as after import, acquire and extract: same mapping, sa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 import joblib
 import numpy as np
 
-from features.kinematics import Orders
 from features.quality.quality import Quality
 from features.settings import FeatureSettings, feature_groups, feature_names, feature_version
 from features.windows import steady_shaft_hz
@@ -242,6 +242,7 @@ def _read(task: _ReadTask) -> _Read | str:
             "program": planned.fields["program"] or "",
             "regime": task.regime,
             "mode": str(planned.label.mode or "") if planned.label else "",
+            "samples_hash": hashlib.sha256(np.ascontiguousarray(piece.samples)).hexdigest(),
         }
         verdicts = np.array([str(verdict) for verdict in done.quality], dtype=np.str_)
         shaft_hz = steady_shaft_hz(job.shaft_speed_rpm, speed_is_steady=job.speed_is_steady)
@@ -285,13 +286,5 @@ def _job(task: _ReadTask, recording_id: str) -> Job:
         rate_is_declared=fields["rate_basis"] == "declared",
         shaft_speed_rpm=fields["shaft_speed_rpm"],
         speed_is_steady=bool(fields["speed_is_steady"]),
-        orders=None
-        if geometry is None
-        else Orders(
-            bpfo=geometry.bpfo,
-            bpfi=geometry.bpfi,
-            bsf=geometry.bsf,
-            ftf=geometry.ftf,
-            gear_mesh=tuple(geometry.gear_mesh),
-        ),
+        orders=None if geometry is None else geometry.orders,
     )

@@ -207,6 +207,7 @@ def _windows(fleet: Fleet, of: Sequence[Row[Any]], x: NDArray[np.float32], geome
         orders=orders,
         mode=text("" for _ in of),
         weight=np.ones(len(of)),
+        samples_hash=text(row.recording_id for row in of),
     )
 
 

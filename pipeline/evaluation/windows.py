@@ -59,6 +59,8 @@ class Windows:
         Failure mode by the mapping's label table; '' where it names none.
     weight : float64 array
         Weight of the label's evidence.
+    samples_hash : str array
+        Of all samples of the window's recording; the recording's name where it cannot have a copy.
     site_programs : frozenset of str
         Programs that the plant ran in its first days; one value for all windows.
     """
@@ -82,6 +84,7 @@ class Windows:
     orders: NDArray[np.object_]
     mode: NDArray[np.str_]
     weight: NDArray[np.float64]
+    samples_hash: NDArray[np.str_]
     site_programs: frozenset[str] = frozenset()
 
     def __len__(self) -> int:

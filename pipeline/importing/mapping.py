@@ -455,13 +455,32 @@ class MappedGeometry(Part):
     bsf: Positive | None = None
     ftf: Positive | None = None
     gear_mesh: list[Positive] = Field(default_factory=list)
+    inner_ring: Positive | None = None
+    outer_ring: Positive | None = None
+    shafts: list[Positive] = Field(default_factory=list)
     source: Name
+
+    @property
+    def orders(self) -> Orders:
+        """What features are read at, as the asset registry has it."""
+        return check_bearing(
+            Orders(
+                self.bpfo,
+                self.bpfi,
+                self.bsf,
+                self.ftf,
+                tuple(self.gear_mesh),
+                inner_ring=self.inner_ring or (None if self.outer_ring else 1.0),
+                outer_ring=self.outer_ring,
+                shafts=tuple(self.shafts),
+            )
+        )
 
     @model_validator(mode="after")
     def _has_an_order(self) -> MappedGeometry:
         if not self.gear_mesh and all(order is None for order in (self.bpfo, self.bpfi, self.bsf, self.ftf)):
             raise ValueError("needs at least one of bpfo, bpfi, bsf, ftf, gear_mesh")
-        check_bearing(Orders(self.bpfo, self.bpfi, self.bsf, self.ftf))
+        _ = self.orders
         return self
 
 

@@ -95,11 +95,12 @@ def assets_toml(spans: list[RowSpan], geometries: dict[str, MappedGeometry]) -> 
     for name, geometry in geometries.items():
         if name in used:
             lines += ["", f"[geometry.{_key(name)}]"]
-            for order in ("bpfo", "bpfi", "bsf", "ftf"):
+            for order in ("bpfo", "bpfi", "bsf", "ftf", "inner_ring", "outer_ring"):
                 if getattr(geometry, order) is not None:
                     lines.append(f"{order} = {float(getattr(geometry, order))!r}")
-            if geometry.gear_mesh:
-                lines.append(f"gear_mesh = {[float(order) for order in geometry.gear_mesh]!r}")
+            for several in ("gear_mesh", "shafts"):
+                if getattr(geometry, several):
+                    lines.append(f"{several} = {[float(order) for order in getattr(geometry, several)]!r}")
             lines.append(f"source = {_text(geometry.source)}")
     for entry_lines, _ in entries:
         lines += ["", "[[unit]]", *entry_lines]

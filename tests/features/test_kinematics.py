@@ -93,6 +93,8 @@ def test_orders_of_bearings_pass_as_rounded_as_data_sheets_have_them(n, ball, pi
         )
     hub = turned_bearing_orders(orders, inner_speed=0.0, outer_speed=1.0)
     assert check_bearing(hub) == hub
+    for lacking in ("bpfo", "bpfi"):
+        assert check_bearing(replace(orders, **{lacking: None})) == replace(orders, **{lacking: None})
 
 
 @pytest.mark.parametrize("n, ball, pitch, angle", [(9, 7.94, 39.04, 0.0), (12, 6.0, 42.0, 25.0)])
@@ -107,6 +109,9 @@ def test_orders_that_no_bearing_has_are_refused_with_the_arithmetic(n, ball, pit
         (replace(orders, bpfi=orders.bpfi + 0.4, ftf=1.06 * orders.ftf), "none either"),
         (replace(orders, bpfo=orders.bpfi, bpfi=orders.bpfo), "swapped"),
         (replace(orders, bpfi=None, ftf=1.06 * orders.ftf), "no number of balls"),
+        (replace(orders, bpfi=None, bsf=2 * orders.bsf), f"is 2 x bsf.*give bsf = {orders.bsf:.4g}"),
+        (replace(orders, bpfo=None, bsf=2 * orders.bsf), f"is 2 x bsf.*give bsf = {orders.bsf:.4g}"),
+        (replace(orders, ftf=1 - orders.ftf), "outer ring turns; then name outer_ring"),
     ):
         with pytest.raises(ValueError, match=word):
             check_bearing(changed)

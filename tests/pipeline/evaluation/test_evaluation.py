@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,7 @@ bpfo = 3.5848
 bpfi = 5.4152
 bsf = 2.35675
 ftf = 0.39828
+shafts = [0.37]
 source = "made up"
 """
 
@@ -253,14 +255,14 @@ def test_features_are_those_of_the_product(archive: Path, small: Settings) -> No
         rate_is_declared=True,
         shaft_speed_rpm=RPM,
         speed_is_steady=True,
-        orders=Orders(bpfo=3.5848, bpfi=5.4152, bsf=2.35675, ftf=0.39828),
+        orders=Orders(bpfo=3.5848, bpfi=5.4152, bsf=2.35675, ftf=0.39828, shafts=(0.37,)),
         settings=settings,
     )
     averaged = average_lines(expected, np.ones(len(expected), dtype=np.bool_), settings)
     np.testing.assert_array_equal(own.x, averaged)
     assert own.names == feature_names(settings)
     assert own.shaft_hz.tolist() == [30.0] * len(own)
-    assert own.orders[0].bpfi == 5.4152
+    assert (own.orders[0].bpfi, own.orders[0].shafts) == (5.4152, (0.37,))
 
 
 def test_unseen_windows_are_positives_and_outside_all_other_figures(archive: Path, small: Settings) -> None:
@@ -369,6 +371,32 @@ def test_a_model_that_cannot_tell_leaves_every_window_in_doubt(archive: Path, sm
     assert evaluate(asked, small)["summary"]["default"]["review_rate"] == 1.0
     sound = evaluate(request(archive, methods=("default",)), small)
     assert sound["summary"]["default"]["review_rate"] < 1.0
+
+
+def test_the_same_samples_under_two_units_are_told_and_neither_learned_nor_judged_twice(
+    archive: Path, small: Settings, tmp_path: Path
+) -> None:
+    """F2 again as a bearing that is judged; I1 again in the training, once as inner and once as outer race."""
+    lines = (archive / "m.csv").read_text("utf-8").splitlines()
+    for copy, of, finding in (("F4b", "F2", "fine"), ("I3b", "I3", "inner"), ("O3b", "I1", "outer race")):
+        lines.append(f"signals/{copy}.parquet,{copy},{finding},g,one")
+        (tmp_path / "signals").mkdir(exist_ok=True)
+        shutil.copy(archive / "signals" / f"{of}.parquet", tmp_path / "signals" / f"{copy}.parquet")
+    for path in (archive / "signals").iterdir():
+        shutil.copy(path, tmp_path / "signals" / path.name)
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = (archive / "p.toml").read_text("utf-8")
+    protocol = variant(tmp_path, text.replace('"?3"]', '"?3", "?3b"]').replace('"[FIO]4"', '"[FIO]4", "F4b"'))
+    asked = Request(tmp_path / "m.csv", protocol, None, (str(archive / "map.toml"),), ("rules",), 1)
+    found = evaluate(asked, small)
+    once, differ = (
+        f"windows with the same samples as another recording, {end}" for end in ("used once", "labels differ")
+    )
+    assert found["left_out"] == {once: 6, differ: 6}
+    assert (found["data"]["train"]["units"], found["data"]["test"]["units"]) == (8, 3), "all but I1; F4, I4, O4"
+    told = [note for note in found["notes"] if "same samples" in note]
+    assert [re.findall(r"[FIO]\d\w?", note) for note in told] == [["F2", "F4b"], ["I1", "O3b"], ["I3", "I3b"]]
+    assert "which label is right?" in told[1]
 
 
 def test_levels_are_left_out_where_a_scale_is_not_declared(archive: Path, small: Settings, tmp_path: Path) -> None:

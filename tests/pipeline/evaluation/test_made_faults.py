@@ -49,6 +49,7 @@ def windows(settings: Settings) -> Windows:
         orders=same_orders(N, bearing_orders(9, 7.94, 39.04)),
         mode=words,
         weight=np.ones(N),
+        samples_hash=np.array([str(i) for i in range(N)]),
     )
 
 

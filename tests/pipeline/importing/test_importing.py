@@ -74,6 +74,8 @@ geometry = { value = "g1" }
 installed_at = 1999-12-01T00:00:00Z
 [geometry.g1]
 bpfo = 3.5
+outer_ring = 0.4
+shafts = [0.4]
 source = "made up"
 """
 
@@ -139,7 +141,7 @@ def test_writes_contract_logs_labels_and_assets(bench: Bench) -> None:
     ]
     assert [label["known_at"] for label in labels] == [label["to_at"] for label in labels]
     assets = tomllib.loads(report.assets_path.read_text())
-    assert assets["geometry"] == {"g1": {"bpfo": 3.5, "source": "made up"}}
+    assert assets["geometry"] == {"g1": {"bpfo": 3.5, "outer_ring": 0.4, "shafts": [0.4], "source": "made up"}}
     assert [(unit["unit_serial"], unit["robot_id"], unit["geometry"]) for unit in assets["unit"]] == [
         ("S1", "rig-S1", "g1"),
         ("S2", "rig-S2", "g1"),

@@ -13,7 +13,10 @@ import pytest
 from scipy.io import savemat
 
 from features.kinematics import bearing_orders
+from pipeline.assets.entries import GeometryEntry
+from pipeline.assets.geometry import resolve_geometry
 from pipeline.importing import ImportReport, import_archive, load_mapping
+from pipeline.importing.mapping import MappedGeometry
 
 X = np.random.default_rng(3).normal(0, 1, 400).astype(np.float32)
 
@@ -123,6 +126,17 @@ def test_voraus_ad(source: Path) -> None:
     rows, report = imported(source, "voraus_ad")
     assert (report.recordings, report.units) == (3 * 12, 6)
     assert {(len(row["samples"]), row["sampling_rate_hz"], row["unit"]) for row in rows} == {(100, 100, "raw")}
+
+
+def test_a_bearing_behind_a_reducer_has_the_same_orders_in_an_evaluation_as_in_the_registry(tmp_path: Path) -> None:
+    text = (
+        "bpfo = 1.792\nbpfi = 2.708\nbsf = 1.1785\nftf = 0.1991\ngear_mesh = [20.0]\nshafts = [0.5]\nsource = 'made'\n"
+    )
+    for more in ("", "inner_ring = 0.5\n"):
+        mapped = MappedGeometry.model_validate(tomllib.loads(text + more))
+        written = tomllib.loads(f"[geometry.g]\n{text}{more}")["geometry"]["g"]
+        assert mapped.orders == resolve_geometry("g", GeometryEntry.model_validate(written), {}, {}).orders
+        assert (mapped.orders.inner_ring, mapped.orders.shafts) == (0.5, (0.5,))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""Recordings of an archive with the very same samples: learned once, judged once, and never on both sides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from pipeline.evaluation.windows import OK, Windows
+
+SHOWN = 3
+
+
+def each_once(
+    sides: Mapping[str, Windows], label: str, unit: str
+) -> tuple[dict[str, Windows], dict[str, int], list[str]]:
+    """Leave out recordings whose samples another recording has.
+
+    Of copies with one label the first is kept, in the order of the sides. Copies with different labels contradict each
+    other: none is kept. A recording that is on two sides itself is no copy, nor is one with a bad data-quality verdict:
+    silence is alike everywhere.
+
+    Parameters
+    ----------
+    sides
+        Windows by side, in the order in which they are kept.
+    label, unit
+        Manifest columns of the label and of the physical unit.
+
+    Returns
+    -------
+    sides : dict of str to Windows
+    left_out : dict of str to int
+        Number of windows left out, by reason.
+    notes : list of str
+        Sentences that name the rows.
+    """
+    copies: dict[str, dict[str, tuple[str, int, str, str]]] = {}
+    for side, every in sides.items():
+        windows = every.take(every.quality == OK)
+        cells = zip(
+            windows.samples_hash.tolist(),
+            windows.recording.tolist(),
+            windows.row.tolist(),
+            windows.cells(label).tolist(),
+            windows.cells(unit).tolist(),
+            strict=True,
+        )
+        for content, recording, row, own, of in dict.fromkeys(cells):
+            copies.setdefault(content, {}).setdefault(recording, (side, row, own, of))
+    dropped: dict[str, str] = {}
+    notes: list[str] = []
+    for members in copies.values():
+        if len(members) == 1:
+            continue
+        differ = len({own for _, _, own, _ in members.values()}) > 1
+        reason = f"the same samples as another recording, {'labels differ' if differ else 'used once'}"
+        dropped |= dict.fromkeys(list(members)[0 if differ else 1 :], reason)
+        named = [f"row {row} ({side}, {of}: {own})" for side, row, own, of in members.values()]
+        more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+        end = "which label is right? None is learned or judged" if differ else "only the first is used"
+        notes.append(f"the same samples in {', '.join(named[:SHOWN])}{more}: {end}")
+    if not dropped:
+        return dict(sides), {}, []
+    kept, left_out = {}, dict[str, int]()
+    for side, windows in sides.items():
+        reasons = [dropped.get(recording) for recording in windows.recording.tolist()]
+        kept[side] = windows.take(np.array([reason is None for reason in reasons], dtype=np.bool_))
+        for reason in filter(None, reasons):
+            left_out[f"windows with {reason}"] = left_out.get(f"windows with {reason}", 0) + 1
+    return kept, left_out, notes
