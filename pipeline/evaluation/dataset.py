@@ -242,7 +242,7 @@ def _read(task: _ReadTask) -> _Read | str:
             "program": planned.fields["program"] or "",
             "regime": task.regime,
             "mode": str(planned.label.mode or "") if planned.label else "",
-            "samples_hash": hashlib.sha256(np.ascontiguousarray(piece.samples)).hexdigest(),
+            "samples_hash": hashlib.sha256(piece.samples.tobytes()).hexdigest(),
         }
         verdicts = np.array([str(verdict) for verdict in done.quality], dtype=np.str_)
         shaft_hz = steady_shaft_hz(job.shaft_speed_rpm, speed_is_steady=job.speed_is_steady)
