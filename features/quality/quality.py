@@ -204,7 +204,8 @@ def assess(
 def spread(codes: Sequence[Quality], evidence: Sequence[str], *, share: float = 0.1) -> tuple[list[Quality], list[str]]:
     """Carry what a sensor or cable did in some windows of a recording over to the others that are `ok`.
 
-    A plug that was loose in one window was no better in the next: where at least `share` of the windows (0 to 1) have a
+    A plug that was loose in one window was no better in the next (a signal that was too loud for its range may have
+    been, so `clipping` stays where it is): where at least `share` of the windows (0 to 1) have a
     blocking verdict, the others get the most frequent one, with the first evidence of it and the number of windows.
 
     Examples
@@ -213,7 +214,7 @@ def spread(codes: Sequence[Quality], evidence: Sequence[str], *, share: float = 
     >>> str(codes[1]), evidence[1]
     ('dropout', 'in 1 of 2 windows of the recording: 30 samples in a row are exactly 0')
     """
-    bad = [index for index, code in enumerate(codes) if code.blocks]
+    bad = [index for index, code in enumerate(codes) if code.blocks and code != Quality.CLIPPING]
     if not bad or len(bad) < share * len(codes):
         return list(codes), list(evidence)
     worst = Counter(codes[index] for index in bad).most_common(1)[0][0]

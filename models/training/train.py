@@ -144,6 +144,7 @@ def train(
                 "overall": report.overall,
                 "network_share": None if calibration is None else calibration.share.value,
                 "labels_and_lines": _labels_and_lines(task),
+                "units": report.as_dict()["units"],
                 "n_units": report.n_units,
                 "n_windows": report.n_windows,
                 "tuning": report.as_dict()["tuning"],

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from scipy.special import pdtr, stdtrit
 from sqlalchemy.engine import Connection
 
+from models.kinds import HEALTHY
 from pipeline.assets.events import REPLACED
 from pipeline.base.settings import CaseSettings, LevelSettings
 from pipeline.cases.axis_state import Thresholds, log_odds, probability_of, recent_log_odds
@@ -215,7 +216,7 @@ def thresholds_of(
     Parameters
     ----------
     metrics
-        Its figures on held-out units, for `why_it_tells_nothing`.
+        Its figures on held-out units, for `why_it_tells_nothing` and `why_acting_does_not_pay`.
     """
     default = default_levels(settings)
     alarm = settings.alarm_probability or default.alarm
@@ -234,7 +235,8 @@ def thresholds_of(
         },
         unmodelled=tuple(str(mode) for mode in unmodelled_modes(classes)),
         programs=programs,
-        tells_nothing=why_it_tells_nothing(metrics or {}, len(classes)),
+        tells_nothing=why_it_tells_nothing(metrics or {}, len(classes))
+        or why_acting_does_not_pay(metrics or {}, settings, fault_prior or 0.05),
     )
 
 
@@ -262,6 +264,40 @@ def why_it_tells_nothing(metrics: Mapping[str, Any], n_classes: int) -> str:
             f"by chance alone it would be {lines['expected']:.0f}"
         )
     return ""
+
+
+def why_acting_does_not_pay(metrics: Mapping[str, Any], settings: CaseSettings, fault_prior: float) -> str:
+    """Return why acting on a model's probabilities pays no more than acting without them; empty where it does.
+
+    Of the held-out units, those that reach the alarm level raise an alarm. What that costs on average, in a plant with
+    the declared share of faults, is compared with never and with always raising one, whichever costs less (the net
+    benefit of A. J. Vickers and E. B. Elkin, "Decision curve analysis", Medical Decision Making 26, 2006).
+
+    Parameters
+    ----------
+    metrics
+        Of the model: `units` with class and mean fault probability of each (`models.training.report.UnitMetrics`).
+    settings
+        Alarm level and costs.
+    fault_prior
+        Share of faults at which the probabilities are stated, in (0, 1).
+    """
+    level = settings.alarm_probability or default_levels(settings).alarm
+    alarmed: dict[bool, list[bool]] = {True: [], False: []}
+    for unit in metrics.get("units") or ():
+        if unit["fault_probability"] is not None:
+            alarmed[unit["class_name"] != HEALTHY].append(unit["fault_probability"] >= level)
+    if min(map(len, alarmed.values())) < MIN_UNITS:
+        return ""
+    found, false = (sum(alarmed[faulty]) / len(alarmed[faulty]) for faulty in (True, False))
+    a_miss, an_alarm = fault_prior * settings.missed_fault_cost, (1.0 - fault_prior) * settings.false_alarm_cost
+    cost, without = a_miss * (1.0 - found) + an_alarm * false, min(a_miss, an_alarm)
+    if cost < KNOWS_NOTHING * without:
+        return ""
+    return (
+        f"acting on it would cost {cost:.2g} a unit, and {without:.2g} without it: of units held out, {found:.0%} of "
+        f"{len(alarmed[True])} faulty ones and {false:.0%} of {len(alarmed[False])} healthy ones reach the alarm level"
+    )
 
 
 @dataclass(frozen=True)

@@ -236,6 +236,8 @@ def test_a_bad_window_speaks_for_its_recording():
     assert spread(many, [""] * 11) == (many, [""] * 11)
     assert spread([ok, Quality.POLARITY], ["", "x"]) == ([ok, Quality.POLARITY], ["", "x"])
     assert spread([], []) == ([], [])
+    loud = [Quality.CLIPPING, ok, ok]
+    assert spread(loud, ["20 samples", "", ""]) == (loud, ["20 samples", "", ""]), "each window by itself"
 
 
 @pytest.mark.parametrize(

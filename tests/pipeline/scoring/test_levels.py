@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -124,6 +126,24 @@ def test_a_model_hardly_better_than_equal_probabilities_or_against_the_lines_tel
     assert not thresholds_of(
         SETTINGS, {}, metrics={"overall": {"nll": None}, "labels_and_lines": None}, **words
     ).tells_nothing
+
+
+def test_a_model_on_which_acting_costs_as_much_as_acting_without_it_tells_nothing() -> None:
+    """A miss costs 6 and a false alarm 1, so the alarm level is 1/7, and never raising one costs 0.3 a unit."""
+
+    def said(faulty: list[float], healthy: list[float], **changes: Any) -> str:
+        units = [{"class_name": "ball", "fault_probability": p} for p in faulty]
+        units += [{"class_name": "healthy", "fault_probability": p} for p in healthy]
+        settings = SETTINGS.model_copy(update=changes)
+        metrics = {"overall": {"nll": 0.4}, "units": units}
+        words = {"programs": frozenset[str](), "classes": ("healthy", "ball"), "fault_prior": 0.05}
+        return thresholds_of(settings, {}, metrics=metrics, **words).tells_nothing
+
+    assert not said([0.9] * 4 + [0.1], [0.01] * 6)
+    assert "0.3 a unit, and 0.3 without it" in said([0.06] * 6, [0.05] * 6), "all alike, and near the prior"
+    assert "33% of 6 healthy ones" in said([0.9] * 6, [0.01] * 4 + [0.2] * 2), "0.95 x 1/3 of false alarms cost more"
+    assert not said([0.9] * 6, [0.01] * 4 + [0.2] * 2, missed_fault_cost=10.0), "where a miss costs more, they pay"
+    assert not said([0.06] * 3, [0.05] * 6), "three units say nothing"
 
 
 def test_faulty_or_not_is_asked_where_the_model_tells_the_two_questions_apart() -> None:
