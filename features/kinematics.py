@@ -174,8 +174,8 @@ def check_bearing(orders: Orders) -> Orders:
 
     With `r` the speed of one ring against the other and `n` balls, `bpfo + bpfi = n r`; with the outer ring at rest
     `ftf = bpfo / n`, where it turns (`outer_ring`) `bpfi / n` too; with `g = (bpfi - bpfo) / (bpfi + bpfo)` and the
-    contact angle a, `bsf = r cos(a) (1 - g^2) / (2 g)`. A bearing whose `ftf` gives a whole number of balls may sit on a shaft that is
-    not named; the inner ring then turns at `r`. Source as of `bearing_orders`.
+    contact angle a, `bsf = r cos(a) (1 - g^2) / (2 g)`. A bearing whose `ftf` gives a whole number of balls may sit on
+    a shaft that is not named; the inner ring then turns at `r`. Source as of `bearing_orders`.
 
     Raises
     ------
