@@ -14,6 +14,7 @@ from models.judging.calibration import Temperature, target_mask
 from models.judging.metrics import brier
 from models.kinds import UNKNOWN_MODE, Kind
 from models.training.network_share import NetworkShare
+from models.training.rule_prior import Agreement
 from models.training.tuning_choice import Tuning
 
 FloatArray = NDArray[np.float64]
@@ -97,6 +98,8 @@ class TrainingReport:
         What the reader should know, in words.
     tuning
         How dropout rate, depth, BatchNorm and length scale were chosen; None where they were not.
+    labels_and_lines
+        Whether the labels agree with the lines that the rule reads; None without a rule.
     held_out
         What the figures are made of; None without a network. Not part of `as_dict`.
     """
@@ -112,6 +115,7 @@ class TrainingReport:
     epochs: int
     notes: tuple[str, ...]
     tuning: Tuning | None = None
+    labels_and_lines: Agreement | None = None
     held_out: HeldOutWindows | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import permutations
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
+from scipy.special import bdtrc, log_softmax, softmax
 
 Lines = tuple[tuple[str, ...], ...]
 """K terms of a class; of each the features (dB) whose mean height above 0 counts. Empty: the class has no line."""
@@ -206,22 +207,25 @@ def fit_rule(
 
 @dataclass(frozen=True)
 class Agreement:
-    """On how many units the labels and the rule name the same class.
+    """Whether the lines agree with the labels, or with the labels of another class.
 
     Attributes
     ----------
     units, agreed
         Units in one class each that the rule knows, and those it puts into the class of their label.
-    expected
-        As many would agree by chance.
-    deviation
-        (agreed - expected) in standard deviations of chance; 0 where chance leaves nothing open.
+    exchanged
+        Of the exchange of classes that the lines speak for most: units whose lines are those of the other class.
+    own
+        Units of the classes that it exchanges whose lines are those of their own label.
+    chance
+        How probable so many, or so few own ones, are where the lines speak for neither, over all exchanges; 0 to 1.
     """
 
     units: int
     agreed: int
-    expected: float
-    deviation: float
+    exchanged: int
+    own: int
+    chance: float
 
 
 def agreement(
@@ -230,7 +234,8 @@ def agreement(
     """Compare labels with what the rule says of each unit, by the mean of its logits.
 
     Labels that were exchanged consistently pass every held-out test, for all units are wrong alike; only the physics of
-    the lines shows them. Chance is a random exchange of the labels among the units.
+    the lines shows them. Each exchange of classes is compared with the labels as they are by the sign test over the
+    units that tell the two apart, its chance times the number of exchanges (Bonferroni).
 
     Parameters
     ----------
@@ -243,10 +248,10 @@ def agreement(
     --------
     >>> rule = RulePrior(((), (("a",),), (("b",),)), (1.0,), 2.0)
     >>> x, unit = np.array([[9.0, 0.0], [0.0, 9.0]], np.float32).repeat(6, 0), np.arange(12).astype(str)
-    >>> agreement(rule, x, ["a", "b"], np.array([1, 2]).repeat(6), unit).agreed
-    12
-    >>> round(agreement(rule, x, ["a", "b"], np.array([2, 1]).repeat(6), unit).deviation, 1)
-    -3.3
+    >>> agreement(rule, x, ["a", "b"], np.array([1, 2]).repeat(6), unit)
+    Agreement(units=12, agreed=12, exchanged=0, own=12, chance=1.0)
+    >>> agreement(rule, x, ["a", "b"], np.array([2, 1]).repeat(6), unit)
+    Agreement(units=12, agreed=0, exchanged=12, own=0, chance=0.001221)
     """
     used = (y >= 0) & heights(rule.lines, x, names)[1].any(axis=1)
     logits, n_classes = rule.logits(x[used], names), len(rule.lines)
@@ -254,10 +259,18 @@ def agreement(
     pairs, of_pair = np.unique(code * n_classes + y[used], return_inverse=True)
     total = np.zeros((len(pairs), n_classes))
     np.add.at(total, of_pair, logits)
-    labels, said, n = pairs % n_classes, total.argmax(axis=1), len(pairs)
-    a, b = (np.bincount(values, minlength=n_classes).astype(float) for values in (labels, said))
-    agreed, both = int((labels == said).sum()), float(a @ b)
-    variance = (n * n * both - n * float((a * b) @ (a + b)) + both * both) / max(n * n * (n - 1), 1)
-    expected = both / max(n, 1)
-    deviation = (agreed - expected) / variance**0.5 if variance > 1e-9 else 0.0
-    return Agreement(n, agreed, round(expected, 2), round(deviation, 3))
+    counts = np.zeros((n_classes, n_classes), dtype=np.int64)
+    np.add.at(counts, (pairs % n_classes, total.argmax(axis=1)), 1)
+    # All classes without a line are alike to the rule, so one of them stands for all.
+    without = [c for c, own in enumerate(rule.lines) if not own][:1]
+    told = [*without, *(c for c, own in enumerate(rule.lines) if own)]
+    exchanges = list(permutations(told))[1:]
+    found = Agreement(len(pairs), int(np.trace(counts)), 0, 0, 1.0)
+    for exchange in exchanges:
+        moved = [(c, other) for c, other in zip(told, exchange, strict=True) if c != other]
+        exchanged, own = (sum(int(counts[pair]) for pair in some) for some in (moved, [(c, c) for c, _ in moved]))
+        chance = float(bdtrc(exchanged - 1, exchanged + own, 0.5)) if exchanged else 1.0
+        chance = round(min(chance * len(exchanges), 1.0), 6)
+        if (chance, -exchanged, -own) < (found.chance, -found.exchanged, -found.own):
+            found = replace(found, exchanged=exchanged, own=own, chance=chance)
+    return found

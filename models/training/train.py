@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
@@ -20,7 +20,7 @@ from models.threads import one_thread
 from models.training.crossfit import FloatArray, HeldOut, IntArray, Task, hold_out
 from models.training.judge import calibrate, held_out_scores, judge
 from models.training.report import TrainingReport
-from models.training.rule_prior import RulePrior, agreement
+from models.training.rule_prior import Agreement, RulePrior, agreement
 from models.training.scaler import RobustScaler
 from models.training.shared_fits import SharedFits
 from models.training.training_data import Supplement, checked_rule, checked_supplement, checked_training_data
@@ -114,7 +114,7 @@ def train(
         report = judge(
             task, held_out, calibration=calibration, scores=scores, epochs=0 if fitted is None else fitted.epochs
         )
-        report = _with_tuning(report, tuning)
+        report = replace(_with_tuning(report, tuning), labels_and_lines=_labels_and_lines(task))
         model = Model(
             kind=kind,
             classes=tuple(classes),
@@ -140,15 +140,7 @@ def train(
             novelty=reference,
             quantiles=_quantiles(task, held_out, scores),
             settings={**settings.as_dict(), "feature_groups": None if feature_groups is None else list(feature_groups)},
-            metrics={
-                "overall": report.overall,
-                "network_share": None if calibration is None else calibration.share.value,
-                "labels_and_lines": _labels_and_lines(task),
-                "units": report.as_dict()["units"],
-                "n_units": report.n_units,
-                "n_windows": report.n_windows,
-                "tuning": report.as_dict()["tuning"],
-            },
+            metrics=report.as_dict(),
         )
     progress("done", 1.0)
     return model, report
@@ -197,10 +189,10 @@ def _quantiles(task: Task, held_out: HeldOut, scores: dict[str, FloatArray]) -> 
     return {name: weighted_quantiles(v, weight) for name, v in values.items()}
 
 
-def _labels_and_lines(task: Task) -> dict[str, float] | None:
+def _labels_and_lines(task: Task) -> Agreement | None:
     """Return on how many units the labels and the rule as declared agree; None without a rule."""
     data = task.data
-    return None if task.rule is None else asdict(agreement(task.rule, data.x, task.feature_names, data.y, data.unit))
+    return None if task.rule is None else agreement(task.rule, data.x, task.feature_names, data.y, data.unit)
 
 
 def _bank(kind: Kind, settings: TrainingSettings) -> MaskBank | None:

@@ -48,9 +48,8 @@ EFFICIENCY: Final = 0.37
 KNOWS_NOTHING: Final = 0.95
 """Of the loss of equal probabilities: a model whose held-out loss is not below that tells next to nothing."""
 
-CONTRADICTED: Final = -2.5
-"""Deviation of the agreement of labels and lines below which they contradict each other: chance alone goes so far in 6
-of 1000 trainings."""
+CONTRADICTED: Final = 0.01
+"""Chance, over all exchanges of classes, below which labels look exchanged."""
 
 PAST: Final = 0.5
 """A level that is raised over a false alarm lies this far above it: the unit must become clearly louder, nats."""
@@ -258,10 +257,10 @@ def why_it_tells_nothing(metrics: Mapping[str, Any], n_classes: int) -> str:
     if nll is not None and n_classes > 1 and nll >= KNOWS_NOTHING * chance:
         return f"its held-out NLL {nll:.2f} is hardly below {chance:.2f}, that of equal probabilities"
     lines = metrics.get("labels_and_lines")
-    if lines is not None and lines["deviation"] < CONTRADICTED:
+    if lines is not None and lines["chance"] < CONTRADICTED:
         return (
-            f"its labels contradict the bearing lines: they agree on {lines['agreed']} of {lines['units']} units, "
-            f"by chance alone it would be {lines['expected']:.0f}"
+            f"its labels contradict the bearing lines: those of {lines['exchanged']} units speak for another class, as "
+            f"if classes were exchanged, and of {lines['own']} for their own"
         )
     return ""
 

@@ -114,15 +114,15 @@ def test_the_highest_recent_log_odds_are_those_that_advise_would_have_seen() -> 
 def test_a_model_hardly_better_than_equal_probabilities_or_against_the_lines_tells_nothing() -> None:
     words = {"programs": frozenset[str](), "classes": ("healthy", "ball", "inner_race")}
 
-    def said(nll: float, deviation: float) -> str:
-        lines = {"units": 30, "agreed": 2, "expected": 10.0, "deviation": deviation}
+    def said(nll: float, chance: float) -> str:
+        lines = {"units": 30, "agreed": 2, "exchanged": 25, "own": 3, "chance": chance}
         return thresholds_of(
             SETTINGS, {}, metrics={"overall": {"nll": nll}, "labels_and_lines": lines}, **words
         ).tells_nothing
 
-    assert not said(1.0, -1.0)
-    assert "hardly below 1.10" in said(1.08, 5.0), "a humble model that knows nothing is a little better than chance"
-    assert "agree on 2 of 30 units" in said(0.1, -4.0)
+    assert not said(1.0, 0.3)
+    assert "hardly below 1.10" in said(1.08, 1.0), "a humble model that knows nothing is a little better than chance"
+    assert "those of 25 units speak for another class" in said(0.1, 1e-4)
     assert not thresholds_of(
         SETTINGS, {}, metrics={"overall": {"nll": None}, "labels_and_lines": None}, **words
     ).tells_nothing

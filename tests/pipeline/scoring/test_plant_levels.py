@@ -226,6 +226,7 @@ def test_bins_that_come_late_change_the_bins_that_look_back_at_them(site: Site) 
 def test_a_model_that_tells_nothing_opens_one_case_and_raises_no_alarm(site: Site) -> None:
     with site.store.write() as connection:
         row = connection.execute(sa.select(ModelVersion)).one()
+        assert {"labels_and_lines", "units"} <= set(row.metrics), "what `thresholds_of` reads is stored by train"
         metrics = {**row.metrics, "overall": {**row.metrics["overall"], "nll": 9.0}}
         connection.execute(sa.update(ModelVersion).values(metrics=metrics))
         connection.execute(sa.update(Score).values(fault_probability=0.99))
