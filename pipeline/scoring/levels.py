@@ -48,8 +48,9 @@ EFFICIENCY: Final = 0.37
 KNOWS_NOTHING: Final = 0.95
 """Of the loss of equal probabilities: a model whose held-out loss is not below that tells next to nothing."""
 
-CONTRADICTED: Final = 0.01
-"""Chance, over all exchanges of classes, below which labels look exchanged."""
+CONTRADICTED: Final = 0.05
+"""Chance, over all exchanges of classes, below which labels look exchanged: two dozen units are enough. Right labels
+have a chance near 1, so this is how often lines that say nothing are believed."""
 
 PAST: Final = 0.5
 """A level that is raised over a false alarm lies this far above it: the unit must become clearly louder, nats."""
