@@ -27,7 +27,7 @@ from pipeline.promotion.rows import JudgedRecording, joined, only
 from pipeline.registry.held_out import Predictions, by_recording
 from pipeline.scoring.levels import thresholds_of
 from pipeline.scoring.score import figures_of
-from pipeline.training.inputs import bearing_rule, not_shown, without
+from pipeline.training.inputs import bearing_rule, own_levels, without
 from pipeline.training.supplement import MEASURED_SHARE
 from pipeline.training.train import held_out_quantiles
 from replaying.fleet import Plant
@@ -148,7 +148,7 @@ def fit(plant: Plant, labels: Sequence[Label], settings: Settings, *, day: float
     unit = plant.unit[of]
     try:
         model, report = train(
-            without(x, not_shown(x, names, groups)),
+            without(x, own_levels(x, names, groups)),
             y,
             unit,
             classes=classes,

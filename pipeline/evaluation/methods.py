@@ -28,7 +28,7 @@ from pipeline.evaluation.routing import judged_windows, route
 from pipeline.evaluation.windows import Windows, made_faults
 from pipeline.labels.words import LINES, Mode
 from pipeline.scoring.levels import thresholds_of
-from pipeline.training.inputs import DB_PER_NAT, HEALTHY_DB, bearing_rule, not_shown, without
+from pipeline.training.inputs import DB_PER_NAT, HEALTHY_DB, bearing_rule, own_levels, without
 from pipeline.training.train import held_out_quantiles, training_settings
 
 FloatArray = NDArray[np.float64]
@@ -211,7 +211,7 @@ def network(method: str) -> Method:
 
     def fit(training: Training) -> Network:
         words = words_of(training)
-        own = not_shown(training.windows.x, training.windows.names, training.windows.groups)
+        own = own_levels(training.windows.x, training.windows.names, training.windows.groups)
         if training.fits is not None:
             training.fits.begin()
         model, report = train(

@@ -18,10 +18,9 @@ import sqlalchemy as sa
 from scipy.special import pdtr, stdtrit
 from sqlalchemy.engine import Connection
 
-from models.kinds import HEALTHY
 from pipeline.assets.events import REPLACED
 from pipeline.base.settings import CaseSettings, LevelSettings
-from pipeline.cases.axis_state import Thresholds, log_odds, probability_of, recent_log_odds
+from pipeline.cases.axis_state import HEALTHY, Thresholds, log_odds, probability_of, recent_log_odds
 from pipeline.extraction.baselines import site_programs
 from pipeline.labels.labels import not_withdrawn
 from pipeline.labels.words import HEALTHY_VERDICTS, unmodelled_modes

@@ -17,13 +17,8 @@ OWN_GROUPS: Final = ("time", "spectrum", "bands", "profile")
 """Feature groups that describe a unit's own level and spectral shape."""
 
 
-PLACE: Final = "_offset_percent"
-"""End of the name of features that say where in its search band a line was found: in noise, anywhere."""
-
-
-def not_shown(x: NDArray[np.float32], names: Sequence[str], groups: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which columns (F,) the network does not get: levels and shapes whose change is known in at least half of
-    the windows that have them, and the places of lines, which are for people.
+def own_levels(x: NDArray[np.float32], names: Sequence[str], groups: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which columns (F,) are a level or shape whose change is known in at least half of the windows with it.
 
     Parameters
     ----------
@@ -34,12 +29,12 @@ def not_shown(x: NDArray[np.float32], names: Sequence[str], groups: Sequence[str
     """
     place = {name: number for number, name in enumerate(names)}
     there = np.isfinite(x)
-    hidden = np.array([name.endswith(PLACE) for name in names], dtype=np.bool_)
+    is_level = np.zeros(len(names), dtype=np.bool_)
     for number, (name, group) in enumerate(zip(names, groups, strict=True)):
         change = place.get(RELATIVE + name)
         if group in OWN_GROUPS and change is not None:
-            hidden[number] = 2 * there[:, change].sum() >= max(int(there[:, number].sum()), 1)
-    return hidden
+            is_level[number] = 2 * there[:, change].sum() >= max(int(there[:, number].sum()), 1)
+    return is_level
 
 
 def without(x: NDArray[np.float32], columns: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from pipeline.registry.registry import Registered, register
 from pipeline.registry.versions import champions
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.training.inputs import bearing_rule, not_shown, without
+from pipeline.training.inputs import bearing_rule, own_levels, without
 from pipeline.training.lineage import code_version
 from pipeline.training.scopes import scopes_with_labels
 from pipeline.training.training_set import TrainingSet, build_training_set
@@ -179,7 +179,7 @@ def _trained(
     data: TrainingSet,
     on_progress: Callable[[str, float], None] | None,
 ) -> tuple[Model, TrainingReport]:
-    own = not_shown(data.x, data.names, data.groups)
+    own = own_levels(data.x, data.names, data.groups)
     try:
         return train(
             without(data.x, own),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.training.inputs import HEALTHY_DB, bearing_rule, not_shown, without
+from pipeline.training.inputs import HEALTHY_DB, bearing_rule, own_levels, without
 
 NAMES = ("rms_log10", "line_db", "relative_rms_log10", "relative_line_db", "band_log_power")
 GROUPS = ("time", "envelope_white", "relative", "relative", "bands")
@@ -19,7 +19,7 @@ def table(*rows: list[float]) -> np.ndarray:
 
 def test_a_level_goes_where_its_change_is_known_and_a_line_stays() -> None:
     x = table([1.0, 9.0, 0.1, 0.2, 3.0], [1.0, 9.0, NONE, NONE, 3.0])
-    own = not_shown(x, NAMES, GROUPS)
+    own = own_levels(x, NAMES, GROUPS)
     assert own.tolist() == [True, False, False, False, False], "band_log_power has no change beside it"
     assert np.isnan(without(x, own)[:, 0]).all()
     assert np.array_equal(without(x, own)[:, 1:], x[:, 1:], equal_nan=True)
@@ -27,19 +27,9 @@ def test_a_level_goes_where_its_change_is_known_and_a_line_stays() -> None:
 
 def test_where_most_units_have_no_baseline_the_level_is_all_there_is() -> None:
     x = table([1.0, 9.0, 0.1, 0.2, 3.0], [1.0, 9.0, NONE, NONE, 3.0], [1.0, 9.0, NONE, NONE, 3.0])
-    assert not not_shown(x, NAMES, GROUPS).any()
-    assert not not_shown(np.full((2, 5), NONE, np.float32), NAMES, GROUPS).any(), "what no window has needs no hiding"
-    assert not not_shown(x[:, :2], NAMES[:2], GROUPS[:2]).any(), "no changes at all: an archive"
-
-
-def test_where_in_its_band_a_line_was_found_is_for_people() -> None:
-    """In noise it is anywhere in the band, so it tells bearings apart by chance."""
-    names = ("evidence_outer_h1_db", "evidence_outer_offset_percent", "relative_evidence_outer_offset_percent")
-    assert not_shown(table([9.0, 0.4, 0.1]), names, ("evidence", "evidence", "relative")).tolist() == [
-        False,
-        True,
-        True,
-    ]
+    assert not own_levels(x, NAMES, GROUPS).any()
+    assert not own_levels(np.full((2, 5), NONE, np.float32), NAMES, GROUPS).any(), "what no window has needs no hiding"
+    assert not own_levels(x[:, :2], NAMES[:2], GROUPS[:2]).any(), "no changes at all: an archive"
 
 
 def test_each_bearing_fault_has_its_line_and_other_classes_stand_with_healthy() -> None:
