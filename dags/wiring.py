@@ -103,14 +103,23 @@ def report_failure(context: Any) -> None:
     )
 
 
+WHY = {
+    "timed_out": "it took longer than its time limit",
+    "task_failure": "a task reported no error and failed: a person marked it so, or it never began",
+    "all_tasks_deadlocked": "its tasks wait for each other",
+}
+"""What Airflow's reasons for a failed run mean."""
+
+
 def report_run(context: Any) -> None:
     """Store a run that failed although none of its tasks was reported, as after its time limit, and report it."""
     from pipeline import scheduled
 
-    run = context["dag_run"]
-    told = {"dag_id": run.dag_id, "run_id": run.run_id, "task_id": "", "map_index": -1, "try_number": 0, "log_url": ""}
-    told["message"] = str(context.get("reason") or "the run failed")
-    scheduled.record_failure(told, run.data_interval_end or run.run_after, whole_run=True)
+    reason = str(context.get("reason") or "Airflow does not say why")
+    run = context.get("dag_run")  # Airflow gives none where no task of the run is to blame
+    told = {"dag_id": context["dag"].dag_id, "run_id": context["run_id"], "task_id": "", "map_index": -1}
+    told |= {"try_number": 0, "log_url": "", "message": WHY.get(reason, reason)}
+    scheduled.record_failure(told, run and (run.data_interval_end or run.run_after))
 
 
 DEFAULT_ARGS = {

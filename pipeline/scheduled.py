@@ -18,7 +18,7 @@ from pipeline import steps
 from pipeline.base.errors import AxiswatchError, SettingsError
 from pipeline.base.logs import logged
 from pipeline.store.batches import Between, Stretch
-from pipeline.workplace import Workplace, batch_workplace, limits_of
+from pipeline.workplace import Workplace, batch_workplace, limits_of, true_now
 
 MIB = 1024 * 1024
 Json = dict[str, Any]
@@ -502,18 +502,17 @@ def sweep(as_of: datetime) -> int:
         return sweep_lake(place.store, place.lake, older_than=as_of - timedelta(days=1))
 
 
-def record_failure(failure: Json, known_at: datetime, *, whole_run: bool = False) -> str:
-    """Store the failure of a task and report it to the webhook; return '', `sent`, or why it could not be sent.
+def record_failure(failure: Json, known_at: datetime | None) -> str:
+    """Store the failure of a task or a run and report it to the webhook; return '', `sent`, or why it was not sent.
 
-    `whole_run`: of a run, which is left out where one of its tasks was stored.
+    `known_at` is the time of the run; None where Airflow does not say it: the time of now.
     """
-    from pipeline.handoff.failures import Failure, is_recorded
-    from pipeline.handoff.failures import record_failure as record
+    from pipeline.base.sources import load_settings
+    from pipeline.handoff.failures import Failure, report_failure
 
-    with _open() as place:
-        if whole_run and is_recorded(place.store, failure["dag_id"], failure["run_id"]):
-            return ""
-        return record(place.store, Failure(**failure, known_at=known_at), webhook_url=place.settings.webhook_url)
+    settings = load_settings()
+    told = Failure(**failure, known_at=known_at or true_now())
+    return report_failure(told, database=settings.database, webhook_url=settings.webhook_url)
 
 
 def total(reports: Iterable[Json] | None) -> Json:

@@ -1,4 +1,4 @@
-"""The review application inside Airflow's pages, with Airflow's users, rights and log-in.
+"""The review application inside Airflow's pages, with its users, rights and log-in; and runs that a person ends there.
 
 Airflow loads this file in each of its processes, so nothing of axiswatch is imported or opened before the first
 request. Airflow does not protect a mounted application, so the gate checks every request and refuses users that Airflow
@@ -10,16 +10,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final
 
+from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 PREFIX: Final = "/axiswatch"
 DAG: Final = "axiswatch_monitor"
 REALM: Final = "airflow"
 """Added to the names of Airflow's users: `mara@airflow` is not the user `mara` of axiswatch."""
+
+OWN_DAGS: Final = "axiswatch_"
+BY_HAND: Final = "manually"
+"""A word of Airflow's message about a run that a person marked failed, which calls nothing in a DAG file."""
 
 OWN_LOG_IN: Final = ("/login", "/logout")
 Scope = MutableMapping[str, Any]
@@ -96,6 +102,32 @@ class Gate:
             return self._app
 
 
+class MarkedFailed:
+    """Store and report a run that a person marked failed in Airflow. A run that fails by itself reports itself."""
+
+    @hookimpl
+    def on_dag_run_failed(self, dag_run: Any, msg: str) -> None:
+        """Airflow's api-server and scheduler call this in the middle of a transaction, so it waits for nothing."""
+        if BY_HAND not in msg or not dag_run.dag_id.startswith(OWN_DAGS):
+            return
+        told = {"dag_id": dag_run.dag_id, "run_id": dag_run.run_id, "task_id": "", "map_index": -1, "try_number": 0}
+        told |= {"log_url": "", "message": "a person marked this run failed; Airflow's audit log says who"}
+        told["known_at"] = dag_run.data_interval_end or dag_run.run_after
+        threading.Thread(target=_report, args=[told]).start()
+
+
+def _report(told: dict[str, Any]) -> None:
+    from pipeline.base.errors import AxiswatchError
+    from pipeline.base.sources import load_settings
+    from pipeline.handoff.failures import Failure, report_failure
+
+    try:
+        settings = load_settings()
+        report_failure(Failure(**told), database=settings.database, webhook_url=settings.webhook_url)
+    except AxiswatchError:
+        logging.getLogger(__name__).exception("a run that was marked failed was not stored: %s", told["run_id"])
+
+
 def role_in_airflow(user: Any) -> str | None:
     """Return the role of a user of Airflow in the review application; None where they cannot see the monitor's DAG."""
     from airflow.api_fastapi.app import get_auth_manager
@@ -135,6 +167,7 @@ class AxiswatchReview(AirflowPlugin):  # type: ignore[misc]
     """The plugin that Airflow loads by the entry point `airflow.plugins`: the application and its menu entry."""
 
     name = "axiswatch_review"
+    listeners = [MarkedFailed()]  # noqa: RUF012
     fastapi_apps = [{"app": Gate(), "url_prefix": PREFIX, "name": "axiswatch review"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
         {

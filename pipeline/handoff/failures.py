@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.base.errors import AxiswatchError
 from pipeline.base.ids import utc_text
 from pipeline.handoff.http import post
 from pipeline.store.database import Store, upsert
@@ -20,7 +20,7 @@ LONGEST_MESSAGE = 4000
 
 @dataclass(frozen=True)
 class Failure:
-    """A task that failed and will not be tried again."""
+    """A task that failed and will not be tried again, or with the task '' a run that ended badly."""
 
     dag_id: str
     run_id: str
@@ -32,30 +32,47 @@ class Failure:
     known_at: datetime
 
 
+def report_failure(failure: Failure, *, database: str, webhook_url: str) -> str:
+    """Open the database of this URL and store a failure in it, see `record_failure`. It needs no lake.
+
+    Raises
+    ------
+    AxiswatchError
+        The database cannot be opened. The failure was sent to the webhook all the same.
+    """
+    try:
+        store = Store.open(database)
+    except AxiswatchError:
+        if webhook_url:
+            _send(webhook_url, _row(failure))
+        raise
+    try:
+        return record_failure(store, failure, webhook_url=webhook_url)
+    finally:
+        store.dispose()
+
+
 def record_failure(store: Store, failure: Failure, *, webhook_url: str) -> str:
     """Store a failure, then send it to the webhook. Called twice, it is stored once.
+
+    A run is left out where it, or one of its tasks, is stored already.
 
     Returns
     -------
     str
-        '' without a webhook, `sent`, or why it was not delivered.
+        '' without a webhook and for what is left out, `sent`, or why it was not delivered.
     """
-    row = asdict(failure) | {"message": failure.message[:LONGEST_MESSAGE], "webhook": ""}
+    if not failure.task_id and _is_recorded(store, failure.dag_id, failure.run_id):
+        return ""
+    row = _row(failure)
     with store.write() as connection:
         upsert(connection, TaskFailure, [row])
     if not webhook_url:
         return ""
-    row["webhook"] = _send(webhook_url, row | {"known_at": utc_text(failure.known_at)})
+    row["webhook"] = _send(webhook_url, row)
     with store.write() as connection:
         upsert(connection, TaskFailure, [row])
     return str(row["webhook"])
-
-
-def is_recorded(store: Store, dag_id: str, run_id: str) -> bool:
-    """Return whether a failure of a run was stored."""
-    mine = sa.select(TaskFailure.task_id).where(TaskFailure.dag_id == dag_id, TaskFailure.run_id == run_id)
-    with store.read() as connection:
-        return connection.execute(mine.limit(1)).first() is not None
 
 
 def list_failures(store: Store, *, limit: int) -> list[dict[str, Any]]:
@@ -65,8 +82,22 @@ def list_failures(store: Store, *, limit: int) -> list[dict[str, Any]]:
         return [dict(row._mapping) for row in connection.execute(query.limit(limit))]
 
 
-def _send(url: str, row: Mapping[str, Any]) -> str:
+def _is_recorded(store: Store, dag_id: str, run_id: str) -> bool:
+    """Return whether a failure of a run, or of a task of it, was stored."""
+    mine = sa.select(TaskFailure.task_id).where(TaskFailure.dag_id == dag_id, TaskFailure.run_id == run_id)
+    with store.read() as connection:
+        return connection.execute(mine.limit(1)).first() is not None
+
+
+def _row(failure: Failure) -> dict[str, Any]:
+    return asdict(failure) | {"message": failure.message[:LONGEST_MESSAGE], "webhook": ""}
+
+
+def _send(url: str, row: dict[str, Any]) -> str:
     name = ".".join(word for word in (row["dag_id"], row["task_id"]) if word)
-    message = {"text": f"{name} failed: {row['message'][:500]}", "failure": dict(row)}
+    message = {
+        "text": f"{name} failed: {row['message'][:500]}",
+        "failure": row | {"known_at": utc_text(row["known_at"])},
+    }
     answer = post(url, json.dumps(message).encode(), {"Content-Type": "application/json"})
     return "sent" if answer.good else answer.outcome

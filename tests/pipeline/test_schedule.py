@@ -27,7 +27,7 @@ from pipeline.steps import MONITOR
 from pipeline.store.batches import Stretch, stretches
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake, LakeUnavailable
-from pipeline.store.tables import Heartbeat, Recording
+from pipeline.store.tables import Heartbeat, LakeFile, Recording
 from pipeline.workplace import Workplace, workplace
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -230,12 +230,36 @@ def test_a_run_that_failed_without_a_task_is_told_once(
     url, told = webhook
     monkeypatch.setenv("AXISWATCH_WEBHOOK_URL", url)
     run = {"dag_id": "axiswatch_monitor", "run_id": "r", "task_id": "", "map_index": -1, "try_number": 0, "log_url": ""}
-    assert scheduled.record_failure(run | {"message": "timed_out"}, at(1), whole_run=True) == "sent"
+    assert scheduled.record_failure(run | {"message": "timed_out"}, at(1)) == "sent"
     task = run | {"run_id": "s", "task_id": "score", "message": "killed"}
     assert scheduled.record_failure(task, at(1)) == "sent"
-    assert scheduled.record_failure(run | {"run_id": "s", "message": "task_failure"}, at(1), whole_run=True) == ""
+    assert scheduled.record_failure(run | {"run_id": "s", "message": "task_failure"}, at(1)) == ""
     texts = [item["text"] for item in told]
     assert texts == ["axiswatch_monitor failed: timed_out", "axiswatch_monitor.score failed: killed"]
+
+
+def test_a_failure_is_told_where_the_lake_or_the_database_is_away(
+    tmp_path: Path, place: Path, webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is what failed; so it must not keep the failure from being told."""
+    url, told = webhook
+    monkeypatch.setenv("AXISWATCH_WEBHOOK_URL", url)
+    with workplace().store.write() as connection:
+        file = {"path": "signals/a.parquet", "kind": "recordings", "size_bytes": 1, "n_rows": 1, "known_at": START}
+        connection.execute(sa.insert(LakeFile), file)
+    with pytest.raises(LakeUnavailable):
+        workplace()
+    task = {"dag_id": "axiswatch_monitor", "run_id": "r", "task_id": "score", "map_index": -1, "try_number": 6}
+    task |= {"log_url": "", "message": "LakeUnavailable: the lake is empty"}
+    assert scheduled.record_failure(task, at(1)) == "sent"
+    for gone in (f"sqlite:///{tmp_path}", "postgresql+psycopg://nobody@127.0.0.1:9/gone"):
+        monkeypatch.setenv("AXISWATCH_DATABASE_URL", gone)
+        with pytest.raises(AxiswatchError, match="cannot open the database"):
+            scheduled.record_failure(task | {"message": "the database is away"}, None)
+    assert [item["text"].partition(": ")[2] for item in told] == [
+        "LakeUnavailable: the lake is empty",
+        *["the database is away"] * 2,
+    ]
 
 
 def test_a_webhook_that_is_down_loses_nothing(store: Store, webhook: tuple[str, list[dict[str, Any]]]) -> None:
