@@ -5,10 +5,12 @@ For trials and for tests of the schedule. One folder holds everything; stopping 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -60,6 +62,7 @@ class LocalAirflow:
     _token: str = field(default="", repr=False)
     _healthy_at: float = field(default=0.0, repr=False)
     _queued: dict[str, float] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default=None, repr=False)
 
     @property
     def url(self) -> str:
@@ -67,9 +70,42 @@ class LocalAirflow:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def _sessions(self) -> Path:
+        """File with the sessions of the processes that were started, for whoever comes after a kill."""
+        return self.folder / "sessions"
+
+    @property
     def log(self) -> Path:
         """File with the output of Airflow."""
         return self.folder / "airflow.log"
+
+    def claim(self) -> None:
+        """Keep others out of the folder until this process ends, and stop what a killed one before it left running.
+
+        Raises
+        ------
+        PrerequisiteMissing
+            Another process works in the folder, or another program listens on the port.
+        """
+        self.folder = self.folder.absolute()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / "lock").open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PrerequisiteMissing(
+                f"another `axiswatch airflow` works in {self.folder}; stop it with Ctrl-C, or take another --folder"
+            ) from error
+        _stop(self._left_running())
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError as error:
+                raise PrerequisiteMissing(
+                    f"port {self.port} is not free ({error.strerror}); stop the program that listens on it, or give "
+                    "another --port"
+                ) from error
 
     def start_postgres(self) -> None:
         """Start PostgreSQL with the two databases.
@@ -173,6 +209,8 @@ class LocalAirflow:
                 self.command("airflow", *words), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         self._processes.append(process)
+        with self._sessions.open("a", encoding="utf-8") as sessions:
+            sessions.write(f"{process.pid}\n")
         return process
 
     def run(self, *words: str) -> str:
@@ -193,14 +231,18 @@ class LocalAirflow:
 
         A process whose parent was killed is found by its session.
         """
+        return _of_sessions({process.pid for process in self._processes})
+
+    def _left_running(self) -> list[Any]:
+        """Return processes of Airflow that an earlier process had started in this folder and did not stop."""
         import psutil
 
-        started = {process.pid for process in self._processes}
-        alive = {process.pid: process for process in psutil.process_iter() if _session(process.pid) in started}
-        for process in list(alive.values()):
+        lines = self._sessions.read_text(encoding="utf-8").split() if self._sessions.is_file() else []
+        found = []
+        for process in _of_sessions({int(line) for line in lines}):
             with suppress(psutil.NoSuchProcess):
-                alive |= {child.pid: child for child in process.children(recursive=True)}
-        return list(alive.values())
+                found += [process] if "airflow" in " ".join(process.cmdline()) else []  # a number may be used again
+        return found
 
     def wait_until_healthy(self, seconds: float) -> None:
         """Wait for scheduler, DAG processor and REST interface, then make the pool.
@@ -274,13 +316,13 @@ class LocalAirflow:
     def stop(self) -> None:
         """Stop every process that was started, PostgreSQL last."""
         self._stop_airflow()
-        if self._server is not None:
+        if (self.folder / "postgres" / "postmaster.pid").is_file():  # also where its start did not come to an end
             subprocess.run(  # its own stop() keeps a server running that another process uses
                 [*_pg_ctl(), "-D", str(self.folder / "postgres"), "-m", "fast", "-w", "stop"],
                 capture_output=True,
                 check=False,
             )
-            self._server = None
+        self._server = None
 
     def _hangs(self, now: float) -> bool:
         """Return whether a task has been queued for long and no worker has started it."""
@@ -297,6 +339,7 @@ class LocalAirflow:
         for process in self._processes:
             process.wait(timeout=STOP_SECONDS)
         self._processes.clear()
+        self._sessions.unlink(missing_ok=True)
         self._token = ""
 
     def _healthy(self) -> bool:
@@ -304,7 +347,9 @@ class LocalAirflow:
             health = self._call("GET", "/api/v2/monitor/health")
         except (OSError, ValueError):  # not up yet
             return False
-        return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+        needed = ("metadatabase", "scheduler", "dag_processor")
+        lost = health["triggerer"]["status"] == "unhealthy"  # it had started
+        return not lost and all(health[part]["status"] == "healthy" for part in needed)
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         headers = {"Content-Type": "application/json"}
@@ -315,6 +360,17 @@ class LocalAirflow:
         with urllib.request.urlopen(request, timeout=30) as answer:  # nosec B310
             text = answer.read()
         return json.loads(text) if text else None
+
+
+def _of_sessions(sessions: set[int]) -> list[Any]:
+    """Return the processes (psutil) of sessions, and those below them."""
+    import psutil
+
+    alive = {process.pid: process for process in psutil.process_iter() if _session(process.pid) in sessions}
+    for process in list(alive.values()):
+        with suppress(psutil.NoSuchProcess):
+            alive |= {child.pid: child for child in process.children(recursive=True)}
+    return list(alive.values())
 
 
 def _session(pid: int) -> int | None:

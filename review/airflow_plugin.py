@@ -105,7 +105,7 @@ class Gate:
 class MarkedFailed:
     """Store and report a run that a person marked failed in Airflow. A run that fails by itself reports itself."""
 
-    @hookimpl
+    @hookimpl  # type: ignore[untyped-decorator]
     def on_dag_run_failed(self, dag_run: Any, msg: str) -> None:
         """Airflow's api-server and scheduler call this in the middle of a transaction, so it waits for nothing."""
         if BY_HAND not in msg or not dag_run.dag_id.startswith(OWN_DAGS):

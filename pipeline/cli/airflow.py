@@ -66,11 +66,12 @@ def airflow(
     )
     today = true_now().replace(hour=0, minute=0, second=0, microsecond=0)
     fleet = FleetSettings(robots=robots, days=days, start=_start(fleet_folder, today - timedelta(days=days)))
+    local.claim()
     with _ends_on_signals():
         try:
             _run(local, fleet, fleet_folder, every, beats, as_json)
         except KeyboardInterrupt:
-            err.print("stopping")
+            err.print("stopping; this takes up to a minute")
         finally:
             local.stop()
     err.print(f"stopped; all files are kept in {folder}, and `make airflow` continues with them")
@@ -147,9 +148,18 @@ def _beats_done(folder: Path) -> int:
 
 @contextmanager
 def _ends_on_signals() -> Iterator[None]:
-    """Make TERM and INT end the command like Ctrl-C, also in the background, where a shell makes it ignore INT."""
-    ends = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(name, signal.default_int_handler) for name in ends]
+    """Make INT, TERM and a closed terminal end the block as Ctrl-C does, once: what is stopped then is left to its end.
+
+    INT too, because a shell makes what it runs in the background ignore it.
+    """
+    ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def end(number: int, frame: object) -> None:
+        for name in ends:
+            signal.signal(name, signal.SIG_IGN)
+        signal.default_int_handler(number, None)
+
+    before = [signal.signal(name, end) for name in ends]
     try:
         yield
     finally:
