@@ -1,5 +1,5 @@
 # make demo   a simulated fleet, from its first log to the review application (own environment, SQLite; SERVE=0: without it)
-# make airflow  the schedule on a real Airflow and PostgreSQL, fed with simulated logs (own environment, no Docker)
+# make airflow  the schedule on a real Airflow and PostgreSQL, fed with simulated logs (own environment, no Docker; AIRFLOW_FLAGS="--port 8081")
 # make test   every test, in an environment with every extra
 # make test-tools   what tests need that is no Python package; `make test` calls it (Debian, as root)
 # make bench   what it costs: writes bench/bench.json and bench/bench.html (BENCH_FLAGS=--quick: small sizes)
@@ -17,6 +17,7 @@ PIP_FLAGS ?=
 DEMO_FOLDER ?= demo
 SERVE ?= $(if $(CI),0,1)
 AIRFLOW_FOLDER ?= local-airflow
+AIRFLOW_FLAGS ?=
 BENCH_FOLDER ?= bench
 BENCH_FLAGS ?=
 FUZZ_FLAGS ?= --inputs 10000 --out fuzz
@@ -30,7 +31,7 @@ demo: .venv-demo/installed
 	.venv-demo/bin/axiswatch demo --folder $(DEMO_FOLDER) $(if $(filter-out 0,$(SERVE)),--serve)
 
 airflow: .venv-airflow/installed
-	.venv-airflow/bin/axiswatch airflow --folder $(AIRFLOW_FOLDER) --dags dags
+	.venv-airflow/bin/axiswatch airflow --folder $(AIRFLOW_FOLDER) --dags dags $(AIRFLOW_FLAGS)
 
 test: .venv-test/installed test-tools
 	.venv-test/bin/python -m pytest $(PYTEST_FLAGS)
