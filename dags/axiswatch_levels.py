@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, task
-from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, SETTINGS, START, as_of, outcome, report_run
+from wiring import CHAMPION, DEFAULT_ARGS, HEAVY, SETTINGS, START, as_of, outcome, parameters, report_run
 
 DOCS = """
 ### What it does
@@ -42,6 +42,7 @@ def axiswatch_levels() -> None:
     def estimate() -> list[dict[str, Any]]:
         from pipeline import scheduled
 
+        parameters()
         return scheduled.estimate_levels(as_of())
 
     estimate() >> outcome()

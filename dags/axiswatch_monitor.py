@@ -20,6 +20,7 @@ from wiring import (
     as_of,
     extract,
     outcome,
+    parameters,
     report_run,
     score,
     true_time,
@@ -60,6 +61,7 @@ def axiswatch_monitor() -> None:
     def interval(*, outlet_events: Any) -> bool:
         from pipeline import scheduled
 
+        parameters()
         reports = scheduled.interval(as_of(), true_time())
         print(reports or "more than one batch is due")
         announce(outlet_events, reports)

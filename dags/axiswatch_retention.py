@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronDataIntervalTimetable, dag, task
-from wiring import DEFAULT_ARGS, FEATURES, RECORDINGS, SCORES, SETTINGS, START, as_of, outcome, report_run
+from wiring import DEFAULT_ARGS, FEATURES, RECORDINGS, SCORES, SETTINGS, START, as_of, outcome, parameters, report_run
 
 DOCS = """
 ### What it does
@@ -40,6 +40,7 @@ def axiswatch_retention() -> None:
     def retain() -> dict[str, Any]:
         from pipeline import scheduled
 
+        parameters()
         return scheduled.retain(as_of())
 
     @task(execution_timeout=timedelta(hours=6))

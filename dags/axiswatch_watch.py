@@ -8,7 +8,7 @@ from typing import Any
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
-from wiring import DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, outcome, report_run
+from wiring import DEFAULT_ARGS, HEAVY, LABELS, SETTINGS, START, as_of, outcome, parameters, report_run
 
 DOCS = """
 ### What it does
@@ -49,6 +49,7 @@ def axiswatch_watch() -> None:
     def decide() -> dict[str, Any]:
         from pipeline import scheduled
 
+        parameters()
         kind = str(getattr(get_current_context()["dag_run"], "run_type", "")).rsplit(".", 1)[-1].lower()
         return scheduled.watch(as_of(), backfill="backfill" in kind)
 

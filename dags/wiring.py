@@ -64,7 +64,7 @@ TIME = {"format": "date-time", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\
 
 
 def parameters() -> dict[str, Any]:
-    """Return the parameters of a run by hand; a mistyped name fails the run, because it would change nothing."""
+    """Return the parameters of a run; a mistyped name in a run by hand fails it, because it would change nothing."""
     context = get_current_context()
     unknown = set(context["dag_run"].conf or {}) - set(context["dag"].params)
     if unknown:

@@ -14,7 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.base.errors import PrerequisiteMissing
+from pipeline.base.errors import PrerequisiteMissing, SettingsError
+from pipeline.base.log_schema import SCOPES
 from pipeline.base.settings import ExtractionSettings, GateSettings, TrainSettings
 from pipeline.extraction.in_force import feature_versions
 from pipeline.promotion.decisions import (
@@ -49,7 +50,14 @@ def scopes_to_train(
     """Return the scopes that can be trained: those with a matching label, of the ones in `only` (None or empty: all).
 
     If there is none, or one in `only` has none, a refusal is stored.
+
+    Raises
+    ------
+    SettingsError
+        `only` names a scope that does not exist.
     """
+    if unknown := sorted(set(only or ()) - set(SCOPES)):
+        raise SettingsError(f"there is no scope {', '.join(map(repr, unknown))}; the scopes are {', '.join(SCOPES)}")
     with store.read() as connection:
         scopes = scopes_with_labels(connection, settings, as_of=as_of)
     reason = "no label holds for a recording with features; label some units, or run extract, first"

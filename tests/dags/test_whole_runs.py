@@ -56,6 +56,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> dict[str
         one("backfill", 5, period, **BATCHES),
         one("retrain mistyped", 6, {"scope": ["acceleration"]}),
         one("retrain nothing", 7, {"scopes": ["pressure"]}),
+        one("monitor mistyped", 7, {"from_at": "2026-01-05T00:00:00Z"}),
         one("retention", 8),
         one("housekeeping", 9),
     ]
@@ -157,8 +158,9 @@ def test_a_backfill_finds_nothing_where_all_is_done(runs: dict[str, Any]) -> Non
     assert run["events"] == []
 
 
-def test_a_mistyped_parameter_trains_nothing(runs: dict[str, Any]) -> None:
+def test_a_mistyped_parameter_fails_the_first_task(runs: dict[str, Any]) -> None:
     run = runs["retrain mistyped"]
     assert states(run)["scopes"] == {"failed"}
     assert states(run)["retrain"] == {"upstream_failed"}
     assert run["events"] == []
+    assert states(runs["monitor mistyped"])["interval"] == {"failed"}, "also where there is no parameter at all"

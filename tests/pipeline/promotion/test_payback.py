@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipeline import scheduled
+from pipeline.base.errors import SettingsError
 from pipeline.base.settings import Settings
 from pipeline.cases.verdicts import give_verdict
 from pipeline.promotion.forecast import forecast
@@ -216,7 +217,9 @@ def test_the_tasks_of_the_schedule_after_a_promotion(
     for name, value in LENIENT.items():
         monkeypatch.setenv(f"AXISWATCH_{name.upper()}", str(value))
     later = plant.end + timedelta(days=1)
-    assert scheduled.scopes_to_train(later, "labels", ["nowhere"]) == []
+    with pytest.raises(SettingsError, match=r"there is no scope 'accelaration'; the scopes are acceleration, "):
+        scheduled.scopes_to_train(later, "labels", ["accelaration"])
+    assert scheduled.scopes_to_train(later, "labels", ["velocity"]) == [], "it exists, and has no label"
     assert scheduled.scopes_to_train(later, "labels", [SCOPE]) == [SCOPE]
     decision = scheduled.retrain(SCOPE, later, "labels")
     assert decision["outcome"] == "waiting"
