@@ -65,6 +65,7 @@ def axiswatch_retrain() -> None:
 
     @task(
         pool=HEAVY,
+        max_active_tis_per_dagrun=1,  # it takes long, and the monitor needs a slot meanwhile
         execution_timeout=timedelta(hours=3),
         map_index_template="{{ task.op_kwargs['scope'] }}",
         inlets=[LABELS, FEATURES],

@@ -28,6 +28,7 @@ facts = {
                     "backoff": bool(task.retry_exponential_backoff),
                     "timeout_s": task.execution_timeout.total_seconds() if task.execution_timeout else None,
                     "pool": task.pool,
+                    "at_once": task.max_active_tis_per_dagrun,
                     "weight": task.priority_weight,
                     "tells": bool(task.on_failure_callback),
                     "outlets": sorted(asset.name for asset in task.outlets),
