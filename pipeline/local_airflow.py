@@ -33,6 +33,9 @@ POSTGRES_SECONDS = 120
 UNHEALTHY_SECONDS = 45
 """Airflow is restarted after being unhealthy for this long."""
 
+START_SECONDS = 300
+"""As long may a restart take on a busy machine, before it is done once more."""
+
 
 @dataclass
 class LocalAirflow:
@@ -283,7 +286,7 @@ class LocalAirflow:
         self._stop_airflow()
         self._queued.clear()
         self.start("standalone")
-        self._healthy_at = time.monotonic() + STOP_SECONDS
+        self._healthy_at = time.monotonic() + START_SECONDS - UNHEALTHY_SECONDS
         return True
 
     def password(self) -> str:
