@@ -62,7 +62,7 @@ def axiswatch_backfill() -> None:
         from pipeline import scheduled
 
         asked = parameters()
-        return scheduled.check_backfill(asked["from_at"], asked["to_at"], asked["model_version"])
+        return scheduled.check_backfill(as_of(), asked["from_at"], asked["to_at"], asked["model_version"])
 
     @task
     def plan_extract(between: dict[str, Any]) -> list[dict[str, Any]]:

@@ -73,9 +73,22 @@ def parameters() -> dict[str, Any]:
     return dict(context["params"])
 
 
+CLOCKS_DIFFER = timedelta(minutes=5)
+"""By no more than this do the clocks of scheduler and worker differ."""
+
+
 def as_of() -> datetime:
-    """Return the time that the run of this task stands for."""
-    return run_time(get_current_context())
+    """Return the time that the run of this task stands for; one to come fails it, as by a mistyped logical date.
+
+    Every axis would be silent by then, and every later run would stand before what this one wrote.
+    """
+    context = get_current_context()
+    at = run_time(context)
+    if at > context["ti"].start_date + CLOCKS_DIFFER:
+        raise AirflowFailException(
+            f"this run stands for {at:%Y-%m-%d %H:%M}, which is to come; take no such logical date"
+        )
+    return at
 
 
 def true_time() -> datetime:

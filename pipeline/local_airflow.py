@@ -260,12 +260,13 @@ class LocalAirflow:
             ended = [process for process in self._processes if process.poll() is not None]
             if ended:
                 raise AxiswatchError(f"a part of Airflow ended with {ended[0].returncode}; see {self.log}")
-            if self._healthy():
-                pool = {"name": POOL, "slots": self.cores, "description": "tasks that keep a core busy"}
-                self._healthy_at = time.monotonic()
-                if self.api("GET", f"/pools/{POOL}", missing_ok=True) is None:
-                    self.api("POST", "/pools", pool)
-                return
+            with suppress(OSError):  # a busy machine may answer too late: once more
+                if self._healthy():
+                    pool = {"name": POOL, "slots": self.cores, "description": "tasks that keep a core busy"}
+                    self._healthy_at = time.monotonic()
+                    if self.api("GET", f"/pools/{POOL}", missing_ok=True) is None:
+                        self.api("POST", "/pools", pool)
+                    return
             time.sleep(0.5)
         raise AxiswatchError(f"airflow was not healthy within {seconds:g} s; see {self.log}")
 

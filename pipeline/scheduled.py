@@ -454,13 +454,14 @@ def write_payback(as_of: datetime) -> int:
         return write(place.store, place.settings, as_of=as_of)
 
 
-def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
+def check_backfill(as_of: datetime, from_at: str, to_at: str, model_version: str | None) -> Json:
     """Check the parameters of a backfill and return them.
 
     Raises
     ------
     SettingsError
-        A time cannot be read or has no offset, `to_at` is not after `from_at`, or retention has deleted what is asked.
+        A time cannot be read or has no offset, `to_at` is not after `from_at`, `from_at` is to come, or retention has
+        deleted what is asked.
     PrerequisiteMissing
         There is no such model.
     """
@@ -471,6 +472,10 @@ def check_backfill(from_at: str, to_at: str, model_version: str | None) -> Json:
     times = read_time(from_at, "from_at"), read_time(to_at, "to_at")
     if times[1] <= times[0]:
         raise SettingsError(f"to_at {to_at} is not after from_at {from_at}; nothing lies between them")
+    if times[0] >= as_of:
+        raise SettingsError(
+            f"from_at {from_at} is not before the time of this run, {utc_text(as_of)}: nothing is there"
+        )
     with _open() as place:
         refuse_pruned(place.store, times[0], called="from_at")
         if model_version:

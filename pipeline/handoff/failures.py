@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -16,6 +16,7 @@ from pipeline.store.database import Store, upsert
 from pipeline.store.tables import TaskFailure
 
 LONGEST_MESSAGE = 4000
+TOLD: Final = "sent with another task of the run"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def report_failure(failure: Failure, *, database: str, webhook_url: str) -> str:
 def record_failure(store: Store, failure: Failure, *, webhook_url: str) -> str:
     """Store a failure, then send it to the webhook. Called twice, it is stored once.
 
-    A run is left out where it, or one of its tasks, is stored already.
+    A run is left out where it, or one of its tasks, is stored already. Where tasks of a run fail for the same reason,
+    one of them is sent.
 
     Returns
     -------
@@ -69,7 +71,10 @@ def record_failure(store: Store, failure: Failure, *, webhook_url: str) -> str:
         upsert(connection, TaskFailure, [row])
     if not webhook_url:
         return ""
-    row["webhook"] = _send(webhook_url, row)
+    if _is_told(store, failure, row["message"]):
+        row["webhook"] = TOLD
+    else:
+        row["webhook"] = _send(webhook_url, row)
     with store.write() as connection:
         upsert(connection, TaskFailure, [row])
     return str(row["webhook"])
@@ -87,6 +92,17 @@ def _is_recorded(store: Store, dag_id: str, run_id: str) -> bool:
     mine = sa.select(TaskFailure.task_id).where(TaskFailure.dag_id == dag_id, TaskFailure.run_id == run_id)
     with store.read() as connection:
         return connection.execute(mine.limit(1)).first() is not None
+
+
+def _is_told(store: Store, failure: Failure, message: str) -> bool:
+    """Return whether the same was sent of another task of the run, or of another part of a mapped one."""
+    run = (TaskFailure.dag_id == failure.dag_id, TaskFailure.run_id == failure.run_id)
+    other = sa.or_(TaskFailure.task_id != failure.task_id, TaskFailure.map_index != failure.map_index)
+    same = sa.select(TaskFailure.task_id).where(
+        *run, other, TaskFailure.message == message, TaskFailure.webhook == "sent"
+    )
+    with store.read() as connection:
+        return connection.execute(same.limit(1)).first() is not None
 
 
 def _row(failure: Failure) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> dict[str
         one("backfill", 5, period, **BATCHES),
         one("retrain mistyped", 6, {"scope": ["acceleration"]}),
         one("retrain nothing", 7, {"scopes": ["pressure"]}),
+        one("watch mistyped to come", 24 * 366 * 40),
         one("monitor mistyped", 7, {"from_at": "2026-01-05T00:00:00Z"}),
         one("retention", 8),
         one("housekeeping", 9),
@@ -164,3 +165,8 @@ def test_a_mistyped_parameter_fails_the_first_task(runs: dict[str, Any]) -> None
     assert states(run)["retrain"] == {"upstream_failed"}
     assert run["events"] == []
     assert states(runs["monitor mistyped"])["interval"] == {"failed"}, "also where there is no parameter at all"
+
+
+def test_a_run_for_a_time_to_come_does_nothing(runs: dict[str, Any]) -> None:
+    """A mistyped logical date: every later run would stand before what it wrote."""
+    assert states(runs["watch mistyped to come"])["decide"] == {"failed"}

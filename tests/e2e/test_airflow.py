@@ -396,6 +396,62 @@ def test_a_named_model_scores_again_and_a_failure_is_told(plant: Plant) -> None:
     assert told.bodies[0]["failure"]["run_id"] == run
 
 
+def test_a_run_or_a_task_that_a_person_marks_failed_is_told_once(plant: Plant) -> None:
+    with listening() as told:
+        plant.move_to("marked", "empty", f'webhook_url = "{told.url}"\n').dispose()
+        plant.forget_runs("axiswatch_watch")
+        for what in ("", "/taskInstances/decide"):
+            run = plant.ask("axiswatch_watch", {})
+            state = {"new_state": "failed"} if what else {"state": "failed"}
+            until(lambda run=run: len(plant.tasks("axiswatch_watch", run)) > 0, "its tasks")
+            plant.local.api("PATCH", f"/dags/axiswatch_watch/dagRuns/{quote(run)}{what}", state)
+            assert plant.wait("axiswatch_watch", run) == "failed"
+            until(lambda run=run: run in [body["failure"]["run_id"] for body in told.bodies], "word of it")
+        time.sleep(5)
+    assert [body["failure"]["task_id"] for body in told.bodies] == ["", ""], told.bodies
+    assert "a person marked this run failed" in told.bodies[0]["text"]
+    assert "a person marked it so" in told.bodies[1]["text"]
+    assert {row["webhook"] for row in plant.command("failures")} == {"sent"}
+
+
+def test_after_a_promotion_new_recordings_go_first_and_the_history_follows_within_its_budget(plant: Plant) -> None:
+    """A run may score 3 batches of 40 windows here; the history is larger."""
+    plant.forget_runs("axiswatch_monitor", "axiswatch_watch", "axiswatch_retrain")
+    store = plant.move_to("month", "month_landing", "score_batch_windows = 40\nmax_batches = 3\n")
+    for number in range(6):
+        plant.drop("month_landing", number)
+    import_labels(store, plant.fleet / "labels.csv", who="inspection")
+    versions = []
+    for hours in (0, 1):
+        at = (day(6) + timedelta(hours=hours)).isoformat()
+        plant.command("run", "--as-of", at)
+        [trained] = plant.command("train", "--scope", "acceleration", "--as-of", at)
+        versions.append(trained["model_version"])
+        plant.command("models", "promote", versions[-1], "--reason", "test", "--as-of", at)
+        if not hours:  # another finding makes another model
+            case = plant.command("queue")[0]["case_id"]
+            plant.command("label", case, "healthy", "--evidence", "inspected", "--who", "engineer", "--as-of", at)
+    first, second = versions
+    assert first != second
+    plant.drop("month_landing", 6)
+    left, new_left = [], []
+    for minutes in range(12):
+        plant.monitor(day(7) + timedelta(minutes=minutes))
+        with store.read() as connection:
+            mine = sa.select(Score.recording_id).where(Score.model_version == second)
+            due = sa.select(Recording.recording_id, Recording.started_at).where(Recording.recording_id.not_in(mine))
+            started = [row.started_at for row in connection.execute(due)]
+        left.append(len(started))
+        new_left.append(sum(at >= day(6) for at in started))
+        if not left[-1]:
+            break
+    store.dispose()
+    assert new_left[0] == 0, "in the interval in which they came"
+    assert left[0] > 0, "the history is more than a run may do"
+    assert left[-1] == 0
+    assert max(-np.diff(left)) <= 3 * 40
+
+
 def test_the_monitor_tells_the_webhook_of_cases(plant: Plant) -> None:
     plant.forget_runs("axiswatch_monitor")
     with listening() as told:

@@ -238,6 +238,16 @@ def test_a_run_that_failed_without_a_task_is_told_once(
     assert texts == ["axiswatch_monitor failed: timed_out", "axiswatch_monitor.score failed: killed"]
 
 
+def test_what_fails_many_tasks_of_a_run_is_told_once(store: Store, webhook: tuple[str, list[dict[str, Any]]]) -> None:
+    url, told = webhook
+    tasks = [replace(FAILURE, map_index=0), replace(FAILURE, map_index=1), replace(FAILURE, task_id="score")]
+    others = [replace(FAILURE, map_index=3, message="LakeError: another"), replace(FAILURE, run_id="run2")]
+    outcomes = [record_failure(store, one, webhook_url=url) for one in (*tasks, *others)]
+    assert outcomes == ["sent", *["sent with another task of the run"] * 2, "sent", "sent"]
+    assert len(told) == 3
+    assert len(list_failures(store, limit=9)) == 5, "all are kept"
+
+
 def test_a_failure_is_told_where_the_lake_or_the_database_is_away(
     tmp_path: Path, place: Path, webhook: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,18 +362,19 @@ def test_a_silent_monitor_is_told_once_and_its_return_too(
         ("yesterday", "2026-01-02T00:00:00Z", "no ISO 8601"),
         ("2026-01-01T00:00:00", "2026-01-02T00:00:00Z", "no offset"),
         ("2026-01-02T00:00:00Z", "2026-01-02T00:00:00Z", "not after"),
+        ("2062-01-01T00:00:00Z", "2062-01-02T00:00:00Z", "not before the time of this run, 2026-01-05T00:00:00Z"),
     ],
 )
 def test_a_backfill_that_cannot_be_is_refused(from_at: str, to_at: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
-        scheduled.check_backfill(from_at, to_at, None)
+        scheduled.check_backfill(START, from_at, to_at, None)
 
 
 def test_a_backfill_with_a_model_that_is_not_there_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AXISWATCH_HOME", str(tmp_path))
     with pytest.raises(PrerequisiteMissing, match="no model version"):
-        scheduled.check_backfill("2026-01-01T00:00:00+01:00", "2026-01-02T00:00:00Z", "none")
-    told = scheduled.check_backfill("2026-01-01T00:00:00+01:00", "2026-01-02T00:00:00Z", None)
+        scheduled.check_backfill(START, "2026-01-01T00:00:00+01:00", "2026-01-02T00:00:00Z", "none")
+    told = scheduled.check_backfill(START, "2026-01-01T00:00:00+01:00", "2026-01-02T00:00:00Z", None)
     assert told["from_at"].startswith("2025-12-31T23:00:00")
 
 
