@@ -418,9 +418,9 @@ def test_a_run_or_a_task_that_a_person_marks_failed_is_told_once(plant: Plant) -
 
 
 def test_after_a_promotion_new_recordings_go_first_and_the_history_follows_within_its_budget(plant: Plant) -> None:
-    """A run may score 3 batches of 40 windows here; the history is larger."""
+    """A run may score 2 batches of 100 windows here; the history is larger."""
     plant.forget_runs("axiswatch_monitor", "axiswatch_watch", "axiswatch_retrain")
-    store = plant.move_to("month", "month_landing", "score_batch_windows = 40\nmax_batches = 3\n")
+    store = plant.move_to("month", "month_landing", "score_batch_windows = 100\nmax_batches = 2\n")
     for number in range(6):
         plant.drop("month_landing", number)
     import_labels(store, plant.fleet / "labels.csv", who="inspection")
@@ -452,7 +452,7 @@ def test_after_a_promotion_new_recordings_go_first_and_the_history_follows_withi
     assert new_left[0] == 0, "in the interval in which they came"
     assert left[0] > 0, "the history is more than a run may do"
     assert left[-1] == 0
-    assert max(-np.diff(left)) <= 3 * 40
+    assert max(-np.diff(left)) <= 2 * 100
 
 
 def test_the_monitor_tells_the_webhook_of_cases(plant: Plant) -> None:
