@@ -44,8 +44,9 @@ def axiswatch_housekeeping() -> None:
     )
     logs = BashOperator(
         task_id="logs",
-        bash_command=f'{REACHED}cd "$(airflow config get-value logging base_log_folder)" && find . -type f -mtime '
-        f"+{SETTINGS.airflow_keep_days} -delete && find . -mindepth 1 -type d -empty -mtime +1 -delete",
+        bash_command=f'{REACHED}cd "$(airflow config get-value logging base_log_folder | tail -n 1)" && '
+        f"find . -type f -mtime +{SETTINGS.airflow_keep_days} -delete && "
+        "find . -mindepth 1 -type d -empty -mtime +1 -delete",
         execution_timeout=timedelta(hours=1),
     )
     [rows, logs] >> outcome()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from datetime import datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 
 from pipeline.assets import import_assets
 from pipeline.labels.labels import import_labels
@@ -31,8 +36,44 @@ FAST = {
 BATCHES = {"AXISWATCH_BATCH_MIB": "2"}
 
 
+class Metrics(ThreadingHTTPServer):
+    """What Prometheus is to Airflow: takes metrics by OpenTelemetry's protocol; keeps path and names."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Taking)
+        self.seen: set[tuple[str, str]] = set()
+
+
+class Taking(BaseHTTPRequestHandler):
+    """One request to `Metrics`."""
+
+    server: Metrics
+
+    def do_POST(self) -> None:
+        """Take some metrics."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        told = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+        for source in ExportMetricsServiceRequest.FromString(told).resource_metrics:
+            for scope in source.scope_metrics:
+                self.server.seen |= {(self.path, metric.name) for metric in scope.metrics}
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> dict[str, Any]:
+def metrics() -> Iterator[Metrics]:
+    """A server that takes metrics."""
+    with Metrics() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any, metrics: Metrics) -> dict[str, Any]:
     """How every run ended, by its name. One process runs them in this order, on one database."""
     home = tmp_path_factory.mktemp("whole")
     store = Store.open(f"sqlite:///{home / 'axiswatch.db'}")
@@ -71,6 +112,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory, small_fleet: Any) -> dict[str
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__METRICS__OTEL_ON": "True",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{metrics.server_port}/api/v1/otlp",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "PYTHONPATH": os.pathsep.join((str(ROOT / "dags"), str(ROOT))),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
     }
@@ -112,6 +156,16 @@ def test_a_run_that_had_nothing_to_complain_of_is_green(runs: dict[str, Any]) ->
     assert list(red) == [name for name in runs if "mistyped" in name], red
     for name, run in runs.items():
         assert states(run)["outcome"] == {"failed" if name in red else "skipped"}, name
+
+
+def test_times_of_runs_and_tasks_are_sent_to_prometheus(runs: dict[str, Any], metrics: Metrics) -> None:
+    """By the settings that the page for production names."""
+    assert {path for path, _ in metrics.seen} == {"/api/v1/otlp/v1/metrics"}
+    names = {name for _, name in metrics.seen}
+    assert names >= {f"airflow.ti.finish.axiswatch_monitor.interval.{state}" for state in ("success", "failed")}
+    for name, run in runs.items():
+        ended = [task["task"] for task in run["tasks"] if task["state"] == "success"]
+        assert names >= {f"airflow.dag.axiswatch_{name.split()[0]}.{task}.duration" for task in ended}, name
 
 
 def test_a_large_interval_goes_through_its_batches(runs: dict[str, Any]) -> None:
