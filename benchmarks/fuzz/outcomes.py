@@ -121,20 +121,25 @@ def shown(text: str) -> str:
     return text[:300].encode("ascii", "backslashreplace").decode()
 
 
-def attempt(target: Target, given: Given, number: int) -> Result:
-    """Read one input and judge what came of it."""
-    children = _forget_peak()
-    began = _cpu_s()
+def outcome_of(target: Target, given: Given) -> tuple[Outcome, str]:
+    """Read one input and judge what came of it by its words; its cost is not judged."""
     try:
-        outcome, detail = target.run(given)
+        return target.run(given)
     except (*target.refusals, AxiswatchError) as error:
-        outcome, detail = judged(readable(str(error)) if type(error) in target.wrapped else str(error))
+        return judged(readable(str(error)) if type(error) in target.wrapped else str(error))
     except (OSError, MemoryError) as error:
-        outcome, detail = Outcome.MACHINE, _said(error)
+        return Outcome.MACHINE, _said(error)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 (a panic of Rust code is no Exception)
-        outcome, detail = Outcome.CRASH, _said(error)
+        return Outcome.CRASH, _said(error)
+
+
+def attempt(target: Target, given: Given, number: int) -> Result:
+    """Read one input and judge what came of it, in a process that does nothing else: its memory counts."""
+    children = _forget_peak()
+    began = _cpu_s()
+    outcome, detail = outcome_of(target, given)
     seconds, peak = _cpu_s() - began, _peak_mib(children)
     if outcome.is_fault:
         pass
