@@ -130,9 +130,9 @@ def report_run(context: Any) -> None:
 
     reason = str(context.get("reason") or "Airflow does not say why")
     run = context.get("dag_run")  # Airflow gives none where no task of the run is to blame
-    told = {"dag_id": context["dag"].dag_id, "run_id": context["run_id"], "task_id": "", "map_index": -1}
-    told |= {"try_number": 0, "log_url": "", "message": WHY.get(reason, reason)}
-    scheduled.record_failure(told, run and (run.data_interval_end or run.run_after))
+    failure = {"dag_id": context["dag"].dag_id, "run_id": context["run_id"], "task_id": "", "map_index": -1}
+    failure |= {"try_number": 0, "log_url": "", "message": WHY.get(reason, reason)}
+    scheduled.record_failure(failure, run and (run.data_interval_end or run.run_after))
 
 
 DEFAULT_ARGS = {
