@@ -24,6 +24,7 @@ from features.kinematics import Orders
 from features.settings import (
     ANGLE_GROUPS,
     FORMULA_VERSION,
+    LONG_LINES,
     FeatureSettings,
     feature_groups,
     feature_names,
@@ -323,6 +324,7 @@ def _extract_block(
             shaft_columns(power, turning.turns, usable, settings.lines),
         )
     values = np.concatenate(columns, axis=-1)
+    values = np.concatenate((values, values[:, [feature_names(settings).index(name) for name in LONG_LINES]]), axis=-1)
     mains = np.concatenate([chunk.mains for chunk in chunks])
     for place, row in enumerate(block):
         result, own = results[row.recording], recordings[row.recording]

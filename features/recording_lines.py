@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from features.settings import FeatureSettings, feature_groups
 from features.spectra import envelope
 
-LINE_GROUPS = (*(f"envelope_{version}" for version in envelope.VERSIONS), "line_counts", "evidence")
+LINE_GROUPS = (*(f"envelope_{version}" for version in envelope.VERSIONS), "line_counts", "evidence", "long_lines")
 
 
 def average_lines(

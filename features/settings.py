@@ -20,6 +20,12 @@ from features.windows import WindowSettings
 FORMULA_VERSION: Final = 4
 """Raised by hand whenever a formula changes, so that features of different formulas are never mixed."""
 
+LONG_VERSIONS: Final = ("low", "white")
+"""The envelopes that are taken over long windows as well."""
+
+LONG_LINES: Final = tuple(f"ses_{v}_{line}_h1_db" for v in LONG_VERSIONS for line in ("bpfo", "bpfi", "bsf2x"))
+"""The lines that are read from them; of a window by itself they are these very features."""
+
 COUNTED_VERSIONS: Final = ("white", "best")
 """The envelopes in which harmonics and sideband pairs are counted."""
 
@@ -156,6 +162,7 @@ def feature_groups(settings: FeatureSettings) -> dict[str, tuple[str, ...]]:
         "synchronous": tuple(f"tsa_{name}" for name in synchronous_average.STATISTICS),
         "profile": PROFILE_NAMES,
         "shaft": SHAFT_NAMES,
+        "long_lines": tuple(f"long_{name}" for name in LONG_LINES),
     }
 
 
@@ -166,6 +173,7 @@ ANGLE_GROUPS: Final = (
     "gear_mesh",
     "synchronous",
     "shaft",
+    "long_lines",
 )
 """Groups at shaft orders: of a recording with a speed trace they come from the signal over the shaft's angle."""
 

@@ -33,6 +33,8 @@ class WindowSettings:
         The longest window; a slow shaft is then seen for fewer turns, see `WindowPlan.turns_covered`.
     mode : {"turns", "samples"}
         `samples` ignores the speed.
+    long_turns : float
+        Shaft turns in a long window, of windows side by side, see `features.long_lines`. Above 0.
 
     Raises
     ------
@@ -45,10 +47,12 @@ class WindowSettings:
     min_samples: int = 512
     max_samples: int = 1_048_576
     mode: Literal["turns", "samples"] = "turns"
+    long_turns: float = 100.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.turns) and self.turns > 0):
-            raise ValueError(f"turns must be a finite number above 0, got {self.turns!r}.")
+        for name in ("turns", "long_turns"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a finite number above 0, got {getattr(self, name)!r}.")
         if self.samples < 1:
             raise ValueError(f"samples must be at least 1, got {self.samples!r}.")
         if not 2 <= self.min_samples <= self.max_samples:

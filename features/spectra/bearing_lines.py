@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from features.kinematics import Orders
-from features.settings import COUNTED_VERSIONS, FeatureSettings
+from features.settings import COUNTED_VERSIONS, LONG_VERSIONS, FeatureSettings
 from features.spectra import band_tree, envelope, evidence, line_counts
 from features.spectra.line_reader import LineReader, OrderColumns
 from features.spectra.lines import Bins
 from features.spectra.time_domain import Vector, log10_or_nan
+
+BANDS: Final = ("low", "high", "white")
+"""The envelopes of one band for all windows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +129,33 @@ def bearing_columns(
     return np.concatenate((*lines, *kept, evidence.evidence_columns(scores)), axis=-1)
 
 
+def first_lines(
+    spectra: list[Spectra], n: int, *, turns: Vector, orders: OrderColumns, settings: FeatureSettings
+) -> Vector:
+    """Return the heights of the first lines of the races and of twice the ball, shape (n, 3 times the long versions).
+
+    As of `bearing_columns`, in the order of `features.settings.LONG_LINES`.
+    """
+    heights = np.full((len(LONG_VERSIONS), n, 3), np.nan)
+    for place, version in enumerate(LONG_VERSIONS):
+        members = [part for part in spectra if envelope.VERSIONS[part.version] == version]
+        if not members:
+            continue
+        rows, usable = (np.concatenate([getattr(part, name) for part in members]) for name in ("rows", "usable"))
+        own = orders.take(rows)
+        reader = LineReader(
+            _side_by_side(members), turns=turns[rows], usable=usable, settings=settings.lines, orders=own
+        )
+        heights[place, rows] = np.stack(reader.at(own.bpfo, own.bpfi, envelope.times(2.0, own.bsf)), axis=-1)
+    return np.concatenate(list(heights), axis=-1)
+
+
+def first_line_bins(orders: Orders, turns: float, settings: FeatureSettings) -> int:
+    """Return how many bins of an envelope spectrum `first_lines` needs."""
+    known = (orders.bpfo or 0.0, orders.bpfi or 0.0, 2.0 * (orders.bsf or 0.0))
+    return _reach(turns * max(known), settings)
+
+
 def _side_by_side(members: list[Spectra]) -> NDArray[np.float32]:
     power = np.zeros((sum(len(part.rows) for part in members), max(part.ses.shape[-1] for part in members)), np.float32)
     first = 0
@@ -137,8 +169,11 @@ def envelope_bins(orders: Orders, turns: float, settings: FeatureSettings) -> in
     """Return how many bins of an envelope spectrum the lines and their floors need; 0 where there are too few turns."""
     if not turns >= settings.lines.min_turns:
         return 0
+    return _reach(envelope.highest_position(orders, turns, settings.lines.count_harmonics), settings)
+
+
+def _reach(highest: float, settings: FeatureSettings) -> int:
     # The floor of the highest line reaches about a quarter further.
-    highest = envelope.highest_position(orders, turns, settings.lines.count_harmonics)
     reach = highest * (1 + settings.lines.floor_share + settings.lines.tolerance)
     return math.ceil(reach) + settings.lines.floor_bins + 8
 
@@ -152,8 +187,9 @@ def envelope_spectra(
     turns: Vector,
     needed: Bins,
     settings: FeatureSettings,
+    versions: Sequence[str] = BANDS,
 ) -> list[Spectra]:
-    """Compute the squared envelope spectra, but for the best bands, of windows numbered from `first_row` on.
+    """Compute the squared envelope spectra of some versions, of windows numbered from `first_row` on.
 
     Each window has its own turns and `envelope_bins`; none where it has too few turns (or NaN).
     """
@@ -161,9 +197,7 @@ def envelope_spectra(
     if not turning.size:
         return []
     result = []
-    for place, version in enumerate(envelope.VERSIONS):
-        if version == "best":
-            continue
+    for version in versions:
         if version == "white":
             band = envelope.whole_band_bins(length)
         else:
@@ -176,7 +210,9 @@ def envelope_spectra(
         bins = transform[:, band[0] : band[1]]
         if version == "white":
             bins = envelope.prewhiten(bins)
-        result += _spectra_of_bins(place, bins, turning, first_row + turning, needed[turning])
+        result += _spectra_of_bins(
+            envelope.VERSIONS.index(version), bins, turning, first_row + turning, needed[turning]
+        )
     return result
 
 

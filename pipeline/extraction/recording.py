@@ -13,6 +13,7 @@ import numpy.typing as npt
 from features.angular_windows import AngularWindows, angular_windows
 from features.extract import RecordingWindows, WindowFeatures, extract_angular, extract_together
 from features.kinematics import Orders
+from features.long_lines import long_windows, with_long_lines
 from features.overall import overall_value
 from features.quality.quality import Quality, QualitySettings, assess, spread
 from features.quality.speed_check import judge_speed, judged_windows
@@ -88,7 +89,8 @@ def extract_recording(
 def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) -> list[Extracted]:
     """Cut recordings into windows and extract their features, in the unit of their quantity.
 
-    Line heights are averaged over the good windows of a recording (`features.recording_lines`).
+    Line heights are averaged over the good windows of a recording (`features.recording_lines`), and those over long
+    windows are put beside them (`features.long_lines`).
 
     All windows are worked on together, and each result is bit by bit what its recording gives alone.
 
@@ -117,15 +119,26 @@ def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) 
         else:
             empty = np.empty((0, len(feature_names(settings))), np.float32)
             results[place] = Extracted(job.recording_id, plan.starts, plan.starts, np.empty(0), empty, [], [])
-    together = extract_together([_to_extract(job, windows, settings) for _, job, _, windows in planned], settings)
+    asked = [_to_extract(job, windows, settings) for _, job, _, windows in planned]
+    together = extract_together(asked, settings)
     for (place, job, plan, windows), done in zip(planned, together, strict=True):
         quality, evidence = _judge(job, windows, done, settings)
         n = len(plan.starts)
         lengths, turns = np.full(n, plan.length), np.full(n, plan.turns_covered)
         results[place] = Extracted(job.recording_id, plan.starts, lengths, turns, done.values, quality, evidence)
-    for result in results.values():
-        good = np.array([not quality.blocks for quality in result.quality], dtype=np.bool_)
-        result.values = average_lines(result.values, good, settings)
+    good = {
+        place: np.array([not quality.blocks for quality in result.quality], dtype=np.bool_)
+        for place, result in results.items()
+    }
+    for place, result in results.items():
+        result.values = average_lines(result.values, good[place], settings)
+    places = [place for place, *_ in planned]
+    with_long_lines(
+        [results[place].values for place in places],
+        [good[place] for place in places],
+        [long_windows(own, good[place], settings) for place, own in zip(places, asked, strict=True)],
+        settings,
+    )
     if not settings.overall:
         for place, own in enumerate(recorded):
             results[place].velocity_rms_mm_s = _velocity_rms(own.job, own.samples)

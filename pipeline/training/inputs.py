@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from features.settings import LONG_VERSIONS
 from models.training.rule_prior import Lines, RulePrior
 from pipeline.extraction.baselines import RELATIVE
 from pipeline.labels.words import LINES, Mode, mode_of, unmodelled_modes
@@ -65,8 +66,8 @@ fault has harmonics; a single line at the cage's order is the modulation of a ba
 def lines_of(mode: Mode, names: Sequence[str]) -> Lines:
     """Return the terms of a failure mode among the features; () where it has no line there.
 
-    Its first harmonic in each envelope, the mean of the first three in the prewhitened one, and the mean height of its
-    sidebands. Terms of which no feature is there have none.
+    Its first harmonic in each envelope, the mean of the first three in the prewhitened one, the mean height of its
+    sidebands, and its first harmonic over long windows. Terms of which no feature is there have none.
     """
     line, there = LINES.get(mode), set(names)
     if line not in there:
@@ -76,6 +77,7 @@ def lines_of(mode: Mode, names: Sequence[str]) -> Lines:
         *((f"ses_{envelope}_{stem}_h1_db",) for envelope in ENVELOPES),
         (f"ses_white_{stem}_mean13_db",),
         tuple(f"ses_{envelope}_{stem}_sidebands_db" for envelope in ENVELOPES),
+        *((f"long_ses_{envelope}_{stem}_h1_db",) for envelope in LONG_VERSIONS),
     )
     return tuple(tuple(name for name in term if name in there) for term in terms)
 

@@ -72,4 +72,4 @@ def test_signals_keep_their_version() -> None:
     plain = FeatureSettings()
     assert feature_names(FeatureSettings(overall="rms_log10")) == ("rms_log10",)
     assert feature_version(FeatureSettings(overall="rms_log10")) != feature_version(plain)
-    assert len(feature_names(plain)) == 138
+    assert len(feature_names(plain)) == 144

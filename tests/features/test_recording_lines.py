@@ -9,7 +9,7 @@ from features.settings import FeatureSettings, feature_groups
 
 SETTINGS = FeatureSettings()
 GROUP = np.array([group for group, names in feature_groups(SETTINGS).items() for _ in names])
-IS_LINE = np.char.startswith(GROUP, "envelope_") | np.isin(GROUP, ["line_counts", "evidence"])
+IS_LINE = np.char.startswith(GROUP, "envelope_") | np.isin(GROUP, ["line_counts", "evidence", "long_lines"])
 
 
 def test_lines_are_the_mean_of_the_good_windows_and_nothing_else_changes() -> None:
