@@ -303,12 +303,12 @@ _PAIRS: Final = {
     ),
     "why_unsure": ("The model is unsure, and cannot say why", "모델이 확신하지 못하며 그 이유를 구별하지 못함"),
     "why_blocked": (
-        "{channel}: the signal is bad, yet it looks like a strong fault ({p}): check sensor and machine",
-        "{channel}: 신호가 불량하지만 뚜렷한 고장처럼 보임({p}): 센서와 설비를 모두 점검",
+        "{channel}: the signal is bad, yet what is left of it looks like a fault ({p}): check sensor and machine",
+        "{channel}: 신호가 불량하지만 남은 신호가 고장처럼 보임({p}): 센서와 설비를 모두 점검",
     ),
     "why_blocked_plain": (
-        "The signal is bad, but it looks like a strong fault: check sensor and machine",
-        "신호가 불량하지만 뚜렷한 고장처럼 보임: 센서와 설비를 모두 점검",
+        "The signal is bad, yet what is left of it looks like a fault: check sensor and machine",
+        "신호가 불량하지만 남은 신호가 고장처럼 보임: 센서와 설비를 모두 점검",
     ),
     "why_data": ("{channel}: {verdict}{share} – {check}", "{channel}: {verdict}{share} – {check}"),
     "some_windows": (" ({bad} of {windows} windows)", " ({windows}개 구간 중 {bad}개)"),

@@ -4,8 +4,7 @@ Two questions are kept apart: *is it faulty?* raises an alarm, *which part?* is 
 beside an alarm and never holds it back. The rule, in order:
 
 1. A channel with a bad data-quality verdict in most windows is not usable; it raises a `data` flag, and a `blocked`
-   flag where its windows would have had a very high fault probability. If no channel is usable, the state is
-   `data_fault`.
+   flag where what is left of the signal would alarm. If no channel is usable, the state is `data_fault`.
 2. Of each usable channel, over its good windows: mean fault probability, mean entropies, median novelty percentile. The
    axis takes the highest channel of each: one faulty channel is enough.
 3. `recent_probability`: the mean log odds of this bin and of the bins before it. One loud bin is no alarm.
@@ -63,8 +62,8 @@ _BASE_PRIORITY: Final = {
 UNMODELLED: Final = 0.6
 """From this probability on, the textbook rule reports a fault that the model has no class for."""
 
-BLOCKED: Final = 0.9
-"""From this mean probability on, a channel with a bad signal also goes to review: the machine may be faulty, too."""
+NO_SIGNAL: Final = frozenset({Quality.NON_FINITE, Quality.TOO_SHORT, Quality.FLATLINE})
+"""Verdicts that leave nothing of the machine in a window: what a model makes of it is evidence of nothing."""
 
 LEAST_ODDS, MOST_ODDS = -3.5, 4.0
 """One bin counts with log odds between these (0.03 and 0.98), so that a long quiet time hides no sudden fault."""
@@ -175,6 +174,9 @@ class Thresholds:
         Those of the training and of the plant's first days; empty: `new_program` is not checked.
     tells_nothing
         Why the model's probability is not used, as a sentence; empty: it is used.
+    cost_level
+        The alarm level that follows from the declared costs, which a plant's own one may lie below. A bad signal is
+        judged by the higher of the two: the plant's own one is made of the mean of many good recordings.
     """
 
     alarm_probability: float
@@ -188,6 +190,7 @@ class Thresholds:
     unmodelled: tuple[str, ...]
     programs: frozenset[str]
     tells_nothing: str = ""
+    cost_level: float = 0.0
 
 
 def recent_log_odds(fault_probabilities: Sequence[float], *, bins: int, fault_prior: float) -> float:
@@ -313,9 +316,11 @@ def combine_channels(
             worst = min((worst, *(Quality(window.quality) for window in bad)), key=list(Quality).index)
         if len(bad) * 2 > len(members) or len(bad) == len(members):
             unusable.append(_bad_channel(channel, bad, len(members)))
-            hidden = _mean(bad, "blocked_probability")
-            if hidden is not None and hidden >= BLOCKED and not thresholds[bad[0].model_version].tells_nothing:
-                blocked.append({"channel": channel, "probability": _short(hidden)})
+            hidden = _mean([window for window in bad if window.quality not in NO_SIGNAL], "blocked_probability")
+            limits = thresholds[bad[0].model_version]
+            level = max(limits.alarm_probability, limits.cost_level)
+            if hidden is not None and hidden >= level and not limits.tells_nothing:
+                blocked.append({"channel": channel, "probability": _short(hidden), "level": _short(level)})
         else:
             usable.append([window for window in members if window.quality == Quality.OK])
     flags = [Flag(code, {"channels": found}) for code, found in (("data", unusable), ("blocked", blocked)) if found]

@@ -50,8 +50,14 @@ class Episode:
 
 
 def bin_priority(item: FlaggedBin) -> float:
-    """Return the priority of one flagged bin, 0 to 1."""
-    return priority_of([flag.code for flag in item.flags], item.fault.fault_probability)
+    """Return the priority of one flagged bin, 0 to 1; of a bad signal by the fault probability that it would have."""
+    hidden = [
+        priority_of([flag.code], channel["probability"])
+        for flag in item.flags
+        if flag.code == "blocked"
+        for channel in flag.facts.get("channels", ())
+    ]
+    return max([priority_of([flag.code for flag in item.flags], item.fault.fault_probability), *hidden])
 
 
 def find_episodes(

@@ -236,6 +236,7 @@ def thresholds_of(
         programs=programs,
         tells_nothing=why_it_tells_nothing(metrics or {}, len(classes))
         or why_acting_does_not_pay(metrics or {}, settings, fault_prior or 0.05),
+        cost_level=alarm,
     )
 
 

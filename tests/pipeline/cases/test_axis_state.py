@@ -158,10 +158,29 @@ def test_a_model_that_tells_nothing_raises_no_alarm_but_the_rule_still_does_and_
     assert (rule.state, [flag.code for flag in rule.flags]) == ("unknown", ["unmodelled"])
 
 
-def test_a_bad_signal_that_would_be_a_strong_fault_goes_to_review_and_raises_no_alarm() -> None:
-    bad = replace(CALM, quality=Quality.WRONG_SPEED, fault_probability=None, blocked_probability=0.97)
-    assert state_of(bad, bad) == ("data_fault", ["data", "blocked"])
-    assert state_of(replace(bad, blocked_probability=0.6)) == ("data_fault", ["data"])
+def test_a_bad_signal_that_would_alarm_goes_to_review_and_raises_no_alarm() -> None:
+    bad = replace(CALM, quality=Quality.WRONG_SPEED, fault_probability=None, blocked_probability=0.5)
+    figures = combine_channels([bad, bad], {"m": LIMITS})
+    assert (figures.state, [flag.code for flag in figures.flags]) == ("data_fault", ["data", "blocked"])
+    assert figures.flags[1].facts == {"channels": [{"channel": "acc_x", "probability": 0.5, "level": 0.5}]}
+    assert state_of(replace(bad, blocked_probability=0.49)) == ("data_fault", ["data"])
+    both = state_of(bad, replace(CALM, channel="acc_y"))
+    assert both == ("healthy", ["data", "blocked"]), "also beside a channel that is good"
+
+
+def test_a_bad_signal_is_judged_by_the_costs_where_the_plants_own_level_is_lower() -> None:
+    bad = replace(CALM, quality=Quality.CLIPPING, fault_probability=None, blocked_probability=0.6)
+    for cost_level, codes in ((0.3, ["data", "blocked"]), (0.7, ["data"])):
+        limits = {"m": replace(LIMITS, cost_level=cost_level)}
+        assert [flag.code for flag in combine_channels([bad], limits).flags] == codes
+
+
+@pytest.mark.parametrize("verdict", [Quality.FLATLINE, Quality.NON_FINITE, Quality.TOO_SHORT])
+def test_where_no_signal_is_left_the_model_speaks_for_no_fault(verdict: Quality) -> None:
+    empty = replace(CALM, quality=verdict, fault_probability=None, blocked_probability=0.99)
+    assert state_of(empty, empty) == ("data_fault", ["data"])
+    held = replace(empty, quality=Quality.DROPOUT)
+    assert state_of(empty, held) == ("data_fault", ["data", "blocked"]), "the other windows still speak"
 
 
 def test_a_bad_signal_is_a_data_fault_and_never_a_machine_fault() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cases.axis_state import FaultFigures, Flag
-from pipeline.cases.episodes import CaseState, Episode, FlaggedBin, find_episodes, fold_cases
+from pipeline.cases.episodes import CaseState, Episode, FlaggedBin, bin_priority, find_episodes, fold_cases
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -50,6 +51,15 @@ def test_one_flagged_bin_is_not_believed_and_two_of_three_are() -> None:
     assert spans("..u.....") == []
     assert spans("..u..u..") == []
     assert spans("..u.u...") == [(2, 4, 2)]
+
+
+def test_a_bad_signal_has_the_priority_of_the_fault_that_it_hides() -> None:
+    """The bin itself has no fault probability, as no score is given."""
+    order = []
+    for hidden in (0.2, 0.9):
+        flag = Flag("blocked", {"channels": [{"channel": "x", "probability": hidden, "level": 0.1}]})
+        order.append(bin_priority(FlaggedBin(START, START, START, FaultFigures(), (flag,))))
+    assert order == [pytest.approx(0.5), pytest.approx(0.675)]
 
 
 def test_an_alarm_looks_back_by_itself_and_counts_at_once() -> None:

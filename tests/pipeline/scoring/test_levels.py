@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.cases.axis_state import Thresholds, log_odds, probability_of, rece
 from pipeline.scoring.levels import (
     HIGHEST,
     LOWEST,
+    PlantThresholds,
     default_levels,
     estimate_levels,
     highest_recent,
@@ -23,6 +25,7 @@ from pipeline.scoring.levels import (
 )
 
 SETTINGS = Settings()
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 VALUES = st.lists(st.floats(-8.0, 4.0), max_size=40)
 
 
@@ -41,6 +44,11 @@ def test_without_answers_the_level_follows_from_the_two_costs() -> None:
     assert estimate_levels([], [], [], dear, axis_years=0.0).alarm == pytest.approx(0.1)
     limits = thresholds_of(dear, {}, programs=frozenset(), classes=("healthy", "ball"))
     assert (limits.alarm_probability, limits.review_probability) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert limits.cost_level == pytest.approx(0.1)
+    (own,) = (
+        PlantThresholds(dear, AT, {"m": limits}, {}, {"s": {"m": {"alarm_probability": 0.03}}}).of_site("s").values()
+    )
+    assert (own.alarm_probability, own.cost_level) == (0.03, pytest.approx(0.1)), "a plant's own level does not move it"
 
 
 def test_three_units_do_not_move_a_level_and_more_units_move_it_further() -> None:
