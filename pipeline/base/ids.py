@@ -5,8 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from pipeline.base.errors import Coded, SettingsError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def stable_id(*parts: str | int | float | None, length: int = 32) -> str:
@@ -59,3 +64,8 @@ def axis_id(site: str, cell: str, robot_id: str, axis: str) -> str:
 def recording_id(axis: str, channel: str, started_at: datetime) -> str:
     """Return the id of a recording, made from the axis's id, the channel and the start: 32 hex digits."""
     return stable_id(axis, channel, instant(started_at))
+
+
+def samples_hash(samples: npt.NDArray[np.float32]) -> str:
+    """Return the hash of samples as they were logged, whatever is declared about them: 16 hex digits (BLAKE2b)."""
+    return hashlib.blake2b(samples.astype("<f4", copy=False).tobytes(), digest_size=8).hexdigest()

@@ -5,7 +5,6 @@ The features are the same as after import, acquire and extract: same mapping, sa
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from features.quality.quality import Quality
 from features.settings import FeatureSettings, feature_groups, feature_names, feature_version
 from features.windows import steady_shaft_hz
+from pipeline.base.ids import samples_hash
 from pipeline.base.log_schema import scope_of
 from pipeline.base.regime import regime_of
 from pipeline.base.settings import ExtractionSettings, TrainSettings
@@ -242,7 +242,7 @@ def _read(task: _ReadTask) -> _Read | str:
             "program": planned.fields["program"] or "",
             "regime": task.regime,
             "mode": str(planned.label.mode or "") if planned.label else "",
-            "samples_hash": hashlib.sha256(piece.samples.tobytes()).hexdigest(),
+            "samples_hash": samples_hash(piece.samples),
         }
         verdicts = np.array([str(verdict) for verdict in done.quality], dtype=np.str_)
         shaft_hz = steady_shaft_hz(job.shaft_speed_rpm, speed_is_steady=job.speed_is_steady)

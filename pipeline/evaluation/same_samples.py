@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from pipeline.evaluation.windows import OK, Windows
+from pipeline.training.copies import find_copies
 
 SHOWN = 3
 
@@ -35,7 +36,7 @@ def each_once(
     notes : list of str
         Sentences that name the rows.
     """
-    copies: dict[str, dict[str, tuple[str, int, str, str]]] = {}
+    recordings: dict[str, tuple[str, str, int, str, str]] = {}
     for side, every in sides.items():
         windows = every.take(every.quality == OK)
         cells = zip(
@@ -47,19 +48,17 @@ def each_once(
             strict=True,
         )
         for content, recording, row, own, of in dict.fromkeys(cells):
-            copies.setdefault(content, {}).setdefault(recording, (side, row, own, of))
+            recordings.setdefault(recording, (content, side, row, own, of))
+    names, found = list(recordings), list(recordings.values())
     dropped: dict[str, str] = {}
     notes: list[str] = []
-    for members in copies.values():
-        if len(members) == 1:
-            continue
-        differ = len({own for _, _, own, _ in members.values()}) > 1
-        reason = f"the same samples as another recording, {'labels differ' if differ else 'used once'}"
-        dropped |= dict.fromkeys(list(members)[0 if differ else 1 :], reason)
-        named = [f"row {row} ({side}, {of}: {own})" for side, row, own, of in members.values()]
-        more = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
-        end = "which label is right? None is learned or judged" if differ else "only the first is used"
-        notes.append(f"the same samples in {', '.join(named[:SHOWN])}{more}: {end}")
+    for copies in find_copies([(one[0],) for one in found], [one[3] for one in found]):
+        reason = f"the same samples as another recording, {'labels differ' if copies.differ else 'used once'}"
+        dropped |= {names[place]: reason for place in copies.again}
+        told = [f"row {row} ({side}, {of}: {own})" for _, side, row, own, of in map(found.__getitem__, copies.members)]
+        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        end = "which label is right? None is learned or judged" if copies.differ else "only the first is used"
+        notes.append(f"the same samples in {', '.join(told[:SHOWN])}{more}: {end}")
     if not dropped:
         return dict(sides), {}, []
     kept, left_out = {}, dict[str, int]()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.base.ids import axis_id, recording_id
+from pipeline.base.ids import axis_id, recording_id, samples_hash
 from pipeline.base.log_schema import (
     LOG_SCHEMA,
     QUANTITY_UNITS,
@@ -67,6 +67,7 @@ class GoodRow:
     axis_id: str
     recording_id: str
     content_hash: str
+    samples_hash: str
     values: Mapping[str, Any]
     samples: npt.NDArray[np.float32]
     speed_trace_rpm: npt.NDArray[np.float32] | None
@@ -145,6 +146,7 @@ def _judge_row(
         axis_id=axis,
         recording_id=recording_id(axis, row["channel"], row["started_at"]),
         content_hash=_content_hash(row, samples, trace),
+        samples_hash=samples_hash(samples),
         values=row,
         samples=samples,
         speed_trace_rpm=trace,

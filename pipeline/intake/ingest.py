@@ -111,6 +111,7 @@ class Harvester:
                     "axis_id": good.axis_id,
                     "n_samples": len(good.samples),
                     "content_hash": good.content_hash,
+                    "samples_hash": good.samples_hash,
                     "file_hash": self.origin.file_hash,
                     "lake_path": path,
                     "lake_row": row,

@@ -21,7 +21,7 @@ from pipeline.labels.labels import CONFIRM, question_id
 from pipeline.promotion.judge import Contradicted
 from pipeline.store.database import Store
 from pipeline.store.tables import Axis, Label
-from pipeline.training.training_set import Twin
+from pipeline.training.copies import Twin
 
 PRIORITY: Final = 0.35
 """As a doubt about a machine: a wrong label may hide a fault, but nothing new has happened."""

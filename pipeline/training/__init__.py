@@ -1,3 +1,3 @@
 """From labels and features to a trained model."""
 
-__all__ = ["inputs", "scopes", "supplement", "train", "training_set"]
+__all__ = ["copies", "inputs", "scopes", "supplement", "train", "training_set"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy.engine import Connection, Row
+from sqlalchemy.engine import Connection
 
 from features.settings import feature_groups, feature_names
 from models.kinds import HEALTHY, UNKNOWN_FAULT, UNKNOWN_MODE
@@ -28,25 +28,11 @@ from pipeline.labels.labels import KnownLabel, known_labels
 from pipeline.store.attribution import attributed_extraction, extractions, unit_name
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, Recording
+from pipeline.training.copies import TrainingRecording, Twin, each_once
 from pipeline.training.supplement import Condition, make_supplement
 
 VIBRATION = "acceleration"
 """The quantity that `features.synthetic_faults` can make."""
-
-
-@dataclass(frozen=True)
-class Twin:
-    """A label whose recording has the very samples of another unit, which was found to be something else.
-
-    `finding` and `other_finding` are classes; `axis_id` and `started_at` those of the recording.
-    """
-
-    label_id: str
-    axis_id: str
-    started_at: datetime
-    finding: str
-    other_unit: str
-    other_finding: str
 
 
 @dataclass(frozen=True)
@@ -100,17 +86,6 @@ class TrainingSet:
     twins: tuple[Twin, ...]
 
 
-@dataclass(frozen=True)
-class TrainingRecording:
-    """A recording for training: its extraction, its unit, its class, the weight of the evidence, and the label's id."""
-
-    row: Row[Any]
-    unit: str
-    target: str
-    weight: float
-    label_id: str
-
-
 def build_training_set(
     connection: Connection,
     lake: Lake,
@@ -123,7 +98,7 @@ def build_training_set(
     """Build the training set of a scope from what was known at `as_of`, without the labels `set_aside` (ids).
 
     Left out and counted are: windows whose data-quality verdict is not ok; recordings with the label `unsure` or
-    `sensor_or_data`; recordings whose evidence has weight 0; the same samples a second time (`_each_once`). A label
+    `sensor_or_data`; recordings whose evidence has weight 0; the same samples a second time (`each_once`). A label
     that an answer has overruled is not known any more. The unit is the serial number from the log or from the asset
     registry, else the axis. A unit gives at most `max_windows_per_unit` windows, see `even_choice`.
     """
@@ -144,7 +119,7 @@ def build_training_set(
     labelled, baselines = _after_baseline(labelled, [known.of(item.row) for item in labelled], left_out)
     absolute = read_features(lake, settings, [item.row for item in labelled])
     bad = sum(item.row.n_windows - len(part) for item, part in zip(labelled, absolute, strict=True))
-    absolute, twins = _each_once(labelled, absolute, left_out)
+    absolute, twins = each_once(labelled, absolute, left_out)
     absolute, over = _capped(labelled, absolute, most=settings.max_windows_per_unit)
     parts = [with_change(part, baseline) for part, baseline in zip(absolute, baselines, strict=True)]
     kept = list(zip(labelled, parts, strict=True))
@@ -242,36 +217,6 @@ def _after_baseline(
     return kept, compared
 
 
-def _each_once(
-    labelled: Sequence[TrainingRecording], features: Sequence[npt.NDArray[np.float32]], left_out: Counter[str]
-) -> tuple[list[npt.NDArray[np.float32]], list[Twin]]:
-    """Leave out windows of recordings with the same samples (their features are the same, bit by bit): learned once.
-
-    Units that have the same samples and different findings contradict each other: none of those recordings is learned,
-    and their labels are returned, each once.
-    """
-    same: dict[bytes, list[int]] = {}
-    for index, part in enumerate(features):
-        if len(part) and part.shape[1] > 1:  # one value alone is often the same by chance
-            same.setdefault(part.tobytes(), []).append(index)
-    once = list(features)
-    twins: dict[str, Twin] = {}
-    for members in same.values():
-        units = sorted({labelled[index].unit for index in members})
-        differ = len({labelled[index].target for index in members}) > 1
-        again = members if differ else members[1:]
-        for index in again:
-            names = " and ".join(units[:3])
-            end = "findings differ: which of them is right?" if differ else "learned once"
-            left_out[f"the same samples {'under ' if len(units) > 1 else 'twice under '}{names}, {end}"] += 1
-            once[index] = features[index][:0]
-            own, row = labelled[index], labelled[index].row
-            for other in (labelled[place] for place in members if labelled[place].target != own.target):
-                told = (own.label_id, row.axis_id, row.started_at, own.target, other.unit, other.target)
-                twins.setdefault(own.label_id, Twin(*told))
-    return once, list(twins.values())
-
-
 def even_choice(target: npt.NDArray[Any], *, most: int) -> npt.NDArray[np.bool_]:
     """Choose windows of one unit, evenly over its time and with equal numbers of each class where possible.
 
@@ -327,11 +272,12 @@ CONTEXT: tuple[Any, ...] = (
     Recording.shaft_speed_rpm,
     Recording.speed_is_steady,
     Recording.n_samples,
+    Recording.samples_hash,
     Recording.unit,
     Recording.lake_path.label("raw_path"),
     Recording.lake_row.label("raw_row"),
 )
-"""Columns of a recording that `Condition` needs."""
+"""Columns of a recording that `Condition` and `each_once` need."""
 
 
 def _conditions(

@@ -52,7 +52,8 @@ HASHES_OF_NUMBERS = set(
     re.findall(
         r"\w+",
         "baseline_version baseline_versions body champion content_hash file_hash held_out_path lake_path lake_prefix "
-        "lake_row metrics model_version model_versions modified_ns moved path size_bytes training_data_hash text",
+        "lake_row metrics model_version model_versions modified_ns moved path samples_hash size_bytes "
+        "training_data_hash text",
     )
 )
 """Fields that a last bit changes as a whole: compared on a machine of the same kind only."""

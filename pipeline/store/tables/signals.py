@@ -105,6 +105,9 @@ class Recording(Base):
     unit_serial: Mapped[str | None]
     n_samples: Mapped[int]
     content_hash: Mapped[str] = mapped_column(String(32), comment="of every contract column but the key")
+    samples_hash: Mapped[str | None] = mapped_column(
+        String(16), comment="of the samples alone, as logged: copies have the same one; null where accepted before 0030"
+    )
     file_hash: Mapped[str] = mapped_column(String(64), comment="the log file it came in")
     lake_path: Mapped[str] = mapped_column(ForeignKey("lake_files.path"))
     lake_row: Mapped[int]

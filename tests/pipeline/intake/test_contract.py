@@ -473,6 +473,7 @@ def test_any_changed_value_changes_the_content_hash_and_not_the_id(
     assert isinstance(two, GoodRow)
     assert one.content_hash != two.content_hash
     assert one.recording_id == two.recording_id
+    assert one.samples_hash == two.samples_hash, "whatever is declared, the samples are the same"
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -489,6 +490,7 @@ def test_any_changed_sample_changes_the_content_hash(
     assert isinstance(one, GoodRow)
     assert isinstance(two, GoodRow)
     assert one.content_hash != two.content_hash
+    assert one.samples_hash != two.samples_hash
 
 
 @pytest.mark.parametrize("name", ["site", "cell", "robot_id", "axis", "channel", "started_at"])
