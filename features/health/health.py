@@ -2,12 +2,17 @@
 
 Every feature becomes a robust deviation in sigmas (`features.health.baseline.deviation`). Features that one cause moves
 together are an *aspect*, their mean; a group is its highest aspect, because a flaw lifts one line or one resonance and
-leaves the others where they are. The health index is the root mean square of the groups, of which those where only a
-rise is bad count from 0 upwards: run-in makes levels fall, and that is no damage. Robust deviations from a healthy
-median and their combination follow P. J. Rousseeuw and M. Hubert, "Robust statistics for outlier detection", WIREs Data
-Mining and Knowledge Discovery 1 (2011), sections 2 and 3; that levels, impulsiveness and lines show different stages of
-damage, R. B. Randall and J. Antoni, "Rolling element bearing diagnostics - a tutorial", Mechanical Systems and Signal
-Processing 25 (2011).
+leaves the others where they are. The health index is the highest group, of which those where only a rise is bad count
+from 0 upwards: run-in makes levels fall, and that is no damage. It is no sum, because groups are not independent: a
+band that grows also moves the mean frequency, and a sum counts one small drift several times.
+
+A sigma is at least what 1 dB moves: load, temperature and mounting do that from day to day. So 6 sigmas are an
+amplitude that has doubled, in whichever figure it shows, and more where the healthy unit itself scatters by more.
+
+Robust deviations from a healthy median follow P. J. Rousseeuw and M. Hubert, "Robust statistics for outlier detection",
+WIREs Data Mining and Knowledge Discovery 1 (2011), section 2; that levels, impulsiveness and lines show different
+stages of damage, R. B. Randall and J. Antoni, "Rolling element bearing diagnostics - a tutorial", Mechanical Systems
+and Signal Processing 25 (2011).
 """
 
 from __future__ import annotations
@@ -33,28 +38,26 @@ LARGEST_DEVIATION: Final = 30.0
 """Deviations are cut off here, in sigmas: beyond, they only mean "far off" and must not hide the other features."""
 
 LEVEL_FLOOR: Final = 0.05
-"""Smallest spread of log10 of an amplitude: 1 dB, which load, temperature and mounting move from day to day."""
+"""Smallest spread of log10 of an amplitude, or of a ratio of two as the crest factor: 1 dB."""
 
-POWER_FLOOR: Final = 0.1
+POWER_FLOOR: Final = 2 * LEVEL_FLOOR
 """Smallest spread of log10 of a power: the same 1 dB."""
 
-CREST_FLOOR: Final = 0.03
-"""Smallest spread of log10 of the crest factor: what the highest of 2,500 Gaussian samples scatters by."""
-
-KURTOSIS_FLOOR: Final = 0.02
-"""Smallest spread of log10 of the kurtosis: a little above sqrt(24 / n) / 3 of n = 2,500 Gaussian samples."""
+KURTOSIS_FLOOR: Final = 4 * LEVEL_FLOOR
+"""Smallest spread of log10 of the kurtosis: impulses that are 1 dB higher move their fourth moment by so much."""
 
 LINE_FLOOR_DB: Final = 1.5
 """Smallest spread of a line over its floor, dB."""
 
-FREQUENCY_FLOOR_SHARE: Final = 0.02
-"""Smallest spread of a mean frequency, as a share of its median."""
+SHARE_FLOOR: Final = 0.057
+"""Smallest spread of a mean frequency, as a share of its median, and of the spectral entropy, which lies in 0..1.
+
+Half of a flat spectrum that grows by 1 dB against the other half has 0.557 of the power instead of 0.5, and moves the
+mean frequency by 5.7 %. One line that holds half of the power and grows by 1 dB moves the entropy by as much.
+"""
 
 TEMPERATURE_FLOOR: Final = 2.0
 """Smallest spread of a temperature, K: what a hall warms by over a day."""
-
-ENTROPY_FLOOR: Final = 0.01
-"""Smallest spread of the spectral entropy, which lies in 0..1."""
 
 _SIDEBANDS: Final = {"bpfi": "bpfi_sidebands_db", "bsf2x": "bsf2x_sidebands_db"}
 
@@ -125,11 +128,11 @@ def spread_floor(names: Sequence[str], reference: Reference) -> Vector:
     Examples
     --------
     >>> spread_floor(("rms_log10", "spectral_centroid_hz"), Reference(np.array([0.0, 2000.0]), np.zeros(2))).tolist()
-    [0.05, 40.0]
+    [0.05, 114.0]
     """
     floor = _fixed_floors(tuple(names)).copy()
     for index in np.flatnonzero(np.isnan(floor)):
-        floor[index] = max(FREQUENCY_FLOOR_SHARE * abs(float(np.nan_to_num(reference.median[index]))), 1e-9)
+        floor[index] = max(SHARE_FLOOR * abs(float(np.nan_to_num(reference.median[index]))), 1e-9)
     return floor
 
 
@@ -141,11 +144,9 @@ def _fixed_floors(names: tuple[str, ...]) -> Vector:
         if name in ("spectral_centroid_hz", "rms_frequency_hz"):
             floor[index] = np.nan
         elif name == "spectral_entropy":
-            floor[index] = ENTROPY_FLOOR
+            floor[index] = SHARE_FLOOR
         elif name == "kurtosis_log10":
             floor[index] = KURTOSIS_FLOOR
-        elif name == "crest_factor_log10":
-            floor[index] = CREST_FLOOR
         elif name == "temperature_c":
             floor[index] = TEMPERATURE_FLOOR
         elif name.endswith("_log_power"):
@@ -214,20 +215,19 @@ def index_of_figures(figures: NDArray[Any]) -> Vector:
     Returns
     -------
     float64 array, shape (n,)
-        `sqrt(mean over the groups that are there of p^2)` with `p = max(g, 0)`, of `shape` `|g|`; in sigmas, >= 0.
-        NaN where no group is there.
+        The highest group of those that are there, 0 at least; `shape` counts as `|g|`. In sigmas, 0 to 30. NaN where
+        no group is there.
 
     Examples
     --------
-    >>> index_of_figures(np.array([[3.0, -9.0, np.nan, np.nan, -3.0]])).round(6).tolist()
-    [2.44949]
+    >>> index_of_figures(np.array([[2.0, -9.0, np.nan, np.nan, -3.0]])).tolist()
+    [3.0]
     """
     if figures.ndim != 2 or figures.shape[1] != len(GROUPS):
         raise ValueError(f"Health figures must have shape (n, {len(GROUPS)}), got {figures.shape}.")
     two_sided = np.array([group in TWO_SIDED for group in GROUPS])
     bad = np.where(two_sided, np.abs(figures), np.maximum(figures, 0.0))
-    root: Vector = np.sqrt(_mean_of_finite(bad**2))
-    return root
+    return _highest(bad)
 
 
 def health_index(values: NDArray[Any], names: Sequence[str], reference: Reference) -> Vector:
@@ -251,6 +251,13 @@ def health_index(values: NDArray[Any], names: Sequence[str], reference: Referenc
     [3.0]
     """
     return index_of_figures(health_figures(values, names, reference))
+
+
+def _highest(values: Vector) -> Vector:
+    """Highest of what is finite over the last axis; NaN where nothing is."""
+    there = np.isfinite(values)
+    highest: Vector = np.where(there, values, -np.inf).max(axis=-1)
+    return np.where(there.any(axis=-1), highest, np.nan)
 
 
 def _mean_of_finite(values: Vector) -> Vector:

@@ -1,7 +1,7 @@
 """The course of one series, the health index of a unit on a channel: how it stands, where it goes, when it changed.
 
-What rests on the newest points is computed with every new one: the running median and the alarm, from the last few
-points and the state before them. The alarm rule rests on the time of the baselines and stays. Slope and change points
+What rests on the newest points is computed with every new one: the running median from the last few points, and the
+alarm from its state before them. The alarm rule rests on the time of the baselines and stays. Slope and change points
 of a long series are computed once a day, with the points before the last day boundary; the boundaries of different
 series lie at different hours. So a new point costs the same however long the series is. After any change but newer
 points the whole series is computed again. The rows depend on the points alone; only the change points of more than
@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 from sqlalchemy.orm import aliased
 
-from features.health.alarm import MIN_REFERENCE, PERSISTENCE, alarm_onset, alarm_resumed
+from features.health.alarm import MIN_REFERENCE, alarm_onset, alarm_resumed
 from features.health.trend import change_points, running_median, theil_sen
 from features.spectra.time_domain import Vector
 from pipeline.base.ids import stable_id
@@ -132,7 +132,7 @@ def continued(
         values = np.array([point.health_index for point in (*old, *finite)])
         trend["health_index"] = float(running_median(values[-MEDIAN_WIDTH:], width=MEDIAN_WIDTH)[-1])
         if was.threshold is not None:
-            trend["alarm_since"] = _alarm_since(was, old, finite, values)
+            trend |= _alarm(was, finite, values[len(old) :])
     boundary = day_boundary(key, trend["to_at"])
     if boundary == was.course_at:
         return trend, before.changes.get(key, {})
@@ -219,7 +219,7 @@ _NEWEST = _NEWEST.limit(WINDOW)
 
 
 def _tails() -> sa.Select[Any]:
-    """SQL: of long series, the last points that their trends rest on, and newer ones; as many as an alarm rests on."""
+    """SQL: of long series, the last points that their trends rest on, and newer ones; as many as a median rests on."""
     earlier = aliased(TrendPoint)
     mine = [getattr(earlier, column.name) == column for column in KEY]
     first = (
@@ -227,7 +227,7 @@ def _tails() -> sa.Select[Any]:
         .where(*mine, earlier.started_at <= Trend.to_at, earlier.health_index.is_not(None))
         .order_by(earlier.started_at.desc())
         .limit(1)
-        .offset(MEDIAN_WIDTH + PERSISTENCE - 3)
+        .offset(MEDIAN_WIDTH - 2)
         .scalar_subquery()
     )
     # An expression in place of a column has databases read the few trends first, and only then points.
@@ -290,33 +290,25 @@ def _rule(points: list[Row[Any]], values: Vector, smooth: Vector, ends: Mapping[
         "reference_low": band[0],
         "reference_high": band[1],
         "threshold": None,
+        "alarm_evidence": None,
         "alarm_since": None,
     }
     if count - MEDIAN_WIDTH + 1 < MIN_REFERENCE:
         return rule
     alarm = alarm_onset(values, baseline_count=count, width=MEDIAN_WIDTH)
     since = points[alarm.lasting].started_at if alarm.lasting is not None else None
-    return rule | {"threshold": alarm.threshold, "alarm_since": since}
+    return rule | {"threshold": alarm.threshold, "alarm_evidence": alarm.evidence, "alarm_since": since}
 
 
-def _alarm_since(was: Row[Any], old: list[Row[Any]], new: list[Row[Any]], values: Vector) -> datetime | None:
-    """Return from when the alarm is on until the newest point; None: it is off."""
-    on = alarm_resumed(
-        values,
-        n_old=len(old),
-        baseline_count=sum(point.started_at <= was.reference_to_at for point in old),
-        threshold=was.threshold,
-        is_on=was.alarm_since is not None,
-        width=MEDIAN_WIDTH,
-    )
-    if not on[-1]:
-        return None
+def _alarm(was: Row[Any], new: list[Row[Any]], values: Vector) -> dict[str, Any]:
+    """Return the evidence after the newest point, and from when the alarm is on until then; None: it is off."""
+    is_on = was.alarm_since is not None
+    on, evidence = alarm_resumed(values, threshold=was.threshold, evidence=was.alarm_evidence, is_on=is_on)
     off = np.flatnonzero(~on)
-    if off.size == 0 and was.alarm_since is not None:
-        since: datetime = was.alarm_since
-        return since
-    started: datetime = new[int(off[-1]) + 1 if off.size else 0].started_at
-    return started
+    since = was.alarm_since if off.size == 0 else None
+    if on[-1] and since is None:
+        since = new[int(off[-1]) + 1 if off.size else 0].started_at
+    return {"alarm_evidence": evidence, "alarm_since": since}
 
 
 def _moment(seconds: float) -> datetime:

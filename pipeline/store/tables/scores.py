@@ -177,6 +177,7 @@ class Trend(Base):
     reference_low: Mapped[float | None] = mapped_column(comment="5 % point in the time of the baseline, sigmas")
     reference_high: Mapped[float | None] = mapped_column(comment="95 % point in the time of the baseline, sigmas")
     threshold: Mapped[float | None] = mapped_column(comment="of the frozen alarm rule, sigmas; null: short reference")
+    alarm_evidence: Mapped[float | None] = mapped_column(comment="for an alarm; it starts at 12 and ends at 0, sigmas")
     alarm_since: Mapped[datetime | None] = mapped_column(comment="from when the alarm is on until to_at")
     slope_per_day: Mapped[float | None] = mapped_column(comment="of the newest stretch, sigmas a day")
     slope_low: Mapped[float | None] = mapped_column(comment="lower end of its 95 % interval")

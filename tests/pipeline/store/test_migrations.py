@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from pipeline.store.database import Store, alembic_config, ensure_partitions, head_revision
-from pipeline.store.tables import Axis, Base, Case, CaseEvidence
+from pipeline.store.tables import Axis, Base, Case, CaseEvidence, Trend, TrendPoint
 
 
 def tables(store: Store) -> set[str]:
@@ -145,3 +145,32 @@ def test_the_line_of_older_evidence_is_kept(store: Store) -> None:
         command.upgrade(config, "0020")
         (lines,) = connection.scalars(sa.select(CaseEvidence.lines))
     assert lines == [{"part": "inner_race", "expected": None, "order": 5.42, "db": 14.0, "found": True}]
+
+
+def test_trends_of_other_sigmas_are_due_again(store: Store) -> None:
+    """0030: their points have seen no baseline, and nothing of what was there is lost until they are computed."""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    series = {"axis_id": "a", "unit_serial": "", "channel": "x", "feature_version": "v", "baselines_at": at}
+    config = alembic_config()
+    with store.write() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0029")
+        point = series | {"recording_id": "r", "geometry_version": "none", "started_at": at, "regime": "*"}
+        point |= {"baseline_version": "b", "n_windows": 1, "health_index": 4.0, "known_at": at}
+        trend = series | {
+            "from_at": at,
+            "to_at": at,
+            "n_recordings": 1,
+            "n_points": 1,
+            "threshold": 4.0,
+            "known_at": at,
+        }
+        for name, row in (("trend_points", point), ("trends", trend)):
+            table = sa.table(name, *(sa.column(key, Base.metadata.tables[name].c[key].type) for key in row))
+            connection.execute(sa.insert(table), row)
+    store.upgrade()
+    with store.read() as connection:
+        for model in (TrendPoint, Trend):
+            (row,) = connection.execute(sa.select(model))
+            assert row.baselines_at < datetime(1971, 1, 1, tzinfo=UTC)
+        assert (row.threshold, row.alarm_evidence) == (4.0, None)

@@ -34,7 +34,7 @@ class LongSeries:
         rng = np.random.default_rng(seed)
         self.store, self.settings = store, make_settings()
         self.version = feature_versions(self.settings)["acceleration"]
-        level = np.where(np.arange(LONG) >= 200, 6.0, 1.0) + np.where(np.arange(LONG) >= 330, 6.0 * (seed % 2), 0.0)
+        level = np.where(np.arange(LONG) >= 200, 9.0, 1.0) + np.where(np.arange(LONG) >= 330, 6.0 * (seed % 2), 0.0)
         self.values: list[float | None] = [float(value) for value in level + 0.5 * rng.standard_normal(LONG)]
         for index in rng.integers(60, LONG - 1, 30):
             self.values[index] = None
