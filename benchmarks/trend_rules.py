@@ -2,7 +2,7 @@
 
     python benchmarks/trend_rules.py
 
-The parameters of the rule were chosen on these series alone, without real data.
+How the tail is read was chosen on these series alone. Size and duration of an alarm were weighed against FEMTO as well.
 """
 
 from __future__ import annotations
