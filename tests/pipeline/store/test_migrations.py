@@ -148,7 +148,7 @@ def test_the_line_of_older_evidence_is_kept(store: Store) -> None:
 
 
 def test_trends_of_other_sigmas_are_due_again(store: Store) -> None:
-    """0030: their points have seen no baseline, and nothing of what was there is lost until they are computed."""
+    """0031: their points have seen no baseline, and nothing of what was there is lost until they are computed."""
     at = datetime(2026, 1, 1, tzinfo=UTC)
     series = {"axis_id": "a", "unit_serial": "", "channel": "x", "feature_version": "v", "baselines_at": at}
     config = alembic_config()
