@@ -167,7 +167,46 @@ def judge_speed(
     chance = comb_false_alarm(combs, own, settings=s.comb, at_most=_reachable(s.false_alarm))
     if over_search(float(chance.min()), combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb) > s.false_alarm:
         return None
-    return _divided(masked, _refine_ratio(combs, _best_of_plateau(own, chance), s.comb), known, declared_rpm, s)
+    return _divided(
+        masked, _refine_ratio(combs, _best_of_plateau(own, chance), s.comb.harmonics), known, declared_rpm, s
+    )
+
+
+def measured_speed(
+    windows: NDArray[np.float32],
+    *,
+    sampling_rate_hz: float,
+    declared_rpm: float,
+    orders: Orders | None = None,
+    settings: SpeedCheckSettings | None = None,
+    power: NDArray[np.float32] | None = None,
+) -> float | None:
+    """Return the speed (rpm) that a recording's shaft lines have, where it is off by up to `harmless`.
+
+    A nominal speed is not the one that a motor turns with (slip, load): off by 3 %, all lines of a bearing lie outside
+    of their search bands. None where the declared speed is right within `own_tolerance`, has lines of its own, or no
+    other has any. The parameters are those of `judge_speed`.
+    """
+    s = settings or SpeedCheckSettings()
+    combs = measure_combs(
+        windows[list(judged_windows(len(windows)))],
+        sampling_rate_hz=sampling_rate_hz,
+        declared_rpm=declared_rpm,
+        highest_ratio=s.highest,
+        orders=orders,
+        settings=s.comb,
+        power=power,
+    )
+    if combs is None:
+        return None
+    masked, known = _without_mains(combs, sampling_rate_hz / windows.shape[1], s), _Known.of(orders, combs, s)
+    found = _another_comb(masked, combs, known, (1 - s.harmless, 1 + s.harmless), s.own_tolerance, s)
+    if found is None:
+        return None
+    ratio = found[0]
+    for harmonics in (2, 4, s.comb.harmonics):  # the higher a line, the nearer the ratio has to be to find it
+        ratio = _refine_ratio(masked, ratio, harmonics)
+    return abs(declared_rpm) * ratio
 
 
 def judged_windows(n: int) -> range:
@@ -267,33 +306,43 @@ def _comb_near(combs: Combs, order: float, slip: float, s: SpeedCheckSettings) -
     chance = comb_false_alarm(combs, ratios, settings=s.comb)
     if over_search(float(chance.min()), combs.turns, order - half, order + half, s.comb) > likely:
         return None
-    return _refine_ratio(combs, _best_of_plateau(ratios, chance), s.comb)
+    return _refine_ratio(combs, _best_of_plateau(ratios, chance), s.comb.harmonics)
 
 
 def _by_comb(
     masked: Combs, combs: Combs, mesh: tuple[float, ...], known: _Known, declared_rpm: float, s: SpeedCheckSettings
 ) -> tuple[Quality, str] | None:
     """Look for a comb of shaft lines at another speed."""
+    found = _another_comb(masked, combs, known, (s.lowest, s.highest), s.harmless, s)
+    if found is None or _is_multiple(combs, found[0], mesh, s):
+        return None
+    return _verdict(masked, *found, declared_rpm, s)
+
+
+def _another_comb(
+    masked: Combs, combs: Combs, known: _Known, within: tuple[float, float], apart: float, s: SpeedCheckSettings
+) -> tuple[float, float] | None:
+    """Return ratio and chance of a comb of shaft lines within a range of speeds and more than `apart` off the declared
+    one, which has none itself; None where there is no such comb.
+    """
     harmonics = np.arange(1, s.comb.harmonics + 1)
-    ratios = candidate_ratios(combs.turns, s.lowest, s.highest, s.comb)
+    ratios = candidate_ratios(combs.turns, *within, s.comb)
     chance = comb_false_alarm(masked, ratios, settings=s.comb, at_most=_reachable(s.false_alarm))
-    likely = (np.abs(ratios - 1.0) > s.harmless) & (chance <= s.false_alarm)
+    likely = (np.abs(ratios - 1.0) > apart) & (chance <= s.false_alarm)
     ratios, chance = ratios[likely], chance[likely]
     explained = known.explain_combs(ratios, harmonics)
     values = read_lines(masked.evidence, ratios[:, None] * harmonics * combs.turns)
     alone = np.maximum(chance, fisher(np.where(explained, np.nan, values)) * explained.any(axis=-1))
-    surely = over_search(float(alone.min(initial=1.0)), combs.turns, s.lowest, s.highest, s.comb)
+    surely = over_search(float(alone.min(initial=1.0)), combs.turns, *within, s.comb)
     if surely > s.false_alarm:
         return None
     ratio = _best_of_plateau(ratios, alone)
     left = harmonics[~known.explain_combs(np.array([ratio]), harmonics)[0]]
     if _clear_lines(masked, ratio, left) < s.min_lines or _has_own_lines(combs, ratio, known, s):
         return None
-    near = candidate_ratios(combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb)
+    near = candidate_ratios(combs.turns, 1 - apart, 1 + apart, s.comb)
     own = float(comb_false_alarm(combs, near, settings=s.comb).min())
-    if chance[alone.argmin()] > s.margin * own or _is_multiple(combs, ratio, mesh, s):
-        return None
-    return _verdict(masked, ratio, surely, declared_rpm, s)
+    return None if chance[alone.argmin()] > s.margin * own else (ratio, surely)
 
 
 def _has_own_lines(combs: Combs, ratio: float, known: _Known, s: SpeedCheckSettings) -> bool:
@@ -400,7 +449,7 @@ def _clear_lines(combs: Combs, ratio: float, orders: NDArray[Any]) -> int:
 def _verdict(
     combs: Combs, ratio: float, chance: float, declared_rpm: float, s: SpeedCheckSettings
 ) -> tuple[Quality, str]:
-    ratio = _refine_ratio(combs, ratio, s.comb)
+    ratio = _refine_ratio(combs, ratio, s.comb.harmonics)
     positions = ratio * np.arange(1, s.comb.harmonics + 1) * combs.turns
     power, evidence = read_lines(combs.power, positions), read_lines(combs.evidence, positions)
     clear = int(np.count_nonzero(np.nan_to_num(evidence) > -math.log(0.01)))
@@ -422,14 +471,14 @@ def _best_of_plateau(ratios: Vector, chance: Vector) -> float:
     return float((ratios[best] + ratios[stop]) / 2.0)
 
 
-def _refine_ratio(combs: Combs, ratio: float, settings: CombSettings) -> float:
+def _refine_ratio(combs: Combs, ratio: float, harmonics: int) -> float:
     """Move a candidate to where its clear lines have their peaks: the mean of peak over harmonic, weighted by harmonic.
 
     Each peak is the centre of gravity of the highest of three bins around the candidate's line and its two neighbours.
     Where no line is clear the candidate stays.
     """
     weighted, weight = 0.0, 0.0
-    for k in range(1, settings.harmonics + 1):
+    for k in range(1, harmonics + 1):
         nearest = round(k * ratio * combs.turns)
         if nearest - 2 < FIRST_BIN or nearest + 2 >= combs.evidence.size:
             continue

@@ -311,6 +311,8 @@ def _evidence_of(
             row[name] = None if shown is None else getattr(shown, name)
         for name in ("scope", "feature_version"):
             row[name] = None if extraction is None else getattr(extraction, name)
+        if extraction is not None and extraction.measured_speed_rpm is not None:
+            row["shaft_speed_rpm"] = extraction.measured_speed_rpm
         rows.append(row | _read(values, settings, extraction, baseline, orders))
     return rows
 

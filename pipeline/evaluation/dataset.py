@@ -245,7 +245,8 @@ def _read(task: _ReadTask) -> _Read | str:
             "samples_hash": samples_hash(piece.samples),
         }
         verdicts = np.array([str(verdict) for verdict in done.quality], dtype=np.str_)
-        shaft_hz = steady_shaft_hz(job.shaft_speed_rpm, speed_is_steady=job.speed_is_steady)
+        speed = done.measured_speed_rpm or job.shaft_speed_rpm
+        shaft_hz = steady_shaft_hz(speed, speed_is_steady=job.speed_is_steady)
         parts.append(
             _windows(
                 task,

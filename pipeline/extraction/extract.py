@@ -306,11 +306,12 @@ def feature_table(extracted: Sequence[Extracted], names: Sequence[str]) -> tuple
 def _extraction_row(
     row: Row[Any], item: Extracted, settings: ExtractionSettings, path: str | None, first: int, as_of: datetime
 ) -> dict[str, Any]:
-    quality, evidence, velocity_rms = Quality.TOO_SHORT, f"{row.n_samples} samples", None
+    quality, evidence, velocity_rms, speed = Quality.TOO_SHORT, f"{row.n_samples} samples", None, None
     if item.quality:
         worst = min(range(len(item.quality)), key=lambda index: WORST_FIRST.index(item.quality[index]))
         quality, evidence = item.quality[worst], item.evidence[worst]
         velocity_rms = None if quality.blocks else item.velocity_rms_mm_s
+        speed = item.measured_speed_rpm
     regime = regime_of(
         row.program,
         row.shaft_speed_rpm,
@@ -331,6 +332,7 @@ def _extraction_row(
         "quality": str(quality),
         "evidence": evidence,
         "velocity_rms_mm_s": velocity_rms,
+        "measured_speed_rpm": speed,
         "n_windows": len(item.starts),
         "lake_path": path if len(item.starts) else None,
         "lake_row": first,

@@ -16,7 +16,7 @@ from features.kinematics import Orders
 from features.long_lines import long_windows, with_long_lines
 from features.overall import overall_value
 from features.quality.quality import Quality, QualitySettings, assess, spread
-from features.quality.speed_check import judge_speed, judged_windows
+from features.quality.speed_check import judge_speed, judged_windows, measured_speed
 from features.recording_lines import average_lines
 from features.settings import FeatureSettings, feature_names
 from features.spectra.combs import comb_bins
@@ -57,7 +57,7 @@ class Extracted:
     """Windows of one recording: position, features and data quality. Starts and lengths are in samples.
 
     `velocity_rms_mm_s` is of the whole recording (`features.vibration_velocity`, or what the sensor says), for people:
-    no model reads it.
+    no model reads it. `measured_speed_rpm` is the speed that features are read at where it is not the declared one.
     """
 
     recording_id: str
@@ -68,6 +68,7 @@ class Extracted:
     quality: list[Quality]
     evidence: list[str]
     velocity_rms_mm_s: float | None = None
+    measured_speed_rpm: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,9 @@ def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) 
 
     All windows are worked on together, and each result is bit by bit what its recording gives alone.
 
+    Where the shaft's own lines show another speed than the declared one, but too near it for a wrong speed, everything
+    at a shaft order is read at that speed.
+
     A speed trace is used where the speed is not declared steady and the sampling rate is declared. The recording is
     then cut by shaft angle, in parts of constant speed if there are parts long enough for a window.
     """
@@ -119,24 +123,26 @@ def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) 
         else:
             empty = np.empty((0, len(feature_names(settings))), np.float32)
             results[place] = Extracted(job.recording_id, plan.starts, plan.starts, np.empty(0), empty, [], [])
-    asked = [_to_extract(job, windows, settings) for _, job, _, windows in planned]
-    together = extract_together(asked, settings)
-    for (place, job, plan, windows), done in zip(planned, together, strict=True):
+    asked = {place: _to_extract(job, windows, settings) for place, job, _, windows in planned}
+    together = dict(zip(asked, extract_together(list(asked.values()), settings), strict=True))
+    for place, job, plan, windows in planned:
+        done = together[place]
         quality, evidence = _judge(job, windows, done, settings)
         n = len(plan.starts)
         lengths, turns = np.full(n, plan.length), np.full(n, plan.turns_covered)
         results[place] = Extracted(job.recording_id, plan.starts, lengths, turns, done.values, quality, evidence)
+        results[place].measured_speed_rpm = _measured_speed(job, windows, done, quality, settings)
+    _read_at_measured_speed(asked, results, settings)
     good = {
         place: np.array([not quality.blocks for quality in result.quality], dtype=np.bool_)
         for place, result in results.items()
     }
     for place, result in results.items():
         result.values = average_lines(result.values, good[place], settings)
-    places = [place for place, *_ in planned]
     with_long_lines(
-        [results[place].values for place in places],
-        [good[place] for place in places],
-        [long_windows(own, good[place], settings) for place, own in zip(places, asked, strict=True)],
+        [results[place].values for place in asked],
+        [good[place] for place in asked],
+        [long_windows(own, good[place], settings) for place, own in asked.items()],
         settings,
     )
     if not settings.overall:
@@ -191,6 +197,35 @@ def _to_extract(job: Job, windows: npt.NDArray[np.float32], settings: FeatureSet
         kept=tuple(judged_windows(len(windows))) if bins else (),
         kept_bins=bins,
     )
+
+
+def _measured_speed(
+    job: Job, windows: npt.NDArray[np.float32], done: WindowFeatures, quality: list[Quality], settings: FeatureSettings
+) -> float | None:
+    if not done.power.size or any(code.blocks for code in quality):
+        return None
+    return measured_speed(
+        windows,
+        sampling_rate_hz=job.sampling_rate_hz,
+        declared_rpm=job.shaft_speed_rpm or 0.0,
+        orders=job.orders,
+        settings=settings.speed_check,
+        power=done.power,
+    )
+
+
+def _read_at_measured_speed(
+    asked: dict[int, RecordingWindows], results: dict[int, Extracted], settings: FeatureSettings
+) -> None:
+    """Extract those recordings again whose shaft turns with another speed than the declared one, in place."""
+    for place, own in asked.items():
+        speed = results[place].measured_speed_rpm
+        if speed is not None:
+            asked[place] = replace(own, shaft_speed_rpm=speed, kept=(), kept_bins=0)
+            results[place].turns_covered = np.full(len(own.windows), asked[place].turns)
+    again = [place for place in asked if results[place].measured_speed_rpm is not None]
+    for place, done in zip(again, extract_together([asked[place] for place in again], settings), strict=True):
+        results[place].values = done.values
 
 
 def _judge(

@@ -294,14 +294,15 @@ def _conditions(
         row = item.row
         level = part[:, rms] if len(part) else part[:0, 0]
         level = level[np.isfinite(level)]
-        steady = row.rate_basis == "declared" and row.speed_is_steady and row.shaft_speed_rpm
-        if steady and row.geometry_version in orders and level.size:
+        steady = row.rate_basis == "declared" and row.speed_is_steady
+        speed = row.measured_speed_rpm or row.shaft_speed_rpm
+        if steady and speed and row.geometry_version in orders and level.size:
             conditions.append(
                 Condition(
                     unit=item.unit,
                     healthy=item.target == HEALTHY and row.quality == "ok",
                     sampling_rate_hz=row.sampling_rate_hz,
-                    shaft_hz=abs(row.shaft_speed_rpm) / 60.0,
+                    shaft_hz=abs(speed) / 60.0,
                     orders=orders[row.geometry_version],
                     n_samples=row.n_samples,
                     level=10.0 ** float(np.median(level)),

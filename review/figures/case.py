@@ -99,10 +99,12 @@ def case_figures(
     drawn = _drawn(lake, settings, shown)
     for name in ("regime", "quality", "evidence"):
         drawn[name] = None if extraction is None else getattr(extraction, name)
+    if extraction is not None and extraction.measured_speed_rpm is not None:
+        drawn["shaft_speed_rpm"] = extraction.measured_speed_rpm
     return figures | {
         "recording": drawn,
         "reference": None if reference is None else _drawn(lake, settings, reference),
-        "markers": markers(orders, shown.shaft_speed_rpm),
+        "markers": markers(orders, drawn["shaft_speed_rpm"]),
     }
 
 

@@ -142,6 +142,9 @@ class Extraction(Base):
     velocity_rms_mm_s: Mapped[float | None] = mapped_column(
         comment="rms of the vibration velocity, 10 to 1000 Hz; null where not known or where the signal is bad"
     )
+    measured_speed_rpm: Mapped[float | None] = mapped_column(
+        comment="by the shaft's own lines, which features are read at; null where the declared speed is used"
+    )
     n_windows: Mapped[int]
     lake_path: Mapped[str | None] = mapped_column(ForeignKey("lake_files.path"), comment="null where no window fits")
     lake_row: Mapped[int] = mapped_column(comment="first row of this recording in that file")
