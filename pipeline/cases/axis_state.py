@@ -167,7 +167,8 @@ class Thresholds:
     novelty_percentile
         Of the held-out units, 0 to 100.
     entropies
-        Limit of each entropy that is a doubt, nats: its percentile `review_quantile` on held-out units.
+        Limit of each entropy that is a doubt, nats: its percentile `review_quantile` on held-out units, or nearly the
+        entropy of equal probabilities where that is lower.
     unmodelled
         Faults that have a bearing line and no class.
     programs

@@ -45,7 +45,8 @@ EFFICIENCY: Final = 0.37
 """Of the spread of a lower half against the standard deviation, for a normal distribution."""
 
 KNOWS_NOTHING: Final = 0.95
-"""Of the loss of equal probabilities: a model whose held-out loss is not below that tells next to nothing."""
+"""Of the loss of equal probabilities: a model whose held-out loss is not below that tells next to nothing, and so does
+a window whose entropy is above that share of theirs."""
 
 CONTRADICTED: Final = 0.05
 """Chance, over all exchanges of classes, below which labels look exchanged: two dozen units are enough. Right labels
@@ -228,7 +229,7 @@ def thresholds_of(
         novelty_percentile=settings.novelty_percentile,
         review_quantile=settings.review_quantile,
         entropies={
-            name: limit
+            name: min(limit, says_nothing(name, len(classes)))
             for name in routed_entropies(percentiles)
             if (limit := _percentile(percentiles.get(name), settings.review_quantile)) is not None
         },
@@ -451,6 +452,17 @@ def routed_entropies(percentiles: Collection[str]) -> tuple[str, ...]:
         if names[0] in percentiles:
             return names
     return ("predictive_entropy",)
+
+
+def says_nothing(name: str, n_classes: int) -> float:
+    """Return from which entropy (nats) on a window says next to nothing, whatever held-out units had.
+
+    >>> round(says_nothing("expected_entropy", 3), 4), says_nothing("mutual_information", 3)
+    (1.0437, inf)
+    """
+    if name.endswith("mutual_information"):
+        return math.inf
+    return KNOWS_NOTHING * math.log(2 if name.startswith("fault_") else max(n_classes, 2))
 
 
 def _percentile(values: Sequence[float] | None, percentage: float) -> float | None:

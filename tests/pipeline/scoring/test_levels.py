@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -158,3 +159,16 @@ def test_faulty_or_not_is_asked_where_the_model_tells_the_two_questions_apart() 
     assert routed_entropies(["mutual_information", "fault_mutual_information"])[0] == "fault_mutual_information"
     assert routed_entropies(["mutual_information"])[0] == "mutual_information"
     assert routed_entropies(["novelty_raw"]) == ("predictive_entropy",)
+
+
+def test_a_window_near_equal_probabilities_is_in_doubt_whatever_held_out_units_had() -> None:
+    """Where all held-out units are near it, their percentile lies above what any window can reach."""
+    classes = ("ball", "inner_race", "outer_race")
+    held_out = {"mutual_information": [0.3] * 101, "expected_entropy": [1.09] * 101}
+    limits = thresholds_of(SETTINGS, held_out, programs=frozenset(), classes=classes)
+    assert limits.entropies == {"mutual_information": 0.3, "expected_entropy": pytest.approx(0.95 * math.log(3))}
+    held_out["expected_entropy"] = [0.4] * 101
+    assert thresholds_of(SETTINGS, held_out, programs=frozenset(), classes=classes).entropies["expected_entropy"] == 0.4
+    two = {"fault_mutual_information": [0.1] * 101, "fault_expected_entropy": [0.69] * 101}
+    limits = thresholds_of(SETTINGS, two, programs=frozenset(), classes=("healthy", *classes))
+    assert limits.entropies["fault_expected_entropy"] == pytest.approx(0.95 * math.log(2))

@@ -35,7 +35,7 @@ def test_where_most_units_have_no_baseline_the_level_is_all_there_is() -> None:
 def test_each_bearing_fault_has_its_line_and_other_classes_stand_with_healthy() -> None:
     rule = bearing_rule(("healthy", "ball", "gear_tooth", "outer_race", "a word", None), LINES, db_per_nat=3.0)
     assert rule is not None
-    ball, outer = (((), (), (f"ses_white_{line}_h1_db",), (), (), ()) for line in ("bsf2x", "bpfo"))
+    ball, outer = (((), (), (f"ses_white_{line}_h1_db",), (), (), (), (), ()) for line in ("bsf2x", "bpfo"))
     assert rule.lines == ((), ball, (), outer, (), ())
     assert (sum(rule.weights), rule.default_nats) == (pytest.approx(1 / 3), HEALTHY_DB / 3)
 
