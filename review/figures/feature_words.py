@@ -122,10 +122,11 @@ def words_of(feature: str, language: str) -> FeatureWords:
         return FeatureWords(
             "level", f"band {low}", f"{low}–{high} Hz 크기" if ko else f"level at {low}–{high} Hz", "power"
         )
-    if found := re.fullmatch(r"ses_([a-z]+)_(bpfo|bpfi|bsf2x|bsf|ftf|shaft)_(\w+)", feature):
-        envelope, line, part = found.groups()
+    if found := re.fullmatch(r"(long_)?ses_([a-z]+)_(bpfo|bpfi|bsf2x|bsf|ftf|shaft)_(\w+)", feature):
+        long, envelope, line, part = found.groups()
         whose = term(line if line == "bsf" else _LINES.get(line, line), language)
-        name = f"{whose}: {_PARTS[part][ko]} ({_ENVELOPES[envelope][ko]})"
+        turns = (", 긴 구간" if ko else ", over 100 turns") if long else ""
+        name = f"{whose}: {_PARTS[part][ko]} ({_ENVELOPES[envelope][ko]}{turns})"
         counted: Form = "db" if part.endswith("_db") else "count"
         return FeatureWords("shaft" if line == "shaft" else "bearing", _LINES.get(line, line), name, counted)
     if found := re.fullmatch(r"evidence_(outer|inner|ball)_(\w+)", feature):

@@ -25,7 +25,7 @@ from pipeline.base.settings import Settings
 from pipeline.cases.evidence import newest_extraction
 from pipeline.store.database import Store
 from pipeline.store.lake import Lake
-from pipeline.store.tables import Recording, Score
+from pipeline.store.tables import Extraction, Recording, Score
 from review.app import create_app
 from review.figures.case import case_figures
 from review.figures.feature_words import GROUPS, words_of
@@ -252,6 +252,13 @@ def test_classes_and_levels_of_a_recording(prepared: Path, tmp_path: Path) -> No
     assert shares == {"healthy": pytest.approx(1 - 3e-6, abs=1e-9), "ball": pytest.approx(3e-6, abs=1e-9)}
     assert list(shares) == ["healthy", "ball"]
     assert told["levels"] == {"alarm": pytest.approx(1 / 7, abs=1e-3), "review": pytest.approx(1 / 7, abs=1e-3)}
+    # Where the shaft's own lines show another speed, the lines are marked at that speed, and the page names it.
+    with store.write() as connection:
+        connection.execute(sa.update(Extraction).values(measured_speed_rpm=1.05 * shown["shaft_speed_rpm"]))
+    measured = case_figures(store, lake, settings, "case0", as_of=AT)
+    assert measured["recording"]["shaft_speed_rpm"] == pytest.approx(1.05 * shown["shaft_speed_rpm"])
+    hz = [[marker["hz"] for marker in one["markers"]] for one in (told, measured)]
+    assert hz[1] == pytest.approx([1.05 * value for value in hz[0]])
     store.dispose()
 
 

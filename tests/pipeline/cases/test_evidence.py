@@ -174,6 +174,19 @@ def test_nothing_is_done_twice_and_a_change_is_looked_at(plant: Plant) -> None:
     assert (after[case].known_at, after[case].moved) == (later, before[case].moved)
 
 
+def test_the_speed_is_the_one_that_the_lines_were_read_at(plant: Plant) -> None:
+    case, later = min(plant.modes), plant.end + timedelta(hours=2)
+    with plant.store.write() as connection:
+        recording = evidence(plant)[case].recording_id
+        own = sa.update(Extraction).where(Extraction.recording_id == recording)
+        connection.execute(own.values(measured_speed_rpm=1234.5))
+        connection.execute(sa.update(Case).where(Case.case_id == case).values(changed_at=later))
+    assert note_evidence(plant.store, plant.lake, plant.settings, as_of=later) == 1
+    assert evidence(plant)[case].shaft_speed_rpm == 1234.5
+    with plant.store.write() as connection:
+        connection.execute(own.values(measured_speed_rpm=None))
+
+
 def test_past_cases_that_were_taken_back_or_unsure_are_not_shown(plant: Plant) -> None:
     first, second, third, asked = sorted(plant.modes)[:4]
     at, who = plant.end + timedelta(hours=2), "mara"

@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import models.training.tune as tuning
-from features.extract import extract
+from features.extract import RecordingWindows, extract_together
 from features.health.trend import running_median
 from features.kinematics import Orders
+from features.long_lines import long_windows, with_long_lines
 from features.recording_lines import average_lines
 from features.settings import FeatureSettings, feature_names
 from models.methods import METHODS as SCORING_METHODS
@@ -249,17 +250,11 @@ def test_features_are_those_of_the_product(archive: Path, small: Settings) -> No
     samples = pq.read_table(archive / "signals" / "I1.parquet")["x"].to_numpy()
     length = int(own.n_samples[0])
     cut = samples[: len(own) * length].reshape(-1, length) * np.float32(9.80665)
-    expected = extract(
-        cut,
-        sampling_rate_hz=RATE,
-        rate_is_declared=True,
-        shaft_speed_rpm=RPM,
-        speed_is_steady=True,
-        orders=Orders(bpfo=3.5848, bpfi=5.4152, bsf=2.35675, ftf=0.39828, shafts=(0.37,)),
-        settings=settings,
-    )
-    averaged = average_lines(expected, np.ones(len(expected), dtype=np.bool_), settings)
-    np.testing.assert_array_equal(own.x, averaged)
+    orders = Orders(bpfo=3.5848, bpfi=5.4152, bsf=2.35675, ftf=0.39828, shafts=(0.37,))
+    recording, good = RecordingWindows(cut, RATE, True, RPM, True, orders), np.ones(len(cut), dtype=np.bool_)
+    expected = average_lines(extract_together([recording], settings)[0].values, good, settings)
+    with_long_lines([expected], [good], [long_windows(recording, good, settings)], settings)
+    np.testing.assert_array_equal(own.x, expected)
     assert own.names == feature_names(settings)
     assert own.shaft_hz.tolist() == [30.0] * len(own)
     assert (own.orders[0].bpfi, own.orders[0].shafts) == (5.4152, (0.37,))

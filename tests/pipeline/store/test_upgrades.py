@@ -18,8 +18,9 @@ from pipeline.store.tables import Base
 PARTITION = "_y2026"
 AT = datetime(2026, 1, 5, 12, tzinfo=UTC)
 JSONS = {"reasons": [], "flags": [], "orders": {}, "settings": {"files": []}, "metrics": {}, "lines": []}
-CHANGED: dict[str, set[str]] = {"0021": {"login_failures"}}
-"""Tables of which a migration changes rows, or drops them: failed log-ins of some minutes ago."""
+CHANGED: dict[str, set[str]] = {"0021": {"login_failures"}, "0031": {"trend_points", "trends"}}
+"""Tables of which a migration changes rows, or drops them: failed log-ins of some minutes ago, what is computed again.
+"""
 
 
 def revisions() -> list[str]:
