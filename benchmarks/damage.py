@@ -29,7 +29,7 @@ from features.health.baseline import Reference, change, fit_reference
 from features.kinematics import Orders, bearing_orders
 from features.quality.plausibility import PlausibilitySettings, _case, _distance, compare
 from features.quality.quality import Quality, assess, spread
-from features.quality.speed_check import judge_speed
+from features.quality.speed_check import shown_speed
 from features.settings import feature_groups
 from features.windows import WindowSettings, cut, plan_windows
 from models.model import Model
@@ -75,7 +75,7 @@ def features_of(recording: Recording, group: Group) -> tuple[np.ndarray, list[Qu
     bad = [code for code in spread(codes, texts)[0] if code.blocks]
     verdicts = [Counter(bad).most_common(1)[0][0]] if 2 * len(bad) > len(codes) else []
     if rpm is not None and len(windows) and not verdicts:
-        verdict = judge_speed(windows, sampling_rate_hz=rate, declared_rpm=rpm, orders=group.orders)
+        verdict = shown_speed(windows, sampling_rate_hz=rate, declared_rpm=rpm, orders=group.orders).verdict
         verdicts += [verdict[0]] if verdict else []
     values = extract(windows, speed_is_steady=True, orders=group.orders, settings=group.settings, **common)
     return values, verdicts

@@ -106,7 +106,24 @@ class SpeedCheckSettings:
             raise ValueError(f"Wanted mains_hz above 0 and a small tolerance, got {self.mains_hz!r}.")
 
 
-def judge_speed(
+@dataclass(frozen=True)
+class ShownSpeed:
+    """What a signal says of its declared speed.
+
+    Attributes
+    ----------
+    verdict : (Quality.WRONG_SPEED, str) or None
+        With a sentence of evidence. None where nothing contradicts: also where there is no comb at all.
+    rpm : float or None
+        The speed that the shaft's lines have, where it is off by up to `harmless`. None where the declared one is right
+        within `own_tolerance`, has lines of its own, or no other has any.
+    """
+
+    verdict: tuple[Quality, str] | None = None
+    rpm: float | None = None
+
+
+def shown_speed(
     windows: NDArray[np.float32],
     *,
     sampling_rate_hz: float,
@@ -114,8 +131,11 @@ def judge_speed(
     orders: Orders | None = None,
     settings: SpeedCheckSettings | None = None,
     power: NDArray[np.float32] | None = None,
-) -> tuple[Quality, str] | None:
-    """Judge the declared speed of one recording.
+) -> ShownSpeed:
+    """Judge the declared speed of one recording, and measure it.
+
+    A nominal speed is not the one that a motor turns with (slip, load): off by 3 %, all lines of a bearing lie outside
+    of their search bands.
 
     Parameters
     ----------
@@ -131,11 +151,6 @@ def judge_speed(
     settings : SpeedCheckSettings, optional
     power : float32 array, shape (m, bins), optional
         Power spectra of the `judged_windows`, as of `measure_combs`, where they are there already.
-
-    Returns
-    -------
-    (Quality.WRONG_SPEED, str) or None
-        With a sentence of evidence. None where nothing contradicts: also where there is no comb at all.
 
     Notes
     -----
@@ -155,10 +170,16 @@ def judge_speed(
         power=power,
     )
     if combs is None:
-        return None
-    mesh, known = mesh_lines(orders), _Known.of(orders, combs, s)
-    masked = _without_mains(combs, sampling_rate_hz / windows.shape[1], s)
+        return ShownSpeed()
+    masked, known = _without_mains(combs, sampling_rate_hz / windows.shape[1], s), _Known.of(orders, combs, s)
     declared_rpm = abs(declared_rpm)
+    verdict = _wrong_speed(masked, combs, mesh_lines(orders), known, declared_rpm, s)
+    return ShownSpeed(verdict, None if verdict else _measured(masked, combs, known, declared_rpm, s))
+
+
+def _wrong_speed(
+    masked: Combs, combs: Combs, mesh: tuple[float, ...], known: _Known, declared_rpm: float, s: SpeedCheckSettings
+) -> tuple[Quality, str] | None:
     if at_comb := _by_comb(masked, combs, mesh, known, declared_rpm, s):
         return at_comb
     if mesh and (at_mesh := _by_mesh(masked, combs, mesh, known, declared_rpm, s)):
@@ -167,46 +188,18 @@ def judge_speed(
     chance = comb_false_alarm(combs, own, settings=s.comb, at_most=_reachable(s.false_alarm))
     if over_search(float(chance.min()), combs.turns, 1 - s.harmless, 1 + s.harmless, s.comb) > s.false_alarm:
         return None
-    return _divided(
-        masked, _refine_ratio(combs, _best_of_plateau(own, chance), s.comb.harmonics), known, declared_rpm, s
-    )
+    ratio = _refine_ratio(combs, _best_of_plateau(own, chance), s.comb.harmonics)
+    return _divided(masked, ratio, known, declared_rpm, s)
 
 
-def measured_speed(
-    windows: NDArray[np.float32],
-    *,
-    sampling_rate_hz: float,
-    declared_rpm: float,
-    orders: Orders | None = None,
-    settings: SpeedCheckSettings | None = None,
-    power: NDArray[np.float32] | None = None,
-) -> float | None:
-    """Return the speed (rpm) that a recording's shaft lines have, where it is off by up to `harmless`.
-
-    A nominal speed is not the one that a motor turns with (slip, load): off by 3 %, all lines of a bearing lie outside
-    of their search bands. None where the declared speed is right within `own_tolerance`, has lines of its own, or no
-    other has any. The parameters are those of `judge_speed`.
-    """
-    s = settings or SpeedCheckSettings()
-    combs = measure_combs(
-        windows[list(judged_windows(len(windows)))],
-        sampling_rate_hz=sampling_rate_hz,
-        declared_rpm=declared_rpm,
-        highest_ratio=s.highest,
-        orders=orders,
-        settings=s.comb,
-        power=power,
-    )
-    if combs is None:
-        return None
-    masked, known = _without_mains(combs, sampling_rate_hz / windows.shape[1], s), _Known.of(orders, combs, s)
+def _measured(masked: Combs, combs: Combs, known: _Known, declared_rpm: float, s: SpeedCheckSettings) -> float | None:
     found = _another_comb(masked, combs, known, (1 - s.harmless, 1 + s.harmless), s.own_tolerance, s)
     if found is None:
         return None
     ratio = found[0]
     for harmonics in (2, 4, s.comb.harmonics):  # the higher a line, the nearer the ratio has to be to find it
         ratio = _refine_ratio(masked, ratio, harmonics)
-    return abs(declared_rpm) * ratio
+    return declared_rpm * ratio
 
 
 def judged_windows(n: int) -> range:

@@ -16,7 +16,7 @@ from features.kinematics import Orders
 from features.long_lines import long_windows, with_long_lines
 from features.overall import overall_value
 from features.quality.quality import Quality, QualitySettings, assess, spread
-from features.quality.speed_check import judge_speed, judged_windows, measured_speed
+from features.quality.speed_check import judged_windows, shown_speed
 from features.recording_lines import average_lines
 from features.settings import FeatureSettings, feature_names
 from features.spectra.combs import comb_bins
@@ -127,11 +127,12 @@ def extract_recordings(recorded: Sequence[Recorded], settings: FeatureSettings) 
     together = dict(zip(asked, extract_together(list(asked.values()), settings), strict=True))
     for place, job, plan, windows in planned:
         done = together[place]
-        quality, evidence = _judge(job, windows, done, settings)
+        quality, evidence, speed = _judge(job, windows, done, settings)
         n = len(plan.starts)
         lengths, turns = np.full(n, plan.length), np.full(n, plan.turns_covered)
-        results[place] = Extracted(job.recording_id, plan.starts, lengths, turns, done.values, quality, evidence)
-        results[place].measured_speed_rpm = _measured_speed(job, windows, done, quality, settings)
+        results[place] = Extracted(
+            job.recording_id, plan.starts, lengths, turns, done.values, quality, evidence, measured_speed_rpm=speed
+        )
     _read_at_measured_speed(asked, results, settings)
     good = {
         place: np.array([not quality.blocks for quality in result.quality], dtype=np.bool_)
@@ -199,21 +200,6 @@ def _to_extract(job: Job, windows: npt.NDArray[np.float32], settings: FeatureSet
     )
 
 
-def _measured_speed(
-    job: Job, windows: npt.NDArray[np.float32], done: WindowFeatures, quality: list[Quality], settings: FeatureSettings
-) -> float | None:
-    if not done.power.size or any(code.blocks for code in quality):
-        return None
-    return measured_speed(
-        windows,
-        sampling_rate_hz=job.sampling_rate_hz,
-        declared_rpm=job.shaft_speed_rpm or 0.0,
-        orders=job.orders,
-        settings=settings.speed_check,
-        power=done.power,
-    )
-
-
 def _read_at_measured_speed(
     asked: dict[int, RecordingWindows], results: dict[int, Extracted], settings: FeatureSettings
 ) -> None:
@@ -230,11 +216,12 @@ def _read_at_measured_speed(
 
 def _judge(
     job: Job, windows: npt.NDArray[np.float32], done: WindowFeatures, settings: FeatureSettings
-) -> tuple[list[Quality], list[str]]:
-    """Judge the windows of a recording, and whether it contradicts the declared speed."""
+) -> tuple[list[Quality], list[str], float | None]:
+    """Judge the windows of a recording, and whether it contradicts the declared speed; return another one it shows."""
+    speed = None
     quality, evidence = spread(*_assess(job, windows, job.shaft_speed_rpm, settings, done.mains))
     if done.power.size and not any(code.blocks for code in quality):
-        contradiction = judge_speed(
+        shown = shown_speed(
             windows,
             sampling_rate_hz=job.sampling_rate_hz,
             declared_rpm=job.shaft_speed_rpm or 0.0,
@@ -242,12 +229,13 @@ def _judge(
             settings=settings.speed_check,
             power=done.power,
         )
-        if contradiction is not None:
-            quality, evidence = [contradiction[0]] * len(quality), [contradiction[1]] * len(quality)
+        speed = shown.rpm
+        if shown.verdict is not None:
+            quality, evidence = [shown.verdict[0]] * len(quality), [shown.verdict[1]] * len(quality)
     if not unit_of(job.quantity, job.unit).is_own:
         for index in np.flatnonzero(~done.finite):
             quality[index], evidence[index] = Quality.NON_FINITE, TOO_LARGE + own_unit(job.quantity, job.unit)
-    return quality, evidence
+    return quality, evidence, speed
 
 
 def _parts_by_angle(

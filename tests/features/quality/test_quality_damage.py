@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from features.kinematics import Orders
-from features.quality.speed_check import judge_speed
+from features.quality.speed_check import shown_speed
 from pipeline.simulation.fleet import draw_fleet
 from pipeline.simulation.schedule import appointments
 from pipeline.simulation.settings import FleetSettings
@@ -64,9 +64,9 @@ def test_simulated_speeds_are_not_contradicted_and_wrong_ones_mostly_are(world):
                 return np.asarray(row["samples"], np.float32)[: n * length].reshape(n, length)
 
             common = {"sampling_rate_hz": 12_800.0, "orders": orders}
-            verdicts.append(judge_speed(windows(rpm), declared_rpm=rpm, **common))
+            verdicts.append(shown_speed(windows(rpm), declared_rpm=rpm, **common).verdict)
             wrong += [
-                judge_speed(windows(rpm * factor), declared_rpm=rpm * factor, **common) is not None
+                shown_speed(windows(rpm * factor), declared_rpm=rpm * factor, **common).verdict is not None
                 for factor in (0.7, 1.4)
             ]
     assert not [verdict for verdict in verdicts if verdict is not None]

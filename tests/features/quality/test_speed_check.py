@@ -7,7 +7,7 @@ import pytest
 from features.extract import FeatureSettings, RecordingWindows, extract_together
 from features.kinematics import Orders, bearing_orders, turned_bearing_orders
 from features.quality.quality import Quality
-from features.quality.speed_check import SpeedCheckSettings, judge_speed, judged_windows
+from features.quality.speed_check import SpeedCheckSettings, judged_windows, shown_speed
 from features.spectra.combs import (
     CombSettings,
     candidate_ratios,
@@ -35,7 +35,7 @@ def comb(rpm, amplitude=0.15, harmonics=(1, 2, 3, 4, 5, 6), seed=0, n=3):
 
 
 def judge(windows, rpm=RPM, **keywords):
-    return judge_speed(windows, sampling_rate_hz=RATE, declared_rpm=rpm, **keywords)
+    return shown_speed(windows, sampling_rate_hz=RATE, declared_rpm=rpm, **keywords).verdict
 
 
 @pytest.mark.parametrize("true", [1100.0, 1345.0, 1530.0, 1990.0, 2210.0, 2700.0])
@@ -247,8 +247,8 @@ def test_spectra_that_are_there_already_change_no_verdict(n, shaft_hz):
         kept = tuple(judged_windows(n))
         windows = RecordingWindows(9.81 * x, RATE, True, rpm, True, None, kept=kept, kept_bins=bins)
         power = extract_together([windows], FeatureSettings())[0].power
-        alone = judge_speed(x, **asked)
-        assert judge_speed(x, power=power, **asked) == alone
+        alone = shown_speed(x, **asked).verdict
+        assert shown_speed(x, power=power, **asked).verdict == alone
         assert (alone is None) == (rpm == 60.0 * shaft_hz)
 
 
