@@ -89,8 +89,9 @@ def recorded() -> Iterator[list[Statement]]:
 def scans_of_history(store: Any, statements: list[Statement]) -> list[dict[str, str]]:
     """Return the statements whose plan reads a whole table of history, or a whole index of one.
 
-    PostgreSQL is asked with `enable_seqscan` off, so it scans only where no index helps. A search that is bounded by
-    the time of the run alone (`started_at <= as_of`) counts as a scan, because all of history lies before it.
+    PostgreSQL is asked with rows counted, and with whole scans and the joins that read whole tables off: so it scans
+    only where no index helps, as with much history. A search that is bounded by the time of the run alone
+    (`started_at <= as_of`) counts as a scan, because all of history lies before it.
 
     Parameters
     ----------
@@ -107,7 +108,9 @@ def scans_of_history(store: Any, statements: list[Statement]) -> list[dict[str, 
     found = []
     with store.engine.connect() as connection:
         if not store.is_sqlite:
-            connection.exec_driver_sql("SET enable_seqscan = off")
+            connection.exec_driver_sql("ANALYZE")
+            for way in ("seqscan", "hashjoin", "mergejoin"):
+                connection.exec_driver_sql(f"SET enable_{way} = off")
             connection.commit()
         for statement in statements:
             if EXPLAINED.match(statement.text):

@@ -61,7 +61,7 @@ def test_each_column_moves_its_health_figure() -> None:
     for column, step, group, sigmas in (
         ("temperature_c", 4.0, "level", 2.0),
         ("rms_log10", math.log10(2), "level", 6.02),
-        ("kurtosis_log10", 0.04, "impulsiveness", 2.0),
+        ("kurtosis_log10", 0.4, "impulsiveness", 2.0),
     ):
         figures = dict(zip(GROUPS, health_figures(np.array([[1.0 + step]]), (column,), reference)[0], strict=True))
         assert figures[group] == pytest.approx(sigmas, abs=0.01)
