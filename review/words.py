@@ -164,6 +164,7 @@ _PAIRS: Final = {
     "channel": ("Channel", "채널"),
     "program": ("Program", "프로그램"),
     "speed": ("Shaft speed", "축 속도"),
+    "declared": ("by its own lines; declared:", "신호 측정값, 기록된 값:"),
     "shown": ("Recording shown", "표시된 기록"),
     "waveform": ("Waveform", "파형"),
     "course": ("Fault probability with its 5-95 % band", "고장 확률과 5–95 % 구간"),

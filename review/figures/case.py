@@ -100,7 +100,7 @@ def case_figures(
     for name in ("regime", "quality", "evidence"):
         drawn[name] = None if extraction is None else getattr(extraction, name)
     if extraction is not None and extraction.measured_speed_rpm is not None:
-        drawn["shaft_speed_rpm"] = extraction.measured_speed_rpm
+        drawn |= {"shaft_speed_rpm": extraction.measured_speed_rpm, "declared_speed_rpm": shown.shaft_speed_rpm}
     return figures | {
         "recording": drawn,
         "reference": None if reference is None else _drawn(lake, settings, reference),

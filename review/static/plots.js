@@ -69,7 +69,7 @@ class CasePlots {
     const { figures, words } = this, now = figures.recording, place = element("shown");
     if (!now) { place.textContent = words.no_signal; return; }
     for (const tab of document.querySelectorAll("[data-channel-tab]")) if (tab.dataset.channelTab === now.channel) tab.setAttribute("aria-current", "page");
-    const parts = [[words.shown, shortTime(now.started_at)], [words.channel, now.channel], [words.program, now.program], [words.speed, now.shaft_speed_rpm === null ? null : `${now.shaft_speed_rpm.toFixed(0)} rpm`],
+    const parts = [[words.shown, shortTime(now.started_at)], [words.channel, now.channel], [words.program, now.program], [words.speed, now.shaft_speed_rpm === null ? null : `${now.shaft_speed_rpm.toFixed(0)} rpm${now.declared_speed_rpm ? ` (${words.declared} ${now.declared_speed_rpm.toFixed(0)})` : ""}`],
       [words.load, now.load === null ? null : figure(now.load)], [words.quality, now.quality && (words[now.quality] || now.quality) + (now.evidence && LANGUAGE === "en" ? `: ${now.evidence}` : "")]];
     if (!figures.reference) parts.push([words.reference, words.no_reference]);
     place.replaceChildren(...parts.filter((part) => part[1]).map(([name, value]) => made("span", {}, `${name}: `, made("b", {}, value))));

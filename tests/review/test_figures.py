@@ -257,6 +257,8 @@ def test_classes_and_levels_of_a_recording(prepared: Path, tmp_path: Path) -> No
         connection.execute(sa.update(Extraction).values(measured_speed_rpm=1.05 * shown["shaft_speed_rpm"]))
     measured = case_figures(store, lake, settings, "case0", as_of=AT)
     assert measured["recording"]["shaft_speed_rpm"] == pytest.approx(1.05 * shown["shaft_speed_rpm"])
+    assert measured["recording"]["declared_speed_rpm"] == shown["shaft_speed_rpm"]
+    assert "declared_speed_rpm" not in told["recording"]
     hz = [[marker["hz"] for marker in one["markers"]] for one in (told, measured)]
     assert hz[1] == pytest.approx([1.05 * value for value in hz[0]])
     store.dispose()
