@@ -324,7 +324,8 @@ def _extract_block(
             shaft_columns(power, turning.turns, usable, settings.lines),
         )
     values = np.concatenate(columns, axis=-1)
-    values = np.concatenate((values, values[:, [feature_names(settings).index(name) for name in LONG_LINES]]), axis=-1)
+    names = feature_names(settings)
+    values = np.concatenate((values, values[:, [names.index(name) for name in LONG_LINES]]), axis=-1)
     mains = np.concatenate([chunk.mains for chunk in chunks])
     for place, row in enumerate(block):
         result, own = results[row.recording], recordings[row.recording]

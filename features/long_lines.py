@@ -1,8 +1,7 @@
 """Lines over long windows: windows side by side taken as one.
 
-A line that keeps its place gains 10 dB on its floor with ten times the turns, one that wanders (slip) gains nothing, so
-the two lengths together tell more than either (R. B. Randall and J. Antoni, "Rolling element bearing diagnostics - a
-tutorial", Mechanical Systems and Signal Processing 25, 2011, section 2.3).
+A line that keeps its place stands higher over its floor the more turns it is watched for, one that wanders (slip) does
+not. So the two lengths together tell more than either: what it brings is in docs/results/evaluate.md.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ def long_windows(own: RecordingWindows, good: NDArray[np.bool_], settings: Featu
     Returns
     -------
     RecordingWindows or None
-        None where the recording has no line to be read, or too few good windows in a row for two of them.
+        None where the recording has no line to be read, too few good windows in a row, or windows as long as that.
 
     Examples
     --------

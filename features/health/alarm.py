@@ -108,7 +108,6 @@ def alarm_onset(
     baseline_count: int,
     threshold: float | None = None,
     width: int = 6,
-    exceeded: float = 0.01,
     least: float = DOUBLING,
 ) -> Alarm:
     """Return where an alarm that was frozen on the first values is on, and from when it stays on.
@@ -123,7 +122,7 @@ def alarm_onset(
         In place of the one that the reference part gives.
     width : int
         Values in the running medians of the reference part that the threshold is read from.
-    exceeded, least
+    least : float
         See `frozen_threshold`.
 
     Raises
@@ -141,9 +140,7 @@ def alarm_onset(
     if not 0 <= baseline_count <= len(values):
         raise ValueError(f"Wanted baseline_count in 0..{len(values)}, got {baseline_count!r}.")
     if threshold is None:
-        threshold = frozen_threshold(
-            running_median(values[:baseline_count], width=width)[width - 1 :], exceeded=exceeded, least=least
-        )
+        threshold = frozen_threshold(running_median(values[:baseline_count], width=width)[width - 1 :], least=least)
     on = np.zeros(len(values), dtype=np.bool_)
     on[baseline_count:], evidence = alarm_resumed(values[baseline_count:], threshold=threshold)
     off = np.flatnonzero(~on)

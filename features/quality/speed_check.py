@@ -193,10 +193,11 @@ def _wrong_speed(
 
 
 def _measured(masked: Combs, combs: Combs, known: _Known, declared_rpm: float, s: SpeedCheckSettings) -> float | None:
-    found = _another_comb(masked, combs, known, (1 - s.harmless, 1 + s.harmless), s.own_tolerance, s)
-    if found is None:
+    near_declared = 1 - s.harmless, 1 + s.harmless
+    comb = _another_comb(masked, combs, known, s, within=near_declared, apart=s.own_tolerance)
+    if comb is None:
         return None
-    ratio = found[0]
+    ratio, _ = comb
     for harmonics in (2, 4, s.comb.harmonics):  # the higher a line, the nearer the ratio has to be to find it
         ratio = _refine_ratio(masked, ratio, harmonics)
     return declared_rpm * ratio
@@ -306,17 +307,20 @@ def _by_comb(
     masked: Combs, combs: Combs, mesh: tuple[float, ...], known: _Known, declared_rpm: float, s: SpeedCheckSettings
 ) -> tuple[Quality, str] | None:
     """Look for a comb of shaft lines at another speed."""
-    found = _another_comb(masked, combs, known, (s.lowest, s.highest), s.harmless, s)
-    if found is None or _is_multiple(combs, found[0], mesh, s):
+    comb = _another_comb(masked, combs, known, s, within=(s.lowest, s.highest), apart=s.harmless)
+    if comb is None:
         return None
-    return _verdict(masked, *found, declared_rpm, s)
+    ratio, chance = comb
+    return None if _is_multiple(combs, ratio, mesh, s) else _verdict(masked, ratio, chance, declared_rpm, s)
 
 
 def _another_comb(
-    masked: Combs, combs: Combs, known: _Known, within: tuple[float, float], apart: float, s: SpeedCheckSettings
+    masked: Combs, combs: Combs, known: _Known, s: SpeedCheckSettings, *, within: tuple[float, float], apart: float
 ) -> tuple[float, float] | None:
-    """Return ratio and chance of a comb of shaft lines within a range of speeds and more than `apart` off the declared
-    one, which has none itself; None where there is no such comb.
+    """Return the speed of another comb of shaft lines, over the declared one, and how probable noise makes it.
+
+    It is looked for between the two speeds `within`, and lies off the declared speed by more than the share `apart`.
+    None where there is no such comb, or where the declared speed has one as well.
     """
     harmonics = np.arange(1, s.comb.harmonics + 1)
     ratios = candidate_ratios(combs.turns, *within, s.comb)

@@ -134,19 +134,18 @@ def first_lines(
 ) -> Vector:
     """Return the heights of the first lines of the races and of twice the ball, shape (n, 3 times the long versions).
 
-    As of `bearing_columns`, in the order of `features.settings.LONG_LINES`.
+    Of spectra of the long versions; NaN as of `bearing_columns`, in the order of `features.settings.LONG_LINES`.
     """
     heights = np.full((len(LONG_VERSIONS), n, 3), np.nan)
-    for place, version in enumerate(LONG_VERSIONS):
-        members = [part for part in spectra if envelope.VERSIONS[part.version] == version]
-        if not members:
-            continue
-        rows, usable = (np.concatenate([getattr(part, name) for part in members]) for name in ("rows", "usable"))
+    if spectra:
+        place = [LONG_VERSIONS.index(envelope.VERSIONS[part.version]) for part in spectra]
+        version = np.repeat(place, [len(part.rows) for part in spectra])
+        rows = np.concatenate([part.rows for part in spectra])
+        usable = np.concatenate([part.usable for part in spectra])
         own = orders.take(rows)
-        reader = LineReader(
-            _side_by_side(members), turns=turns[rows], usable=usable, settings=settings.lines, orders=own
-        )
-        heights[place, rows] = np.stack(reader.at(own.bpfo, own.bpfi, envelope.times(2.0, own.bsf)), axis=-1)
+        power = _side_by_side(spectra)
+        reader = LineReader(power, turns=turns[rows], usable=usable, settings=settings.lines, orders=own)
+        heights[version, rows] = np.stack(reader.at(own.bpfo, own.bpfi, envelope.times(2.0, own.bsf)), axis=-1)
     return np.concatenate(list(heights), axis=-1)
 
 

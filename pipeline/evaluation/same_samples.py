@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,20 @@ from pipeline.evaluation.windows import OK, Windows
 from pipeline.training.copies import find_copies
 
 SHOWN = 3
+
+
+class _Recording(NamedTuple):
+    name: str
+    samples: str
+    side: str
+    row: int
+    label: str
+    unit: str
+
+    @property
+    def told(self) -> str:
+        """The recording in a sentence."""
+        return f"row {self.row} ({self.side}, {self.unit}: {self.label})"
 
 
 def each_once(
@@ -36,29 +51,29 @@ def each_once(
     notes : list of str
         Sentences that name the rows.
     """
-    recordings: dict[str, tuple[str, str, int, str, str]] = {}
+    recordings: dict[str, _Recording] = {}
     for side, every in sides.items():
         windows = every.take(every.quality == OK)
         cells = zip(
-            windows.samples_hash.tolist(),
             windows.recording.tolist(),
+            windows.samples_hash.tolist(),
             windows.row.tolist(),
             windows.cells(label).tolist(),
             windows.cells(unit).tolist(),
             strict=True,
         )
-        for content, recording, row, own, of in dict.fromkeys(cells):
-            recordings.setdefault(recording, (content, side, row, own, of))
-    names, found = list(recordings), list(recordings.values())
+        for name, samples, *place in dict.fromkeys(cells):
+            recordings.setdefault(name, _Recording(name, samples, side, *place))
+    listed = list(recordings.values())
     dropped: dict[str, str] = {}
     notes: list[str] = []
-    for copies in find_copies([(one[0],) for one in found], [one[3] for one in found]):
+    for copies in find_copies([(one.samples,) for one in listed], [one.label for one in listed]):
         reason = f"the same samples as another recording, {'labels differ' if copies.differ else 'used once'}"
-        dropped |= {names[place]: reason for place in copies.again}
-        told = [f"row {row} ({side}, {of}: {own})" for _, side, row, own, of in map(found.__getitem__, copies.members)]
-        more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+        dropped |= {listed[place].name: reason for place in copies.again}
+        shown = [listed[place].told for place in copies.members[:SHOWN]]
+        more = f" and {len(copies.members) - SHOWN} more" if len(copies.members) > SHOWN else ""
         end = "which label is right? None is learned or judged" if copies.differ else "only the first is used"
-        notes.append(f"the same samples in {', '.join(told[:SHOWN])}{more}: {end}")
+        notes.append(f"the same samples in {', '.join(shown)}{more}: {end}")
     if not dropped:
         return dict(sides), {}, []
     kept, left_out = {}, dict[str, int]()

@@ -119,8 +119,15 @@ def each_once(
         for index in copies.again:
             left_out[f"the same samples {'under ' if len(units) > 1 else 'twice under '}{names}, {end}"] += 1
             once[index] = features[index][:0]
-            own, row = labelled[index], labelled[index].row
+            own = labelled[index]
             for other in (labelled[place] for place in copies.members if labelled[place].target != own.target):
-                told = (own.label_id, row.axis_id, row.started_at, own.target, other.unit, other.target)
-                twins.setdefault(own.label_id, Twin(*told))
+                twin = Twin(
+                    label_id=own.label_id,
+                    axis_id=own.row.axis_id,
+                    started_at=own.row.started_at,
+                    finding=own.target,
+                    other_unit=other.unit,
+                    other_finding=other.target,
+                )
+                twins.setdefault(own.label_id, twin)
     return once, list(twins.values())

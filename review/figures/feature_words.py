@@ -125,7 +125,7 @@ def words_of(feature: str, language: str) -> FeatureWords:
     if found := re.fullmatch(r"(long_)?ses_([a-z]+)_(bpfo|bpfi|bsf2x|bsf|ftf|shaft)_(\w+)", feature):
         long, envelope, line, part = found.groups()
         whose = term(line if line == "bsf" else _LINES.get(line, line), language)
-        turns = (", 긴 구간" if ko else ", over 100 turns") if long else ""
+        turns = (", 긴 구간" if ko else ", long windows") if long else ""
         name = f"{whose}: {_PARTS[part][ko]} ({_ENVELOPES[envelope][ko]}{turns})"
         counted: Form = "db" if part.endswith("_db") else "count"
         return FeatureWords("shaft" if line == "shaft" else "bearing", _LINES.get(line, line), name, counted)

@@ -84,7 +84,8 @@ def test_the_threshold_has_its_closed_form():
     """Values whose lower half falls as an exponential: the level that a share q of its mirror image exceeds."""
     p = (np.arange(100_000) + 0.5) / 100_000
     median, lower = np.log(2.0), -np.log(0.75)
-    found = frozen_threshold(-np.log(1 - p), exceeded=0.0005, least=0.0)
+    exponential = -np.log(1 - p)
+    found = frozen_threshold(exponential, exceeded=0.0005, least=0.0)
     assert found == pytest.approx(median + (median - lower) / np.log(2.0) * np.log(1000), rel=1e-3)
     mirrored = frozen_threshold(2 * median + np.log(1 - p), exceeded=0.0005, least=0.0)
     assert mirrored == pytest.approx(np.log(2000), rel=1e-3)
