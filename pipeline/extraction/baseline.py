@@ -107,7 +107,7 @@ def update_baselines(store: Store, lake: Lake, settings: ExtractionSettings, *, 
             rows = [row for row in made if row["baseline_version"] not in stored]
             if rows:
                 with store.write() as connection:
-                    new = sum(insert_new(connection, Baseline, row) for row in rows)
+                    new = len(insert_new(connection, Baseline, rows))
                 report.baselines += new
                 report.units += new > 0
         if marks.causes or is_new_basis:

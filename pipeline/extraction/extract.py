@@ -30,7 +30,7 @@ from pipeline.extraction.recording import Extracted, Job, Recorded, Trace, extra
 from pipeline.store import due
 from pipeline.store.attribution import installed_geometry, recordings
 from pipeline.store.batches import EVER, Between, Stretch, portions, stretches
-from pipeline.store.database import Store, insert_ignore
+from pipeline.store.database import Store, insert_ignore, insert_new
 from pipeline.store.lake import Lake
 from pipeline.store.tables import Extraction, LakeFile, Recording, Unit
 
@@ -277,8 +277,9 @@ def _commit(
             rows.append(_extraction_row(row, done[row.recording_id], settings, path, first, as_of))
     with store.write() as connection:
         insert_ignore(connection, LakeFile, sorted(files, key=lambda file: str(file["path"])))
-        insert_ignore(connection, Extraction, sorted(rows, key=lambda row: str(row["recording_id"])))
-        due.mark_features(connection, rows)
+        new = set(insert_new(connection, Extraction, sorted(rows, key=lambda row: str(row["recording_id"]))))
+        # What another run was faster with has its marks from there, and they may be worked off.
+        due.mark_features(connection, [row for row in rows if row["recording_id"] in new])
         due.done(connection, marks, [row.recording_id for row in chunk])
     report.recordings += len(rows)
     for extraction in rows:

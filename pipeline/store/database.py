@@ -313,11 +313,17 @@ def insert_ignore(connection: Connection, model: type[DeclarativeBase], rows: Se
     connection.execute(insert_into(connection, model).on_conflict_do_nothing(), [dict(row) for row in rows])
 
 
-def insert_new(connection: Connection, model: type[DeclarativeBase], row: Mapping[str, Any]) -> bool:
-    """Insert one row; return False where its key exists already. Waits for a concurrent insert of the same key."""
+def insert_new(
+    connection: Connection, model: type[DeclarativeBase], rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]
+) -> list[Any]:
+    """Insert rows; return the first column of the key of those whose key did not exist.
+
+    Waits for a concurrent insert of the same key.
+    """
     key = next(iter(_table(model).primary_key))
-    statement = insert_into(connection, model).values(**row).on_conflict_do_nothing().returning(key)
-    return connection.execute(statement).first() is not None
+    many = [dict(row) for row in ([rows] if isinstance(rows, Mapping) else rows)]
+    statement = insert_into(connection, model).on_conflict_do_nothing().returning(key)
+    return list(connection.scalars(statement, many)) if many else []
 
 
 def upsert(

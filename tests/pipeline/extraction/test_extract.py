@@ -357,16 +357,19 @@ def test_two_runs_in_turns_give_what_one_gives(
     store: Store, lake: Lake, feed: Any, extract: Any, mixed: list[dict[str, Any]], tmp_path: Path,
     make_settings: MakeSettings, as_of: datetime, limits: Limits, landing: Path,
 ) -> None:  # fmt: skip
-    """The second run starts while the first has committed half, and finishes before it."""
+    """The second run starts while the first has committed half, and finishes before it: what is read next as well."""
     feed(*mixed)
     nested = []
 
     def overtake(done: int, _: int) -> None:
         if done >= 20 and not nested:
             nested.append(extract(extract_chunk_samples=30_000).recordings)
+            with store.write() as connection:
+                connection.execute(sa.delete(DueWork))
 
     report = extract(extract_chunk_samples=50_000, on_progress=overtake)
     assert nested
+    assert [waiting(store, step) for step in (due.BASELINE, due.TREND, due.SCORE)] == [[]] * 3, "worked off already"
     assert report.recordings >= 20
     single = Store.open(f"sqlite:///{tmp_path / 'single.db'}")
     there = Lake(str(tmp_path / "single"))

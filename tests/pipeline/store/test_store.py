@@ -147,12 +147,16 @@ def test_score_needs_its_key(store: Store) -> None:
         bulk_insert(connection, Score, [score(1, model_version=None)])
 
 
-def test_insert_new_says_whether_it_was_new(store: Store) -> None:
+def test_insert_new_says_which_were_new(store: Store) -> None:
     with store.write() as connection:
-        assert insert_new(connection, LakeFile, lake_file(1)) is True
-        assert insert_new(connection, LakeFile, lake_file(1) | {"n_rows": 9}) is False
+        assert insert_new(connection, LakeFile, lake_file(1)) == ["f1"]
+        assert insert_new(connection, LakeFile, lake_file(1) | {"n_rows": 9}) == []
+        many = [lake_file(number) for number in (0, 1, 2)]
+        assert sorted(insert_new(connection, LakeFile, many)) == ["f0", "f2"]
+        assert insert_new(connection, LakeFile, []) == []
     with store.read() as connection:
-        assert connection.execute(sa.select(LakeFile.n_rows, LakeFile.size_bytes)).one() == (1, 2**40)
+        found = sa.select(LakeFile.n_rows, LakeFile.size_bytes).where(LakeFile.path == "f1")
+        assert connection.execute(found).one() == (1, 2**40)
 
 
 def test_upsert_takes_over_all_but_what_is_kept(store: Store) -> None:
