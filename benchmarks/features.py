@@ -55,19 +55,71 @@ def hann(length: int) -> np.ndarray:
     return signal.get_window("hann", length)
 
 
-def line(power: np.ndarray, position: float, usable: int) -> tuple[float, float]:
-    """Return the height of a line over its floor, and the height that noise exceeds in 1 % of cases; in dB."""
+DEFECTS = ("bpfo", "bpfi", "bsf2x")
+
+
+def peak_at(power: np.ndarray, peak: int) -> float:
+    """Return where the top of a peak is, between bins."""
+    left, centre, right = np.sqrt(power[peak - 1 : peak + 2])
+    beside = max(left, right)
+    return peak + (1 if right >= left else -1) * float(np.clip((2 * beside - centre) / (centre + beside), -0.5, 0.5))
+
+
+def flank(power: np.ndarray, bins: list[int], position: float, half: float) -> set[int]:
+    """Return which bins of a search band, from one end inwards, fall from a peak more than half a bin beside it."""
+    step = bins[1] - bins[0]
+    outside = bins[0] - step
+    if power[outside] >= power[outside - step] and abs(peak_at(power, outside) - position) <= half + 0.5:
+        return set()
+    found = set()
+    for bin_ in bins:
+        if power[bin_] >= power[bin_ - step]:
+            break
+        found.add(bin_)
+    return found
+
+
+def main_lobe(power: np.ndarray, position: float) -> set[int]:
+    """Return the bins of a peak at a place; none where no peak is there."""
+    near = round(position)
+    peak = max((near - 1, near, near + 1), key=lambda k: power[k])
+    is_peak = power[peak] >= max(power[peak - 1], power[peak + 1])
+    there = is_peak and abs(peak_at(power, peak) - position) <= 0.5 + 0.003 * position
+    return set(range(peak - 2, peak + 3)) if there else set()
+
+
+def line(power: np.ndarray, position: float, usable: int, apart: tuple[float, ...] = ()) -> tuple[float, float, float]:
+    """Return the height of a line over its floor, the height that noise exceeds in 1 % of cases (dB), and its bin.
+
+    Flanks of peaks beside its search band, and the peaks that stand at the bins `apart`, are no such line.
+    """
     half = max(0.02 * position, 1.0)
     first, stop = int(np.ceil(position - half)), int(position + half) + 1
     if position < 3 or first < 2 or stop > usable:
-        return np.nan, np.nan
+        return np.nan, np.nan, np.nan
     reach = max(round(0.25 * position), 16)
     floor = np.concatenate(
         (power[max(first - 2 - reach, 2) : max(first - 2, 2)], power[stop + 2 : min(stop + 2 + reach, usable)])
     )
-    height = 10 * np.log10(power[first:stop].max() / np.median(floor))
-    bins = 1 + 0.72 * (stop - first - 1)
-    return height - expected_noise_db(bins), noise_threshold_db(bins, 0.01)
+
+    def over_noise(bins: list[int]) -> tuple[float, float, int]:
+        peak = max(bins, key=lambda k: power[k])
+        many = 1 + 0.72 * (len(bins) - 1)
+        height = 10 * np.log10(power[peak] / np.median(floor)) - expected_noise_db(many)
+        return height, noise_threshold_db(many, 0.01), peak
+
+    band = list(range(first, stop))
+    height, limit, peak = over_noise(band)
+    if height > limit:
+        gone = flank(power, band, position, half) | flank(power, band[::-1], position, half)
+        gone = set() if len(gone) == len(band) else gone
+        gone = gone.union(*(main_lobe(power, other) for other in apart if first - 2 < other < stop + 1))
+        if peak in gone:
+            left = [k for k in band if k not in gone]
+            if not left:
+                return np.nan, np.nan, np.nan
+            height, limit, peak = over_noise(left)
+    return height, limit, peak_at(power, peak)
 
 
 def envelope(
@@ -86,32 +138,42 @@ def envelope(
     power = np.abs(fft.rfft((square - square.mean()) * hann(length))) ** 2
     usable = int(0.9 * (stop - first))
     base = {"bpfo": orders.bpfo, "bpfi": orders.bpfi, "bsf": orders.bsf, "bsf2x": 2 * orders.bsf, "ftf": orders.ftf}
-    seen: dict[float, tuple[float, float]] = {}
+    seen: dict[float, tuple[float, float, float]] = {}
 
-    def at(order: float) -> tuple[float, float]:
+    def at(order: float) -> tuple[float, float, float]:
         if order not in seen:
             seen[order] = line(power, order * turns, usable)
         return seen[order]
 
+    stand = {key: at(base[key]) for key in DEFECTS if at(base[key])[0] > at(base[key])[1]}
+    strongest = max(stand, key=lambda key: stand[key][0], default="")
+    step = orders.ftf if strongest == "bsf2x" else 1.0
+    sides = tuple(stand[strongest][2] + k * step * turns for k in (-3, -2, -1, 1, 2, 3)) if strongest else ()
+
+    def height_of(key: str, k: int) -> float:
+        known = key == strongest or key not in DEFECTS
+        return at(k * base[key])[0] if known else line(power, k * base[key] * turns, usable, sides)[0]
+
     name = f"ses_{version}_"
-    for key, order in base.items():
-        heights = [at(k * order)[0] for k in (1, 2, 3)]
+    three = {key: [height_of(key, k) for k in (1, 2, 3)] for key in base}
+    for key, heights in three.items():
         out[f"{name}{key}_h1_db"] = heights[0]
-        out[f"{name}{key}_mean13_db"] = np.mean(heights[:2]) if np.isnan(heights[2]) else np.mean(heights)
+        resolved = [height for height in heights if not np.isnan(height)]
+        out[f"{name}{key}_mean13_db"] = np.mean(resolved) if len(resolved) >= 2 else np.nan
     out[f"{name}shaft_1x_db"], out[f"{name}shaft_2x_db"] = at(1.0)[0], at(2.0)[0]
-    sides = {}
+    beside = {}
     for key, step in (("bpfi", 1.0), ("bsf2x", orders.ftf)):
-        sides[key] = (at(base[key] - step)[0] + at(base[key] + step)[0]) / 2
-        out[f"{name}{key}_sidebands_db"] = sides[key]
+        beside[key] = (at(base[key] - step)[0] + at(base[key] + step)[0]) / 2
+        out[f"{name}{key}_sidebands_db"] = beside[key]
     if version in ("white", "best"):
         for key in ("bpfo", "bpfi", "bsf2x", "ftf"):
             lines = [at(k * base[key]) for k in range(1, 9)]
-            out[f"{name}{key}_harmonics"] = sum(height > limit for height, limit in lines)
+            out[f"{name}{key}_harmonics"] = sum(height > limit for height, limit, _ in lines)
         for key, step in (("bpfi", 1.0), ("bsf2x", orders.ftf)):
             pairs = [(at(base[key] - k * step), at(base[key] + k * step)) for k in (1, 2, 3)]
             out[f"{name}{key}_sideband_pairs"] = sum(a[0] > a[1] and b[0] > b[1] for a, b in pairs)
-    scores = [np.nanmean([max(at(k * base[key])[0], 0) for k in (1, 2, 3)]) for key in ("bpfo", "bpfi", "bsf2x")]
-    return [scores[0], scores[1] + max(sides["bpfi"], 0) / 4, scores[2] + max(sides["bsf2x"], 0) / 4]
+    scores = [np.nanmean([max(height, 0) for height in three[key]]) for key in DEFECTS]
+    return [scores[0], scores[1] + max(beside["bpfi"], 0) / 4, scores[2] + max(beside["bsf2x"], 0) / 4]
 
 
 def waveform_and_spectrum(window: np.ndarray, out: dict[str, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from features.spectra.lines import LineSettings
 from features.spectra.profile import PROFILE_NAMES, SHAFT_NAMES
 from features.windows import WindowSettings
 
-FORMULA_VERSION: Final = 4
+FORMULA_VERSION: Final = 5
 """Raised by hand whenever a formula changes, so that features of different formulas are never mixed."""
 
 LONG_VERSIONS: Final = ("low", "white")

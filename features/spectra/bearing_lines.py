@@ -145,7 +145,8 @@ def first_lines(
         own = orders.take(rows)
         power = _side_by_side(spectra)
         reader = LineReader(power, turns=turns[rows], usable=usable, settings=settings.lines, orders=own)
-        heights[version, rows] = np.stack(reader.at(own.bpfo, own.bpfi, envelope.times(2.0, own.bsf)), axis=-1)
+        lines, _ = reader.of_defects([own.bpfo], [own.bpfi], [envelope.times(2.0, own.bsf)])
+        heights[version, rows] = np.concatenate(lines).T
     return np.concatenate(list(heights), axis=-1)
 
 

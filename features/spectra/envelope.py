@@ -202,15 +202,16 @@ def line_statistics(reader: LineReader, orders: Orders | OrderColumns) -> Vector
         where the order is not known or a line not resolved.
     """
     double_spin = times(2.0, orders.bsf)
-    bases = (orders.bpfo, orders.bpfi, orders.bsf, double_spin, orders.ftf)
     sides = reader.beside(orders.bpfi, orders.inner_ring) + reader.beside(double_spin, orders.ftf)
-    lines = (*(times(k, base) for base in bases for k in (1, 2, 3)), *sides)
-    one, two, *heights = reader.at(1.0, 2.0, *lines)
+    bases = (orders.bpfo, orders.bpfi, double_spin, orders.bsf, orders.ftf)
+    lines = [[times(k, base) for k in (1, 2, 3)] for base in bases]
+    # All lines are read together first.
+    one, two, *heights = reader.at(1.0, 2.0, *sides, *(order for own in (*lines[3:], *lines[:3]) for order in own))
+    (outer, inner, ball), _ = reader.of_defects(*lines[:3])
     columns: list[Vector] = []
-    for place in range(0, 15, 3):
-        columns += [heights[place], mean_of_harmonics(heights[place : place + 3])]
-    columns += [one, two]
-    columns += [(heights[15] + heights[16]) / 2.0, (heights[17] + heights[18]) / 2.0]
+    for harmonics in (outer, inner, heights[4:7], ball, heights[7:10]):
+        columns += [harmonics[0], mean_of_harmonics(harmonics)]
+    columns += [one, two, (heights[0] + heights[1]) / 2.0, (heights[2] + heights[3]) / 2.0]
     return np.stack(columns, axis=-1)
 
 

@@ -64,13 +64,14 @@ def class_scores(reader: LineReader, orders: Orders | OrderColumns) -> Vector:
         of it; NaN where it is not resolved.
     """
     bases = ((orders.bpfo, orders.outer_ring), (orders.bpfi, orders.inner_ring), (times(2.0, orders.bsf), orders.ftf))
-    lines = [(*(times(k, base) for k in (1, 2, 3)), *reader.beside(base, distance)) for base, distance in bases]
-    heights = np.stack(reader.of_bearing(*(order for own in lines for order in own))).reshape(len(bases), 5, -1)
+    lines = [[times(k, base) for k in (1, 2, 3)] for base, _ in bases]
+    found, offsets = reader.of_defects(*lines, of_bearing=True)
+    heights = np.array(found)
+    sides = reader.of_bearing(*(side for base, distance in bases for side in reader.beside(base, distance)))
     scores = [
-        _mean_of_known(np.maximum(own[:3], 0.0)) + SIDEBAND_SHARE * np.fmax((own[3] + own[4]) / 2.0, 0.0)
-        for own in heights
+        _mean_of_known(np.maximum(own, 0.0)) + SIDEBAND_SHARE * np.fmax((below + above) / 2.0, 0.0)
+        for own, below, above in zip(heights, sides[::2], sides[1::2], strict=True)
     ]
-    offsets = reader.offsets(*(own[0] for own in lines))
     return np.stack([np.stack(scores, axis=-1), heights[:, 0].T, np.stack(offsets, axis=-1)], axis=1)
 
 

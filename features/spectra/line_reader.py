@@ -1,14 +1,18 @@
-"""Reads the lines of bearings at their orders, apart from lines that are a shaft's or a gear mesh's own.
+"""Reads the lines of bearings at their orders, apart from lines that are something else's.
 
 The third harmonic of a shaft at 3.00 orders lies within the slip of an outer race at 3.05. Which of them it is follows
 from where its peak lies: a peak that stands on a multiple of a shaft's speed, on a mesh or on a sideband of a mesh is
-explained by it, and the line of the bearing is what is left of its search band.
+explained by it, and the line of the bearing is what is left of its search band. So it is with the sidebands of another
+defect: a line of the inner race less one turn of the shaft is often where a ball's line is looked for (R. B. Randall
+and J. Antoni, "Rolling element bearing diagnostics - a tutorial", Mechanical Systems and Signal Processing 25 (2011),
+section 2: races are modulated at the shaft's speed, balls at the cage's). And a peak beside the search band, whose
+flank reaches into it, is no line of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -114,6 +118,39 @@ def order_columns(
 _Reading = tuple[Vector, Vector, Bins]
 """Heights in dB, 1.0 where they are above noise, and the bins of the peaks."""
 
+SIDEBAND_PAIRS: Final = 3
+"""So many pairs of sidebands of a defect's first line are looked at."""
+
+
+class _Foreign:
+    """Lines that are something else's: of each row those of `orders` from `own[:, 0]` to `own[:, 1]`, ascending."""
+
+    def __init__(self, orders: Vector, own: Bins) -> None:
+        self.orders, self.own = orders, own
+        # Those of each different row behind those of the one before, so that all are searched at once.
+        starts, part = np.unique(own[:, 0], return_inverse=True)
+        self._part = _APART * part.reshape(-1).astype(np.float64)
+        place = np.searchsorted(starts, np.arange(len(orders)), side="right") - 1
+        self._keys = orders + _APART * place.astype(np.float64)
+
+    def beside(self, order: Vector, rows: Bins) -> Iterator[Vector]:
+        """Give the nearest line below and then the nearest above each order, in its row; -inf where there is none."""
+        above = np.searchsorted(self._keys, order + self._part[rows])
+        begin, end = self.own[rows].T
+        for place in (above - 1, above):
+            there = (place >= begin) & (place < end)
+            foreign = np.full(len(order), -np.inf)
+            foreign[there] = self.orders[place[there]]
+            yield foreign
+
+
+def _any_holds(gaps: Sequence[Bins], bins: Bins) -> NDArray[np.bool_]:
+    """Return whether each bin is in one of its gaps, each first and stop of shape (2, n)."""
+    held = np.zeros(len(bins), dtype=bool)
+    for first, stop in gaps:
+        held |= (bins >= first) & (bins < stop)
+    return held
+
 
 class LineReader:
     """Reads lines at shaft orders from Hann power spectra, each order once for all rows.
@@ -147,41 +184,80 @@ class LineReader:
         if orders is None:
             shaft = order_columns([Orders()], [math.inf], settings)
             orders = shaft.take(np.zeros(len(power), dtype=np.int64))
-        self._foreign, self._own = orders.foreign, orders.own
-        # The lines of each different window behind those of the one before, so that all are searched at once.
-        starts, part = np.unique(orders.own[:, 0], return_inverse=True)
-        self._part = _APART * part.reshape(-1).astype(np.float64)
-        place = np.searchsorted(starts, np.arange(len(self._foreign)), side="right") - 1
-        self._keys = self._foreign + _APART * place.astype(np.float64)
-        self._known: dict[tuple[bool, bytes], _Reading] = {}
+        self._orders, self._foreign = orders, (_Foreign(orders.foreign, orders.own),)
+        self._known: dict[tuple[tuple[_Foreign, ...] | None, bytes], _Reading] = {}
 
     def at(self, *orders: Order) -> list[Vector]:
         """Return `signal_to_floor_db` at each order, shape (n,); NaN where it is not known or not above 0.
 
         Orders that are asked for together are read together, which costs far less than one after another.
         """
-        return [height for height, _, _ in self._read(orders, of_bearing=False)]
+        return [height for height, _, _ in self._read(orders)]
 
     def of_bearing(self, *orders: Order) -> list[Vector]:
         """Return what `at` returns, of bearings: a peak that is a shaft's or a mesh's own is left out of the search.
 
         NaN also where nothing else is left of the search band: the two lines are not resolved.
         """
-        return [height for height, _, _ in self._read(orders, of_bearing=True)]
+        return [height for height, _, _ in self._read(orders, self._foreign)]
+
+    def of_defects(self, *lines: Sequence[Order], of_bearing: bool = False) -> tuple[list[list[Vector]], list[Vector]]:
+        """Read the lines of defects, where sidebands of the strongest defect are no lines of the others.
+
+        The strongest of these three kinds is the one with the highest first line, if any stands out.
+
+        Parameters
+        ----------
+        lines
+            Of outer race, inner race and ball the harmonics to read, as many of each, the first one first.
+        of_bearing : bool
+            False: as `at`; True: as `of_bearing`.
+
+        Returns
+        -------
+        heights : list of lists of float64 arrays, shape (n,)
+            In dB, as `lines`.
+        offsets : list of float64 arrays, shape (n,)
+            How far the first line of each kind lies from its order, as a share of it; NaN where it is not.
+        """
+        foreign = self._foreign if of_bearing else ()
+        every = [order for own in lines for order in own]
+        clear = self._read(every, foreign)
+        strongest, sidebands = self._find_strongest([own[0] for own in lines], foreign)
+        rest = self._read(every, (*foreign, sidebands))
+        heights: list[list[Vector]] = []
+        offsets: list[Vector] = []
+        for place, own in enumerate(lines):
+            first, stop = place * len(own), (place + 1) * len(own)
+            pairs = list(zip(clear[first:stop], rest[first:stop], strict=True))
+            heights.append([np.where(strongest == place, one[0], other[0]) for one, other in pairs])
+            peak = np.where(strongest == place, pairs[0][0][2], pairs[0][1][2])
+            share = self._orders_of(peak) / (np.nan if own[0] is None else own[0]) - 1.0
+            offsets.append(np.where(np.isnan(heights[-1][0]), np.nan, share))
+        return heights, offsets
+
+    def _orders_of(self, peak: Bins) -> Vector:
+        return peak_positions(self._power, np.arange(len(self._power)), peak) / self._turns
+
+    def _find_strongest(self, firsts: Sequence[Order], foreign: tuple[_Foreign, ...]) -> tuple[Bins, _Foreign]:
+        """Return which of the first lines is the highest, -1 where none stands out, and its sidebands."""
+        readings = self._read(firsts, foreign)
+        rows = np.arange(len(self._power))
+        height = np.stack([np.where(above == 1.0, height, -np.inf) for height, above, _ in readings])
+        strongest = np.where(np.isfinite(height.max(axis=0)), height.argmax(axis=0), -1)
+        where = np.stack([self._orders_of(peak) for *_, peak in readings])
+        shaft = np.where(np.isnan(self._orders.inner_ring), self._orders.outer_ring, self._orders.inner_ring)
+        distance = np.where(strongest == 2, self._orders.ftf, shaft)
+        pairs = np.array([k for k in range(-SIDEBAND_PAIRS, SIDEBAND_PAIRS + 1) if k])
+        orders = where[strongest, rows, None] + distance[:, None] * pairs
+        orders = np.sort(np.where((strongest >= 0)[:, None] & (orders > 0), orders, np.nan), axis=-1)
+        number = np.isfinite(orders).sum(axis=-1)
+        stop = np.cumsum(number)
+        return strongest, _Foreign(orders[np.isfinite(orders)], np.stack((stop - number, stop), axis=-1))
 
     def stands_out(self, *orders: Order) -> list[Vector]:
         """Return 1.0 where a bearing's line is higher than noise would be (`false_rate`), 0.0 where not, or NaN."""
-        return [above for _, above, _ in self._read(orders, of_bearing=True)]
-
-    def offsets(self, *orders: Order) -> list[Vector]:
-        """Return how far a bearing's line lies from its order, as a share of it, shape (n,); NaN where it is not."""
-        rows = np.arange(len(self._power))
-        result = []
-        for order, (height, _, peak) in zip(orders, self._read(orders, of_bearing=True), strict=True):
-            expected = self._turns * (np.nan if order is None else order)
-            found = peak_positions(self._power, rows, peak)
-            result.append(np.where(np.isnan(height), np.nan, found / expected - 1.0))
-        return result
+        return [above for _, above, _ in self._read(orders, self._foreign)]
 
     def beside(self, centre: Order, distance: Order) -> tuple[Order, Order]:
         """Return the orders `centre -+ distance`; NaN or None where one is not known or the two are not resolved.
@@ -194,68 +270,91 @@ class LineReader:
         apart = np.where(distance * self._turns > half + GUARD_BINS, distance, np.nan)
         return centre - apart, centre + apart
 
-    def _read(self, orders: Sequence[Order], *, of_bearing: bool) -> list[_Reading]:
+    def _read(self, orders: Sequence[Order], foreign: tuple[_Foreign, ...] = ()) -> list[_Reading]:
         asked = [self._turns * (np.nan if order is None else order) for order in orders]
         # The key is the positions themselves, so that 2 x bsf and the first harmonic of bsf2x are measured once.
         keys = [positions.tobytes() for positions in asked]
-        for explained in (False, True)[: 1 + of_bearing]:
-            new = {key: own for key, own in zip(keys, asked, strict=True) if (explained, key) not in self._known}
+        for without in (None, foreign):
+            new = {key: own for key, own in zip(keys, asked, strict=True) if (without, key) not in self._known}
             if not new:
                 continue
             rows, positions = np.tile(np.arange(len(self._power)), len(new)), np.concatenate(list(new.values()))
-            if explained:
-                parts = zip(*(self._known[False, key] for key in new), strict=True)
-                height, above, peak = (np.concatenate(part) for part in parts)
-                self._explain((height, above, peak), positions, rows)
-            else:
+            if without is None:
                 lines = place_lines(positions, self._usable[rows], self.settings)
                 height, peak = line_excess(self._power, rows, lines)
                 noise, limit = noise_by_width(np.where(lines.resolved, lines.stop - lines.first, 1), self.settings)
                 height -= noise
                 above = np.where(np.isnan(height), np.nan, (height > limit).astype(np.float64))
+            else:
+                parts = zip(*(self._known[None, key] for key in new), strict=True)
+                height, above, peak = (np.concatenate(part) for part in parts)
+                self._explain((height, above, peak), positions, rows, without)
             shape = len(new), len(self._power)
             readings = zip(height.reshape(shape), above.reshape(shape), peak.reshape(shape), strict=True)
-            self._known |= zip(((explained, key) for key in new), readings, strict=True)
-        return [self._known[of_bearing, key] for key in keys]
+            self._known |= zip(((without, key) for key in new), readings, strict=True)
+        return [self._known[foreign, key] for key in keys]
 
-    def _explain(self, read: _Reading, positions: Vector, rows: Bins) -> None:
-        """Where what stands out is the peak of a foreign line, read what else is in the search band, in place.
+    def _explain(self, read: _Reading, positions: Vector, rows: Bins, foreign: tuple[_Foreign, ...]) -> None:
+        """Where what stands out is a flank or a foreign line's peak, read what else is in the search band, in place.
 
-        Of each line only the nearest foreign one below and above is looked at.
+        Of each line only the nearest foreign ones below and above are looked at.
         """
         height, above, peak = read
         clear = np.flatnonzero(above == 1.0)
-        own, position = rows[clear], positions[clear]
+        own, position, highest = rows[clear], positions[clear], peak[clear]
         lines = place_lines(position, self._usable[own], self.settings)
         first, stop = lines.first, lines.stop
-        begin, end = self._own[own].T
-        next_above = np.searchsorted(self._keys, position / self._turns[own] + self._part[own])
         gaps = []
-        for place in (next_above - 1, next_above):
-            there = (place >= begin) & (place < end)
-            foreign = np.full(len(own), -np.inf)
-            foreign[there] = self._foreign[place[there]] * self._turns[own[there]]
-            near = np.flatnonzero((foreign > first - GUARD_BINS) & (foreign < stop - 1 + GUARD_BINS))
-            gap = np.zeros((2, len(own)), dtype=np.int64)
-            gap[:, near] = self._peak_of(foreign[near], own[near])
-            gaps.append(gap)
-        again = np.flatnonzero(np.any([(peak[clear] >= gap[0]) & (peak[clear] < gap[1]) for gap in gaps], axis=0))
+        for other in foreign:
+            for order in other.beside(position / self._turns[own], own):
+                line = order * self._turns[own]
+                near = np.flatnonzero((line > first - GUARD_BINS) & (line < stop - 1 + GUARD_BINS))
+                gap = np.zeros((2, len(own)), dtype=np.int64)
+                gap[:, near] = self._peak_of(line[near], own[near])
+                gaps.append(gap)
+        # The highest bin of a flank is the one at the end of the search band.
+        explained = _any_holds(gaps, highest)
+        maybe = np.flatnonzero(explained | (highest == first) | (highest == stop - 1))
+        flanks = self._flanks(position[maybe], first[maybe], stop[maybe], own[maybe])
+        some = explained[maybe] | _any_holds(flanks, highest[maybe])
+        again = maybe[some]
         if not len(again):
             return
+        gaps = [gap[:, again] for gap in gaps] + [gap[:, some] for gap in flanks]
         bins = first[again, None] + np.arange(int((stop - first)[again].max()))
         left = bins < stop[again, None]
         for gap in gaps:
-            left &= (bins < gap[0, again, None]) | (bins >= gap[1, again, None])
+            left &= (bins < gap[0, :, None]) | (bins >= gap[1, :, None])
         changed, each = clear[again], np.arange(len(again))
         power = np.where(left, self._power[own[again, None], np.minimum(bins, self._power.shape[-1] - 1)], 0.0)
-        highest, before = power.argmax(axis=-1), self._power[own[again], peak[changed]].astype(np.float64)
+        best, before = power.argmax(axis=-1), self._power[own[again], highest[again]].astype(np.float64)
         (noise, _), (less, limit) = (
             noise_by_width(np.maximum(width, 1), self.settings) for width in ((stop - first)[again], left.sum(axis=-1))
         )
         # The floor is as it was, and so is known from the first reading.
-        height[changed] += 10.0 * log10_or_nan(power[each, highest] / before) + noise - less
+        height[changed] += 10.0 * log10_or_nan(power[each, best] / before) + noise - less
         above[changed] = np.where(np.isnan(height[changed]), np.nan, height[changed] > limit)
-        peak[changed] = bins[each, highest]
+        peak[changed] = bins[each, best]
+
+    def _flanks(self, position: Vector, first: Bins, stop: Bins, rows: Bins) -> list[Bins]:
+        """Return the bins, first and stop, at the lower and the upper end of search bands that fall from a peak beside.
+
+        None where that peak is at most half a bin outside, for its place is known no better, and where flanks are all.
+        """
+        last = self._power.shape[-1] - 1
+        half = np.maximum(self.settings.tolerance * position, 1.0)
+        numbers = []
+        for end, inwards in ((first, 1), (stop - 1, -1)):
+            outside, further = (np.clip(end - k * inwards, 0, last) for k in (1, 2))
+            is_peak = self._power[rows, outside] >= self._power[rows, further]
+            away = np.abs(peak_positions(self._power, rows, outside) - position)
+            bins = end[:, None] + inwards * np.arange(-1, int((stop - first).max(initial=0)))
+            power = self._power[rows[:, None], np.clip(bins, 0, last)]
+            inside = (bins[:, 1:] >= first[:, None]) & (bins[:, 1:] < stop[:, None])
+            falling = np.cumprod((power[:, 1:] < power[:, :-1]) & inside, axis=-1).sum(axis=-1)
+            numbers.append(np.where(is_peak & (away <= half + 0.5), 0, falling))
+        lower, upper = (np.where(sum(numbers) < stop - first, number, 0) for number in numbers)
+        return [np.stack((first, first + lower)), np.stack((stop - upper, stop))]
 
     def _peak_of(self, position: Vector, rows: Bins) -> Bins:
         """Return the bins, first and stop, of the main lobe of a peak that lies at each position; 0, 0 if none does."""
