@@ -117,7 +117,7 @@ def line(power: np.ndarray, position: float, usable: int, apart: tuple[float, ..
         if peak in gone:
             left = [k for k in band if k not in gone]
             if not left:
-                return np.nan, np.nan, np.nan
+                return 0.0, limit, np.nan
             height, limit, peak = over_noise(left)
     return height, limit, peak_at(power, peak)
 

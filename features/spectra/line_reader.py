@@ -216,7 +216,7 @@ class LineReader:
         Returns
         -------
         heights : list of lists of float64 arrays, shape (n,)
-            In dB, as `lines`.
+            In dB, as `lines`; 0 where sidebands fill the search band.
         offsets : list of float64 arrays, shape (n,)
             How far the first line of each kind lies from its order, as a share of it; NaN where it is not.
         """
@@ -228,12 +228,16 @@ class LineReader:
         heights: list[list[Vector]] = []
         offsets: list[Vector] = []
         for place, own in enumerate(lines):
-            first, stop = place * len(own), (place + 1) * len(own)
-            pairs = list(zip(clear[first:stop], rest[first:stop], strict=True))
-            heights.append([np.where(strongest == place, one[0], other[0]) for one, other in pairs])
-            peak = np.where(strongest == place, pairs[0][0][2], pairs[0][1][2])
+            is_strongest, first, stop = strongest == place, place * len(own), (place + 1) * len(own)
+            heights.append([])
+            for (whole, *_), (left, *_) in zip(clear[first:stop], rest[first:stop], strict=True):
+                # Where sidebands fill the search band, nothing of its own stands there.
+                filled = np.isnan(left) & ~np.isnan(whole)
+                heights[-1].append(np.where(is_strongest, whole, np.where(filled, 0.0, left)))
+            peak = np.where(is_strongest, clear[first][2], rest[first][2])
+            known = ~np.isnan(np.where(is_strongest, clear[first][0], rest[first][0]))
             share = self._orders_of(peak) / (np.nan if own[0] is None else own[0]) - 1.0
-            offsets.append(np.where(np.isnan(heights[-1][0]), np.nan, share))
+            offsets.append(np.where(known, share, np.nan))
         return heights, offsets
 
     def _orders_of(self, peak: Bins) -> Vector:
