@@ -145,7 +145,9 @@ def envelope(
             seen[order] = line(power, order * turns, usable)
         return seen[order]
 
-    stand = {key: at(base[key]) for key in DEFECTS if at(base[key])[0] > at(base[key])[1]}
+    shafts = tuple(k * turns for k in range(1, 11))
+    firsts = {key: line(power, base[key] * turns, usable, shafts) for key in DEFECTS}
+    stand = {key: first for key, first in firsts.items() if first[0] > first[1]}
     strongest = max(stand, key=lambda key: stand[key][0], default="")
     step = orders.ftf if strongest == "bsf2x" else 1.0
     sides = tuple(stand[strongest][2] + k * step * turns for k in (-3, -2, -1, 1, 2, 3)) if strongest else ()

@@ -13,11 +13,8 @@ import numpy as np
 
 from features.kinematics import Orders
 from features.spectra.envelope import times
-from features.spectra.line_reader import LineReader, OrderColumns
+from features.spectra.line_reader import SIDEBAND_PAIRS, LineReader, OrderColumns
 from features.spectra.time_domain import Vector
-
-SIDEBAND_PAIRS: Final = 3
-"""Pairs of sidebands that are looked for beside a line."""
 
 STATISTICS: Final = (
     "bpfo_harmonics",

@@ -204,7 +204,7 @@ class LineReader:
     def of_defects(self, *lines: Sequence[Order], of_bearing: bool = False) -> tuple[list[list[Vector]], list[Vector]]:
         """Read the lines of defects, where sidebands of the strongest defect are no lines of the others.
 
-        The strongest of these three kinds is the one with the highest first line, if any stands out.
+        The strongest of these three kinds is the one with the highest first line `of_bearing`, if any stands out.
 
         Parameters
         ----------
@@ -223,7 +223,7 @@ class LineReader:
         foreign = self._foreign if of_bearing else ()
         every = [order for own in lines for order in own]
         clear = self._read(every, foreign)
-        strongest, sidebands = self._find_strongest([own[0] for own in lines], foreign)
+        strongest, sidebands = self._find_strongest([own[0] for own in lines])
         rest = self._read(every, (*foreign, sidebands))
         heights: list[list[Vector]] = []
         offsets: list[Vector] = []
@@ -243,9 +243,12 @@ class LineReader:
     def _orders_of(self, peak: Bins) -> Vector:
         return peak_positions(self._power, np.arange(len(self._power)), peak) / self._turns
 
-    def _find_strongest(self, firsts: Sequence[Order], foreign: tuple[_Foreign, ...]) -> tuple[Bins, _Foreign]:
-        """Return which of the first lines is the highest, -1 where none stands out, and its sidebands."""
-        readings = self._read(firsts, foreign)
+    def _find_strongest(self, firsts: Sequence[Order]) -> tuple[Bins, _Foreign]:
+        """Return which of the first lines is the highest, -1 where none stands out, and its sidebands.
+
+        A line of a shaft or a mesh is none of them: what lies a turn beside it is a shaft's, too.
+        """
+        readings = self._read(firsts, self._foreign)
         rows = np.arange(len(self._power))
         height = np.stack([np.where(above == 1.0, height, -np.inf) for height, above, _ in readings])
         strongest = np.where(np.isfinite(height.max(axis=0)), height.argmax(axis=0), -1)
