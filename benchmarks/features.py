@@ -71,12 +71,12 @@ def flank(power: np.ndarray, bins: list[int], position: float, half: float) -> s
     outside = bins[0] - step
     if power[outside] >= power[outside - step] and abs(peak_at(power, outside) - position) <= half + 0.5:
         return set()
-    found = set()
+    falling = set()
     for bin_ in bins:
         if power[bin_] >= power[bin_ - step]:
             break
-        found.add(bin_)
-    return found
+        falling.add(bin_)
+    return falling
 
 
 def main_lobe(power: np.ndarray, position: float) -> set[int]:

@@ -26,10 +26,10 @@ def reader(*lines, turns=TURNS, orders=BEARING, seed=0):
     return LineReader(power, turns=turns, usable=np.full(ROWS, BINS), settings=SETTINGS, orders=columns)
 
 
-def firsts(found):
-    """Medians of the first lines of outer race, inner race and ball, dB; without those that are not resolved."""
-    heights, _ = found.of_defects([BEARING.bpfo], [BEARING.bpfi], [2 * BEARING.bsf])
-    return [float(np.median(np.nan_to_num(own[0], nan=0.0))) for own in heights]
+def firsts(lines):
+    """Medians of the first lines of outer race, inner race and ball, dB."""
+    heights, _ = lines.of_defects([BEARING.bpfo], [BEARING.bpfi], [2 * BEARING.bsf])
+    return [float(np.median(own[0])) for own in heights]
 
 
 def test_a_flank_of_a_peak_beside_the_search_band_is_no_line():
@@ -44,9 +44,9 @@ def test_a_flank_of_a_peak_beside_the_search_band_is_no_line():
 
 @pytest.mark.parametrize("strong, side, name", [(4.95, 3.95, 1), (3.05, 4.05, 0)])
 def test_a_sideband_of_a_race_is_no_ball(strong, side, name):
-    found = reader((strong, 100.0), (side, 30.0))
-    assert np.median(found.at(2 * BEARING.bsf)[0]) > 15.0
-    heights = firsts(found)
+    lines = reader((strong, 100.0), (side, 30.0))
+    assert np.median(lines.at(2 * BEARING.bsf)[0]) > 15.0
+    heights = firsts(lines)
     assert heights[name] > 25.0 and heights[2] < 5.0
 
 
@@ -67,15 +67,15 @@ def test_what_stands_highest_is_explained_by_nothing():
 def test_a_sideband_of_a_ball_at_the_cage_is_no_race():
     orders = Orders(bpfo=3.585, bpfi=5.415, bsf=2.357, ftf=0.398)
     side = 2 * orders.bsf - 3 * orders.ftf  # 1.8 % below bpfo
-    found = reader((2 * orders.bsf, 100.0), (side, 30.0), orders=orders)
-    (outer, _, ball), _ = found.of_defects([orders.bpfo], [orders.bpfi], [2 * orders.bsf])
-    assert np.median(found.at(orders.bpfo)[0]) > 15.0
+    lines = reader((2 * orders.bsf, 100.0), (side, 30.0), orders=orders)
+    (outer, _, ball), _ = lines.of_defects([orders.bpfo], [orders.bpfi], [2 * orders.bsf])
+    assert np.median(lines.at(orders.bpfo)[0]) > 15.0
     assert np.median(outer[0]) < 5.0 and np.median(ball[0]) > 25.0
 
 
 def test_noise_is_read_as_before():
-    found = reader()
-    assert [abs(height) < 1.0 for height in firsts(found)] == [True] * 3
+    lines = reader()
+    assert [abs(height) < 1.0 for height in firsts(lines)] == [True] * 3
 
 
 def test_a_shafts_comb_explains_no_line_of_a_bearing():

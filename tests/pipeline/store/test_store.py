@@ -155,8 +155,8 @@ def test_insert_new_says_which_were_new(store: Store) -> None:
         assert sorted(insert_new(connection, LakeFile, many)) == ["f0", "f2"]
         assert insert_new(connection, LakeFile, []) == []
     with store.read() as connection:
-        found = sa.select(LakeFile.n_rows, LakeFile.size_bytes).where(LakeFile.path == "f1")
-        assert connection.execute(found).one() == (1, 2**40)
+        query = sa.select(LakeFile.n_rows, LakeFile.size_bytes).where(LakeFile.path == "f1")
+        assert connection.execute(query).one() == (1, 2**40)
 
 
 def test_upsert_takes_over_all_but_what_is_kept(store: Store) -> None:
