@@ -70,10 +70,11 @@ def recorded() -> Iterator[list[Statement]]:
 
     def before(connection: Connection, cursor: Any, text: str, values: Any, context: Any, many: bool) -> None:
         del cursor, context
+        rows = values if many and isinstance(values, list) else [values]  # one INSERT of many rows has them in one
         if text not in found:
-            found[text] = Statement(text, values[0] if many else values)
+            found[text] = Statement(text, rows[0])
             statements.append(found[text])
-        found[text].executions += len(values) if many else 1
+        found[text].executions += len(rows)
         driver = connection.connection.driver_connection
         running[id(driver)] = found[text]
         if connection.dialect.name == "sqlite" and driver is not None:
