@@ -21,6 +21,7 @@ from pipeline.cases.axis_state import (
 )
 from pipeline.scoring.levels import routed_entropies
 from pipeline.scoring.score import figures_of
+from review.statements import UNCLEAR
 
 MODEL = "evaluated"
 FAULT = "fault"
@@ -33,7 +34,7 @@ class Routed:
     Attributes
     ----------
     review : bool array, shape (n,)
-        The window is flagged for review: the model is uncertain about it, or the signal is ambiguous.
+        The window is in doubt: a flag says so, or it is called faulty and no part of it is named (`leaves_part_open`).
     alarm, data : bool array, shape (n,)
         Judged as a known fault; judged as a fault of sensor or data.
     order : float64 array, shape (n,)
@@ -67,7 +68,11 @@ def route(windows: list[ScoredWindow], limits: Thresholds, model: Model) -> Rout
     states = [combine_channels([window], {MODEL: limits}) for window in windows]
     codes = [doubts_of(figures) for figures in states]
     percentile = np.array([_highest_percentile(window, model) for window in windows])
-    review: NDArray[np.bool_] = np.array([bool(code or limits.tells_nothing) for code in codes], dtype=np.bool_)
+    doubtful = [
+        bool(code or limits.tells_nothing or leaves_part_open(figures))
+        for code, figures in zip(codes, states, strict=True)
+    ]
+    review: NDArray[np.bool_] = np.array(doubtful, dtype=np.bool_)
     data: NDArray[np.bool_] = np.array([figures.state == DATA_FAULT for figures in states], dtype=np.bool_)
     order = review_order(
         np.array([bool(set(code) & set(FIRST)) for code in codes], dtype=np.bool_),
@@ -143,6 +148,15 @@ def review_order(
 def doubts_of(figures: AxisFigures) -> list[str]:
     """Return the codes of the flags that send a window to review: neither a known fault nor a fault of the data."""
     return [flag.code for flag in figures.flags if flag.code not in (FAULT, "data", "silent")]
+
+
+def leaves_part_open(figures: AxisFigures) -> bool:
+    """Return whether a window is called faulty, or of a model without a healthy class, and no part would be named.
+
+    The statement of a case names no part then, so a person has to find it.
+    """
+    called = figures.state == ALARM or figures.fault_probability is None
+    return called and 0.0 < max((figures.fault.fault_shares or {}).values(), default=0.0) < UNCLEAR
 
 
 def _highest_percentile(window: ScoredWindow, model: Model) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from features.extract import extract
 from features.kinematics import Orders
 from features.settings import feature_names
 from pipeline.base.settings import Settings
+from pipeline.cases.axis_state import ScoredWindow, Thresholds, combine_channels
 from pipeline.evaluation import summarise
 from pipeline.evaluation.forest import DEFAULT, tune_forest
 from pipeline.evaluation.forest import candidates as forest_candidates
 from pipeline.evaluation.forest import fit as fit_forest
 from pipeline.evaluation.methods import line_probabilities, mode_of_word
+from pipeline.evaluation.routing import leaves_part_open
 from pipeline.evaluation.windows import level_features
 from pipeline.extraction.in_force import feature_settings
 from pipeline.labels.words import Mode
@@ -98,3 +101,24 @@ def test_mean_and_spread_over_seeds() -> None:
         "seconds": 2.0,
         "seconds_sd": 0.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("faulty", "ball", "inner", "quality", "is_open"),
+    [
+        (0.9, 0.72, 0.18, "ok", False),  # 80 % of the fault probability are the ball's
+        (0.9, 0.54, 0.36, "ok", True),  # 60 %
+        (0.02, 0.012, 0.008, "ok", False),  # called healthy: nobody asks for the part
+        (None, 0.6, 0.4, "ok", True),  # a model of fault types is asked for nothing but the part
+        (None, 0.8, 0.2, "ok", False),
+        (0.9, 0.54, 0.36, "clipping", False),  # nothing is said of a bad signal
+    ],
+)
+def test_a_part_that_no_headline_would_name_is_a_doubt(
+    faulty: float | None, ball: float, inner: float, quality: str, is_open: bool
+) -> None:
+    window = ScoredWindow("acc_x", quality, "", None, "m", fault_probability=faulty)
+    said = {"ball": ball, "inner_race": inner} | ({} if faulty is None else {"healthy": 1.0 - faulty})
+    limits = Thresholds(0.5, 0.2, 4, 2, 0.05, 99.0, 95.0, {}, (), frozenset())
+    figures = combine_channels([replace(window, class_probabilities=said)], {"m": limits})
+    assert leaves_part_open(figures) == is_open
