@@ -119,9 +119,10 @@ def test_import_directions_hold() -> None:
 USES_OF_REVIEW = {
     "pipeline/cli/review_app.py": "review.app",
     "pipeline/cli/review.py": "review.statements",
+    "pipeline/evaluation/routing.py": "review.statements",
     "pipeline/handoff/outbox.py": "review.statements",
 }
-"""The command that serves the application, and what words cases outside of it."""
+"""The command that serves the application, and what words cases outside of it, or asks what would be said."""
 
 
 @pytest.mark.parametrize(
