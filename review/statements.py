@@ -126,8 +126,7 @@ def _verdict(
     """Return the one sentence about fault and part from what the model, the rule and the lines say; '' for none."""
     degree = next((key for code, key in DEGREES.items() if code in by_code), "")
     shares = _shares(case)
-    clear = shares is None or max(shares.values(), default=0.0) >= UNCLEAR
-    model = case["mode"] if degree and clear and _is_part(case["mode"]) else None
+    model = case["mode"] if degree and is_clear(shares) and _is_part(case["mode"]) else None
     rule = by_code.get("unmodelled")
     modes = [] if rule is None else rule.get("modes", [])
     line = LINE_OF.get(str(shown.get("line")))
@@ -158,6 +157,15 @@ def _verdict(
 
 def _shares(case: Mapping[str, Any]) -> dict[str, float] | None:
     return case.get("fault_shares") or None
+
+
+def is_clear(shares: Mapping[str, float] | None) -> bool:
+    """Return whether the model's most probable part is named; `shares` of the fault probability, None: not known.
+
+    >>> is_clear({"ball": 0.8, "inner_race": 0.2}), is_clear({"ball": 0.6, "inner_race": 0.4}), is_clear(None)
+    (True, False, True)
+    """
+    return shares is None or max(shares.values(), default=0.0) >= UNCLEAR
 
 
 def _is_part(mode: str | None) -> bool:

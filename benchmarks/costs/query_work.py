@@ -70,7 +70,8 @@ def recorded() -> Iterator[list[Statement]]:
 
     def before(connection: Connection, cursor: Any, text: str, values: Any, context: Any, many: bool) -> None:
         del cursor, context
-        rows = values if many and isinstance(values, list) else [values]  # one INSERT of many rows has them in one
+        # An INSERT of many rows that returns something is one statement with the values of all of them.
+        rows = values if many and isinstance(values, list) else [values]
         if text not in found:
             found[text] = Statement(text, rows[0])
             statements.append(found[text])

@@ -21,7 +21,7 @@ from pipeline.cases.axis_state import (
 )
 from pipeline.scoring.levels import routed_entropies
 from pipeline.scoring.score import figures_of
-from review.statements import UNCLEAR
+from review.statements import is_clear
 
 MODEL = "evaluated"
 FAULT = "fault"
@@ -34,7 +34,7 @@ class Routed:
     Attributes
     ----------
     review : bool array, shape (n,)
-        The window is in doubt: a flag says so, or it is called faulty and no part of it is named (`leaves_part_open`).
+        The window is in doubt: a flag says so, or it is called faulty and the part is open (`leaves_part_open`).
     alarm, data : bool array, shape (n,)
         Judged as a known fault; judged as a fault of sensor or data.
     order : float64 array, shape (n,)
@@ -151,12 +151,12 @@ def doubts_of(figures: AxisFigures) -> list[str]:
 
 
 def leaves_part_open(figures: AxisFigures) -> bool:
-    """Return whether a window is called faulty, or of a model without a healthy class, and no part would be named.
+    """Return whether a window is called faulty, and no part is probable enough for the statement of a case to name it.
 
-    The statement of a case names no part then, so a person has to find it.
+    A model without a healthy class takes every window for faulty.
     """
     called = figures.state == ALARM or figures.fault_probability is None
-    return called and 0.0 < max((figures.fault.fault_shares or {}).values(), default=0.0) < UNCLEAR
+    return called and not is_clear(figures.fault.fault_shares)
 
 
 def _highest_percentile(window: ScoredWindow, model: Model) -> float:

@@ -142,7 +142,7 @@ class Plant:
         return self.runs(dag)
 
     def marked(self, path: str, state: dict[str, str]) -> bool:
-        """Mark a run of the watch, or a task of it; False where the scheduler held its rows: a person presses again."""
+        """Mark a run of the watch, or a task of it; False where Airflow's database refused: a person presses again."""
         try:
             self.local.api("PATCH", f"/dags/axiswatch_watch/dagRuns/{path}", state)
         except AxiswatchError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -114,11 +113,23 @@ def test_mean_and_spread_over_seeds() -> None:
         (0.9, 0.54, 0.36, "clipping", False),  # nothing is said of a bad signal
     ],
 )
-def test_a_part_that_no_headline_would_name_is_a_doubt(
+def test_a_part_that_is_not_probable_enough_to_be_named_is_a_doubt(
     faulty: float | None, ball: float, inner: float, quality: str, is_open: bool
 ) -> None:
-    window = ScoredWindow("acc_x", quality, "", None, "m", fault_probability=faulty)
-    said = {"ball": ball, "inner_race": inner} | ({} if faulty is None else {"healthy": 1.0 - faulty})
-    limits = Thresholds(0.5, 0.2, 4, 2, 0.05, 99.0, 95.0, {}, (), frozenset())
-    figures = combine_channels([replace(window, class_probabilities=said)], {"m": limits})
-    assert leaves_part_open(figures) == is_open
+    said = {"ball": ball, "inner_race": inner}
+    if faulty is not None:
+        said["healthy"] = 1.0 - faulty
+    window = ScoredWindow("acc_x", quality, "", None, "m", fault_probability=faulty, class_probabilities=said)
+    limits = Thresholds(
+        alarm_probability=0.5,
+        review_probability=0.2,
+        alarm_bins=4,
+        alarm_hits=2,
+        fault_prior=0.05,
+        novelty_percentile=99.0,
+        review_quantile=95.0,
+        entropies={},
+        unmodelled=(),
+        programs=frozenset(),
+    )
+    assert leaves_part_open(combine_channels([window], {"m": limits})) == is_open
